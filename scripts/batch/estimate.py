@@ -17,7 +17,7 @@ FIRST_SECONDS = 60
 
 
 @dataclass
-class Took:
+class RowCosts:
     """What rows have taken. seconds: all together. size: bytes of all their pictures. smallest_size: of a row's."""
 
     count: int = 0

@@ -12,7 +12,7 @@ from shared.workflow import Prompt
 
 from .folders import Folder
 from .inputs import Template
-from .output import Measuring, Shelf, Task, disk_errors_told, names_of, with_prompt
+from .output import Measuring, PictureWriter, Task, disk_errors_told, names_of, sizes_kept, with_prompt
 from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
@@ -43,19 +43,24 @@ class Maker:
         self._object_info = object_info
         self._folder = folder
         self._measuring = measuring
-        self._shelf: Shelf | None = None
+        self._writer: PictureWriter | None = None
 
-    def make(self, worker: Worker, task: Task) -> Made:
-        """Make a row, and put its pictures into the folder. Raises SetupError where that cannot be written to."""
+    def make(self, worker: Worker, tasks: Sequence[Task]) -> list[Made]:
+        """Make rows, and put their pictures into the folder. Raises SetupError where that cannot be written to."""
         with disk_errors_told(self._folder):
-            return self._made(worker, task)
+            if self._writer is None:
+                self._writer = PictureWriter(self._folder, worker.name)
+            made = [self._made(self._writer, worker, task) for task in tasks]
+            self._writer.write_list()
+            return made
 
-    def _made(self, worker: Worker, task: Task) -> Made:
-        if self._shelf is None:
-            self._shelf = Shelf(self._folder, worker.name)
-        size = self._shelf.size_of(task)
-        if size is not None:
-            return Made(size=size)
+    def kept(self, worker: str, tasks: Sequence[Task]) -> list[Made | None]:
+        """What a worker that ended has made of rows all the same; None of those that are to be made again."""
+        with disk_errors_told(self._folder):
+            sizes = sizes_kept(self._folder, worker, tasks)
+        return [None if size is None else Made(size=size) for size in sizes]
+
+    def _made(self, writer: PictureWriter, worker: Worker, task: Task) -> Made:
         try:
             job = self._template.job(task.row)
         except (BadRow, Unreadable) as problem:
@@ -66,7 +71,7 @@ class Maker:
             if one.outcome.error:
                 return Made(one.outcome.error, is_given_up=one.outcome.is_given_up)
             tried.append(one)
-        return self._keep(self._shelf, task, job, tried)
+        return self._keep(writer, task, job, tried)
 
     def _tried(self, worker: Worker, job: Job) -> _Try:
         # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.
@@ -79,7 +84,7 @@ class Maker:
         measured = split(worker.run(prompt, job.files))
         return _Try(job, prompt, measured.outcome, measured.reports)
 
-    def _keep(self, shelf: Shelf, task: Task, job: Job, tried: Sequence[_Try]) -> Made:
+    def _keep(self, writer: PictureWriter, task: Task, job: Job, tried: Sequence[_Try]) -> Made:
         """Keep the best pictures of a row, and what was measured of all."""
         chosen = best_try([one.reports for one in tried]) if len(tried) > 1 else 0
         pictures = tried[chosen].outcome.files
@@ -92,7 +97,7 @@ class Maker:
         meant = with_moved_seeds(job.prompt, chosen)
         if tried[chosen].prompt != meant:
             pictures = [replace(picture, data=with_prompt(picture.data, meant)) for picture in pictures]
-        shelf.keep(task, pictures, sum(one.outcome.seconds for one in tried), self._measuring, scores)
+        writer.keep(task, pictures, sum(one.outcome.seconds for one in tried), self._measuring, scores)
         return Made(size=sum(len(picture.data) for picture in pictures))
 
 

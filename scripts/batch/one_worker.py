@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,13 +24,17 @@ class WorkerSettings:
     limit: float = 3600
     run: str = field(default_factory=lambda: f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}")
 
+    def name(self, number: int) -> str:
+        """Of a worker."""
+        return f"{self.run}-{number}"
+
     def worker(self, number: int) -> Worker:
         """A worker with the ComfyUI of this machine, wherever this is called. Raises SetupError where there is none."""
         hosts = environment.find_hosts()
         if not hosts:
             raise SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
         models = [Path(folder) for folder in self.models]
-        return Worker(f"{self.run}-{number}", hosts[0], Path(sys.executable), models, self.limit)
+        return Worker(self.name(number), hosts[0], Path(sys.executable), models, self.limit)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Finished:
     error: str = ""
 
 
+class Maker(Protocol):
+    """What workers do with tasks."""
+
+    def make(self, worker: Any, tasks: Sequence[Any]) -> list[Any]:
+        """What becomes of each of some tasks."""
+        ...
+
+    def kept(self, worker: str, tasks: Sequence[Any]) -> list[Any]:
+        """What a worker that ended has made of tasks all the same; None of those that are to be made again. worker: its
+        name."""
+        ...
+
+
 class Workers(Protocol):
     """Whoever makes tasks. count: how many do so at a time."""
 
@@ -51,7 +68,7 @@ class Workers(Protocol):
         """Every class of nodes that their ComfyUI has. Raises SetupError where none starts."""
         ...
 
-    def results(self, maker: Any, tasks: Iterable[Any]) -> Iterator[Finished]:
+    def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
         """What becomes of each task by `maker.make`, in the order in which they end."""
         ...
 
@@ -73,6 +90,7 @@ class OneWorker:
     def object_info(self) -> dict[str, Any]:
         return self._worker.object_info()
 
-    def results(self, maker: Any, tasks: Iterable[Any]) -> Iterator[Finished]:
+    def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
         for task in tasks:
-            yield Finished(task, maker.make(self._worker, task))
+            (made,) = maker.make(self._worker, [task])
+            yield Finished(task, made)

@@ -1,7 +1,8 @@
 """The folder of a run: pictures under the names of their rows, and what says which rows are done.
 
-Every worker appends what it has made to a list of its own, once the pictures are there; the lists are joined when they
-are read. So whatever ends, a picture is there and listed, or there and made again under the same name, or not there.
+Every worker appends what it has made to a list of its own, once the pictures are there, and the driver takes a row for
+made when it is listed; the lists are joined when they are read. So whatever ends, a picture is there and listed, or
+there and made again under the same name, or not there. A store's list is written once for all rows of a call.
 done.csv and likeness.csv are written out of the lists when a run ends. failed.csv grows while it runs: on a disk where
 it lies, for a store in a temporary folder, from where it is put into the store now and then. Nothing of it is kept in
 memory.
@@ -18,7 +19,7 @@ import time
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from shared.locks import lock_alone, lock_shared
 from shared.tables import as_csv
 from shared.workflow import Prompt
 
-from .estimate import Took
+from .estimate import RowCosts
 from .folders import Folder, StoreFolder
 from .rows import Row, key_of, number_of
 from .temporary import temporary_folder
@@ -78,7 +79,7 @@ class Measuring:
 # --- What a worker writes
 
 
-class Shelf:
+class PictureWriter:
     """Where a worker puts the pictures of its rows. name: of the worker, which has a list of its own."""
 
     def __init__(self, folder: Folder, name: str) -> None:
@@ -93,16 +94,7 @@ class Shelf:
             # The next run waits until the workers of a driver that was killed have ended.
             self._lock = (folder.path / ".lock").open("ab")
             lock_shared(self._lock, folder.path)
-        # A worker that was started again after its end makes nothing twice.
-        own_lists = [file for file in _lists(folder) if file.startswith(f"{name}.")]
-        self._sizes = {
-            (entry["name"], entry["fingerprint"]): sum(entry["sizes"]) for entry in _entries(folder, own_lists)
-        }
         self._list = folder.list_of(f"{LISTS}/{name}")
-
-    def size_of(self, task: Task) -> int | None:
-        """How large the pictures are that this worker has made of a row before its end; None where it has not."""
-        return self._sizes.get((task.row.name, task.fingerprint))
 
     def keep(
         self,
@@ -112,7 +104,7 @@ class Shelf:
         measuring: Measuring | None = None,
         scores: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Write a row's pictures, and then its entry. scores: the lines of likeness.csv."""
+        """Write a row's pictures, and add its entry to the list. scores: the lines of likeness.csv."""
         files = names_of(task.row, [picture.ending for picture in pictures])
         for file, picture in zip(files, pictures, strict=True):
             self._folder.write(file, picture.data)
@@ -129,6 +121,17 @@ class Shelf:
         if scores:
             entry["scores"] = scores
         self._list.add(json.dumps(entry).encode())
+
+    def write_list(self) -> None:
+        """The entries of all rows that have been kept are in the folder."""
+        self._list.write()
+
+
+def sizes_kept(folder: Folder, worker: str, tasks: Iterable[Task]) -> list[int | None]:
+    """How large the pictures of rows are that a worker has made before it ended; None of those that it has not."""
+    lists = [file for file in _lists(folder) if file.startswith(f"{worker}.")]
+    sizes = {(entry["name"], entry["fingerprint"]): sum(entry["sizes"]) for entry in _entries(folder, lists)}
+    return [sizes.get((task.row.name, task.fingerprint)) for task in tasks]
 
 
 def names_of(row: Row, endings: Sequence[str]) -> list[str]:
@@ -153,7 +156,7 @@ class Output:
     def __init__(self, folder: Folder, measuring: Measuring | None = None) -> None:
         self.folder = folder
         self.failed = 0
-        self.earlier = Took()
+        self.earlier = RowCosts()
         """What the rows have taken that are done."""
         with disk_errors_told(folder):
             self._require_own_folder()
@@ -165,7 +168,7 @@ class Output:
             self._failed_rows = failed_path.open("wb")
             # It begins as Excel wants it.
             self._failed_rows.write(codecs.BOM_UTF8 + as_csv([FAILED]))
-            self._tell()
+            self._show_failed()
 
     def _require_own_folder(self) -> None:
         """Raises SetupError for a folder that holds other things than a run's."""
@@ -213,23 +216,23 @@ class Output:
         self.failed += 1
         with disk_errors_told(self.folder):
             self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
-            if time.monotonic() >= self._tell_again:
-                self._tell()
+            if time.monotonic() >= self._show_failed_again:
+                self._show_failed()
 
-    def _tell(self) -> None:
+    def _show_failed(self) -> None:
         """All that has been written into failed.csv is in the folder."""
         begun = time.monotonic()
         self._failed_rows.flush()
         if isinstance(self.folder, StoreFolder):
             self.folder.put(Path(self._failed_rows.name), "failed.csv")
         told = time.monotonic()
-        self._tell_again = told + max(_FAILED_SECONDS, (told - begun) / _MOST_OF_A_RUN)
+        self._show_failed_again = told + max(_FAILED_SECONDS, (told - begun) / _MOST_OF_A_RUN)
 
     def close(self) -> None:
         """Write the rest of failed.csv, and out of the lists done.csv; likeness.csv where something was measured."""
         with self._temporary, disk_errors_told(self.folder):
             with self._failed_rows:
-                self._tell()
+                self._show_failed()
             names = array("Q", (key_of(entry["name"]) for entry in _entries(self.folder, _lists(self.folder))))
             is_last = np.zeros(len(names), bool)
             is_last[_last(names)] = True
@@ -276,12 +279,11 @@ def _lists(folder: Folder) -> list[str]:
 
 def _entries(folder: Folder, lists: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is in lists, which may end anywhere."""
-    for name in lists:
-        for line in folder.lines(f"{LISTS}/{name}"):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                entry = json.loads(line)
-                if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
-                    yield entry
+    for line in folder.lines([f"{LISTS}/{name}" for name in lists]):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
+                yield entry
 
 
 def _own_files(entry: Mapping[str, Any]) -> list[str]:

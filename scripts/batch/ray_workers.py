@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from environment import ROOT, SetupError, say
 
-from .one_worker import Finished, WorkerSettings
+from .one_worker import Finished, Maker, WorkerSettings
 from .worker import TRIES, shortened
 
 HERE = "local"
@@ -31,6 +31,8 @@ _CLIENT_PORT = 10001
 _PAGE_SECONDS = 1
 """So long a call takes, where its tasks are shorter than that."""
 _MOST_ROWS = 1000
+_LOOK_SECONDS = 10
+"""So often it is looked for GPUs of machines that have joined."""
 NO_RAY = (
     'Several workers run on Ray, which is not installed: {python} -m pip install "ray[default]". '
     "One worker needs no Ray: leave --workers and --address out."
@@ -38,12 +40,12 @@ NO_RAY = (
 
 
 class RayWorkers:
-    """Workers that are actors of Ray's, each with a ComfyUI. Ray starts them, puts them onto machines and GPUs, and
-    starts them again where they or their machines end; use it in a `with` statement.
+    """Workers that are actors of Ray's, each with a ComfyUI. Ray puts them onto machines and GPUs. For one that ends
+    another is started, on any machine that has room for it; use it in a `with` statement.
 
     address: of a cluster, or HERE. count: where it is more than there are GPUs, they share them; None: as many as there
-    are GPUs, or one. settings: of the workers. host: the ComfyUI that all should have. place: what is theirs alone, as
-    long as they run. Raises SetupError without Ray or without the cluster.
+    are GPUs, those of machines that join later too, or one. settings: of the workers. host: the ComfyUI that all should
+    have. place: what is theirs alone, as long as they run. Raises SetupError without Ray or without the cluster.
     """
 
     def __init__(
@@ -51,141 +53,183 @@ class RayWorkers:
     ) -> None:
         self._ray = _imported_ray(address)
         _join(self._ray, address)
-        self._is_here = address == HERE
-        gpus = int(self._ray.cluster_resources().get("GPU", 0))
-        self.count = count or gpus or 1
+        self._settings = settings
         self._host = host
+        self._place = place
+        # Of this machine's own scripts. To a cluster they are sent with the actor.
+        self._scripts = str(ROOT / "scripts") if address == HERE else None
+        # Two calls at a time, so that a worker can be stopped while it has rows. It waits for its GPU, not for CPUs:
+        # several start on a machine of any size.
+        self._class = self._ray.remote(num_cpus=0, max_concurrency=2, max_restarts=0)(_actor_class())
+        gpus = self._gpus()
+        self.count = count or gpus or 1
         # Whole GPUs, or parts of which several make a whole one.
         share = 1 / math.ceil(self.count / gpus) if gpus else 0
-        # Two calls at a time, so that a worker can be stopped while it has a row.
-        self._class = self._ray.remote(
-            num_cpus=0, num_gpus=share, max_concurrency=2, max_restarts=-1, max_task_retries=TRIES - 1
-        )(_actor_class())
-        # Of this machine's own scripts. To a cluster they are sent with the actor.
-        self._scripts = str(ROOT / "scripts") if self._is_here else None
-        self._crew = [_Member(self._started(number, settings, place)) for number in range(self.count)]
-        self._starting = {member.actor.version.remote(): member for member in self._crew}
+        self._takes_new_gpus = count is None
+        self._gpus_taken = gpus
+        self._started = 0
+        self._workers: list[_Worker] = []
+        self._starting: dict[Any, _Worker] = {}
         self._page_rows = 1
-        self._again: list[list[Any]] = []
-        """The tasks of workers that could not be started again."""
+        self._again: list[_Page] = []
+        """Of workers that have ended."""
+        for seat in range(self.count):
+            self._start(seat, share)
 
-    def _started(self, number: int, settings: WorkerSettings, place: str | None) -> Any:
-        """An actor. Raises SetupError where others have its name, those of a run that was killed for a moment still."""
+    def _gpus(self) -> int:
+        return int(self._ray.cluster_resources().get("GPU", 0))
+
+    def _start(self, seat: int, share: float) -> None:
+        """Start a worker. Raises SetupError where others have its seat, those of a run that was killed for a moment
+        still."""
         # A machine can import nothing of ours before the actor is there.
-        sent = self._ray.cloudpickle.dumps(settings)
-        name = f"worker {number} of {place}" if place else None
-        actor_class = self._class.options(name=name, scheduling_strategy="SPREAD")
+        sent = self._ray.cloudpickle.dumps(self._settings)
+        name = f"worker {seat} of {self._place}" if self._place else None
+        actor_class = self._class.options(name=name, num_gpus=share, scheduling_strategy="SPREAD")
+        number = self._started
+        self._started += 1
         give_up = time.monotonic() + _END_SECONDS
         while True:
             try:
-                return actor_class.remote(self._scripts, sent, number, os.environ.get("OMP_NUM_THREADS"))
+                actor = actor_class.remote(self._scripts, sent, number, os.environ.get("OMP_NUM_THREADS"))
+                break
             except ValueError as cause:
                 if time.monotonic() > give_up:
                     raise SetupError(
-                        f"Another run writes into {place}: wait for it, or name another --output."
+                        f"Another run writes into {self._place}: wait for it, or name another --output."
                     ) from cause
                 time.sleep(1)
+        worker = _Worker(actor, seat, share, self._settings.name(number))
+        self._workers.append(worker)
+        self._starting[actor.version.remote()] = worker
 
     def __enter__(self) -> RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        ended = [member.actor.stop.remote() for member in self._crew]
+        ended = [worker.actor.stop.remote() for worker in self._workers]
         self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS)
-        for member in self._crew:
-            self._ray.kill(member.actor)
+        for worker in self._workers:
+            self._ray.kill(worker.actor)
         self._ray.shutdown()
 
     def object_info(self) -> dict[str, Any]:
         """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts."""
         while True:
-            for member in self._crew:
-                if member.is_ready:
-                    return self._ray.get(member.actor.object_info.remote())
+            for worker in self._workers:
+                if worker.is_ready:
+                    return self._ray.get(worker.actor.object_info.remote())
             self._wait({})
 
-    def results(self, maker: Any, tasks: Iterable[Any]) -> Iterator[Finished]:
+    def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
         """What becomes of each task by `maker.make`, in the order in which they end.
 
         Fast ones are handed out some at a time. Raises SetupError where no worker is left.
         """
         sent = self._ray.put(self._ray.cloudpickle.dumps(maker))
         to_do = iter(tasks)
-        busy: dict[Any, _Member] = {}
+        busy: dict[Any, _Worker] = {}
         while True:
-            for member in self._crew:
-                if member.is_ready and not member.page:
-                    again = member.again or self._again
-                    member.page = again.pop() if again else list(islice(to_do, self._page_rows))
-                    if member.page:
-                        member.since = time.monotonic()
-                        busy[member.actor.make.remote([sent], member.page)] = member
-            if not busy and any(member.is_ready for member in self._crew):
+            for worker in self._workers:
+                if worker.is_ready and not worker.page.tasks:
+                    worker.page = self._again.pop() if self._again else _Page(list(islice(to_do, self._page_rows)))
+                    if worker.page.tasks:
+                        worker.since = time.monotonic()
+                        busy[worker.actor.make.remote([sent], worker.page.tasks)] = worker
+            if not busy and any(worker.is_ready for worker in self._workers):
                 return
             for reference in self._wait(busy):
-                yield from self._taken(busy.pop(reference), reference)
+                yield from self._taken(busy.pop(reference), reference, maker)
 
-    def _wait(self, busy: Mapping[Any, _Member]) -> list[Any]:
-        """Those calls that have ended; workers that start have begun or are left out. Raises SetupError."""
-        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=None)
+    def _wait(self, busy: Mapping[Any, _Worker]) -> list[Any]:
+        """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
+        timeout = _LOOK_SECONDS if self._takes_new_gpus else None
+        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=timeout)
         for reference in ended:
             if reference in self._starting:
-                self._welcome(self._starting.pop(reference), reference)
+                self._has_started(self._starting.pop(reference), reference)
+        if self._takes_new_gpus:
+            gpus = self._gpus()
+            while self._gpus_taken < gpus:
+                self._gpus_taken += 1
+                self._start(self.count, 1)
+                self.count += 1
         return [reference for reference in ended if reference in busy]
 
-    def _welcome(self, member: _Member, reference: Any) -> None:
+    def _has_started(self, worker: _Worker, reference: Any) -> None:
         """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""
         try:
             version = self._ray.get(reference)
         except self._ray.exceptions.RayError as cause:
-            self._leave_out(member, cause)
+            if getattr(cause, "actor_init_failed", True):
+                self._leave_out(worker, cause)
+            else:
+                self._start_another(worker, cause)
             return
-        member.is_ready = True
+        worker.is_ready = True
         if version != self._host:
             say(f"A worker has {version}, not {self._host}: its pictures may differ a little.")
 
-    def _leave_out(self, member: _Member, cause: BaseException) -> None:
+    def _leave_out(self, worker: _Worker, cause: BaseException) -> None:
         """Go on without a worker. Raises SetupError where no other is left."""
-        self._crew.remove(member)
-        self._again += member.again
-        if not self._crew:
+        self._workers.remove(worker)
+        if not self._workers:
             raise SetupError(f"No worker starts: {_reason(cause)}")
         say(f"A worker does not start, the others go on without it: {_reason(cause)}")
 
-    def _taken(self, member: _Member, reference: Any) -> Iterator[Finished]:
-        """What became of the tasks of a call that has ended. A task that ended its worker is told from the others of
-        its call, which the same worker, started again, knows to have made."""
-        page, member.page = member.page, []
+    def _start_another(self, worker: _Worker, cause: BaseException) -> None:
+        """In the place of a worker that has ended, or whose machine has."""
+        say(f"A worker has ended, and another is started: {_reason(cause)}")
+        self._workers.remove(worker)
+        # One that is only out of reach makes no rows that others make, and leaves its name to the next.
+        self._ray.kill(worker.actor)
+        self._start(worker.seat, worker.share)
+
+    def _taken(self, worker: _Worker, reference: Any, maker: Maker) -> Iterator[Finished]:
+        """What became of the tasks of a call that has ended. Where its worker has ended too, each task that was not
+        made is tried again, alone."""
+        page, worker.page = worker.page, _Page([])
         try:
             made = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as cause:
             raise SetupError(_reason(cause)) from cause
-        except self._ray.exceptions.ActorDiedError as cause:
-            # It could not be started again.
-            self._again.append(page)
-            self._leave_out(member, cause)
-            return
         except self._ray.exceptions.RayActorError as cause:
-            if len(page) > 1:
-                member.again += [[task] for task in reversed(page)]
-            else:
-                why = f"{TRIES} workers ended during this row. The last: {_reason(cause)}"
-                yield Finished(page[0], None, why)
+            self._start_another(worker, cause)
+            for task, kept in zip(page.tasks, maker.kept(worker.name, page.tasks), strict=True):
+                if kept is not None:
+                    yield Finished(task, kept)
+                elif len(page.tasks) > 1:
+                    self._again.append(_Page([task]))
+                elif page.tries < TRIES:
+                    self._again.append(_Page([task], page.tries + 1))
+                else:
+                    yield Finished(task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
             return
-        seconds = (time.monotonic() - member.since) / len(page)
+        seconds = (time.monotonic() - worker.since) / len(page.tasks)
         self._page_rows = max(1, min(_MOST_ROWS, int(_PAGE_SECONDS / max(seconds, 1e-6))))
-        yield from map(Finished, page, made)
+        yield from map(Finished, page.tasks, made)
 
 
 @dataclass
-class _Member:
-    """A worker. page: the tasks that it has, since when. again: those that only it is to have."""
+class _Page:
+    """The tasks of a call. tries: how often that is made, this time included."""
+
+    tasks: list[Any]
+    tries: int = 1
+
+
+@dataclass
+class _Worker:
+    """A worker. seat: the one of a worker that has ended is the next one's. share: of a GPU. name: no other has it,
+    whatever its seat. page: what it makes, since when."""
 
     actor: Any
+    seat: int
+    share: float
+    name: str
     is_ready: bool = False
-    page: list[Any] = field(default_factory=list)
+    page: _Page = field(default_factory=lambda: _Page([]))
     since: float = 0.0
-    again: list[list[Any]] = field(default_factory=list)
 
 
 def _imported_ray(address: str) -> Any:
@@ -269,14 +313,14 @@ def _actor_class() -> type:
         def object_info(self) -> dict[str, Any]:
             return self._worker.object_info()
 
-        def make(self, sent: list[Any], page: list[Any]) -> list[Any]:
+        def make(self, sent: list[Any], tasks: list[Any]) -> list[Any]:
             if self._sent != sent[0]:
                 import ray
                 from ray import cloudpickle
 
                 self._maker = cloudpickle.loads(ray.get(sent[0]))
                 self._sent = sent[0]
-            return [self._maker.make(self._worker, task) for task in page]
+            return self._maker.make(self._worker, tasks)
 
         def stop(self) -> None:
             self._worker.stop()

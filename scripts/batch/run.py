@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,14 @@ from tqdm import tqdm
 from core.errors import counted
 
 from . import check, prompts
-from .estimate import Took
+from .estimate import RowCosts
 from .inputs import Template
 from .one_worker import Finished, Workers
 from .output import Measuring, Output, Task
 from .prompts import Job, ObjectInfo
 from .rows import BadRow, Row, Table, key_of, rows
 from .seeds import with_moved_seeds
+from .worker import Outcome, Worker
 
 _TERMINAL_SECONDS = 0.5
 _LOG_SECONDS = 10
@@ -140,7 +141,7 @@ class Run:
     def make(self, maker: Any, survey: Survey) -> int:
         """Make all rows that are to be made; how many have been. Raises SetupError where one after the other ends its
         workers."""
-        took = Took()
+        costs = RowCosts()
         made_count = 0
         last = 0.0
         is_told = False
@@ -160,12 +161,12 @@ class Run:
             now = time.monotonic()
             # Without the first row, which waits for the models.
             if made_count > 1:
-                took.add(now - last, finished.made.size)
+                costs.add(now - last, finished.made.size)
             last = now
-            if not is_told and took.is_enough:
+            if not is_told and costs.is_enough:
                 is_told = True
                 if to_do > number:
-                    sentence = took.estimate(to_do - number, self._output.free_bytes, self._output.folder.address)
+                    sentence = costs.estimate(to_do - number, self._output.free_bytes, self._output.folder.address)
                     say(f"By the first rows: {sentence}")
         return made_count
 
@@ -187,8 +188,12 @@ class Run:
 class Asking:
     """Runs a prompt as it is."""
 
-    def make(self, worker: Any, job: Job) -> Any:
-        return worker.run(job.prompt, job.files)
+    def make(self, worker: Worker, tasks: Sequence[Job]) -> list[Outcome]:
+        return [worker.run(job.prompt, job.files) for job in tasks]
+
+    def kept(self, worker: str, tasks: Sequence[Job]) -> list[None]:
+        """Nothing: what was asked is lost with the worker."""
+        return [None for _ in tasks]
 
 
 def _problem(finished: Finished) -> str:

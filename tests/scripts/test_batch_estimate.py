@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from batch.estimate import FIRST_ROWS, Took
+from batch.estimate import FIRST_ROWS, RowCosts
 from environment import SetupError
 
 MEGABYTE = 10**6
 
 
 def test_earlier_rows_tell_what_the_others_take() -> None:
-    earlier = Took()
+    earlier = RowCosts()
     earlier.add(8.0, 3 * MEGABYTE)
     earlier.add(12.0, MEGABYTE)
     sentence = "5.0 s and 2 MB a row: 100 rows to come take 08:20 and 200 MB"
@@ -24,9 +24,9 @@ def test_earlier_rows_tell_what_the_others_take() -> None:
 @pytest.mark.parametrize(("seconds_per_row", "told_after"), [(2.0, FIRST_ROWS), (25.0, 4), (3600.0, 2)])
 def test_the_first_rows_tell_it(seconds_per_row: float, told_after: int) -> None:
     """After ten rows, or a minute behind the first one, which waits for the models and is not added."""
-    took = Took()
+    costs = RowCosts()
     for number in range(2, told_after + 1):
-        assert not took.is_enough
-        took.add(seconds_per_row, number * MEGABYTE)
-    assert took.is_enough
-    assert took.smallest_size == 2 * MEGABYTE
+        assert not costs.is_enough
+        costs.add(seconds_per_row, number * MEGABYTE)
+    assert costs.is_enough
+    assert costs.smallest_size == 2 * MEGABYTE

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import pytest
 from batch import folders, rows
 from batch import output as output_module
 from batch.folders import StoreFolder, folder_of
-from batch.output import Measuring, Output, Shelf, Task
+from batch.output import Measuring, Output, PictureWriter, Task, sizes_kept
 from batch.rows import Row
 from batch.worker import SavedFile
 from environment import ROOT, SetupError
@@ -121,12 +121,14 @@ def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
         return [output.has(rows.key_of(f"row{number}"), "made so") for number in range(8)]
 
     output = Output(folder)
-    shelf = Shelf(folder, "1")
+    writer = PictureWriter(folder, "1")
     for number in range(5):
-        shelf.keep(task(number), [SavedFile(".png", b"1")], 1.0)
-    again = Shelf(folder, "1")
-    assert again.size_of(task(4)) == 1
+        writer.keep(task(number), [SavedFile(".png", b"1")], 1.0)
+        writer.write_list()
+    assert sizes_kept(folder, "1", [task(4), task(5)]) == [1, None]
+    again = PictureWriter(folder, "1")
     again.keep(task(5), [SavedFile(".png", b"1")], 1.0, Measuring(), [{"person": "Anna"}])
+    again.write_list()
     output.refuse(Row(6, "row6", {}), "no")
     output.refuse(Row(7, "row7", {}), "no")
     assert b"6,row6,no\r\n" in store.files().cat("bucket/out/failed.csv"), "while it runs"
@@ -138,11 +140,47 @@ def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     assert output.free_bytes is None
     output.close()
     assert sorted(store.files().ls("bucket/out/done", detail=False)) == [
-        f"bucket/out/done/1.000{number}.jsonl" for number in range(3)
+        f"bucket/out/done/1.0000{number}.jsonl" for number in range(3)
     ]
     names = [line["name"] for line in csv.DictReader(io.StringIO(store.files().cat("bucket/out/done.csv").decode()))]
     assert sorted(names) == [f"row{number}" for number in range(6)]
     assert b"Anna" in store.files().cat("bucket/out/likeness.csv")
+
+
+class CountingFolder(StoreFolder):
+    """A folder in this process's memory. lists: how many bytes each write of a list had."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.lists: list[int] = []
+
+    def write(self, name: str, data: bytes) -> None:
+        super().write(name, data)
+        if name.startswith("done/"):
+            self.lists.append(len(data))
+
+
+@pytest.mark.parametrize(("rows_of_call", "writes_of_a_line"), [(1, 100.5), (50, 2.5)])
+def test_what_lists_in_a_store_cost(
+    rows_of_call: int, writes_of_a_line: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list grows with the run, and each call writes one; a row that waits for it is not done."""
+    folder = CountingFolder(f"memory://lists{rows_of_call}")
+    Output(folder).close()
+    writer = PictureWriter(folder, "1")
+    task = Task(Row(2, "one", {}), "made so")
+    for number in range(1000):
+        writer.keep(replace(task, row=replace(task.row, name=f"row{number}")), [SavedFile(".png", b"1")], 1.0)
+        if number % rows_of_call == rows_of_call - 1:
+            writer.write_list()
+    kept = sum(folder.sizes("done").values())
+    assert len(folder.lists) == 1000 / rows_of_call
+    assert sum(folder.lists) / kept == pytest.approx(writes_of_a_line, rel=0.05)
+    writer.keep(task, [SavedFile(".png", b"1")], 1.0)
+    assert sizes_kept(folder, "1", [task]) == [None]
+    monkeypatch.setattr(folders.StoreList, "SECONDS", 0)
+    writer.keep(replace(task, row=replace(task.row, name="last")), [SavedFile(".png", b"1")], 1.0)
+    assert sizes_kept(folder, "1", [task]) == [1], "after a while also during a call"
 
 
 def test_a_store_that_does_not_answer_is_asked_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +257,38 @@ def test_two_workers_on_ray_make_each_row_once(tmp_path: Path) -> None:
         pictures = {path.stem: path.read_text() for path in made.glob("*.txt")}
         assert pictures == {f"row{row}": str(row) for row in range(50)}
         assert f"] {0 if number else 50} rows in " in log.read_text()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
+def test_machines_join_a_cluster_and_leave_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three nodes of Ray's, of which two are said to have a GPU each. The one that joins later gets a worker, and makes
+    the rows of the other that is lost."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+    temporary = tempfile.mkdtemp(prefix="trial-", dir="/tmp")
+    jobs = Jobs(str(tmp_path), 1500)
+    log = tmp_path / "log.txt"
+    cluster = cluster_utils.Cluster(True, head_node_args={"num_cpus": 1, "num_gpus": 0, "temp_dir": temporary})
+    trial: Trial | None = None
+    try:
+        first = cluster.add_node(num_cpus=1, num_gpus=1)
+        arguments = (f"{tmp_path}/jobs.csv", f"{tmp_path}/made", "--address", cluster.address, "--seconds", "0.02")
+        trial = Trial(log, *arguments)
+        trial.until(lambda: jobs.made(0.01))
+        assert len(list((tmp_path / "made" / "done").iterdir())) == 1
+        cluster.add_node(num_cpus=1, num_gpus=1)
+        trial.until(lambda: len(list((tmp_path / "made" / "done").iterdir())) == 2)
+        cluster.remove_node(first, allow_graceful=False)
+        assert trial.end() == 0, log.read_text()
+    finally:
+        if trial:
+            trial.process.kill()
+        cluster.shutdown()
+        shutil.rmtree(temporary, ignore_errors=True)
+    assert "A worker has ended, and another is started" in log.read_text()
+    assert sorted(jobs.names()) == sorted(f"row{number}" for number in range(jobs.count)), "each is listed once"
+    assert len(jobs.pictures()) == jobs.count
 
 
 class Jobs:

@@ -79,7 +79,7 @@ class Settings(WorkerSettings):
     deadly = -1
 
     def worker(self, number: int) -> Any:
-        return SmallWorker(f"{self.run}-{number}", self.seconds, self.deadly)
+        return SmallWorker(self.name(number), self.seconds, self.deadly)
 
 
 def memory() -> int:
@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("table")
     parser.add_argument("output")
     parser.add_argument("--make", type=int, help="write a table of so many rows first")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--address", help="of a cluster; without --workers it has one on each GPU")
     parser.add_argument("--seconds", type=float, default=0.0, help="that a row takes")
     parser.add_argument("--deadly", type=int, default=-1, help="the seed of a row that ends its worker")
     options = parser.parse_args()
@@ -121,8 +122,8 @@ def run_all(options: argparse.Namespace, began: float) -> None:
         template = Template(workflow, OBJECT_INFO, ["name", "Text.seed"], folder_of(parent), Path(temporary) / "input")
     template.inputs["Seed"] = template.inputs.pop("Text.seed")
     workers = OneWorker(settings)
-    if options.workers > 1:
-        workers = RayWorkers(HERE, options.workers, settings, "small", output.folder.address)
+    if options.address or (options.workers or 1) > 1:
+        workers = RayWorkers(options.address or HERE, options.workers, settings, "small", output.folder.address)
     try:
         with workers:
             run = Run(table, template, OBJECT_INFO, output, workers)
