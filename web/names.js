@@ -100,8 +100,8 @@ function takeNamesSoon() {
 
 const words = new Map(); // of all menus of the nodes that take names, as the host defines them, by type
 
-function wordsIn({ required, optional } = {}) {
-  const menus = Object.values({ ...required, ...optional }).map((spec) =>
+function wordsIn(inputs) {
+  const menus = Object.values({ ...inputs?.required, ...inputs?.optional }).map((spec) =>
     Array.isArray(spec?.[0]) ? spec[0] : spec?.[1]?.options,
   );
   return menus.filter(Array.isArray).flat().filter((word) => typeof word === "string");

@@ -5,7 +5,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 // The folder that the pack was put into: .../extensions/<folder>/ours.js
-export const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
+export const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2) ?? "");
 
 export const isOurs = (type) => String(type).startsWith("Likeness");
 export const someAreOurs = (nodes) => Array.isArray(nodes) && nodes.some((node) => isOurs(node?.type));
