@@ -115,11 +115,18 @@ def test_copies_by_a_link_and_in_another_folder(nodes_folder: Path, monkeypatch:
     assert fault.startswith(f"Likeness is installed 3 times: {named}. ")
 
 
+def test_files_in_custom_nodes_itself_are_a_copy(nodes_folder: Path) -> None:
+    for file in (nodes_folder / "likeness").iterdir():
+        file.rename(nodes_folder / file.name)
+    (fault,) = pack_copies.faults()
+    assert fault.startswith(f"The files of Likeness lie in {nodes_folder} itself")
+
+
 def test_packs_that_are_switched_off_are_none(nodes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_of(nodes_folder, "likeness-main")
     monkeypatch.setattr(comfy.cli_args.args, "disable_all_custom_nodes", True)
     monkeypatch.setattr(comfy.cli_args.args, "whitelist_custom_nodes", ["likeness"])
-    assert pack_copies.faults() == []
+    assert [copy.folder for copy in pack_copies.copies()] == [nodes_folder / "likeness"]
 
 
 def test_it_is_logged_once_for_all_copies(
