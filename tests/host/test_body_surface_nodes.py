@@ -314,6 +314,8 @@ def of_storage(length: bytes, size: bytes, stride: bytes) -> bytes:
 
 FEW = of_storage(b"\xff\xff\xff\x7f", b"\xff\xff\xff\x7f", b"K\x00")
 STRETCHED = of_storage(b"\x08\x00\x00\x00", b"\xff\xff\xff\x7f", b"K\x00")  # data/1 holds eight floats
+BACKWARDS = of_storage(b"\x08\x00\x00\x00", b"\xff\xff\xff\xff", b"K\x01")
+TWO_STRIDES = of_storage(b"\x08\x00\x00\x00", b"\x08\x00\x00\x00", b"K\x01K\x01")
 ARGUMENTS = b"(" + storage_of(b"\x08\x00\x00\x00") + b"K\x00](" + b"K\x01" * 150_000 + b"eq\x01h\x01\x89}tq\x02"
 SIDES = b"\x80\x02" + MODULE + b"ctorch._utils\n_rebuild_tensor_v2\nq\x00" + ARGUMENTS + b"h\x00h\x02R" * 80_000 + b"."
 """A list of 150,000 sizes, in 80,000 tensors."""
@@ -343,6 +345,8 @@ WRONG = {
     "one list of sizes for many": (with_index(SIDES), "with a tensor of 150000 dimensions"),
     "numbers that are not there": (with_index(FEW), "says it holds more numbers than it has bytes"),
     "one number for many": (with_index(STRETCHED), "with a tensor of shape"),
+    "a size below nothing": (with_index(BACKWARDS), r"with a tensor of shape \(-1,\) and strides \(1,\)"),
+    "a stride too many": (with_index(TWO_STRIDES), r"with a tensor of shape \(8,\) and strides \(1, 1\)"),
     "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),
     "compressed": (lambda path: changed(path, lambda name, data: data, zipfile.ZIP_DEFLATED), "compressed"),
     "too few bytes": (lambda path: changed(path, short), "without the .* bytes of"),

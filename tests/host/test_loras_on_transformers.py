@@ -105,6 +105,7 @@ def test_what_load_lora_leaves_out_is_left_out_and_said(more, said, caplog):
     pictures = [sample(setting, put_on(setting, cast(file, setting.files[1]), APART)) for file in files]
     assert torch.equal(*pictures)
     assert re.findall("as by Load LoRA: (.*)", caplog.text)[-1:] == [said]
+    assert "lora key not loaded" not in caplog.text
 
 
 @families("setting", FLUX_2)

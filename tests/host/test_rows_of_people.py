@@ -2,6 +2,7 @@
 references, and nobody else's."""
 
 from dataclasses import replace
+from functools import partial
 
 import lora_made
 import marks
@@ -17,6 +18,9 @@ from figures import relative
 from instant_id_run import sample as sample_unet
 from instant_id_run import text
 from marks import EACH, each, families
+from pack.bridge.host.schedule import ScheduleRange
+from pack.bridge.loras.people_layers import PersonLoras
+from pack.bridge.sampling.model_conds import ConditioningLost, rows_of_nodes
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
@@ -294,3 +298,14 @@ def test_a_mask_for_people_of_a_row_each_is_refused(transformer):
         prompts = {"prompts": SAID} if kind == "LikenessPromptPerPerson" else {}
         with pytest.raises(BadRegion, match="each person has a picture of their own, from Crop Faces"):
             transformer.applied(kind, cast, mask=torch.ones(ROWS, HEIGHT, WIDTH), **prompts)
+
+
+def test_rows_that_another_pack_joins_read_what_each_carries_or_are_refused():
+    """Both of one node, as for two areas of the picture."""
+    here = PersonLoras(object(), ScheduleRange(), names=("Anna",), layers={}, regions=EVERYWHERE)
+    there = replace(here, regions=torch.zeros_like(EVERYWHERE))
+    join = partial(rows_of_nodes, row_count=4, code_around_model="a_pack", mixed="joins rows")
+    assert join([(here,), (here,)], may_differ=True) == [(here,)], "one for all rows"
+    assert join([(here,), (there,)], may_differ=True) == [(here, here, there, there)]
+    with pytest.raises(ConditioningLost, match=r"a_pack\) joins rows"):
+        join([(here,), (there,)], may_differ=False)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core.people import Layout, Pose
+from pack.core.people import Faces, Layout, Pose
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
 from pack.core.places.poses import BadPoses
-from people_made import painted
+from people_made import face, painted
 
 
 def visible_joints(pose: Pose | None) -> set[int]:
@@ -21,7 +21,7 @@ def test_turned_head_keeps_the_face_hides_the_far_ear_and_moves_the_neck_behind(
     left, right, _, *mouth = bodies.face_keypoints((500, 500), 200)
     pose = bodies.body_around((left, right, (500 + 18 * side, 500), *mouth), "half")
     # COCO's left is the person's own, insightface's the viewer's.
-    assert [joint[:2] for joint in pose[:3]] == [(500 + 18 * side, 500), right, left]
+    assert pose[:3] == ((500 + 18 * side, 500, 1.0), (*right, 1.0), (*left, 1.0))
     assert pose[5][0] > right[0] > left[0] > pose[6][0]
     assert min(pose[5][1], pose[6][1]) > mouth[0][1]
     assert (pose[3][2], pose[4][2]) == ears
@@ -35,11 +35,20 @@ def test_a_head_turned_further_than_a_profile_is_one() -> None:
     assert profile[3][0] == pytest.approx(500 - 0.42 * 200)
 
 
-@pytest.mark.parametrize("hidden", [(5,), (6,), (5, 6)])
-def test_shoulders_that_are_not_seen_are_where_a_standing_person_has_them(hidden: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("hidden", "aside"),
+    [((5,), 0.0), ((6,), 0.0), ((5, 6), 0.0), ((11, 12), 0.34)],
+    ids=["left", "right", "both", "hips"],
+)
+def test_corners_of_the_torso_that_are_not_seen_are_those_of_a_standing_person(
+    hidden: tuple[int, ...], aside: float
+) -> None:
     pose = bodies.body((400.0, 200.0), 120.0)
-    for corner, expected in zip(bodies.torso(without(pose, *hidden)), bodies.torso(pose), strict=True):
-        assert corner == pytest.approx(expected, abs=1)
+    left, right, (right_hip, low), (left_hip, _) = bodies.torso(pose)
+    # A hip that is not seen hangs straight below its shoulder.
+    expected = (left, right, (right_hip - aside * 120, low), (left_hip + aside * 120, low))
+    for corner, its_place in zip(bodies.torso(without(pose, *hidden)), expected, strict=True):
+        assert corner == pytest.approx(its_place, abs=1)
 
 
 def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> None:
@@ -60,6 +69,18 @@ def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> No
 def test_head_size_survives_turning_and_nodding(across: float, along: float) -> None:
     points = bodies.face_keypoints((0, 0), 100)
     assert bodies.head_of_face(tuple((x * across, y * along) for x, y in points)) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("fit", "nose", "scale"), [("crop", (144, 200), 1.0), ("pad", (200, 228), 0.5), ("stretch", (200, 200), 1.0)]
+)
+def test_faces_are_where_the_fitted_photo_has_them(fit: str, nose: tuple[int, int], scale: float) -> None:
+    found = Faces((face(400, 200),), 1024, 512)
+    (slot,) = layouts.from_faces(found, 512, 512, fit, "bust").slots
+    assert slot.box and slot.keypoints and slot.pose
+    for point in (slot.center, slot.keypoints[2], slot.pose[0][:2]):
+        assert point == pytest.approx(nose)
+    assert slot.box[3] - slot.box[1] == pytest.approx(100 * scale * bodies.FACE_HEIGHT)
 
 
 def pose_keypoint(poses: list[Pose], parts: bool = False) -> list[dict[str, Any]]:

@@ -253,8 +253,11 @@ def test_of_equal_pictures_the_one_with_more_people_like_themselves_is_better() 
 
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
-    report = measure.measure([with_anna, picture(), with_anna, picture()], Cast((Person(identity(0)),)), [JUDGE])
+    pictures = [with_anna, picture(), with_anna, picture()]
+    report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE])
     assert measure.notes(report) == ["No face found in picture 2, 4."]
+    biased = replace(report, method="StoryMaker")
+    assert measure.notes(biased) == [measure.judge_sentence(biased), "No face found in picture 2, 4."]
 
 
 def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:

@@ -169,7 +169,8 @@ def test_masks_are_fitted_and_stay_with_their_people():
     odd = (1 - RIGHT[0]) * 255
     odd[0, 90] = float("nan")
     odd[1, 90] = -1
-    assert torch.equal(from_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
+    for shape in (odd, odd[None, None]):
+        assert torch.equal(from_masks(shape, cast(box(1, 1, 9, 9))), 1 - RIGHT)
 
 
 def standing(x: float, head: float = 60.0):
