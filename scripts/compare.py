@@ -16,9 +16,7 @@ what comes out: OUT/index.html, a page to look at, tables, and report.json.
 (MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities Collapse, 2 to 10). Their data are not with the
 pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing.
 
---miniature draws cartoons of drawn people by the toy model. Questions: crowd, halves (InstantID's, and several
-photos), parts (Parts2Whole and Share Parts Attention), seeds. --write puts the figures into
-docs/dev/miniature_methods.md.
+--miniature draws cartoons of the pack's drawn people and judges them by colours. Questions as of --people.
 
 --rehearse needs no file of a method: the toy model draws the same. Its figures say nothing.
 
@@ -30,36 +28,21 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import environment
 from shared.arguments import positive
 from shared.pack import entered
 
-QUESTIONS = {"people": ("crowd", "seeds", "ablations"), "miniature": ("crowd", "halves", "parts", "seeds")}
+QUESTIONS = ("crowd", "seeds", "ablations")
+"""Of --people and --miniature."""
 SOURCES = ("people", "outfits", "pictures", "benchmark", "miniature")
 BENCHMARKS = ("multi-id", "multi-human", "identities-collapse")
 MODULES = ("tqdm", "scipy")
 PROMPT_OF_OUTFITS = "photo of a person standing, full body, plain light grey studio background, high quality photo"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
-OF_SOURCES = {
-    "question": ("people", "miniature"),
-    "quick": ("people", "outfits", "miniature"),
-    "prompt": ("people", "outfits"),
-    "size": ("people", "outfits", "benchmark"),
-    "steps": ("people", "outfits", "benchmark"),
-    "methods": ("people", "benchmark"),
-    "rehearse": ("people", "benchmark"),
-    "models": ("people", "outfits", "benchmark", "pictures"),
-    "made_with": ("pictures",),
-    "places": ("benchmark",),
-    "limit": ("benchmark",),
-    "workers": ("benchmark",),
-    "address": ("benchmark",),
-    "check": ("benchmark",),
-    "write": ("miniature",),
-}
-"""By option the sources that it is for; the others are for all."""
 
 
 def main() -> int:
@@ -73,16 +56,16 @@ def main() -> int:
 def parsed() -> argparse.Namespace:
     """What the command line asks for; `source` names one of SOURCES. Ends with 2 for what does not fit."""
     parser = _parser()
+    of_sources = _add_options(parser)
     options = parser.parse_args()
     options.source = next(name for name in SOURCES if getattr(options, name))
-    for name, sources in OF_SOURCES.items():
+    for name, sources in of_sources.items():
         if options.source not in sources and getattr(options, name) != parser.get_default(name):
             asked = "A question" if name == "question" else f"--{name.replace('_', '-')}"
-            parser.error(f"{asked} is for {' and '.join(f'--{source}' for source in sources)}.")
-    known = QUESTIONS.get(options.source, ())
-    if unknown := sorted({*options.question} - {*known}):
-        parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(known)}.")
-    options.question = options.question or known
+            parser.error(f"{asked} is for {_listed(sources)}.")
+    if unknown := sorted({*options.question} - {*QUESTIONS}):
+        parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(QUESTIONS)}.")
+    options.question = options.question or QUESTIONS
     options.prompt = options.prompt or (PROMPT_OF_OUTFITS if options.outfits else PROMPT)
     folder: Path | None = options.people or options.outfits or options.pictures
     if options.benchmark:
@@ -101,9 +84,13 @@ def parsed() -> argparse.Namespace:
     return options
 
 
+def _listed(sources: Sequence[str]) -> str:
+    return " and ".join(f"--{source}" for source in sources)
+
+
 def _parser() -> argparse.ArgumentParser:
+    """With the sources and what all of them take."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     people = "a folder of photos: one of each person, or a folder of each"
     source.add_argument("--people", type=Path, metavar="FOLDER", help=people)
@@ -113,32 +100,41 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
     source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
     source.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the toy model")
-    add("--out", type=Path, help="the folder of the results; default: one in output, of --pictures FOLDER/measured")
-    add("--methods", nargs="+", metavar="METHOD",
-        help='by the names of docs/likeness.md, such as "ID-Patch" "IP-Adapter", or "all"; default: all of them for '
-        "--people, ID-Patch for --benchmark")  # fmt: skip
-    add("--models", type=Path, help="a models folder besides ComfyUI's own")
-    add("--prompt", help="with --people and --outfits")
-    size = "width and height; without it those of each template. Of a benchmark: as many pixels, in its proportions"
-    add("--size", type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
-    add("--steps", type=positive, help="without it those of the templates")
-    add("--rehearse", action="store_true", help="the toy model draws, no file is needed")
-    quick = "few pictures, with two people at most in seeds: whether it runs"
-    add("--quick", action="store_true", help=quick)
-    made_with = "with --pictures: their method, as Measure Likeness calls it"
-    add("--made-with", metavar="METHOD", default="unknown", help=made_with)
-    add("--check", action="store_true", help="with --benchmark: draw nothing, say what was read and what is missing")
-    places = "with --benchmark, where people stand: as it gives it, or in a group layout of ours"
-    add("--places", choices=("given", "group"), default="given", help=places)
-    limit = "with --benchmark: only the first N pictures of each kind: whether it runs, not a figure of it"
-    add("--limit", type=positive, metavar="N", help=limit)
-    add("--workers", type=positive, help="with --benchmark: draw by so many ComfyUIs, by Ray where they are several")
-    address = "with --benchmark: draw on Ray: a cluster's address, auto, or local for Ray on this machine"
-    add("--address", help=address)
-    add("--write", action="store_true", help="with --miniature: put figures into docs/")
-    add("--python", help="a Python that has everything already")
-    add("question", nargs="*", default=[], help="one or more of the questions above; all where none is named")
+    out = "the folder of the results; default: one in output, of --pictures FOLDER/measured"
+    parser.add_argument("--out", type=Path, help=out)
+    parser.add_argument("--python", help="a Python that has everything already")
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> dict[str, Sequence[str]]:
+    """Add what some sources alone take; by name of the option these sources."""
+    of_sources: dict[str, Sequence[str]] = {}
+
+    def add(name: str, sources: str, words: str, **settings: Any) -> None:
+        of_sources[name.strip("-").replace("-", "_")] = sources.split()
+        parser.add_argument(name, help=f"with {_listed(sources.split())}: {words}", **settings)
+
+    methods = 'by the names of docs/likeness.md, such as "ID-Patch", or "all"; default: all, of a benchmark ID-Patch'
+    add("--methods", "people benchmark", methods, nargs="+", metavar="METHOD")
+    add("--models", "people outfits benchmark pictures", "a models folder besides ComfyUI's own", type=Path)
+    add("--prompt", "people outfits", "the text of every picture")
+    size = "those of each template where not named; of a benchmark as many pixels, in its proportions"
+    drawn = "people outfits benchmark"
+    add("--size", drawn, size, type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"))
+    add("--steps", drawn, "those of each template where not named", type=positive)
+    add("--rehearse", "people benchmark", "the toy model draws, no file is needed", action="store_true")
+    quick = "few pictures, in seeds of two people, of a benchmark one of each kind: whether it runs"
+    add("--quick", "people outfits benchmark miniature", quick, action="store_true")
+    made_with = "their method, as Measure Likeness calls it"
+    add("--made-with", "pictures", made_with, metavar="METHOD", default="unknown")
+    add("--check", "benchmark", "draw nothing, say what was read and what is missing", action="store_true")
+    places = "where people stand: as it gives it, or in a group layout of ours"
+    add("--places", "benchmark", places, choices=("given", "group"), default="given")
+    workers = "draw by so many ComfyUIs, by Ray where they are several"
+    add("--workers", "benchmark", workers, type=positive)
+    add("--address", "benchmark", "draw on Ray: a cluster's address, auto, or local for Ray on this machine")
+    add("question", "people miniature", "one or more of the questions above; default: all", nargs="*", default=[])
+    return of_sources
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from . import page
 from .benchmarks import Benchmark, Case
 from .columns import figures
 from .judged import Judged, as_json, from_json
-from .records import DrawnMethod
 from .rows import Row, Shown, Unread
+from .template_methods import TemplateMethod
 
 _SHOWN = 12
 """Pictures of a method on the page."""
@@ -38,7 +38,7 @@ class Result:
     note: why it was not drawn at all, "" where it was. judged: by name of the case.
     """
 
-    method: DrawnMethod
+    method: TemplateMethod
     note: str = ""
     judged: dict[str, Judged] = field(default_factory=dict[str, Judged])
     failures: list[Failure] = field(default_factory=list[Failure])

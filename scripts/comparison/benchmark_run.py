@@ -6,22 +6,21 @@ What is drawn and measured already stays; the rest is drawn, and what is measure
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batch.run import bar
 from environment import SetupError, say
 
-from . import identities_collapse, kept, multi_human, multi_id
+from . import identities_collapse, multi_human, multi_id, picture_cache
 from .benchmark_results import Result, read_judged, rows_of, write, write_judged
 from .benchmarks import Benchmark, Case, Size
-from .drafts import Sitting
-from .drawers import Drawer, Task
 from .graphs import Graph
 from .photos import PersonFiles, image
-from .records import DrawnMethod
+from .prompts import Scene
 from .session import NOT_DRAWN, Session
+from .template_methods import TemplateMethod
+from .workers import Draw, Task
 
 BENCHMARKS = {one.key: one for one in (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)}
 STEP = 64
@@ -31,14 +30,18 @@ MOST_FAILURES = 3
 
 
 class Run:
-    """The pictures of a benchmark by several methods. cases: all of the benchmark."""
+    """The pictures of a benchmark by several methods. cases: all of the benchmark. made_with: what pictures by `draw`
+    depend on beside their prompts and files."""
 
-    def __init__(self, benchmark: Benchmark, cases: Sequence[Case], session: Session, drawer: Drawer) -> None:
+    def __init__(
+        self, benchmark: Benchmark, cases: Sequence[Case], session: Session, draw: Draw, made_with: Mapping[str, str]
+    ) -> None:
         self.benchmark = benchmark
         self.session = session
-        self.drawer = drawer
+        self.draw = draw
+        self.made_with = made_with
         self.all_cases = cases
-        self.cases = limited(cases, session.settings.limit)
+        self.cases = first_of_each_kind(cases) if session.settings.quick else cases
 
     def results(self) -> list[Result]:
         """Draw and measure by each method, and write what comes of it after each."""
@@ -51,7 +54,7 @@ class Run:
                 say(f"{result.method.title}, {failure.case}: {failure.why}")
         return results
 
-    def result(self, method: DrawnMethod) -> Result:
+    def result(self, method: TemplateMethod) -> Result:
         """Draw and measure what is not there yet of a method's pictures."""
         result = Result(method)
         if refusal := self.refusal(method):
@@ -60,10 +63,10 @@ class Run:
             return result
         total = len(self.cases)
         tasks = [self.task(method, case) for case in bar(self.cases, total, f"{method.title}: looking", "picture")]
-        missing = [task for task in tasks if not kept.is_drawn(task.path, task.fingerprint)]
+        missing = [task for task in tasks if not picture_cache.is_drawn(task.path, task.fingerprint)]
         self.session.taken_count += total - len(missing)
         say(f"{method.title}: {len(missing)} of {total} pictures to draw.")
-        for finished in bar(self.drawer.results(missing), len(missing), method.title, "picture"):
+        for finished in bar(self.draw(missing), len(missing), method.title, "picture"):
             if finished.error:
                 result.fail(finished.task.case, finished.error, finished.public_error)
             else:
@@ -79,7 +82,7 @@ class Run:
                 self._judge(result, task)
         return result
 
-    def refusal(self, method: DrawnMethod) -> str:
+    def refusal(self, method: TemplateMethod) -> str:
         """Why a method cannot be drawn here, "" where it can."""
         try:
             self.graph_of(method, self.cases[0])
@@ -87,25 +90,25 @@ class Run:
             return str(refusal)
         return ""
 
-    def task(self, method: DrawnMethod, case: Case) -> Task:
+    def task(self, method: TemplateMethod, case: Case) -> Task:
         """The picture of a case by a method. `compute_scores.py` of MultiHuman-Testbench takes its folder as it is."""
         graph = self.graph_of(method, case)
-        fingerprint = self.session.fingerprint(graph, method, self.drawer.made_with)
+        fingerprint = self.session.fingerprint(graph, method, self.made_with)
         path = self.session.settings.out / "pictures" / method.title / f"{case.name}.png"
         return Task(case, graph, path, fingerprint)
 
-    def graph_of(self, method: DrawnMethod, case: Case) -> Graph:
+    def graph_of(self, method: TemplateMethod, case: Case) -> Graph:
         """The prompt of a case. Raises one of NOT_DRAWN where something is missing."""
         settings = self.session.settings
         size = canvas(settings.size or method.size, case.shape)
         people: list[PersonFiles] = []
         for number, photo in enumerate(case.photos, 1):
             people.append(PersonFiles(f"person {number}", (photo,)))
-        sitting = Sitting(
+        scene = Scene(
             people, 1, self.benchmark.seed, case.prompt, size, settings.steps, self.session.pack,
             settings.folder, case.places_on(size),
         )  # fmt: skip
-        return self.session.graph("benchmark", method, sitting, method.title, case.name, "")
+        return self.session.graph("benchmark", method, scene, method.title, case.name, "")
 
     def _judge(self, result: Result, task: Task) -> None:
         """Measure a picture, unless the same judges have done so, beside the same photo."""
@@ -158,18 +161,12 @@ class Run:
         say(f"{text}.")
 
 
-def limited(cases: Sequence[Case], limit: int | None) -> list[Case]:
-    """The first cases of each kind, which are those of the same groups; all of them for None."""
-    if limit is None:
-        return list(cases)
-    counts: Counter[tuple[str, ...]] = Counter()
-    first: list[Case] = []
+def first_of_each_kind(cases: Sequence[Case]) -> list[Case]:
+    """The first case of each kind, which are those of the same groups."""
+    first: dict[tuple[str, ...], Case] = {}
     for case in cases:
-        kind = tuple(case.groups)
-        counts[kind] += 1
-        if counts[kind] <= limit:
-            first.append(case)
-    return first
+        first.setdefault(tuple(case.groups), case)
+    return [*first.values()]
 
 
 def canvas(size: Size, shape: Size | None) -> Size:

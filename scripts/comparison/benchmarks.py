@@ -18,7 +18,7 @@ from pack.core.text import in_one_line, plain
 from shared.given_files import Unreadable, bytes_of
 
 from .columns import Column
-from .drafts import IN_A_ROW, Places
+from .prompts import IN_A_ROW, Places
 from .rows import Row, Unread
 
 Size = tuple[int, int]

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,10 +19,10 @@ from pack.core.measure import TRAINED_WITH
 
 from . import cartoons, identities_collapse, made_up, outfits, own_pictures, people, rehearsal
 from .benchmark_run import BENCHMARKS, Run
-from .drawers import Drawer, HostDrawer, WorkersDrawer, made_by_workers
 from .photos import people_in
-from .records import methods_named
 from .session import Session, Settings, face_model_of, face_pack
+from .template_methods import methods_named
+from .workers import drawn_by_host, drawn_by_workers, made_by_workers
 
 _OUTPUT = environment.ROOT / "output"
 
@@ -97,9 +98,16 @@ def of_pictures(options: argparse.Namespace) -> int:
 
 
 def of_miniature(options: argparse.Namespace) -> int:
-    """Cartoons of drawn people. Raises SetupError."""
-    cartoons.answer(options.question, options.quick, options.out or _OUTPUT / "compare", options.write)
-    return 0
+    """Cartoons of the pack's drawn people. Raises SetupError."""
+    with ExitStack() as stack:
+        settings = _settings(options, environment.ROOT / "pictures", _OUTPUT / "miniature", ["all"])
+        settings = _by_the_miniature(settings, rehearsal.SIZE, stack)
+        settings = replace(settings, methods=cartoons.methods(), remark=cartoons.REMARK)
+        session = Session(settings, cartoons.everybody())
+        session.judge_of_people = cartoons.ColourJudge(session.judge.known)
+        with _stops_in_words(session):
+            people.answer(options.question, session)
+    return _done(session)
 
 
 SOURCES: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -125,18 +133,22 @@ def _settings(options: argparse.Namespace, folder: Path, out: Path, methods: Seq
         methods=tuple(methods_named(options.methods or methods)),
         quick=options.quick,
         given_places=options.places == "given",
-        limit=options.limit,
     )
     settings.out.mkdir(parents=True, exist_ok=True)
     return settings
 
 
 def _rehearsed(options: argparse.Namespace, settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
-    """The same; in a rehearsal with the toy model's files, which stay while the stack is open, its size and its steps
-    where none are asked for, and what its figures are worth."""
+    """The same, in a rehearsal drawn by the toy model."""
     if not options.rehearse:
         return settings
     say(f"A rehearsal: {rehearsal.SAYS_NOTHING}.")
+    return _by_the_miniature(settings, size, stack)
+
+
+def _by_the_miniature(settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
+    """The same with the miniature's files, which stay while the stack is open, its size and its steps where none are
+    asked for, and what its figures are worth."""
     stack.enter_context(rehearsal.miniature_in(Path(stack.enter_context(TemporaryDirectory()))))
     return replace(
         settings,
@@ -163,15 +175,17 @@ def opened(options: argparse.Namespace) -> Iterator[Run]:
         cases = benchmark.cases(settings.folder, settings.given_places)
         largest = rehearsal.LARGE if benchmark is identities_collapse.BENCHMARK else rehearsal.SIZE
         session = Session(_rehearsed(options, settings, largest, stack))
-        yield Run(benchmark, cases, session, stack.enter_context(_drawer(options, session)))
+        if options.check or not (options.workers or options.address):
+            draw, made_with = partial(drawn_by_host, session.host), session.host.made_with
+        else:
+            workers = stack.enter_context(_workers(options))
+            draw = partial(drawn_by_workers, workers, settings.folder)
+            made_with = made_by_workers(session.host, options.address not in (None, "local"))
+        yield Run(benchmark, cases, session, draw, made_with)
 
 
-@contextmanager
-def _drawer(options: argparse.Namespace, session: Session) -> Iterator[Drawer]:
-    """Whoever draws: this process, or workers where their number or an address is given."""
-    if options.check or not (options.workers or options.address):
-        yield HostDrawer(session.host)
-        return
+def _workers(options: argparse.Namespace) -> Any:
+    """One or more ComfyUIs on this machine, or those of Ray."""
     from batch.one_worker import OneWorker, WorkerSettings
 
     settings = WorkerSettings((str(options.models.resolve()),) if options.models else ())
@@ -179,12 +193,8 @@ def _drawer(options: argparse.Namespace, session: Session) -> Iterator[Drawer]:
         from batch.ray_workers import HERE, RayWorkers
 
         host = environment.find_hosts()[0]
-        workers: Any = RayWorkers(options.address or HERE, options.workers, settings, str(host))
-    else:
-        workers = OneWorker(settings)
-    made_with = made_by_workers(session.host, options.address not in (None, "local"))
-    with workers:
-        yield WorkersDrawer(workers, session.settings.folder, made_with)
+        return RayWorkers(options.address or HERE, options.workers, settings, str(host))
+    return OneWorker(settings)
 
 
 def _checked(benchmark_run: Run) -> int:
@@ -204,7 +214,7 @@ def _stops_in_words(session: Session) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         advice = "Run the same command again to go on."
-        if session.settings.remark:  # the toy model's files are made anew for each run
+        if session.settings.remark:  # the miniature's files are made anew for each run
             advice = "A rehearsal begins anew each time."
         say(f"Stopped. {session.counts()} {advice}")
         raise

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pack.core.measure import MeasuredPicture
 from scipy.optimize import linear_sum_assignment
-
-if TYPE_CHECKING:
-    from miniature.measure import Seen
 
 Table = Sequence[Sequence[float]]
 """Cosines of embeddings: a row for each of some faces, a number for each of others."""
@@ -48,7 +45,7 @@ class Judged:
 
     Of a benchmark: truth_faces, how many the photo has that it should be like, and compared, by id of the recogniser.
 
-    Of an outfit: parts, of each part DINOv2's cosine. Of a cartoon: looks, the colours of its places.
+    Of an outfit: parts, of each part DINOv2's cosine.
     """
 
     people: int = 0
@@ -62,7 +59,6 @@ class Judged:
     subjects: Sequence[float | None] = ()
     copied: Sequence[float] = ()
     parts: Sequence[float] = ()
-    looks: Seen | None = None
     seconds: float | None = None
     step_seconds: float | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from bench.methods import run
@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from .benchmarks import Case
-from .drafts import Sitting
-from .drawing import HOST_NODES
 from .formulas import between_people, copied
+from .host import HOST_NODES
 from .judged import Compared, Judged, Table
-from .kept import Drawn, content_of, state_of
 from .photos import PersonFiles, image, largest_face
+from .picture_cache import Drawn, content_of, state_of
+from .prompts import Scene
 
 SQUARE = 2.0
 """The side of the square that DINOv2 sees of a person, in longer sides of the face's box."""
@@ -51,6 +51,14 @@ class TextJudge(NamedTuple):
 
     clip: Any
     clip_vision: Any
+
+
+class JudgeOfPeople(Protocol):
+    """Whoever says who is who in a picture."""
+
+    def of_people(self, drawn: Drawn, scene: Scene, measured_as: str) -> Judged:
+        """People in their places. measured_as: the picture's method, one of measure.TRAINED_WITH, or ""."""
+        ...
 
 
 class Judge:
@@ -93,11 +101,11 @@ class Judge:
 
     # --- What is measured of a picture (H, W, 3)
 
-    def of_people(self, drawn: Drawn, sitting: Sitting, measured_as: str) -> Judged:
+    def of_people(self, drawn: Drawn, scene: Scene, measured_as: str) -> Judged:
         """People in their places. measured_as: the picture's method, one of measure.TRAINED_WITH, or ""."""
-        people = [self.known[person.name] for person in sitting.people]
-        photos = [person.photos[0] for person in sitting.people]
-        cast = placed(people, sitting.size)
+        people = [self.known[person.name] for person in scene.people]
+        photos = [person.photos[0] for person in scene.people]
+        cast = placed(people, scene.size)
         names = measure.judges(self.face_model.ids, cast.people, measured_as or "unknown")
         picture_faces = faces.faces_in(self.face_model, drawn.pixels)
         report = measure.measure([picture_faces], cast, names, measured_as or "unknown")
@@ -107,14 +115,14 @@ class Judge:
             if sighting.face is not None:
                 embedding = picture_faces.faces[sighting.face].embeddings[names[0]]
                 persons_photos = [face.embeddings[names[0]] for face in person.faces]
-                value = copied(embedding, persons_photos[0], persons_photos[sitting.photos :])
+                value = copied(embedding, persons_photos[0], persons_photos[scene.photos :])
                 if value is not None:
                     copies.append(value)
         return Judged(
             people=len(people),
             faces=len(picture.boxes),
             whole=self._whole_like(photos, drawn.pixels),
-            text_alignment=self._text_alignment(sitting.prompt, drawn.pixels),
+            text_alignment=self._text_alignment(scene.prompt, drawn.pixels),
             measured=picture,
             alike_in_photos=between_people([person.identity for person in people], names[0]),
             subjects=self._subjects_like(photos, picture, drawn.pixels),
@@ -215,7 +223,7 @@ def cosines(rows: Sequence[Face], columns: Sequence[Face], recogniser: str) -> T
 
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
-    """The people in the places of a prompt of `drafts.people_into`. size: (width, height) of the canvas."""
+    """The people in the places of a prompt of `prompts.people_into`. size: (width, height) of the canvas."""
     cast = Cast(tuple(Person(person.identity) for person in people))
     width, height = size
     (layout, *_) = run("LikenessLayoutForAGroup", count=len(people), framing="half", width=width, height=height)

@@ -27,8 +27,8 @@ from .benchmarks import (
     read_json,
 )
 from .columns import CLIP, Column, text_alignment
-from .drafts import Places
 from .judged import Judged, pairs
+from .prompts import Places
 from .rows import Unread
 
 TITLE = "MultiHuman-Testbench"

@@ -34,9 +34,9 @@ from .benchmarks import (
     entries_of,
 )
 from .columns import CLIP, Column
-from .drafts import Places
 from .judged import Compared, Judged, Table, pairs
 from .photos import size_of
+from .prompts import Places
 from .rows import Unread
 
 TITLE = "MultiID-Bench"

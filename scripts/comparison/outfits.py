@@ -21,19 +21,19 @@ from torch import Tensor
 
 from . import page
 from .columns import DINO, Column, named
-from .drafts import Sitting, first_decode, one_picture, positive_texts
 from .graphs import Graph, Output
 from .judged import Judged
-from .kept import Drawn
 from .photos import image, is_hidden
-from .records import DrawnMethod
+from .picture_cache import Drawn
+from .prompts import Scene, first_decode, one_picture, positive_texts
 from .rows import Row
 from .session import Asked, Session
+from .template_methods import TemplateMethod
 
 MOST = 6
 """Parts of an outfit: Parts2Whole reads no more."""
-PARTS2WHOLE = DrawnMethod("Parts2Whole", "parts2whole_with_pose", (512, 768))
-SHARED = DrawnMethod("Share Parts Attention", "start_outfit", (832, 1216))
+PARTS2WHOLE = TemplateMethod("Parts2Whole", "parts2whole_with_pose", (512, 768))
+SHARED = TemplateMethod("Share Parts Attention", "start_outfit", (832, 1216))
 READERS = {PARTS2WHOLE.title: "LikenessEncodeParts", SHARED.title: "LikenessSharePartsAttention"}
 """The node that reads the parts, by method."""
 
@@ -88,7 +88,7 @@ class Setting:
     """A row. count: of parts. masks: whether what is transparent does not count. own: the model of Parts2Whole reads
     the parts itself, by Share Parts Attention, in the place of the reference network."""
 
-    method: DrawnMethod
+    method: TemplateMethod
     count: int
     masks: bool = True
     own: bool = False
@@ -162,7 +162,7 @@ def graph_of(session: Session, setting: Setting, outfit: Outfit, seed: int) -> G
     graph = Graph(to_prompt(load(ROOT / "workflows" / f"{setting.method.template}.json"), object_info), object_info)
     picture = (first_decode(graph), 0)
     size = asked.size or setting.method.size
-    sitting = Sitting((), 1, seed, asked.prompt, size, asked.steps, "", asked.folder)
+    scene = Scene((), 1, seed, asked.prompt, size, asked.steps, "", asked.folder)
     parts = _parts_into(graph, setting, outfit.parts[: setting.count], asked.folder)
     graph.link_to(graph.only(READERS[setting.method.title]), "parts", parts)
     for node_id in graph.ids("LikenessApplyParts2Whole"):
@@ -172,7 +172,7 @@ def graph_of(session: Session, setting: Setting, outfit: Outfit, seed: int) -> G
     _size_into(graph, size)
     if setting.own:
         _own_reference(graph, parts, size)
-    one_picture(graph, picture, sitting, f"parts/{setting.title}")
+    one_picture(graph, picture, scene, f"parts/{setting.title}")
     return graph
 
 

@@ -18,17 +18,17 @@ from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model
 from shared.workflow import WorkflowError
 
-from . import kept
+from . import picture_cache
 from .columns import CLIP, COLUMNS, DINO, Column, figures
-from .drafts import Sitting
-from .drawing import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .graphs import Graph, GraphError
+from .host import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .judged import Judged
-from .judging import Judge, TextJudge, dino_in, text_judge
-from .kept import Drawn
+from .judging import Judge, JudgeOfPeople, TextJudge, dino_in, text_judge
 from .photos import PersonFiles
-from .records import METHODS, DrawnMethod
+from .picture_cache import Drawn
+from .prompts import Scene
 from .rows import Pictured, Row, Shown, Unread
+from .template_methods import METHODS, TemplateMethod
 
 TEXT_FILES = ("sdxl-base", "clip-vit-bigg")
 """Ids in the manifest of the two sides of the CLIP that compares pictures with the prompt."""
@@ -66,8 +66,8 @@ class Settings:
 
     folder: of photos, or of a benchmark. out: of results. prompt: "" for those of a benchmark. size: (width, height) of
     a picture, or how many pixels that of a benchmark has. size, steps: None for those of templates. remark: what the
-    page says first of all, "" for nothing. methods: those that draw. quick: few pictures of a question. given_places:
-    whether people stand where a benchmark says. limit: so many pictures of each kind of a benchmark, None for all.
+    page says first of all, "" for nothing. methods: those that draw. quick: few pictures of a question, one
+    of each kind of a benchmark. given_places: whether people stand where a benchmark says.
     """
 
     folder: Path
@@ -76,10 +76,9 @@ class Settings:
     size: tuple[int, int] | None = None
     steps: int | None = None
     remark: str = ""
-    methods: tuple[DrawnMethod, ...] = METHODS
+    methods: tuple[TemplateMethod, ...] = METHODS
     quick: bool = False
     given_places: bool = True
-    limit: int | None = None
 
 
 class Session:
@@ -95,6 +94,7 @@ class Session:
         """Why a judge of columns is not there, in a sentence."""
         vision, text = self._vision(), self._text()
         self.judge = Judge(self.face_model, people, vision, text, self._judge_files(vision, text))
+        self.judge_of_people: JudgeOfPeople = self.judge
         self.drawn_count = 0
         """Pictures that this run has drawn."""
         self.taken_count = 0
@@ -109,7 +109,7 @@ class Session:
         return people
 
     def rows(
-        self, question: str, method: DrawnMethod, columns: Mapping[str, Sequence[Pictured]], ablation: str = ""
+        self, question: str, method: TemplateMethod, columns: Mapping[str, Sequence[Pictured]], ablation: str = ""
     ) -> list[Row]:
         """The rows of a method: one for each number of people in a picture, in the order of the columns.
 
@@ -131,22 +131,29 @@ class Session:
         return [self.row(question, method, title, of_count, COLUMNS, count) for count, of_count in by_count.items()]
 
     def _asked(
-        self, question: str, method: DrawnMethod, pictured: Pictured, title: str, column: str, ablation: str, name: str
+        self,
+        question: str,
+        method: TemplateMethod,
+        pictured: Pictured,
+        title: str,
+        column: str,
+        ablation: str,
+        name: str,
     ) -> Asked:
-        sitting = self.sitting(method, pictured)
-        people = counted(len(sitting.people), "person", "people")
+        scene = self.scene(method, pictured)
+        people = counted(len(scene.people), "person", "people")
         return Asked(
             name=name,
             column=column,
             seed=pictured.seed,
             said=f"{title}, {people}, seed {pictured.seed}",
-            caption=f"{title}, seed {pictured.seed}: {', '.join(person.name for person in sitting.people)}",
-            graph=lambda: self.graph(question, method, sitting, title, column, ablation),
-            judged=lambda drawn: self.judge.of_people(drawn, sitting, method.measured_as),
+            caption=f"{title}, seed {pictured.seed}: {', '.join(person.name for person in scene.people)}",
+            graph=lambda: self.graph(question, method, scene, title, column, ablation),
+            judged=lambda drawn: self.judge_of_people.of_people(drawn, scene, method.measured_as),
         )
 
     def row(
-        self, question: str, method: DrawnMethod, title: str, pictures: Sequence[Asked], columns: Sequence[Column],
+        self, question: str, method: TemplateMethod, title: str, pictures: Sequence[Asked], columns: Sequence[Column],
         people: int = 0,
     ) -> Row:  # fmt: skip
         """All pictures of a row, drawn and measured. people: in each of them, 0 where that is no question."""
@@ -168,13 +175,13 @@ class Session:
             environment.say(f"  {asked.said}: drawn and measured.")
         return Row(title, people, shown, figures(judged, columns))
 
-    def drawn(self, graph: Graph, method: DrawnMethod, path: Path) -> Drawn:
+    def drawn(self, graph: Graph, method: TemplateMethod, path: Path) -> Drawn:
         """The picture of a prompt: that of an earlier run where nothing has changed that it is made of, else a new one.
 
         path: of its PNG. Raises DrawingError.
         """
         fingerprint = self.fingerprint(graph, method, self.host.made_with)
-        drawn = kept.taken(path, fingerprint)
+        drawn = picture_cache.taken(path, fingerprint)
         if drawn is not None:
             self.taken_count += 1
             return drawn
@@ -182,9 +189,9 @@ class Session:
         self.drawn_count += 1
         return drawn
 
-    def fingerprint(self, graph: Graph, method: DrawnMethod, made_with: Mapping[str, str]) -> str:
-        """What the picture of a prompt is made of. made_with: see `kept.fingerprint`."""
-        return kept.fingerprint(graph, self.settings.folder, made_with, method.recogniser)
+    def fingerprint(self, graph: Graph, method: TemplateMethod, made_with: Mapping[str, str]) -> str:
+        """What the picture of a prompt is made of. made_with: see `picture_cache.fingerprint`."""
+        return picture_cache.fingerprint(graph, self.settings.folder, made_with, method.recogniser)
 
     def counts(self) -> str:
         """How many pictures there are so far, in a sentence."""
@@ -209,9 +216,9 @@ class Session:
             "steps": self.settings.steps,
         }
 
-    def sitting(self, method: DrawnMethod, pictured: Pictured) -> Sitting:
+    def scene(self, method: TemplateMethod, pictured: Pictured) -> Scene:
         """What one picture of a method is of."""
-        return Sitting(
+        return Scene(
             people=[self.people[number] for number in pictured.people],
             photos=pictured.photos,
             seed=pictured.seed,
@@ -223,20 +230,20 @@ class Session:
         )
 
     def graph(
-        self, question: str, method: DrawnMethod, sitting: Sitting, title: str, column: str, ablation: str
+        self, question: str, method: TemplateMethod, scene: Scene, title: str, column: str, ablation: str
     ) -> Graph:
         """The prompt of one picture. Raises Refusal where files or photos are missing."""
-        for number, person in enumerate(sitting.people, 1):
-            if len(person.photos) < sitting.photos:
+        for number, person in enumerate(scene.people, 1):
+            if len(person.photos) < scene.photos:
                 raise Refusal(
-                    f"It needs {sitting.photos} photos of each person, and person {number} of the picture has fewer."
+                    f"It needs {scene.photos} photos of each person, and person {number} of the picture has fewer."
                 )
         prefix = f"{question}/{title}, {column}"
-        graph = method.graph(sitting, self.host.object_info, prefix, ablation)
+        graph = method.graph(scene, self.host.object_info, prefix, ablation)
         self.refuse_missing(graph, method)
         return graph
 
-    def refuse_missing(self, graph: Graph, method: DrawnMethod) -> None:
+    def refuse_missing(self, graph: Graph, method: TemplateMethod) -> None:
         """Raises Refusal where a file of a prompt is missing, or the recogniser that its method reads."""
         missing = missing_files(graph)
         if method.recogniser and method.recogniser not in self.face_model.ids:

@@ -130,10 +130,6 @@ def _end(start: tuple[float, float], length: float, angle: float) -> tuple[float
     return x + length * float(np.sin(angle)), y + length * float(np.cos(angle))
 
 
-UPRIGHT = standing(random.Random(18))
-"""Where somebody stands, and how, where no pose is given."""
-
-
 class _Dressed(Figure):
     """kinds: per slot."""
 

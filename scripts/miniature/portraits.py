@@ -41,10 +41,6 @@ class Person:
     beard: float
 
 
-HELD_OUT = 1_000_003
-"""Seed of drawn people that the miniature has never seen."""
-
-
 def draw(rng: random.Random, count: int) -> tuple[np.ndarray, Tensor]:
     """(n, 112, 112, 3) RGB uint8, and (n, 8) what is true: hair and skin as lit, hair length, beard."""
     crops: list[np.ndarray] = []

@@ -63,8 +63,8 @@ def nested(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-WIDTH, TEXT, TEXT_15 = 320, 2048, 768
-"""Of the UNets in shapes.txt, and of a token of SDXL's and of SD1.5's text."""
+WIDTH, TEXT = 320, 2048
+"""Of the UNets in shapes.txt, and of a token of SDXL's text."""
 # --- recognition_arcface_ir_se50.pth of facexlib: ArcFace's improved ResNet-50 with squeeze and excitation.
 
 

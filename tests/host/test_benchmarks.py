@@ -21,15 +21,15 @@ import real_faces
 import small_networks
 import torch
 from batch.one_worker import OneWorker, WorkerSettings
-from comparison import command, identities_collapse, kept, made_up, multi_human, rehearsal
-from comparison.benchmark_run import BENCHMARKS, Run, canvas, limited
+from comparison import command, identities_collapse, made_up, multi_human, picture_cache, rehearsal
+from comparison.benchmark_run import BENCHMARKS, Run, canvas, first_of_each_kind
 from comparison.benchmarks import Case
-from comparison.drawers import Task, WorkersDrawer, made_by_workers
-from comparison.drawing import host_server
 from comparison.graphs import Graph
+from comparison.host import host_server
 from comparison.judging import Judge
 from comparison.photos import image, size_of
-from comparison.records import METHODS
+from comparison.template_methods import METHODS
+from comparison.workers import Task, drawn_by_workers, made_by_workers
 from environment import SetupError
 from exchanged_files import model_file
 from html_page import Page
@@ -107,7 +107,7 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
             (folder / name).write_text(json.dumps(content[:count]))
     defaults: dict[str, Any] = {
         "source": "benchmark", "benchmark": [benchmark, str(folder)], "methods": None, "models": None,
-        "out": root / "out", "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None,
+        "out": root / "out", "places": "given", "size": SIZES[benchmark], "steps": 1, "workers": None,
         "address": None, "check": False, "rehearse": False, "prompt": "", "quick": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
@@ -184,7 +184,7 @@ def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> 
 def to_draw(run: Run, **changes: Any) -> list[str]:
     """The names of the pictures that a run would draw, which draws nothing here. changes: of every case."""
     tasks = [run.task(ID_PATCH, replace(case, **changes)) for case in run.cases]
-    return [task.case.name for task in tasks if not kept.is_drawn(task.path, task.fingerprint)]
+    return [task.case.name for task in tasks if not picture_cache.is_drawn(task.path, task.fingerprint)]
 
 
 EVERY = ["0", "1"]
@@ -222,16 +222,13 @@ def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: P
 @pytest.mark.thorough
 def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp_path: Path, finished: Any) -> None:
     """Nobody knows which machines Ray chooses. No worker is started for it."""
-    workers = OneWorker(WorkerSettings())
     with command.opened(finished("multi-human", tmp_path)) as run:
         for on_ray, expected in ((False, []), (True, EVERY)):
-            made_with = made_by_workers(run.session.host, on_ray)
-            run.drawer = WorkersDrawer(workers, run.session.settings.folder, made_with)
+            run.made_with = made_by_workers(run.session.host, on_ray)
             assert to_draw(run) == expected
         for name, value in run.session.host.made_with.items():
             assert value, name
-            made_with = {**run.session.host.made_with, name: "another"}
-            run.drawer = WorkersDrawer(workers, run.session.settings.folder, made_with)
+            run.made_with = {**run.session.host.made_with, name: "another"}
             assert to_draw(run) == EVERY, name
 
 
@@ -295,7 +292,7 @@ def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
     arguments = finished("multi-id", tmp_path)
     # All pictures of the benchmark, of which the first of each kind are drawn already.
     made_up.multi_id(tmp_path / "published")
-    arguments.methods, arguments.limit = ["WithAnyone", "ID-Patch"], 1
+    arguments.methods, arguments.quick = ["WithAnyone", "ID-Patch"], True
     assert command.run(arguments) == 1
     report = json.loads((tmp_path / "out/report.json").read_text())
     first, second = report["methods"]
@@ -386,10 +383,9 @@ def test_a_canvas_has_the_pixels_of_the_method_and_the_proportions_of_the_benchm
     assert canvas(size, shape) == expected
 
 
-def test_a_limit_takes_the_first_of_each_kind() -> None:
+def test_quick_takes_the_first_of_each_kind() -> None:
     cases = [Case(str(number), "", (), (("all", "a"), ("all", "b"))[number % 2]) for number in range(7)]
-    assert [case.name for case in limited(cases, 2)] == ["0", "1", "2", "3"]
-    assert limited(cases, None) == cases
+    assert [case.name for case in first_of_each_kind(cases)] == ["0", "1"]
 
 
 # --- By workers
@@ -422,7 +418,7 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
     }
     tasks.append(Task(Case("pose", "", (), ("all",)), Graph(prompt, {}), tmp_path / "out" / "pose.png", ""))
     with OneWorker(WorkerSettings()) as workers:
-        finished = {one.task.case.name: one for one in WorkersDrawer(workers, folder, {}).results(tasks)}
+        finished = {one.task.case.name: one for one in drawn_by_workers(workers, folder, tasks)}
     assert finished["0"].error == finished["1"].error == "" and finished["2"].error
     assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
     assert finished["pose"].error == "" and size_of(tasks[3].path) == (128, 64)
@@ -430,4 +426,4 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
         with Image.open(task.path) as picture:
             assert picture.getpixel((5, 5)) == colour
             assert json.loads(picture.info["prompt"]) == task.graph.prompt
-        assert kept.taken(task.path, task.fingerprint) is not None, "it says what it is made of"
+        assert picture_cache.taken(task.path, task.fingerprint) is not None, "it says what it is made of"

@@ -22,20 +22,21 @@ import numpy as np
 import pytest
 import real_faces
 import small_networks
+import tiny_encoders
 import torch
 from bench.methods import run
-from comparison import kept, outfits, page, people, photos
+from comparison import outfits, page, people, photos, picture_cache
 from comparison.columns import COLUMNS, figures
-from comparison.drafts import Sitting, steps_of
-from comparison.drawing import host_server
 from comparison.graphs import Graph, GraphError
+from comparison.host import host_server
 from comparison.judging import Judge, Known, dino_in
-from comparison.kept import Drawn
 from comparison.outfits import Outfit
 from comparison.photos import PersonFiles
-from comparison.records import ALL, METHODS, DrawnMethod, methods_named
+from comparison.picture_cache import Drawn
+from comparison.prompts import Scene, steps_of
 from comparison.rows import Pictured, Row, Shown, Unread
 from comparison.session import Refusal, Session, Settings
+from comparison.template_methods import ALL, METHODS, TemplateMethod, methods_named
 from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
 from miniature.in_host import as_published, files_in
@@ -47,7 +48,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from shared import adapters, shapes
 from shared.links import as_link
-from shared.standins import NARROW, TEXT_15, Weights, narrow
+from shared.standins import NARROW, Weights, narrow
 from shared.workflow import WorkflowError, load, nodes_in, specs
 from torch import Tensor
 
@@ -62,7 +63,9 @@ def with_ip_adapter(models: Path) -> None:
     weights = Weights(torch.float16)
     checkpoint = weights.fill(narrow(shapes.of("sd15"), 64))
     vision = weights.fill(shapes.of("clip_vision", count=32, width=1280, projection=1024))
-    adapter = weights.fill(adapters.PUBLISHED["ip-adapter-plus-face_sd15"][1](adapters.UNet(TEXT_15, (NARROW,) * 4)))
+    adapter = weights.fill(
+        adapters.PUBLISHED["ip-adapter-plus-face_sd15"][1](adapters.UNet(tiny_encoders.SD15, (NARROW,) * 4))
+    )
     of_layer = re.compile(r"(?:text|vision)_model\.encoder\.layers\.(\d+)\.")
     files = {
         "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": checkpoint,
@@ -144,9 +147,9 @@ def of_pixels(pixels: Tensor, seconds: float | None = None, step_seconds: float 
     return Drawn(Path("a.png"), pixels, seconds, step_seconds)
 
 
-def sitting_of(*people: PersonFiles, photos: int = 1) -> Sitting:
+def scene_of(*people: PersonFiles, photos: int = 1) -> Scene:
     size = (SIDE * len(people), SIDE)
-    return Sitting(people, photos, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
+    return Scene(people, photos, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
 
 
 def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +167,7 @@ def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_people_in_right_and_in_exchanged_places_are_told_apart(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     at_noses(monkeypatch)
-    both = sitting_of(YAO, EILEEN)
+    both = scene_of(YAO, EILEEN)
     right = judge.of_people(of_pixels(beside(real_faces.YAO, real_faces.ASTRONAUT), 1.0, 0.5), both, "")
     exchanged = judge.of_people(of_pixels(beside(real_faces.ASTRONAUT, real_faces.YAO)), both, "")
     twice = judge.of_people(of_pixels(beside(real_faces.YAO, real_faces.YAO)), both, "")
@@ -188,7 +191,7 @@ def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch
     """Computed again from the host's own encoder: the squares around the faces, and the whole pictures."""
     at_noses(monkeypatch)
     pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
-    judged = judge.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "")
+    judged = judge.of_people(of_pixels(pixels), scene_of(YAO, EILEEN), "")
 
     def seen(picture: Tensor) -> Tensor:
         return family_encoders.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
@@ -228,8 +231,8 @@ def test_the_recogniser_of_the_method_does_not_judge(monkeypatch: pytest.MonkeyP
     own.network = alike
     judge_of_two = Judge(FaceModel(real_faces.detector(), (own, other)), [YAO, EILEEN])
     pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
-    by_other = figures([judge_of_two.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "InstantID")])
-    by_own = figures([judge_of_two.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "ID-Patch")])
+    by_other = figures([judge_of_two.of_people(of_pixels(pixels), scene_of(YAO, EILEEN), "InstantID")])
+    by_own = figures([judge_of_two.of_people(of_pixels(pixels), scene_of(YAO, EILEEN), "ID-Patch")])
     assert by_other["leakage"] is not None and by_other["leakage"] < 0.2
     assert by_own["leakage"] is not None and by_own["leakage"] > 0.9
 
@@ -252,21 +255,21 @@ def test_a_dinov2_file_is_told_by_its_keys(tmp_path: Path, monkeypatch: pytest.M
 def pictured(session: Session, title: str, ablation: str = "", people: int = 2, photo_count: int = 1) -> Graph:
     """The prompt of a picture by a method that can be drawn here."""
     method = next(method for method in METHODS if method.title == title)
-    sitting = session.sitting(method, Pictured(range(people), photo_count, 7))
-    return session.graph("seeds", method, sitting, title, "seed 7", ablation)
+    scene = session.scene(method, Pictured(range(people), photo_count, 7))
+    return session.graph("seeds", method, scene, title, "seed 7", ablation)
 
 
 @pytest.mark.parametrize("people", [1, 3, pytest.param(9, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
-def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMethod, people: int) -> None:
+def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateMethod, people: int) -> None:
     """Without its files: every node is known and has what it needs, every link ends at a node, and whoever is asked for
     is there, in as many places. So is it with every ablation. A host that lacks a node says which."""
     person = replace(session.people[0], lora=session.settings.folder / "a.safetensors")
-    sitting = replace(session.sitting(method, Pictured([0], 1, 7)), people=[person] * people)
+    scene = replace(session.scene(method, Pictured([0], 1, 7)), people=[person] * people)
     info = session.host.object_info
     for ablation in ("", *method.ablations):
         try:
-            graph = method.graph(sitting, info, "seeds/a", ablation)
+            graph = method.graph(scene, info, "seeds/a", ablation)
         except WorkflowError as error:
             of_newer = (
                 r"[\w, ]*(SAM3|Flux2)[\w, ]* (is|are) not known to this ComfyUI: update it to 0\.\d\d\.0 or later\."
@@ -345,20 +348,20 @@ def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(ses
     newer = ("CreateList", "LoadMediaPipeFaceLandmarker", "MediaPipeFaceLandmarker", "SAM3_Detect")
     older = {name: info for name, info in session.host.object_info.items() if name not in newer}
     methods = {method.title: method for method in METHODS}
-    sitting = session.sitting(methods["IP-Adapter"], Pictured([0, 1], 1, 7))
-    without = methods["IP-Adapter"].graph(sitting, older, "seeds/a")
-    assert without.prompt == methods["IP-Adapter"].graph(sitting, session.host.object_info, "seeds/a").prompt
+    scene = session.scene(methods["IP-Adapter"], Pictured([0, 1], 1, 7))
+    without = methods["IP-Adapter"].graph(scene, older, "seeds/a")
+    assert without.prompt == methods["IP-Adapter"].graph(scene, session.host.object_info, "seeds/a").prompt
     assert without.ids(*newer) == []
     said = r"CreateList is not known to this ComfyUI: update it to 0\.33\.0 or later\."
     with pytest.raises(GraphError, match=said):
-        methods["IP-Adapter"].graph(replace(sitting, photos=2), older, "seeds/a", "2 photos")
+        methods["IP-Adapter"].graph(replace(scene, photos=2), older, "seeds/a", "2 photos")
     said = r"SAM3_Detect is not known to this ComfyUI: update it to 0\.33\.0 or later\."
     with pytest.raises(WorkflowError, match=said):
-        methods["StoryMaker"].graph(sitting, older, "seeds/a")
+        methods["StoryMaker"].graph(scene, older, "seeds/a")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
-def test_every_method_that_reads_photos_reads_two_and_four(session: Session, method: DrawnMethod) -> None:
+def test_every_method_that_reads_photos_reads_two_and_four(session: Session, method: TemplateMethod) -> None:
     """All photos that an ablation is called after come to each person, and as references where they are pictures.
     LoRAs are trained before, and the baselines are compared by one photo."""
     baselines = {"InstantIDs chained", "faces one by one"}
@@ -370,9 +373,9 @@ def test_every_method_that_reads_photos_reads_two_and_four(session: Session, met
     first = session.people[0]
     person = replace(first, photos=first.photos[:1] * 4)
     for name, count in asked.items():
-        sitting = replace(session.sitting(method, Pictured([0, 1], 1, 7)), people=[person] * 2, photos=count)
+        scene = replace(session.scene(method, Pictured([0, 1], 1, 7)), people=[person] * 2, photos=count)
         try:
-            graph = method.graph(sitting, session.host.object_info, "ablations/a", name)
+            graph = method.graph(scene, session.host.object_info, "ablations/a", name)
         except (WorkflowError, GraphError) as error:
             # ComfyUI 0.3.64 has no node that makes a list of photos.
             assert "CreateList" not in session.host.object_info
@@ -506,11 +509,11 @@ def test_only_what_is_missing_is_drawn(session: Session, monkeypatch: pytest.Mon
 
 
 def made_of(
-    session: Session, method: DrawnMethod = ID_PATCH, seed: int = 1, made_with: Mapping[str, str] | None = None
+    session: Session, method: TemplateMethod = ID_PATCH, seed: int = 1, made_with: Mapping[str, str] | None = None
 ) -> str:
     """The fingerprint of a picture of two people, which is not drawn. made_with: what is not as it is here."""
-    sitting = session.sitting(method, Pictured([0, 1], 1, seed))
-    graph = session.graph("goes on", method, sitting, method.title, "column", "")
+    scene = session.scene(method, Pictured([0, 1], 1, seed))
+    graph = session.graph("goes on", method, scene, method.title, "column", "")
     return session.fingerprint(graph, method, {**session.host.made_with, **(made_with or {})})
 
 
@@ -548,7 +551,7 @@ def test_what_a_picture_is_made_of_counts(session: Session, monkeypatch: pytest.
     ],
 )
 def test_a_model_file_that_was_exchanged_counts_where_it_is_read(
-    session: Session, key: str, name: str, readers: Sequence[DrawnMethod]
+    session: Session, key: str, name: str, readers: Sequence[TemplateMethod]
 ) -> None:
     """Also the recogniser that the method reads, and the detector."""
     before = {method.title: made_of(session, method) for method in (ID_PATCH, INSTANT_ID)}
@@ -564,11 +567,11 @@ def test_a_lora_of_a_person_that_was_exchanged_counts(session: Session, tmp_path
     Image.new("RGB", (8, 8)).save(photo)
     lora.write_bytes(b"weights")
     person = PersonFiles("a", (photo,), lora)
-    sitting = replace(session.sitting(method, Pictured([0], 1, 7)), people=[person], folder=tmp_path)
-    graph = method.graph(sitting, session.host.object_info, "a")
-    before = kept.fingerprint(graph, tmp_path, {}, method.recogniser)
+    scene = replace(session.scene(method, Pictured([0], 1, 7)), people=[person], folder=tmp_path)
+    graph = method.graph(scene, session.host.object_info, "a")
+    before = picture_cache.fingerprint(graph, tmp_path, {}, method.recogniser)
     with exchanged(lora):
-        assert kept.fingerprint(graph, tmp_path, {}, method.recogniser) != before
+        assert picture_cache.fingerprint(graph, tmp_path, {}, method.recogniser) != before
 
 
 @pytest.fixture

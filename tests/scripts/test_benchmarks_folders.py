@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from comparison import identities_collapse, made_up, multi_human, multi_id
 from comparison.benchmarks import Benchmark, FolderError
-from comparison.drafts import IN_A_ROW
+from comparison.prompts import IN_A_ROW
 from pack.core.places import from_boxes, layouts
 
 MULTI_ID, MULTI_HUMAN, COLLAPSE = multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK

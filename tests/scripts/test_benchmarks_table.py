@@ -13,8 +13,8 @@ from comparison import multi_human, multi_id, page
 from comparison.benchmark_results import Failure, Result, read_judged, rows_of, write, write_judged
 from comparison.benchmarks import Case
 from comparison.judged import Compared, Judged
-from comparison.records import METHODS
 from comparison.rows import Row
+from comparison.template_methods import METHODS
 from html_page import Page
 from pack.core.models.packs import ANTELOPE
 

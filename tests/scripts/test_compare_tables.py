@@ -117,7 +117,6 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
         ("--benchmark multi {folder}", "No such benchmark: multi"),
         ("--benchmark multi-id {folder} --rehearse", "--rehearse makes up its folder"),
         ("--people {folder} --steps 0", "0 is not a whole number"),
-        ("--people {folder} --write", "--write is for --miniature"),
         ("--people {folder} halves", r"No such question: halves\. There are crowd, seeds, ablations\."),
         ("--people {folder}/nowhere", "nowhere is no folder"),
     ],

@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 import torch
 from comparison import own_pictures, page
 from comparison.columns import OF_A_SET
-from miniature import measure as colours
 from numpy.typing import NDArray
 
 from core import measure
@@ -25,113 +23,6 @@ from core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 RECOGNISER = "w600k_r50"
 COUNTS = (2, 3, 4, 8)
 Values = NDArray[np.float64]
-
-
-# --- The miniature's: colours in places
-
-
-def looks(people: int, pictures: int, seed: int) -> list[Values]:
-    rng = np.random.default_rng(seed)
-    return [rng.random((people, 9)) for _ in range(pictures)]
-
-
-def as_seen(observed: Values, expected: Values) -> colours.Seen:
-    return colours.Seen(torch.from_numpy(observed).float(), torch.from_numpy(expected).float())
-
-
-@pytest.mark.parametrize("people", COUNTS)
-def test_association_is_the_share_of_places_that_look_most_like_who_belongs_there(people: int) -> None:
-    """In two of five pictures the first two people are exchanged, so two places of each of these are wrong."""
-    pictures: list[colours.Seen] = []
-    for number, expected in enumerate(looks(people, 5, people)):
-        observed = expected.copy()
-        if number < 2:
-            observed[[0, 1]] = expected[[1, 0]]
-        pictures.append(as_seen(observed, expected))
-    assert colours.association(pictures) == pytest.approx(1 - 4 / (5 * people), rel=1e-12)
-    alone = as_seen(np.zeros((1, 9)), np.ones((1, 9)))
-    assert colours.association([*pictures, alone]) == colours.association(pictures)
-    assert math.isnan(colours.association([alone]))
-
-
-@pytest.mark.parametrize("people", COUNTS)
-def test_association_of_those_apart_leaves_out_who_looks_like_somebody_beside(people: int) -> None:
-    """The last two people of each picture are nearly the same, and one of them is taken for the other."""
-    pictures: list[colours.Seen] = []
-    for expected in looks(people, 4, people):
-        expected[-1] = expected[-2] + 0.01
-        observed = expected.copy()
-        observed[-1] = expected[-2]
-        pictures.append(as_seen(observed, expected))
-    assert colours.association(pictures) == pytest.approx((people - 1) / people, rel=1e-12)
-    association = colours.association(pictures, 0.08)
-    if people == 2:  # everybody is left out
-        assert math.isnan(association)
-    else:
-        assert association == 1
-
-
-def test_a_place_where_nothing_is_seen_looks_like_nobody() -> None:
-    expected = looks(3, 1, 1)[0]
-    observed = expected.copy()
-    observed[0] = np.nan
-    assert colours.association([as_seen(observed, expected)]) == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize("people", COUNTS)
-def test_r2_is_one_less_the_squared_error_in_variances_of_the_people_of_the_row(people: int) -> None:
-    """Over the three channels of all people who are not hidden, together; and the root of the mean squared error."""
-    rng = np.random.default_rng(people)
-    columns = {"hair": slice(0, 3), "shirt": slice(3, 6), "skin": slice(6, 9)}
-    pictures: list[colours.Seen] = []
-    rows: dict[str, list[tuple[Values, Values]]] = {part: [] for part in columns}
-    for expected in looks(people, 3, people):
-        observed = expected + 0.1 * rng.standard_normal(expected.shape)
-        observed[people - 1, columns["shirt"]] = np.nan
-        pictures.append(as_seen(observed, expected))
-        for part, channels in columns.items():
-            for place in range(people):
-                if not np.isnan(observed[place, channels]).any():
-                    rows[part].append((observed[place, channels], expected[place, channels]))
-    for part in columns:
-        observed = np.array([row[0] for row in rows[part]])
-        expected = np.array([row[1] for row in rows[part]])
-        squared = ((observed - expected) ** 2).sum()
-        spread = ((expected - expected.mean(axis=0)) ** 2).sum()
-        assert colours.fit(pictures, part) == pytest.approx(1 - squared / spread, rel=5e-6)
-        assert colours.error(pictures, part) == pytest.approx(math.sqrt(squared / observed.size), rel=5e-6)
-
-
-@pytest.mark.parametrize("people", COUNTS)
-def test_r2_is_0_where_everybody_is_seen_as_the_mean_and_below_where_looks_are_exchanged(people: int) -> None:
-    expected = looks(people, 1, people)[0]
-    mean = np.repeat(expected.mean(axis=0, keepdims=True), people, axis=0)
-    assert colours.fit([as_seen(mean, expected)], "hair") == pytest.approx(0, abs=1e-6)
-    assert colours.fit([as_seen(np.roll(expected, 1, axis=0), expected)], "hair") < 0
-
-
-@pytest.mark.parametrize("people", COUNTS)
-def test_the_table_of_figures_has_each_under_its_name(people: int) -> None:
-    pictures: list[colours.Seen] = []
-    for expected in looks(people, 4, people):
-        pictures.append(as_seen(0.5 * expected + 0.2, expected))
-    figures = colours.figures(pictures)
-    assert figures["people"] == 4 * people
-    assert figures["own"] == 0.5
-    assert figures["leakage"] == 0
-    assert figures["association"] == round(colours.association(pictures), 3)
-    for part in ("hair", "shirt", "skin"):
-        assert figures[f"{part}_r2"] == round(colours.fit(pictures, part), 3)
-        assert figures[f"{part}_rms"] == round(colours.error(pictures, part), 3)
-
-
-def test_a_face_is_away_by_its_shift_in_heights_of_its_box() -> None:
-    cartoon = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(1))
-    picture = cartoon.roll((3, 4), (1, 2))
-    assert colours.away(picture, cartoon, (30.0, 30.0, 60.0, 70.0)) == pytest.approx(5 / 40)
-
-
-# --- Measure Likeness, compare.py and batch.py: faces
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from shared.standins import (
     FILES,
     NARROW,
     TEXT,
-    TEXT_15,
     Files,
     Weights,
     copy_face_pack,
@@ -118,7 +117,7 @@ def _write_recogniser(path: Path) -> None:
 def _write_adapters(to: Standins) -> None:
     """With the projections as published; their attention layers are those of the two checkpoints."""
     weights = _weights("float16", 18)
-    unets = {adapters.SD15: adapters.UNet(TEXT_15, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
+    unets = {adapters.SD15: adapters.UNet(768, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
     for name, (unet, contents) in adapters.PUBLISHED.items():
         state = weights.fill(contents(unets[unet]))
         if name == IN_FULL_PRECISION:

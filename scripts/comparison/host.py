@@ -27,10 +27,10 @@ from pack.core.models import needs
 from pack.nodes.extension import NODES
 from PIL import Image
 
-from . import kept
-from .drafts import PICTURE, SAMPLERS, steps_of
+from . import picture_cache
 from .graphs import Graph
-from .kept import Drawn
+from .picture_cache import Drawn
+from .prompts import PICTURE, SAMPLERS, steps_of
 
 HOST_NODES: Any = importlib.import_module("nodes")
 """The host's module of its own nodes, whose names a checker would look for in our folder `nodes`."""
@@ -114,8 +114,8 @@ class Host:
     def draw(self, graph: Graph, path: Path, fingerprint: str) -> Drawn:
         """Draw the picture of a prompt and save it. The file is there whole or not at all.
 
-        path: of the PNG. fingerprint: what the picture is made of, for `kept.taken`. Raises DrawingError with the
-        message of the node that fails.
+        path: of the PNG. fingerprint: what the picture is made of, for `picture_cache.taken`. Raises DrawingError with
+        the message of the node that fails.
         """
         self._listener.begun = []
         self._count += 1
@@ -135,8 +135,8 @@ class Host:
         step_seconds = None
         if sampler_seconds:
             step_seconds = sampler_seconds / max(1, steps_of(graph))
-        kept.save(picture, path, graph, kept.Note(fingerprint, seconds, step_seconds))
-        return Drawn(path, kept.as_pixels(picture), seconds, step_seconds)
+        picture_cache.save(picture, path, graph, picture_cache.Note(fingerprint, seconds, step_seconds))
+        return Drawn(path, picture_cache.as_pixels(picture), seconds, step_seconds)
 
     def _seconds(self, graph: Graph) -> tuple[float | None, float]:
         """The seconds of the nodes that ran, without those that load files, and of the samplers among them."""

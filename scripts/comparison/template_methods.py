@@ -1,6 +1,6 @@
-"""What compare.py --people draws: one record for each method, baseline and ablation.
+"""What compare.py --people draws: every method, baseline and ablation, by the templates.
 
-A new method is a record in METHODS: the template that has its settings and names its files, and what is changed in the
+A new method is a row of METHODS: the template that has its settings and names its files, and what is changed in the
 template beside people, places, text, size and seed. An ablation is a change of that prompt, in `ablations` of its
 method.
 """
@@ -16,18 +16,18 @@ from environment import ROOT, SetupError
 from pack.core.methods import method as method_of_pack
 from shared.workflow import Json, load, to_prompt
 
-from .drafts import FACE_MODEL, LAYOUT, PLACED, Sitting, first_decode, one_picture, people_into, prompt_into
 from .graphs import Graph, Output
+from .prompts import FACE_MODEL, LAYOUT, PLACED, Scene, first_decode, one_picture, people_into, prompt_into
 
 WIDE = (1152, 896)
 """The size (width, height) of a group in the templates of SDXL."""
 _FACES_OF_THE_TEMPLATE = ("LoadMediaPipeFaceLandmarker", "MediaPipeFaceLandmarker")
 """Nodes by which templates find faces, and for which there is the face pack here. Older hosts do not have them."""
-Change = Callable[[Graph, Sitting], None]
+Change = Callable[[Graph, Scene], None]
 """What is changed in a prompt that is complete but for its picture."""
 
 
-def unchanged(graph: Graph, sitting: Sitting) -> None:
+def unchanged(graph: Graph, scene: Scene) -> None:
     """The template as it is."""
 
 
@@ -43,7 +43,7 @@ class Ablation:
 
 
 @dataclass(frozen=True)
-class DrawnMethod:
+class TemplateMethod:
     """How compare.py draws one method.
 
     title: of its rows. template: in workflows/, which has the settings and names the files. size: (width, height) of a
@@ -72,7 +72,7 @@ class DrawnMethod:
         """Its name in Measure Likeness: the recogniser that it was trained with judges last. "" where it has none."""
         return method_of_pack(self.folder).measured_as if self.folder else ""
 
-    def graph(self, sitting: Sitting, object_info: Json, prefix: str, ablation: str = "") -> Graph:
+    def graph(self, scene: Scene, object_info: Json, prefix: str, ablation: str = "") -> Graph:
         """The prompt of one picture.
 
         object_info: the host's description of its nodes. prefix: of the file of the picture. ablation: one of
@@ -81,19 +81,19 @@ class DrawnMethod:
         workflow = load(ROOT / "workflows" / f"{self.template}.json")
         graph = Graph(to_prompt(workflow, object_info, _FACES_OF_THE_TEMPLATE), object_info)
         picture = self.output or (first_decode(graph), 0)
-        people_into(graph, sitting, self.by_lora)
-        prompt_into(graph, sitting)
-        self.change(graph, sitting)
+        people_into(graph, scene, self.by_lora)
+        prompt_into(graph, scene)
+        self.change(graph, scene)
         if ablation:
-            self.ablations[ablation].change(graph, sitting)
-        one_picture(graph, picture, sitting, prefix)
+            self.ablations[ablation].change(graph, scene)
+        one_picture(graph, picture, scene, prefix)
         return graph
 
 
 def setting(class_type: str, **inputs: Any) -> Change:
     """A change that sets inputs of all nodes of one type."""
 
-    def change(graph: Graph, sitting: Sitting) -> None:
+    def change(graph: Graph, scene: Scene) -> None:
         for node_id in graph.ids(class_type):
             graph.inputs(node_id).update(inputs)
 
@@ -103,19 +103,19 @@ def setting(class_type: str, **inputs: Any) -> Change:
 # --- Changes of whole methods
 
 
-def stand_by_skeletons(graph: Graph, sitting: Sitting) -> None:
+def stand_by_skeletons(graph: Graph, scene: Scene) -> None:
     """IdentityNet is shown the keypoints of all places, and the canvas has their size."""
     for node_id in graph.ids("EmptyLatentImage"):
-        graph.inputs(node_id).update(width=sitting.size[0], height=sitting.size[1])
+        graph.inputs(node_id).update(width=scene.size[0], height=scene.size[1])
 
 
-def bodies_of_everybody(graph: Graph, sitting: Sitting) -> None:
+def bodies_of_everybody(graph: Graph, scene: Scene) -> None:
     """StoryMaker looks at the first photo of each person, cut out by SAM 3 as in the template."""
     detector = graph.ids("SAM3_Detect")[0]
     settings = dict(graph.inputs(detector))
     label = graph.inputs(graph.ids("LikenessPart")[0])["label"]
     parts: Output | None = None
-    for number in range(1, len(sitting.people) + 1):
+    for number in range(1, len(scene.people) + 1):
         photo = (f"photo 1 of person {number}", 0)
         mask = graph.add(f"body of person {number}", "SAM3_Detect", **{**settings, "image": photo})
         inputs: dict[str, Any] = {"image": photo, "mask": (mask, 0), "label": label}
@@ -127,15 +127,15 @@ def bodies_of_everybody(graph: Graph, sitting: Sitting) -> None:
             graph.link_to(node_id, "bodies", parts)
 
 
-def chained(graph: Graph, sitting: Sitting) -> None:
+def chained(graph: Graph, scene: Scene) -> None:
     """An InstantID for each person behind the other's, as without regions: all of them read the whole picture."""
-    stand_by_skeletons(graph, sitting)
+    stand_by_skeletons(graph, scene)
     node_id = graph.only("LikenessApplyInstantID")
     template_inputs = dict(graph.inputs(node_id))
     before: dict[str, Output] = {}
-    for number in range(1, len(sitting.people) + 1):
+    for number in range(1, len(scene.people) + 1):
         # 0 leaves a place empty: Place Cast gives each node its own person in their own place.
-        order = ["0"] * len(sitting.people)
+        order = ["0"] * len(scene.people)
         order[number - 1] = "1"
         alone = graph.add(f"person {number} alone", "LikenessCast", person_1=(f"person {number}", 0))
         placed = graph.add(
@@ -168,7 +168,7 @@ def crop_side(size: tuple[int, int]) -> int:
     return min(CROP_MOST, max(CROP_LEAST, longer))
 
 
-def one_by_one(graph: Graph, sitting: Sitting) -> None:
+def one_by_one(graph: Graph, scene: Scene) -> None:
     """A group by its skeletons alone; then every face is cut out, drawn by ID-Patch and pasted back."""
     apply_id = graph.only("LikenessApplyIDPatch")
     apply_inputs = dict(graph.inputs(apply_id))
@@ -186,7 +186,7 @@ def one_by_one(graph: Graph, sitting: Sitting) -> None:
     crops = graph.add(
         "crops", "LikenessCropFaces",
         face_model=(FACE_MODEL, 0), images=(decode, 0), cast=(PLACED, 0), who="everybody", vae=vae,
-        size=crop_side(sitting.size),
+        size=crop_side(scene.size),
     )  # fmt: skip
     faces = graph.add("ID-Patch on crops", "LikenessApplyIDPatch", **{**apply_inputs, "cast": (crops, 2)})
     settings = dict(graph.inputs(sampler))
@@ -199,7 +199,7 @@ def one_by_one(graph: Graph, sitting: Sitting) -> None:
 # --- Changes of ablations
 
 
-def without_patches(graph: Graph, sitting: Sitting) -> None:
+def without_patches(graph: Graph, scene: Scene) -> None:
     """ID-Patch is shown the skeletons alone."""
     skeletons = graph.add("skeletons", "LikenessDrawSkeletons", cast=(PLACED, 0), draw="skeletons")
     graph.link_to(graph.only("LikenessApplyIDPatch"), "image", (skeletons, 0))
@@ -212,10 +212,10 @@ ALMOST_EQUAL = 0.001
 def masks_off(class_type: str) -> Change:
     """A change by which everybody acts in the whole picture: one white mask for each person."""
 
-    def change(graph: Graph, sitting: Sitting) -> None:
-        width, height = sitting.size
+    def change(graph: Graph, scene: Scene) -> None:
+        width, height = scene.size
         pictures: Output | None = None
-        for number in range(1, len(sitting.people) + 1):
+        for number in range(1, len(scene.people) + 1):
             value = 1.0 - ALMOST_EQUAL * (number - 1)
             mask = graph.add(f"white mask {number}", "SolidMask", value=value, width=width, height=height)
             picture: Output = (graph.add(f"white picture {number}", "MaskToImage", mask=(mask, 0)), 0)
@@ -240,17 +240,17 @@ def photos(change: Change = unchanged) -> dict[str, Ablation]:
     return {"2 photos": Ablation(change, 2), "4 photos": Ablation(change, 4)}
 
 
-def every_photo_is_a_reference(graph: Graph, sitting: Sitting) -> None:
+def every_photo_is_a_reference(graph: Graph, scene: Scene) -> None:
     """All photos of a person are references: the template takes the first one of each."""
     for node_id in graph.ids("LikenessPeopleAsReferences"):
-        graph.inputs(node_id)["photos_per_person"] = sitting.photos
+        graph.inputs(node_id)["photos_per_person"] = scene.photos
 
 
-# --- The records
+# --- The methods
 
 
 METHODS = (
-    DrawnMethod(
+    TemplateMethod(
         "ID-Patch", "start_group", folder="id_patch",
         ablations={
             "without ID tokens": Ablation(setting("LikenessApplyIDPatch", id_start_percent=1.0)),
@@ -258,7 +258,7 @@ METHODS = (
             **photos(),
         },
     ),
-    DrawnMethod(
+    TemplateMethod(
         "InstantID by region", "start_portrait", folder="instant_id", change=stand_by_skeletons,
         ablations={
             "IdentityNet alone": Ablation(setting("LikenessApplyInstantID", adapter_weight=0.0)),
@@ -267,7 +267,7 @@ METHODS = (
             **photos(),
         },
     ),
-    DrawnMethod(
+    TemplateMethod(
         "PuLID", "pulid_two_people", folder="pulid",
         ablations={
             "projection style": Ablation(setting("LikenessApplyPuLID", projection="style")),
@@ -275,51 +275,51 @@ METHODS = (
             **photos(),
         },
     ),
-    DrawnMethod(
+    TemplateMethod(
         "PuLID, FLUX.1", "pulid_flux_two_people", folder="pulid",
         ablations={"masks off": Ablation(masks_off("LikenessApplyPuLIDFlux")), **photos()},
     ),
-    DrawnMethod(
+    TemplateMethod(
         "IP-Adapter", "ip_adapter_without_insightface", (768, 512),
         ablations={"masks off": Ablation(masks_off("LikenessApplyIPAdapter")), **photos()},
     ),
-    DrawnMethod(
+    TemplateMethod(
         "StoryMaker", "story_maker_two_people", folder="story_maker", change=bodies_of_everybody,
         ablations={"masks off": Ablation(masks_off("LikenessApplyStoryMaker")), **photos()},
     ),
-    DrawnMethod("PhotoMaker", "photo_maker_two_people", folder="photo_maker", ablations=photos()),
-    DrawnMethod(
+    TemplateMethod("PhotoMaker", "photo_maker_two_people", folder="photo_maker", ablations=photos()),
+    TemplateMethod(
         "WithAnyone", "with_anyone_two_people", (768, 768), folder="with_anyone",
         ablations=photos(),
     ),
-    DrawnMethod(
+    TemplateMethod(
         "InfiniteYou", "infinite_you_portrait", (1152, 864), folder="infinite_you",
         ablations=photos(),
     ),
-    DrawnMethod(
+    TemplateMethod(
         "References, FLUX.2 klein", "references_klein_two_people",
         ablations={
             "masks off": Ablation(setting("LikenessPeopleAsReferences", region_strength=0.0)),
             **photos(every_photo_is_a_reference),
         },
     ),
-    DrawnMethod(
+    TemplateMethod(
         "References, Qwen-Image-Edit", "references_qwen_three_people", (1216, 832),
         ablations={
             "masks off": Ablation(setting("LikenessPeopleAsReferences", region_strength=0.0)),
             **photos(every_photo_is_a_reference),
         },
     ),
-    DrawnMethod("LoRA per Person", "lora_two_people", by_lora=True),
-    DrawnMethod("InstantIDs chained", "start_portrait", folder="instant_id", change=chained),
-    DrawnMethod("faces one by one", "start_group", folder="id_patch", change=one_by_one, output=PASTED),
+    TemplateMethod("LoRA per Person", "lora_two_people", by_lora=True),
+    TemplateMethod("InstantIDs chained", "start_portrait", folder="instant_id", change=chained),
+    TemplateMethod("faces one by one", "start_group", folder="id_patch", change=one_by_one, output=PASTED),
 )  # fmt: skip
 """In the order of the rows; the last two are baselines."""
 ALL = "all"
 """What stands for every method on a command line."""
 
 
-def methods_named(names: Sequence[str]) -> list[DrawnMethod]:
+def methods_named(names: Sequence[str]) -> list[TemplateMethod]:
     """The methods of these names, all of them for ALL. Raises SetupError for an unknown one."""
     if ALL in names:
         return list(METHODS)

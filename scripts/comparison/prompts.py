@@ -40,7 +40,7 @@ IN_A_ROW = Places()
 
 
 @dataclass(frozen=True)
-class Sitting:
+class Scene:
     """What a picture is of.
 
     people: in the order of the places, from left to right. photos: by how many photos each is known. seed: of the
@@ -64,16 +64,16 @@ class Sitting:
         return path.relative_to(self.folder).as_posix()
 
 
-def people_into(graph: Graph, sitting: Sitting, by_lora: bool) -> None:
+def people_into(graph: Graph, scene: Scene, by_lora: bool) -> None:
     """Put the people and their places where the template has its own.
 
     by_lora: every person also has the LoRA beside their photos. Raises GraphError where the host lacks a node.
     """
     template_nodes = set(graph.prompt)
-    graph.add(FACE_MODEL, "LikenessLoadFaceEmbedder", pack=sitting.pack, recognisers="all found")
+    graph.add(FACE_MODEL, "LikenessLoadFaceEmbedder", pack=scene.pack, recognisers="all found")
     persons: list[Output] = []
-    for number, person in enumerate(sitting.people, 1):
-        person_id = _add_person(graph, sitting, person, number)
+    for number, person in enumerate(scene.people, 1):
+        person_id = _add_person(graph, scene, person, number)
         if by_lora:
             if person.lora is None:
                 raise GraphError(
@@ -81,13 +81,13 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool) -> None:
                 )
             lora_id = graph.add(
                 f"LoRA of person {number}", "LikenessAddLoRAToPerson",
-                person=(person_id, 0), file=sitting.named(person.lora),
+                person=(person_id, 0), file=scene.named(person.lora),
             )  # fmt: skip
             persons.append((lora_id, 0))
         else:
             persons.append((person_id, 0))
     cast = _add_cast(graph, persons)
-    _add_places(graph, sitting, cast)
+    _add_places(graph, scene, cast)
     for node_id in template_nodes:
         class_type = graph.prompt[node_id]["class_type"]
         if class_type in _CASTS:
@@ -99,23 +99,23 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool) -> None:
         graph.link_to(node_id, "face_model", (FACE_MODEL, 0))
 
 
-def _add_places(graph: Graph, sitting: Sitting, cast: Output) -> None:
+def _add_places(graph: Graph, scene: Scene, cast: Output) -> None:
     """Add the layout of the picture and Place Cast. cast: the output with everybody."""
-    width, height = sitting.size
-    inputs = {**sitting.places.inputs, "width": width, "height": height}
-    if sitting.places.class_type == IN_A_ROW.class_type:
-        inputs["count"] = len(sitting.people)
-    graph.add(LAYOUT, sitting.places.class_type, **inputs)
-    order = sitting.places.order
+    width, height = scene.size
+    inputs = {**scene.places.inputs, "width": width, "height": height}
+    if scene.places.class_type == IN_A_ROW.class_type:
+        inputs["count"] = len(scene.people)
+    graph.add(LAYOUT, scene.places.class_type, **inputs)
+    order = scene.places.order
     graph.add(PLACED, "LikenessPlaceCast", cast=cast, layout=(LAYOUT, 0), order=order, custom_order="")
 
 
-def _add_person(graph: Graph, sitting: Sitting, person: PersonFiles, number: int) -> str:
+def _add_person(graph: Graph, scene: Scene, person: PersonFiles, number: int) -> str:
     """Add the node Person with the first photos of a person, and what loads these. Returns its id."""
     photos: list[Output] = []
-    for photo_number, photo in enumerate(person.photos[: sitting.photos], 1):
+    for photo_number, photo in enumerate(person.photos[: scene.photos], 1):
         photo_id = f"photo {photo_number} of person {number}"
-        photos.append((graph.add(photo_id, "LoadImage", image=sitting.named(photo)), 0))
+        photos.append((graph.add(photo_id, "LoadImage", image=scene.named(photo)), 0))
     images = photos[0]
     if len(photos) > 1:
         inputs = {f"inputs.input{place}": photo for place, photo in enumerate(photos)}
@@ -153,7 +153,7 @@ def first_decode(graph: Graph) -> str:
     return firsts[0]
 
 
-def one_picture(graph: Graph, picture: Output, sitting: Sitting, prefix: str) -> None:
+def one_picture(graph: Graph, picture: Output, scene: Scene, prefix: str) -> None:
     """Keep what one picture needs, draw one of it with the seed and the steps, and save it.
 
     picture: the output that is saved. prefix: of the file, below ComfyUI's output folder.
@@ -164,11 +164,11 @@ def one_picture(graph: Graph, picture: Output, sitting: Sitting, prefix: str) ->
         inputs = node["inputs"]
         for name in ("seed", "noise_seed"):
             if name in inputs and node["class_type"] in (*SAMPLERS, "RandomNoise"):
-                inputs[name] = sitting.seed
+                inputs[name] = scene.seed
         if "batch_size" in inputs:
             inputs["batch_size"] = 1
-        if sitting.steps is not None and "steps" in inputs:
-            inputs["steps"] = sitting.steps
+        if scene.steps is not None and "steps" in inputs:
+            inputs["steps"] = scene.steps
 
 
 def steps_of(graph: Graph) -> int:
@@ -179,19 +179,19 @@ def steps_of(graph: Graph) -> int:
     return steps
 
 
-def prompt_into(graph: Graph, sitting: Sitting) -> None:
+def prompt_into(graph: Graph, scene: Scene) -> None:
     """Put the text where the template has its own, and leave out the words of single people."""
     for node_id in graph.ids("LikenessPromptPerPerson"):
         graph.bypass(node_id, {0: "model", 1: "positive", 2: "negative"})
     for node_id in graph.ids("LikenessPeopleAsReferences"):
-        graph.inputs(node_id)["prompt"] = sitting.prompt
+        graph.inputs(node_id)["prompt"] = scene.prompt
     for node_id in graph.ids("LikenessApplyPhotoMaker"):
         inputs = graph.inputs(node_id)
         # PhotoMaker puts everybody at a trigger word of their own.
-        persons = " and ".join([f"a person {inputs['trigger']}"] * len(sitting.people))
-        inputs["text"] = f"{sitting.prompt}, {persons}"
+        persons = " and ".join([f"a person {inputs['trigger']}"] * len(scene.people))
+        inputs["text"] = f"{scene.prompt}, {persons}"
     for node_id in positive_texts(graph):
-        graph.inputs(node_id)["text"] = sitting.prompt
+        graph.inputs(node_id)["text"] = scene.prompt
 
 
 def positive_texts(graph: Graph) -> list[str]:
