@@ -33,9 +33,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         records = [pytest.param(record, marks=_skipped(record, conditions)) for record in methods()]
         metafunc.parametrize("method", records, ids=lambda record: record.folder)
     if "row" in metafunc.fixturenames:
-        metafunc.parametrize("row", map(of_row, rows_here), ids=str)
+        metafunc.parametrize("row", [of_row(row) for row in rows_here], ids=str)
     if "row_or_variant" in metafunc.fixturenames:
-        metafunc.parametrize("row_or_variant", map(of_row, method_rows.with_variants(rows_here)), ids=str)
+        metafunc.parametrize("row_or_variant", [of_row(row) for row in method_rows.with_variants(rows_here)], ids=str)
 
 
 def _skipped(candidate: Any, conditions: Iterable[Condition]) -> list[pytest.MarkDecorator]:
