@@ -8,7 +8,8 @@ web/names.js does the same in the page.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 _FOLDER_ITSELF = re.compile(r"^(?:\./+)+")
 """What a name may begin with that leads nowhere: a dot for the folder itself."""
@@ -31,19 +32,8 @@ def same_name(name: str, other: str) -> bool:
 
 
 def among(name: str, offered: Iterable[str]) -> str | None:
-    """The name in a list that a given name means; None where no name or more than one may be meant.
-
-    It is the name itself, if it is in the list. Otherwise it is the only name that `spelled` makes the same. Where
-    there is no such name, it is the only one that `folded` makes the same: capitals come last, because on most disks of
-    Linux names that differ in capitals are two files.
-    """
-    names = list(dict.fromkeys(offered))
-    if name in names:
-        return name
-    alike = [entry for entry in names if spelled(entry) == spelled(name)]
-    if not alike:
-        alike = [entry for entry in names if folded(entry) == folded(name)]
-    return alike[0] if len(alike) == 1 else None
+    """The name in a list that a given name means, as `Names.meant` says."""
+    return Names(offered).meant(name)
 
 
 def folded(name: str) -> str:
@@ -59,3 +49,38 @@ def ending(name: str) -> str:
     last = spelled(name).rpartition("/")[2]
     stem, dot, letters = last.rpartition(".")
     return f".{letters.lower()}" if dot and stem else ""  # .bashrc has no stem, and so no ending
+
+
+class Names:
+    """A list of names, which is gone through once, however many are looked for in it."""
+
+    def __init__(self, offered: Iterable[str]) -> None:
+        self._offered = dict.fromkeys(offered)
+
+    def meant(self, name: str) -> str | None:
+        """The name in the list that a given name means; None where no name or more than one may be meant.
+
+        It is the name itself, if it is in the list. Otherwise it is the only name that `spelled` makes the same. Where
+        there is no such name, it is the only one that `folded` makes the same: capitals come last, because on most
+        disks of Linux names that differ in capitals are two files.
+        """
+        if name in self._offered:
+            return name
+        alike = self._by_spelling.get(spelled(name)) or self._by_letters.get(folded(name), [])
+        return alike[0] if len(alike) == 1 else None
+
+    @cached_property
+    def _by_spelling(self) -> dict[str, list[str]]:
+        return grouped(self._offered, spelled)
+
+    @cached_property
+    def _by_letters(self) -> dict[str, list[str]]:
+        return grouped(self._offered, folded)
+
+
+def grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
+    """The names by a form that several may have."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(form(name), []).append(name)
+    return groups

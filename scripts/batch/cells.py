@@ -9,8 +9,8 @@ from typing import Any
 from shared.workflow import Spec
 
 from core.models.files import WEIGHTS
-from core.names import among, ending
 
+from .file_names import FileNames
 from .rows import BadRow
 
 _YES = ("true", "yes", "on", "1")
@@ -87,29 +87,10 @@ def _choice(cell: str, menu: Sequence[Any]) -> Any:
     """
     values = [entry["key"] if isinstance(entry, dict) and "key" in entry else entry for entry in menu]
     words = {str(value): value for value in values}
-    word = word_among(cell, list(words))
+    word = FileNames(words, WEIGHTS).meant(cell)
     if word is not None:
         return words[word]
     if not words:
         raise BadRow("the menu is empty.")
     near = difflib.get_close_matches(cell, words, _NEAREST, 0.4) or list(words)[:_FIRST]
     raise BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}.")
-
-
-def word_among(cell: str, words: Sequence[str]) -> str | None:
-    """The word that a cell means, in any spelling, or without the ending of a file of weights.
-
-    None where it means no word, or may mean several: both.pt and both.bin are both called both.
-    """
-    word = among(cell, words)
-    if word is not None:
-        return word
-    words_by_stem: dict[str, list[str]] = {}
-    for candidate in words:
-        if ending(candidate) in WEIGHTS:
-            stem = candidate[: -len(ending(candidate))]
-            words_by_stem.setdefault(stem, []).append(candidate)
-    stem = among(cell, words_by_stem)
-    if stem is None or len(words_by_stem[stem]) > 1:
-        return None
-    return words_by_stem[stem][0]

@@ -1,34 +1,40 @@
-"""The names of many files: which of them a name means, in whatever spelling, and which are like it."""
+"""The names of many files: which of them a cell means, in whatever spelling, and which are like it."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 
-from core.names import folded, spelled
+from core.names import Names, folded, grouped
 
 _AROUND = 100
 
 
 class FileNames:
-    """Names that are gone through once, however many are looked for."""
+    """Names that are gone through once, however many are looked for.
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = list(dict.fromkeys(names))
+    endings: in small letters; of these a cell may leave out the one that a name has.
+    """
+
+    def __init__(self, names: Iterable[str], endings: Sequence[str] = ()) -> None:
+        self._names = dict.fromkeys(names)
+        self._endings = endings
+        self._whole = Names(self._names)
 
     def meant(self, name: str) -> str | None:
-        """What `core.names.among` finds: the name itself, else the only one that is spelled so, else the only one with
-        the same letters, large or small."""
-        alike = self._by_spelling.get(spelled(name), [])
-        if name in alike:
-            return name
-        alike = alike or self._by_letters.get(folded(name), [])
+        """The name that a cell means; None where it means none, or may mean several, as both.pt and both.bin."""
+        found = self._whole.meant(name)
+        if found is not None:
+            return found
+        stem = self._stems.meant(name)
+        alike = self._by_stem[stem] if stem is not None else []
         return alike[0] if len(alike) == 1 else None
 
     def near(self, name: str, most: int, cutoff: float = 0.6) -> list[str]:
-        """At most so many names that are like one, the nearest first. cutoff: how alike, from 0 to 1.
+        """At most so many names, without such endings, that are like one, the nearest first. cutoff: how alike, from
+        0 to 1.
 
         One is compared with those that stand around it in the alphabet, by their beginnings and by their ends: with
         100,000 it would take seconds.
@@ -41,13 +47,23 @@ class FileNames:
             near += self._by_letters[found]
         return near[:most]
 
+    def _stem(self, name: str) -> str:
+        """A name without its ending, if that may be left out."""
+        letters = name.lower()
+        left_out = next((ending for ending in self._endings if letters.endswith(ending)), "")
+        return name[: len(name) - len(left_out)]
+
     @cached_property
-    def _by_spelling(self) -> dict[str, list[str]]:
-        return _grouped(self._names, spelled)
+    def _by_stem(self) -> dict[str, list[str]]:
+        return grouped(self._names, self._stem)
+
+    @cached_property
+    def _stems(self) -> Names:
+        return Names(self._by_stem)
 
     @cached_property
     def _by_letters(self) -> dict[str, list[str]]:
-        return _grouped(self._names, folded)
+        return grouped(self._by_stem, folded)
 
     @cached_property
     def _sorted(self) -> list[str]:
@@ -56,14 +72,6 @@ class FileNames:
     @cached_property
     def _sorted_by_ends(self) -> list[str]:
         return sorted(key[::-1] for key in self._by_letters)
-
-
-def _grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
-    """The names by a form that several may have."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(form(name), []).append(name)
-    return groups
 
 
 def _around(key: str, keys: Sequence[str]) -> Sequence[str]:

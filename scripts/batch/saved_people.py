@@ -43,29 +43,18 @@ class FaceBank:
             for name, path in files_below(str(folder), _MOST_FILES):
                 if name.lower().endswith(PERSON_FILE):
                     self._files.setdefault(name.replace("\\", "/"), Path(path))
-        self._names = FileNames(self._files)
-        self._files_of: dict[str, list[str]] = {}
-        """By their names without the ending, which two files may share."""
-        for file in self._files:
-            self._files_of.setdefault(file[: -len(PERSON_FILE)], []).append(file)
-        self._people = FileNames(self._files_of)
+        self._names = FileNames(self._files, [PERSON_FILE])
 
     def path(self, name: str) -> Path | None:
         """The file of a person, by its name with or without the ending; None where nobody is called so."""
         file = self._names.meant(name)
-        if file is None:
-            person = self._people.meant(name)
-            files = [] if person is None else self._files_of[person]
-            if len(files) != 1:
-                return None
-            (file,) = files
-        return self._files[file]
+        return None if file is None else self._files[file]
 
     def nobody_called(self, name: str) -> str:
         """A sentence on a name that no saved person has; empty where nobody is saved."""
         if not self._files:
             return ""
-        people = listed(self._people.near(name, _NEAREST, cutoff=0))
+        people = listed(self._names.near(name, _NEAREST, cutoff=0))
         return f" No saved person is called so either; saved are, the nearest name first: {people}."
 
 

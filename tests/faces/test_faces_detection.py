@@ -152,9 +152,6 @@ def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turn
         assert y0 < nose[1] < y1
 
 
-TURNS = (90, 180, 270)
-
-
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory):
     """400x400 px cuts of eight people's faces, upright."""
