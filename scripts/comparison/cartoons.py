@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any
 
 import torch
-from miniature import avatars, measure, places, stored
+from miniature import avatars, measure, net, places, stored
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture, Sighting
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Box
@@ -37,7 +37,7 @@ _NAMES = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
 _METHODS = ("ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one")
 """Those whose files it has."""
 _SETTINGS: dict[str, dict[str, Any]] = {
-    "KSampler": {"cfg": 1.0, "sampler_name": "euler", "scheduler": "normal"},
+    "KSampler": net.KSAMPLER,
     "LikenessApplyIDPatch": {"strength": 1.0, "id_start_percent": 0.0},
     "LikenessApplyInstantID": {"adapter_weight": 1.0, "control_strength": 1.0},
 }
@@ -49,7 +49,7 @@ def everybody() -> list[PersonFiles]:
 
 
 def methods() -> tuple[TemplateMethod, ...]:
-    """With the settings that the miniature was trained for, and without ablations that need several photos."""
+    """With the settings that the toy model was trained for, and without ablations that need several photos."""
     found: list[TemplateMethod] = []
     for method in methods_named(_METHODS):
         ablations = {name: ablation for name, ablation in method.ablations.items() if ablation.photos == 1}
@@ -114,7 +114,7 @@ class ColourJudge:
         return 1 - distance(first, second) / self.stranger_distance
 
     def _looks(self, known: Sequence[Known]) -> Tensor:
-        """(P, 11): of people as the miniature draws them."""
+        """(P, 11): of people as the toy model draws them."""
         embeddings = [person.identity.embeddings[IR_SE50].mean(0) for person in known]
         with torch.inference_mode():
             return self._network.looks(normalize(torch.stack(embeddings)))

@@ -147,7 +147,7 @@ def _rehearsed(options: argparse.Namespace, settings: Settings, size: tuple[int,
 
 
 def _by_the_miniature(settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
-    """The same with the miniature's files, which stay while the stack is open, its size and its steps where none are
+    """The same with the toy model's files, which stay while the stack is open, its size and its steps where none are
     asked for, and what its figures are worth."""
     stack.enter_context(rehearsal.miniature_in(Path(stack.enter_context(TemporaryDirectory()))))
     return replace(
@@ -214,7 +214,7 @@ def _stops_in_words(session: Session) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         advice = "Run the same command again to go on."
-        if session.settings.remark:  # the miniature's files are made anew for each run
+        if session.settings.remark:  # the toy model's files are made anew for each run
             advice = "A rehearsal begins anew each time."
         say(f"Stopped. {session.counts()} {advice}")
         raise

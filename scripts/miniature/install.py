@@ -275,7 +275,7 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
     set_to |= kind.more
-    fill(workflow, set_to | {"cfg": net.Settings().cfg, "sampler_name": "euler", "scheduler": "normal"}, images)
+    fill(workflow, set_to | net.KSAMPLER, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] == "LikenessDetectBodySurface":

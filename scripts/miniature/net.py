@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from shared import shapes
@@ -155,15 +155,18 @@ def noise_levels() -> Tensor:
     return torch.cumprod(1 - betas, 0)
 
 
-class Settings(NamedTuple):
-    """Those of the nodes: KSampler (Euler, normal), and strength and id_start_percent of Apply ID-Patch.
+KSAMPLER: dict[str, Any] = {"cfg": 1.0, "sampler_name": "euler", "scheduler": "normal"}
+"""Of the node, as the toy model was trained. CFG 1, because guidance away from nobody makes flat colours too strong."""
 
-    The last two are the nodes' own defaults. One step is enough, because little is left to chance; CFG 1, because
-    guidance away from nobody makes flat colours too strong.
+
+class Settings(NamedTuple):
+    """Those of the nodes: KSampler, and strength and id_start_percent of Apply ID-Patch.
+
+    The last two are the nodes' own defaults. One step is enough, because little is left to chance.
     """
 
     steps: int = 1
-    cfg: float = 1.0
+    cfg: float = KSAMPLER["cfg"]
     strength: float = 0.8
     id_start: float = 0.2
     seed: int = 1
