@@ -46,13 +46,12 @@ class Portraits:
     aligned: (photos, ALIGNED, ALIGNED, 3) uint8 RGB, the face on ArcFace's template doubled, black outside of the
     photo.
     loose: (photos, LOOSE, LOOSE, 3) uint8 RGB, head and shoulders, upright, never outside of the photo.
-    ffhq: (photos, FFHQ, FFHQ, 3) uint8 RGB, the head on FFHQ's template, grey outside of the photo. None for people
-    saved by versions that kept none.
+    ffhq: (photos, FFHQ, FFHQ, 3) uint8 RGB, the head on FFHQ's template, grey outside of the photo.
     """
 
     aligned: Tensor
     loose: Tensor
-    ffhq: Tensor | None = None
+    ffhq: Tensor
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,11 @@ def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) 
     """The portraits of a blended person, from the first photos of both; None where either has no portraits."""
     if not a or not b:
         return None
-    ffhq: Tensor | None = None
-    if a.ffhq is not None and b.ffhq is not None:
-        ffhq = _blended_pictures(a.ffhq, b.ffhq, amount)
-    aligned = _blended_pictures(a.aligned, b.aligned, amount)
-    loose = _blended_pictures(a.loose, b.loose, amount)
-    return Portraits(aligned, loose, ffhq)
+    return Portraits(
+        _blended_pictures(a.aligned, b.aligned, amount),
+        _blended_pictures(a.loose, b.loose, amount),
+        _blended_pictures(a.ffhq, b.ffhq, amount),
+    )
 
 
 def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:

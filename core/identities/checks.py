@@ -59,11 +59,13 @@ def why_bad_crops(crops: Tensor) -> str | None:
 def why_bad_portraits(portraits: Portraits, photo_count: int) -> str | None:
     """Why portraits cannot be used, as the end of a sentence; None when they can.
 
-    photo_count: the number of photos that the identity has; each must have a portrait of either kind.
+    photo_count: the number of photos that the identity has; each must have a portrait of each kind.
     """
-    kinds = [("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE)]
-    if portraits.ffhq is not None:
-        kinds.append(("ffhq", portraits.ffhq, FFHQ))
+    kinds = (
+        ("aligned", portraits.aligned, ALIGNED),
+        ("loose", portraits.loose, LOOSE),
+        ("ffhq", portraits.ffhq, FFHQ),
+    )
     for kind, pictures, side in kinds:
         shape = tuple(pictures.shape)
         expected = (photo_count, side, side, 3)

@@ -51,10 +51,11 @@ def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
     of_faces = [face.portrait for face in faces if face.portrait]
     if not faces or len(of_faces) != len(faces):
         return None
-    aligned = torch.cat([portrait.aligned for portrait in of_faces])
-    loose = torch.cat([portrait.loose for portrait in of_faces])
-    ffhq = [portrait.ffhq for portrait in of_faces if portrait.ffhq is not None]
-    return Portraits(aligned, loose, torch.cat(ffhq) if len(ffhq) == len(faces) else None)
+    return Portraits(
+        torch.cat([portrait.aligned for portrait in of_faces]),
+        torch.cat([portrait.loose for portrait in of_faces]),
+        torch.cat([portrait.ffhq for portrait in of_faces]),
+    )
 
 
 def portraits(identity: Identity, method: str) -> Portraits:

@@ -26,9 +26,8 @@ CROPS_KEY = "crops"
 """(photos, 112, 112, 3)."""
 ALIGNED_KEY = "portraits.aligned"
 LOOSE_KEY = "portraits.loose"
-"""The two kinds of portraits. Files of people without portraits have neither."""
 FFHQ_KEY = "portraits.ffhq"
-"""The third kind, which files of earlier versions lack."""
+"""The three kinds of portraits. Files of people without portraits have none of them."""
 
 _MOST_LORAS = 1000
 """LoRAs that a saved person may have."""
@@ -55,8 +54,7 @@ def to_tensors(identity: Identity) -> PersonFile:
     if identity.portraits:
         tensors[ALIGNED_KEY] = identity.portraits.aligned
         tensors[LOOSE_KEY] = identity.portraits.loose
-        if identity.portraits.ffhq is not None:
-            tensors[FFHQ_KEY] = identity.portraits.ffhq
+        tensors[FFHQ_KEY] = identity.portraits.ffhq
     metadata = {"format": FORMAT, "version": VERSION, "name": identity.name}
     if identity.loras:
         metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in identity.loras])
@@ -84,8 +82,8 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if why:
         raise _damaged(path, why)
     portraits: Portraits | None = None
-    if ALIGNED_KEY in tensors and LOOSE_KEY in tensors:
-        portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors.get(FFHQ_KEY))
+    if {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY} <= set(tensors):
+        portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
     identity = Identity(
         name=metadata.get("name", "person"),
         embeddings={recogniser: rows.float() for recogniser, rows in stored_embeddings.items()},

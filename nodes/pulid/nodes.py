@@ -24,7 +24,7 @@ from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.errors import BadPhoto, WrongBaseModel
 from ...core.families import FLUX, SDXL
-from ...core.identities import PortraitsMissing, combine, photos_of, portraits
+from ...core.identities import combine, photos_of, portraits
 from ...core.methods import method
 from ...core.models.formats import identify
 from ...core.people import Identity, Person
@@ -160,12 +160,6 @@ def _shown_to_eva(face_parser: FaceParser, identity: Identity) -> Tensor:
     Raises PortraitsMissing, BadCast, BadPhoto where nothing of a face is left.
     """
     heads = portraits(identity, METHOD.title).ffhq  # (photos, FFHQ, FFHQ, 3), 0..255
-    if heads is None:
-        raise PortraitsMissing(
-            f"{METHOD.title} looks at a picture of the head that older versions did not keep, and this person "
-            f"({identity.name}) was saved by one.",
-            "Make the person again from the photos, and save it again.",
-        )
     alone: list[Tensor] = []
     for number, head in enumerate(heads, 1):
         picture = face_parser.on_device(head.movedim(-1, 0)[None]) / 255  # (1, 3, FFHQ, FFHQ)

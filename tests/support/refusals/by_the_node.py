@@ -340,15 +340,6 @@ def pulid_without_portraits() -> Node:
     return ours("LikenessApplyPuLID", cast=unplaced(without_portraits()))
 
 
-@refused_by_the_node(
-    "PuLID of an older file", PortraitsMissing, r"older versions did not keep.*\(Anna\).*from the photos"
-)
-def pulid_of_an_older_file() -> Node:
-    anna = identity()
-    assert anna.portraits
-    return ours("LikenessApplyPuLID", cast=unplaced(replace(anna, portraits=replace(anna.portraits, ffhq=None))))
-
-
 @refused_by_the_node("a photo in which nothing is a face", BadPhoto, "neither face nor hair in photo 1 of Anna")
 def a_photo_in_which_nothing_is_a_face() -> Node:
     file = pulid_made.parser_file()
