@@ -61,7 +61,7 @@ def layers(model: ModelPatcher, words: Sequence[str]) -> dict[str, tuple[int, ..
         weight = getattr(module, "weight", None)
         if weight is None or len(weight.shape) < 2:
             continue
-        sees_the_picture = not name.startswith(("time", "labe", "llm_adapter")) and "adaln_modulation_" not in name
+        sees_the_picture = not name.startswith(("time", "label_emb", "llm_adapter")) and "adaln_modulation_" not in name
         if sees_the_picture and any(word in name for word in words):
             shapes[name] = tuple(weight.shape)
     return shapes

@@ -128,10 +128,14 @@ def test_modules_that_are_named_are_there(tracked: set[str]) -> None:
         shipped = name.startswith(("core/", "bridge/", "nodes/"))
         dotted = re.findall(r"(?<![\w./])((?:core|bridge)(?:\.\w+)+)", text) if shipped else []
         if name.endswith("__init__.py"):
-            named += [f"{PurePosixPath(name).parent}/{file}" for file in re.findall(r"^(\w+\.py) ", text, re.MULTILINE)]
-        for path in (*named, *(one.replace(".", "/") for one in dotted)):
-            folder = PurePosixPath(path).parent
+            listed = re.findall(r"^ *\w+\.py .*", text, re.MULTILINE)
+            files = re.findall(r"(?<![\w./])\w+\.py\b", "\n".join(listed))
+            named += [f"{PurePosixPath(name).parent}/{file}" for file in files]
+        missing += [(name, path) for path in named if path not in tracked]
+        for one in dotted:
+            path = one.replace(".", "/")
+            folder = PurePosixPath(path).parent  # of a module or of a name in one
             exports = f"{folder}/__init__.py" if len(folder.parts) > 1 else ""
-            if not {path, f"{path}.py", f"{path}/__init__.py", f"{folder}.py", exports} & tracked:
+            if not {f"{path}.py", f"{path}/__init__.py", f"{folder}.py", exports} & tracked:
                 missing.append((name, path))
     assert not missing, "\n".join(map(str, missing))
