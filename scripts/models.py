@@ -34,8 +34,9 @@ from shared import families_table, host_folders, workflow_files
 from shared.workflow import nodes_in, offered
 
 from core.errors import LikenessError, counted
+from core.methods import Method
 from core.methods import methods as records
-from core.models import manifest, needs, workflow_nodes
+from core.models import manifest, needs, packs, workflow_nodes
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -338,18 +339,32 @@ def start(language: str) -> str:
 
 def other_methods(language: str) -> str:
     """A row per method beside the systems that README begins with, from the records."""
-    commercial_use = {model.id: model.commercial for model in manifest.models()}
     body: list[Sequence[str]] = []
     for record in records():
         if record.folder in _README["systems"]:
             continue
-        commercial = sorted({commercial_use[name] for name in record.files}) or ["as the model"]
-        use = commercial[0] if len(commercial) == 1 else "by the file"
         page = f"web/docs/{record.applies[0]}"
         title = f"[{record.title}]({page}{'.md' if language == 'en' else '/zh.md'})"
         families = _README["base models"].get(record.folder, ", ".join(record.families))
-        body.append((title, record.good_for[language], families, worded(use, language)))
+        body.append((title, record.good_for[language], families, worded(commercial_use(record), language)))
     return rows(language, ("method", "use", "base model", "commercial use"), body)
+
+
+def commercial_use(record: Method) -> str:
+    """What licences say of a method's own files, each with the pack of the recogniser whose embeddings it reads.
+
+    What a file of its own needs beside it, for any family of models as EVA-CLIP, allows nothing.
+    """
+    own = {entry.id for entry in record.formats if entry.family}
+    answers: set[str] = set()
+    for model in manifest.models():
+        if model.id in record.files and model.format in own:
+            reads_embeddings = model.format.startswith(record.embedding_formats or "")
+            of_faces = packs.published(record.recogniser).commercial if reads_embeddings else ""
+            answers.add("no" if "no" in (model.commercial, of_faces) else model.commercial)
+    if not answers:
+        return "as the model"
+    return answers.pop() if len(answers) == 1 else "by the file"
 
 
 def abilities() -> str:
