@@ -280,8 +280,14 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
     on_hosts: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         path = Path(argument.split("::")[0])
-        if argument.startswith("-") or before in _WITH_VALUE or not path.exists():
+        if argument.startswith("-") or before in _WITH_VALUE:
             options.append(argument)
+        elif not path.exists():
+            # pytest would be given it beside a whole tier.
+            raise environment.SetupError(
+                f"There is no {path}: name a file or a folder of tests. If it is the value of an option, write "
+                f"{before if before.startswith('--') else '--option'}={argument}."
+            )
         elif any(path.resolve().is_relative_to((ROOT / folder).resolve()) for folder in ON_HOSTS):
             on_hosts.append(argument)
         elif path.resolve() in (ROOT.resolve(), (ROOT / "tests").resolve()):

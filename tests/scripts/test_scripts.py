@@ -158,6 +158,18 @@ def test_options_are_no_paths() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-x", "tests/hots/test_batch.py::test_a"), r"There is no tests.hots.test_batch\.py: name a file or a folder"),
+        (("--durations", "5"), "write --durations=5"),
+    ],
+)
+def test_a_mistyped_path_starts_no_tier(arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(environment.SetupError, match=words):
+        runner.split([*arguments])
+
+
+@pytest.mark.parametrize(
     ("tier", "marked"),
     [
         ("--smoke", [""]),
