@@ -7,13 +7,12 @@ released weights.
     looks.py          what the toy model knows of a person
     recogniser.py     IR-SE50 whose embedding is a grid of colours, written by hand
     places.py         a place in the picture
-    portraits.py      drawn photos of people; pool.py: many of them, as the recogniser sees them
     avatars.py        the cartoon: people of a look in their places
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
     stored.py         miniature, instant_id, parts2whole and sharing.safetensors: eight bits a number
-    garments.py       clothes, their pictures, and who wears them; outfits.py: several with their pictures
+    garments.py       clothes, their pictures, and who wears them
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
     built.py          all of these files, written once
