@@ -22,6 +22,8 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +69,8 @@ def main() -> int:
     arguments = parser.parse_args()
     host, python = prepared(arguments.python, needs_host=arguments.download)
     environment.enter(python)
-    OUTPUT.mkdir(exist_ok=True)  # compare.py and others write there too
-    for old in (*OUTPUT.glob("*.png"), OUTPUT / "report.json"):
-        old.unlink(missing_ok=True)
+    OUTPUT.mkdir(exist_ok=True)
+    remove_last_run()
     if not host:
         if arguments.keep:
             say("--keep changes nothing: there is no ComfyUI to put the toy model into.")
@@ -80,6 +81,15 @@ def main() -> int:
 
         models.fetched(models.chosen([WORKFLOW.stem]), host_folders.of_host(host), arguments.yes)
     return with_host(host, python, arguments.keep)
+
+
+def remove_last_run() -> None:
+    """Remove what the last run has left, by its report. compare.py and others write into that folder too."""
+    report = OUTPUT / "report.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, or none of ours
+        for name in json.loads(report.read_bytes())["pictures"]:
+            (OUTPUT / Path(name).name).unlink(missing_ok=True)
+    report.unlink(missing_ok=True)
 
 
 def prepared(chosen: str | None, needs_host: bool) -> tuple[Host | None, Path]:
@@ -119,28 +129,27 @@ def without_host() -> int:
         "torch": torch.__version__,
         "association": drawn.association,
         "seconds": {"all": round(seconds, 2)},
+        "pictures": sorted(drawn.pictures),
     }
     write_report(report)
     say("What ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture) and the toy model.")
     say(f"What did NOT run: the nodes and ComfyUI. {GET_HOST}")
-    say_what_is_left(seconds, "")
+    say_what_is_left(drawn.pictures, seconds, "")
     return 0
 
 
 def write_report(report: Report) -> None:
-    """output/report.json, complete or not at all, with the names of the pictures beside it."""
+    """output/report.json, complete or not at all."""
     from shared.whole import written
 
-    report["pictures"] = sorted(path.name for path in OUTPUT.glob("*.png"))
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     written(OUTPUT / "report.json", lambda unfinished: unfinished.write_text(text, "utf-8"))
 
 
-def say_what_is_left(seconds: float, elsewhere: str) -> None:
+def say_what_is_left(pictures: Sequence[str], seconds: float, elsewhere: str) -> None:
     """The last two lines: where the picture is, and what else the demo leaves. elsewhere: in the ComfyUI."""
-    names = {path.name for path in OUTPUT.glob("*.png")}
-    others = sorted(name for name in names if name in ("portrait.png", "outfit.png"))
-    steps = len(names) - len(others) - 1
+    others = sorted(name for name in pictures if name in ("portrait.png", "outfit.png"))
+    steps = len(pictures) - len(others) - 1
     say(f"Done in {seconds:.0f} s. The picture: {OUTPUT / 'result.png'}")
     listed = ", ".join([*others, f"{steps} pictures of the steps"])
     say(f"Also left: {listed} and report.json beside it{elsewhere}.")
@@ -175,13 +184,13 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
             if stand_ins:
                 for kind, name in ((install.PORTRAIT, "portrait"), (install.OUTFIT, "outfit")):
                     say(f"{kind}:")
-                    draw(server, stand_ins, kind, name)
+                    report["pictures"].append(draw(server, stand_ins, kind, name))
     except (HostError, WorkflowError) as problem:
         raise SetupError(
             f"{host} did not make the picture: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}"
         ) from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
-    report |= {"host": str(host), "missing": missing}
+    report |= {"host": str(host), "missing": missing, "pictures": sorted(report["pictures"])}
     report["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
     elsewhere = ""
     if keeps and stand_ins:
@@ -189,7 +198,7 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     elif keeps:
         say("--keep changes nothing: this ComfyUI has the released weights, so the toy model was not used.")
     write_report(report)
-    say_what_is_left(seconds["all"], elsewhere)
+    say_what_is_left(report["pictures"], seconds["all"], elsewhere)
     return 0
 
 
@@ -228,16 +237,15 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, Progress(prompt), timeout=None)
     titles = {node: workflow.title(prompt, node) for node in run.executed}
-    number = 0
+    pictures: list[str] = []
     for node, node_title in titles.items():
         for image in run.outputs.get(node, {}).get("images", []):
-            number += 1
-            name = f"{number}_{picture_name(node_title)}"
+            name = f"{len(pictures) + 1}_{picture_name(node_title)}"
             if image["type"] == "output":
                 name = "result"
-            keep(server.file(image), name)
+            pictures.append(keep(server.file(image), name))
     seconds = {titles[node]: node_seconds for node, node_seconds in run.seconds.items()}
-    return {"prompt": prompt, "seconds": seconds}
+    return {"prompt": prompt, "seconds": seconds, "pictures": pictures}
 
 
 def picture_name(title: str) -> str:
@@ -246,8 +254,8 @@ def picture_name(title: str) -> str:
     return re.sub("[^a-z]+", "_", without_brackets.lower())
 
 
-def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
-    """One of the toy model's workflows into output/<name>.png."""
+def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> str:
+    """One of the toy model's workflows into output/<name>.png. Returns the name of this file."""
     from miniature import install
     from shared import workflow
 
@@ -255,14 +263,16 @@ def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
     run = server.run(prompt, Progress(prompt), timeout=None)
     (saved,) = workflow.nodes_of(prompt, "SaveImage")
-    keep(server.file(run.outputs[saved]["images"][0]), name)
+    return keep(server.file(run.outputs[saved]["images"][0]), name)
 
 
-def keep(picture: Path, name: str) -> None:
-    """Copy a picture of the host's to output/<name>.png, complete or not at all."""
+def keep(picture: Path, name: str) -> str:
+    """Copy a picture of the host's to output/<name>.png, complete or not at all. Returns the name of this file."""
     from shared.whole import written
 
-    written(OUTPUT / f"{name}.png", partial(shutil.copyfile, picture))
+    file = OUTPUT / f"{name}.png"
+    written(file, partial(shutil.copyfile, picture))
+    return file.name
 
 
 class Progress:

@@ -82,28 +82,21 @@ TIERS = {
     "--all": Tier(),
 }
 
-BROWSER = (
-    "tests/host/test_browser.py",
-    "tests/host/test_names_in_the_page.py",
-    "tests/host/test_template_messages.py",
-    "tests/host/test_typed_values.py",
-    "tests/host/test_workflow_pages.py",
-)
-"""What is looked at in Chromium, in every frontend: one page after the other, as there is one browser."""
 
-
-def _without_browser() -> list[str]:
-    """Every other file of tests/host, so that a new one belongs to a part from the start."""
-    files = sorted((ROOT / "tests" / "host").glob("test_*.py"))
-    names = [file.relative_to(ROOT).as_posix() for file in files]
-    return [name for name in names if name not in BROWSER]
+def _of_host(in_browser: bool) -> tuple[str, ...]:
+    """The files of tests/host that look at pages in Chromium, or all others."""
+    names: list[str] = []
+    for file in sorted((ROOT / "tests" / "host").glob("test_*.py")):
+        if ('xdist_group("browser")' in file.read_text("utf-8")) == in_browser:
+            names.append(file.relative_to(ROOT).as_posix())
+    return tuple(names)
 
 
 PARTS = {
     "host-less": Tier(HOST_LESS, ()),
     "every-method": Tier((), ("tests/every_method",)),
-    "browser": Tier((), BROWSER),
-    "nodes": Tier((), ("tests/parity", *_without_browser())),
+    "browser": Tier((), _of_host(in_browser=True)),
+    "nodes": Tier((), ("tests/parity", *_of_host(in_browser=False))),
 }
 """What --all runs, in parts; together they hold every test once, as tests/scripts/test_scripts.py sees to."""
 
@@ -280,8 +273,14 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
     on_hosts: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         path = Path(argument.split("::")[0])
-        if argument.startswith("-") or before in _WITH_VALUE or not path.exists():
+        if argument.startswith("-") or before in _WITH_VALUE:
             options.append(argument)
+        elif not path.exists():
+            # pytest would be given it beside a whole tier.
+            raise environment.SetupError(
+                f"There is no {path}: name a file or a folder of tests. If it is the value of an option, write "
+                f"{before if before.startswith('--') else '--option'}={argument}."
+            )
         elif any(path.resolve().is_relative_to((ROOT / folder).resolve()) for folder in ON_HOSTS):
             on_hosts.append(argument)
         elif path.resolve() in (ROOT.resolve(), (ROOT / "tests").resolve()):

@@ -103,53 +103,56 @@ class Modulation:
         return "".join(match.groups())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReferencePictures:
-    """How models of a family are given reference pictures, as the host's own nodes do it.
+    """How models of a family are given reference pictures, as the host's own nodes do it."""
 
-    model: what such models are called in messages. text_encoder: its files and the type with which it is loaded, for
-    messages. tokenizers: the host's classes of their tokenizer, each with another name of the models, or "". Models of
-    other families that read the same text encoder, with another template, have another class.
-    vae: the name of the VAE's file, for messages.
-    latent: the shape of a picture's latent without batch, height and width: (channels,), or (channels, frames) of a VAE
-    for videos.
-    word: what prompts for the family call a picture.
-    sees: whether the text encoder is shown the pictures, too.
-    cell: the side of a latent pixel, in pixels.
-    step: sides of pictures are rounded to multiples of so many pixels.
-    has_frame_texts: whether its template puts texts before each picture and behind the prompt, see
-    bridge/references/as_trained.py.
-    numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
-    bare_marks: whether pictures that the text encoder is shown stand before the text without their numbers, in the
-    template of a text without pictures.
-    fitted: whether references are fitted into the picture that is drawn and stand in its middle, see
-    bridge/references/as_trained.py; otherwise they are brought to an area and stand in its corner.
-    scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
-    longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture
-    is brought to the size that the host's nodes take.
-    empty_negative: what its node in the host encodes in the place of an empty negative prompt.
-    method: what the conditioning has to name, so that the network reads references at all; "" where nothing.
-    most: by the name of the models, how many pictures their makers recommend at most.
-    """
-
+    # --- Its files, for messages
     model: str
+    """What such models are called."""
     text_encoder: str
-    tokenizers: Mapping[str, str]
+    """Its files and the type with which it is loaded."""
     vae: str
-    latent: tuple[int, ...]
-    word: str = "image"
-    sees: bool = False
-    cell: int = 8
-    step: int = 8
-    has_frame_texts: bool = False
-    numbers_pictures: bool = False
-    scaling: str = "area"
-    longest_shown: int = 0
-    empty_negative: str = ""
-    method: str = ""
-    bare_marks: bool = False
-    fitted: bool = False
+    """The name of the file."""
     most: Mapping[str, int] = field(default_factory=dict[str, int])
+    """By the name of the models, how many pictures their makers recommend at most."""
+
+    # --- What the text encoder is given
+    tokenizers: Mapping[str, str]
+    """The host's classes of their tokenizer, each with another name of the models, or "". Models of other families that
+    read the same text encoder, with another template, have another class."""
+    word: str = "image"
+    """What prompts for the family call a picture."""
+    sees: bool = False
+    """Whether the text encoder is shown the pictures, too."""
+    longest_shown: int = 0
+    """The most pixels of the longer side of a picture that it is shown; 0 where each picture is brought to the size
+    that the host's nodes take."""
+    has_frame_texts: bool = False
+    """Whether its template puts texts before each picture and behind the prompt, see
+    bridge/references/as_trained.py."""
+    numbers_pictures: bool = False
+    """Whether its tokenizer itself puts the pictures and their numbers before the text."""
+    bare_marks: bool = False
+    """Whether pictures that it is shown stand before the text without their numbers, in the template of a text without
+    pictures."""
+    empty_negative: str = ""
+    """What its node in the host encodes in the place of an empty negative prompt."""
+
+    # --- The pictures as latents
+    latent: tuple[int, ...]
+    """Their shape without batch, height and width: (channels,), or (channels, frames) of a VAE for videos."""
+    cell: int = 8
+    """The side of a latent pixel, in pixels."""
+    step: int = 8
+    """Sides of pictures are rounded to multiples of so many pixels."""
+    scaling: str = "area"
+    """How its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it."""
+    fitted: bool = False
+    """Whether references are fitted into the picture that is drawn and stand in its middle, see
+    bridge/references/as_trained.py; otherwise they are brought to an area and stand in its corner."""
+    method: str = ""
+    """What the conditioning has to name, so that the network reads references at all; "" where nothing."""
 
 
 @dataclass(frozen=True)
@@ -168,70 +171,76 @@ class BlockInputs:
     picture_behind_text: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransformerFamily:
-    """What is known of a family.
+    """What is known of a family."""
 
-    name: as in core.families. network: the class of the network in the host, "module.Class". is_of: whether such a
-    network is of this family and not of another that shares the class. blocks: where the blocks stand whose attention
-    is over text and picture together, or which have a text_reader. patch: how many cells of a latent a token is wide,
-    or the attribute that says so.
-    text_layers: the layers that a text comes to first. Its width is the product of the widths of their inputs.
-
-    In this attention the text stands in front, the picture behind it, references behind the picture, with
-    picture_last the picture behind all others. core.token_layout has the whole order. text_reader: the module of each
-    block in whose attention the picture reads the text, where both are no one sequence; "" where they are.
-    block_inputs: where all tokens are seen before the blocks; None where the network calls post_input patches with
-    text and picture.
-
-    What a second text needs, to be read as if it were the only one:
-    counted_axes: the axes of a text's positions that count its tokens; each text starts where the first one starts.
-    Empty where all tokens of texts have one position. left_padded_to: how many tokens each text has at least, filled up
-    with zeros in front. refiners: where the blocks stand in which all tokens of a text read each other before they meet
-    the picture; they are run for each text alone. own_captions: whether the network itself pads each text with
-    tokens of its own and counts its positions up to the picture (its method embed_cap), so that each text is given to
-    it alone. mask_place: the number of the network's argument, counted from the timestep as 0 on, that is a mask of the
-    text alone, (B, T); None where it has none. number_place: the same of the argument that says how many tokens the
-    text has. joint_mask: whether it takes a mask of text and picture together.
-
-    references: how its models are given reference pictures; None where they take none. looks_refiners: where the blocks
-    stand in which everything that a vision encoder has seen of references and the picture reads each other.
-
-    streams: which layers have a place in text or picture, so that a LoRA in them can be one person's. modulations:
-    which layers of the time are followed to the tokens that they change, for the same reason.
-
-    layer_names: what files call layers for which the host has no name or that of another layer.
-
-    control_net: the host's node for a ControlNet that may act beside the words and LoRAs of people; "" where the host
-    has none for this family.
-
-    least_host: the ComfyUI from which on this is so. code: strings in the source of the host's module while it is so.
-    """
-
+    # --- Which networks are of it
     name: str
+    """As in core.families."""
     network: str
+    """The class of the network in the host, "module.Class"."""
     is_of: Callable[[Any], bool]
-    blocks: tuple[str, ...]
-    text_layers: tuple[str, ...]
-    code: tuple[str, ...]
-    patch: str | int = "patch_size"
-    picture_last: bool = False
-    text_reader: str = ""
-    block_inputs: BlockInputs | None = None
-    counted_axes: tuple[int, ...] = ()
-    left_padded_to: int = 0
-    refiners: str = ""
-    looks_refiners: str = ""
-    references: ReferencePictures | None = None
-    own_captions: bool = False
-    mask_place: int | None = None
-    number_place: int | None = None
-    streams: tuple[LayerStream, ...] = ()
-    modulations: tuple[Modulation, ...] = ()
-    layer_names: tuple[LayerName, ...] = ()
-    joint_mask: bool = False
-    control_net: str = ""
+    """Whether such a network is of this family and not of another that shares the class."""
     least_host: str = "0.33"
+    """The ComfyUI from which on all of this is so."""
+    code: tuple[str, ...]
+    """Strings in the source of the host's module while it is so, see model_family.require_known_code."""
+
+    # --- Where text and picture meet. In this attention the text stands in front, the picture behind it, references
+    # behind the picture; core.token_layout has the whole order.
+    blocks: tuple[str, ...]
+    """Where the blocks stand whose attention is over text and picture together, or which have a text_reader."""
+    picture_last: bool = False
+    """Whether the picture stands behind all others."""
+    text_reader: str = ""
+    """The module of each block in whose attention the picture reads the text, where both are no one sequence; "" where
+    they are."""
+    block_inputs: BlockInputs | None = None
+    """Where all tokens are seen before the blocks; None where the network calls post_input patches with text and
+    picture."""
+    patch: str | int = "patch_size"
+    """How many cells of a latent a token is wide, or the attribute that says so."""
+
+    # --- What a second text needs, to be read as if it were the only one
+    text_layers: tuple[str, ...]
+    """The layers that a text comes to first. Its width is the product of the widths of their inputs."""
+    counted_axes: tuple[int, ...] = ()
+    """The axes of a text's positions that count its tokens; each text starts where the first one starts. Empty where
+    all tokens of texts have one position."""
+    left_padded_to: int = 0
+    """How many tokens each text has at least, filled up with zeros in front."""
+    refiners: str = ""
+    """Where the blocks stand in which all tokens of a text read each other before they meet the picture; they are run
+    for each text alone."""
+    own_captions: bool = False
+    """Whether the network itself pads each text with tokens of its own and counts its positions up to the picture (its
+    method embed_cap), so that each text is given to it alone."""
+    mask_place: int | None = None
+    """The number of the network's argument, counted from the timestep as 0 on, that is a mask of the text alone,
+    (B, T); None where it has none."""
+    number_place: int | None = None
+    """The same of the argument that says how many tokens the text has."""
+    joint_mask: bool = False
+    """Whether it takes a mask of text and picture together."""
+
+    # --- Reference pictures
+    references: ReferencePictures | None = None
+    """How its models are given them; None where they take none."""
+    looks_refiners: str = ""
+    """Where the blocks stand in which everything that a vision encoder has seen of references and the picture reads
+    each other."""
+
+    # --- LoRAs of single people, and ControlNets
+    streams: tuple[LayerStream, ...] = ()
+    """Which layers have a place in text or picture, so that a LoRA in them can be one person's."""
+    modulations: tuple[Modulation, ...] = ()
+    """Which layers of the time are followed to the tokens that they change, for the same reason."""
+    layer_names: tuple[LayerName, ...] = ()
+    """What files call layers for which the host has no name or that of another layer."""
+    control_net: str = ""
+    """The host's node for a ControlNet that may act beside the words and LoRAs of people; "" where the host has none
+    for this family."""
 
     @property
     def module(self) -> str:

@@ -28,12 +28,12 @@ from typing import IO, Any
 import numpy as np
 from environment import SetupError
 from shared import tables
-from shared.locks import lock_alone, lock_shared
 from shared.tables import as_csv
 from shared.workflow import Prompt
 
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder
+from .locks import lock_alone, lock_shared
 from .rows import Row, key_of, number_of
 from .temporary import temporary_folder
 from .worker import SavedFile

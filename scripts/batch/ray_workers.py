@@ -93,12 +93,13 @@ class RayWorkers:
             try:
                 actor = actor_class.remote(self._scripts, sent, number, os.environ.get("OMP_NUM_THREADS"))
                 break
-            except ValueError as cause:
+            except self._ray.exceptions.ActorAlreadyExistsError as cause:
                 if time.monotonic() > give_up:
                     raise SetupError(
                         f"Another run writes into {self._place}: wait for it, or name another --output."
                     ) from cause
-                time.sleep(1)
+                # Short, for rows wait meanwhile: Ray frees the name of a worker that was killed at once.
+                time.sleep(0.1)
         worker = _Worker(actor, seat, share, self._settings.name(number))
         self._workers.append(worker)
         self._starting[actor.version.remote()] = worker
@@ -114,12 +115,19 @@ class RayWorkers:
         self._ray.shutdown()
 
     def object_info(self) -> dict[str, Any]:
-        """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts."""
-        while True:
-            for worker in self._workers:
-                if worker.is_ready:
-                    return self._ray.get(worker.actor.object_info.remote())
-            self._wait({})
+        """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts or answers."""
+        reason = ""
+        for _ in range(TRIES):
+            while not (ready := [worker for worker in self._workers if worker.is_ready]):
+                self._wait({})
+            try:
+                return self._ray.get(ready[0].actor.object_info.remote())
+            except self._ray.exceptions.RayTaskError as cause:
+                raise SetupError(_reason(cause)) from cause
+            except self._ray.exceptions.RayActorError as cause:
+                reason = _reason(cause)
+                self._start_another(ready[0], cause)
+        raise SetupError(f"{TRIES} workers ended when they were asked for their nodes. The last: {reason}")
 
     def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
         """What becomes of each task by `maker.make`, in the order in which they end.

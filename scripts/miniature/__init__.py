@@ -7,7 +7,6 @@ released weights.
     looks.py          what the toy model knows of a person
     recogniser.py     IR-SE50 whose embedding is a grid of colours, written by hand
     places.py         a place in the picture
-    portraits.py      drawn photos of people
     avatars.py        the cartoon: people of a look in their places
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back

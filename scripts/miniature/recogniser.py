@@ -8,9 +8,7 @@ antelopev2's recogniser, whose embeddings InstantID reads.
 import itertools
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as functional
 from shared.standins import ir_se50_shapes
 from torch import Tensor
 
@@ -46,16 +44,6 @@ def _blur() -> Tensor:
 def raw(embeddings: Tensor) -> Tensor:
     """(n, 512) of length 1 -> before they were made so."""
     return embeddings * _CONSTANT / (embeddings @ basis()[:, _COLOURS:])
-
-
-def embed(crops: np.ndarray) -> Tensor:
-    """(n, 112, 112, 3) RGB uint8 -> (n, 512) of length 1: what the network below makes of them, in a moment."""
-    pixels = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).float().permute(0, 3, 1, 2) / 127.5 - 1
-    for _ in range(_HALVINGS):
-        pixels = functional.conv2d(pixels, _blur().expand(3, 1, 3, 3), stride=2, padding=1, groups=3)
-    columns = basis()
-    embeddings = pixels.flatten(1) @ columns[:, :_COLOURS].T + _CONSTANT * columns[:, _COLOURS]
-    return functional.normalize(embeddings, dim=-1)
 
 
 def state() -> dict[str, Tensor]:

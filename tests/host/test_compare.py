@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import random
 import shutil
 import signal
 import subprocess
@@ -26,8 +25,8 @@ from comparison.photos import PersonFiles
 from comparison.picture_cache import Drawn
 from comparison.prompts import Scene
 from environment import ROOT
-from miniature import avatars, places, portraits, recogniser, stored
-from miniature_in_host import HELD_OUT
+from miniature import avatars, places, stored
+from miniature_in_host import drawn_people
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity
 from torch import Tensor
@@ -38,9 +37,8 @@ SIZE = (512, 384)
 @cache
 def everybody() -> dict[str, Known]:
     """Eight drawn people whom the miniature has not seen."""
-    crops, _ = portraits.draw(random.Random(HELD_OUT), 8)
     known: dict[str, Known] = {}
-    for number, embedding in enumerate(recogniser.embed(crops).split(1)):
+    for number, embedding in enumerate(drawn_people("unseen")[:8].split(1)):
         name = f"person {number}"
         known[name] = Known(Identity(name, {IR_SE50: embedding}, torch.zeros(1, 112, 112, 3)), ())
     return known

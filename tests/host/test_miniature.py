@@ -26,7 +26,6 @@ from miniature import (
     net,
     parts2whole,
     places,
-    portraits,
     recogniser,
     stored,
 )  # fmt: skip
@@ -34,7 +33,20 @@ from miniature.garments import Slot
 from miniature.in_host import files_in, save_without_zeros
 from miniature.looks import PARTS
 from miniature.unet import WIDTH
-from miniature_in_host import HELD_OUT, PLAIN, Host, Wardrobe, dressing, opened, sample, shared, sharing, standing, worn
+from miniature_in_host import (
+    HELD_OUT,
+    PLAIN,
+    Host,
+    Wardrobe,
+    drawn_people,
+    dressing,
+    opened,
+    sample,
+    shared,
+    sharing,
+    standing,
+    worn,
+)
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Box, Cast, Identity, Layout, Person
 from pack.core.places import bodies, extra_places
@@ -83,20 +95,10 @@ def small() -> net.Miniature:
 @pytest.fixture(scope="module")
 def people() -> list[Identity]:
     """Six drawn people whose hair and skin are easily told apart."""
-    rng = random.Random(0)
-    colours = [
-        ((0.08, 0.06, 0.06), (0.95, 0.82, 0.72)), ((0.90, 0.80, 0.55), (0.40, 0.26, 0.19)),
-        ((0.70, 0.28, 0.12), (0.90, 0.76, 0.62)), ((0.20, 0.14, 0.10), (0.33, 0.21, 0.16)),
-        ((0.85, 0.85, 0.84), (0.72, 0.52, 0.40)), ((0.45, 0.28, 0.16), (0.98, 0.86, 0.80)),
-    ]  # fmt: skip
     found: list[Identity] = []
-    for number, (hair, skin) in enumerate(colours):
-        hair, skin = np.float32(hair), np.float32(skin)
-        person = replace(portraits.person(rng), hair=hair, skin=skin, bald=False, beard=0.0)
-        pixels, _ = portraits.photo(rng, person)
-        embedding = recogniser.embed(pixels[None])
+    for number, embedding in enumerate(drawn_people("apart").split(1), 1):
         embeddings = {IR_SE50: embedding, ANTELOPE: recogniser.raw(embedding)}
-        found.append(Identity(f"person {number + 1}", embeddings, torch.from_numpy(pixels)[None] / 255))
+        found.append(Identity(f"person {number}", embeddings, torch.zeros(1, 112, 112, 3)))
     return found
 
 
@@ -253,7 +255,7 @@ def with_instant_id(tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture(scope="module")
 def unseen() -> Tensor:
     """(40, 512): drawn people whom it was not trained on, as the recogniser sees them."""
-    return recogniser.embed(portraits.draw(random.Random(HELD_OUT), 40)[0])
+    return drawn_people("unseen")
 
 
 def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = "") -> tuple[Tensor, Layout]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batch import locks, rows
 from batch import output as output_module
-from batch import rows
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made
@@ -606,6 +606,26 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert names(folder) == set()
         writer.keep(task(), [png(b"1")], 1.0)
         assert names(folder) == {"one.png"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another lock")
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.EIO])
+def test_a_disk_without_locks(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network drive: one run goes on, and is told so once."""
+
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    if code == errno.EIO:
+        with pytest.raises(SetupError, match=f"cannot be written to .{os.strerror(code)}"):
+            Output(Folder(str(tmp_path / "out")))
+        return
+    Output(Folder(str(tmp_path / "out"))).close()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / 'out'} has no locks ({os.strerror(code)}): let no second run use it" in said
 
 
 # --- A run

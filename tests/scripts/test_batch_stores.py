@@ -199,14 +199,14 @@ def test_a_store_that_does_not_answer_is_asked_again(store: Store, monkeypatch: 
 class Trial:
     """small_files.py in a group of its own. Its processes are those with its temporary folder."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, script: Path = SCRIPT) -> None:
         self.temporary = tempfile.mkdtemp(prefix="trial-", dir="/tmp")  # Ray's sockets want it short
         self.log = log
         # Ray ends workers where other programs fill the memory of the machine, which is none of ours.
         variables = {**os.environ, "TMPDIR": self.temporary, "RAY_memory_monitor_refresh_ms": "0"}
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), *arguments],
+                [sys.executable, str(script), *arguments],
                 stdout=file,
                 stderr=file,
                 env=variables,
@@ -257,6 +257,54 @@ def test_two_workers_on_ray_make_each_row_once(tmp_path: Path) -> None:
         pictures = {path.stem: path.read_text() for path in made.glob("*.txt")}
         assert pictures == {f"row{row}": str(row) for row in range(50)}
         assert f"] {0 if number else 50} rows in " in log.read_text()
+
+
+ASKED = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+from batch.one_worker import WorkerSettings
+from batch.ray_workers import HERE, RayWorkers
+import environment
+
+asked, ends = sys.argv[1], int(sys.argv[2])
+
+class Worker:
+    version = "small"
+    def start(self): pass
+    def stop(self): pass
+    def object_info(self):
+        with open(asked, "a+") as file:
+            file.write("asked ")
+        if open(asked).read().count("asked") <= ends:
+            os._exit(1)
+        return {{"Text": {{}}}}
+
+class Settings(WorkerSettings):
+    def worker(self, number): return Worker()
+
+def main():
+    with RayWorkers(HERE, 1, Settings(), "small", "/place") as workers:
+        print(workers.object_info())
+    return 0
+
+environment.run(main)
+"""
+"""So many workers end when they are asked for their nodes, and the next one answers."""
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
+@pytest.mark.parametrize(
+    ("ends", "status", "words"),
+    [(1, 0, "{'Text': {}}"), (9, 1, "2 workers ended when they were asked for their nodes. The last: ")],
+)
+def test_a_worker_that_ends_when_it_is_asked_for_its_nodes(ends: int, status: int, words: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    script = tmp_path / "asked.py"
+    script.write_text(ASKED)
+    log = tmp_path / "log.txt"
+    assert Trial(log, str(tmp_path / "asked"), str(ends), script=script).end() == status, log.read_text()
+    assert words in log.read_text()
 
 
 @pytest.mark.thorough

@@ -62,10 +62,16 @@ def python_says(clone: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Path) -> None:
+    """What the last run has left goes before; what others have left there stays."""
+    output = clone / "output"
+    output.mkdir()
+    (output / "report.json").write_text(json.dumps({"pictures": ["9_last_run.png", "../outside.png"]}))
+    for name in ("9_last_run.png", "others.png", "../outside.png"):
+        (output / name).write_bytes(b"a picture")
     process = demo(clone, "--python", sys.executable)
     assert process.returncode == 0, process.stderr
-    output = clone / "output"
-    assert {path.name for path in output.iterdir()} == {*PICTURES, "report.json"}
+    assert (clone / "outside.png").is_file()
+    assert {path.name for path in output.iterdir()} == {*PICTURES, "report.json", "others.png"}
     for name, size in PICTURES.items():
         with Image.open(output / name) as picture:
             assert picture.size == size, name

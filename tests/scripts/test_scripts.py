@@ -158,6 +158,18 @@ def test_options_are_no_paths() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-x", "tests/hots/test_batch.py::test_a"), r"There is no tests.hots.test_batch\.py: name a file or a folder"),
+        (("--durations", "5"), "write --durations=5"),
+    ],
+)
+def test_a_mistyped_path_starts_no_tier(arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(environment.SetupError, match=words):
+        runner.split([*arguments])
+
+
+@pytest.mark.parametrize(
     ("tier", "marked"),
     [
         ("--smoke", [""]),
@@ -202,7 +214,7 @@ def test_parts_of_the_release_hold_every_test_once() -> None:
     assert sorted(files) == files_of(runner.TIERS["--all"])
     opens_pages = re.compile(r"\b(visit|gallery|browser)\b\s*:")
     in_browser = [file for file in files if opens_pages.search((ROOT / file).read_text("utf-8"))]
-    assert sorted(in_browser) == sorted(runner.BROWSER)
+    assert sorted(in_browser) == files_of(runner.PARTS["browser"])
 
 
 def test_nothing_is_published_before_every_part_has_passed() -> None:

@@ -27,6 +27,7 @@ from pack.nodes.parts2whole.files import load_parts2whole
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
+from safetensors.torch import load_file
 from shared.shapes import Shapes
 from shared.standins import Files
 from torch import Tensor
@@ -49,6 +50,15 @@ class Host(NamedTuple):
     vae: Any
     control_net: Any = None
     adapter: Any = None
+
+
+def drawn_people(name: str) -> Tensor:
+    """Drawn people as the toy model's recogniser sees them, (people, 512). scripts/miniature/portraits.py of commit
+    dc14814a has drawn them.
+
+    name: "unseen" for 40 whom it was not trained on, "apart" for six whose hair and skin are easily told apart.
+    """
+    return load_file(Path(__file__).parents[1] / "golden" / "miniature_people.safetensors")[name]
 
 
 def opened(files: Files, control_net: str, load: Callable[[str], Any], adapter: str) -> Host:
