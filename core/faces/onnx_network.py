@@ -112,14 +112,11 @@ def _split(fixed: Mapping[str, Tensor], steps: Sequence[Step], outputs: Sequence
         for name in step.reads:
             if name in fixed:
                 read_by_steps[name] = fixed[name]
-    weights: dict[str, Tensor] = {}
-    for name, tensor in read_by_steps.items():
-        if tensor.is_floating_point() and name not in float_sizes:
-            weights[name] = tensor
-    constants: dict[str, Tensor] = {}
-    for name in (*read_by_steps, *outputs):
-        if name in fixed and name not in weights:
-            constants[name] = fixed[name]
+    weights = {
+        name: tensor for name, tensor in read_by_steps.items() if tensor.is_floating_point() and name not in float_sizes
+    }
+    names = (*read_by_steps, *outputs)
+    constants = {name: fixed[name] for name in names if name in fixed and name not in weights}
     return _FixedValues(weights, constants)
 
 
