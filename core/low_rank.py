@@ -57,10 +57,7 @@ class LowRank:
 
         A layer that is given these two and nothing else cannot be given a LoRA of another kind, whatever that brings.
         """
-        for tensor_field in fields(self):
-            if tensor_field.name not in ("down", "up") and getattr(self, tensor_field.name) is not None:
-                return False
-        return True
+        return self.in_front is None
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether the matrices have the sizes of a layer with weights of this shape, (out, in) or (out, in, h, w)."""
@@ -88,12 +85,14 @@ class LoraKind(ABC):
     not_additive: tuple[Any, ...] = field(default=(), kw_only=True)
 
     @classmethod
-    @abstractmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
         """The LoRA of one layer from what the host has read.
 
-        weights: as the host's weight_adapter of this kind keeps them, in its order; None where the file has none.
+        weights: as the host's weight_adapter of this kind keeps them, None where the file has none. The fields of each
+        kind stand in the same order; what comes after them is not additive.
         """
+        own_count = len(fields(cls)) - 1
+        return cls(*weights[:own_count], not_additive=tuple(weights[own_count:]))
 
     @abstractmethod
     def low_rank(self, shape: Sequence[int]) -> LowRank:
@@ -132,12 +131,6 @@ class PlainLora(LoraKind):
     alpha: float | None
     mid: Tensor | None
 
-    @classmethod
-    def from_host(cls, weights: Sequence[Any]) -> Self:
-        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
-        up, down, alpha, mid, *not_additive = weights
-        return cls(up, down, alpha, mid, not_additive=tuple(not_additive))
-
     def low_rank(self, shape: Sequence[int]) -> LowRank:
         """The file's own two matrices; of the Tucker form, the core times `down` is the second."""
         up = self.up.flatten(1)
@@ -163,12 +156,6 @@ class Loha(LoraKind):
     down_2: Tensor
     core_1: Tensor | None
     core_2: Tensor | None
-
-    @classmethod
-    def from_host(cls, weights: Sequence[Any]) -> Self:
-        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
-        up_1, down_1, alpha, up_2, down_2, core_1, core_2, *not_additive = weights
-        return cls(up_1, down_1, alpha, up_2, down_2, core_1, core_2, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
         """The two matrices of rank r * s that stand for the product, number by number, of matrices of rank r and s.
@@ -214,12 +201,6 @@ class Lokr(LoraKind):
     up_2: Tensor | None
     down_2: Tensor | None
     core_2: Tensor | None
-
-    @classmethod
-    def from_host(cls, weights: Sequence[Any]) -> Self:
-        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
-        whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, *not_additive = weights
-        return cls(whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
         """The two matrices of kron(up_1 down_1, up_2 down_2), which is kron(up_1, up_2) kron(down_1, down_2)."""
@@ -272,12 +253,6 @@ class Glora(LoraKind):
     b1: Tensor
     b2: Tensor
     alpha: float | None
-
-    @classmethod
-    def from_host(cls, weights: Sequence[Any]) -> Self:
-        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
-        a1, a2, b1, b2, alpha, *not_additive = weights
-        return cls(a1, a2, b1, b2, alpha, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
         """b1 and b2 add to what the layer gives; a1 and a2 to what it is given."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -87,6 +87,14 @@ class TextLayout:
             words.append(slice(place.start + filler.front, place.stop - filler.behind))
         return words
 
+    @property
+    def without_words(self) -> Tensor:
+        """Which keys are in no person's place, and so nobody's words: (keys,) bool."""
+        without_words = torch.ones(self.keys, dtype=torch.bool)
+        for place in self.places:
+            without_words[place] = False
+        return without_words
+
 
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     """The groups of queries of an attention, with the keys that each reads, by the rules at the top of this file.
@@ -95,9 +103,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     tokens).
     """
     picture = slice(layout.picture_start, layout.picture_start + weights.shape[1])
-    without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
-    for place in layout.places:
-        without_words[place] = False
+    without_words = layout.without_words
     groups = [
         *_common_group(layout, picture, without_words),
         *_groups_of_words(layout, picture, without_words, weights),
@@ -112,10 +118,7 @@ def split_by_readers(layout: TextLayout, weights: Tensor) -> Split:
 
     layout: its queries are the tokens of the picture, and its keys those of all texts. weights: as in split_by_words.
     """
-    without_words = torch.ones(layout.keys, dtype=torch.bool)
-    for place in layout.places:
-        without_words[place] = False
-    return Split(tuple(_groups_of_picture(layout, without_words, weights)), layout.keys)
+    return Split(tuple(_groups_of_picture(layout, layout.without_words, weights)), layout.keys)
 
 
 def _common_group(layout: TextLayout, picture: slice, without_words: Tensor) -> list[Group]:
@@ -155,9 +158,9 @@ def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[G
     is_owned = torch.zeros(len(layout.counts), layout.queries, dtype=torch.bool)
     for owned in layout.owned:
         is_owned[owned.person, owned.tokens] = True
-    kinds = is_owned.unique(dim=1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    kinds: Tensor = cast("Any", is_owned).unique(dim=1)
     groups: list[Group] = []
-    for owners in cast("Tensor", kinds).T:  # of each kind of tokens: whose words they read, (people,)
+    for owners in kinds.T:  # of each kind of tokens: whose words they read, (people,)
         if owners.any():
             keys = without_words.clone()
             for person in _numbers(owners):

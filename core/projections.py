@@ -47,8 +47,7 @@ class PerceiverAttention(nn.Module):
 
     def _in_heads(self, tokens: Tensor) -> Tensor:
         """Tokens with a dimension for the heads: (B, T, heads * dim) -> (B, heads, T, dim)."""
-        heads: Tensor = tokens.unflatten(-1, (-1, self.head_dim))  # pyright: ignore[reportUnknownMemberType]
-        return heads.transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
 
 class ResamplerLayer(nn.ModuleList):

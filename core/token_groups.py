@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from itertools import product
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -45,8 +46,8 @@ class Split:
 
     groups: tuple[Group, ...]
     keys: int
-    _on: dict[torch.device, tuple[Group, ...]] = field(default_factory=lambda: {}, init=False)
-    _joined_with: dict[Split, Split] = field(default_factory=lambda: {}, init=False)
+    _on: dict[torch.device, tuple[Group, ...]] = field(default_factory=dict[torch.device, Any], init=False)
+    _joined_with: dict[Split, Split] = field(default_factory=dict[Any, Any], init=False)
 
     def on(self, device: torch.device) -> tuple[Group, ...]:
         """The groups on a device. They are kept, so that they are copied once and not at every step."""
@@ -61,13 +62,8 @@ class Split:
         shares in the joined group.
         """
         if other not in self._joined_with:
-            groups = list[Group]()
-            for own in self.groups:
-                for their in other.groups:
-                    group = _joined_groups(own, their, self.keys)
-                    if group is not None:
-                        groups.append(group)
-            self._joined_with[other] = Split(tuple(groups), self.keys)
+            joined_groups = (_joined_groups(own, their, self.keys) for own, their in product(self.groups, other.groups))
+            self._joined_with[other] = Split(tuple(group for group in joined_groups if group is not None), self.keys)
         return self._joined_with[other]
 
 
@@ -116,7 +112,7 @@ class RowSplit:
     """
 
     splits: tuple[Split, ...]
-    _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=lambda: {}, init=False)
+    _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=dict[torch.device, Any], init=False)
 
     def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
         """The rows of the batch, gathered by how they read, on a device. The result is kept, as in `Split.on`."""
@@ -140,10 +136,7 @@ def joined(split: AnySplit, other: AnySplit) -> AnySplit:
     if isinstance(split, Split) and isinstance(other, Split):
         return split.joined(other)
     rows = max(_rows_of(split), _rows_of(other))
-    splits: list[Split] = []
-    for row in range(rows):
-        splits.append(_of_row(split, row).joined(_of_row(other, row)))
-    return RowSplit(tuple(splits))
+    return RowSplit(tuple(_of_row(split, row).joined(_of_row(other, row)) for row in range(rows)))
 
 
 def _rows_of(split: AnySplit) -> int:
@@ -233,34 +226,34 @@ def readers_of(weights: Tensor) -> Sequence[Readers]:
     things + 1 parts; within a part it is the same everywhere how often each thing is read.
     """
     things, tokens = weights.shape
-    more_often = weights.ceil()  # (things, tokens): how often it is read before its point
-    points_of_things = weights - more_often + 1  # (things, tokens), above 0, at most 1
+    more_often = weights.ceil().T  # (tokens, things): how often a thing is read before its point
+    points_of_things = weights.T - more_often + 1  # (tokens, things), above 0, at most 1
     # The points of each token from the last to the first, and whose they are: (tokens, things) each.
-    points, order = points_of_things.T.sort(dim=1, descending=True, stable=True)
-    # Part `count` lies before the points of the first `count` things of this order, and after those of all others.
+    points, order = points_of_things.sort(dim=1, descending=True, stable=True)
+    # Part n lies before the points of the first n things of this order, and after those of all others. So it begins at
+    # the next point, or at 0, and ends at the point before, or at 1: (tokens, things + 2).
+    edges = torch.cat([torch.ones(tokens, 1), points, torch.zeros(tokens, 1)], dim=1)
     times_of_parts: list[Tensor] = []
-    shares_of_parts: list[Tensor] = []
-    for count in range(things + 1):
-        is_within = torch.zeros(tokens, things)
-        is_within.scatter_(1, order[:, :count], 1.0)  # 1 for the things before whose points the part lies
-        upper = torch.ones(tokens) if count == 0 else points[:, count - 1]
-        lower = torch.zeros(tokens) if count == things else points[:, count]
-        times_of_parts.append(more_often.T - 1 + is_within)  # (tokens, things)
-        shares_of_parts.append(upper - lower)  # (tokens,), the length of the part
+    for part in range(things + 1):
+        is_before = torch.zeros(tokens, things).scatter_(1, order[:, :part], 1.0)
+        times_of_parts.append(more_often - 1 + is_before)
     times = torch.cat(times_of_parts)  # ((things + 1) * tokens, things)
-    shares = torch.cat(shares_of_parts)  # ((things + 1) * tokens,)
-    numbers = torch.arange(tokens).repeat(things + 1)  # of the token, for each row of `times`
+    shares = (edges[:, :-1] - edges[:, 1:]).T.flatten()  # of the same rows: the length of the part
+    numbers = torch.arange(tokens).repeat(things + 1)  # of the same rows: the token
     has_share = shares > 0
-    times = times[has_share]
-    shares = shares[has_share]
-    numbers = numbers[has_share]
-    unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    # The different rows of `times`, (patterns, things), and for each row of `times` the number of its pattern.
-    patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)
+    return _gathered(times[has_share], shares[has_share], numbers[has_share])
+
+
+def _gathered(times: Tensor, shares: Tensor, numbers: Tensor) -> list[Readers]:
+    """Tokens with parts of what they get, by how often each thing is read in the part.
+
+    times: (n, things), how often. shares: (n,), how large the part is. numbers: (n,), of which token it is.
+    """
+    # The different rows of `times`, (patterns, things), and for each row the number of its pattern.
+    patterns, pattern_of = cast("Any", times).unique(dim=0, return_inverse=True)
     readers: list[Readers] = []
     for index, pattern in enumerate(patterns):
         of_pattern = pattern_of == index
-        own_tokens, order_of_tokens = numbers[of_pattern].sort()
-        own_times = cast("list[int]", pattern.int().tolist())  # pyright: ignore[reportUnknownMemberType]
-        readers.append(Readers(own_times, own_tokens, shares[of_pattern][order_of_tokens]))
+        tokens, order = numbers[of_pattern].sort()
+        readers.append(Readers([int(count) for count in pattern], tokens, shares[of_pattern][order]))
     return readers

@@ -49,17 +49,14 @@ class Bodies:
     u: Tensor
     v: Tensor
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All fields, in their order."""
+        return (self.boxes, self.inside, self.parts, self.u, self.v)
+
     def surest(self, most_bodies: int) -> "Bodies":
         """The first `most_bodies` bodies; all for 0."""
-        if most_bodies == 0:
-            return self
-        return Bodies(
-            self.boxes[:most_bodies],
-            self.inside[:most_bodies],
-            self.parts[:most_bodies],
-            self.u[:most_bodies],
-            self.v[:most_bodies],
-        )
+        return Bodies(*(tensor[: most_bodies or None] for tensor in self.tensors))
 
 
 def read_bodies(outputs: Bodies) -> Bodies:
@@ -68,12 +65,11 @@ def read_bodies(outputs: Bodies) -> Bodies:
     The weights come from a file of the user's, so what they give is checked. Raises ValueError, saying what the outputs
     are instead.
     """
-    tensors = [tensor.float().cpu() for tensor in (outputs.boxes, outputs.inside, outputs.parts, outputs.u, outputs.v)]
-    bodies = Bodies(*tensors)
+    bodies = Bodies(*(tensor.float().cpu() for tensor in outputs.tensors))
     if not _shapes_fit(bodies):
-        shapes = [tuple(tensor.shape) for tensor in tensors]
+        shapes = [tuple(tensor.shape) for tensor in bodies.tensors]
         raise ValueError(f"it returns tensors of shapes {shapes} instead of (N, 4), (N, 2, h, w) and (N, 25, h, w) x 3")
-    if not all(tensor.isfinite().all() for tensor in tensors):
+    if not all(tensor.isfinite().all() for tensor in bodies.tensors):
         raise ValueError("NaN or infinity is among the numbers it returns")
     if len(bodies.boxes):
         x0, y0, x1, y1 = bodies.boxes.unbind(1)  # (N,) each
@@ -160,11 +156,8 @@ class Surface:
 
         A person who is covered completely has no mask.
         """
-        masks: list[Tensor] = []
-        for number in range(1, int(self.person.max()) + 1):
-            mask = self.person == number
-            if mask.any():
-                masks.append(mask.float())
+        all_masks = [self.person == number for number in range(1, int(self.person.max()) + 1)]
+        masks = [mask.float() for mask in all_masks if mask.any()]
         if not masks:
             return torch.zeros(0, *self.person.shape)
         return torch.stack(sorted(masks, key=_mean_column))

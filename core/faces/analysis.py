@@ -107,15 +107,11 @@ def recognise(
     where: what a message calls the picture. Raises BadEmbedding when a recogniser returns anything but 512 usable
     numbers for a face.
     """
-    sizes = {CROP}  # of the crop that a Face keeps
+    sizes = {CROP, *(recogniser.crop_size for recogniser in recognisers)}  # CROP: of the crop that a Face keeps
     if portraits:
         sizes.add(ALIGNED)
-    for recogniser in recognisers:
-        sizes.add(recogniser.crop_size)
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
-    crops: dict[int, list[Picture]] = {}
-    for size in sizes:
-        crops[size] = [align(picture, face.keypoints, size) for face in faces]
+    crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
     embeddings: dict[str, Tensor] = {}  # recogniser id -> (faces, 512)
     one_person_from: dict[str, float] = {}  # recogniser id -> cosine, the same for every face
     for recogniser in recognisers:
@@ -234,7 +230,7 @@ def _loose_picture(picture: Picture, face: Detection) -> Picture:
 
 def _as_rgb_batch(picture: Picture) -> Tensor:
     """A picture (H, W, 3) BGR of 8 bits as a batch of one in RGB: (1, H, W, 3)."""
-    return torch.from_numpy(np.ascontiguousarray(picture[None, ..., ::-1]))  # pyright: ignore[reportUnknownMemberType]
+    return torch.as_tensor(np.ascontiguousarray(picture[None, ..., ::-1]))
 
 
 def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:

@@ -60,18 +60,12 @@ class Rung:
     turns: int = 0
 
 
-def _ladder() -> tuple[Rung, ...]:
-    """The rungs of LADDER, in their order."""
-    rungs = [Rung(), Rung(border=0.5)]
-    for size in range(576, 191, -64):
-        rungs.append(Rung(size=size))
-    for border in (0.0, 0.5):
-        for turns in (1, 2, 3):
-            rungs.append(Rung(turns=turns, border=border))
-    return tuple(rungs)
-
-
-LADDER = _ladder()
+LADDER = (
+    Rung(),
+    Rung(border=0.5),
+    *[Rung(size=size) for size in range(576, 191, -64)],
+    *[Rung(border=border, turns=turns) for border in (0.0, 0.5) for turns in (1, 2, 3)],
+)
 """The ways to look at a picture, one after the other until a face is found: a border for faces that fill the picture,
 smaller sizes for faces that are too large."""
 
@@ -166,23 +160,15 @@ def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> 
     return next(turned_rung for turned_rung in turned_ladder if look(turned_rung))
 
 
-def _turned_keypoints(keypoints: Keypoints, turns: int) -> Keypoints:
-    """Keypoints as they lie to each other after a picture is turned `turns` times counter-clockwise by 90 degrees.
-
-    The offset that keeps the turned picture's corner at (0, 0) is left out: only differences of these points are used.
-    """
-    for _ in range(turns):
-        # One turn brings the right edge to the top: what grew downwards now grows to the right.
-        keypoints = tuple((y, -x) for x, y in keypoints)
-    return keypoints
-
-
 def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
     """The vector from the eyes to the mouth, twice as long, in the picture turned `turns` times: x to the right, y
     down."""
-    left_eye, right_eye, _, left_mouth, right_mouth = _turned_keypoints(face.keypoints, turns)
+    left_eye, right_eye, _, left_mouth, right_mouth = face.keypoints
     across = left_mouth[0] + right_mouth[0] - left_eye[0] - right_eye[0]
     down = left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1]
+    for _ in range(turns):
+        # A counter-clockwise turn brings the right edge to the top: what led downwards now leads to the right.
+        across, down = down, -across
     return across, down
 
 
@@ -232,11 +218,9 @@ def _each_in_its_turn(
             turned_faces.append(turned)
     if not turned_faces and len(result) >= expected:
         return tuple(result)
-    for turns in range(4):
-        if turns != rung.turns:
-            for face in look(replace(rung, turns=turns)):
-                if face.score >= _SURE and _is_upright(face, turns):
-                    turned_faces.append(face)
+    for turns in (turns for turns in range(4) if turns != rung.turns):
+        seen = look(replace(rung, turns=turns))
+        turned_faces += [face for face in seen if face.score >= _SURE and _is_upright(face, turns)]
     # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
     for face in sorted(turned_faces, key=lambda face: -face.score):
         if not _is_among(face, result):

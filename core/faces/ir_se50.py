@@ -3,8 +3,6 @@
 Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py).
 """
 
-from typing import NoReturn
-
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program
 from ..models.tensors import State, check_all_floats
@@ -32,11 +30,13 @@ def program(state: State, path: str) -> Program:
     """
     graph = _Graph()
     for key, shape in graph.shapes.items():
-        if key not in state:
-            _refuse_shape(path, f"without {key}", key, shape)
-        file_shape = tuple(state[key].shape)
-        if file_shape != shape:
-            _refuse_shape(path, f"of shape {file_shape} for {key}", key, shape)
+        problem = f"a face network without {key}"
+        if key in state:
+            file_shape = tuple(state[key].shape)
+            if file_shape == shape:
+                continue
+            problem = f"a face network of shape {file_shape} for {key}"
+        raise UnsupportedCheckpoint(path, problem, f"{_EXPECTED} with {key} of shape {shape}", _ADVICE)
     weights = {key: state[key] for key in graph.shapes}
     try:
         check_all_floats(weights)
@@ -45,12 +45,6 @@ def program(state: State, path: str) -> Program:
     weights = {key: tensor.float() for key, tensor in weights.items()}
     output = graph.nodes[-1].outputs[0]
     return Program(path, "crop", (output,), tuple(graph.nodes), weights)
-
-
-def _refuse_shape(path: str, problem: str, key: str, shape: Shape) -> NoReturn:
-    """Raise UnsupportedCheckpoint for a tensor that is missing or has another shape than `shape`."""
-    expected = f"{_EXPECTED} with {key} of shape {shape}"
-    raise UnsupportedCheckpoint(path, f"a face network {problem}", expected, _ADVICE)
 
 
 def published_shapes() -> dict[str, Shape]:

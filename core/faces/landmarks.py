@@ -91,12 +91,7 @@ def detection(face: Mapping[str, Any]) -> Detection:
     x0, y0 = outline.min(0)
     x1, y1 = outline.max(0)
     box = (float(x0), float(y0), float(x1), float(y1))
-    # In the order of Keypoints: left eye, right eye, nose, left and right corner of the mouth.
-    five_points: list[Any] = []
-    for rim in _EYES:
-        five_points.append(points[list(rim)].mean(0))
-    five_points.append(points[_NOSE])
-    for corner in _MOUTH:
-        five_points.append(points[corner])
+    eyes = [points[list(rim)].mean(0) for rim in _EYES]
+    five_points = [*eyes, points[_NOSE], *points[list(_MOUTH)]]  # in the order of Keypoints
     keypoints = tuple((float(x), float(y)) for x, y in five_points)
     return Detection(box, keypoints, float(face["score"]))

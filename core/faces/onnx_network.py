@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Node, Program
 from ..models.tensors import State
 from ..text import in_one_line
-from .onnx_operators import OPERATORS, UnknownValue
+from .onnx_operators import OPERATORS, UnknownValue, attributes_of
 
 Held = Callable[[Tensor], Any]
 """A network that a Holder keeps, as a function: a picture (1, 3, H, W) -> the outputs of the graph. The Holder sees to
@@ -113,14 +112,11 @@ def _split(fixed: Mapping[str, Tensor], steps: Sequence[Step], outputs: Sequence
         for name in step.reads:
             if name in fixed:
                 read_by_steps[name] = fixed[name]
-    weights: dict[str, Tensor] = {}
-    for name, tensor in read_by_steps.items():
-        if tensor.is_floating_point() and name not in float_sizes:
-            weights[name] = tensor
-    constants: dict[str, Tensor] = {}
-    for name in (*read_by_steps, *outputs):
-        if name in fixed and name not in weights:
-            constants[name] = fixed[name]
+    weights = {
+        name: tensor for name, tensor in read_by_steps.items() if tensor.is_floating_point() and name not in float_sizes
+    }
+    names = (*read_by_steps, *outputs)
+    constants = {name: fixed[name] for name in names if name in fixed and name not in weights}
     return _FixedValues(weights, constants)
 
 
@@ -152,14 +148,10 @@ def _step(path: str, node: Node) -> Step:
     """The step of a node. Raises UnsupportedCheckpoint for an operator or an attribute that is unknown here."""
     if node.operator not in OPERATORS:
         raise _unsupported(path, f"with the operator {node.operator}")
-    function = OPERATORS[node.operator]
-    # An operator's inputs are positional, its attributes keyword-only.
-    parameters = signature(function).parameters.items()
-    attributes = {name for name, parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}
-    unknown = sorted(node.attributes.keys() - attributes)
+    unknown = sorted(node.attributes.keys() - attributes_of(node.operator))
     if unknown:
         raise _unsupported(path, f"with the attribute {unknown[0]} of the operator {node.operator}")
-    return Step(node.operator, partial(function, **node.attributes), node.inputs, node.outputs[0])
+    return Step(node.operator, partial(OPERATORS[node.operator], **node.attributes), node.inputs, node.outputs[0])
 
 
 class Weight(nn.Module):

@@ -7,19 +7,16 @@ Pictures and features are (B, C, H, W). Source: docs/Operators.md of github.com/
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
+from types import BuiltinFunctionType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 Ints = Sequence[int]
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Tensor])
-
-OPERATORS: dict[str, Callable[..., Tensor]] = {}
-"""ONNX's name of an operator -> its function."""
 _MOST_PADDING = 256
 """The most pixels of padding on a side; networks for faces have 3. `Network` counts the bytes of what a node gives, and
 not those of a padded picture inside of a node, so a larger number could fill the memory."""
@@ -30,16 +27,6 @@ _FLOATS = (1, 10, 11, 16)
 class UnknownValue(ValueError):
     """An attribute has a value for which the operator is not implemented here. The error's text is the attribute's
     name."""
-
-
-def operator(name: str) -> Callable[[FunctionT], FunctionT]:
-    """A decorator that puts a function into OPERATORS under ONNX's name of an operator."""
-
-    def enter(function: FunctionT) -> FunctionT:
-        OPERATORS[name] = function
-        return function
-
-    return enter
 
 
 def _require(is_known: bool, attribute: str) -> None:
@@ -57,54 +44,26 @@ def _require_floats(*weights: Tensor | None) -> None:
     _require(floats, "kind of weights")
 
 
-def _on_one_device(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both tensors on one device: where one of them is on the CPU, on that of the other.
-
-    Sizes (of `shape_of`) and numbers computed of them are on the CPU, also where the picture is on a GPU.
-    """
-    device = b.device if a.device.type == "cpu" else a.device
-    return a.to(device), b.to(device)
-
-
 def _numbers(tensor: Tensor) -> list[Any]:
     """The numbers of a tensor as a list."""
-    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return tensor.cpu().numpy().tolist()
 
 
-# One input
-
-
-@operator("Identity")
 def identity(x: Tensor) -> Tensor:
     """The input as it is."""
     return x
 
 
-@operator("Dropout")
 def dropout(x: Tensor, *later_inputs: Tensor, ratio: object = None, seed: object = None) -> Tensor:
     """The input as it is: values are dropped in training alone. Since opset 12 the ratio is an input."""
     return x
 
 
-@operator("Relu")
-def relu(x: Tensor) -> Tensor:
-    """Every number, 0 where it is below 0."""
-    return x.relu()
-
-
-@operator("Sigmoid")
-def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)) of every number."""
-    return x.sigmoid()
-
-
-@operator("Shape")
 def shape_of(x: Tensor) -> Tensor:
     """The size of every dimension of x, (dimensions,) int64, on the CPU."""
     return torch.tensor(x.shape)
 
 
-@operator("Cast")
 def cast(x: Tensor, *, to: int) -> Tensor:
     """The numbers of x in another type: here float32 for any kind of float, and int64 for any whole number.
 
@@ -115,41 +74,24 @@ def cast(x: Tensor, *, to: int) -> Tensor:
     return x.long()
 
 
-# Two inputs
+def on_one_device(compute: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function of two tensors, which are brought to one device first: from the CPU to that of the other one.
+
+    Sizes (of "Shape") and numbers computed of them are on the CPU, also where the picture is on a GPU.
+    """
+
+    def run(a: Tensor, b: Tensor) -> Tensor:
+        device = b.device if a.device.type == "cpu" else a.device
+        return compute(a.to(device), b.to(device))
+
+    return run
 
 
-@operator("Add")
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """a + b."""
-    return torch.add(*_on_one_device(a, b))
-
-
-@operator("Sub")
-def subtract(a: Tensor, b: Tensor) -> Tensor:
-    """a - b."""
-    return torch.sub(*_on_one_device(a, b))
-
-
-@operator("Mul")
-def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """a * b."""
-    return torch.mul(*_on_one_device(a, b))
-
-
-@operator("Div")
-def divide(a: Tensor, b: Tensor) -> Tensor:
+def divided(a: Tensor, b: Tensor) -> Tensor:
     """a / b. Whole numbers, which are sizes here, are cut towards 0."""
-    rounding = None if a.is_floating_point() else "trunc"
-    return torch.div(*_on_one_device(a, b), rounding_mode=rounding)
+    return torch.div(a, b, rounding_mode=None if a.is_floating_point() else "trunc")
 
 
-@operator("MatMul")
-def matrix_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two matrices, or of two batches of matrices."""
-    return a @ b
-
-
-@operator("PRelu")
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
     """Every number, multiplied by a slope where it is below 0.
 
@@ -161,48 +103,22 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 # Layers with weights
 
 
-@dataclass(frozen=True)
-class Window:
-    """The attributes of convolutions and pools in torch's form.
-
-    kernel, strides, dilations: of height and width, in this order. top, left, bottom, right: pixels of padding.
-    """
-
-    kernel: list[int]
-    strides: list[int]
-    top: int
-    left: int
-    bottom: int
-    right: int
-    dilations: list[int]
-
-    @classmethod
-    def of(cls, kernel_shape: Ints, strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> "Window":
-        """The window of a node's attributes.
-
-        Raises UnknownValue for values that torch accepts on the meta device and then fails or crashes with on a real
-        picture. pads: top, left, bottom, right, as ONNX orders them.
-        """
-        _require(auto_pad in ("NOTSET", "VALID"), "auto_pad")
-        _require(min(strides) > 0, "strides")
-        _require(all(0 <= side <= _MOST_PADDING for side in pads), "pads")
-        _require(min(dilations) > 0, "dilations")
-        top, left, bottom, right = pads
-        return cls(list(kernel_shape), list(strides), top, left, bottom, right, list(dilations))
-
-    @property
-    def is_even(self) -> bool:
-        """Whether there is as much padding after the picture as before it."""
-        return (self.top, self.left) == (self.bottom, self.right)
-
-    @property
-    def even_pads(self) -> list[int]:
-        """The padding on both sides, (height, width). Raises UnknownValue where the sides differ."""
-        _require(self.is_even, "pads")
-        return [self.top, self.left]
+def _check_window(strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> None:
+    """Raise UnknownValue for what torch accepts on the meta device and then fails or crashes with on a real picture."""
+    _require(auto_pad in ("NOTSET", "VALID"), "auto_pad")
+    _require(min(strides) > 0, "strides")
+    _require(all(0 <= side <= _MOST_PADDING for side in pads), "pads")
+    _require(min(dilations) > 0, "dilations")
 
 
-@operator("Conv")
+def _even(pads: Ints) -> list[int]:
+    """The padding on both sides, (height, width), of (top, left, bottom, right). Raises UnknownValue where the sides
+    differ."""
+    top, left, bottom, right = pads
+    _require((top, left) == (bottom, right), "pads")
+    return [top, left]
+
+
 def convolution(
     x: Tensor,
     weight: Tensor,
@@ -220,18 +136,18 @@ def convolution(
     weight: (out, C / group, height, width) of the kernel. kernel_shape repeats the last two sizes of the weight and is
     not read. Raises UnknownValue for other values of attributes.
     """
-    window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
+    _check_window(strides, pads, dilations, auto_pad)
     _require(weight.ndim == 4 and all(weight.shape), "kernel_shape")
     _require_floats(weight, bias)
-    padding = [window.top, window.left]
-    if not window.is_even:
+    top, left, bottom, right = pads
+    padding = [top, left]
+    if (top, left) != (bottom, right):
         # conv2d pads opposite sides alike, so the picture is padded here.
-        x = functional.pad(x, (window.left, window.right, window.top, window.bottom))
+        x = functional.pad(x, (left, right, top, bottom))
         padding = [0, 0]
-    return functional.conv2d(x, weight, bias, window.strides, padding, window.dilations, group)
+    return functional.conv2d(x, weight, bias, list(strides), padding, list(dilations), group)
 
 
-@operator("Gemm")
 def linear(
     x: Tensor,
     weight: Tensor,
@@ -253,7 +169,6 @@ def linear(
     return product + beta * bias
 
 
-@operator("BatchNormalization")
 def batch_normalization(
     x: Tensor,
     scale: Tensor,
@@ -276,7 +191,6 @@ def batch_normalization(
     return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
 
 
-@operator("InstanceNormalization")
 def instance_normalization(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: float = 1e-5) -> Tensor:
     """x with the mean 0 and the variance 1 in each channel of each picture, then times scale, plus shift.
 
@@ -289,13 +203,11 @@ def instance_normalization(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: 
 # Pools, and pictures of another size
 
 
-@operator("GlobalAveragePool")
 def global_average_pool(x: Tensor) -> Tensor:
     """The mean of each channel: (B, C, H, W) -> (B, C, 1, 1)."""
     return x.mean(dim=(2, 3), keepdim=True)
 
 
-@operator("MaxPool")
 def max_pool(
     x: Tensor,
     *,
@@ -311,12 +223,10 @@ def max_pool(
 
     storage_order concerns ONNX's second output alone, the indices of the maxima, which is not made here.
     """
-    window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
-    pads = window.even_pads
-    return functional.max_pool2d(x, window.kernel, window.strides, pads, window.dilations, bool(ceil_mode))
+    _check_window(strides, pads, dilations, auto_pad)
+    return functional.max_pool2d(x, list(kernel_shape), list(strides), _even(pads), list(dilations), bool(ceil_mode))
 
 
-@operator("AveragePool")
 def average_pool(
     x: Tensor,
     *,
@@ -329,14 +239,12 @@ def average_pool(
     auto_pad: str = "NOTSET",
 ) -> Tensor:
     """The mean of each window of (B, C, H, W)."""
-    window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
-    _require(window.dilations == [1, 1], "dilations")
-    pads = window.even_pads
-    return functional.avg_pool2d(x, window.kernel, window.strides, pads, bool(ceil_mode), bool(count_include_pad))
+    _check_window(strides, pads, dilations, auto_pad)
+    _require(all(step == 1 for step in dilations), "dilations")
+    size = list(kernel_shape)
+    return functional.avg_pool2d(x, size, list(strides), _even(pads), bool(ceil_mode), bool(count_include_pad))
 
 
-@operator("Upsample")
-@operator("Resize")
 def resize(
     x: Tensor,
     *inputs: Tensor | None,
@@ -383,13 +291,11 @@ def _factors(x: Tensor, inputs: Sequence[Tensor | None], scales: Sequence[float]
 # Shapes
 
 
-@operator("Flatten")
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
     """x with two dimensions: all dimensions before the axis as one, and the others as one."""
     return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
-@operator("Reshape")
 def reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
     """x in another shape.
 
@@ -402,19 +308,16 @@ def reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
     return x.reshape(sizes)
 
 
-@operator("Transpose")
 def transpose(x: Tensor, *, perm: Ints) -> Tensor:
     """x with its dimensions in another order. perm: the old number of each new dimension."""
     return x.permute(*perm)
 
 
-@operator("Concat")
 def concatenate(*parts: Tensor, axis: int) -> Tensor:
     """Several tensors joined one after the other, along one dimension."""
     return torch.cat(parts, axis)
 
 
-@operator("Squeeze")
 def squeeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
     """x without the dimensions `axes`, which are of size 1; without axes, x without all dimensions of size 1.
 
@@ -426,7 +329,6 @@ def squeeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> 
     return x.squeeze(dim=tuple(dimensions))
 
 
-@operator("Unsqueeze")
 def unsqueeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
     """x with further dimensions of size 1 at these positions. Since opset 13 the axes are an input."""
     dimensions = axes if axes_input is None else _numbers(axes_input)
@@ -435,7 +337,6 @@ def unsqueeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -
     return x
 
 
-@operator("Slice")
 def cut(x: Tensor, *inputs: Tensor, starts: Ints = (), ends: Ints = (), axes: Ints = (), steps: Ints = ()) -> Tensor:
     """The entries from `starts` to before `ends`, `steps` apart, of the dimensions `axes`.
 
@@ -454,7 +355,6 @@ def cut(x: Tensor, *inputs: Tensor, starts: Ints = (), ends: Ints = (), axes: In
     return x[tuple(parts)]
 
 
-@operator("Gather")
 def gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
     """The entries of x along its first dimension at these indices: (n, ...) and index of any shape -> (*index, ...).
 
@@ -464,3 +364,47 @@ def gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
     # On a GPU an index out of range would end the whole process instead of raising.
     _require(all(-len(x) <= entry < len(x) for entry in _numbers(index.flatten())), "indices")
     return x[index]
+
+
+OPERATORS: Mapping[str, Callable[..., Tensor]] = {
+    "Identity": identity,
+    "Dropout": dropout,
+    "Relu": torch.relu,
+    "Sigmoid": torch.sigmoid,
+    "Shape": shape_of,
+    "Cast": cast,
+    "Add": on_one_device(torch.add),
+    "Sub": on_one_device(torch.sub),
+    "Mul": on_one_device(torch.mul),
+    "Div": on_one_device(divided),
+    "MatMul": torch.matmul,
+    "PRelu": prelu,
+    "Conv": convolution,
+    "Gemm": linear,
+    "BatchNormalization": batch_normalization,
+    "InstanceNormalization": instance_normalization,
+    "GlobalAveragePool": global_average_pool,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "Upsample": resize,
+    "Resize": resize,
+    "Flatten": flatten,
+    "Reshape": reshape,
+    "Transpose": transpose,
+    "Concat": concatenate,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Slice": cut,
+    "Gather": gather,
+}
+"""ONNX's name of an operator -> its function."""
+
+
+def attributes_of(name: str) -> set[str]:
+    """The attributes that an operator may have: the keyword-only parameters of its function. ONNX knows none of those
+    whose function is torch's own."""
+    function = OPERATORS[name]
+    if isinstance(function, BuiltinFunctionType):
+        return set()
+    parameters = signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}

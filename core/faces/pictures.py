@@ -43,7 +43,7 @@ def is_placeholder(picture: Picture) -> bool:
 def to_image(picture: Picture) -> Tensor:
     """A picture in 8-bit BGR as (H, W, 3) float32 RGB, 0..1."""
     # In numpy: for so few pixels waking torch's threads costs more than the recogniser does.
-    return torch.from_numpy(picture[..., ::-1].astype(np.float32) / np.float32(255))  # pyright: ignore[reportUnknownMemberType]
+    return torch.as_tensor(picture[..., ::-1].astype(np.float32) / np.float32(255))
 
 
 # Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).

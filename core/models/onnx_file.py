@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -25,47 +26,17 @@ class _Field:
     """Numbers of fields in onnx.proto, by message."""
 
     MODEL_GRAPH = 7
-    GRAPH_NODE = 1
-    GRAPH_INITIALIZER = 5
-    GRAPH_INPUT = 11
-    GRAPH_OUTPUT = 12
-    NODE_INPUT = 1
-    NODE_OUTPUT = 2
-    NODE_OPERATOR = 4
-    NODE_ATTRIBUTE = 5
-    NODE_DOMAIN = 7
-    ATTRIBUTE_NAME = 1
-    ATTRIBUTE_FLOAT = 2
-    ATTRIBUTE_INT = 3
-    ATTRIBUTE_TEXT = 4
-    ATTRIBUTE_TENSOR = 5
-    ATTRIBUTE_FLOATS = 7
-    ATTRIBUTE_INTS = 8
-    ATTRIBUTE_TYPE = 20
-    TENSOR_SIZES = 1
-    TENSOR_DATA_TYPE = 2
-    TENSOR_NAME = 8
-    TENSOR_RAW_DATA = 9
-    TENSOR_EXTERNAL_DATA = 13
-    TENSOR_DATA_LOCATION = 14
-    VALUE_NAME = 1
-    VALUE_TYPE = 2
+    GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 1, 5, 11, 12
+    NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
+    ATTRIBUTE_NAME, ATTRIBUTE_TEXT, ATTRIBUTE_TYPE = 1, 4, 20
+    TENSOR_SIZES, TENSOR_DATA_TYPE, TENSOR_NAME, TENSOR_RAW_DATA = 1, 2, 8, 9
+    TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 13, 14
+    VALUE_NAME, VALUE_TYPE = 1, 2
     TYPE_TENSOR = 1
     TENSOR_TYPE_SHAPE = 2
     SHAPE_DIMENSION = 1
     DIMENSION_SIZE = 1
-    ENTRY_KEY = 1
-    ENTRY_VALUE = 2
-
-
-class _AttributeType:
-    """AttributeProto.AttributeType, as far as networks for faces have them."""
-
-    FLOAT = 1
-    INT = 2
-    TENSOR = 4
-    FLOATS = 6
-    INTS = 7
+    ENTRY_KEY, ENTRY_VALUE = 1, 2
 
 
 # TensorProto's number of a data type -> torch's dtype, and the number of TensorProto's field in which the values stand
@@ -166,119 +137,27 @@ _OTHER_COPY = "Look for a copy that holds its weights as plain numbers, or choos
 _TOO_MANY = "Choose another: networks for faces have some hundred nodes."
 
 
-class _Budget:
-    """How many more numbers of a file may be read. All messages of a file share one budget."""
+class _File:
+    """The bytes of a file, and how many of its numbers may still be read."""
 
-    def __init__(self) -> None:
-        self._remaining = _MOST_NUMBERS
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data = data
+        self._numbers_left = _MOST_NUMBERS
 
-    def spend(self) -> None:
-        """Count one number that is read. Raises _Refused where _MOST_NUMBERS have been read already."""
-        if self._remaining == 0:
-            raise _Refused(f"an ONNX file of more than {_MOST_NUMBERS} fields and numbers", _TOO_MANY)
-        self._remaining -= 1
-
-
-class _Message:
-    """One message of protobuf: the bytes `start` to `end` of the file that is mapped as `data`.
-
-    The encoding is that of protobuf.dev/programming-guides/encoding: a field is a key, which holds the field's number
-    and its wire type, and a value. Wire type 0 is a varint, 1 has 8 bytes, 5 has 4, and 2 is a length and as many
-    bytes: a text, a message, or numbers packed together.
-    """
-
-    def __init__(self, data: mmap.mmap, start: int, end: int, budget: _Budget) -> None:
-        self._data = data
-        self._start = start
-        self._end = end
-        self._budget = budget
-
-    def __iter__(self) -> "Iterator[tuple[int, int | _Message]]":
-        """Every field: its number, and its value, an int for a varint and a message for anything else."""
-        position = self._start
-        while position < self._end:
-            key, position = self._varint(position)
-            field = key >> 3
-            wire_type = key & 7
-            if wire_type == 0:
-                value, position = self._varint(position)
-                yield field, value
-                continue
-            length, position = self._length(wire_type, position)
-            if position + length > self._end:
-                raise _Refused(*_CUT_OFF)
-            yield field, _Message(self._data, position, position + length, self._budget)
-            position += length
-
-    def _length(self, wire_type: int, position: int) -> tuple[int, int]:
-        """How many bytes the value of a field has, and the position where they begin. position: after the key."""
-        if wire_type == 1:
-            return 8, position
-        if wire_type == 5:
-            return 4, position
-        if wire_type == 2:
-            return self._varint(position)
-        raise ValueError(f"unknown wire type {wire_type}")
-
-    def all(self, number: int) -> "list[_Message]":
-        """The messages with this field number."""
-        return [value for field, value in self if field == number and isinstance(value, _Message)]
-
-    def number(self, number: int) -> int:
-        """The first varint with this field number, 0 where there is none."""
-        for field, value in self:
-            if field == number and isinstance(value, int):
-                return value
-        return 0
-
-    def numbers(self, number: int) -> tuple[int, ...]:
-        """Every signed varint with this field number, each in a field of its own or all packed into one."""
-        values: list[int] = []
-        for field, value in self:
-            if field != number:
-                continue
-            if isinstance(value, int):
-                values.append(value)
-            else:
-                values += value._packed()
-        return tuple(_signed(value) for value in values)
-
-    def contents(self, number: int) -> bytearray:
-        """The bytes of all messages with this field number, joined in file order. torch.frombuffer, which makes tensors
-        of them without a copy, warns of bytes that may not be written to."""
-        return bytearray().join(message._content() for message in self.all(number))
-
-    def texts(self, number: int) -> tuple[str, ...]:
-        """The texts with this field number, in file order."""
-        return tuple(message._content().decode("utf-8", "replace") for message in self.all(number))
-
-    def text(self, number: int) -> str:
-        """The text with this field number, "" where there is none."""
-        return "".join(self.texts(number))
-
-    def _content(self) -> bytes:
-        """The bytes of this message as they lie in the file."""
-        return self._data[self._start : self._end]
-
-    def _packed(self) -> Iterator[int]:
-        """The varints of a message that holds nothing else."""
-        position = self._start
-        while position < self._end:
-            value, position = self._varint(position)
-            yield value
-
-    def _varint(self, position: int) -> tuple[int, int]:
-        """The unsigned varint at a position, and the position after it.
+    def varint(self, position: int, end: int) -> tuple[int, int]:
+        """The unsigned varint at a position, and the position after it. end: of the message around it.
 
         Each byte holds seven bits of the number, the lowest first; its highest bit is set where another byte follows.
-        Raises _Refused at the end of the message, and ValueError for more than 64 bits.
+        Raises _Refused at the end of the message and after _MOST_NUMBERS, and ValueError for more than 64 bits.
         """
-        self._budget.spend()
+        if self._numbers_left == 0:
+            raise _Refused(f"an ONNX file of more than {_MOST_NUMBERS} fields and numbers", _TOO_MANY)
+        self._numbers_left -= 1
         value = 0
         for shift in range(0, 64, 7):
-            if position >= self._end:
+            if position >= end:
                 raise _Refused(*_CUT_OFF)
-            byte = self._data[position]
+            byte = self.data[position]
             position += 1
             value |= (byte & 127) << shift
             if byte < 128:
@@ -286,11 +165,82 @@ class _Message:
         raise ValueError("a number longer than 64 bits")
 
 
-def _signed(value: int) -> int:
-    """A varint of 64 bits as the signed number that it stands for (two's complement)."""
-    if value >> 63:
-        return value - (1 << 64)
-    return value
+class _Message:
+    """One message of protobuf: the bytes `start` to `end` of a file.
+
+    The encoding is that of protobuf.dev/programming-guides/encoding: a field is a key, which holds the field's number
+    and its wire type, and a value. Wire type 0 is a varint, 1 has 8 bytes, 5 has 4, and 2 is a length and as many
+    bytes: a text, a message, or numbers packed together.
+    """
+
+    def __init__(self, file: _File, start: int, end: int) -> None:
+        self._file = file
+        self._start = start
+        self._end = end
+
+    @cached_property
+    def _fields(self) -> "Mapping[int, list[int | _Message]]":
+        """Number of a field -> its values in file order, an int for a varint and a message for anything else."""
+        fields: dict[int, list[int | _Message]] = {}
+        position = self._start
+        while position < self._end:
+            key, position = self._file.varint(position, self._end)
+            values = fields.setdefault(key >> 3, [])
+            wire_type = key & 7
+            if wire_type in (0, 2):
+                length, position = self._file.varint(position, self._end)
+            else:
+                length = {1: 8, 5: 4}[wire_type]
+            if wire_type == 0:
+                values.append(length)  # no length, but the value itself
+                continue
+            if position + length > self._end:
+                raise _Refused(*_CUT_OFF)
+            values.append(_Message(self._file, position, position + length))
+            position += length
+        return fields
+
+    def all(self, number: int) -> "list[_Message]":
+        """The messages with this field number."""
+        return [value for value in self._fields.get(number, ()) if isinstance(value, _Message)]
+
+    def numbers(self, number: int) -> tuple[int, ...]:
+        """Every signed varint with this field number, each in a field of its own or all packed into one."""
+        values: list[int] = []
+        for value in self._fields.get(number, ()):
+            values += [value] if isinstance(value, int) else value._packed()
+        # As 64 bits of two's complement.
+        return tuple(value - (1 << 64) if value >> 63 else value for value in values)
+
+    def _packed(self) -> Iterator[int]:
+        """The varints of a message that holds nothing else."""
+        position = self._start
+        while position < self._end:
+            value, position = self._file.varint(position, self._end)
+            yield value
+
+    def number(self, number: int) -> int:
+        """The first varint with this field number, 0 where there is none."""
+        varints = [value for value in self._fields.get(number, ()) if isinstance(value, int)]
+        return varints[0] if varints else 0
+
+    def contents(self, number: int) -> bytearray:
+        """The bytes of all messages with this field number, joined in file order. torch.frombuffer, which makes tensors
+        of them without a copy, warns of bytes that may not be written to."""
+        return bytearray().join(self._file.data[message._start : message._end] for message in self.all(number))
+
+    def floats(self, number: int) -> tuple[float, ...]:
+        """The numbers of 4 bytes with this field number."""
+        return tuple(value for (value,) in struct.iter_unpack("<f", self.contents(number)))
+
+    def texts(self, number: int) -> tuple[str, ...]:
+        """The texts with this field number, in file order."""
+        file = self._file.data
+        return tuple(file[text._start : text._end].decode("utf-8", "replace") for text in self.all(number))
+
+    def text(self, number: int) -> str:
+        """The text with this field number, "" where there is none."""
+        return "".join(self.texts(number))
 
 
 def inspect(path: str) -> Graph:
@@ -299,14 +249,12 @@ def inspect(path: str) -> Graph:
     Raises UnsupportedCheckpoint for a file that is no ONNX file or no whole one: empty, a web page, cut off, without
     permission to read, or of more fields than any network has.
     """
-    return _walked(path, _graph)
 
+    def graph_of(graph: _Message) -> Graph:
+        inputs = tuple(_shape(value) for value in _inputs(graph))
+        return Graph(inputs, tuple(_shape(value) for value in graph.all(_Field.GRAPH_OUTPUT)))
 
-def _graph(graph: _Message) -> Graph:
-    """The shapes of the inputs and outputs of a GraphProto."""
-    inputs = tuple(_shape(value) for value in _inputs(graph))
-    outputs = tuple(_shape(value) for value in graph.all(_Field.GRAPH_OUTPUT))
-    return Graph(inputs, outputs)
+    return _walked(path, graph_of)
 
 
 def read(path: str) -> Program:
@@ -315,8 +263,7 @@ def read(path: str) -> Program:
     Raises UnsupportedCheckpoint as `inspect` does, and for weights of unknown kinds or in another file.
     """
 
-    def program(graph: _Message) -> Program:
-        """The program of a GraphProto."""
+    def program_of(graph: _Message) -> Program:
         nodes = graph.all(_Field.GRAPH_NODE)
         initializers = graph.all(_Field.GRAPH_INITIALIZER)
         if max(len(nodes), len(initializers)) > _MOST_PARTS:
@@ -326,7 +273,7 @@ def read(path: str) -> Program:
         outputs = tuple(value.text(_Field.VALUE_NAME) for value in graph.all(_Field.GRAPH_OUTPUT))
         return Program(path, inputs[0], outputs, tuple(_node(node) for node in nodes), weights)
 
-    return _walked(path, program)
+    return _walked(path, program_of)
 
 
 def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
@@ -336,7 +283,7 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = _Message(data, 0, len(data), _Budget()).all(_Field.MODEL_GRAPH)
+            graphs = _Message(_File(data), 0, len(data)).all(_Field.MODEL_GRAPH)
             return extract(graphs[0])
     except OSError as error:
         problem = f"a file that cannot be read ({error.strerror})"
@@ -380,29 +327,14 @@ def _node(node: _Message) -> Node:
         operator = f"{domain}.{operator}"
     attributes: dict[str, Attribute] = {}
     for attribute in node.all(_Field.NODE_ATTRIBUTE):
-        attributes[attribute.text(_Field.ATTRIBUTE_NAME)] = _attribute(attribute)
+        value_of = _VALUE_OF.get(attribute.number(_Field.ATTRIBUTE_TYPE), _text_of)
+        attributes[attribute.text(_Field.ATTRIBUTE_NAME)] = value_of(attribute)
     return Node(operator, node.texts(_Field.NODE_INPUT), node.texts(_Field.NODE_OUTPUT), attributes)
 
 
-def _attribute(attribute: _Message) -> Attribute:
-    """The value of an AttributeProto; "" for types that networks for faces do not have."""
-    attribute_type = attribute.number(_Field.ATTRIBUTE_TYPE)
-    if attribute_type == _AttributeType.FLOAT:
-        return _floats(attribute.contents(_Field.ATTRIBUTE_FLOAT))[0]
-    if attribute_type == _AttributeType.INT:
-        return attribute.numbers(_Field.ATTRIBUTE_INT)[0]
-    if attribute_type == _AttributeType.TENSOR:
-        return _tensor(attribute.all(_Field.ATTRIBUTE_TENSOR)[0])
-    if attribute_type == _AttributeType.FLOATS:
-        return _floats(attribute.contents(_Field.ATTRIBUTE_FLOATS))
-    if attribute_type == _AttributeType.INTS:
-        return attribute.numbers(_Field.ATTRIBUTE_INTS)
+def _text_of(attribute: _Message) -> str:
+    """The value of an AttributeProto that is a text; "" for types that networks for faces do not have."""
     return attribute.text(_Field.ATTRIBUTE_TEXT)
-
-
-def _floats(content: bytearray) -> tuple[float, ...]:
-    """Numbers of 4 bytes each, the lowest byte first."""
-    return tuple(value for (value,) in struct.iter_unpack("<f", content))
 
 
 def _tensor(tensor: _Message) -> Tensor:
@@ -430,3 +362,14 @@ def _tensor(tensor: _Message) -> Tensor:
     else:
         values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # whole numbers are varints there
     return values.long().reshape(shape)
+
+
+_VALUE_OF: Mapping[int, Callable[[_Message], Attribute]] = {
+    1: lambda attribute: attribute.floats(2)[0],
+    2: lambda attribute: attribute.numbers(3)[0],
+    4: lambda attribute: _tensor(attribute.all(5)[0]),
+    6: lambda attribute: attribute.floats(7),
+    7: lambda attribute: attribute.numbers(8),
+}
+"""AttributeProto's number of a type (a float, an int, a tensor, floats, ints) -> its value, out of the field of that
+type. Networks for faces have no others than these and texts."""

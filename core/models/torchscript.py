@@ -13,10 +13,10 @@ import math
 import os
 import pickletools
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,27 +66,13 @@ class Name:
     module: str
     name: str
 
-    def __str__(self) -> str:
-        return plain(f"{self.module}.{self.name}", 100)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Storage:
-    """The numbers in one member of the archive. key: the member's name below data/. length: how many numbers."""
+    """The numbers in one member of the archive. data: their bytes, which all tensors of the storage share."""
 
     dtype: torch.dtype
-    key: str
-    length: int
-
-
-@dataclass(frozen=True)
-class TensorView:
-    """The place of a tensor in its storage. offset, stride: counted in numbers, not bytes."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+    data: bytearray
 
 
 @dataclass(eq=False)
@@ -126,8 +112,9 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
         raise refusal(_instead(path))
     try:
         # Opened once: another file may take its place under the path while this one is read.
-        with path.open("rb") as file:
-            return _weights(file)
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = _Members(archive, file.seek(0, os.SEEK_END))
+            return _named_tensors(_run(members.index(), members))
     except Refused as error:
         raise refusal(str(error)) from error
     except MemoryError:
@@ -136,79 +123,64 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
         raise refusal(f"a TorchScript archive that cannot be read ({in_one_line(error)})") from error
 
 
-def _weights(file: BinaryIO) -> dict[str, Tensor]:
-    """The tensors of an open archive by the names of its modules. Raises Refused for an archive that is not as torch
-    writes it."""
-    length = file.seek(0, os.SEEK_END)  # of the file in bytes
-    with zipfile.ZipFile(file) as archive:
-        members = {member.filename: member for member in archive.infolist()}
+class _Members:
+    """The members of an archive. Raises Refused where they are not as torch writes them.
+
+    byte_count: of the archive's file.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, byte_count: int) -> None:
+        self._archive = archive
+        self._members = {member.filename: member for member in archive.infolist()}
         # All members lie in one folder with the name that the archive was saved under.
-        indices = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+        indices = [name for name in self._members if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(indices) != 1:
             raise Refused(f"a TorchScript archive with {len(indices)} lists of weights instead of 1")
-        folder = indices[0].removesuffix("data.pkl")
-        index = _read(archive, members[indices[0]], _LONGEST_INDEX)
-        views = _named_views(_run(index))
-        storages = {view.storage for view in views.values()}
+        self._folder = indices[0].removesuffix("data.pkl")
+        self._bytes_left = byte_count
+        self._storages: dict[tuple[str, torch.dtype, int], Storage] = {}
+
+    def index(self) -> bytes:
+        """The pickle that describes the network."""
+        return self._read(self._members[f"{self._folder}data.pkl"], _LONGEST_INDEX)
+
+    def storage(self, kind: Name, key: Any, length: Any) -> Storage:
+        """The numbers below data/, read once. kind: the class of storage. key: the member's name. length: how many."""
+        dtype = _DTYPES.get(kind.name)
+        if dtype is None or not isinstance(key, str) or not isinstance(length, int) or length < 0:
+            raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
+        known = self._storages.get((key, dtype, length))
+        if known:
+            return known
+        byte_count = length * dtype.itemsize
         # Members of a crafted zip may overlap, so that a small file holds any amount of numbers.
-        if sum(storage.length * storage.dtype.itemsize for storage in storages) > length:
+        self._bytes_left -= byte_count
+        if self._bytes_left < 0:
             raise Refused("a TorchScript archive that says it holds more numbers than it has bytes")
-        buffers = {storage: _buffer(archive, members, folder, storage) for storage in storages}
-        return {name: _tensor(view, buffers[view.storage]) for name, view in views.items()}
+        name = f"{self._folder}data/{key}"
+        member = self._members.get(name)
+        if member is None or member.file_size != byte_count:
+            raise Refused(f"a TorchScript archive without the {byte_count} bytes of {plain(name, 100)}")
+        storage = Storage(dtype, bytearray(self._read(member, byte_count)))
+        self._storages[key, dtype, length] = storage
+        return storage
+
+    def _read(self, member: zipfile.ZipInfo, longest: int) -> bytes:
+        """The bytes of a member, at most `longest`. Torch stores the index and the numbers as they are: compressed they
+        could be of any length."""
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > longest:
+            raise Refused(f"a TorchScript archive whose {plain(member.filename, 100)} is compressed or too long")
+        return self._archive.read(member)
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, longest: int) -> bytes:
-    """The bytes of a member of an archive. longest: how many it may have.
-
-    Raises Refused where it is longer or compressed: torch stores the index and the tensors as they are, and compressed
-    they could be of any length.
-    """
-    if member.compress_type != zipfile.ZIP_STORED or member.file_size > longest:
-        raise Refused(f"a TorchScript archive whose {plain(member.filename, 100)} is compressed or too long")
-    return archive.read(member)
-
-
-def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str, storage: Storage) -> Tensor:
-    """The numbers of a storage, (length,). members: of the archive, by their names. folder: in which they lie, with the
-    slash at its end. Raises Refused where the member is missing or has another length."""
-    name = f"{folder}data/{storage.key}"
-    length = storage.length * storage.dtype.itemsize  # bytes
-    member = members.get(name)
-    if member is None or member.file_size != length:
-        raise Refused(f"a TorchScript archive without the {length} bytes of {plain(name, 100)}")
-    if not length:
-        return torch.empty(0, dtype=storage.dtype)
-    return torch.frombuffer(bytearray(_read(archive, member, length)), dtype=storage.dtype)
-
-
-def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
-    """The tensor at a place in the numbers of its storage.
-
-    buffer: these numbers, (length,). Raises Refused where the tensor would reach beyond them.
-    """
-    numbers = (view.offset, *view.shape, *view.stride)
-    if len(view.shape) != len(view.stride) or min(numbers) < 0:
-        raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} and strides {view.stride}")
-    count = math.prod(view.shape)
-    if not count:
-        return torch.empty(view.shape, dtype=buffer.dtype)
-    last = view.offset  # where the last number of the tensor lies
-    for size, stride in zip(view.shape, view.stride, strict=True):
-        last += (size - 1) * stride
-    # With a stride of 0 a tensor of any size reaches over few numbers, so the count is checked as well.
-    if last >= len(buffer) or count > len(buffer):
-        raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} in {len(buffer)} numbers")
-    return buffer.as_strided(view.shape, view.stride, view.offset)
-
-
-def _named_views(root: Any) -> dict[str, TensorView]:
+def _named_tensors(root: Any) -> dict[str, Tensor]:
     """The tensors below a module by their names, "backbone.stem.weight" and so on. A tensor that stands in several
     places has several names.
 
     root: the object that the index describes. Raises Refused where modules are nested too deep, too many or oddly
     named.
     """
-    views: dict[str, TensorView] = {}
+    tensors: dict[str, Tensor] = {}
     waiting: list[tuple[str, int, Any]] = [("", 0, root)]
     entries = 0
     while waiting:
@@ -220,21 +192,22 @@ def _named_views(root: Any) -> dict[str, TensorView]:
             entries += 1
             if entries > _MOST_ENTRIES:
                 raise Refused(f"a TorchScript archive with more than {_MOST_ENTRIES} modules and numbers")
-            if not isinstance(value, (TensorView, Module)):
+            if not isinstance(value, (Tensor, Module)):
                 continue
             if not isinstance(name, str) or len(prefix) + len(name) > _LONGEST_NAME:
                 raise Refused("a TorchScript archive with modules of unusual names")
-            if isinstance(value, TensorView):
-                views[plain(f"{prefix}{name}")] = value
+            if isinstance(value, Tensor):
+                tensors[plain(f"{prefix}{name}")] = value
             else:
                 waiting.append((f"{prefix}{name}.", depth + 1, value))
-    return views
+    return tensors
 
 
-def _run(index: bytes) -> Any:
+def _run(index: bytes, members: _Members) -> Any:
     """The object that an index describes: the network, as a Module. index: a pickle.
 
-    Only the opcodes that torch writes are known, and none of them calls anything. Raises Refused for any other.
+    Only the opcodes that torch writes are known, and none of them calls anything. Python's pickletools describes each
+    of them, and says which values it takes from the stack.
     """
     stack: list[list[Any]] = [[]]  # the values before the first mark, and those behind each mark
     numbered: dict[Any, Any] = {}  # number -> a value that the pickle uses again
@@ -252,11 +225,12 @@ def _run(index: bytes) -> Any:
                 numbered[argument] = stack[-1][-1]
             case "BINGET" | "LONG_BINGET":
                 stack[-1].append(numbered[argument])
-            case name if name in _RESULTS:
-                values = _taken(stack, opcode) if opcode.arg is None else [argument]
-                stack[-1].append(_RESULTS[name](*values))
+            case "BINPERSID":
+                _, kind, key, _, length = stack[-1].pop()  # "storage", class, key, device, length
+                stack[-1].append(members.storage(kind, key, length))
             case name:
-                raise Refused(f"a TorchScript archive whose list of weights has the opcode {name}, which none needs")
+                values = _taken(stack, opcode) if opcode.arg is None else [argument]
+                stack[-1].append(_result(name, values))
     raise Refused("a TorchScript archive whose list of weights has no end")
 
 
@@ -276,128 +250,107 @@ def _taken(stack: list[list[Any]], opcode: pickletools.OpcodeInfo) -> list[Any]:
     return taken
 
 
-_KNOWN = {("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")}
+def _result(opcode: str, values: list[Any]) -> Any:
+    """What an opcode puts onto the stack, made of its argument, or else of the values that it takes from there.
 
-
-def _known_name(argument: str) -> Name:
-    """The class or function that an index names. argument: "module name".
-
-    Raises Refused for what is neither a class of the archive nor part of a tensor or a container.
+    Values of another kind than the opcode needs raise one of Python's own errors.
     """
-    module, _, name = argument.partition(" ")  # pickletools joins the two by a space
-    is_known = (module, name) in _KNOWN or (module == "torch" and name in _DTYPES)
-    # torch.jit._pickle has the functions that build lists with items of one type, and containers that name their types.
-    if not is_known and module != "torch.jit._pickle" and not module.startswith("__torch__"):
-        raise Refused(f"a TorchScript archive whose list of weights names {Name(module, name)}, so it was not read")
-    return Name(module, name)
+    match opcode:
+        case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "BINSTRING" | "SHORT_BINSTRING":
+            return values[0]
+        case "NONE":
+            return None
+        case "NEWTRUE" | "NEWFALSE":
+            return opcode == "NEWTRUE"
+        case "EMPTY_TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" | "TUPLE":
+            return tuple(values)
+        case "EMPTY_LIST":
+            return []
+        case "APPEND" | "APPENDS":
+            values[0].extend(values[1:])
+            return values[0]
+        case "EMPTY_DICT":
+            return {}
+        case "SETITEM" | "SETITEMS":
+            # A tuple as a key could hold another one twice, which holds a third one twice, and so on: hashing it would
+            # take for ever.
+            if not all(isinstance(key, (str, int, float)) for key in values[1::2]):
+                raise Refused("a TorchScript archive whose list of weights has keys that are no text")
+            values[0].update(zip(values[1::2], values[2::2], strict=True))
+            return values[0]
+        case "GLOBAL":
+            return _known_name(*values[0].split(" ", 1))  # pickletools joins module and name by a space
+        case "REDUCE":
+            return _called(values[0], values[1])
+        case "NEWOBJ":
+            if not isinstance(values[0], Name) or not values[0].module.startswith("__torch__"):
+                raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
+            return Module()
+        case "BUILD":
+            # Objects that are no modules may have a state that is no dictionary; they hold no weights.
+            module, state = values
+            module.attributes = state if isinstance(state, dict) else {}
+            return module
+        case _:
+            raise Refused(f"a TorchScript archive whose list of weights has the opcode {opcode}, which none needs")
 
 
-def _storage(identity: Any) -> Storage:
-    """The storage that a persistent id of a pickle stands for. identity: ("storage", class, key, device, length)."""
-    _, kind, key, _, length = identity
-    if kind.name not in _DTYPES or not isinstance(key, str) or not isinstance(length, int) or length < 0:
-        raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
-    return Storage(_DTYPES[kind.name], key, length)
+_REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
+_ORDERED = Name("collections", "OrderedDict")
+_TYPED = "torch.jit._pickle"
+"""The module with the functions that build lists with items of one type, and containers that name their types."""
 
 
-def _result(function: Any, arguments: Any) -> Any:
+def _known_name(module: str, name: str) -> Name:
+    """A class of the archive, or what a tensor or a container is made by. Raises Refused for any other name."""
+    known = Name(module, name)
+    is_storage = module == "torch" and name in _DTYPES
+    if not is_storage and known not in (_REBUILD, _ORDERED) and module != _TYPED and not module.startswith("__torch__"):
+        named = plain(f"{module}.{name}", 100)
+        raise Refused(f"a TorchScript archive whose list of weights names {named}, so it was not read")
+    return known
+
+
+def _called(function: Any, arguments: Any) -> Any:
     """What stands here for the result of a function that an index calls; the function itself is not called.
 
-    function: a Name. arguments: as the index gives them. The result is a TensorView for torch's function that rebuilds
-    a tensor, the first argument for a typed container, and {} for an OrderedDict. Raises Refused for any other
-    function.
+    It is a tensor, {} for an OrderedDict, or the first argument for a typed container.
     """
-    if function == Name("torch._utils", "_rebuild_tensor_v2"):
-        storage, offset, shape, stride = arguments[:4]
-        sides = max(len(shape), len(stride))
-        if sides > _MOST_SIDES:
-            raise Refused(f"a TorchScript archive with a tensor of {sides} dimensions")
-        numbers = (offset, *shape, *stride)
-        if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
-            raise Refused("a TorchScript archive with a tensor of an unknown kind")
-        return TensorView(storage, offset, tuple(shape), tuple(stride))
-    if isinstance(function, Name) and function.module == "torch.jit._pickle" and arguments:
-        return arguments[0]
-    if function == Name("collections", "OrderedDict"):
+    if function == _REBUILD:
+        return _tensor(*arguments[:4])
+    if function == _ORDERED:
         return {}
+    if isinstance(function, Name) and function.module == _TYPED and arguments:
+        return arguments[0]
     raise Refused("a TorchScript archive whose list of weights calls something else than torch's own rebuilding")
 
 
-def _of_class(name: Any, _arguments: Any) -> Module:
-    """A new module of a class. Modules have no arguments. Raises Refused for a class that is not the archive's own."""
-    if not isinstance(name, Name) or not name.module.startswith("__torch__"):
-        raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
-    return Module()
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
+    """The tensor at a place in the numbers of its storage. offset, stride: counted in numbers, not bytes.
 
-
-def _with_state(module: Any, state: Any) -> Any:
-    """The same module with its attributes. Objects that are no modules may have a state that is no dictionary; they
-    hold no weights."""
-    _check_kind(module, Module)
-    module.attributes = state if isinstance(state, dict) else {}
-    return module
-
-
-def _longer(items: Any, *more: Any) -> Any:
-    """The same list with more items."""
-    _check_kind(items, list)
-    items.extend(more)
-    return items
-
-
-def _fuller(mapping: Any, *keys_and_values: Any) -> Any:
-    """The same dictionary with more keys, each followed by its value.
-
-    Raises Refused for keys that are neither texts nor numbers. A tuple could hold another one twice, which holds a
-    third one twice, and so on: hashing it would take for ever.
+    Raises Refused where the tensor would reach beyond them.
     """
-    _check_kind(mapping, dict)
-    keys = keys_and_values[::2]
-    if not all(isinstance(key, (str, int, float)) for key in keys):
-        raise Refused("a TorchScript archive whose list of weights has keys that are no text")
-    mapping.update(zip(keys, keys_and_values[1::2], strict=True))
-    return mapping
-
-
-def _check_kind(value: Any, kind: type) -> None:
-    """Raise TypeError for a value of another kind."""
-    if not isinstance(value, kind):
-        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} is needed")
-
-
-def _itself(argument: Any) -> Any:
-    """The argument of an opcode that puts it onto the stack as it is."""
-    return argument
-
-
-def _tuple(*values: Any) -> tuple[Any, ...]:
-    """A tuple of all that an opcode takes."""
-    return values
-
-
-_BRING_A_VALUE = ["BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "BINSTRING", "SHORT_BINSTRING"]
-_RESULTS: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(_BRING_A_VALUE, _itself),
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    **dict.fromkeys(("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE"), _tuple),
-    "EMPTY_LIST": list,
-    "APPEND": _longer,
-    "APPENDS": _longer,
-    "EMPTY_DICT": dict,
-    "SETITEM": _fuller,
-    "SETITEMS": _fuller,
-    "GLOBAL": _known_name,
-    "BINPERSID": _storage,
-    "REDUCE": _result,
-    "NEWOBJ": _of_class,
-    "BUILD": _with_state,
-}
-"""Opcode -> what it puts onto the stack, made of its argument, or else of the values that it takes from there.
-
-Python's pickletools describes each of them, and says which values it takes.
-"""
+    sides = max(len(shape), len(stride))
+    if sides > _MOST_SIDES:
+        raise Refused(f"a TorchScript archive with a tensor of {sides} dimensions")
+    numbers = (offset, *shape, *stride)
+    if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
+        raise Refused("a TorchScript archive with a tensor of an unknown kind")
+    shape = tuple(shape)
+    stride = tuple(stride)
+    if len(shape) != len(stride) or min(numbers) < 0:
+        raise Refused(f"a TorchScript archive with a tensor of shape {shape} and strides {stride}")
+    count = math.prod(shape)
+    if not count:
+        return torch.empty(shape, dtype=storage.dtype)
+    length = len(storage.data) // storage.dtype.itemsize
+    last = offset  # where the last number of the tensor lies
+    for size, step in zip(shape, stride, strict=True):
+        last += (size - 1) * step
+    # With a stride of 0 a tensor of any size reaches over few numbers, so the count is checked as well.
+    if last >= length or count > length:
+        raise Refused(f"a TorchScript archive with a tensor of shape {shape} in {length} numbers")
+    return torch.frombuffer(storage.data, dtype=storage.dtype).as_strided(shape, stride, offset)
 
 
 def _instead(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..geometry import Fit
 from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
-from ..people import NOSE, Box, Cast, Face, Faces, Keypoints, Person, PlacedCast, require_places, require_together
+from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, PlacedCast, require_places, require_together
 from ..taking_part import present
 
 SMALL = "small faces"
@@ -55,10 +55,10 @@ class Candidate:
     picture_index: int
     person: Person
     number: int
-    box: Box | None
-    keypoints: Keypoints | None
-    similarity: float | None
-    has_face: bool = True
+    box: Box | None = None
+    keypoints: Keypoints | None = None
+    similarity: float | None = None
+    has_face: bool = False
 
     @property
     def name(self) -> str:
@@ -101,11 +101,13 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
             person = report.people[sighting.person]
             place = report.numbers[sighting.person]
             if sighting.face is not None:
-                people.append(_with_face(number, person, place, faces.faces[sighting.face], sighting.similarity))
+                face = faces.faces[sighting.face]
+                box, keypoints, similarity = face.box, face.keypoints, sighting.similarity
+                people.append(Candidate(number, person, place, box, keypoints, similarity, has_face=True))
             elif report.has_places:
                 people.append(_in_place(number, person, place, report.canvas_onto(faces.width, faces.height)))
             else:
-                people.append(_without_face_and_place(number, person, place))
+                people.append(Candidate(number, person, place))
         per_picture.append(people)
     return per_picture
 
@@ -122,16 +124,12 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
         in_places = faces_in_places(faces.faces, (faces.width, faces.height), cast)
         for person, face in zip(cast.people, in_places, strict=True):
             if face is not None:
-                people.append(_with_face(number, person, person.place, faces.faces[face], similarity=None))
+                box, keypoints = faces.faces[face].box, faces.faces[face].keypoints
+                people.append(Candidate(number, person, person.place, box, keypoints, has_face=True))
             else:
                 people.append(_in_place(number, person, person.place, onto_picture))
         per_picture.append(people)
     return per_picture
-
-
-def _with_face(picture_index: int, person: Person, number: int, face: Face, similarity: float | None) -> Candidate:
-    """A person whose face is in the picture. The arguments are fields of Candidate."""
-    return Candidate(picture_index, person, number, face.box, face.keypoints, similarity)
 
 
 def _in_place(picture_index: int, person: Person, number: int, onto_picture: Fit) -> Candidate:
@@ -141,15 +139,9 @@ def _in_place(picture_index: int, person: Person, number: int, onto_picture: Fit
     """
     slot = person.slot
     if slot is None or slot.box is None or slot.keypoints is None:
-        return _without_face_and_place(picture_index, person, number)
+        return Candidate(picture_index, person, number)
     keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-    box = onto_picture.box(slot.box)
-    return Candidate(picture_index, person, number, box, keypoints, similarity=None, has_face=False)
-
-
-def _without_face_and_place(picture_index: int, person: Person, number: int) -> Candidate:
-    """A person of whom neither a face nor a place with a face is known. The arguments are fields of Candidate."""
-    return Candidate(picture_index, person, number, box=None, keypoints=None, similarity=None, has_face=False)
+    return Candidate(picture_index, person, number, onto_picture.box(slot.box), keypoints)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
