@@ -256,7 +256,6 @@ class _ComputedNet:
         self._control = control
 
     def get_control(self, *_: Any) -> Any:
-        """The residuals of the chain, whatever the arguments."""
         return self._control
 
 
@@ -317,7 +316,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     full_latent_length: int = 0
 
     def copy(self) -> _AttachedNet:
-        """An attached copy with the same settings."""
         # The host's copy() calls the class by its name, as in `c = ControlNet(...)`: what it gives is not attached.
         return as_attached(super().copy(), self.settings)
 
@@ -359,7 +357,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
-        """Called by the host at the end of a run."""
         self.in_run.input_changer = None
         self.in_run.hints = {}
         if self.settings.report:
@@ -471,7 +468,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:
-    """Raise WrongBaseModel where the MODEL reads texts of another width than a net, or none at all."""
     width_of_model = model.model_config.unet_config.get("context_dim")
     if width_of_model == width:
         return
@@ -507,12 +503,10 @@ class _Timesteps(Tensor):
     """
 
     def to(self, *_: Any, **__: Any) -> Tensor:
-        """The timesteps in float32, whatever dtype the host asks for."""
         return self.as_subclass(Tensor).float()
 
 
 def _with_exact_timesteps(model_sampling: Any) -> Any:
-    """A copy of the MODEL's schedule whose timesteps stay in float32, see _Timesteps."""
     exact = copy(model_sampling)
     exact.timestep = lambda sigma: model_sampling.timestep(sigma).as_subclass(_Timesteps)
     return exact

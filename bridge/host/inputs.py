@@ -75,7 +75,6 @@ class _NodeSchema:
 
 @cache
 def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
-    """A node's schema as the checks read it, made once for each node."""
     schema = node.define_schema()
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
     # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
@@ -101,7 +100,6 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        """The node's own execute, called with checked values of its inputs."""
         # The host gives every value by name; a script may give some by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         schema = _schema_of(node)
@@ -116,7 +114,6 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(define_schema)
     def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
-        """The node's own schema with its texts."""
         return with_texts(define_schema(cls))
 
     node.define_schema = classmethod(define_schema_with_texts)

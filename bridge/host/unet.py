@@ -212,7 +212,6 @@ def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[T
 
 
 def layers_of(unet: Any) -> list[Block]:
-    """The Block of every layer, in the order of `transformers`."""
     return [(name, number, index) for name, number, index, _ in transformers(unet)]
 
 
@@ -305,7 +304,6 @@ def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, m
     """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The layer's attention: q (B, N, C), k and v (B, T, C) -> (B, N, C)."""
         # Looked up when called: the host's choice is a name of its module.
         attention = kernel or comfy.ldm.modules.attention.optimized_attention
         return attention(

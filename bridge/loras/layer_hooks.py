@@ -132,7 +132,6 @@ class LayerHook:
 
     @property
     def ended(self) -> bool:
-        """Whether the run of this hook has ended."""
         return self.hooks is None
 
     def end(self) -> None:
@@ -151,7 +150,6 @@ class LayerHook:
 
 
 def _is_forward_of(function: Any, hook: LayerHook) -> bool:
-    """Whether a function is the `forward` of this LayerHook."""
     # A bound method is a new object whenever it is read, so the hook behind it is compared.
     return getattr(function, "__self__", None) is hook
 
@@ -228,7 +226,6 @@ class LayerHooks:
             hook.layer_additions = tuple(left)
 
     def _take_out(self) -> None:
-        """Take every hook out of its layer, and end it."""
         for name, hook in self.by_name.items():
             hook.take_out(self.modules[name])
             hook.end()

@@ -93,7 +93,6 @@ class PersonLoras(Carried):
 
     @property
     def active(self) -> bool:
-        """Whether anybody has a LoRA in any layer."""
         return bool(self.layers)
 
     def can_join_batch(self, other: Any) -> bool:

@@ -48,7 +48,6 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     before = options.get(OVERRIDE)  # the function that another pack has put there
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the host calls instead of an attention. kernel: the attention that the host would call."""
         return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
@@ -78,7 +77,6 @@ class BlockCalls:
         self._calls = 0
 
     def begin(self) -> None:
-        """Called when a forward of the network begins."""
         self._is_called = True
 
     def count(self) -> None:
@@ -150,7 +148,6 @@ class _Call:
         token_counts = self.q.shape[token_dim], self.k.shape[token_dim]
 
         def attend_group(group: Group, *group_qkv: Tensor) -> Tensor:
-            """The attention of one group of queries. group_qkv: their q, and k and v of the keys that they read."""
             args, kwargs = self._with_mask(self._mask_of_group(group, token_counts))
             return self.attend(*group_qkv, *args, **kwargs)
 
@@ -178,7 +175,6 @@ class _Call:
 
     @property
     def _mask(self) -> Tensor | None:
-        """The mask among the arguments, or None."""
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
 
     def _mask_of_rows(self, rows: Tensor) -> Tensor | None:

@@ -48,7 +48,6 @@ class QueryPlace(NamedTuple):
     dtype: torch.dtype
 
     def like_queries(self, x: Tensor) -> Tensor:
-        """A tensor on the device and in the dtype of the queries."""
         return x.to(self.device, self.dtype)
 
 

@@ -99,7 +99,6 @@ class ModulatedLayer:
         return self._neutral
 
     def _new_neutral(self, out: Tensor) -> Tensor:
-        """A new answer of `neutral`."""
         answer = torch.zeros_like(out)
         width = out.shape[-1] // self.modulation.parts
         for gated in self.modulation.gated:
@@ -139,7 +138,6 @@ class _AfterNorm(ModulationUse):
         self._norm = norm
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
-        """out * (1 + scale) + shift."""
         scale = modulation.part(self._norm.scale) + 1
         if self._norm.shift is None:
             return out * scale
@@ -155,7 +153,6 @@ class _AfterLayer(ModulationUse):
         self._tanh = tanh
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
-        """out * gate."""
         gate = modulation.part(self._gated.gate)
         if self._tanh:
             gate = gate.tanh()

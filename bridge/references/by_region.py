@@ -128,11 +128,9 @@ class RegionalReferences(Carried):
         return self.record.weights_of(self.numbers, self.row)
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows that carry these two objects can be computed in one batch: only where they are one object."""
         return self is other
 
     def for_picture(self, picture_number: int) -> Self:
-        """What a row of the batch reads. picture_number: the row, from 0."""
         if not self.record.cast.by_row:
             return self
         return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
@@ -301,7 +299,6 @@ class RegionalReferencesBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, refiners put their names into the transformer_options of their attention."""
         with ExitStack() as stack:
             for stand_in in self._refiner_names:
                 stack.enter_context(stand_in.standing())
@@ -349,7 +346,6 @@ class RegionalReferencesBatch(Batch):
         return Plan(spans, groups_of_rows, self._device)
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options in which every attention is split by who reads which reference."""
         self._begin()
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
@@ -360,7 +356,6 @@ class RegionalReferencesBatch(Batch):
         self._calls.begin()
 
     def after_forward(self) -> None:
-        """Called after a forward. Raises ConditioningLost where the attention of some blocks was not split."""
         self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
@@ -423,7 +418,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
             self.plan(self._family.looks_refiners, self._layout.common)
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options in which every attention is split by who reads which reference."""
         self._begin()
         return with_reading(options, self)
 

@@ -265,7 +265,6 @@ class CarriedCond(comfy.conds.CONDRegular):
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: "CarriedCond") -> bool:
-        """Whether the host may compute the rows of two entries in one batch."""
         if len(self.cond) != len(other.cond):
             return False
         pairs = zip(self.cond, other.cond, strict=True)

@@ -71,7 +71,6 @@ can take a token away of one, and the trial has to show that as well."""
 
 
 def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
-    """The RegionalTexts that a conditioning entry of a run carries, one for each node."""
     return entry["model_conds"][RegionalText.key].cond
 
 
@@ -106,12 +105,10 @@ class RegionalTextRun(CrossAttentionRun):
         super().__init__(guider, latent)
 
     def batch_for_forward(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
-        """The batch of one forward. chunks: what each chunk carries."""
         text_length = forward_input.context.shape[1]
         chunks = chunks_by_row(chunks, len(forward_input.x))
 
         def make(place: QueryPlace) -> RegionalTextBatch:
-            """A new batch for the forwards of this QueryPlace."""
             ignoring = frozenset[Block]()
             # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
             if has_inline_tokens(chunks):
@@ -295,7 +292,6 @@ class RegionalTextBatch(CrossAttentionBatch):
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
-    """How many tokens of people are appended to the text of a chunk, of all nodes together."""
     return sum(regional_text.appended_count for regional_text in regional_texts)
 
 

@@ -55,12 +55,10 @@ class RegionalText(Carried):
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where the tokens are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
 
     @property
     def active(self) -> bool:
-        """Whether there are tokens of people."""
         return bool(self.counts)
 
     @property
@@ -94,7 +92,6 @@ class RegionalText(Carried):
         return self.tokens is self.inline_tokens
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: always."""
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
