@@ -143,7 +143,7 @@ class Scope:
         carried: Sequence[Injection],
         preview: ui.PreviewImage | None,
         ranges: Sequence[NamedRange],
-        run: type[Run] = InjectionsRun,
+        run: type[Run[Any]] = InjectionsRun,
         subject: str = "",
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.

@@ -75,7 +75,7 @@ class _RowsOfInjection:
     injection: BlockInjection
 
 
-class BlocksRun(Run):
+class BlocksRun(Run[BlockInjection]):
     """One sampling run of a MODEL whose picture reads people behind its blocks."""
 
     key = BlockInjection.key

@@ -134,7 +134,7 @@ class Injection(Carried):
         return [layer is not None for layer in self.layers]
 
 
-class InjectionsRun(CrossAttentionRun):
+class InjectionsRun(CrossAttentionRun[Injection]):
     """One sampling run of a MODEL that reads injections."""
 
     key = Injection.key

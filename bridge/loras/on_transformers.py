@@ -59,7 +59,7 @@ def is_in_forward(family: TransformerFamily, layer: str) -> bool:
     return stream is None or stream.stream is not Stream.PROMPT
 
 
-class TransformerLorasRun(Run):
+class TransformerLorasRun(Run[PersonLoras]):
     """One sampling run of a transformer with people's LoRAs."""
 
     key = PersonLoras.key

@@ -129,7 +129,7 @@ class LoraNetwork:
         return self._layers[lora.source]
 
 
-class UNetLorasRun(CrossAttentionRun):
+class UNetLorasRun(CrossAttentionRun[PersonLoras]):
     """One sampling run. networks: what belongs to each UNet that it samples with."""
 
     key = PersonLoras.key
@@ -143,7 +143,7 @@ class UNetLorasRun(CrossAttentionRun):
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> CrossAttentionBatch | None:
-        loras_of_nodes: tuple[tuple[PersonLoras, ...], ...] = self.carried_by_acting_nodes(chunks, forward_input)
+        loras_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
         if not loras_of_nodes:
             return None
         unet = forward_input.model.diffusion_model

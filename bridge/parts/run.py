@@ -40,7 +40,7 @@ from .recording import PartsRecorder, SelfReference
 from .shared_parts import SharedParts, Watch
 
 
-class SharingRun(Run):
+class SharingRun(Run[SharedParts]):
     """One sampling run of a MODEL whose self-attention reads parts."""
 
     key = SharedParts.key

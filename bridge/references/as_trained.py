@@ -40,7 +40,7 @@ class AsTrained(Carried):
     batch: "type[CentredBatch | FrameTextsBatch]"
 
 
-class AsTrainedRun(Run):
+class AsTrainedRun(Run[AsTrained]):
     """One sampling run of a MODEL whose references are read as its family was trained to."""
 
     key = AsTrained.key

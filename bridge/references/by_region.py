@@ -184,7 +184,7 @@ def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) 
             raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
 
 
-class RegionalReferencesRun(Run):
+class RegionalReferencesRun(Run[RegionalReferences]):
     """One sampling run of a MODEL that reads references by region."""
 
     key = RegionalReferences.key

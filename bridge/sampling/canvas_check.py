@@ -1,4 +1,4 @@
-"""The canvas on which an apply node has placed people, held against the latent that a run denoises."""
+"""The canvas of an apply node's people, and its pose pictures, held against the latent that a run denoises."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ...core import geometry
+from ...core import geometry, pictures
 from ...core.people import rows_missing
+from ..host import notes
+
+PICTURES = "pictures"
+"""The topic of notes about pose pictures: their number does not fit that of the rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,28 @@ class Canvas:
         """Raise BadCast where people have a row each, and the latent has another number of rows than people."""
         if self.row_count and row_count != self.row_count:
             raise rows_missing(self.node_name, self.row_count, "the latent", row_count)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pose pictures of a node: one for all rows of the batch, or several that follow each other over the rows.
+
+    name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
+    """
+
+    name: str
+    owner: Canvas
+
+    def tell(self, picture_count: int, row_count: int) -> None:
+        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures.py.
+
+        Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
+        """
+        sentence = pictures.without_row(self.name, picture_count, row_count)
+        text = ""
+        if sentence:
+            text = f"{self.owner.node_name}: {sentence}"
+        notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
 def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:

@@ -44,7 +44,7 @@ from .texts_alone import TextsAlone
 from .words_reading import WordsReading
 
 
-class PersonTextsRun(Run):
+class PersonTextsRun(Run[PersonTexts]):
     """One sampling run of a transformer that reads words by region."""
 
     key = PersonTexts.key

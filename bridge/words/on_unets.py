@@ -84,7 +84,7 @@ def _id_tokens_without_regions(entry: dict[str, Any]) -> IDTokens | None:
     return entry.get(ID_TOKENS)
 
 
-class RegionalTextRun(CrossAttentionRun):
+class RegionalTextRun(CrossAttentionRun[RegionalText]):
     """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
 
     key = RegionalText.key

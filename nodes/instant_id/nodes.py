@@ -19,10 +19,9 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange, schedule_range
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.run_notes import Pictures
 from ...core import geometry
 from ...core.errors import BadSetup
 from ...core.families import SDXL
