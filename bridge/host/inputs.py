@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core import inputs, socket_values
 from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
 from ...core.people import Cast, Faces, Identity, Layout, is_a
-from . import notes
+from . import folders, notes
 from .schema import with_texts
 
 _METHODS = {
@@ -192,6 +192,26 @@ def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
         "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
         "'one per photo'.",
     )
+
+
+class ChoosesFile(io.ComfyNode):
+    """A node with a menu of files, `file`, which runs again when the chosen file is replaced.
+
+    Where that input is linked, the host asks with None: the name is known only when the node runs.
+    """
+
+    @staticmethod
+    def path_of(file: str) -> str:
+        """Full path of a file that was chosen. Raises ModelMissing, UnsafePath, DeadLink."""
+        raise NotImplementedError
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.chosen_file_exists(cls.path_of, file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
+        return folders.fingerprint(cls.path_of, file)
 
 
 def single(value: Any) -> Any:

@@ -29,11 +29,6 @@ _USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
 
-def advice_without_unet() -> str:
-    """What to do with a MODEL that has no UNet: use one that has, or a method for the MODEL's own family."""
-    return f"{_USE} {_methods_without_unet()}"
-
-
 def _choose_checkpoint(family_name: str) -> str:
     """What to do where a checkpoint of one family is needed.
 
@@ -91,7 +86,8 @@ def unet_of(model: ModelPatcher) -> Any:
     """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
     network = network_within(model_of(model).diffusion_model)
     if not hasattr(network, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
+        name = type(model.model.model_config).__name__
+        raise WrongBaseModel("The MODEL", name, _UNETS, f"{_USE} {_methods_without_unet()}")
     return network
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -31,14 +32,14 @@ class Mark:
     """What an `Additions` shares with its `LayerAddition`s. By it they know each other, and do not hold each other."""
 
 
+@dataclass(eq=False)
 class LayerAddition:
     """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's LayerHook.
 
     Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
     """
 
-    def __init__(self, mark: Mark) -> None:
-        self.mark = mark
+    mark: Mark
 
 
 class Forward:

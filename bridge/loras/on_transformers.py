@@ -153,6 +153,7 @@ class NodeInLayer:
     loras: PeopleLayer
 
 
+@dataclass(eq=False)
 class PersonLorasInLayer(LayerAddition):
     """What a batch does in one layer.
 
@@ -161,19 +162,10 @@ class PersonLorasInLayer(LayerAddition):
     modulating layer's answer does behind this one.
     """
 
-    def __init__(
-        self,
-        mark: Mark,
-        stream: LayerStream | None,
-        nodes: tuple[NodeInLayer, ...],
-        modulated: ModulatedLayer | None,
-        use: ModulationUse | None,
-    ) -> None:
-        super().__init__(mark)
-        self.stream = stream
-        self.nodes = nodes
-        self.modulated = modulated
-        self.use = use
+    stream: LayerStream | None
+    nodes: tuple[NodeInLayer, ...]
+    modulated: ModulatedLayer | None
+    use: ModulationUse | None
 
 
 class TransformerLorasBatch(Batch):

@@ -8,7 +8,7 @@ of ours puts a `Reading` beside it; their splits are joined.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,14 @@ _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
 Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
+
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def untraced(function: FunctionT) -> FunctionT:
+    """A function that torch.compile calls as it is, for what is worked out once, with what only a forward knows."""
+    return cast("FunctionT", torch.compiler.disable(function))
 
 
 class Reading(Protocol):
@@ -117,13 +125,8 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
     return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
 
 
-def _join(split: AnySplit, other: AnySplit) -> AnySplit:
-    """The split in which every query reads only what it reads in both."""
-    return joined(split, other)
-
-
-# Which readings meet is known in a forward only, and torch.compile cannot trace what is then worked out once.
-_joined: Any = torch.compiler.disable(_join)
+# Which readings meet is known in a forward only.
+_joined = untraced(joined)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,8 @@ hold, and where there are none, all tokens read all references, each by the weig
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
-import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -39,15 +37,9 @@ from ...core.taking_part import names_apart
 from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
-from ..networks.attention import BlockCalls, with_reading
+from ..networks.attention import BlockCalls, untraced, with_reading
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, transformer_family
-from ..networks.token_layouts import (
-    LAYERS,
-    REFINER,
-    StandIn,
-    layout_of,
-    refiner_stand_ins,
-)
+from ..networks.token_layouts import LAYERS, REFINER, layout_of, refiner_stand_ins
 from ..sampling.canvas_check import Canvas
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
@@ -280,10 +272,11 @@ class RegionalReferencesBatch(Batch):
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
-        self._network = network_of(forward_input.model)
+        network = network_of(forward_input.model)
+        self._refiners = refiner_stand_ins(network, family)  # they tell attention in which refiner it is
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
-        blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
+        blocks = sum(len(network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, is_first)
 
     def get_ready(self, text: int) -> None:
@@ -292,15 +285,10 @@ class RegionalReferencesBatch(Batch):
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
 
-    @cached_property
-    def _refiner_names(self) -> list[StandIn]:
-        """What puts the names of the refiners into the transformer_options of their attention."""
-        return refiner_stand_ins(self._network, self._family)
-
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
-            for stand_in in self._refiner_names:
+            for stand_in in self._refiners:
                 stack.enter_context(stand_in.standing())
             yield
 
@@ -311,10 +299,11 @@ class RegionalReferencesBatch(Batch):
         text has.
         """
         if (place, text) not in self._plans:
-            self._plans[place, text] = _made_plan(self, place, text)
+            self._plans[place, text] = self._made_plan(place, text)
         return self._plans[place, text]
 
-    def made_plan(self, place: str, text: int) -> Plan:
+    @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
+    def _made_plan(self, place: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
         regional = self._rows[0]
         layout = replace(self._layout, common=text)
@@ -446,13 +435,3 @@ def _people_of(regional: RegionalReferences) -> CurrentReferences:
     record = regional.record
     apart = names_apart(record.present, record.cast)
     return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in regional.owners))
-
-
-def _new_plan(batch: RegionalReferencesBatch, place: str, text: int) -> Plan:
-    """RegionalReferencesBatch.made_plan as a function, which torch.compiler.disable takes."""
-    return batch.made_plan(place, text)
-
-
-# Words of Prompt per Person make the text longer, and how long is only known in a forward. So a plan may have to be
-# made in code that torch.compile traces, which cannot trace this function.
-_made_plan: Any = torch.compiler.disable(_new_plan)

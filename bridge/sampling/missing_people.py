@@ -191,7 +191,7 @@ class _PromptsAndSteps:
         carrying = _entries_of_side(self._drawn, contribution, Side.POSITIVE)
         if not carrying:
             if self._is_lost(announcement):
-                return [_lost_from_all_prompts(contribution)]
+                return [_lost_sentence(contribution, "in no prompt of this sampler", "its MODEL")]
             return []
         sentences: list[str] = []
         for named_range in contribution.ranges:
@@ -257,16 +257,6 @@ def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
         return False
     end = entry_context[:, -context.shape[1] :]
     return end.shape == context.shape and torch.equal(end, context.to(end))
-
-
-def _lost_from_all_prompts(added: Contribution) -> str:
-    """The sentence for a sampler whose MODEL comes from the node, while no prompt does."""
-    return _lost_sentence(added, "in no prompt of this sampler", "its MODEL")
-
-
-def _lost_from_the_positive(added: Contribution) -> str:
-    """The sentence for a sampler whose negative prompt comes from the node, while its positive prompt does not."""
-    return _lost_sentence(added, "not in the positive prompt of this sampler", "its negative prompt")
 
 
 def _lost_sentence(added: Contribution, missing_from: str, connected: str) -> str:
@@ -355,7 +345,8 @@ class NetReport:
         if not self._sides:
             return
         if Side.POSITIVE not in self._sides:
-            self._sentences.append(_lost_from_the_positive(self._contribution))
+            missing_from = "not in the positive prompt of this sampler"
+            self._sentences.append(_lost_sentence(self._contribution, missing_from, "its negative prompt"))
         sentences = dict.fromkeys(self._sentences)
         notes.tell_of_run(self._contribution.node_id, TOPIC, "\n".join(sentences))
         self._forget()

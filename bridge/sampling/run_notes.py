@@ -117,11 +117,6 @@ def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | N
     return notes_of_nodes
 
 
-def tell_of_words(node: Canvas, note: str) -> None:
-    """Write a note of notes_on_words under its node, or take that of an earlier run away."""
-    notes.tell_of_run(node.node_id, WORDS, note)
-
-
 def _strength(text: Tensor) -> float:
     """The median length of the tokens of a text, (B, T, width), that are not 0; 1 where all are."""
     lengths = text.float().norm(dim=-1).flatten()

@@ -40,6 +40,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...core.errors import counted
+from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, pixels_of
@@ -49,7 +50,7 @@ from .conditioning import factor_between
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost
 from .row_tables import RowTables
-from .run_notes import Start, notes_on_words, tell_of_start, tell_of_words
+from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 
@@ -109,7 +110,7 @@ def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
             notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
         entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
     for node, note in notes_of_nodes.items():
-        tell_of_words(node, note)
+        notes.tell_of_run(node.node_id, WORDS, note)
 
 
 def entries_with(guider: CFGGuider, key: str) -> list[dict[str, Any]]:

@@ -164,15 +164,6 @@ class RegionalText(Carried):
         return numbers.repeat_interleave(counts)
 
 
-def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
-    """A RegionalText of tokens that stand inside a text and are read in one region (H, W) only.
-
-    start, count: where in the text they begin, and how many they are.
-    """
-    source = object()
-    return RegionalText(source, WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
-
-
 def without_people(text: RegionalText) -> RegionalText:
     """The RegionalText for the other side of the conditioning, which has no tokens of people.
 
