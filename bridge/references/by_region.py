@@ -19,7 +19,7 @@ A person's weight says how strongly all these tokens read the person's reference
 hold, and where there are none, all tokens read all references, each by the weight of its person.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,6 +41,7 @@ from ..networks.attention import BlockCalls, untraced, with_reading
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, transformer_family
 from ..networks.token_layouts import LAYERS, REFINER, layout_of, refiner_stand_ins
 from ..sampling.canvas_check import Canvas
+from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
@@ -127,11 +128,11 @@ class RegionalReferences(Carried):
             return self
         return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
 
-    def with_numbers(self, entry: Mapping[str, Any]) -> Self:
+    def with_numbers(self, entry: RunEntry) -> Self:
         """A copy of this object that knows the reference latents of an entry.
 
-        entry: of a guider's conditioning, the options of an entry as sampling has them. Raises BadSetup where the entry
-        lacks some of the latents of this record, because another node has replaced them.
+        Raises BadSetup where the entry lacks some of the latents of this record, because another node has replaced
+        them.
         """
         numbers = self.record.numbers_of(entry.get(LATENTS) or ())
         of_entry = self.made_once(("latents", *numbers), lambda: replace(self, numbers=numbers))

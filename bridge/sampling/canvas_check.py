@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ...core import geometry, pictures
 from ...core.people import rows_missing
 from ..host import notes
+
+if TYPE_CHECKING:
+    from .model_conds import Carried
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
@@ -65,11 +68,10 @@ class Pictures:
         notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
-def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
+def check_canvases(carried: Sequence[Carried], latent: Tensor, cell: int) -> None:
     """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
 
-    carried: all that the run's conditioning carries, see model_conds.Carried. latent: (B, C, h, w). cell: the side of
-    a latent pixel, in pixels.
+    carried: all that the run's conditioning carries. latent: (B, C, h, w). cell: the side of a latent pixel, in pixels.
     """
     sizes = canvas_sizes(carried)
     for canvas in sizes:
@@ -80,7 +82,7 @@ def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
             canvas.check(size, (cell * width, cell * height), cell)
 
 
-def canvas_sizes(carried: Sequence[Any]) -> dict[Canvas, tuple[int, int] | None]:
+def canvas_sizes(carried: Sequence[Carried]) -> dict[Canvas, tuple[int, int] | None]:
     """The canvases of all that a run's conditioning carries, with the size of each, (width, height) in pixels.
 
     The size is that of the regions on it; None where people have no regions.
@@ -88,6 +90,6 @@ def canvas_sizes(carried: Sequence[Any]) -> dict[Canvas, tuple[int, int] | None]
     sizes: dict[Canvas, tuple[int, int] | None] = {}
     for item in carried:
         if item.canvas is not None:
-            regions: Tensor | None = item.acting_regions  # (people, H, W), of one size in all that a node has put in
+            regions = item.acting_regions  # (people, H, W), of one size in all that a node has put in
             sizes[item.canvas] = None if regions is None else (regions.shape[2], regions.shape[1])
     return sizes

@@ -46,7 +46,7 @@ from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .canvas_check import Canvas
-from .conditioning import factor_between
+from .conditioning import RunEntry, factor_between
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost
 from .row_tables import RowTables
@@ -97,7 +97,7 @@ def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **
         run.after_run()
 
 
-def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
+def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
     """Let what entries carry under `key` be what stands beside their texts now, which other nodes may have changed."""
     notes_of_nodes: dict[Canvas, str] = {}
     for entry in entries:
@@ -113,9 +113,9 @@ def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
         notes.tell_of_run(node.node_id, WORDS, note)
 
 
-def entries_with(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
+def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
     """The entries of a guider's conditioning that carry something under `key`."""
-    carrying: list[dict[str, Any]] = []
+    carrying: list[RunEntry] = []
     for side in guider.conds.values():
         carrying.extend(entry for entry in side if key in entry["model_conds"])
     return carrying

@@ -30,7 +30,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import comfy.utils
 import torch
@@ -44,7 +43,7 @@ from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, g
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
-from ..sampling.conditioning import ID_TOKENS, IDTokens
+from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.model_conds import CarriedCond, ConditioningLost
 from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
 from .regional_text import (
@@ -70,11 +69,11 @@ make rows repeat texts until all are equally long, so a whole text would be cost
 can take a token away of one, and the trial has to show that as well."""
 
 
-def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
+def _regional_texts_of(entry: RunEntry) -> tuple[RegionalText, ...]:
     return entry["model_conds"][RegionalText.key].cond
 
 
-def _id_tokens_without_regions(entry: dict[str, Any]) -> IDTokens | None:
+def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
     """The ID tokens in an entry's text that no RegionalText limits to regions, or None.
 
     Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
