@@ -63,7 +63,6 @@ class RegionInputs:
 
     @property
     def shape(self) -> RegionShape:
-        """How a person's region is made of their place."""
         return RegionShape(self.extent, self.margin, self.feather)
 
 
@@ -87,12 +86,10 @@ class Scope:
 
     @property
     def by_row(self) -> bool:
-        """Whether each person has a row of the batch."""
         return self.cast.by_row
 
     @cached_property
     def names_apart(self) -> list[str]:
-        """Names of the people that no two of them share, see taking_part.names_apart."""
         return taking_part.names_apart(self.people, self.cast)
 
     @property
@@ -146,7 +143,7 @@ class Scope:
         carried: Sequence[Injection],
         preview: ui.PreviewImage | None,
         ranges: Sequence[NamedRange],
-        run: type[Run] = InjectionsRun,
+        run: type[Run[Any]] = InjectionsRun,
         subject: str = "",
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
@@ -184,7 +181,6 @@ class Scope:
 
 
 def scope_everywhere(cast: Cast, canvas: Canvas, schedule: ScheduleRange) -> Scope:
-    """The scope in which all people of a cast act in the whole picture."""
     return Scope(cast, taking_part.present(cast).people, schedule, canvas)
 
 
@@ -332,7 +328,6 @@ def optional_model(model: ModelPatcher | None, node_name: str) -> ModelPatcher |
 
 
 def joined_previews(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | None:
-    """Several previews as one, whatever the sizes of their pictures; None for no preview."""
     if not previews:
         return None
     joined_preview = previews[0]

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..bridge.host import folders
+from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.load import FileLoader
 from ..core.errors import ModelMissing
 from ..core.methods import methods
@@ -104,8 +105,10 @@ def _loader_of(path: str, folder_loader: FileLoader) -> FileLoader:
     return folder_loader
 
 
-class LoadAdapter(io.ComfyNode):
+class LoadAdapter(ChoosesFile, io.ComfyNode):
     """Loads a file of any method that has a loader. The contents of the file decide which method's it is."""
+
+    path_of = staticmethod(path_of)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -123,13 +126,8 @@ class LoadAdapter(io.ComfyNode):
         return schema
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        # file is None where the input is linked: its value is known only when the node runs.
-        return folders.chosen_file_exists(path_of, file)
-
-    @classmethod
     def fingerprint_inputs(cls, file: str | None, **loader_inputs: Any) -> str:
-        stamp = folders.fingerprint(path_of, file)
+        stamp = super().fingerprint_inputs(file)
         # How a file is loaded also depends on inputs of the loaders, such as plus_version.
         return " ".join([stamp, *map(str, loader_inputs.values())])
 

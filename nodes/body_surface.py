@@ -8,6 +8,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge.host import folders, notes
+from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.schema import advanced
 from ..bridge.people.body_surface import FILE, detect
 from ..core import geometry, pictures
@@ -34,8 +35,10 @@ def _mask_inputs() -> list[io.Input]:
     return inputs
 
 
-class DetectBodySurface(io.ComfyNode):
+class DetectBodySurface(ChoosesFile, io.ComfyNode):
     """DensePose's picture of the people in photos, a mask of each person, and a mask of chosen parts of the body."""
+
+    path_of = staticmethod(FILE.path)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,15 +62,6 @@ class DetectBodySurface(io.ComfyNode):
                 io.Mask.Output("mask"),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        # file is None where the input is linked: its value is known only when the node runs.
-        return folders.chosen_file_exists(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None, **other_inputs: object) -> str:
-        return folders.fingerprint(FILE.path, file)
 
     @classmethod
     def execute(

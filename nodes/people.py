@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import folders, notes
+from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_box_editor, pixels_input
 from ..bridge.people import face_bank, face_model, photos
@@ -405,8 +406,10 @@ class SavePerson(io.ComfyNode):
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 
-class LoadPerson(io.ComfyNode):
+class LoadPerson(ChoosesFile, io.ComfyNode):
     """A person from a file of Save Person."""
+
+    path_of = staticmethod(face_bank.path_of)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -416,15 +419,6 @@ class LoadPerson(io.ComfyNode):
             inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
             outputs=[PersonSocket.Output("person"), io.Image.Output("crops")],
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        # file is None where the input is linked: its value is known only when the node runs.
-        return folders.chosen_file_exists(face_bank.path_of, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(face_bank.path_of, file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..bridge import apply_nodes
 from ..bridge.host import folders, notes, schema
+from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.schedule import schedule_range
 from ..bridge.loras.files import LoraFile, layers_of_unet, path_of, read_lora_file
 from ..bridge.loras.layer_names import layers_of_transformer
@@ -38,8 +39,10 @@ APPLY = "LoRA per Person"
 NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. Put Add LoRA to Person before Cast."
 
 
-class AddLoRAToPerson(io.ComfyNode):
+class AddLoRAToPerson(ChoosesFile, io.ComfyNode):
     """A person with one more LoRA. Without a linked person it makes a person who is known to LoRAs alone."""
+
+    path_of = staticmethod(path_of)
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -55,15 +58,6 @@ class AddLoRAToPerson(io.ComfyNode):
             ],
             outputs=[PersonSocket.Output("person_out")],
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        # file is None where the input is linked: its value is known only when the node runs.
-        return folders.chosen_file_exists(path_of, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
-        return folders.fingerprint(path_of, file)
 
     @classmethod
     def execute(
@@ -111,14 +105,15 @@ class LoRAPerPerson(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         clip: CLIP,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         strength: float,
         start_percent: float,
         end_percent: float,
         **region_settings: Any,
     ) -> io.NodeOutput:
         present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
-        warnings = _notes_on_loras(present)
+        has_loras = any(_active_loras(person) for person in present.people)
+        warnings = [] if has_loras else [NO_LORA]
         inputs = apply_nodes.RegionInputs(**region_settings)
         acting = apply_nodes.acting_cast(cast, strength, inputs, more=warnings, photos=False)
         if acting is None:
@@ -129,7 +124,7 @@ class LoRAPerPerson(io.ComfyNode):
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         scope = apply_nodes.scope_of_bodies(acting, Canvas(APPLY, notes.node_of(cls)), schedule, inputs)
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
-        if not any(_active_loras(person) for person in present.people):
+        if not has_loras:
             return io.NodeOutput(model, positive, negative)
         people_loras = _read_loras(scope, model, clip, transformer, strength)
         sides = _with_loras(scope, text_width, transformer, people_loras, Sides(positive, negative))
@@ -144,13 +139,6 @@ class LoRAPerPerson(io.ComfyNode):
 def _active_loras(person: Person) -> list[Lora]:
     """The LoRAs of a person whose strength is not 0."""
     return [lora for lora in person.identity.loras if lora.strength]
-
-
-def _notes_on_loras(cast: Cast) -> list[str]:
-    """The note that no LoRA is applied, where no person of a cast has an active one; [] otherwise."""
-    if any(_active_loras(person) for person in cast.people):
-        return []
-    return [NO_LORA]
 
 
 @dataclass(frozen=True)
@@ -187,7 +175,7 @@ def _with_loras(
     )
     positive = model_conds.carry(sides.positive, carried_loras)
     negative = model_conds.carry(sides.negative, carried_loras)
-    words = [_words_of(person) for person in scope.people]
+    words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
     return carry_words(scope, text_width, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
 
 
@@ -220,11 +208,6 @@ def _read_loras(
         clips.append(person_clip)
     notes.tell("\n".join(file.note for file in files.values() if file.note))
     return _PeopleLoras(layers, clips)
-
-
-def _words_of(person: Person) -> str:
-    """The words of a person's active LoRAs, with commas between them; "" where no LoRA has words."""
-    return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

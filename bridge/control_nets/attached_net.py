@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import comfy.controlnet
 import torch
@@ -55,43 +55,17 @@ from ..sampling.areas import (
     row_window,
     whole_latent,
 )
-from ..sampling.canvas_check import Canvas
-from ..sampling.conditioning import IDTokens
+from ..sampling.canvas_check import Canvas, Pictures
+from ..sampling.missing_people import NetReport
 from ..sampling.rows import ATTACHED, AttachedRows
-from ..sampling.run_notes import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
+from ..sampling.run_notes import begins_late, tell_of_checkpoint, tell_of_piece
+from ..words.id_tokens import IDTokensReader
 from .per_thread import PerThread
 
 RowNumbers = tuple[int, ...]
 """The rows of a batch, from 0, that a window shows."""
 METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
 """Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
-
-
-class UNetInputChanger(Protocol):
-    """It changes the inputs of the UNet: an attached net calls it in each forward of a run, before the UNet runs."""
-
-    def change_inputs(
-        self, id_tokens: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options
-    ) -> None:
-        """Change cond and options in place.
-
-        id_tokens: for each chunk, where ID tokens stand in its text. x: (B, C, h, w). cond: what the UNet is given, by
-        name. options: its transformer_options, of this forward alone.
-        """
-
-
-class RunReport(Protocol):
-    """An object that collects notes of a run in which no MODEL of ours takes part, and shows them at its end."""
-
-    def begin_run(self, model: BaseModel) -> None:
-        """Called before a run, with the MODEL that samples."""
-
-    def see_forward(self, rows: AttachedRows, context: Tensor, schedule: Tensor | None) -> None:
-        """Called in every forward. context: the text that the rows read, (B, T, width). schedule: (steps + 1,), every
-        sigma of the run."""
-
-    def end_run(self) -> None:
-        """Called at the end of a run, by every copy of the net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +75,7 @@ class NetSettings:
     width: of the texts that the net reads, and that the MODEL must read.
     canvas: the canvas that the hint shows, or None where the caller checks the size of the hint.
     pictures: the hint in the user's words, for notes of a run.
-    input_changer: called with the MODEL at the start of a run, it makes the UNetInputChanger of that run; None for a
-    net that leaves the UNet's inputs alone. The UNetInputChanger lets the UNet read ID tokens where packs that change
-    attention would make it read other texts.
+    has_id_tokens: whether ID tokens stand in the texts, which an IDTokensReader then lets the UNet read, too.
     report: it writes the notes of a run at its end, where no MODEL comes from the node.
     latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
     latents than SDXL's; None where a Run of the node writes it, or where there is no such note.
@@ -112,8 +84,8 @@ class NetSettings:
     width: int
     canvas: Canvas | None
     pictures: Pictures
-    input_changer: Callable[[BaseModel], UNetInputChanger] | None = None
-    report: RunReport | None = None
+    has_id_tokens: bool = False
+    report: NetReport | None = None
     latents_note_node: Canvas | None = None
 
 
@@ -167,7 +139,7 @@ class _EntryName:
 class NetInRun:
     """What one copy of a net knows of one run, and works out in it.
 
-    input_changer: of this run, see NetSettings.
+    id_tokens_reader: None where there are no ID tokens to read.
     latent: the size of the whole latent, once it is known.
     assumed_latent: the size that was taken for it before it was known.
     hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
@@ -175,7 +147,7 @@ class NetInRun:
     names: of entries that follow each other, by AttachedEntry.changes, see name_as_one.
     """
 
-    input_changer: UNetInputChanger | None = None
+    id_tokens_reader: IDTokensReader | None = None
     latent: LatentSize | None = None
     assumed_latent: LatentSize | None = None
     hints: dict[tuple[Area | None, LatentSize, RowNumbers | None], AreaHint] = field(default_factory=dict)
@@ -256,7 +228,6 @@ class _ComputedNet:
         self._control = control
 
     def get_control(self, *_: Any) -> Any:
-        """The residuals of the chain, whatever the arguments."""
         return self._control
 
 
@@ -317,7 +288,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     full_latent_length: int = 0
 
     def copy(self) -> _AttachedNet:
-        """An attached copy with the same settings."""
         # The host's copy() calls the class by its name, as in `c = ControlNet(...)`: what it gives is not attached.
         return as_attached(super().copy(), self.settings)
 
@@ -346,7 +316,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if not self.knows_windows:
             self.sub_idxs = None  # of a run before this one
         self.in_run = NetInRun(
-            input_changer=self.settings.input_changer(model) if self.settings.input_changer else None,
+            id_tokens_reader=IDTokensReader(model) if self.settings.has_id_tokens else None,
             latent=latent_of_run(model),
             pending_notes=_PendingNotes(percent_to_sigma, model.latent_format),
         )
@@ -359,8 +329,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
-        """Called by the host at the end of a run."""
-        self.in_run.input_changer = None
+        self.in_run.id_tokens_reader = None
         self.in_run.hints = {}
         if self.settings.report:
             self.settings.report.end_run()
@@ -405,9 +374,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if settings.report:
             settings.report.see_forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
         self.in_run.name_as_one(rows, options)
-        if self.in_run.input_changer:
+        if self.in_run.id_tokens_reader:
             id_tokens = [entry.tokens for entry in rows.entries]
-            self.in_run.input_changer.change_inputs(id_tokens, x_noisy, cond, options)
+            self.in_run.id_tokens_reader.change_inputs(id_tokens, x_noisy, cond, options)
         window = row_window(options)
         row_count = rows_per_entry if window is None else self._rows_around(window)
         if settings.canvas and row_count:
@@ -471,7 +440,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:
-    """Raise WrongBaseModel where the MODEL reads texts of another width than a net, or none at all."""
     width_of_model = model.model_config.unet_config.get("context_dim")
     if width_of_model == width:
         return
@@ -507,12 +475,10 @@ class _Timesteps(Tensor):
     """
 
     def to(self, *_: Any, **__: Any) -> Tensor:
-        """The timesteps in float32, whatever dtype the host asks for."""
         return self.as_subclass(Tensor).float()
 
 
 def _with_exact_timesteps(model_sampling: Any) -> Any:
-    """A copy of the MODEL's schedule whose timesteps stay in float32, see _Timesteps."""
     exact = copy(model_sampling)
     exact.timestep = lambda sigma: model_sampling.timestep(sigma).as_subclass(_Timesteps)
     return exact

@@ -23,7 +23,6 @@ class PerThread:
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Called by Python with the name of the attribute."""
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

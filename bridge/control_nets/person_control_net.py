@@ -51,7 +51,6 @@ class PersonControlNet(ControlNet):
         control_net.copy_to(self)
 
     def copy(self) -> "PersonControlNet":
-        """The host's method: a copy with the same network, for another chain of ControlNets."""
         return PersonControlNet(self, self.given)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
@@ -71,7 +70,6 @@ class PersonControlNet(ControlNet):
         self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
-        """The host calls it at the end of a run: the passes are thrown away, and the notes of the run are shown."""
         super().cleanup()
         self._passes = {}
         self.given.report.end_run()
@@ -165,7 +163,6 @@ class PersonControlNet(ControlNet):
             return
 
         def starts_from_a_picture() -> bool:
-            """Whether the run denoises a picture only in part, which an upscaler does."""
             return begins_late(options, to_sigma)
 
         tell_of_piece(self.given.canvas, self.given.size, _in_pixels(latent), starts_from_a_picture)
@@ -209,7 +206,6 @@ class PersonControlNet(ControlNet):
             y = y.to(x.device, dtype)
 
         def run(net_pass: PersonPass) -> Residuals:
-            """What the network gives in one pass."""
             return self.control_model(
                 x=x if net_pass.visible is None else x * net_pass.visible,
                 hint=net_pass.hint,

@@ -12,8 +12,8 @@ from ...core.attention import on_tokens, region_weights
 from ...core.people import Person
 from ..sampling.areas import Area
 from ..sampling.canvas_check import Canvas
+from ..sampling.missing_people import NetReport
 from ..sampling.model_conds import cut_regions
-from .attached_net import RunReport
 
 Residuals = dict[str, Sequence[Tensor]]
 """As the host's network returns them: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width)
@@ -41,7 +41,7 @@ class NetOfPeople:
     tokens: Tensor
     guidance: float
     size: tuple[int, int] | None
-    report: RunReport
+    report: NetReport
     advice: str
 
 

@@ -74,12 +74,10 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         net.copy_to(self)
 
     def copy(self) -> "TokenControlNet":
-        """A copy that shares network and tokens."""
         # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
         return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
     def cleanup(self) -> None:
-        """Called by the host at the end of a run: it drops what was made for the run."""
         super().cleanup()
         self._ready = {}
 

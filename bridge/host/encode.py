@@ -371,7 +371,6 @@ def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
 
 
 def _encoder_in_words(widths: dict[str, int]) -> str:
-    """An encoder by the widths of its outputs: its name, if it is one of ENCODERS, and the widths."""
     name = "an unknown encoder"
     for encoder in ENCODERS:
         if encoder.widths == widths:

@@ -65,7 +65,7 @@ def register() -> None:
     for key, endings in _KEYS.items():
         default = os.path.join(folder_paths.models_dir, key)
         paths, registered_endings = folder_paths.folder_names_and_paths.get(key, ([], set()))
-        merged = _without_repeats([*paths, default, *filter(os.path.isdir, _paths_in_packs(key))])
+        merged = list(dict.fromkeys([*paths, default, *filter(os.path.isdir, _paths_in_packs(key))]))
         folder_paths.folder_names_and_paths[key] = (merged, {*registered_endings, *endings})
 
 
@@ -78,11 +78,6 @@ def _paths_in_packs(key: str) -> list[str]:
     return paths
 
 
-def _without_repeats(paths: list[str]) -> list[str]:
-    """The paths in their order, each of them once."""
-    return list(dict.fromkeys(paths))
-
-
 def folders(*keys: str) -> list[str]:
     """Every folder searched for these keys, in the host's order, without repeats."""
     paths: list[str] = []
@@ -90,7 +85,7 @@ def folders(*keys: str) -> list[str]:
         for path in folder_paths.get_folder_paths(key):
             # extra_model_paths.yaml may name one with a separator at its end.
             paths.append(path.rstrip(f"/{os.sep}") or path)
-    return _without_repeats(paths)
+    return list(dict.fromkeys(paths))
 
 
 def folders_by_key() -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core import inputs, socket_values
 from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
 from ...core.people import Cast, Faces, Identity, Layout, is_a
-from . import notes
+from . import folders, notes
 from .schema import with_texts
 
 _METHODS = {
@@ -75,7 +75,6 @@ class _NodeSchema:
 
 @cache
 def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
-    """A node's schema as the checks read it, made once for each node."""
     schema = node.define_schema()
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
     # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
@@ -101,7 +100,6 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        """The node's own execute, called with checked values of its inputs."""
         # The host gives every value by name; a script may give some by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         schema = _schema_of(node)
@@ -116,7 +114,6 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(define_schema)
     def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
-        """The node's own schema with its texts."""
         return with_texts(define_schema(cls))
 
     node.define_schema = classmethod(define_schema_with_texts)
@@ -195,6 +192,26 @@ def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
         "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
         "'one per photo'.",
     )
+
+
+class ChoosesFile(io.ComfyNode):
+    """A node with a menu of files, `file`, which runs again when the chosen file is replaced.
+
+    Where that input is linked, the host asks with None: the name is known only when the node runs.
+    """
+
+    @staticmethod
+    def path_of(file: str) -> str:
+        """Full path of a file that was chosen. Raises ModelMissing, UnsafePath, DeadLink."""
+        raise NotImplementedError
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.chosen_file_exists(cls.path_of, file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
+        return folders.fingerprint(cls.path_of, file)
 
 
 def single(value: Any) -> Any:

@@ -99,7 +99,6 @@ class Loaded(Generic[NetT]):
 
     @property
     def net(self) -> NetT:
-        """The network itself."""
         return self.patcher.model
 
     @property
@@ -108,7 +107,6 @@ class Loaded(Generic[NetT]):
         return self.net.width
 
     def on_device(self, inputs: Tensor) -> Tensor:
-        """The inputs as float32 on the device of the network, which is loaded there."""
         return on_device(self.patcher, inputs)
 
 
@@ -141,7 +139,6 @@ class Published:
 
     @property
     def key(self) -> str:
-        """The model key, also the folder's name."""
         return self.model.key
 
     def named(self, file: str) -> Model:

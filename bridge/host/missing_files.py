@@ -77,5 +77,4 @@ async def _missing(request: Any) -> Any:
 
 
 def _json(answer: Any, status: int = 200) -> Any:
-    """The server's response with an answer as JSON. status: of HTTP."""
     return sys.modules["server"].web.json_response(answer, status=status)

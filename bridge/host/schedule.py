@@ -26,7 +26,6 @@ class SigmaRange:
     last: float
 
     def contains(self, sigma: float) -> bool:
-        """Whether a sigma lies in the range."""
         return self.first >= sigma >= self.last
 
     def overlap(self, other: SigmaRange) -> SigmaRange:
@@ -47,7 +46,6 @@ class ScheduleRange:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of the schedule."""
         return self.start <= 0 and self.end >= 1
 
     @property

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import comfy.ldm.modules.attention
 import torch
+from comfy.ldm.modules.attention import BasicTransformerBlock
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core import families
 from ...core.attention import Attend, Block
@@ -27,11 +29,6 @@ NETWORK, WEIGHT = "diffusion_model.", ".weight"
 _UNETS = "a UNet of the SD family"
 _USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
-
-
-def advice_without_unet() -> str:
-    """What to do with a MODEL that has no UNet: use one that has, or a method for the MODEL's own family."""
-    return f"{_USE} {_methods_without_unet()}"
 
 
 def _choose_checkpoint(family_name: str) -> str:
@@ -87,21 +84,22 @@ def family(width: int | None) -> str:
     return f"{families.text_name(width)} (text width {width or 'unknown'})"
 
 
-def unet_of(model: ModelPatcher) -> Any:
+def unet_of(model: ModelPatcher) -> UNetModel:
     """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
     network = network_within(model_of(model).diffusion_model)
     if not hasattr(network, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
+        name = type(model.model.model_config).__name__
+        raise WrongBaseModel("The MODEL", name, _UNETS, f"{_USE} {_methods_without_unet()}")
     return network
 
 
-def modules_of_unet(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
+def modules_of_unet(unet: nn.Module) -> dict[str, nn.Module]:
     """All modules of a UNet or transformer by the MODEL's names.
 
     torch.compile puts a module around the network, or around single blocks, which then stand in it as `_orig_mod`. The
     MODEL's names lack this part. Where a module itself is compiled, the name is that of the module within.
     """
-    modules: dict[str, torch.nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     for name, module in unet.named_modules():
         parts = [part for part in name.split(".") if part != "_orig_mod"]
         modules[".".join(parts)] = module
@@ -116,7 +114,7 @@ def layer_shape(module: Any) -> tuple[int, ...] | None:
     """
     if hasattr(module, "in_features"):
         return module.out_features, module.in_features
-    if isinstance(module, torch.nn.Conv2d):
+    if isinstance(module, nn.Conv2d):
         return module.out_channels, module.in_channels // module.groups, *module.kernel_size
     return None
 
@@ -168,12 +166,12 @@ class AttentionLayer(NamedTuple):
 
 
 class Transformer(NamedTuple):
-    """A transformer of a UNet: its Block in the first three fields, and the host's BasicTransformerBlock."""
+    """A transformer of a UNet. Its Block is in the first three fields."""
 
     block: str
     number: int
     position: int
-    module: Any
+    module: BasicTransformerBlock
 
 
 def attention_layers(model: ModelPatcher) -> list[AttentionLayer]:
@@ -187,7 +185,7 @@ def attention_layers(model: ModelPatcher) -> list[AttentionLayer]:
     return layers
 
 
-def transformers(unet: Any) -> list[Transformer]:
+def transformers(unet: UNetModel) -> list[Transformer]:
     """The transformers of a UNet, in diffusers' order: down, up, mid.
 
     Raises WrongBaseModel for a UNet without cross-attention.
@@ -203,7 +201,7 @@ def transformers(unet: Any) -> list[Transformer]:
     return all_transformers
 
 
-def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[Transformer]:
+def _transformers_of(name: str, number: int, block: Iterable[nn.Module]) -> Iterator[Transformer]:
     """The transformers of one block. name, number: of the block, as in core.attention.Block."""
     for module in block:
         # By its parts, because another pack may have given it a class of its own.
@@ -211,12 +209,11 @@ def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[T
             yield Transformer(name, number, index, transformer)
 
 
-def layers_of(unet: Any) -> list[Block]:
-    """The Block of every layer, in the order of `transformers`."""
+def layers_of(unet: UNetModel) -> list[Block]:
     return [(name, number, index) for name, number, index, _ in transformers(unet)]
 
 
-def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
+def grids(unet: UNetModel, height: int, width: int) -> dict[tuple[str, int], Grid]:
     """The grid of tokens of every block, (height, width) by (block, number), for a latent of this size.
 
     Output blocks have the grids of the input blocks, in reverse: each reads what the input block has handed to it.
@@ -264,7 +261,7 @@ def first_convolution_of(name: str) -> str:
     return f"{block}.0.in_layers.2"  # a ResBlock, whose in_layers are a norm, an activation and a convolution
 
 
-def coarsest_token_side(unet: Any) -> int:
+def coarsest_token_side(unet: UNetModel) -> int:
     """The side of the square that one token of the coarsest layers covers, in latent pixels."""
     side = 64  # any size that every UNet halves without a remainder
     heights = [height for height, _ in grids(unet, side, side).values()]
@@ -305,7 +302,6 @@ def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, m
     """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The layer's attention: q (B, N, C), k and v (B, T, C) -> (B, N, C)."""
         # Looked up when called: the host's choice is a name of its module.
         attention = kernel or comfy.ldm.modules.attention.optimized_attention
         return attention(

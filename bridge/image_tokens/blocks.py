@@ -64,7 +64,6 @@ class BlockInjection(Injection):
     apart: ClassVar[bool] = False
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: where both work at the same steps."""
         return self.schedule == other.schedule
 
 
@@ -76,7 +75,7 @@ class _RowsOfInjection:
     injection: BlockInjection
 
 
-class BlocksRun(Run):
+class BlocksRun(Run[BlockInjection]):
     """One sampling run of a MODEL whose picture reads people behind its blocks."""
 
     key = BlockInjection.key
@@ -120,7 +119,6 @@ class BlocksRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
     ) -> BlocksBatch | None:
-        """The batch of one forward; None where nobody is on at this step. chunks: what each carries, by node."""
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)
@@ -214,7 +212,6 @@ class BlocksBatch(Batch):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with a function of ours around every block behind which somebody is read."""
         others = options.get("patches_replace", {}).get("dit", {})
         ours: dict[TransformerBlock, _Replacement] = {}
         for number, block in enumerate(self.blocks):

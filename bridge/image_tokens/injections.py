@@ -57,12 +57,10 @@ class Injection(Carried):
 
     @property
     def active(self) -> bool:
-        """Whether the UNet reads tokens in any layer."""
         return bool(self.layers)
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where people act in the picture, (people, H, W), or None: everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
     @property
@@ -114,7 +112,6 @@ class Injection(Carried):
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """The injection with the part of its regions and boxes that lies in an area, see Carried.cut."""
         regions = self.regions
         if regions is not None:
             regions = cut_regions(regions, area, latent)
@@ -124,7 +121,6 @@ class Injection(Carried):
         return replace(self, regions=regions, boxes=boxes)
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether two injections can be read in one batch: of one node, in the same regions and layers."""
         return (
             self.regions is other.regions
             and self.boxes is other.boxes
@@ -135,11 +131,10 @@ class Injection(Carried):
         )
 
     def _layers_read(self) -> list[bool]:
-        """For every layer, whether the injection is read in it."""
         return [layer is not None for layer in self.layers]
 
 
-class InjectionsRun(CrossAttentionRun):
+class InjectionsRun(CrossAttentionRun[Injection]):
     """One sampling run of a MODEL that reads injections."""
 
     key = Injection.key
@@ -147,13 +142,11 @@ class InjectionsRun(CrossAttentionRun):
     def batch_for_forward(
         self, chunks: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput
     ) -> CrossAttentionBatch | None:
-        """The batch of one forward; None where no injection is on at this step."""
         injections_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
         if not injections_of_nodes:
             return None
 
         def make(place: QueryPlace) -> InjectionsBatch:
-            """A new batch for this place."""
             return InjectionsBatch(self.layers, injections_of_nodes, place)
 
         return self.kept_batch(injections_of_nodes, forward_input, make)
@@ -168,13 +161,11 @@ class InjectionsBatch(CrossAttentionBatch):
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
     def changes_layer(self, layer_index: int) -> bool:
-        """Whether any node adds something to this layer."""
         return any(layer_index in node.layers for node in self._nodes)
 
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """The attention of a layer, (B, N, C), with what all nodes' injections add. Arguments as in the base class."""
         attend = attend_with(extra_options)
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)

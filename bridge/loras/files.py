@@ -152,7 +152,6 @@ class _Patch:
 
     @property
     def weight(self) -> str:
-        """The name of the weight."""
         return self.key if isinstance(self.key, str) else self.key[0]
 
     @property

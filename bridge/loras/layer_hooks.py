@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -31,14 +32,14 @@ class Mark:
     """What an `Additions` shares with its `LayerAddition`s. By it they know each other, and do not hold each other."""
 
 
+@dataclass(eq=False)
 class LayerAddition:
     """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's LayerHook.
 
     Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
     """
 
-    def __init__(self, mark: Mark) -> None:
-        self.mark = mark
+    mark: Mark
 
 
 class Forward:
@@ -132,7 +133,6 @@ class LayerHook:
 
     @property
     def ended(self) -> bool:
-        """Whether the run of this hook has ended."""
         return self.hooks is None
 
     def end(self) -> None:
@@ -151,7 +151,6 @@ class LayerHook:
 
 
 def _is_forward_of(function: Any, hook: LayerHook) -> bool:
-    """Whether a function is the `forward` of this LayerHook."""
     # A bound method is a new object whenever it is read, so the hook behind it is compared.
     return getattr(function, "__self__", None) is hook
 
@@ -228,7 +227,6 @@ class LayerHooks:
             hook.layer_additions = tuple(left)
 
     def _take_out(self) -> None:
-        """Take every hook out of its layer, and end it."""
         for name, hook in self.by_name.items():
             hook.take_out(self.modules[name])
             hook.end()

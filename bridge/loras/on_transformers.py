@@ -59,7 +59,7 @@ def is_in_forward(family: TransformerFamily, layer: str) -> bool:
     return stream is None or stream.stream is not Stream.PROMPT
 
 
-class TransformerLorasRun(Run):
+class TransformerLorasRun(Run[PersonLoras]):
     """One sampling run of a transformer with people's LoRAs."""
 
     key = PersonLoras.key
@@ -76,7 +76,6 @@ class TransformerLorasRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> TransformerLorasBatch | None:
-        """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
         mixed = "joins rows of people with different LoRAs"
         acting: list[tuple[PersonLoras, ...]] = []
         nodes_of_batch = rows_of_nodes(chunks, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
@@ -154,6 +153,7 @@ class NodeInLayer:
     loras: PeopleLayer
 
 
+@dataclass(eq=False)
 class PersonLorasInLayer(LayerAddition):
     """What a batch does in one layer.
 
@@ -162,19 +162,10 @@ class PersonLorasInLayer(LayerAddition):
     modulating layer's answer does behind this one.
     """
 
-    def __init__(
-        self,
-        mark: Mark,
-        stream: LayerStream | None,
-        nodes: tuple[NodeInLayer, ...],
-        modulated: ModulatedLayer | None,
-        use: ModulationUse | None,
-    ) -> None:
-        super().__init__(mark)
-        self.stream = stream
-        self.nodes = nodes
-        self.modulated = modulated
-        self.use = use
+    stream: LayerStream | None
+    nodes: tuple[NodeInLayer, ...]
+    modulated: ModulatedLayer | None
+    use: ModulationUse | None
 
 
 class TransformerLorasBatch(Batch):
@@ -211,7 +202,6 @@ class TransformerLorasBatch(Batch):
         return layers
 
     def _new_in_layers(self) -> dict[str, PersonLorasInLayer]:
-        """What is done in each layer, by its name."""
         nodes: dict[str, list[NodeInLayer]] = {}
         for node in self._nodes:
             for name, loras in node.layers.items():
@@ -244,7 +234,6 @@ class TransformerLorasBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, hooks stand in the layers that somebody's LoRA changes."""
         with ExitStack() as stack:
             stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
             for stand_in in input_stand_ins(self._network, self._family, self.count_tokens):

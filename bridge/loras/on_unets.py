@@ -129,7 +129,7 @@ class LoraNetwork:
         return self._layers[lora.source]
 
 
-class UNetLorasRun(CrossAttentionRun):
+class UNetLorasRun(CrossAttentionRun[PersonLoras]):
     """One sampling run. networks: what belongs to each UNet that it samples with."""
 
     key = PersonLoras.key
@@ -143,15 +143,13 @@ class UNetLorasRun(CrossAttentionRun):
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> CrossAttentionBatch | None:
-        """The batch of one forward; None where no node is on at this step."""
-        loras_of_nodes: tuple[tuple[PersonLoras, ...], ...] = self.carried_by_acting_nodes(chunks, forward_input)
+        loras_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
         if not loras_of_nodes:
             return None
         unet = forward_input.model.diffusion_model
         network = self._network(unet)
 
         def make(place: QueryPlace) -> UNetLorasBatch:
-            """A new batch for this place."""
             block_grids = grids(unet, *forward_input.x.shape[-2:])
             nodes: list[UNetNodeLoras] = []
             for loras_of_node in loras_of_nodes:
@@ -162,7 +160,6 @@ class UNetLorasRun(CrossAttentionRun):
         return self.kept_batch(loras_of_nodes, forward_input, make)
 
     def _network(self, unet: Any) -> LoraNetwork:
-        """The LoraNetwork of this UNet, made once."""
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = getattr(unet, "_orig_mod", unet)
         # MultiGPU CFG Split asks from several threads at once.
@@ -440,7 +437,6 @@ class UNetLorasBatch(CrossAttentionBatch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, hooks stand in all layers that the LoRA of any person changes."""
         with self.hooks.standing_in(self._hooked_layers):
             yield
 
@@ -451,7 +447,6 @@ class UNetLorasBatch(CrossAttentionBatch):
         return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
 
     def changes_layer(self, layer_index: int) -> bool:
-        """Whether the LoRA of any person changes keys or values of the text in this layer."""
         return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
     def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:

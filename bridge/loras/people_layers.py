@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -93,7 +94,6 @@ class PersonLoras(Carried):
 
     @property
     def active(self) -> bool:
-        """Whether anybody has a LoRA in any layer."""
         return bool(self.layers)
 
     def can_join_batch(self, other: Any) -> bool:
@@ -170,7 +170,7 @@ class PeopleLayer:
         ups: list[Tensor] = []
         owners: list[int] = []
         self.in_front: list[InputLora] = []
-        for layer_lora in sorted(loras, key=_person_of):
+        for layer_lora in sorted(loras, key=attrgetter("person")):
             person = layer_lora.person
             low_rank = in_groups(layer_lora.low_rank(shape, like.device), groups)
             downs.append(low_rank.down.to(like))
@@ -270,11 +270,6 @@ def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bo
     # pixels + up hidden^T, written into pixels, and so into out
     pixels.baddbmm_(up.expand(len(out), -1, -1), hidden.mT)
     return out
-
-
-def _person_of(layer_lora: LayerLora) -> int:
-    """The number of a LoRA's person, to sort by."""
-    return layer_lora.person
 
 
 def _group_by_group(

@@ -37,20 +37,16 @@ class TokenWeights:
 
     How many tokens the blocks are given is known in the middle of a forward, see `set_counts`. For layers that run
     before, and for Z-Image, which has no patch to count them, the tokens are those of the layout.
+    picture: the number of tokens of the picture, without references.
     """
 
     def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
         self._family = family
         self._layout_with_references = layout_of(forward_input)
         self._layout = self._layout_with_references
-        self._picture = tokens_of(forward_input.model, forward_input.x)
+        self.picture = tokens_of(forward_input.model, forward_input.x)
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
-
-    @property
-    def picture(self) -> int:
-        """The number of tokens of the picture, without references."""
-        return self._picture
 
     def begin(self, references_read: bool) -> None:
         """Called when a forward begins: the counts of the last one are forgotten.

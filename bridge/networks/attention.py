@@ -8,7 +8,7 @@ of ours puts a `Reading` beside it; their splits are joined.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,6 +25,14 @@ _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
 Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
+
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def untraced(function: FunctionT) -> FunctionT:
+    """A function that torch.compile calls as it is, for what is worked out once, with what only a forward knows."""
+    return cast("FunctionT", torch.compiler.disable(function))
 
 
 class Reading(Protocol):
@@ -48,7 +56,6 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     before = options.get(OVERRIDE)  # the function that another pack has put there
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the host calls instead of an attention. kernel: the attention that the host would call."""
         return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
@@ -78,7 +85,6 @@ class BlockCalls:
         self._calls = 0
 
     def begin(self) -> None:
-        """Called when a forward of the network begins."""
         self._is_called = True
 
     def count(self) -> None:
@@ -119,13 +125,8 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
     return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
 
 
-def _join(split: AnySplit, other: AnySplit) -> AnySplit:
-    """The split in which every query reads only what it reads in both."""
-    return joined(split, other)
-
-
-# Which readings meet is known in a forward only, and torch.compile cannot trace what is then worked out once.
-_joined: Any = torch.compiler.disable(_join)
+# Which readings meet is known in a forward only.
+_joined = untraced(joined)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +151,6 @@ class _Call:
         token_counts = self.q.shape[token_dim], self.k.shape[token_dim]
 
         def attend_group(group: Group, *group_qkv: Tensor) -> Tensor:
-            """The attention of one group of queries. group_qkv: their q, and k and v of the keys that they read."""
             args, kwargs = self._with_mask(self._mask_of_group(group, token_counts))
             return self.attend(*group_qkv, *args, **kwargs)
 
@@ -178,7 +178,6 @@ class _Call:
 
     @property
     def _mask(self) -> Tensor | None:
-        """The mask among the arguments, or None."""
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
 
     def _mask_of_rows(self, rows: Tensor) -> Tensor | None:

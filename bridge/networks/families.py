@@ -35,7 +35,6 @@ class LayerStream:
     modulates: bool = False
 
     def has(self, layer: str) -> bool:
-        """Whether a layer of this name is one of them."""
         return re.fullmatch(self.names, layer) is not None
 
 
@@ -244,7 +243,6 @@ class TransformerFamily:
 
     @property
     def module(self) -> str:
-        """The host's module of the network."""
         return self.network.rpartition(".")[0]
 
     @property
@@ -394,7 +392,6 @@ QWEN = TransformerFamily(
 
 
 def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
-    """The modulation of Z-Image's blocks of this name."""
     return Modulation(
         f"{blocks}.{{}}.adaLN_modulation.0",
         stream,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from comfy.samplers import CFGGuider
@@ -28,6 +28,7 @@ from ..host.unet import (
     with_replacements,
 )
 from ..sampling.canvas_check import check_canvases
+from ..sampling.model_conds import CarriedT
 from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
@@ -48,7 +49,6 @@ class QueryPlace(NamedTuple):
     dtype: torch.dtype
 
     def like_queries(self, x: Tensor) -> Tensor:
-        """A tensor on the device and in the dtype of the queries."""
         return x.to(self.device, self.dtype)
 
 
@@ -142,7 +142,7 @@ def can_read_some_pixels(before: Replacement | None) -> bool:
     return batch.reads_some_pixels and before_that_batch is None
 
 
-class CrossAttentionRun(Run):
+class CrossAttentionRun(Run[CarriedT]):
     """A run that changes cross-attention. Its batches are kept for all steps, and go with the run."""
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
@@ -152,13 +152,13 @@ class CrossAttentionRun(Run):
         check_canvases(self.everything(guider), latent, self.cell)
 
     def carried_by_acting_nodes(
-        self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput
-    ) -> tuple[tuple[Any, ...], ...]:
+        self, chunks: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput
+    ) -> tuple[tuple[CarriedT, ...], ...]:
         """What each node has put into the chunks, one Carried per chunk, of the nodes that are on at this step.
 
         chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
         """
-        acting_nodes: list[tuple[Any, ...]] = []
+        acting_nodes: list[tuple[CarriedT, ...]] = []
         for carried_by_node in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
             first = carried_by_node[0]
             if first.active and self.is_on(first, forward_input.sigmas):

@@ -69,11 +69,11 @@ class TokenModulation:
         return torch.cat([of_picture, of_references], dim=1)
 
 
+@dataclass(eq=False)
 class LayerAnswer:
     """What a layer that modulates has answered in the forward that is on; None before it was asked."""
 
-    def __init__(self) -> None:
-        self.modulation: TokenModulation | None = None
+    modulation: TokenModulation | None = None
 
 
 class ModulatedLayer:
@@ -99,7 +99,6 @@ class ModulatedLayer:
         return self._neutral
 
     def _new_neutral(self, out: Tensor) -> Tensor:
-        """A new answer of `neutral`."""
         answer = torch.zeros_like(out)
         width = out.shape[-1] // self.modulation.parts
         for gated in self.modulation.gated:
@@ -108,18 +107,18 @@ class ModulatedLayer:
         return answer
 
 
+@dataclass(frozen=True, eq=False)
 class ModulationUse:
     """Where a part of a layer's answer is used."""
 
-    def __init__(self, answer: LayerAnswer) -> None:
-        self._answer = answer
+    answer: LayerAnswer
 
     def applied(self, out: Tensor) -> Tensor:
         """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C).
 
         Raises ConditioningLost where another pack has changed the number of tokens.
         """
-        modulation = self._answer.modulation
+        modulation = self.answer.modulation
         assert modulation is not None, "a block has not asked for its modulation"
         tokens = modulation.weights.shape[1]
         if out.shape[1] != tokens:
@@ -131,33 +130,29 @@ class ModulationUse:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, eq=False)
 class _AfterNorm(ModulationUse):
     """Scale and shift behind a norm."""
 
-    def __init__(self, answer: LayerAnswer, norm: ScaledNorm) -> None:
-        super().__init__(answer)
-        self._norm = norm
+    norm: ScaledNorm
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
-        """out * (1 + scale) + shift."""
-        scale = modulation.part(self._norm.scale) + 1
-        if self._norm.shift is None:
+        scale = modulation.part(self.norm.scale) + 1
+        if self.norm.shift is None:
             return out * scale
-        return torch.addcmul(modulation.part(self._norm.shift), out, scale)
+        return torch.addcmul(modulation.part(self.norm.shift), out, scale)
 
 
+@dataclass(frozen=True, eq=False)
 class _AfterLayer(ModulationUse):
     """A gate behind a layer."""
 
-    def __init__(self, answer: LayerAnswer, gated: GatedLayer, tanh: bool) -> None:
-        super().__init__(answer)
-        self._gated = gated
-        self._tanh = tanh
+    gated: GatedLayer
+    tanh: bool
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
-        """out * gate."""
-        gate = modulation.part(self._gated.gate)
-        if self._tanh:
+        gate = modulation.part(self.gated.gate)
+        if self.tanh:
             gate = gate.tanh()
         return out * gate
 

@@ -115,7 +115,8 @@ class RowTracker:
         if len(after.hidden) == rows:
             source_rows = self._order(patch, before, after, extra_options)
         else:
-            source_rows = self._rows_made_by(patch, before, extra_options)
+            # In float32 the numbers of all rows are exact. In bfloat16, which a layer may compute in, 257 would be 256.
+            source_rows = self._numbers_from(patch, before, extra_options, torch.float32).long()
             self._verify(patch, before.hidden, after.hidden, source_rows)
         if source_rows is not None:
             # The rows before this patch may have been made or moved by another patch.
@@ -147,13 +148,6 @@ class RowTracker:
                     raise made_rows_error(rows, rows, patch)
             self._orders[key] = _RowOrder(patch, source_rows)
         return self._orders[key].source_rows
-
-    def _rows_made_by(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """The number of the row from which a patch makes each of its rows: (rows after,).
-
-        In float32 the numbers of all rows are exact. In bfloat16, which a layer may compute in, 257 would be 256.
-        """
-        return self._numbers_from(patch, before, extra_options, torch.float32).long()
 
     def _numbers_from(self, patch: TextPatch, before: LayerInput, extra_options: Options, dtype: torch.dtype) -> Tensor:
         """What a patch makes of the rows' numbers: (rows after,), of this dtype.

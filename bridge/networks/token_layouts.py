@@ -151,7 +151,6 @@ class _CallInFront:
         self._replaced = method
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function gives. The arguments are those of the method."""
         return self._function(self._replaced, *args, **kwargs)
 
 
@@ -185,7 +184,6 @@ class _InputsInFront:
         _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """What the method gives with the positions of the patch. args, kwargs: its own."""
         given = {**dict(zip(self._names, args, strict=False)), **kwargs}
         text: Tensor | None = given[self._inputs.text]
         if text is None:
@@ -242,7 +240,6 @@ class _WithOption:
         self._value = value
 
     def call_module(self, module: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """What a module gives when it is called with that entry."""
         options = {**kwargs.get("transformer_options", {}), self._key: self._value}
         return module(*args, **{**kwargs, "transformer_options": options})
 

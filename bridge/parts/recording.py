@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.attention import Block
 from ...core.geometry import Rect
@@ -41,7 +42,7 @@ class _AllRecorded(Exception):
 
 
 def record(
-    unet: nn.Module,
+    unet: UNetModel,
     x: Tensor,
     timesteps: Tensor,
     context: Tensor,
@@ -86,7 +87,7 @@ def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Reco
 
 
 def record_one(
-    unet: nn.Module,
+    unet: UNetModel,
     x: Tensor,
     context: Tensor,
     y: Tensor | None = None,
@@ -168,7 +169,7 @@ class PartsRecorder:
                 bank[block].append(in_mask.of(states))
         return bank
 
-    def _shared_layers(self, unet: nn.Module) -> list[Block]:
+    def _shared_layers(self, unet: UNetModel) -> list[Block]:
         """The layers that share, as the user has chosen them, see LAYERS."""
         height, width = self._latents.shape[-2:]
         grid_of_block = grids(unet, height, width)
@@ -253,7 +254,7 @@ class PartsRecorder:
             adm = torch.stack([self._adm[number] for number in numbers])
         return UNetInput(torch.stack(windows), context, adm)
 
-    def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> TokensInside:
+    def _tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
         """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
 
         states: (tokens, C), of the part's window alone. `numbers` of the result are indices into them. `dropped` counts
@@ -277,7 +278,7 @@ class PartsRecorder:
         return self._kept_tokens[key]
 
 
-def _tokens_of(unet: nn.Module, block: Block, height: int, width: int) -> Grid:
+def _tokens_of(unet: UNetModel, block: Block, height: int, width: int) -> Grid:
     """The grid of tokens that a block makes of this many latent pixels."""
     return grids(unet, height, width)[block[:2]]
 

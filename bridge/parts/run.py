@@ -40,7 +40,7 @@ from .recording import PartsRecorder, SelfReference
 from .shared_parts import SharedParts, Watch
 
 
-class SharingRun(Run):
+class SharingRun(Run[SharedParts]):
     """One sampling run of a MODEL whose self-attention reads parts."""
 
     key = SharedParts.key
@@ -334,7 +334,6 @@ class PartsCache:
     def _make_batch(
         self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
-        """A new batch. Arguments as in `batch_of_parts`."""
         layers: dict[Block, list[PartsInLayer | None]] = {}
         if sharing:
             height, width = x.shape[-2:]
@@ -343,7 +342,6 @@ class PartsCache:
         return SharingBatch(len(x), layers, poses, self._options_of_run, watch)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
-        """The pose of one chunk, (B, C, h, w), on the device."""
         if parts.pose is None:
             return None
         if parts not in self._poses:

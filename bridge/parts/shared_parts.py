@@ -48,19 +48,16 @@ class SharedParts(Carried):
 
     @property
     def active(self) -> bool:
-        """Whether the UNet reads parts or a pose."""
         return bool(self.bank) or self.live is not None or self.pose is not None
 
     @property
     def pose_count(self) -> int:
-        """How many pictures the pose has."""
         if self.pose is None:
             return 0
         return len(self.pose)
 
     @property
     def placed(self) -> bool:
-        """Whether it matters which part of the picture the UNet is given."""
         return self.pose is not None or self.weights.targets is not None
 
     def for_picture(self, picture_number: int) -> "SharedParts":
@@ -75,7 +72,6 @@ class SharedParts(Carried):
         return self.made_once(pose_index, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
-        """The parts with the part of the pose and of the targets that lies in an area, see Carried.cut."""
         area_in_pixels = [8 * side for side in area]  # targets have the size of the picture, poses that of the latent
         weights = replace(self.weights, targets=_cut(self.weights.targets, area_in_pixels))
         return replace(self, pose=_cut(self.pose, area), weights=weights)

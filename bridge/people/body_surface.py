@@ -76,7 +76,6 @@ class _Picture:
 
     @classmethod
     def of_photo(cls, photo: Tensor) -> "_Picture":
-        """The picture of a photo, (H, W, 3) float 0..1."""
         size = iuv.network_size(photo.shape[1], photo.shape[0])
         resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
         digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()

@@ -38,7 +38,6 @@ _times_missing = Counter[str]()
 
 
 def files() -> list[str]:
-    """Saved people, as relative names."""
     return folders.file_names(KEY)
 
 

@@ -289,7 +289,6 @@ def _files() -> Files:
 
 
 def _roots() -> list[str]:
-    """The folders searched for face packs."""
     return folders.folders("insightface")
 
 

@@ -40,7 +40,7 @@ class AsTrained(Carried):
     batch: "type[CentredBatch | FrameTextsBatch]"
 
 
-class AsTrainedRun(Run):
+class AsTrainedRun(Run[AsTrained]):
     """One sampling run of a MODEL whose references are read as its family was trained to."""
 
     key = AsTrained.key
@@ -78,7 +78,6 @@ class CentredBatch(Batch):
         self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with a patch that moves positions."""
         return with_patch(options, "post_input", self.with_positions)
 
     def with_positions(self, inputs: Options) -> Options:
@@ -110,12 +109,10 @@ class FrameTextsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, the network makes the positions of every text once for all rows."""
         with self._positions.standing():
             yield
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options as they are: no attention is changed."""
         return options
 
 
@@ -134,7 +131,6 @@ class OneRow(comfy.conds.CONDConstant):
     """
 
     def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
-        """The COND itself, for a batch of one row. Raises BadSetup for a batch of several rows."""
         if batch_size > 1:
             raise BadSetup(
                 f"The latent has {batch_size} rows, and without a MODEL Z-Image reads the pictures of {self.cond} for "
@@ -144,7 +140,6 @@ class OneRow(comfy.conds.CONDConstant):
         return self
 
     def can_concat(self, other: Any) -> bool:
-        """Whether this entry can join another in one batch: no, because that would be a batch of several rows."""
         return False
 
 

@@ -19,13 +19,11 @@ A person's weight says how strongly all these tokens read the person's reference
 hold, and where there are none, all tokens read all references, each by the weight of its person.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
-import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -39,16 +37,11 @@ from ...core.taking_part import names_apart
 from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
-from ..networks.attention import BlockCalls, with_reading
+from ..networks.attention import BlockCalls, untraced, with_reading
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, transformer_family
-from ..networks.token_layouts import (
-    LAYERS,
-    REFINER,
-    StandIn,
-    layout_of,
-    refiner_stand_ins,
-)
+from ..networks.token_layouts import LAYERS, REFINER, layout_of, refiner_stand_ins
 from ..sampling.canvas_check import Canvas
+from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
@@ -128,20 +121,18 @@ class RegionalReferences(Carried):
         return self.record.weights_of(self.numbers, self.row)
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows that carry these two objects can be computed in one batch: only where they are one object."""
         return self is other
 
     def for_picture(self, picture_number: int) -> Self:
-        """What a row of the batch reads. picture_number: the row, from 0."""
         if not self.record.cast.by_row:
             return self
         return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
 
-    def with_numbers(self, entry: Mapping[str, Any]) -> Self:
+    def with_numbers(self, entry: RunEntry) -> Self:
         """A copy of this object that knows the reference latents of an entry.
 
-        entry: of a guider's conditioning, the options of an entry as sampling has them. Raises BadSetup where the entry
-        lacks some of the latents of this record, because another node has replaced them.
+        Raises BadSetup where the entry lacks some of the latents of this record, because another node has replaced
+        them.
         """
         numbers = self.record.numbers_of(entry.get(LATENTS) or ())
         of_entry = self.made_once(("latents", *numbers), lambda: replace(self, numbers=numbers))
@@ -186,7 +177,7 @@ def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) 
             raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
 
 
-class RegionalReferencesRun(Run):
+class RegionalReferencesRun(Run[RegionalReferences]):
     """One sampling run of a MODEL that reads references by region."""
 
     key = RegionalReferences.key
@@ -282,10 +273,11 @@ class RegionalReferencesBatch(Batch):
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
-        self._network = network_of(forward_input.model)
+        network = network_of(forward_input.model)
+        self._refiners = refiner_stand_ins(network, family)  # they tell attention in which refiner it is
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
-        blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
+        blocks = sum(len(network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, is_first)
 
     def get_ready(self, text: int) -> None:
@@ -294,16 +286,10 @@ class RegionalReferencesBatch(Batch):
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
 
-    @cached_property
-    def _refiner_names(self) -> list[StandIn]:
-        """What puts the names of the refiners into the transformer_options of their attention."""
-        return refiner_stand_ins(self._network, self._family)
-
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, refiners put their names into the transformer_options of their attention."""
         with ExitStack() as stack:
-            for stand_in in self._refiner_names:
+            for stand_in in self._refiners:
                 stack.enter_context(stand_in.standing())
             yield
 
@@ -314,10 +300,11 @@ class RegionalReferencesBatch(Batch):
         text has.
         """
         if (place, text) not in self._plans:
-            self._plans[place, text] = _made_plan(self, place, text)
+            self._plans[place, text] = self._made_plan(place, text)
         return self._plans[place, text]
 
-    def made_plan(self, place: str, text: int) -> Plan:
+    @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
+    def _made_plan(self, place: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
         regional = self._rows[0]
         layout = replace(self._layout, common=text)
@@ -349,7 +336,6 @@ class RegionalReferencesBatch(Batch):
         return Plan(spans, groups_of_rows, self._device)
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options in which every attention is split by who reads which reference."""
         self._begin()
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
@@ -360,7 +346,6 @@ class RegionalReferencesBatch(Batch):
         self._calls.begin()
 
     def after_forward(self) -> None:
-        """Called after a forward. Raises ConditioningLost where the attention of some blocks was not split."""
         self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
@@ -423,7 +408,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
             self.plan(self._family.looks_refiners, self._layout.common)
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options in which every attention is split by who reads which reference."""
         self._begin()
         return with_reading(options, self)
 
@@ -452,13 +436,3 @@ def _people_of(regional: RegionalReferences) -> CurrentReferences:
     record = regional.record
     apart = names_apart(record.present, record.cast)
     return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in regional.owners))
-
-
-def _new_plan(batch: RegionalReferencesBatch, place: str, text: int) -> Plan:
-    """RegionalReferencesBatch.made_plan as a function, which torch.compiler.disable takes."""
-    return batch.made_plan(place, text)
-
-
-# Words of Prompt per Person make the text longer, and how long is only known in a forward. So a plan may have to be
-# made in code that torch.compile traces, which cannot trace this function.
-_made_plan: Any = torch.compiler.disable(_new_plan)

@@ -1,15 +1,22 @@
-"""The canvas on which an apply node has placed people, held against the latent that a run denoises."""
+"""The canvas of an apply node's people, and its pose pictures, held against the latent that a run denoises."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ...core import geometry
+from ...core import geometry, pictures
 from ...core.people import rows_missing
+from ..host import notes
+
+if TYPE_CHECKING:
+    from .model_conds import Carried
+
+PICTURES = "pictures"
+"""The topic of notes about pose pictures: their number does not fit that of the rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +46,32 @@ class Canvas:
             raise rows_missing(self.node_name, self.row_count, "the latent", row_count)
 
 
-def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
+@dataclass(frozen=True)
+class Pictures:
+    """The pose pictures of a node: one for all rows of the batch, or several that follow each other over the rows.
+
+    name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
+    """
+
+    name: str
+    owner: Canvas
+
+    def tell(self, picture_count: int, row_count: int) -> None:
+        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures.py.
+
+        Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
+        """
+        sentence = pictures.without_row(self.name, picture_count, row_count)
+        text = ""
+        if sentence:
+            text = f"{self.owner.node_name}: {sentence}"
+        notes.tell_of_run(self.owner.node_id, PICTURES, text)
+
+
+def check_canvases(carried: Sequence[Carried], latent: Tensor, cell: int) -> None:
     """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
 
-    carried: all that the run's conditioning carries, see model_conds.Carried. latent: (B, C, h, w). cell: the side of
-    a latent pixel, in pixels.
+    carried: all that the run's conditioning carries. latent: (B, C, h, w). cell: the side of a latent pixel, in pixels.
     """
     sizes = canvas_sizes(carried)
     for canvas in sizes:
@@ -54,7 +82,7 @@ def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
             canvas.check(size, (cell * width, cell * height), cell)
 
 
-def canvas_sizes(carried: Sequence[Any]) -> dict[Canvas, tuple[int, int] | None]:
+def canvas_sizes(carried: Sequence[Carried]) -> dict[Canvas, tuple[int, int] | None]:
     """The canvases of all that a run's conditioning carries, with the size of each, (width, height) in pixels.
 
     The size is that of the regions on it; None where people have no regions.
@@ -62,6 +90,6 @@ def canvas_sizes(carried: Sequence[Any]) -> dict[Canvas, tuple[int, int] | None]
     sizes: dict[Canvas, tuple[int, int] | None] = {}
     for item in carried:
         if item.canvas is not None:
-            regions: Tensor | None = item.acting_regions  # (people, H, W), of one size in all that a node has put in
+            regions = item.acting_regions  # (people, H, W), of one size in all that a node has put in
             sizes[item.canvas] = None if regions is None else (regions.shape[2], regions.shape[1])
     return sizes

@@ -25,6 +25,8 @@ from ..host.unet import advice_between, family
 Entry = list[Any]
 """[text (B, tokens, width), options]."""
 Conditioning = list[Entry]
+RunEntry = dict[str, Any]
+"""An entry as guiders hold it in a run: its options, with its text under "cross_attn"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,7 @@ def changed_within(outside: Conditioning, inside: Conditioning, schedule: Schedu
     return entries
 
 
-def named_as_one(entries: Iterable[dict[str, Any]]) -> None:
+def named_as_one(entries: Iterable[RunEntry]) -> None:
     """Give entries of a run that follow each other in the schedule the host's name (uuid) of the first of them.
 
     EasyCache keeps what it has of an entry under that name, and ends where the name is gone.

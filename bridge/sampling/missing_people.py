@@ -7,7 +7,7 @@ denoise, a few-step model. Neither can be seen when an apply node runs. A run se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
-from .conditioning import Conditioning, named_as_one
+from .conditioning import Conditioning, RunEntry, named_as_one
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
 
@@ -155,16 +155,13 @@ def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> 
 
 
 class _PromptsAndSteps:
-    """The prompts and steps of one run, which are compared with what apply nodes have announced.
-
-    Entries are here as guiders hold them: the options of an entry as a dict, its text under cross_attn.
-    """
+    """The prompts and steps of one run, which are compared with what apply nodes have announced."""
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
-        self._entries: list[dict[str, Any]] = []
+        self._entries: list[RunEntry] = []
         # The entries whose people are drawn: the entries of all prompts but the negative one. DualCFG has two such
         # prompts beside the negative one, under names of their own.
-        self._drawn: list[dict[str, Any]] = []
+        self._drawn: list[RunEntry] = []
         for name, prompt in guider.conds.items():
             self._entries.extend(prompt)
             if name != "negative":
@@ -191,7 +188,7 @@ class _PromptsAndSteps:
         carrying = _entries_of_side(self._drawn, contribution, Side.POSITIVE)
         if not carrying:
             if self._is_lost(announcement):
-                return [_lost_from_all_prompts(contribution)]
+                return [_lost_sentence(contribution, "in no prompt of this sampler", "its MODEL")]
             return []
         sentences: list[str] = []
         for named_range in contribution.ranges:
@@ -216,7 +213,7 @@ class _PromptsAndSteps:
         context = announcement.context
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
 
-    def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
+    def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[RunEntry]) -> bool:
         """Whether any step lies both in this range of the node and in the range of any of these entries."""
         sigmas = named_range.schedule.in_sigmas(self._model_sampling)
         for entry in carrying:
@@ -227,9 +224,9 @@ class _PromptsAndSteps:
         return False
 
 
-def _entries_of_side(entries: Sequence[Mapping[str, Any]], added: Contribution, side: Side) -> list[Mapping[str, Any]]:
+def _entries_of_side(entries: Sequence[RunEntry], added: Contribution, side: Side) -> list[RunEntry]:
     """The entries that come from one side of an apply node."""
-    carrying: list[Mapping[str, Any]] = []
+    carrying: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
         if any(mark.contribution is added and mark.side is side for mark in marks):
@@ -237,7 +234,7 @@ def _entries_of_side(entries: Sequence[Mapping[str, Any]], added: Contribution, 
     return carrying
 
 
-def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
+def _range_of(entry: RunEntry) -> ScheduleRange:
     """When the host reads a conditioning entry (comfy/samplers.py, calculate_start_end_timesteps).
 
     An entry may have the range of a scheduled CLIP and that of Set Timesteps Range, and is read where both hold. If
@@ -248,7 +245,7 @@ def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
     return ScheduleRange(start, end)
 
 
-def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
+def _ends_with(entry: RunEntry, context: Tensor) -> bool:
     """Whether the text of an entry, (B, tokens, width), is a longer one with `context`, (B, T, width), at its end."""
     entry_context: Tensor | None = entry.get("cross_attn")
     if entry_context is None or entry_context.dim() != 3:
@@ -257,16 +254,6 @@ def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
         return False
     end = entry_context[:, -context.shape[1] :]
     return end.shape == context.shape and torch.equal(end, context.to(end))
-
-
-def _lost_from_all_prompts(added: Contribution) -> str:
-    """The sentence for a sampler whose MODEL comes from the node, while no prompt does."""
-    return _lost_sentence(added, "in no prompt of this sampler", "its MODEL")
-
-
-def _lost_from_the_positive(added: Contribution) -> str:
-    """The sentence for a sampler whose negative prompt comes from the node, while its positive prompt does not."""
-    return _lost_sentence(added, "not in the positive prompt of this sampler", "its negative prompt")
 
 
 def _lost_sentence(added: Contribution, missing_from: str, connected: str) -> str:
@@ -355,7 +342,8 @@ class NetReport:
         if not self._sides:
             return
         if Side.POSITIVE not in self._sides:
-            self._sentences.append(_lost_from_the_positive(self._contribution))
+            missing_from = "not in the positive prompt of this sampler"
+            self._sentences.append(_lost_sentence(self._contribution, missing_from, "its negative prompt"))
         sentences = dict.fromkeys(self._sentences)
         notes.tell_of_run(self._contribution.node_id, TOPIC, "\n".join(sentences))
         self._forget()

@@ -5,9 +5,11 @@ it like any other condition, so every row brings its own people or parts. On the
 a `Run`: it learns who is in which row of each forward. What is then done with them is the business of its subclasses.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import comfy.conds
 from torch import Tensor
@@ -16,9 +18,11 @@ from typing_extensions import Self
 from ...core.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
-from .canvas_check import Canvas
+from .canvas_check import Canvas, Pictures
 from .conditioning import Conditioning, factor_between
-from .run_notes import Pictures
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 
 class ConditioningLost(LikenessError):
@@ -199,22 +203,12 @@ def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int)
 class Chunk(NamedTuple):
     """The rows of one conditioning entry in a forward.
 
-    carried: what the entry carries, a Carried for each node. size: (height, width) in latent pixels of an entry with an
-    area of its own, else None.
+    carried: what the entry carries, a Carried for each node, of the class that the Run reads. size: (height, width) in
+    latent pixels of an entry with an area of its own, else None.
     """
 
     carried: tuple[Any, ...]
     size: tuple[int, int] | None = None
-
-
-class SamplingRun(Protocol):
-    """A sampling run, see runs.Run, as far as conditioning knows it."""
-
-    latent: tuple[int, ...]
-
-    def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
-        """The table that says which row of a batch carries what, as runs.Run.row_table makes it."""
-        ...
 
 
 class CarriedCond(comfy.conds.CONDRegular):
@@ -229,8 +223,8 @@ class CarriedCond(comfy.conds.CONDRegular):
 
     def __init__(
         self,
-        cond: tuple[Any, ...],
-        run: SamplingRun | None = None,
+        cond: tuple[Carried, ...],
+        run: Run[Any] | None = None,
         picture_count: int = 1,
         area: tuple[int, int] | None = None,
         text: Tensor | None = None,
@@ -241,18 +235,18 @@ class CarriedCond(comfy.conds.CONDRegular):
         self.picture_count = picture_count
         self.area = area
 
-    def beside(self, text: Tensor) -> tuple[Any, ...]:
+    def beside(self, text: Tensor) -> tuple[Carried, ...]:
         """What it carries where its entry has this text now: where a node has multiplied the text, multiplied too."""
         return self.cond if self.text is None else self.multiplied(factor_between(self.text, text))
 
-    def multiplied(self, factor: float | None) -> tuple[Any, ...]:
+    def multiplied(self, factor: float | None) -> tuple[Carried, ...]:
         """What it carries where its text has been multiplied, too; unchanged where factor is None, which is the case
         for a text that has been changed in another way."""
         if factor is None or factor == 1:
             return self.cond
         return tuple(carried.multiplied(factor) for carried in self.cond)
 
-    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> CarriedCond:
         """The COND for one forward, as the host asks for it.
 
         batch_size: pictures of the batch. area: of the entry as the host has it, or None.
@@ -264,14 +258,13 @@ class CarriedCond(comfy.conds.CONDRegular):
         cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
-    def can_concat(self, other: "CarriedCond") -> bool:
-        """Whether the host may compute the rows of two entries in one batch."""
+    def can_concat(self, other: CarriedCond) -> bool:
         if len(self.cond) != len(other.cond):
             return False
         pairs = zip(self.cond, other.cond, strict=True)
         return all(carried.can_join_batch(carried_by_other) for carried, carried_by_other in pairs)
 
-    def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
+    def concat(self, others: Sequence[CarriedCond]) -> Tensor:
         """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""
         # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
         # that ignores it, and nobody would learn that the people are lost.

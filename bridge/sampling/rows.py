@@ -57,7 +57,6 @@ class AttachedEntry:
 
     @classmethod
     def of_entry(cls, side: Side, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
-        """The AttachedEntry of an entry. text: (B, T, width)."""
         tokens: IDTokens | None = options.get(ID_TOKENS)
         sample = None if tokens is None else sample_of(text, tokens).clone()
         return cls(side, tokens, sample, options.get(CHANGES))
@@ -81,12 +80,10 @@ class AttachedCond(comfy.conds.CONDRegular):
     cond: AttachedRows
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
-        """The COND of one forward, as the host asks for it. area: of the entry, or None."""
         area_of_rows = None if area is None else area_of(area)
         return AttachedCond(AttachedRows(self.cond.entries, area_of_rows))
 
     def can_concat(self, other: AttachedCond) -> bool:
-        """Whether two entries show the same area of the picture."""
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:

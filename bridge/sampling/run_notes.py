@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import comfy.latent_formats
 import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core import families, geometry, pictures
+from ...core import families, geometry
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .canvas_check import Canvas, canvas_sizes
+from .canvas_check import Canvas, Pictures, canvas_sizes
+from .model_conds import Carried
 
-PICTURES = "pictures"
-"""The topic of notes about pose pictures: their number does not fit that of the rows."""
 PIECE = "piece"
 """The topic of notes about a latent that may be a piece of the picture, as a tile is."""
 WORDS = "words"
@@ -42,28 +41,6 @@ highest, but not so much."""
 _LEFT_OUT_OVER_AN_UNSEEN_PICTURE = 0.35
 """The same for a latent that is empty, and for a ControlNet, which does not see the latent that a run starts from.
 ddim_uniform with four steps leaves out a quarter, and a detailer's usual denoise of 0.5 leaves out half."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The pose pictures of a node: one for all rows of the batch, or several that follow each other over the rows.
-
-    name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
-    """
-
-    name: str
-    owner: Canvas
-
-    def tell(self, picture_count: int, row_count: int) -> None:
-        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures.py.
-
-        Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
-        """
-        sentence = pictures.without_row(self.name, picture_count, row_count)
-        text = ""
-        if sentence:
-            text = f"{self.owner.node_name}: {sentence}"
-        notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
 @dataclass(frozen=True)
@@ -108,45 +85,11 @@ class Start:
         return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
 
 
-class Carrying(Protocol):
-    """The properties of model_conds.Carried that notes of a run read."""
-
-    @property
-    def acting_regions(self) -> Tensor | None:
-        """Where it acts in the picture, (people, H, W), or None: everywhere."""
-
-    @property
-    def canvas(self) -> Canvas | None:
-        """The canvas of its regions, or None."""
-
-    @property
-    def latents_note_node(self) -> Canvas | None:
-        """The Canvas that names the node which gets the note about the checkpoint's latents; None for no such note."""
-
-    @property
-    def words_note_node(self) -> Canvas | None:
-        """The Canvas that names the node which has encoded `words`; None for no such note."""
-
-    @property
-    def words(self) -> Sequence[Tensor]:
-        """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
-        ...
-
-    @property
-    def poses(self) -> Pictures | None:
-        """The pose pictures of the user, or None."""
-
-    @property
-    def pose_count(self) -> int:
-        """How many pose pictures there are."""
-        ...
-
-
 _MUCH_STRONGER = 2.0
 """Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
 
 
-def notes_on_words(carried: Sequence[Carrying], before: Tensor, factor: float | None) -> dict[Canvas, str]:
+def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[Canvas, str]:
     """Where words of people are not what another node has made of the prompt: the note for each node, "" for none.
 
     before: the prompt beside which the words were put, (B, T, width). factor: by what it has been multiplied since;
@@ -174,11 +117,6 @@ def notes_on_words(carried: Sequence[Carrying], before: Tensor, factor: float | 
     return notes_of_nodes
 
 
-def tell_of_words(node: Canvas, note: str) -> None:
-    """Write a note of notes_on_words under its node, or take that of an earlier run away."""
-    notes.tell_of_run(node.node_id, WORDS, note)
-
-
 def _strength(text: Tensor) -> float:
     """The median length of the tokens of a text, (B, T, width), that are not 0; 1 where all are."""
     lengths = text.float().norm(dim=-1).flatten()
@@ -186,7 +124,7 @@ def _strength(text: Tensor) -> float:
     return float(lengths.median()) if len(lengths) else 1.0
 
 
-def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:
+def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
     """Write the notes of a run that are known before its first step. carried: all that its conditioning carries."""
     checked: set[tuple[str, Canvas]] = guider.model_options.setdefault(_CHECKED, set())
     _tell_of_poses(carried, row_count=len(start.latent_image))
@@ -194,7 +132,7 @@ def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) 
     _tell_of_pieces(carried, guider, start, checked)
 
 
-def _tell_of_poses(carried: Sequence[Carrying], row_count: int) -> None:
+def _tell_of_poses(carried: Sequence[Carried], row_count: int) -> None:
     """Write the notes about pose pictures, of which there should be one, or one for each row of the latent."""
     pose_counts: dict[Pictures, int] = {}
     for item in carried:
@@ -204,7 +142,7 @@ def _tell_of_poses(carried: Sequence[Carrying], row_count: int) -> None:
         poses.tell(pose_count, row_count)
 
 
-def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
+def _tell_of_checkpoints(carried: Sequence[Carried], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
     """Write the notes about the checkpoint, under nodes whose files were made for SDXL's own latents."""
     model: Any = guider.model_patcher
     nodes = {item.latents_note_node for item in carried if item.latents_note_node is not None}
@@ -215,7 +153,7 @@ def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked
 
 
 def _tell_of_pieces(
-    carried: Sequence[Carrying], guider: CFGGuider, start: Start, checked: set[tuple[str, Canvas]]
+    carried: Sequence[Carried], guider: CFGGuider, start: Start, checked: set[tuple[str, Canvas]]
 ) -> None:
     """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
 

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import comfy.patcher_extension
 import torch
@@ -37,23 +37,25 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
+from typing_extensions import Self
 
 from ...core.errors import counted
+from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .canvas_check import Canvas
-from .conditioning import factor_between
+from .conditioning import RunEntry, factor_between
 from .current_forward import current
-from .model_conds import Carried, CarriedCond, Chunk, ConditioningLost
+from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost
 from .row_tables import RowTables
-from .run_notes import Start, notes_on_words, tell_of_start, tell_of_words
+from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 
 
-def patched(model: ModelPatcher, *run_classes: type[Run]) -> ModelPatcher:
+def patched(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
     """A clone of the MODEL that begins a run of each of these classes whenever it samples.
 
     A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
@@ -68,7 +70,7 @@ def patched(model: ModelPatcher, *run_classes: type[Run]) -> ModelPatcher:
     return clone
 
 
-def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper at OUTER_SAMPLE: a run of this class begins, the MODEL samples, and the run ends.
 
     The guider's options and conditioning are copies that belong to this run.
@@ -95,7 +97,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
         run.after_run()
 
 
-def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
+def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
     """Let what entries carry under `key` be what stands beside their texts now, which other nodes may have changed."""
     notes_of_nodes: dict[Canvas, str] = {}
     for entry in entries:
@@ -108,12 +110,12 @@ def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
             notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
         entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
     for node, note in notes_of_nodes.items():
-        tell_of_words(node, note)
+        notes.tell_of_run(node.node_id, WORDS, note)
 
 
-def entries_with(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
+def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
     """The entries of a guider's conditioning that carry something under `key`."""
-    carrying: list[dict[str, Any]] = []
+    carrying: list[RunEntry] = []
     for side in guider.conds.values():
         carrying.extend(entry for entry in side if key in entry["model_conds"])
     return carrying
@@ -196,7 +198,7 @@ class Batch:
         """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
 
 
-class Run:
+class Run(Generic[CarriedT]):
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
     Which row carries what stands in a row table, see row_tables.py.
@@ -222,17 +224,17 @@ class Run:
         self.schedule: Tensor | None = None
         """(steps + 1,): every sigma of the run, once it has begun."""
 
-    def __deepcopy__(self, memo: object) -> Run:
+    def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def everything(self, guider: CFGGuider) -> list[Any]:
+    def everything(self, guider: CFGGuider) -> list[CarriedT]:
         """All that the conditioning of this run carries under `key`, of all entries."""
-        carried: list[Any] = []
+        carried: list[CarriedT] = []
         for entry in entries_with(guider, self.key):
             carried.extend(entry["model_conds"][self.key].cond)
         return carried
 
-    def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
+    def is_on(self, carried: CarriedT, sigmas: Tensor) -> bool:
         """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
 
         What works in the whole schedule is on without a look at the sigmas: to read a number from a GPU makes the CPU
@@ -363,7 +365,7 @@ class Run:
         batch.after_forward()
         return out
 
-    def batch_for_forward(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(self, chunks: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward; None where nothing of what its chunks carry is on at this step.
 
         chunks: what each chunk carries, one Carried for each node.

@@ -35,7 +35,6 @@ class ForwardTexts:
 
     @property
     def references_have_texts(self) -> bool:
-        """Whether texts of reference pictures stand among ours."""
         return bool(self._layout.reference_texts)
 
     def _check_rows(self) -> None:

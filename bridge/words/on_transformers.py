@@ -44,7 +44,7 @@ from .texts_alone import TextsAlone
 from .words_reading import WordsReading
 
 
-class PersonTextsRun(Run):
+class PersonTextsRun(Run[PersonTexts]):
     """One sampling run of a transformer that reads words by region."""
 
     key = PersonTexts.key
@@ -81,7 +81,6 @@ class PersonTextsRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
     ) -> PersonTextsBatch:
-        """The batch of one forward. chunks: what each carries, by node."""
         mixed = "joins rows in which different words are read"
         nodes = rows_of_nodes(chunks, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
@@ -209,7 +208,6 @@ class PersonTextsBatch(Batch):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options in which every attention is split by who reads whose words."""
         self._calls.begin()
         names = tuple(place.name for place in self._texts.places)
         current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))

@@ -30,7 +30,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import comfy.utils
 import torch
@@ -44,7 +43,7 @@ from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, g
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
-from ..sampling.conditioning import ID_TOKENS, IDTokens
+from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.model_conds import CarriedCond, ConditioningLost
 from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
 from .regional_text import (
@@ -70,12 +69,11 @@ make rows repeat texts until all are equally long, so a whole text would be cost
 can take a token away of one, and the trial has to show that as well."""
 
 
-def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
-    """The RegionalTexts that a conditioning entry of a run carries, one for each node."""
+def _regional_texts_of(entry: RunEntry) -> tuple[RegionalText, ...]:
     return entry["model_conds"][RegionalText.key].cond
 
 
-def _id_tokens_without_regions(entry: dict[str, Any]) -> IDTokens | None:
+def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
     """The ID tokens in an entry's text that no RegionalText limits to regions, or None.
 
     Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
@@ -85,7 +83,7 @@ def _id_tokens_without_regions(entry: dict[str, Any]) -> IDTokens | None:
     return entry.get(ID_TOKENS)
 
 
-class RegionalTextRun(CrossAttentionRun):
+class RegionalTextRun(CrossAttentionRun[RegionalText]):
     """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
 
     key = RegionalText.key
@@ -106,12 +104,10 @@ class RegionalTextRun(CrossAttentionRun):
         super().__init__(guider, latent)
 
     def batch_for_forward(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
-        """The batch of one forward. chunks: what each chunk carries."""
         text_length = forward_input.context.shape[1]
         chunks = chunks_by_row(chunks, len(forward_input.x))
 
         def make(place: QueryPlace) -> RegionalTextBatch:
-            """A new batch for the forwards of this QueryPlace."""
             ignoring = frozenset[Block]()
             # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
             if has_inline_tokens(chunks):
@@ -295,7 +291,6 @@ class RegionalTextBatch(CrossAttentionBatch):
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
-    """How many tokens of people are appended to the text of a chunk, of all nodes together."""
     return sum(regional_text.appended_count for regional_text in regional_texts)
 
 

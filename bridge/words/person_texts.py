@@ -42,23 +42,19 @@ class PersonTexts(Carried):
 
     @property
     def active(self) -> bool:
-        """Whether anybody has words."""
         return bool(self.texts)
 
     @property
     def words(self) -> Sequence[Tensor]:
-        """The words of all people who have any."""
         return [text for text in self.texts if text.shape[1]]
 
     def multiplied(self, factor: float) -> Self:
-        """The same words, multiplied."""
         return self.made_once(
             ("multiplied", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
         )
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where the words are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
 
     def for_picture(self, picture_number: int) -> Self:

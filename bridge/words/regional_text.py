@@ -55,12 +55,10 @@ class RegionalText(Carried):
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where the tokens are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
 
     @property
     def active(self) -> bool:
-        """Whether there are tokens of people."""
         return bool(self.counts)
 
     @property
@@ -94,7 +92,6 @@ class RegionalText(Carried):
         return self.tokens is self.inline_tokens
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: always."""
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
@@ -165,15 +162,6 @@ class RegionalText(Carried):
         counts = torch.tensor(self.counts, dtype=torch.long)
         numbers = torch.arange(first_number, first_number + len(counts))  # of the people
         return numbers.repeat_interleave(counts)
-
-
-def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
-    """A RegionalText of tokens that stand inside a text and are read in one region (H, W) only.
-
-    start, count: where in the text they begin, and how many they are.
-    """
-    source = object()
-    return RegionalText(source, WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
 
 
 def without_people(text: RegionalText) -> RegionalText:

@@ -37,7 +37,6 @@ class TextPlace:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens of the place."""
         return max(self.lengths)
 
     def words_on(self, device: torch.device) -> Tensor:
@@ -52,7 +51,6 @@ class TextPlace:
 
     @property
     def is_full(self) -> bool:
-        """Whether the words of every row fill the place."""
         return len(set(self.lengths)) == 1
 
     @property

@@ -99,7 +99,6 @@ class TextsAlone:
         self._texts = texts
 
     def stand_ins(self) -> list[StandIn]:
-        """What stands in the network, so that each text is computed as if it were alone."""
         stand_ins: list[StandIn] = []
         if self._texts.family.refiners:
             for block in self._texts.network.get_submodule(self._texts.family.refiners):

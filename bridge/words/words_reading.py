@@ -13,7 +13,7 @@ from ...core.person_texts import OwnedTokens, TextLayout, split_by_readers, spli
 from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Span, TokenKind, placed_spans
 from ..host.unet import Options
-from ..networks.attention import BlockCalls
+from ..networks.attention import BlockCalls, untraced
 from ..networks.token_layouts import LAYERS, REFINER, TEXT_READER
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
@@ -114,13 +114,14 @@ class WordsReading:
         return self._split_for(place, text, queries, keys)
 
     def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
-        """The split of `make_split`, made once for all layers and steps. Arguments as there."""
+        """The split of `_make_split`, made once for all layers and steps. Arguments as there."""
         key = place, text, queries, keys, current.references
         if key not in self._splits:
-            self._splits[key] = _make_split_untraced(self, place, text, queries, keys)
+            self._splits[key] = self._make_split(place, text, queries, keys)
         return self._splits[key]
 
-    def make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+    @untraced  # whose references there are is known in a forward only
+    def _make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
         """A new split of an attention by who reads whose words, for every row of the batch.
 
         place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
@@ -148,7 +149,7 @@ class WordsReading:
 
     def _layout(self, is_reader: bool, is_refiner: bool, text: int, queries: int, keys: int) -> TextLayout:
         """Where the texts stand in an attention, without fillers: of the text_reader, of a refiner, or else in the
-        blocks. The other arguments are those of make_split."""
+        blocks. The other arguments are those of _make_split."""
         tokens = self._texts.layout_with(text)
         if is_reader and queries != self._picture:
             raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
@@ -189,12 +190,3 @@ class WordsReading:
                     if place.name == name:
                         owned.append(OwnedTokens(number, placed.tokens))
         return tuple(owned)
-
-
-def _new_split(reading: WordsReading, place: str, text: int, queries: int, keys: int) -> AnySplit:
-    """WordsReading.make_split as a function, which torch.compiler.disable takes."""
-    return reading.make_split(place, text, queries, keys)
-
-
-# Whose references there are is known in a forward only, and torch.compile cannot trace what is then worked out once.
-_make_split_untraced: Any = torch.compiler.disable(_new_split)

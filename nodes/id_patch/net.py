@@ -82,10 +82,7 @@ class IDPatchNet(nn.Module):
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self.tokens(zeros(1, 1, EMBEDDING))
         self.patch(zeros(1, 1, EMBEDDING))
 

@@ -19,12 +19,10 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens
 from ...bridge.sampling.missing_people import Contribution, NamedRange, NetReport, announced, contribution_of_people
-from ...bridge.sampling.run_notes import Pictures
 from ...bridge.sampling.runs import patched
-from ...bridge.words.id_tokens import IDTokensReader
 from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import id_tokens_by_region
 from ...core import geometry
@@ -362,8 +360,8 @@ def _net_settings(
         width,
         canvas,
         Pictures("condition picture", canvas),
-        IDTokensReader,
-        NetReport(contribution, net_range, token_range),
+        has_id_tokens=True,
+        report=NetReport(contribution, net_range, token_range),
         latents_note_node=canvas,
     )
 

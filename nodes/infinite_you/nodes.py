@@ -31,7 +31,7 @@ from ...core.families import FLUX
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Keypoints, Person, PlacedCast, is_a
+from ...core.people import Cast, Identity, Keypoints, Person, PlacedCast, is_a
 from ...core.places import control_images, place_previews
 from ...core.taking_part import names
 from ..categories import IN_OTHER_METHODS
@@ -166,27 +166,27 @@ class ApplyInfiniteYou(io.ComfyNode):
         infinite_you: InfiniteYou,
         control_net: ControlBase,
         vae: VAE,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         **values: Any,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY)
         settings = Settings(**values)
         percents = (settings.start_percent, settings.end_percent)
         warnings = _missing_keypoints(taking_part.as_cast(cast)) if settings.keypoints else []
-        cast = apply_nodes.acting_cast(cast, settings.strength, settings, FLUX.token, more=warnings)
-        if cast is None:  # the node is switched off, or everybody has weight 0
+        acting = apply_nodes.acting_cast(cast, settings.strength, settings, FLUX.token, more=warnings)
+        if acting is None:  # the node is switched off, or everybody has weight 0
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, *percents)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
-        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), WHOLE_SCHEDULE, settings)
-        hint = _hint(cast, scope.people, settings.keypoints)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), WHOLE_SCHEDULE, settings)
+        hint = _hint(acting, scope.people, settings.keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
-        if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
-            size = (cast.width, cast.height)
+        if is_a(acting, PlacedCast) and (scope.placed or hint.any()):
+            size = (acting.width, acting.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(*percents))
         contribution = contribution_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         given = NetOfPeople(

@@ -19,16 +19,15 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange, schedule_range
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
-from ...bridge.sampling.run_notes import Pictures
 from ...core import geometry
 from ...core.errors import BadSetup
 from ...core.families import SDXL
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, PlacedCast, is_a, rows_missing
+from ...core.people import Cast, Identity, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_drawing
 from ...core.places.control_images import NoKeypoints
 from ..categories import IN_INSTANT_ID
@@ -110,21 +109,21 @@ class ApplyInstantID(io.ComfyNode):
         negative: Conditioning,
         instant_id: InstantID,
         control_net: ControlBase | None = None,
-        # A Cast or an Identity, and never None: it only has a default because it stands behind an optional input.
-        cast: Any = None,
+        *,
+        cast: Cast | Identity,
         image: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = settings.adapter_weight or settings.control_strength
-        cast = apply_nodes.acting_cast(cast, strength, settings, SDXL.token)
-        if cast is None:
+        acting = apply_nodes.acting_cast(cast, strength, settings, SDXL.token)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, settings)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, settings.noise_seed, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
@@ -138,7 +137,7 @@ class ApplyInstantID(io.ComfyNode):
             net_percents = (settings.start_percent, settings.end_percent)
             ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
             # It also raises where control_net is None.
-            hint = _hint(image, cast, control_net, settings.control_strength)
+            hint = _hint(image, acting, control_net, settings.control_strength)
             notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]

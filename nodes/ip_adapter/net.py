@@ -110,10 +110,7 @@ class IPAdapterNet(nn.Module):
         return tokens.flatten(0, 1)[None]  # (sets, tokens of a set, width) -> (1, all tokens, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         embeddings = zeros(1, EMBEDDING) if self.variant.embedding else None
         clip_features: Tensor | None = None
         if self.variant.clip == "states":

@@ -153,18 +153,18 @@ class ApplyIPAdapter(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         ip_adapter: IPAdapter,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         clip_vision: ClipVisionModel | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
         family = family_of_text_width(ip_adapter.width) or SDXL
-        cast = apply_nodes.acting_cast(cast, settings.weight, settings, family.token)
-        if cast is None:
+        acting = apply_nodes.acting_cast(cast, settings.weight, settings, family.token)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
         model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
         ranges = [NamedRange("the adapter", schedule)]

@@ -20,11 +20,10 @@ from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.run import SharingRun
 from ...bridge.parts.shared_parts import SharedParts, Watch, share_with
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
 from ...bridge.sampling.model_conds import carry
-from ...bridge.sampling.run_notes import Pictures
 from ...bridge.sampling.runs import patched
 from ...core import previews
 from ...core.attention import Block

@@ -91,10 +91,7 @@ class PhotoMakerNet(nn.Module):
         return torch.cat(projected, dim=-1)[:, None]  # (n, width) -> (n, 1, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         faces: Tensor | None = None
         if self.qformer_perceiver is not None:
             faces = zeros(1, EMBEDDING)

@@ -28,14 +28,14 @@ from ...bridge.sampling.rows import Side
 from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.sampling.runs import patched
 from ...bridge.words.on_unets import RegionalTextRun
-from ...bridge.words.regional_text import inline_text, without_people
+from ...bridge.words.regional_text import RegionalText, without_people
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
 from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Person
+from ...core.people import Cast, Identity, Person
 from ...core.prompts import check_text
 from ...core.text import plain
 from ..categories import IN_OTHER_METHODS
@@ -247,15 +247,15 @@ class ApplyPhotoMaker(io.ComfyNode):
         clip: CLIP,
         negative: Conditioning,
         photo_maker: PhotoMaker,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        cast = _with_weight(taking_part.as_cast(cast), settings.weight)
+        weighted = _with_weight(taking_part.as_cast(cast), settings.weight)
         # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
-        warnings = [] if taking_part.present(cast).people else [WITHOUT_PEOPLE]
-        with_photos = taking_part.for_photos(cast)
-        acting = apply_nodes.acting_cast(cast, settings.weight, settings, more=warnings)
+        warnings = [] if taking_part.present(weighted).people else [WITHOUT_PEOPLE]
+        with_photos = taking_part.for_photos(weighted)
+        acting = apply_nodes.acting_cast(weighted, settings.weight, settings, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, with_photos.people)
@@ -263,7 +263,8 @@ class ApplyPhotoMaker(io.ComfyNode):
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
         people = taking_part.present(with_photos).people
-        scope = apply_nodes.scope_of_bodies(cast, Canvas(APPLY, node_id), WHOLE_SCHEDULE, settings, people, rows=False)
+        canvas = Canvas(APPLY, node_id)
+        scope = apply_nodes.scope_of_bodies(acting, canvas, WHOLE_SCHEDULE, settings, people, rows=False)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),
@@ -326,7 +327,15 @@ def _limited_to_regions(
     after = sides.after
     negative = sides.negative
     for word, region in zip(class_words, people_regions, strict=True):
-        regional_text = replace(inline_text(word.position, word.copies, region, canvas), latents_note_node=canvas)
+        regional_text = RegionalText(
+            object(),
+            WHOLE_SCHEDULE,
+            region[None],
+            counts=(word.copies,),
+            start=word.position,
+            canvas=canvas,
+            latents_note_node=canvas,
+        )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_text = without_people(regional_text)
         before = carry(before, no_text)

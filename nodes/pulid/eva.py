@@ -136,10 +136,7 @@ class EvaNet(nn.Module):
         return Seen(self.head(self.norm(x)[:, 0]), states)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self(zeros(1, 3, self.side, self.side))
 
 

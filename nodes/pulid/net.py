@@ -187,10 +187,7 @@ class PuLIDNet(EncoderNet):
         self.ip_adapter = AdapterLayers(below(_LAYERS, state), ops=ops, **factory)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self.ip_adapter.keys_and_values(self._tried_tokens(zeros))
 
 
@@ -287,10 +284,7 @@ class PuLIDFluxNet(EncoderNet):
         return by_attention
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         for block_tokens in self.block_tokens(self._tried_tokens(zeros)):
             read_tokens(zeros(1, self.block_width), block_tokens, [0])
 

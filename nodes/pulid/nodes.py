@@ -27,7 +27,7 @@ from ...core.families import FLUX, SDXL
 from ...core.identities import combine, photos_of, portraits
 from ...core.methods import method
 from ...core.models.formats import identify
-from ...core.people import Identity, Person
+from ...core.people import Cast, Identity, Person
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .eva import EvaNet, vision_state
@@ -255,16 +255,16 @@ class ApplyPuLID(io.ComfyNode):
         pulid: PuLID,
         eva_clip: EvaClip,
         face_parser: FaceParser,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         **values: Any,
     ) -> io.NodeOutput:
         settings = SettingsOfSDXL(**values)
-        cast = apply_nodes.acting_cast(cast, settings.weight, settings, SDXL.token)
-        if cast is None:
+        acting = apply_nodes.acting_cast(cast, settings.weight, settings, SDXL.token)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         check_fits(pulid, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = settings.zero_tokens
@@ -320,20 +320,20 @@ class ApplyPuLIDFlux(io.ComfyNode):
         pulid: PuLIDFlux,
         eva_clip: EvaClip,
         face_parser: FaceParser,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         **values: Any,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY_FLUX)
         settings = Settings(**values)
-        cast = apply_nodes.acting_cast(cast, settings.weight, settings, FLUX.token)
-        if cast is None:
+        acting = apply_nodes.acting_cast(cast, settings.weight, settings, FLUX.token)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         acts_behind = _acts_behind(pulid.net, model)
         check_conditioning(
             [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
         )
-        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * person.weight for person in scope.people])
         source = object()

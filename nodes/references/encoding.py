@@ -25,6 +25,7 @@ from ...core.inputs import conditioning, unusable_latent
 from ...core.people import CanvasSize, rows_missing
 from ...core.prompts import check_text
 from ...core.text import plain
+from . import NAME
 from .pictures import ENCODER_PIXELS, Reference, fitted, resized
 
 
@@ -72,18 +73,18 @@ def family_of(clip: CLIP) -> EncoderFamily:
     )
 
 
-def check_model(model: ModelPatcher, family: EncoderFamily, node: str) -> None:
+def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    family: of the text encoder. node: the name of the node that asks, for messages. Raises BadSetup for a network of
-    another pack, and where the host's code of the family is not the code that bridge.networks.families describes.
+    family: of the text encoder. Raises BadSetup for a network of another pack, and where the host's code of the family
+    is not the code that bridge.networks.families describes.
     """
     network = model_family.family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
         raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
-    model_family.require_known_code(model_family.network_of(model_of(model)), of_text_encoder, node)
+    model_family.require_known_code(model_family.network_of(model_of(model)), of_text_encoder, NAME)
 
 
 def unlike_training(family: EncoderFamily, sources: Sequence[Reference], has_model: bool) -> list[str]:
@@ -351,11 +352,10 @@ _METHOD = "reference_latents_method"
 """The host's own option of a CONDITIONING entry: by which method the network gives positions to references."""
 
 
-def with_references(prompt: Conditioning, record: PeopleReferences, family: EncoderFamily, node: str) -> Conditioning:
+def with_references(prompt: Conditioning, record: PeopleReferences, family: EncoderFamily) -> Conditioning:
     """An encoded prompt with the latents of a record as its reference latents, put in as the host's nodes do.
 
-    node: the name of the node, for messages. Where each person has a row of the batch (a RowCast), sampling raises
-    BadCast for a batch of another number of rows.
+    Where each person has a row of the batch (a RowCast), sampling raises BadCast for a batch of another number of rows.
     """
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:
@@ -363,7 +363,7 @@ def with_references(prompt: Conditioning, record: PeopleReferences, family: Enco
         if family.pictures.method:
             options[_METHOD] = family.pictures.method
         if record.cast.by_row and record.cast.people:
-            options["model_conds"] = {_ROWS: _Rows((len(record.cast.people), node))}
+            options["model_conds"] = {_ROWS: _Rows(len(record.cast.people))}
     return conditioning_set_values(prompt, options)
 
 
@@ -372,14 +372,12 @@ _ROWS = "likeness_reference_rows"
 
 
 class _Rows(comfy.conds.CONDConstant):
-    """A COND whose value is the number of rows that references are for, and the name of the node that has made them.
+    """A COND whose value is the number of rows that references are for.
 
     For a batch of another number of rows the host would repeat some rows or drop them, so sampling is stopped.
     """
 
     def process_cond(self, batch_size: int, **_: Any) -> "_Rows":
-        """The COND itself, for a batch of the right number of rows. Raises BadCast for any other."""
-        rows, node = self.cond
-        if batch_size != rows:
-            raise rows_missing(node, rows, "the latent", batch_size)
+        if batch_size != self.cond:
+            raise rows_missing(NAME, self.cond, "the latent", batch_size)
         return self

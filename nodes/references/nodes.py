@@ -30,12 +30,13 @@ from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.parts.parts import Parts
-from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a
+from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
+from . import NAME
 from .encoding import (
     EncoderFamily,
     check_model,
@@ -58,7 +59,6 @@ from .pictures import (
     with_sentences,
 )
 
-NAME = "People as References"
 NOBODY = "nobody"
 EVERYBODY = "everybody"
 """The options of the input `outside`: whose references are read outside of all regions."""
@@ -139,7 +139,7 @@ class PeopleAsReferences(io.ComfyNode):
         cls,
         clip: CLIP,
         vae: VAE,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         pictures: Tensor | None = None,
         model: ModelPatcher | None = None,
         parts: Parts | None = None,
@@ -151,9 +151,9 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
-        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people, NAME)
+        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people)
         photos, poses = settings.photos_per_person, settings.pose_picture
-        sources = references(present, photos, size, pictures, poses, NAME, owned)
+        sources = references(present, photos, size, pictures, poses, owned)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = schedule_range("The references of people", *read_percents)
         has_model = model is not None
@@ -170,7 +170,7 @@ class PeopleAsReferences(io.ComfyNode):
             weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
             by_weight = any(weight != 1 for weight in weights)
             if read_regions is not None or by_weight or family.pictures.fitted:
-                check_model(model, family, NAME)
+                check_model(model, family)
         notes.tell("\n".join(lines))
 
         encoding = Encoding(clip, family, settings, everybody, present.people, by_weight)
@@ -243,7 +243,7 @@ class Encoding:
         sides: list[Conditioning] = []
         for text_of_side in (text, self.settings.negative_prompt or family.pictures.empty_negative):
             entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
-            sides.append(with_references(entries, record, family, NAME))
+            sides.append(with_references(entries, record, family))
         return Prompts(sides[0], sides[1], text, record)
 
     def without_people(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:

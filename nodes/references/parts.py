@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...core.parts.parts import BadPart, Part, Parts
 from ...core.people import Cast, Person, require_places
 from ...core.places import regions
+from . import NAME
 
 _CLOTHES = ("upper body clothes", "lower body clothes", "whole body clothes", "shoes")
 """Labels of parts that somebody wears. Of any other it is only said that they are there."""
@@ -31,24 +32,23 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(parts: Parts | None, everybody: Cast, present: Sequence[Person], node: str) -> list[OwnedPart]:
+def owned_parts(parts: Parts | None, everybody: Cast, present: Sequence[Person]) -> list[OwnedPart]:
     """The parts of the people present, in their order. Those of people of weight 0 are left out.
 
     A part is of the person in whose place its target lies, or of the only person. everybody: the node's cast. present:
-    those of it of weight above 0. node: its name, for messages. Raises BadPart for a part that is nobody's, and
-    NotPlaced.
+    those of it of weight above 0. Raises BadPart for a part that is nobody's, and NotPlaced.
     """
     if parts is None or not present:
         return []
     owned: list[OwnedPart] = []
     for part in parts.present:
-        owner = everybody.people[_owner(part, everybody, node)]
+        owner = everybody.people[_owner(part, everybody)]
         # By the object, because two people may be equal.
         owned += [OwnedPart(part, index) for index, person in enumerate(present) if person is owner]
     return owned
 
 
-def _owner(part: Part, everybody: Cast, node: str) -> int:
+def _owner(part: Part, everybody: Cast) -> int:
     """The index of the person of the cast whose part this is."""
     if len(everybody.people) == 1:
         return 0
@@ -56,7 +56,7 @@ def _owner(part: Part, everybody: Cast, node: str) -> int:
     if part.target is None:
         why = "it has no target_mask, which says whose it is"
         raise BadPart(part.label, why, advice)
-    owner = regions.owner_of_mask(part.target, require_places(everybody, node))
+    owner = regions.owner_of_mask(part.target, require_places(everybody, NAME))
     if owner is None:
         raise BadPart(part.label, "its target_mask lies in nobody's place", advice)
     return owner

@@ -19,6 +19,7 @@ from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
 from ...core.taking_part import left_out, names
+from . import NAME
 from .parts import OwnedPart, words_of
 
 BEFORE = "before the prompt"
@@ -77,7 +78,6 @@ def references(
     size: int,
     pictures: Tensor | None,
     pose: bool,
-    node: str,
     parts: Sequence[OwnedPart] = (),
 ) -> list[Reference]:
     """The reference pictures of a model, in this order: of each person the portraits and the parts, `pictures`, the
@@ -85,23 +85,23 @@ def references(
 
     cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
     portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None.
-    pose: whether there is a picture of the people's skeletons, as large as the canvas. node: the name of the node, for
-    messages. parts: of people who are in one picture. Raises BadCast; with `pose` NotPlaced and BadLayout.
+    pose: whether there is a picture of the people's skeletons, as large as the canvas. parts: of people who are in one
+    picture. Raises BadCast; with `pose` NotPlaced and BadLayout.
     """
     if cast.by_row:
-        sources = _references_by_row(cast, photos, size, node)
+        sources = _references_by_row(cast, photos, size)
     else:
-        sources = _references_of_people(cast, photos, size, node, parts)
+        sources = _references_of_people(cast, photos, size, parts)
     if pictures is not None:
         for picture in as_rgb(pictures)[:, None]:  # (1, H, W, 3) each
             area = picture.shape[1] * picture.shape[2]
             sources.append(Reference([picture], area=min(LARGEST, area)))
     if pose:
-        sources.append(_reference_of_poses(cast, node))
+        sources.append(_reference_of_poses(cast))
     return sources
 
 
-def _references_of_people(cast: Cast, photos: int, size: int, node: str, parts: Sequence[OwnedPart]) -> list[Reference]:
+def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[OwnedPart]) -> list[Reference]:
     """A reference for each person, with the person's photos, and one for each of their parts.
 
     The arguments are those of references().
@@ -117,7 +117,7 @@ def _references_of_people(cast: Cast, photos: int, size: int, node: str, parts: 
             caption = f"{person.name}, {place}"
         sources.append(
             Reference(
-                _portraits(person, photos, node),
+                _portraits(person, photos),
                 area=size * size,
                 person=number,
                 captions=(caption,),
@@ -136,12 +136,12 @@ def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:
     return Reference([picture], area, part.person, captions=(f"{part.part.label} of {name}",), part=part)
 
 
-def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
+def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
     """One reference for all people, who have a row of the batch each. The arguments are those of references().
 
     It has as many pictures as the person with the fewest photos.
     """
-    portraits_of_people = [_portraits(person, photos, node) for person in cast.people]
+    portraits_of_people = [_portraits(person, photos) for person in cast.people]
     pictures: list[Tensor] = []
     # The first portraits of all people are one picture with rows, the second ones another. zip ends with the person
     # who has the fewest.
@@ -159,9 +159,9 @@ def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Re
     ]
 
 
-def _reference_of_poses(cast: Cast, node: str) -> Reference:
+def _reference_of_poses(cast: Cast) -> Reference:
     """The skeletons of all people in one picture, or in a picture for each row. Raises NotPlaced and BadLayout."""
-    layout = layouts.require_skeletons(places_of(cast, None, node))
+    layout = layouts.require_skeletons(places_of(cast, None, NAME))
     drawn = control_images.skeletons(layout, by_row=cast.by_row)  # (1 or rows, H, W, 3)
     return Reference(
         [drawn],
@@ -171,9 +171,9 @@ def _reference_of_poses(cast: Cast, node: str) -> Reference:
     )
 
 
-def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
+def _portraits(person: Person, photos: int) -> list[Tensor]:
     """The cuts of head and shoulders from a person's first photos: (1, H, W, 3) each, 0..1. photos: at most so many."""
-    loose = portraits(person.identity, node).loose  # (photos, H, W, 3), 0..255
+    loose = portraits(person.identity, NAME).loose  # (photos, H, W, 3), 0..255
     first_photos = loose[:photos, None].float() / 255  # (photos, 1, H, W, 3)
     return list(first_photos)
 

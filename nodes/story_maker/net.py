@@ -116,11 +116,7 @@ class StoryMakerNet(nn.Module):
         return self.image_proj_model.bg_embed.detach().float()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network. Raises
-        RuntimeError, IndexError or ZeroDivisionError.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         states = zeros(1, 1, self.image_proj_model.states)
         person = PersonFeatures(zeros(1, EMBEDDING), states, states)
         tokens = self.tokens([person], alone=True)

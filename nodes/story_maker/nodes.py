@@ -26,7 +26,7 @@ from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import Person, PlacedCast, is_a
+from ...core.people import Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import place_previews
 from ...core.taking_part import as_cast, left_out
 from ..categories import IN_OTHER_METHODS
@@ -100,7 +100,7 @@ class ApplyStoryMaker(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         story_maker: StoryMaker,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         clip_vision: ClipVisionModel,
         bodies: Tensor | Parts | None = None,
         body_masks: Tensor | None = None,

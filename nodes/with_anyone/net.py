@@ -61,11 +61,7 @@ class WithAnyoneNet(nn.Module):
         return tokens_by_block
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once, to see whether the sizes of the file's tensors fit each other.
-
-        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network. Raises
-        RuntimeError or ValueError.
-        """
+        """Let zeros through every layer, as bridge.host.load tries a file out."""
         for block_tokens in self.block_tokens(zeros(1, EMBEDDING)):
             read_tokens(zeros(1, self.width), block_tokens, [0])
 

@@ -25,7 +25,7 @@ from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person
+from ...core.people import Cast, Identity, Person
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import WithAnyoneNet, face_branch
@@ -72,7 +72,7 @@ class ApplyWithAnyone(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         with_anyone: WithAnyone,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         *,
         weight: float,
         start_percent: float,

@@ -216,7 +216,7 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     template = clip.tokenizer.llama_template_images.replace(VISION, "")
     if family == "Krea 2":
         template = clip.tokenizer.llama_template
-    _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False, "node"))
+    _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False))
     tokens = clip.tokenize(f"{SECOND[family]}in a park", images=[ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     of_anna, of_ben = options[REFERENCES].shown
@@ -258,7 +258,7 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
     assert regional(positive).cond[0].names == (
         "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",
     )  # fmt: skip
-    (cut_out,) = references(pair(), 1, 128, None, False, "node", [OwnedPart(shoes, 0)])[1].pictures
+    (cut_out,) = references(pair(), 1, 128, None, False, [OwnedPart(shoes, 0)])[1].pictures
     assert torch.equal(cut_out[0], shoes.picture[10:100, 20:80])
     alone = apply(family, replace(pair(), people=()), cut_out, size=128)[0]
     assert torch.equal(record.latents[1], alone[0][1][LATENTS][0])
