@@ -5,17 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
-
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
-"""What is no file, by its mode: reading it may wait for ever, or never end."""
 
 
 class Unreadable(Exception):
@@ -36,18 +26,17 @@ def bytes_of(path: Path, most: int) -> bytes:
 
 
 def require_file(path: Path, most: int) -> None:
-    """Raises Unreadable for what is no file, is not there, or is longer than `most` bytes."""
+    """Raises Unreadable for what is no file, such as a folder or a device, or is longer than `most` bytes."""
     try:
-        state = path.stat()
+        size = path.stat().st_size
     except OSError as cause:
         raise Unreadable(f"cannot be read: {cause.strerror}") from cause
     except ValueError as cause:  # letters that no file's name has
         raise Unreadable("is no name of a file") from cause
-    for is_kind, kind in _KINDS:
-        if is_kind(state.st_mode):
-            raise Unreadable(f"is {kind}, not a file")
-    if state.st_size > most:
-        raise Unreadable(f"has {state.st_size:,} bytes, which is {too_long(most).removeprefix('is ')}")
+    if not path.is_file():
+        raise Unreadable("is no file")
+    if size > most:
+        raise Unreadable(too_long(most))
 
 
 def too_long(most: int) -> str:

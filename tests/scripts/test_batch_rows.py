@@ -209,7 +209,7 @@ def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> N
         (["Ben.text"], None, r"called Ben\.text"),  # a Primitive says it
         (["seed", "Sampler.seed"], None, r"seed and Sampler\.seed are the same input"),
         (["Prompt"], two_prompts, r"Prompt means more than one input: write Anna\.text or Ben\.text"),
-        ([], {"nodes": [None]}, "it is damaged"), ([], {"7": {"inputs": {}}}, "node 7 was unknown to the editor"),
+        ([], {"nodes": [None]}, "it is damaged"), ([], {"7": {"inputs": {}}}, "did not know node 7"),
         ([], {"nodes": [node(1, "Text", ["A"])], "links": [], "extra": {"linearData": [1]}}, "it is damaged"),
     ):  # fmt: skip
         with pytest.raises(SetupError, match=message):

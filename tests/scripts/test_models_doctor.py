@@ -145,7 +145,7 @@ def test_a_picture_with_its_workflow_in_it(tmp_path: Path, models: Path) -> None
 
 NOT_EXAMINED = {
     "an unknown name": ("start_two_peple", "no template of that name", "start_two_people"),
-    "a folder": (ROOT, "is a folder, not a file"),
+    "a folder": (ROOT, "is no file"),
     "no workflow": (ROOT / "README.md", "is no workflow"),
 }
 """What is named in the place of a workflow, and what is said of it."""
