@@ -229,13 +229,10 @@ def _each_in_its_turn(
 
 
 def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
-    """Whether one of these detections is of the same face."""
-    return any(_of_one_face(face, other) for other in others)
-
-
-def _of_one_face(face: Detection, other: Detection) -> bool:
-    """Whether two detections are of one face: the middle of either box lies in the other box."""
-    return _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box)
+    """Whether one of these detections is of the same face: the middle of either box lies in the other box."""
+    return any(
+        _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box) for other in others
+    )
 
 
 def _is_inside(point: Point, box: Box) -> bool:

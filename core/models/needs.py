@@ -72,10 +72,9 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
     # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
     # of the same key, which is only recommended for our nodes and chosen in no loader.
     replaced_keys = {model.key for model in own_files}
-    published_models: list[Model] = []
-    for model in needed:
-        if model.name in workflow.texts or model.key not in replaced_keys:
-            published_models.append(workflow.as_chosen(model))
+    published_models = [
+        workflow.as_chosen(model) for model in needed if model.name in workflow.texts or model.key not in replaced_keys
+    ]
     published_names = {model.name for model in models()}
     own_packs = [_own_pack(pack) for pack in workflow.packs if pack not in published_names]
     return (*published_models, *own_packs, *own_files)
@@ -272,11 +271,11 @@ class _Workflow:
         name alone is looked for there, and fetched to there; but not under a name with letters that do not belong into
         a command, because workflows come from strangers.
         """
-        files: list[File] = []
-        for file in model.files:
-            is_recogniser = file.part == "recogniser"
-            if not is_recogniser or packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers:
-                files.append(file)
+        files = [
+            file
+            for file in model.files
+            if file.part != "recogniser" or packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
+        ]
         name = model.name
         names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
         if names and name not in names and is_plain_name(names[0]):

@@ -96,10 +96,8 @@ def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layo
 
 def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
     """The free spot that suits a group photo best; None where there is no room."""
-    free: list[_Spot] = []
-    for spot in _candidates(where, head_height, neighbours, layout):
-        if not _why_not(spot, neighbours, layout):
-            free.append(spot)
+    candidates = _candidates(where, head_height, neighbours, layout)
+    free = [spot for spot in candidates if not _why_not(spot, neighbours, layout)]
     return min(free, key=lambda spot: _badness(spot, neighbours, layout), default=None)
 
 

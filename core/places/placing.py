@@ -235,11 +235,8 @@ class Standing:
 
 def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
     """The places with a person, in the order of the layout."""
-    standing: list[Standing] = []
-    for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
-        if person is not None:
-            standing.append(Standing(number, cast.people[person], slot))
-    return standing
+    numbered = enumerate(zip(places, layout.slots, strict=True), 1)
+    return [Standing(number, cast.people[index], slot) for number, (index, slot) in numbered if index is not None]
 
 
 def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequence[str]) -> str:
@@ -334,13 +331,11 @@ def _note_on_empty_places(numbers: Sequence[int], layout: Layout) -> list[str]:
     """A line for all places that stay empty: what is there instead of a person of the cast."""
     if not numbers:
         return []
-    skeletons = any(layout.slots[number - 1].pose is not None for number in numbers)
-    if len(numbers) == 1:
-        empty = f"Place {numbers[0]} stays empty"
-        if skeletons:
-            return [f"{empty}; its skeleton is still in the pose picture."]
-        return [f"{empty}: in a photo, the face there stays as it is."]
-    empty = f"Places {', '.join(map(str, numbers))} stay empty"
-    if skeletons:
-        return [f"{empty}; their skeletons are still in the pose picture."]
-    return [f"{empty}: in a photo, the faces there stay as they are."]
+    empty = f"Place {numbers[0]} stays empty"
+    skeleton, face = "its skeleton is", "the face there stays as it is"
+    if len(numbers) > 1:
+        empty = f"Places {listed(numbers)} stay empty"
+        skeleton, face = "their skeletons are", "the faces there stay as they are"
+    if any(layout.slots[number - 1].pose is not None for number in numbers):
+        return [f"{empty}; {skeleton} still in the pose picture."]
+    return [f"{empty}: in a photo, {face}."]
