@@ -114,11 +114,8 @@ def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
     The host refuses a name that its menu does not have letter by letter. Our loaders, which are left out here, take a
     name in any spelling.
     """
-    files: list[Chosen] = []
-    for node in nodes(graph):
-        if not node.kind.startswith(_OUR_PREFIX):
-            files += _chosen_by(node, LOADERS)
-    return tuple(dict.fromkeys(files))
+    host_nodes = (node for node in nodes(graph) if not node.kind.startswith(_OUR_PREFIX))
+    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node, LOADERS)))
 
 
 def chooses_standins(graph: Graph) -> bool:
