@@ -103,11 +103,9 @@ def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]
     grid: (height, width) of the layer.
     """
     pixels = grid[0] * grid[1]
-    shares: list[Tensor] = []
-    for region in regions:
-        on_layer = functional.interpolate(region[:, None].float(), size=grid, mode="area")  # (people, 1, *grid)
-        shares.append(on_layer.flatten(1))
-    of_people = torch.cat(shares).log().clamp(min=EXCLUDED)  # (all people, pixels); log(0) is -inf before the clamp
+    on_layer = [functional.interpolate(region[:, None].float(), size=grid, mode="area") for region in regions]
+    shares = torch.cat(on_layer).flatten(1)  # (all people, pixels)
+    of_people = shares.log().clamp(min=EXCLUDED)  # log(0) is -inf before the clamp
     of_everybody = torch.zeros(1, pixels)
     of_nobody = torch.full((1, pixels), EXCLUDED)
     # EVERYBODY (-2) and NOBODY (-1) are indices from the end: the last two rows.

@@ -172,11 +172,7 @@ def bounds(region: Tensor) -> Rect:
     """The smallest rectangle around the numbers of a region (H, W) that are not 0. The region is not empty."""
     rows = region.any(1).nonzero()  # (rows, 1)
     columns = region.any(0).nonzero()  # (columns, 1)
-    left = int(columns[0])
-    top = int(rows[0])
-    right = int(columns[-1]) + 1
-    below = int(rows[-1]) + 1
-    return left, top, right, below
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:

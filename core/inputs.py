@@ -177,11 +177,7 @@ def _are_meshes(frames: Any, width: int, height: int) -> bool:
     """Whether this is a list of lists of face meshes, one list for each picture. width, height: of the pictures, px."""
     if not isinstance(frames, (list, tuple)):
         return False
-    for faces in cast("Sequence[Any]", frames):
-        for face in faces:
-            if not _is_mesh(face, width, height):
-                return False
-    return True
+    return all(_is_mesh(face, width, height) for faces in cast("Sequence[Any]", frames) for face in faces)
 
 
 def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:

@@ -82,10 +82,8 @@ class TextLayout:
         """For each person, the tokens of their words, without those that fill up the place."""
         if not self.fillers:
             return self.places
-        words: list[slice] = []
-        for place, filler in zip(self.places, self.fillers, strict=True):
-            words.append(slice(place.start + filler.front, place.stop - filler.behind))
-        return words
+        pairs = zip(self.places, self.fillers, strict=True)
+        return [slice(place.start + filler.front, place.stop - filler.behind) for place, filler in pairs]
 
     @property
     def without_words(self) -> Tensor:

@@ -124,11 +124,7 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
 
 def _bits(text: bytes) -> Tensor:
     """The bits of a text, (8 * letters,) 0 or 1, of each letter the lowest bit first."""
-    bits: list[int] = []
-    for byte in text:
-        for bit in range(8):
-            bits.append((byte >> bit) & 1)
-    return torch.tensor(bits)
+    return torch.tensor([(byte >> bit) & 1 for byte in text for bit in range(8)])
 
 
 _MARK = _bits(b"Likeness")[:, None].expand(-1, 3)  # (pixels, 3)

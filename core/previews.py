@@ -83,12 +83,8 @@ class Sheet:
     def room(self, box: Box, others: Iterable[Box]) -> float:
         """How wide a label on a box may be, px, so that labels do not overlap: up to the next box to the right at about
         the same height, or the sheet's width where there is none."""
-        steps: list[float] = []
-        for other in others:
-            is_in_row = abs(other[1] - box[1]) < 1.5 * self.letters
-            if is_in_row and other[0] > box[0]:
-                steps.append(other[0] - box[0])
-        return min(steps, default=self.picture.width)
+        in_row = (other for other in others if abs(other[1] - box[1]) < 1.5 * self.letters)
+        return min((other[0] - box[0] for other in in_row if other[0] > box[0]), default=self.picture.width)
 
     def below(self, box: Box) -> Point:
         """The anchor of a label that stands under a box instead of on it."""

@@ -69,11 +69,11 @@ def groups(
     # (all tokens, pieces): how often a token reads a piece. A token with a fraction, such as 0.25, is in two groups: in
     # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
     factors = _factors(spans, pieces, owners, weights)
-    token_groups: list[Group] = []
-    for share, reads in attentions:
-        for readers in readers_of(in_steps(reads * factors).T):
-            token_groups.append(_group(spans, readers, share))
-    return tuple(token_groups)
+    return tuple(
+        _group(spans, readers, share)
+        for share, reads in attentions
+        for readers in readers_of(in_steps(reads * factors).T)
+    )
 
 
 def _reads_by_region(
@@ -186,9 +186,8 @@ class Plan:
     def _split(self, groups_of_rows: Sequence[tuple[Group, ...]], queries: int) -> AnySplit:
         """The split of an attention whose queries are the first `queries` tokens: one for all rows where all read the
         same, else one for each row."""
-        split_of_groups: dict[tuple[Group, ...], Split] = {}
-        for groups_of_row in dict.fromkeys(groups_of_rows):  # rows that read the same share one Split
-            split_of_groups[groups_of_row] = Split(_groups_of_queries(groups_of_row, queries), self.total)
+        # Rows that read the same share one Split.
+        split_of_groups = {row: Split(_asked_groups(row, queries), self.total) for row in set(groups_of_rows)}
         splits = [split_of_groups[groups_of_row] for groups_of_row in groups_of_rows]
         return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
 
@@ -199,12 +198,12 @@ class Plan:
         return self._splits.get(queries)
 
 
-def _groups_of_queries(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
+def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
     """The groups of an attention whose queries are the first `queries` tokens."""
-    split: list[Group] = []
+    asked: list[Group] = []
     for group in groups_of_row:
         are_asked = group.queries < queries
         if are_asked.any():
             shares = None if group.shares is None else group.shares[are_asked]
-            split.append(Group(group.queries[are_asked], group.keys, shares))
-    return tuple(split)
+            asked.append(Group(group.queries[are_asked], group.keys, shares))
+    return tuple(asked)

@@ -124,10 +124,8 @@ def _check_slot(subject: str, slot: Slot, canvas: CanvasSize) -> None:
         low, high = least_and_largest(slot.mask)
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
             raise _bad_place(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
-    points = [slot.center]
-    for joint in slot.pose or ():
-        points.append(joint[:2])
-    _check_points(subject, slot.keypoints, slot.box, points)
+    joints = [joint[:2] for joint in slot.pose or ()]
+    _check_points(subject, slot.keypoints, slot.box, [slot.center, *joints])
 
 
 def _check_points(

@@ -26,11 +26,7 @@ def for_photos(cast: Cast) -> Cast:
     LoRA per Person draws these people. They are new objects in the cast; all others are the same objects as before. The
     cast is returned unchanged where nobody else is present, and where everybody has a row of the batch.
     """
-    people: list[Person] = []
-    for person in cast.people:
-        if person.identity.by_lora_alone:
-            person = replace(person, weight=0.0)
-        people.append(person)
+    people = [replace(person, weight=0.0) if person.identity.by_lora_alone else person for person in cast.people]
     with_photos = replace(cast, people=tuple(people))
     if cast.by_row or not present(with_photos).people:
         return cast
@@ -51,10 +47,8 @@ def by_lora(cast: Cast, with_photos: Cast) -> list[str]:
 
     with_photos: what it has made of the cast.
     """
-    people: list[Person] = []
-    for before, after in zip(cast.people, with_photos.people, strict=True):
-        if before.weight > 0 and after.weight <= 0:
-            people.append(before)
+    pairs = zip(cast.people, with_photos.people, strict=True)
+    people = [before for before, after in pairs if before.weight > 0 and after.weight <= 0]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 
 
@@ -96,7 +90,4 @@ def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
     Regions (people, H, W) have a row for each person present. A person is one of `people` as the same object, because
     two people may be equal and `for_photos` makes new objects.
     """
-    mask: list[bool] = []
-    for member in present(cast).people:
-        mask.append(any(person is member for person in people))
-    return mask
+    return [any(person is member for person in people) for member in present(cast).people]

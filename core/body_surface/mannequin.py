@@ -353,7 +353,6 @@ class _Figure:
         length = math.dist(start, end)
 
         def half_width(pixels_along: _Array) -> _Array:
-            """Half the width of the shape at these distances along its axis, in pixels."""
             share = (pixels_along / max(length, _LEAST_LENGTH)).clip(0, 1)  # 0 at the start, 1 at the end
             radius = start_radius + (end_radius - start_radius) * share
             beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
@@ -383,7 +382,6 @@ class _Figure:
         half_widths = [_HALF_NECK * head_height, half_shoulders, half_waist, half_hips, _HALF_CROTCH * head_height]
 
         def half_width(pixels_along: _Array) -> _Array:
-            """Half the width of the shape at these distances along its axis, in pixels."""
             return np.interp(pixels_along, distances, half_widths)
 
         down = unit(between_shoulders, between_hips)
@@ -409,7 +407,6 @@ class _Figure:
         neck_end = max(math.dist(neck, nose[:2]) - _HEAD_ABOVE_SHOULDERS * head_height, chin)
 
         def half_width(pixels_along: _Array) -> _Array:
-            """Half the width of the shape at these distances along its axis, in pixels."""
             from_middle = (pixels_along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
             ellipse = np.sqrt(np.maximum(1 - from_middle**2, _LEAST_SQUARE))
             half_neck = _HALF_NECK * (pixels_along > 0)  # 0 above the nose

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import ops as vision  # pyright: ignore[reportMissingTypeStubs]
 
-from ..models.tensors import State
+from ..models.tensors import State, below
 from .iuv import PARTS, Bodies
 
 _VISION: Any = vision
@@ -66,10 +66,7 @@ def own_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not prefixes:
         raise ValueError(f"it has no {_STEM}")
     prefix = min(prefixes, key=len)  # of several networks in one file the least wrapped one
-    weights: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(prefix):
-            weights[name.removeprefix(prefix)] = tensor
+    weights = below(prefix, tensors)
     _check_widths(weights)
     folded = _with_folded_normalisations(weights)
     with torch.device("meta"):  # only the names are needed, no memory

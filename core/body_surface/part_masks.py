@@ -42,12 +42,8 @@ def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) 
     """
     require_part(groups)
     chosen = _numbers(groups, side)
-    masks: list[Tensor] = []
-    for surface in surfaces:
-        part = surface.iuv[2]  # (H, W), the number of the part, 0 for none
-        on_part = torch.isin(part, chosen).float()
-        masks.append(on_part * surface.person_masks)  # (H, W) * (people, H, W) -> (people, H, W)
-    all_masks = torch.cat(masks)  # (people of all surfaces, H, W)
+    # (H, W) * (people, H, W) each -> (people of all surfaces, H, W)
+    all_masks = torch.cat([torch.isin(surface.iuv[2], chosen) * surface.person_masks for surface in surfaces])
     unseen = [number for number, mask in enumerate(all_masks, 1) if not mask.any()]
     if unseen:
         parts = listed(sorted(groups, key=list(GROUPS).index))  # in the order of GROUPS, from head to feet
@@ -67,12 +63,8 @@ def require_part(groups: Collection[str]) -> None:
 
 def groups_in(surfaces: Sequence[Surface]) -> list[str]:
     """The names of the groups of which at least one surface shows something."""
-    visible: list[str] = []
-    for name in GROUPS:
-        numbers = _numbers([name], "both")
-        if any(torch.isin(surface.iuv[2], numbers).any() for surface in surfaces):
-            visible.append(name)
-    return visible
+    parts = torch.cat([surface.iuv[2].flatten() for surface in surfaces])  # of all pixels
+    return [name for name in GROUPS if torch.isin(parts, _numbers([name], "both")).any()]
 
 
 def _numbers(groups: Collection[str], side: str) -> Tensor:

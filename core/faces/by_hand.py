@@ -32,9 +32,7 @@ def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Se
     outside of the photo; BadInput for something that is no number.
     """
     lists = _lists_of_boxes(text, drawn, linked, sizes)
-    boxes: list[Box] = []
-    for marks in lists:
-        boxes += [marked.box for marked in marks]
+    boxes = [marked.box for marks in lists for marked in marks]
     if not boxes:
         return [None] * len(sizes)
     # Of several lists each is of one photo. A photo with an empty list has no box, though the sum may be right.

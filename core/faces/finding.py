@@ -206,16 +206,12 @@ def _each_in_its_turn(
     result: list[Detection] = []
     turned_faces: list[Detection] = []
     for face in look(rung):
-        if not _is_doubtful(face, rung.turns):
-            result.append(face)
-            continue
-        turned = _upright_face(detector, picture, face, rung.turns)
-        if turned is face:  # upright as it was found
-            result.append(face)
-        elif turned is None:  # which way up it is cannot be told
-            result.append(replace(face, certain=False))
+        is_doubtful = _is_doubtful(face, rung.turns)
+        seen = _upright_face(detector, picture, face, rung.turns) if is_doubtful else face
+        if seen is face or not seen.certain:
+            result.append(seen)
         else:
-            turned_faces.append(turned)
+            turned_faces.append(seen)
     if not turned_faces and len(result) >= expected:
         return tuple(result)
     for turns in (turns for turns in range(4) if turns != rung.turns):
@@ -229,13 +225,10 @@ def _each_in_its_turn(
 
 
 def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
-    """Whether one of these detections is of the same face."""
-    return any(_of_one_face(face, other) for other in others)
-
-
-def _of_one_face(face: Detection, other: Detection) -> bool:
-    """Whether two detections are of one face: the middle of either box lies in the other box."""
-    return _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box)
+    """Whether one of these detections is of the same face: the middle of either box lies in the other box."""
+    return any(
+        _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box) for other in others
+    )
 
 
 def _is_inside(point: Point, box: Box) -> bool:
@@ -243,15 +236,16 @@ def _is_inside(point: Point, box: Box) -> bool:
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
-def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: int) -> Detection | None:
-    """A doubtful face as it is seen in the turn in which it is upright.
+def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: int) -> Detection:
+    """A doubtful face as it is seen in the turn in which it is upright; not `certain` where that cannot be told.
 
     turns: how often the picture was turned where the face was found. The face is cut out and looked at in all turns:
 
     - It scores best upright in `turns`: `face` itself is returned.
-    - It scores best upright in another turn: the face as it is seen there; None where its score is below _SURE.
-    - It is seen upright in no turn, as happens to small and drawn faces: `face` itself where its keypoints are upright
-      in `turns`, else None.
+    - It scores best upright in another turn: the face as it is seen there; `face` itself, not certain, where its score
+      is below _SURE.
+    - It is seen upright in no turn, as happens to small and drawn faces: `face` itself, certain where its keypoints are
+      upright in `turns`.
     """
     upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
     for turned in range(4):
@@ -259,13 +253,13 @@ def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: 
         if detection:
             upright[turned] = detection
     if not upright:
-        return face if _is_upright(face, turns) else None
+        return face if _is_upright(face, turns) else replace(face, certain=False)
     # Of equals the turn in which the face was found.
     best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
     if best == turns:
         return face
     located = _seen_again(detector, picture, face, best, _WHERE) or upright[best]
-    return located if located.score >= _SURE else None
+    return located if located.score >= _SURE else replace(face, certain=False)
 
 
 def _seen_again(

@@ -82,42 +82,17 @@ def plan(program: Program) -> NetworkPlan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    values = _split(fixed, steps, program.outputs)
-    weight_numbers = _numbered(values.weights)
-    # The keys of a Network's state_dict. Names of one tensor give one key.
-    state = {f"weights.{weight_numbers[name]}.weight": tensor for name, tensor in values.weights.items()}
-    return NetworkPlan(
-        program.path, program.input, program.outputs, tuple(steps), weight_numbers, state, values.constants
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _FixedValues:
-    """The fixed values that a graph needs, by name. constants: all that are not weights."""
-
-    weights: dict[str, Tensor]
-    constants: dict[str, Tensor]
-
-
-def _split(fixed: Mapping[str, Tensor], steps: Sequence[Step], outputs: Sequence[str]) -> _FixedValues:
-    """The fixed values that steps read or that are outputs of the graph, split into weights and constants.
-
-    A weight is a value of floats that a step reads. Sizes are constants, also where they are floats.
-    """
-    read_by_steps: dict[str, Tensor] = {}
-    float_sizes: set[str] = set()  # names of the values that Resize and Upsample read beside the picture
-    for step in steps:
-        if step.operator in _BY_SIZES:
-            float_sizes.update(step.reads[1:])
-        for name in step.reads:
-            if name in fixed:
-                read_by_steps[name] = fixed[name]
-    weights = {
-        name: tensor for name, tensor in read_by_steps.items() if tensor.is_floating_point() and name not in float_sizes
-    }
-    names = (*read_by_steps, *outputs)
+    read = dict.fromkeys(name for step in steps for name in step.reads)
+    sizes = {name for step in steps if step.operator in _BY_SIZES for name in step.reads[1:]}
+    # A weight is a value of floats that a step reads. Sizes are constants, also where they are floats.
+    fixed_and_read = {name: fixed[name] for name in read if name in fixed and name not in sizes}
+    weights = {name: tensor for name, tensor in fixed_and_read.items() if tensor.is_floating_point()}
+    names = (*read, *program.outputs)
     constants = {name: fixed[name] for name in names if name in fixed and name not in weights}
-    return _FixedValues(weights, constants)
+    numbers = _numbered(weights)
+    # The keys of a Network's state_dict. Names of one tensor give one key.
+    state = {f"weights.{numbers[name]}.weight": tensor for name, tensor in weights.items()}
+    return NetworkPlan(program.path, program.input, program.outputs, tuple(steps), numbers, state, constants)
 
 
 def _numbered(weights: State) -> dict[str, int]:

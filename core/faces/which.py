@@ -33,17 +33,12 @@ class WhichFace:
         """Raise BadPhoto where there are more words than photos, unless it is one word, which is for all photos."""
         if len(self.words) > 1 and len(self.words) > photo_count:
             text = ",".join(self.words)
-            count = _count_with_verb(photo_count)
+            verb = "is" if photo_count == 1 else "are"
             raise BadPhoto(
-                f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {count}.",
+                f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {verb} "
+                f"{counted(photo_count, 'photo')}.",
                 "Write one number for each photo, in their order, with commas between them.",
             )
-
-
-def _count_with_verb(photo_count: int) -> str:
-    """The end of a sentence after "there": "is 1 photo", "are 3 photos"."""
-    verb = "is" if photo_count == 1 else "are"
-    return f"{verb} {counted(photo_count, 'photo')}"
 
 
 def which_face(text: str) -> WhichFace:

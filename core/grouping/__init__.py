@@ -11,24 +11,16 @@ One module answers one question:
     report_text.py   who is on which photo, in lines of text, and what may be wrong
 """
 
-from .clusters import SAME_PERSON, allowed_pairs, clusters, similarities
-from .file_names import name_of
-from .naming import names_of_faces
-from .photo_faces import LEFT_OUT, PhotoFace
+from .clusters import SAME_PERSON
+from .photo_faces import PhotoFace
 from .report_text import notes, report
 from .sorting import SortedFaces, sort_faces
 
 __all__ = [
-    "LEFT_OUT",
     "SAME_PERSON",
     "PhotoFace",
     "SortedFaces",
-    "allowed_pairs",
-    "clusters",
-    "name_of",
-    "names_of_faces",
     "notes",
     "report",
-    "similarities",
     "sort_faces",
 ]

@@ -63,10 +63,8 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     of_two_photos = photos[:, None] != photos
     if by_face:
         return of_two_photos
-    names: list[str] = []
-    for face in faces:
-        # A photo with several faces is not one person's, whatever its name.
-        names.append("" if face.number_in_photo else folded(name_of(face.file)))
+    # A photo with several faces is not one person's, whatever its name.
+    names = ["" if face.number_in_photo else folded(name_of(face.file)) for face in faces]
     # A number for each name that occurs, and for each face the number of its name, -1 for no name.
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
     number_of_name = torch.tensor([numbers.get(name, -1) for name in names])  # (faces,)

@@ -95,9 +95,14 @@ def _faces_meant(
     same_person = [face for face, person in enumerate(names) if folded(person) == folded(key) and person != LEFT_OUT]
     if same_person:
         return same_person
-    by_number_or_part = [index for index, face in enumerate(faces) if key == face.number or _is_part(key, face)]
-    if by_number_or_part:
-        return by_number_or_part
+    # A face by its number, or by that of its file: anna.jpg.2.
+    by_number = [
+        index
+        for index, face in enumerate(faces)
+        if key == face.number or (face.file and same_name(key, f"{face.file}.{face.number_in_photo}"))
+    ]
+    if by_number:
+        return by_number
     photo = _photo_number(key, files)
     if photo is None:
         raise _useless(
@@ -115,11 +120,6 @@ def _faces_meant(
         numbers = listed([faces[index].number for index in in_photo])
         raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {numbers}.")
     return in_photo
-
-
-def _is_part(key: str, face: PhotoFace) -> bool:
-    """Whether a left side names this face of a file: anna.jpg.2."""
-    return bool(face.file) and same_name(key, f"{face.file}.{face.number_in_photo}")
 
 
 def _photo_number(key: str, files: Sequence[str]) -> int | None:

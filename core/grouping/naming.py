@@ -16,9 +16,7 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
     of several groups have does not count. Without any name of files it is called person 1, person 2, and so on.
     """
     names_by_group = [_names_of_files(faces, members) for members in groups]
-    names_of_all: list[str] = []
-    for names_of_group in names_by_group:
-        names_of_all += names_of_group
+    names_of_all = [name for names in names_by_group for name in names]
     name_of_face = [""] * len(faces)
     for number, members in enumerate(groups):
         name = by_hand[number] if number < len(by_hand) else ""
@@ -47,12 +45,8 @@ def _most_frequent(faces: Sequence[PhotoFace], members: Sequence[int], names: se
 
     members: the indices of the group's faces. "" where no file bears one of the names.
     """
-    borne: list[str] = []
-    for member in members:
-        name = name_of(faces[member].file)
-        if name in names:
-            borne.append(name)
-    return max(borne, key=borne.count, default="")
+    borne = [name_of(faces[member].file) for member in members]
+    return max((name for name in borne if name in names), key=borne.count, default="")
 
 
 def one_spelling(names: Sequence[str]) -> list[str]:

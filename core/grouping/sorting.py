@@ -40,11 +40,10 @@ class SortedFaces:
     @property
     def labelled(self) -> dict[str, list[tuple[str, Face]]]:
         """Name -> what a note calls the photo, and the face, of each of that person's photos."""
-        labelled: dict[str, list[tuple[str, Face]]] = {}
-        for name, members in self.people.items():
-            faces = [self.faces[member] for member in members]
-            labelled[name] = [(face.label, face.face) for face in faces]
-        return labelled
+        return {
+            name: [(self.faces[member].label, self.faces[member].face) for member in members]
+            for name, members in self.people.items()
+        }
 
     @property
     def left_out(self) -> list[int]:

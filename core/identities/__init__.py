@@ -10,16 +10,15 @@ One module answers one question:
     matching.py     how alike people and faces are, and one face for each person
 """
 
-from .blending import BLENDS, blend, slerp
+from .blending import BLENDS, blend
 from .checks import check, photos_of, why_bad, why_bad_crops, why_bad_portraits
 from .combining import PHOTOS, EmbeddingMissing, PortraitsMissing, combine, embeddings, from_faces, portraits
-from .lookalikes import ONE_PERSON, look_alike
+from .lookalikes import look_alike
 from .matching import assigned, in_common, known_by, similarities
 from .saving import from_tensors, to_tensors
 
 __all__ = [
     "BLENDS",
-    "ONE_PERSON",
     "PHOTOS",
     "EmbeddingMissing",
     "PortraitsMissing",
@@ -36,7 +35,6 @@ __all__ = [
     "photos_of",
     "portraits",
     "similarities",
-    "slerp",
     "to_tensors",
     "why_bad",
     "why_bad_crops",

@@ -40,9 +40,7 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
         rows = [face.embeddings[recogniser] for face in faces]
         by_recogniser[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING)
     crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3)
-    one_person_from: dict[str, float] = {}
-    for face in faces:
-        one_person_from |= face.one_person_from
+    one_person_from = dict(item for face in faces for item in face.one_person_from.items())
     return check(Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from))
 
 

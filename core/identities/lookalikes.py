@@ -21,7 +21,7 @@ def look_alike(people: Sequence[Identity]) -> list[str]:
     alike = _alike(people)
     groups: list[list[int]] = []
     for number in range(len(people)):
-        group = _group_of(number, groups, alike.one_person)
+        group = next((group for group in groups if alike.one_person[number, group[0]]), None)
         if group is None:
             groups.append([number])
         else:
@@ -36,14 +36,6 @@ def look_alike(people: Sequence[Identity]) -> list[str]:
         who = f"{listed(names[:-1])} and {names[-1]}"
         lines.append(f"{who} look like one person, {least:.2f}: is one photo there twice?")
     return lines
-
-
-def _group_of(number: int, groups: Sequence[list[int]], one_person: Tensor) -> list[int] | None:
-    """The first group whose first person looks like person `number`. one_person: (people, people) bool."""
-    for group in groups:
-        if one_person[number, group[0]]:
-            return group
-    return None
 
 
 @dataclass(frozen=True)

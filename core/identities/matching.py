@@ -36,11 +36,8 @@ def similarities(
         return torch.zeros(len(people), 0)
     embeddings = torch.stack([face[recogniser].float() for face in faces])
     units = normalize(embeddings, dim=-1)  # (faces, 512)
-    rows: list[Tensor] = []
-    for person in people:
-        photos = normalize(combine(person, recogniser, "sequence", node_name).float(), dim=-1)  # (photos, 512)
-        rows.append((photos @ units.T).mean(0))
-    return torch.stack(rows)
+    photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
+    return torch.stack([(normalize(rows, dim=-1) @ units.T).mean(0) for rows in photos])
 
 
 def assigned(gain: Tensor) -> list[int | None]:

@@ -20,7 +20,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 
 from .annotated_picture import annotate
 from .comparison import TRAINED_WITH, judges, people_to_find
-from .figures import FIGURES, PARTS, SCORES, TEXT_ALIGNMENT, Figure, NoValue, Totals, figure_named, score, totals
+from .figures import FIGURES, PARTS, SCORES, Figure, Totals, figure_named, score, totals
 from .measuring import NODE, STRANGER_BELOW, measure, report_without_people, with_parts, with_text_alignment
 from .ranking import ranking, ranking_lines, scores
 from .report import MeasuredPicture, Report, Sighting
@@ -33,11 +33,9 @@ __all__ = [
     "PARTS",
     "SCORES",
     "STRANGER_BELOW",
-    "TEXT_ALIGNMENT",
     "TRAINED_WITH",
     "Figure",
     "MeasuredPicture",
-    "NoValue",
     "Report",
     "Sighting",
     "Totals",

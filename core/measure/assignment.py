@@ -54,9 +54,7 @@ def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: P
             f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
             "Use it before it is cropped, or connect the cast that comes before Place Cast.",
         )
-    distances: list[list[float]] = []
-    for slot in cast.slots:
-        distances.append([_distance(face, slot, scale_x, scale_y) for face in faces])
+    distances = [[_distance(face, slot, scale_x, scale_y) for face in faces] for slot in cast.slots]
     # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
     distance = torch.tensor(distances).reshape(len(cast.people), len(faces))  # (people, faces)
     # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. All faces within reach cost

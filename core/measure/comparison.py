@@ -18,15 +18,8 @@ def _recognisers_of_methods() -> dict[str, str]:
 
     An entry is the name of a method; UNKNOWN comes first and has "".
     """
-    # (rank, name in the menu, recogniser): the rank is the place in the menu
-    ranked: list[tuple[int, str, str]] = []
-    for method in methods():
-        if method.measured_as:  # "" for a method that is not in the menu
-            ranked.append((method.rank, method.measured_as, method.recogniser))
-    recognisers = {UNKNOWN: ""}
-    for _, name, recogniser in sorted(ranked):
-        recognisers[name] = recogniser
-    return recognisers
+    in_menu = sorted((method.rank, method.measured_as, method.recogniser) for method in methods() if method.measured_as)
+    return {UNKNOWN: "", **{name: recogniser for _, name, recogniser in in_menu}}
 
 
 TRAINED_WITH: Mapping[str, str] = _recognisers_of_methods()

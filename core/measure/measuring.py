@@ -41,9 +41,7 @@ def measure(
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
     for picture in pictures:
         embeddings = [face.embeddings for face in picture.faces]
-        tables: dict[str, Tensor] = {}  # recogniser -> (people, faces)
-        for recogniser in recognisers:
-            tables[recogniser] = similarities(identities, embeddings, recogniser, NODE)
+        tables = {name: similarities(identities, embeddings, name, NODE) for name in recognisers}  # (people, faces)
         face_of_person = faces_of_people(picture, placed_cast, tables[judge], stranger_below)
         for recogniser in recognisers:
             measured_picture = _measured_picture(picture, identities, face_of_person, recogniser, tables[recogniser])

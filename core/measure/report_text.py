@@ -41,10 +41,12 @@ def summary(picture: MeasuredPicture) -> str:
     figures: list[str] = []
     if picture.sightings:
         right = sum(sighting.right for sighting in picture.sightings)
-        figures.append(f"resemblance {resemblance(picture):.2f}")
-        figures.append(f"association {right}/{len(picture.sightings)}")
-        figures.append(f"leakage {leakage(picture):.2f}")
-        figures.append(f"margin {margin(picture):.2f}")
+        figures = [
+            f"resemblance {resemblance(picture):.2f}",
+            f"association {right}/{len(picture.sightings)}",
+            f"leakage {leakage(picture):.2f}",
+            f"margin {margin(picture):.2f}",
+        ]
     for figure in FIGURES:
         value = figure.of_picture(picture)
         if figure.summary_format and value is not None:

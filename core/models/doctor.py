@@ -168,9 +168,7 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
 def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
     """The path of a file of a model: under one of its names, or under a name that is the same in another spelling;
     None where it is not there."""
-    roots: list[str] = []
-    for key in (model.key, *model.further):
-        roots += folders.get(key, ())
+    roots = [root for key in (model.key, *model.further) for root in folders.get(key, ())]
     for root in roots:
         for name in file.names:
             for path in _paths(Path(root), name, model):
@@ -211,9 +209,7 @@ def _path_with_hint(path: Path, model: Model, folders: Folders) -> str:
     if is_ours or not roots:
         return str(path)
     in_menu = path.relative_to(roots[0]).as_posix()
-    expected: list[str] = []
-    for file in model.files:
-        expected += file.names
+    expected = [name for file in model.files for name in file.names]
     if any(same_name(in_menu, name) for name in expected):
         return str(path)
     if any(folded(in_menu) == folded(name) for name in expected):

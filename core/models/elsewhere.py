@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePath
 
 from ..names import ending, folded
@@ -49,11 +50,8 @@ def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
     known: model key -> folders, as `Folders` takes them.
     """
     folders = Folders(known)
-    for _, path in renamed(model, folders):
-        return path
-    for path in moved(model, folders):
-        return path
-    return None
+    under_other_names = (path for _, path in renamed(model, folders))
+    return next(chain(under_other_names, moved(model, folders)), None)
 
 
 def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:

@@ -37,10 +37,8 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
     files_of_pack = [file for file in files if file.pack == pack]
     if files_of_pack:
         return _finding_about_files(model, files_of_pack)
-    # Another pack may do where a detector alone is needed.
-    detector = None
-    if _needs_a_detector_alone(model):
-        detector = _first_detector(files)
+    # Another pack may do where a detector alone is needed: then `needs` has left the recogniser out of the files.
+    detector = _first_detector(files) if len(model.files) == 1 else None
     if detector and not model.chosen:
         enough = f"Only a detector is needed, and {detector.path.parent} has one."
         choose = f"If the workflow has a Load Face Embedder, choose {detector.pack} in it."
@@ -52,12 +50,6 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
         return None
     alternative = f"choose the face pack {detector.pack}, which is there"
     return nothing_there(replace(model, alternatives=(alternative,)), folders)
-
-
-def _needs_a_detector_alone(model: Model) -> bool:
-    """Whether the workflow needs nothing of this pack but a detector, which any face pack has: `needs` has then left
-    the recogniser out of the model's files, see needs._Workflow.as_chosen."""
-    return len(model.files) == 1
 
 
 def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:

@@ -173,7 +173,7 @@ def listing(root: str, links: bool = True) -> Listing:
             path = os.path.join(folder, name)
             files.append((path[root_length:], path))
             # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
-            if os.path.islink(path) and not os.path.exists(path):
+            if dead_link(path) is not None:
                 folders[path] = _ABSENT
     new_listing = Listing(tuple(files), folders)
     _listings.pop((root, links), None)

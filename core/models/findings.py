@@ -158,9 +158,10 @@ class Diagnosis:
 
     def as_json(self) -> dict[str, object]:
         """The report as the editor shows it."""
-        sections: list[dict[str, object]] = []
-        for heading, findings in self.sections.items():
-            sections.append({"title": heading, "findings": [finding.as_json() for finding in findings]})
+        sections = [
+            {"title": heading, "findings": [finding.as_json() for finding in findings]}
+            for heading, findings in self.sections.items()
+        ]
         return {"summary": self.sentences, "sections": sections, "commands": self.commands}
 
 
@@ -168,7 +169,4 @@ def _in_columns(findings: Sequence[Finding], every: Sequence[Finding]) -> list[s
     """A line for each of these findings. every: all findings of the report, for which the columns are wide enough."""
     width = max(len(finding.what) for finding in every)
     state_width = max(len(finding.state) for finding in every)
-    lines: list[str] = []
-    for finding in findings:
-        lines.append(f"{finding.what:{width}}  {finding.state:{state_width}}  {plain(finding.detail)}")
-    return lines
+    return [f"{finding.what:{width}}  {finding.state:{state_width}}  {plain(finding.detail)}" for finding in findings]

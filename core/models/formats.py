@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import UnsupportedCheckpoint, counted
+from ..errors import UnsupportedCheckpoint, counted, listed
 from ..families import FLUX, family_of_text_width
 from ..methods import Format, methods
 from .files import Stamp, no_model, stamp
@@ -90,8 +90,7 @@ def formats() -> tuple[Format, ...]:
     """Every format, the methods' own first. A special format stands before the general one: the first that matches
     a file wins."""
     records = [record for method in methods() for record in method.formats]
-    for fields in json.loads(_OTHERS.read_bytes()):
-        records.append(Format(**fields))
+    records += [Format(**fields) for fields in json.loads(_OTHERS.read_bytes())]
     ordered: list[Format] = []
     for record in records:
         # Before the first of the general formats, or at the end where there are none.
@@ -173,10 +172,7 @@ def require(state: State, wanted: str | Sequence[str], path: str, advice: str, t
 
 def _first_names(state: State) -> str:
     """How many tensors there are and the names of the first three, for a message."""
-    names = sorted(state)
-    if not names:
+    if not state:
         return "it holds no tensors"
-    listed_names = names[:3]
-    if len(names) > 3:
-        listed_names.append("...")
-    return f"{counted(len(names), 'tensor')}: {', '.join(listed_names)}"
+    dots = ["..."] if len(state) > 3 else []
+    return f"{counted(len(state), 'tensor')}: {listed([*sorted(state)[:3], *dots])}"

@@ -1,6 +1,7 @@
 """The finding about a model that lies in no folder at all."""
 
 import os
+from itertools import product
 
 from .elsewhere import target
 from .files import dead_link
@@ -27,17 +28,14 @@ def nothing_there(model: Model, folders: Folders) -> Finding:
 def _in_the_way(model: Model, folders: Folders) -> str:
     """A sentence about a link to nowhere, a folder or a pipe that has the name of one of the model's files, so that the
     file cannot be there; "" where there is none."""
-    names: list[str] = []
-    for file in model.files:
-        names += file.names
-    for root in folders.get(model.key, ()):
-        for name in names:
-            path = os.path.join(root, name)
-            leads_to = dead_link(path)
-            if leads_to is not None:
-                return f"{path} is a link to {leads_to}, and there is no file: its disk may not be connected."
-            if os.path.isdir(path):
-                return f"{path} is a folder, and a file is needed there."
-            if os.path.lexists(path) and not os.path.isfile(path):
-                return f"{path} is no file."
+    names = [name for file in model.files for name in file.names]
+    for root, name in product(folders.get(model.key, ()), names):
+        path = os.path.join(root, name)
+        leads_to = dead_link(path)
+        if leads_to is not None:
+            return f"{path} is a link to {leads_to}, and there is no file: its disk may not be connected."
+        if os.path.isdir(path):
+            return f"{path} is a folder, and a file is needed there."
+        if os.path.lexists(path) and not os.path.isfile(path):
+            return f"{path} is no file."
     return ""

@@ -72,10 +72,9 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
     # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
     # of the same key, which is only recommended for our nodes and chosen in no loader.
     replaced_keys = {model.key for model in own_files}
-    published_models: list[Model] = []
-    for model in needed:
-        if model.name in workflow.texts or model.key not in replaced_keys:
-            published_models.append(workflow.as_chosen(model))
+    published_models = [
+        workflow.as_chosen(model) for model in needed if model.name in workflow.texts or model.key not in replaced_keys
+    ]
     published_names = {model.name for model in models()}
     own_packs = [_own_pack(pack) for pack in workflow.packs if pack not in published_names]
     return (*published_models, *own_packs, *own_files)
@@ -115,11 +114,8 @@ def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
     The host refuses a name that its menu does not have letter by letter. Our loaders, which are left out here, take a
     name in any spelling.
     """
-    files: list[Chosen] = []
-    for node in nodes(graph):
-        if not node.kind.startswith(_OUR_PREFIX):
-            files += _chosen_by(node, LOADERS)
-    return tuple(dict.fromkeys(files))
+    host_nodes = (node for node in nodes(graph) if not node.kind.startswith(_OUR_PREFIX))
+    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node, LOADERS)))
 
 
 def chooses_standins(graph: Graph) -> bool:
@@ -272,11 +268,11 @@ class _Workflow:
         name alone is looked for there, and fetched to there; but not under a name with letters that do not belong into
         a command, because workflows come from strangers.
         """
-        files: list[File] = []
-        for file in model.files:
-            is_recogniser = file.part == "recogniser"
-            if not is_recogniser or packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers:
-                files.append(file)
+        files = [
+            file
+            for file in model.files
+            if file.part != "recogniser" or packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
+        ]
         name = model.name
         names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
         if names and name not in names and is_plain_name(names[0]):

@@ -341,11 +341,9 @@ def _tensor(tensor: _Message) -> Tensor:
     """A TensorProto, as float32 or int64. Raises _Refused for weights in another file or of an unknown data type."""
     external_data = tensor.all(_Field.TENSOR_EXTERNAL_DATA)
     if tensor.number(_Field.TENSOR_DATA_LOCATION) or external_data:
-        names: list[str] = []
-        for entry in external_data:
-            if entry.text(_Field.ENTRY_KEY) == "location":
-                names.append(entry.text(_Field.ENTRY_VALUE))
-        raise _Refused(f"an ONNX file with weights in another file ({', '.join(names)})", _OTHER_COPY)
+        locations = [entry for entry in external_data if entry.text(_Field.ENTRY_KEY) == "location"]
+        names = ", ".join(entry.text(_Field.ENTRY_VALUE) for entry in locations)
+        raise _Refused(f"an ONNX file with weights in another file ({names})", _OTHER_COPY)
     data_type = tensor.number(_Field.TENSOR_DATA_TYPE)
     if data_type not in _TYPES:
         problem = f"an ONNX file with weights of a kind that is unknown here ({data_type} in onnx.proto)"

@@ -90,17 +90,13 @@ def pack_of(name: str) -> str:
     for folder in folders:
         if not path or folder.lower() != path[-1].lower():
             path.append(folder)
-    return _as_published("/".join(path)) or LOOSE
+    pack = "/".join(path)
+    return _known_names().get(pack.lower(), pack) or LOOSE
 
 
 def pack_called(name: str) -> str:
     """The name of a pack as `pack_of` gives it for each of its files, from a name that a workflow has for the pack."""
     return pack_of(f"{name}/any file")
-
-
-def _as_published(pack: str) -> str:
-    """The name of a known pack, in capitals or small letters as its publisher writes it; any other name as it is."""
-    return _known_names().get(pack.lower(), pack)
 
 
 @cache
@@ -234,10 +230,7 @@ def _id_of(name: str) -> str:
 
 def _published_recognisers() -> list[File]:
     """The recognisers' files in the manifest."""
-    files: list[File] = []
-    for entry in models():
-        files += [file for file in entry.files if file.part == "recogniser"]
-    return files
+    return [file for entry in models() for file in entry.files if file.part == "recogniser"]
 
 
 @cache

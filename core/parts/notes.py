@@ -50,11 +50,7 @@ def strange_labels(parts: Iterable[Part]) -> list[str]:
 
     Shared attention without such a network takes any words.
     """
-    strange: list[str] = []
-    for part in parts:
-        label = repr(part.label)
-        if part.label not in LABELS and label not in strange:
-            strange.append(label)
+    strange = list(dict.fromkeys(repr(part.label) for part in parts if part.label not in LABELS))
     if not strange:
         return []
     verb = "is" if len(strange) == 1 else "are"

@@ -72,9 +72,6 @@ def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
     """
     if all(part.target is None for part in parts):
         return None
-    resized_targets: list[Tensor] = []
-    for part in parts:
-        target = torch.ones(1, 1) if part.target is None else part.target
-        # (1, 1, h, w) -> (1, 1, height, width) -> (1, height, width)
-        resized_targets.append(functional.interpolate(target[None, None], (height, width), mode="area")[0])
-    return torch.cat(resized_targets)
+    masks = [torch.ones(1, 1) if part.target is None else part.target for part in parts]  # (h, w) each
+    # (1, 1, h, w) -> (1, 1, height, width) -> (1, height, width)
+    return torch.cat([functional.interpolate(mask[None, None], (height, width), mode="area")[0] for mask in masks])

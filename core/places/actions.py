@@ -21,6 +21,10 @@ class Reach(NamedTuple):
     y: float
     to_neighbour: float = 0.0
 
+    def towards(self, neighbour: Point) -> Point:
+        """The position, in heads from the nose. neighbour: from the nose to that of the neighbour."""
+        return (self.x + self.to_neighbour * neighbour[0], self.y + self.to_neighbour * neighbour[1])
+
 
 class Arm(NamedTuple):
     """An arm; a wrist of None is hidden from the camera."""
@@ -105,34 +109,15 @@ class Action:
         """
         if self.holding and neighbour:
             holding_arm = self.holding.nearer if nearer else self.holding.other
-            joints = [_reaching_neighbour(reach, neighbour) for reach in holding_arm]
+            joints = [reach and reach.towards(neighbour) for reach in holding_arm]
         elif arm is None:
             return posture
         else:
             # Without a neighbour the arm has the room that it has beside the most distant one.
             distance = neighbour[0] if neighbour else self.beside.most
-            joints = [_on_own_half(reach, distance / 2 - _CLEAR) for reach in arm]
+            half = distance / 2 - _CLEAR  # from the nose to the middle between two people, which no joint crosses
+            joints = [reach and (min(reach.x, half), reach.y) for reach in arm]
         return (*posture[_TRUNK], *joints, *posture[_LEGS])
-
-
-def _reaching_neighbour(reach: Reach | None, neighbour: Point) -> Point | None:
-    """The position of a joint of an arm that holds a neighbour, in heads from the nose; None for a hidden joint.
-
-    neighbour: from the nose to that of the neighbour.
-    """
-    if reach is None:
-        return None
-    return (reach.x + reach.to_neighbour * neighbour[0], reach.y + reach.to_neighbour * neighbour[1])
-
-
-def _on_own_half(reach: Reach | None, half: float) -> Point | None:
-    """A joint of an arm, moved so that it does not cross the middle between two people.
-
-    half: the distance from the nose to that middle, in heads.
-    """
-    if reach is None:
-        return None
-    return (min(reach.x, half), reach.y)
 
 
 GROUP_PHOTO = "group photo"

@@ -241,16 +241,11 @@ def same_person(pose: Pose, other: Pose) -> bool:
     A detector without suppression of overlapping boxes finds a person twice. Where one person stands behind another, it
     finds the joints of the person in front in both boxes. Two different faces that touch are half a head apart.
     """
-    distances: list[float] = []
-    for joint, other_joint in zip(pose, other, strict=True):
-        if joint[2] >= SEEN and other_joint[2] >= SEEN:
-            distances.append(math.dist(joint[:2], other_joint[:2]))
-    heads: list[float] = []
-    for skeleton in (pose, other):
-        head_height = head_of_pose(skeleton)
-        if head_height is not None:
-            heads.append(head_height)
-    return len(distances) > 2 and bool(heads) and median(distances) < min(heads) / 4
+    common = [(joint, its) for joint, its in zip(pose, other, strict=True) if joint[2] >= SEEN and its[2] >= SEEN]
+    heads = [head_height for head_height in map(head_of_pose, (pose, other)) if head_height is not None]
+    if len(common) < 3 or not heads:
+        return False
+    return median(math.dist(joint[:2], its[:2]) for joint, its in common) < min(heads) / 4
 
 
 _EYES_ABOVE_NOSE = -_EYES[1]
@@ -320,10 +315,11 @@ def on_canvas(pose: Pose, head_height: float, width: int, height: int) -> Pose:
     crown to chin, px.
     """
     slack = head_height / 2
-    outside: list[int] = []
-    for number, (x, y, _) in enumerate(pose):
-        if not (-slack <= x < width + slack and -slack <= y < height + slack):
-            outside.append(number)
+    outside = [
+        number
+        for number, (x, y, _) in enumerate(pose)
+        if not (-slack <= x < width + slack and -slack <= y < height + slack)
+    ]
     return _hidden(pose, outside)
 
 
@@ -338,10 +334,8 @@ def behind(pose: Pose, front: Sequence[Head]) -> Pose:
 
     front: the heads of the people in front.
     """
-    covered: list[int] = []
-    for number, joint in enumerate(pose):
-        if number > _RIGHT_SHOULDER and any(_covers(head, joint) for head in front):
-            covered.append(number)
+    below_shoulders = range(_RIGHT_SHOULDER + 1, len(pose))
+    covered = [number for number in below_shoulders if any(_covers(head, pose[number]) for head in front)]
     return _hidden(pose, covered)
 
 
@@ -409,11 +403,8 @@ class Limb:
 
 def seen_limbs(joints: Sequence[Joint]) -> list[Limb]:
     """The limbs whose two ends are seen. joints: the eighteen of `openpose`."""
-    limbs: list[Limb] = []
-    for number, (start, end) in enumerate(_LIMBS):
-        if joints[start][2] > SEEN and joints[end][2] > SEEN:
-            limbs.append(Limb(number, start, end))
-    return limbs
+    limbs = [Limb(number, start, end) for number, (start, end) in enumerate(_LIMBS)]
+    return [limb for limb in limbs if joints[limb.start][2] > SEEN and joints[limb.end][2] > SEEN]
 
 
 def torso(pose: Pose) -> tuple[Point, ...]:
@@ -426,17 +417,12 @@ def torso(pose: Pose) -> tuple[Point, ...]:
     nose = pose[_NOSE]
     left = _seen_point(pose[_LEFT_SHOULDER])
     right = _seen_point(pose[_RIGHT_SHOULDER])
-    if head_height is None:
-        return ()
-    if nose[2] <= SEEN and (left is None or right is None):
+    if head_height is None or (nose[2] <= SEEN and not (left and right)):
         return ()
     if left is None:
-        if right is None:
-            left = (nose[0] + _SHOULDERS[0] * head_height, nose[1] + _SHOULDERS[1] * head_height)
-        else:
-            left = _mirrored(right, nose)
-    if right is None:
-        right = _mirrored(left, nose)
+        standing = (nose[0] + _SHOULDERS[0] * head_height, nose[1] + _SHOULDERS[1] * head_height)
+        left = _mirrored(right, nose) if right else standing
+    right = right or _mirrored(left, nose)
     down = _down(left, right, nose)
     right_hip = _seen_point(pose[_RIGHT_HIP]) or _moved(right, down, _SHOULDERS_TO_HIPS * head_height)
     left_hip = _seen_point(pose[_LEFT_HIP]) or _moved(left, down, _SHOULDERS_TO_HIPS * head_height)
@@ -445,9 +431,7 @@ def torso(pose: Pose) -> tuple[Point, ...]:
 
 def _seen_point(joint: Joint) -> Point | None:
     """The position of a joint, None where it is not seen."""
-    if joint[2] > SEEN:
-        return joint[:2]
-    return None
+    return joint[:2] if joint[2] > SEEN else None
 
 
 def _mirrored(point: Point, nose: Joint) -> Point:

@@ -53,12 +53,9 @@ def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout:
     draw: called as draw(figures, width, height), it gives a picture. figures: for each place its skeleton, or its face
     keypoints; None where it has none.
     """
-    figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
-    drawings: list[Tensor] = []
-    for figures_of_picture in figures_of_pictures:
-        existing = [figure for figure in figures_of_picture if figure]
-        drawings.append(draw(existing, layout.width, layout.height))
-    return torch.stack(drawings)
+    of_pictures = [[figure] for figure in figures] if by_row else [figures]
+    existing = [[figure for figure in of_picture if figure] for of_picture in of_pictures]
+    return torch.stack([draw(of_picture, layout.width, layout.height) for of_picture in existing])
 
 
 _JOINT_RADIUS = 4

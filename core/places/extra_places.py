@@ -70,12 +70,8 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
 
 def _spots_of(layout: Layout) -> list[_Spot]:
     """The spots of the places of a layout. Places of which the size of the head is not known are left out."""
-    spots: list[_Spot] = []
-    for number, slot in enumerate(layout.slots, 1):
-        head_height = head_of(slot)
-        if head_height:
-            spots.append(_Spot(slot.center, head_height, number))
-    return spots
+    spots = [_Spot(slot.center, head_of(slot), number) for number, slot in enumerate(layout.slots, 1)]
+    return [spot for spot in spots if spot.head_height]
 
 
 def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot:
@@ -96,10 +92,8 @@ def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layo
 
 def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
     """The free spot that suits a group photo best; None where there is no room."""
-    free: list[_Spot] = []
-    for spot in _candidates(where, head_height, neighbours, layout):
-        if not _why_not(spot, neighbours, layout):
-            free.append(spot)
+    candidates = _candidates(where, head_height, neighbours, layout)
+    free = [spot for spot in candidates if not _why_not(spot, neighbours, layout)]
     return min(free, key=lambda spot: _badness(spot, neighbours, layout), default=None)
 
 

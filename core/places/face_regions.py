@@ -88,11 +88,9 @@ def regions_of_faces(
         return None
     else:
         cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
-        region_of_each: list[Tensor] = []
-        for index, person in enumerate(people):
-            needs_box = index in with_photo
-            region_of_each.append(_face_region(person, cast_with_photo, needs_box, shape))
-        regions = torch.stack(region_of_each)
+        regions = torch.stack(
+            [_face_region(person, cast_with_photo, index in with_photo, shape) for index, person in enumerate(people)]
+        )
         if acts_in == REGIONS:
             regions = _divided(regions, people, shape.feather)
     require_distinct(regions[with_photo], people_with_photo)

@@ -86,20 +86,20 @@ def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: s
         return _start_of_layout(linked, canvas, fit, shows)
     detected = read(linked)
     onto_canvas = Fit.into(picture or canvas, canvas, fit)
-    boxes: list[Marked] = []
-    for detection in detected:
-        if detection.label in ("", shows):
-            box = _cut_to_canvas(onto_canvas.box(detection.box), canvas)
-            boxes.append(replace(detection, box=box))
+    boxes = tuple(
+        replace(detection, box=_cut_to_canvas(onto_canvas.box(detection.box), canvas))
+        for detection in detected
+        if detection.label in ("", shows)
+    )
     other_labels = sorted({detection.label for detection in detected} - {"", shows})
     if not other_labels:
-        return LinkedBoxes(tuple(boxes))
+        return LinkedBoxes(boxes)
     if not boxes:
         count = counted(len(detected), "box", "boxes")
         problem = f"boxes_show is {shows}, and {count} are labelled {listed(other_labels)}"
         raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
     left_out = f"{len(detected) - len(boxes)} labelled {listed(other_labels)}"
-    return LinkedBoxes(tuple(boxes), (), tuple(gathered("Boxes left out", [left_out])))
+    return LinkedBoxes(boxes, (), tuple(gathered("Boxes left out", [left_out])))
 
 
 def _start_of_layout(linked: Layout, canvas: CanvasSize, fit: str, shows: str) -> LinkedBoxes:

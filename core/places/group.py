@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import BadLayout, counted
 from ..geometry import check_size
-from ..people import Joint, Layout, Point, Pose, Slot
+from ..people import Layout, Point, Pose, Slot
 from . import bodies
 from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides
 
@@ -241,9 +241,10 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
         if (back - front) % 2 == 0:
             shift = 0.0 if shift else 0.5
         shifts.append(shift)
-    across: list[list[float]] = []
-    for size, row_shift in zip(sizes, reversed(shifts), strict=True):
-        across.append([place - size / 2 + row_shift for place in range(size)])
+    across = [
+        [place - size / 2 + row_shift for place in range(size)]
+        for size, row_shift in zip(sizes, reversed(shifts), strict=True)
+    ]
     middle = (min(map(min, across)) + max(map(max, across))) / 2
     return tuple(tuple(x - middle for x in row) for row in across)
 
@@ -274,12 +275,8 @@ def _raised_place(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
     """The place of a person who is taller by so many pixels. head: crown to chin, px."""
     x, y = nose
     raised_nose = (x, y - rise)
-    raised_pose: list[Joint] = []
-    for joint_x, joint_y, confidence in pose:
-        raised_pose.append((joint_x, joint_y - rise, confidence))
-    box = bodies.face_box(raised_nose, head)
-    keypoints = bodies.face_keypoints(raised_nose, head)
-    return Slot(raised_nose, box, keypoints, tuple(raised_pose))
+    raised_pose = tuple((joint_x, joint_y - rise, confidence) for joint_x, joint_y, confidence in pose)
+    return Slot(raised_nose, bodies.face_box(raised_nose, head), bodies.face_keypoints(raised_nose, head), raised_pose)
 
 
 def _postures_of_person(formation: Formation, row_index: int, place_index: int, beside: float) -> BodySides:

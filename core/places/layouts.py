@@ -106,18 +106,14 @@ def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
 
     Of the skeletons of one person, the one with the most joints is kept, of equal ones the first.
     """
-    most_joints_first = sorted(range(len(skeletons)), key=lambda index: _joints_seen(skeletons[index]), reverse=True)
+    joints_seen = [sum(joint[2] >= bodies.SEEN for joint in skeleton) for skeleton in skeletons]
+    most_joints_first = sorted(range(len(skeletons)), key=lambda index: joints_seen[index], reverse=True)
     twice: set[int] = set()
     for rank, index in enumerate(most_joints_first):
         earlier = most_joints_first[:rank]
         if any(bodies.same_person(skeletons[index], skeletons[other]) for other in earlier):
             twice.add(index)
     return twice
-
-
-def _joints_seen(pose: Pose) -> int:
-    """The number of joints that are seen."""
-    return sum(joint[2] >= bodies.SEEN for joint in pose)
 
 
 def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:

@@ -91,10 +91,7 @@ def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Ten
         return None
     if not by_row:
         return read_regions(shares, people)[None]
-    pictures: list[Tensor] = []
-    for n in range(len(people)):
-        pictures.append(read_regions(shares[n : n + 1], people[n : n + 1]))
-    return torch.stack(pictures)
+    return torch.stack([read_regions(shares[n : n + 1], people[n : n + 1]) for n in range(len(people))])
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:

@@ -132,12 +132,12 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     places: for each place of the layout the index of its person in the cast, as `assign` gives it.
     """
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
-    people_with_place: list[Person] = []
-    for index, person in enumerate(cast.people):
-        if index in number_of:
-            number = number_of[index]
-            people_with_place.append(replace(person, slot=layout.slots[number - 1], place=number))
-    return PlacedCast(tuple(people_with_place), layout.width, layout.height)
+    people = tuple(
+        replace(person, slot=layout.slots[number_of[index] - 1], place=number_of[index])
+        for index, person in enumerate(cast.people)
+        if index in number_of
+    )
+    return PlacedCast(people, layout.width, layout.height)
 
 
 def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> list[int]:
@@ -235,11 +235,8 @@ class Standing:
 
 def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
     """The places with a person, in the order of the layout."""
-    standing: list[Standing] = []
-    for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
-        if person is not None:
-            standing.append(Standing(number, cast.people[person], slot))
-    return standing
+    numbered = enumerate(zip(places, layout.slots, strict=True), 1)
+    return [Standing(number, cast.people[index], slot) for number, (index, slot) in numbered if index is not None]
 
 
 def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequence[str]) -> str:
@@ -263,22 +260,18 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
     LARGEST_FACES, they have all free places. No line says of these places that they are empty.
     """
+    standing = [each for each in _standing(cast, layout, places) if each.person.weight > 0]
     patches: list[tuple[str, geometry.Rect]] = []
     off: list[str] = []
-    small: list[str] = []
-    for standing in _standing(cast, layout, places):
-        if standing.person.weight <= 0:
-            continue  # the last line names these people
-        name = standing.person.name
-        x, y = standing.slot.center
-        patch = geometry.patch_rect(standing.slot.center)
+    for each in standing:
+        x, y = each.slot.center
+        patch = geometry.patch_rect(each.slot.center)
         if geometry.off_canvas(patch, layout.width, layout.height):
-            off.append(f"{name} at ({x:.0f}, {y:.0f})")
+            off.append(f"{each.person.name} at ({x:.0f}, {y:.0f})")
         else:
-            patches.append((name, patch))
-        size = standing.face_size
-        if size is not None and size < SMALL_FACE:
-            small.append(f"{name} {size}")
+            patches.append((each.person.name, patch))
+    sizes = [(each.person.name, each.face_size) for each in standing]
+    small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
     staying = 0  # the number of the last place that may belong to somebody who stays
     if order == LAST_PLACES:
         staying = len(places) - len(cast.people) - len(cast.absent)
@@ -286,13 +279,11 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         staying = len(places)
     empty = [number for number, person in enumerate(places, 1) if person is None and number > staying]
     without_face = [_with_number(name, number) for number, name in cast.absent]
-    without_place: list[str] = []
-    weightless: list[str] = []
-    for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
-        if index not in places:
-            without_place.append(_with_number(person.identity.name, number))
-        elif person.weight <= 0:
-            weightless.append(person.name)
+    people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))
+    without_place = [
+        _with_number(person.identity.name, number) for index, (number, person) in people if index not in places
+    ]
+    weightless = [person.name for index, (_, person) in people if index in places and person.weight <= 0]
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", without_face),
@@ -316,10 +307,10 @@ def overlaps(patches: Sequence[tuple[str, geometry.Rect]]) -> list[str]:
     patches: name and patch of everybody who is present.
     """
     names = [name for name, _ in patches]
-    pairs: list[str] = []
-    for overlap in geometry.overlaps([rect for _, rect in patches]):
-        size = f"{overlap.width}x{overlap.height} px"
-        pairs.append(f"{names[overlap.first]} and {names[overlap.second]} by {size}")
+    pairs = [
+        f"{names[overlap.first]} and {names[overlap.second]} by {overlap.width}x{overlap.height} px"
+        for overlap in geometry.overlaps([rect for _, rect in patches])
+    ]
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 
@@ -334,13 +325,11 @@ def _note_on_empty_places(numbers: Sequence[int], layout: Layout) -> list[str]:
     """A line for all places that stay empty: what is there instead of a person of the cast."""
     if not numbers:
         return []
-    skeletons = any(layout.slots[number - 1].pose is not None for number in numbers)
-    if len(numbers) == 1:
-        empty = f"Place {numbers[0]} stays empty"
-        if skeletons:
-            return [f"{empty}; its skeleton is still in the pose picture."]
-        return [f"{empty}: in a photo, the face there stays as it is."]
-    empty = f"Places {', '.join(map(str, numbers))} stay empty"
-    if skeletons:
-        return [f"{empty}; their skeletons are still in the pose picture."]
-    return [f"{empty}: in a photo, the faces there stay as they are."]
+    empty = f"Place {numbers[0]} stays empty"
+    skeleton, face = "its skeleton is", "the face there stays as it is"
+    if len(numbers) > 1:
+        empty = f"Places {listed(numbers)} stay empty"
+        skeleton, face = "their skeletons are", "the faces there stay as they are"
+    if any(layout.slots[number - 1].pose is not None for number in numbers):
+        return [f"{empty}; {skeleton} still in the pose picture."]
+    return [f"{empty}: in a photo, {face}."]

@@ -54,16 +54,13 @@ def read(pose_keypoint: object) -> OpenPoses:
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
     width, height = _size_of(frame)
-    poses: list[list[Joint]] = []
-    for number, person in enumerate(people, 1):
-        joints = _joints(number, person.get("pose_keypoints_2d"))
-        if joints:
-            poses.append(joints)
+    joints_of_people = [_joints(number, person.get("pose_keypoints_2d")) for number, person in enumerate(people, 1)]
+    poses = [joints for joints in joints_of_people if joints]
     visible = [joint for joints in poses for joint in joints if joint[2] > 0]
     if not visible:
         raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
     if all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, _ in visible):
-        poses = [_in_pixels(joints, width, height) for joints in poses]
+        poses = [[(x * width, y * height, confidence) for x, y, confidence in joints] for joints in poses]
     return OpenPoses(poses, width, height)
 
 
@@ -130,26 +127,12 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
     person: the number of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
     triples. Raises BadPoses for something else, and for another number of joints.
     """
-    if numbers is None:
-        numbers = []
     try:
-        flat: list[float] = np.asarray(numbers, dtype=np.float64).ravel().tolist()
+        flat: list[float] = np.asarray([] if numbers is None else numbers, dtype=np.float64).ravel().tolist()
     except (TypeError, ValueError, OverflowError) as cause:
         raise BadPoses(f"person {person} holds something else than numbers") from cause
     if flat and len(flat) != 3 * _JOINTS:
         has = counted(len(flat), "number")
         raise BadPoses(f"person {person} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
     joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-    return [near(_not_lost(joint)) for joint in joints]
-
-
-def _not_lost(joint: Joint) -> Joint:
-    """The joint, or one that is not seen where SDPose has lost it."""
-    if joint[:2] == _LOST:
-        return (*_LOST, 0.0)
-    return joint
-
-
-def _in_pixels(joints: Sequence[Joint], width: int, height: int) -> list[Joint]:
-    """Joints in parts of the canvas as joints in pixels."""
-    return [(x * width, y * height, confidence) for x, y, confidence in joints]
+    return [(*_LOST, 0.0) if joint[:2] == _LOST else near(joint) for joint in joints]

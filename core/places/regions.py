@@ -257,13 +257,8 @@ def from_masks(
     places = [region_of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
     best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
-    outside: list[int] = []
-    used: list[int] = []
-    for mask in range(len(fitted)):
-        if best[mask] < _IN_PLACE:
-            outside.append(mask)
-        elif int(owners[mask]) in people:
-            used.append(mask)
+    outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
+    used = [mask for mask in range(len(fitted)) if mask not in outside and int(owners[mask]) in people]
     if not used:
         raise _no_mask_error(names, len(fitted), float(shares[people].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"

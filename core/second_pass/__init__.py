@@ -10,18 +10,16 @@ One module answers one question:
     crops_preview.py  a picture with the squares and masks of its crops
 """
 
-from .crop_notes import NO_FACE_CHOSEN, notes
+from .crop_notes import notes
 from .crops_preview import draw_crops
-from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, into_crop, turned_upright
+from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, turned_upright
 from .pasting import MATCHES, paste
 from .report_text import describe
-from .selection import CHOICES, Candidate, Choice, candidates, candidates_by_place, has_photos, people_to_cut
+from .selection import CHOICES, Choice, candidates, candidates_by_place, has_photos, people_to_cut
 
 __all__ = [
     "CHOICES",
     "MATCHES",
-    "NO_FACE_CHOSEN",
-    "Candidate",
     "Choice",
     "Crop",
     "Crops",
@@ -34,7 +32,6 @@ __all__ = [
     "describe",
     "draw_crops",
     "has_photos",
-    "into_crop",
     "notes",
     "paste",
     "people_to_cut",

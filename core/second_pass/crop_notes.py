@@ -23,15 +23,12 @@ def notes(decisions: Sequence[Decision], picture_count: int) -> list[str]:
     lines: list[str] = []
     for reason, people in _people_without_face(decisions, picture_count).items():
         lines += gathered(reason[0].upper() + reason[1:], people)
-    lines += gathered(
-        "The soft edge leaves no room for the face",
-        _weakly_pasted_crops(decisions, picture_count),
-        " pasted at most; lower feather or raise margin",
-    )
-    lines += gathered("Faces overlap, the larger on top", _overlapping_crops(decisions, picture_count))
-    if not any(decision.crop for decision in decisions):
-        lines.append(NO_FACE_CHOSEN)
-    return lines
+    crops = [decision.crop for decision in decisions if decision.crop]
+    weakly_pasted = _weakly_pasted(crops, picture_count)
+    advice = " pasted at most; lower feather or raise margin"
+    lines += gathered("The soft edge leaves no room for the face", weakly_pasted, advice)
+    lines += gathered("Faces overlap, the larger on top", _overlapping(crops, picture_count))
+    return lines if crops else [*lines, NO_FACE_CHOSEN]
 
 
 def _people_without_face(decisions: Sequence[Decision], picture_count: int) -> dict[str, list[str]]:
@@ -44,26 +41,21 @@ def _people_without_face(decisions: Sequence[Decision], picture_count: int) -> d
     return people
 
 
-def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
+def _weakly_pasted(crops: Sequence[Crop], picture_count: int) -> list[str]:
     """Each crop that is pasted too weakly everywhere: the name of its person and the highest value of its mask."""
     weakly_pasted: list[str] = []
-    for decision in decisions:
-        if decision.crop is None:
-            continue
-        highest_opacity = float(decision.crop.mask.max())
-        if highest_opacity < _LEAST_OPACITY:
-            weakly_pasted.append(
-                _in_picture(f"{decision.crop.name} {highest_opacity:.0%}", decision.crop.picture_index, picture_count)
-            )
+    for crop in crops:
+        opacity = float(crop.mask.max())
+        if opacity < _LEAST_OPACITY:
+            weakly_pasted.append(_in_picture(f"{crop.name} {opacity:.0%}", crop.picture_index, picture_count))
     return weakly_pasted
 
 
-def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
+def _overlapping(crops: Sequence[Crop], picture_count: int) -> list[str]:
     """Each pair of people of whom one is pasted over the other, as "Anna over Ben"."""
-    crops = [decision.crop for decision in decisions if decision.crop]
-    crops.sort(key=lambda crop: crop.face_side)  # as they are pasted: of two the later one lies on top
+    as_pasted = sorted(crops, key=lambda crop: crop.face_side)  # of two the later one lies on top
     overlapping: list[str] = []
-    for below, above in combinations(crops, 2):
+    for below, above in combinations(as_pasted, 2):
         if _overlap(below, above):
             overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture_index, picture_count))
     return overlapping
@@ -79,11 +71,13 @@ def _overlap(crop: Crop, other: Crop) -> bool:
     bottom = min(crop.square[3], other.square[3])
     if left >= right or top >= bottom:
         return False
-    in_common: list[Tensor] = []
-    for mask, square in ((crop.mask, crop.square), (other.mask, other.square)):
-        x, y, _, _ = square
-        in_common.append(mask[top - y : bottom - y, left - x : right - x] > 0)
-    return bool((in_common[0] & in_common[1]).any())
+
+    def in_common(crop: Crop) -> Tensor:
+        """Where a crop is pasted in the part of the picture that both squares have."""
+        x, y, _, _ = crop.square
+        return crop.mask[top - y : bottom - y, left - x : right - x] > 0
+
+    return bool((in_common(crop) & in_common(other)).any())
 
 
 def _in_picture(text: str, picture_index: int, picture_count: int) -> str:

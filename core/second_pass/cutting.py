@@ -79,10 +79,8 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
     # The box of a candidate's face is that of the face in `faces`.
     chosen_boxes = {candidate.box for candidate, need in zip(people, needs, strict=True) if need.needed}
     kept_boxes = [face.box for face in faces.faces if face.box not in chosen_boxes]
-    decisions: list[Decision] = []
-    for candidate, need in zip(people, needs, strict=True):
-        decisions.append(_decision(candidate, need, faces, kept_boxes, choice))
-    return decisions
+    pairs = zip(people, needs, strict=True)
+    return [_decision(candidate, need, faces, kept_boxes, choice) for candidate, need in pairs]
 
 
 def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequence[Box], choice: Choice) -> Decision:

@@ -11,6 +11,7 @@ from pack.core import grouping, measure
 from pack.core.faces import analysis
 from pack.core.faces.pictures import from_file, to_image
 from pack.core.grouping import PhotoFace
+from pack.core.grouping.clusters import allowed_pairs, clusters, similarities
 from pack.core.people import Faces
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -77,12 +78,12 @@ def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(
     numbers = torch.tensor([names.index(name) for name in names])
     same = numbers[:, None] == numbers[None]
     truth = {frozenset(row.nonzero().flatten().tolist()) for row in same}
-    alike = grouping.similarities([photo_face.face for photo_face in faces])
-    allowed = grouping.allowed_pairs(faces, True)
+    alike = similarities([photo_face.face for photo_face in faces])
+    allowed = allowed_pairs(faces, True)
     for same_from in (0.35, grouping.SAME_PERSON, 0.45):
         order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(int(same_from * 100))).tolist()
         groups = set()
-        for cluster in grouping.clusters(alike[order][:, order], allowed[order][:, order], same_from):
+        for cluster in clusters(alike[order][:, order], allowed[order][:, order], same_from):
             groups.add(frozenset(order[row] for row in cluster))
         assert groups == truth
     assert alike[same].min() > 0.55

@@ -5,6 +5,9 @@ import torch
 from pack.core import grouping
 from pack.core.errors import BadCast
 from pack.core.grouping import PhotoFace
+from pack.core.grouping.clusters import similarities
+from pack.core.grouping.file_names import name_of
+from pack.core.grouping.naming import names_of_faces
 from pack.core.people import Face
 
 FILES = ["anna_1.jpg", "anna 2.png", "IMG_2031.jpg", "ben.jpg", "party.jpg", "cup.png"]
@@ -49,7 +52,7 @@ def test_every_recogniser_counts_alike() -> None:
     faces = []
     for embeddings in ({"one": first, "two": third}, {"one": second, "two": fourth}):
         faces.append(Face((0, 0, 200, 200), points, 0.9, torch.zeros(112, 112, 3), embeddings))
-    assert grouping.similarities(faces)[0, 1] == pytest.approx(0.5, abs=1e-6)
+    assert similarities(faces)[0, 1] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_names_of_files_are_names_of_people_or_nothing() -> None:
@@ -58,7 +61,7 @@ def test_names_of_files_are_names_of_people_or_nothing() -> None:
         "IMG_2031.jpg": "", "20230101_1234.jpg": "", "P1010234.JPG": "", "3f2a9cde.jpg": "", "照片1.jpg": "", "...": "",
         "WhatsApp Image 2023-01-01 at 10.20.30.jpeg": "",
     }.items():  # fmt: skip
-        assert grouping.name_of(file) == name
+        assert name_of(file) == name
 
 
 def test_groups_are_named_by_their_files_by_hand_or_by_number(photo_faces: list[PhotoFace]) -> None:
@@ -66,7 +69,7 @@ def test_groups_are_named_by_their_files_by_hand_or_by_number(photo_faces: list[
     assert names_of(photo_faces, names="Eve") == ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]
     assert names_of(photo_faces, names="-") == ["-", "-", "Ben", "Ben", "-", "Ben"]
     assert names_of(photo_faces, names="Eve, eve") == ["Eve"] * 6, "one name is one person, however it is spelled"
-    spread = grouping.names_of_faces(photo_faces, [[0, 4], [1], [2, 3, 5]], [])
+    spread = names_of_faces(photo_faces, [[0, 4], [1], [2, 3, 5]], [])
     assert spread == ["person 1", "person 2", "Ben", "Ben", "person 1", "Ben"], "a name in two groups says nothing"
 
 

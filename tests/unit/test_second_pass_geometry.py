@@ -21,8 +21,11 @@ from pack.core.people import (
     Slot,
 )
 from pack.core.previews import Sheet
-from pack.core.second_pass import Candidate, Choice
+from pack.core.second_pass import Choice
+from pack.core.second_pass.crop_notes import NO_FACE_CHOSEN
+from pack.core.second_pass.cutting import into_crop
 from pack.core.second_pass.pasting import match_colors
+from pack.core.second_pass.selection import Candidate
 from PIL import Image
 
 NAMES = ("Ann", "Bob", "Cid")
@@ -70,9 +73,7 @@ def test_a_turned_face_stands_upright_in_its_crop(lean, turn):
     left, right, nose, *mouth = decision.slot.keypoints
     assert (left[1] + right[1]) / 2 < nose[1] < (mouth[0][1] + mouth[1][1]) / 2 + 1e-6
     assert (
-        decision.slot.center
-        == nose
-        == crops.into_crop(decision.candidate.keypoints[NOSE], decision.crop.square, turn, 256)
+        decision.slot.center == nose == into_crop(decision.candidate.keypoints[NOSE], decision.crop.square, turn, 256)
     )
     assert decision.slot.pose[0][:2] == pytest.approx(nose)
 
@@ -105,7 +106,7 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     assert len(crops.notes(decisions, 1)) == 2
     without_places = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
     assert not any(decision.crop for decision in without_places)
-    assert crops.NO_FACE_CHOSEN in crops.notes(without_places, 1)
+    assert NO_FACE_CHOSEN in crops.notes(without_places, 1)
     (outside,) = cut(face(-3, 100))
     assert outside.crop is None
     assert "outside of the picture" in outside.reason
