@@ -191,20 +191,9 @@ class LayoutFromBoxes(io.ComfyNode):
             photo_size = (photo.shape[1], photo.shape[0])
         start = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)
         drawn_boxes = boxes if boxes_from == "drawn" else None
-        boxed_layout = from_boxes.layout(
-            start,
-            drawn_boxes,
-            last_incoming,
-            text,
-            canvas,
-            boxes_show,
-            body,
-        )
-        names: list[str] = []
-        rectangles: list[geometry.Box] = []
-        for named_box in boxed_layout.boxes:
-            names.append(named_box.name)
-            rectangles.append(named_box.box)
+        boxed_layout = from_boxes.layout(start, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
+        names = [named_box.name for named_box in boxed_layout.boxes]
+        rectangles = [named_box.box for named_box in boxed_layout.boxes]
         lines = [*boxed_layout.decided, *boxed_layout.notes][:_LINES]
         preview = place_previews.numbered_layout(
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
@@ -349,9 +338,8 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             slots.append(replace(slot, mask=region if number == colour_of_place else None))
         layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
-        preview = place_previews.numbered_layout(layout_with_region, taking_part.names(cast.people), background=photo)[
-            None
-        ]
+        names = taking_part.names(cast.people)
+        preview = place_previews.numbered_layout(layout_with_region, names, background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
