@@ -73,13 +73,11 @@ class _MorePlaces:
     more_body: str = _BODIES[0]
 
     def added_to(self, layout: Layout) -> Layout:
-        """The layout with these places after its own."""
         nose = (float(self.more_x), float(self.more_y))
         return extra_places.add(layout, self.more_where, nose, self.more_face_size, self.more_body, self.more_places)
 
 
 def _layout_outputs() -> list[io.Output]:
-    """The outputs of every node that makes a layout."""
     return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
 
 

@@ -152,7 +152,6 @@ class PersonTextsBatch(Batch):
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The network's arguments with everybody's words behind the common text."""
         by_name = dict(kwargs)
         by_position = list(args)  # the timestep, the text and so on
         if self._family.joint_mask and by_name.get("attention_mask") is not None:
@@ -199,7 +198,6 @@ class PersonTextsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, our functions stand in the network, see texts_alone.py."""
         with ExitStack() as stack:
             for stand_in in self._stand_ins:
                 stack.enter_context(stand_in.standing())
