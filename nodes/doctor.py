@@ -86,7 +86,6 @@ def _templates_of(choice: str) -> list[str]:
 
 
 def _template(name: str) -> dict[str, Any]:
-    """The workflow of a template, by the name of its file."""
     return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 

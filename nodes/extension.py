@@ -39,7 +39,6 @@ def _import_methods() -> list[ModuleType]:
 
 
 def _checked_nodes(modules: Iterable[ModuleType]) -> list[type[io.ComfyNode]]:
-    """The nodes of these modules, each of which checks what is linked to its inputs before it runs."""
     checked: list[type[io.ComfyNode]] = []
     for module in modules:
         for node in module.NODES:

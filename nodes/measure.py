@@ -1,6 +1,7 @@
 """Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,16 @@ from ..core.prompts import check_text
 from ..core.taking_part import by_lora, for_photos
 from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is set on Measure Likeness. made_with: one of measure.TRAINED_WITH."""
+
+    made_with: str
+    stranger_below: float
+    min_size: int
+    prompt: str = ""
 
 
 class MeasureLikeness(FindsFaces, io.ComfyNode):
@@ -67,31 +78,19 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         cls,
         face_model: HostedFaceModel | None,
         images: Tensor,
-        made_with: str,
-        stranger_below: float,
-        min_size: int,
         cast: people.Cast | None = None,
         person: people.Identity | None = None,
         parts: Parts | None = None,
         clip_vision: ClipVisionModel | None = None,
         clip: CLIP | None = None,
-        prompt: str = "",
+        **values: Any,
     ) -> io.NodeOutput:
-        compares_prompt = _compares_prompt(parts, clip_vision, clip, prompt)
-        # Without cast and person, pictures are compared with parts and prompt alone, and no face model is needed.
-        without_people = cast is None and person is None and (parts is not None or compares_prompt)
-        if without_people:
-            if not compares_prompt and parts is not None and not parts.present:
-                raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
-            report = measure.report_without_people(len(images), made_with)
+        settings = Settings(**values)
+        compares_prompt = _compares_prompt(parts, clip_vision, clip, settings.prompt)
+        if cast is None and person is None and (parts is not None or compares_prompt):
+            report = _report_without_people(images, parts, compares_prompt, settings)
         else:
-            searched_cast = measure.people_to_find(cast, person, measure.NODE)
-            face_model = face_model or default_face_model()
-            judges = measure.judges(face_model.ids, searched_cast.people, made_with)
-            judging_model = face_model.only(judges)  # recognisers that cannot judge are not run
-            faces_of_pictures = [faces_in(judging_model, image, min_size) for image in stepwise(images.unbind())]
-            report = measure.measure(faces_of_pictures, searched_cast, judges, made_with, stranger_below)
-            notes.tell(unsure_in(faces_of_pictures))
+            report = _report_on_people(face_model, images, measure.people_to_find(cast, person, measure.NODE), settings)
         if parts is not None and parts.present:
             # For each picture a cosine per part.
             part_similarities = similarities(clip_vision, parts.present, as_rgb(images))
@@ -99,20 +98,43 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         # An output without a value blocks the nodes that are linked to it, and the editor shows the reason there.
         mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
         if compares_prompt:
-            alignments = text_alignment(clip, clip_vision, prompt, as_rgb(images))  # a cosine for each picture
+            alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))  # a cosine for each picture
             report = measure.with_text_alignment(report, alignments)
             mean_alignment = sum(alignments) / len(alignments)
-        annotated_pictures = [measure.annotate(image, report, number) for number, image in enumerate(images)]
-        annotated = torch.stack(annotated_pictures)  # (B, H, W, 3)
         people_without_photos = by_lora(cast, for_photos(cast)) if cast else []
         notes.tell("\n".join([*people_without_photos, *measure.notes(report)]))
         # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
         totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
         if report.people:
             totals = measure.totals(report.judged_pictures)
-        text = measure.describe(report)
+        annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
         preview = ui.PreviewImage(annotated, cls=cls)
-        return io.NodeOutput(report, annotated, text, *totals, mean_alignment, ui=preview)
+        return io.NodeOutput(report, annotated, measure.describe(report), *totals, mean_alignment, ui=preview)
+
+
+def _report_without_people(
+    images: Tensor, parts: Parts | None, compares_prompt: bool, settings: Settings
+) -> measure.Report:
+    """A report on pictures that are compared with parts or the prompt alone, for which no face model is needed.
+
+    Raises BadParts where there is nothing to compare.
+    """
+    if not compares_prompt and parts is not None and not parts.present:
+        raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
+    return measure.report_without_people(len(images), settings.made_with)
+
+
+def _report_on_people(
+    face_model: HostedFaceModel | None, images: Tensor, searched_cast: people.Cast, settings: Settings
+) -> measure.Report:
+    """A report on who of a cast is who in the pictures. A note under the node names faces that are unsure."""
+    face_model = face_model or default_face_model()
+    judges = measure.judges(face_model.ids, searched_cast.people, settings.made_with)
+    judging_model = face_model.only(judges)  # recognisers that cannot judge are not run
+    faces_of_pictures = [faces_in(judging_model, image, settings.min_size) for image in stepwise(images.unbind())]
+    report = measure.measure(faces_of_pictures, searched_cast, judges, settings.made_with, settings.stranger_below)
+    notes.tell(unsure_in(faces_of_pictures))
+    return report
 
 
 NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or a person."

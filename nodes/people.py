@@ -229,7 +229,6 @@ class PersonNode(FindsFaces, io.ComfyNode):
 
 
 def _photo_size() -> io.Combo.Input:
-    """The input for the size at which the face model reads a photo."""
     return advanced(io.Combo.Input("photo_size", options=[AS_IT_IS, AS_PUBLISHED], default=AS_IT_IS, optional=True))
 
 
@@ -278,7 +277,6 @@ class _PhotosRead:
 
     @property
     def faces(self) -> list[people.Face]:
-        """The faces that are used."""
         return [face for _, face in self.named_faces]
 
     def use(self, number: int, label: _PhotoLabel, face: people.Face, is_boxed: bool = False) -> None:
@@ -296,7 +294,6 @@ class _PhotosRead:
             self.dropped_cut.append(photo)
 
     def notes(self) -> list[str]:
-        """The lines of the note under the node."""
         dropped = gathered("No face found, dropped", self.dropped, photos.cut_note(self.dropped_cut))
         doubts = grouping.notes({self.name: self.numbered_faces})
         return [*dropped, *doubts, *analysis.weak_faces(self.named_faces)]

@@ -22,12 +22,12 @@ from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
 from ..bridge.sampling.canvas_check import Canvas
-from ..bridge.sampling.conditioning import Conditioning, check_conditioning
+from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.sampling.runs import patched
 from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
-from ..bridge.words.person_words import Sides, carry_words
+from ..bridge.words.person_words import carry_words
 from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.prompts import check_text
@@ -127,13 +127,14 @@ class LoRAPerPerson(io.ComfyNode):
         if not has_loras:
             return io.NodeOutput(model, positive, negative)
         people_loras = _read_loras(scope, model, clip, transformer, strength)
-        sides = _with_loras(scope, text_width, transformer, people_loras, Sides(positive, negative))
+        given = SamplerInputs(model, positive, negative)
+        out = _with_loras(scope, text_width, transformer, people_loras, given)
         # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
         runs = (RegionalTextRun, UNetLorasRun) if transformer is None else (PersonTextsRun, TransformerLorasRun)
         model_out = patched(model, *runs)
         names = taking_part.names(scope.people)
         ranges, preview = [NamedRange("the LoRAs", schedule)], scope.preview(cls)
-        return scope.outputs(model_out, (sides.positive, sides.negative), names, preview, ranges, in_negative=True)
+        return scope.outputs(model_out, (out.positive, out.negative), names, preview, ranges, in_negative=True)
 
 
 def _active_loras(person: Person) -> list[Lora]:
@@ -158,8 +159,8 @@ def _with_loras(
     text_width: int,
     transformer: TransformerFamily | None,
     people_loras: _PeopleLoras,
-    sides: Sides,
-) -> Sides:
+    given: SamplerInputs,
+) -> SamplerInputs:
     """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
 
     text_width: of the text that the MODEL reads. transformer: its family; None for a UNet.
@@ -173,10 +174,11 @@ def _with_loras(
         canvas=scope.carried_canvas,
         by_row=scope.by_row,
     )
-    positive = model_conds.carry(sides.positive, carried_loras)
-    negative = model_conds.carry(sides.negative, carried_loras)
+    positive = model_conds.carry(given.positive, carried_loras)
+    negative = model_conds.carry(given.negative, carried_loras)
+    with_loras = SamplerInputs(given.model, positive, negative)
     words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
-    return carry_words(scope, text_width, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
+    return carry_words(scope, text_width, transformer, people_loras.clips, words, 1.0, with_loras)
 
 
 def _read_loras(

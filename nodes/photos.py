@@ -132,7 +132,6 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
 def _photos_of_image(
     linked_photos: Sequence[photos.Photo], face_model: HostedFaceModel, largest_only: bool
 ) -> list[_PhotoToSort]:
-    """The photos that came to the input image."""
     photos_to_sort: list[_PhotoToSort] = []
     for number, photo in enumerate(linked_photos, 1):
         label = f"picture {number} of image"
@@ -149,7 +148,6 @@ def _faces_of_linked_photo(
 
 
 def _photos_of_album(album: photos.Album, face_model: HostedFaceModel, largest_only: bool) -> list[_PhotoToSort]:
-    """The photos of a folder."""
     photos_to_sort: list[_PhotoToSort] = []
     for path, size, changed in album.photos:
         # Size and time of the file are given on because the faces are cached by them.

@@ -73,13 +73,11 @@ class _MorePlaces:
     more_body: str = _BODIES[0]
 
     def added_to(self, layout: Layout) -> Layout:
-        """The layout with these places after its own."""
         nose = (float(self.more_x), float(self.more_y))
         return extra_places.add(layout, self.more_where, nose, self.more_face_size, self.more_body, self.more_places)
 
 
 def _layout_outputs() -> list[io.Output]:
-    """The outputs of every node that makes a layout."""
     return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
 
 
@@ -191,20 +189,9 @@ class LayoutFromBoxes(io.ComfyNode):
             photo_size = (photo.shape[1], photo.shape[0])
         start = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)
         drawn_boxes = boxes if boxes_from == "drawn" else None
-        boxed_layout = from_boxes.layout(
-            start,
-            drawn_boxes,
-            last_incoming,
-            text,
-            canvas,
-            boxes_show,
-            body,
-        )
-        names: list[str] = []
-        rectangles: list[geometry.Box] = []
-        for named_box in boxed_layout.boxes:
-            names.append(named_box.name)
-            rectangles.append(named_box.box)
+        boxed_layout = from_boxes.layout(start, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
+        names = [named_box.name for named_box in boxed_layout.boxes]
+        rectangles = [named_box.box for named_box in boxed_layout.boxes]
         lines = [*boxed_layout.decided, *boxed_layout.notes][:_LINES]
         preview = place_previews.numbered_layout(
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
@@ -349,9 +336,8 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             slots.append(replace(slot, mask=region if number == colour_of_place else None))
         layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
-        preview = place_previews.numbered_layout(layout_with_region, taking_part.names(cast.people), background=photo)[
-            None
-        ]
+        names = taking_part.names(cast.people)
+        preview = place_previews.numbered_layout(layout_with_region, names, background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

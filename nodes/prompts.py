@@ -17,10 +17,10 @@ from ..bridge.host.schema import advanced, applied_outputs, region_inputs
 from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.sampling import runs
 from ..bridge.sampling.canvas_check import Canvas
-from ..bridge.sampling.conditioning import Conditioning, check_conditioning
+from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
-from ..bridge.words.person_words import Sides, carry_words
+from ..bridge.words.person_words import carry_words
 from ..core import taking_part
 from ..core.people import Cast, Person, PlacedCast, require_places
 from ..core.prompts import per_member, per_scene
@@ -82,11 +82,11 @@ class PromptPerPerson(io.ComfyNode):
         inputs = apply_nodes.RegionInputs(**region_settings)
         scope = apply_nodes.scope_of_bodies(placed_cast, canvas, WHOLE_SCHEDULE, inputs, people, alone=False)
         words = [entry.words for entry in people_words]
-        given = Sides(positive, negative)
-        sides = carry_words(scope, text_width, transformer, [clip] * len(words), words, strength, given)
+        given = SamplerInputs(model, positive, negative)
+        out = carry_words(scope, text_width, transformer, [clip] * len(words), words, strength, given)
         model_out = runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun)
         names = taking_part.names([entry.person for entry in people_words if entry.words])
-        return scope.outputs(model_out, (sides.positive, sides.negative), names, scope.preview(cls))
+        return scope.outputs(model_out, (out.positive, out.negative), names, scope.preview(cls))
 
 
 @dataclass(frozen=True)

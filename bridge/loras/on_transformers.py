@@ -24,7 +24,7 @@ from ...core.errors import BadSetup
 from ...core.token_groups import in_steps
 from ..host.unet import Options, modules_of_unet
 from ..networks.families import LayerStream, Stream, TransformerFamily
-from ..networks.model_family import network_of, regions_on_tokens, transformer_family
+from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.token_layouts import EmbeddedPieces, input_stand_ins, key_of_forward, with_input_patch
 from ..sampling.canvas_check import check_canvases
@@ -116,8 +116,8 @@ class TransformerLorasRun(Run[PersonLoras]):
 class TransformerNodeLoras:
     """What one node adds in the forwards of a batch.
 
-    number: of the node, among those of the batch. layers: by name. people: where in the picture they are; None for one
-    person everywhere, and where people have rows. person_of_row: the number of the person whose row each row of the
+    layers: by name. people: where in the picture they are; None for one person everywhere, and where people have rows.
+    person_of_row: the number of the person whose row each row of the
     batch is; None where people have no rows.
     """
 
@@ -128,12 +128,9 @@ class TransformerNodeLoras:
         layers: dict[str, PeopleLayer],
         forward_input: ForwardInput,
     ) -> None:
-        """of_node: the PersonLoras of all rows of the batch together, or one for each row.
-
-        layers: of the node, by name.
-        """
+        """number: of the node, among those of the batch. of_node: the PersonLoras of all rows of the batch together, or
+        one for each row. layers: of the node, by name."""
         loras = of_node[0]
-        self.number = number
         self.layers = layers
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
@@ -142,7 +139,7 @@ class TransformerNodeLoras:
         if loras.regions is not None and not loras.by_row:
             (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)
             weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))
-            self.people = PeopleOnPicture(loras.names, weights.to(forward_input.x.device))
+            self.people = PeopleOnPicture(number, loras.names, weights.to(forward_input.x.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +169,7 @@ class TransformerLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
     def __init__(self, hooks: LayerHooks, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
-        family = transformer_family(forward_input.model)
-        assert family is not None  # of a MODEL that the node has taken
+        family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self.hooks = hooks
         self._family = family
@@ -297,9 +293,9 @@ class TransformerLorasBatch(Batch):
             hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
             people = node_in_layer.node.people
             if people is not None:
-                weights = self._rank_weights.of_layer(
-                    forward, node_in_layer.node.number, people, node_in_layer.loras, in_layer.stream, x
-                ).to(hidden)
+                weights = self._rank_weights.of_layer(forward, people, node_in_layer.loras, in_layer.stream, x).to(
+                    hidden
+                )
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)  # `_hidden` has just made it
                 else:  # of a layer that modulates: from one row to one for every token
@@ -345,9 +341,7 @@ class TransformerLorasBatch(Batch):
             people.append(loras.of_people(x))
             # As if each person were one rank: (1, tokens, people) of the node.
             weights.append(
-                self._rank_weights.of_owners(
-                    forward, node.number, node.people, loras.people, loras.people_tensor, stream, tokens
-                )
+                self._rank_weights.of_owners(forward, node.people, loras.people, loras.people_tensor, stream, tokens)
             )
         of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
         zero = None

@@ -89,7 +89,6 @@ class RankWeights:
     def of_layer(
         self,
         forward: Forward,
-        node_number: int,
         people: PeopleOnPicture,
         loras: PeopleLayer,
         stream: LayerStream | None,
@@ -97,12 +96,12 @@ class RankWeights:
     ) -> Tensor:
         """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
 
-        node_number: of the node in its batch. people: where its people are. loras: of the node in this layer. stream:
-        which tokens the layer is given. x: what it is given.
+        people: where those of a node are. loras: of the node in this layer. stream: which tokens the layer is given. x:
+        what it is given.
         """
         assert stream is not None  # such a layer is refused by the node
         weights_of = partial(  # how many tokens -> (1, tokens, ranks)
-            self.of_owners, forward, node_number, people, loras.owners, loras.owners_tensor, stream.stream
+            self.of_owners, forward, people, loras.owners, loras.owners_tensor, stream.stream
         )
         if stream.stream is Stream.TEXT_AS_ROWS:
             if x.dim() == 4:  # (B, T, C, layers of the text encoder)
@@ -122,7 +121,6 @@ class RankWeights:
     def of_owners(
         self,
         forward: Forward,
-        node_number: int,
         people: PeopleOnPicture,
         owners: tuple[int, ...],
         owners_tensor: Tensor,
@@ -131,13 +129,13 @@ class RankWeights:
     ) -> Tensor:
         """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
 
-        node_number: of the node in its batch. people: where its people are. owners: per rank the number of the person,
-        also as a tensor. stream: which tokens the layer is given. tokens: how many these are.
+        people: where those of a node are. owners: per rank the number of the person, also as a tensor. stream: which
+        tokens the layer is given. tokens: how many these are.
         """
         # Whose the tokens are in this forward, as `of_people` asks for it.
         of_texts = self._tokens.text_tokens(), current.texts
         of_references = current.references, current.embedded
-        key = node_number, owners, stream, tokens, of_texts, of_references
+        key = people.node_number, owners, stream, tokens, of_texts, of_references
         kept = self._kept(forward)
         if key not in kept:
             weights = self._tokens.of_people(people, stream, tokens)  # (people, tokens)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...core.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
 from ..networks.families import Stream, TransformerFamily
 from ..networks.model_family import tokens_of
-from ..networks.token_layouts import layout_of
+from ..networks.token_layouts import layout_of, with_front
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import ForwardInput
@@ -25,9 +25,11 @@ from ..sampling.runs import ForwardInput
 class PeopleOnPicture:
     """Where in the picture the people of one node are.
 
-    names: of the people. weights: (people, tokens of the picture), 0..1, at most 1 in all for each token.
+    node_number: of the node, among those of the batch. names: of the people. weights: (people, tokens of the picture),
+    0..1, at most 1 in all for each token.
     """
 
+    node_number: int
     names: tuple[str, ...]
     weights: Tensor
 
@@ -114,7 +116,7 @@ class TokenWeights:
         if stream is Stream.BOTH:
             if tokens != self.tokens(stream):
                 raise self._other_tokens(stream, tokens)
-            return self._with_text(self.text_tokens()).spans()
+            return with_front(self._with_words(), self.text_tokens()).spans()
         if stream is Stream.PICTURE:
             # Z-Image embeds the picture alone.
             is_alone = self._family.own_captions and tokens != self._layout.pictures
@@ -124,20 +126,12 @@ class TokenWeights:
             return [_text_alone(texts.alone, tokens)]
         if self._family.own_captions and tokens != self.text_tokens():
             return [Span(TokenKind.TEXT, tokens)]  # a text behind the prompt, embedded alone
-        return self._with_text(tokens).text_spans()
+        return with_front(self._with_words(), tokens).text_spans()
 
     def _with_words(self) -> TokenLayout:
         """Where all tokens stand with the words of this forward about single people."""
         texts = current.texts
         return replace(self._layout, words=() if texts is None else texts.lengths)
-
-    def _with_text(self, text: int) -> TokenLayout:
-        """Where all tokens stand in a forward that has this many tokens of text.
-
-        text: tokens of all texts. Those that we know nothing of stand in front: other packs have put them there.
-        """
-        layout = self._with_words()
-        return replace(layout, front=text - layout.text)
 
     def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
         """The error for a layer of this stream that is given another number of tokens than expected."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.model_conds import ConditioningLost
+from .families import TransformerFamily
 
 OVERRIDE = "optimized_attention_override"
 COUNTS = "reference_image_num_tokens"
@@ -73,12 +74,12 @@ def with_reading(options: Options, reading: Reading) -> Options:
 class BlockCalls:
     """It counts the blocks of a network whose attention is split in one forward, to see whether none is missing.
 
-    blocks: how many blocks the network has. is_checked: whether the next forward is checked. Only the first one of a
-    run is, because in later steps a node that saves time may leave blocks out.
+    is_checked: whether the next forward is checked. Only the first one of a run is, because in later steps a node that
+    saves time may leave blocks out.
     """
 
-    def __init__(self, blocks: int, is_checked: bool) -> None:
-        self._blocks = blocks
+    def __init__(self, network: Any, family: TransformerFamily, is_checked: bool) -> None:
+        self._blocks = sum(len(network.get_submodule(path)) for path in family.blocks)
         self._is_checked = is_checked
         self._is_traced = False
         self._is_called = False

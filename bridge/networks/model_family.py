@@ -59,6 +59,13 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
     return None
 
 
+def taken_family(model: BaseModel) -> TransformerFamily:
+    """The description of a model's network, of a MODEL that a node of ours has taken."""
+    family = transformer_family(model)
+    assert family is not None
+    return family
+
+
 def _refuse_other_packs(network: torch.nn.Module) -> None:
     """Raise BadSetup for a network of another pack."""
     if type(network).__module__.startswith("comfy."):

@@ -5,6 +5,7 @@ Everything of ours in a forward asks here: who reads whom in attention, and whos
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from inspect import signature
 from operator import attrgetter
 from typing import Any
@@ -68,6 +69,12 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
         seen=_seen_token_counts(forward_input, padding),
         picture_last=family.picture_last,
     )
+
+
+def with_front(layout: TokenLayout, text: int) -> TokenLayout:
+    """Where all tokens stand in a forward that has this many tokens of texts. Those that we know nothing of stand in
+    front: other packs have put them there."""
+    return replace(layout, front=text - layout.text)
 
 
 class Padding:

@@ -105,7 +105,6 @@ class SharingRun(Run[SharedParts]):
         return recording.cache
 
     def _watch_of_step(self, parts_of_chunks: Sequence[SharedParts], sigmas: Tensor) -> Watch | None:
-        """The Watch that is shown the step at these sigmas, if there is one."""
         watches = [parts.watch for parts in parts_of_chunks if parts.bank and parts.watch]
         if self.schedule is None or not watches:
             return None
@@ -365,7 +364,6 @@ class PartsCache:
         return layers
 
     def _parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer | None:
-        """The parts that a chunk reads in a layer of this grid; None where it reads no part."""
         if not parts.bank_of(block):
             return None
         key = parts, block, grid

@@ -77,7 +77,6 @@ class SharedParts(Carried):
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 
     def bank_of(self, block: Block) -> Sequence[PartTokens]:
-        """The tokens of parts that a layer reads; none where it attends to itself alone."""
         if not self.bank:
             return ()
         return self.bank.get(block, ())

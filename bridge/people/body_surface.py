@@ -59,7 +59,6 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
 
 
 def _other_kind_error(path: str, cause: Exception) -> UnsupportedCheckpoint:
-    """The error about a TorchScript file with other weights than DensePose's."""
     problem = f"a TorchScript network of another kind ({in_one_line(cause)})"
     return UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}")
 

@@ -279,7 +279,6 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 
 
 def _files() -> Files:
-    """All files of face packs and recognisers in the model folders."""
     onnx: dict[str, str] = {}
     # Where two folders have a file of one name, the first folder's is used: its entry is written last.
     for root in reversed(_roots()):

@@ -163,7 +163,6 @@ def _contents_of(path: str, root: str) -> Album:
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
-    """The error about a folder without a photo that can be read. path: of the folder."""
     count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
     if not contents.linked and not contents.dead:
@@ -220,7 +219,6 @@ def cut_note(cut: Sequence[Photo]) -> str:
 
 
 def _cut_advice(photo: Photo) -> str:
-    """What to do about a photo without a face that came in a batch of several."""
     width, height = photo.size
     return (
         f"The photos came as a batch: Batch Images cuts all to the shape of the first, here {width}x{height} px, "
@@ -283,7 +281,6 @@ def faces_of(path: str, byte_count: int, changed: int, face_model: HostedFaceMod
 
 
 def _is_photo(name: str) -> bool:
-    """Whether a file is a photo, by its name. Hidden files are none."""
     return not name.startswith(".") and ending(name) in ENDINGS
 
 

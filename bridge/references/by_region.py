@@ -38,7 +38,7 @@ from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..networks.attention import BlockCalls, untraced, with_reading
-from ..networks.model_family import TOKEN, network_of, regions_on_tokens, transformer_family
+from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
 from ..networks.token_layouts import LAYERS, REFINER, layout_of, refiner_stand_ins
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import RunEntry
@@ -235,11 +235,10 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (regions, tokens)
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
-        family = transformer_family(forward.model)
         is_first = not self._batches  # the first forward of the run
-        if family is not None and family.own_captions:
-            return PaddedReferencesBatch(rows, strength, regions, layout, forward, is_first)
-        return RegionalReferencesBatch(rows, strength, regions, layout, forward, is_first)
+        own_captions = taken_family(forward.model).own_captions
+        batch_class = PaddedReferencesBatch if own_captions else RegionalReferencesBatch
+        return batch_class(rows, strength, regions, layout, forward, is_first)
 
 
 class RegionalReferencesBatch(Batch):
@@ -270,15 +269,13 @@ class RegionalReferencesBatch(Batch):
         self._plans: dict[tuple[str, int], Plan] = {}  # (place, tokens of the common text), see plan()
         # Words and LoRAs of people act on their references where these are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
-        family = transformer_family(forward_input.model)
-        assert family is not None  # of a MODEL that the node has taken
+        family = taken_family(forward_input.model)
         self._family = family
         network = network_of(forward_input.model)
         self._refiners = refiner_stand_ins(network, family)  # they tell attention in which refiner it is
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
-        blocks = sum(len(network.get_submodule(path)) for path in family.blocks)
-        self._calls = BlockCalls(blocks, is_first)
+        self._calls = BlockCalls(network, family, is_first)
 
     def get_ready(self, text: int) -> None:
         """Make the plans of the blocks and of the refiners. text: how many tokens the common text has."""

@@ -87,7 +87,6 @@ class AttachedCond(comfy.conds.CONDRegular):
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
-        """The AttachedRows of several entries together, which the net finds under ATTACHED in get_control."""
         entries = list(self.cond.entries)
         for other in others:
             entries.extend(other.cond.entries)

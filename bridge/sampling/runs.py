@@ -114,7 +114,6 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
 
 
 def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
-    """The entries of a guider's conditioning that carry something under `key`."""
     carrying: list[RunEntry] = []
     for side in guider.conds.values():
         carrying.extend(entry for entry in side if key in entry["model_conds"])
@@ -440,7 +439,6 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
 
 
 def _read_anything(chunks: Sequence[Chunk]) -> bool:
-    """Whether the UNet reads anything of what these chunks carry."""
     for chunk in chunks:
         for item in chunk.carried:
             if item.active:

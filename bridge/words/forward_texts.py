@@ -10,7 +10,7 @@ from ...core.person_texts import Filler
 from ...core.token_layout import TokenLayout
 from ..networks.families import TransformerFamily
 from ..networks.model_family import network_of
-from ..networks.token_layouts import layout_of, reads_looks
+from ..networks.token_layouts import layout_of, reads_looks, with_front
 from ..sampling.runs import ForwardInput
 from .text_places import TextPlace, filled_up
 
@@ -47,13 +47,9 @@ class ForwardTexts:
             )
 
     def layout_with(self, text: int) -> TokenLayout:
-        """Where all tokens stand in a forward that has this many tokens of text.
-
-        text: tokens of all texts. Those that we know nothing of stand in front: other packs have put them there.
-        """
+        """Where all tokens stand in a forward that has this many tokens of texts."""
         common, *words = self.lengths()
-        layout = replace(self._layout, common=common, words=tuple(words))
-        return replace(layout, front=text - layout.text)
+        return with_front(replace(self._layout, common=common, words=tuple(words)), text)
 
     def tokens(self) -> int:
         """The number of tokens of all texts, without what other packs put in front."""

@@ -25,7 +25,7 @@ from ..host.shared_network import model_of
 from ..host.unet import Options
 from ..networks.attention import BlockCalls, with_reading
 from ..networks.families import TransformerFamily
-from ..networks.model_family import cells_per_token, network_of, tokens_of, transformer_family
+from ..networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ..networks.token_layouts import (
     EmbeddedPieces,
     input_stand_ins,
@@ -127,8 +127,7 @@ class PersonTextsBatch(Batch):
     """
 
     def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
-        family = transformer_family(forward_input.model)
-        assert family is not None  # of a MODEL that the node has taken
+        family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self._family = family
         places: list[TextPlace] = []
@@ -139,8 +138,7 @@ class PersonTextsBatch(Batch):
         words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]
         self._words = torch.cat(words, dim=1)  # (rows, tokens of all places, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
-        blocks = sum(len(self._texts.network.get_submodule(path)) for path in family.blocks)
-        self._calls = BlockCalls(blocks, check_calls)
+        self._calls = BlockCalls(self._texts.network, family, check_calls)
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self._calls)
         self._reading.get_ready(device)
         self._stand_ins = [
@@ -152,7 +150,6 @@ class PersonTextsBatch(Batch):
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The network's arguments with everybody's words behind the common text."""
         by_name = dict(kwargs)
         by_position = list(args)  # the timestep, the text and so on
         if self._family.joint_mask and by_name.get("attention_mask") is not None:
@@ -199,7 +196,6 @@ class PersonTextsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, our functions stand in the network, see texts_alone.py."""
         with ExitStack() as stack:
             for stand_in in self._stand_ins:
                 stack.enter_context(stand_in.standing())

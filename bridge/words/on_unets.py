@@ -169,7 +169,6 @@ class RegionalTextBatch(CrossAttentionBatch):
         return RegionalTextBatch(self.layers, chunks, length_without_inline_tokens(self._chunks), self._place)
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with our attention in the layers, and `append_tokens` as the last attn2 patch."""
         options = super().options_with_attention(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from comfy.sd import CLIP
@@ -12,19 +11,11 @@ from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..host.schedule import WHOLE_SCHEDULE
 from ..networks.families import TransformerFamily
-from ..sampling.conditioning import Conditioning, within
+from ..sampling.conditioning import Conditioning, SamplerInputs, within
 from ..sampling.model_conds import carry
 from . import person_texts, regional_text
 from .person_texts import PersonTexts
 from .regional_text import RegionalText
-
-
-@dataclass(frozen=True, eq=False)
-class Sides:
-    """Both sides of the conditioning."""
-
-    positive: Conditioning
-    negative: Conditioning
 
 
 def carry_words(
@@ -34,8 +25,8 @@ def carry_words(
     clips: Sequence[CLIP],
     all_words: Sequence[str],
     strength: float,
-    sides: Sides,
-) -> Sides:
+    given: SamplerInputs,
+) -> SamplerInputs:
     """The positive with the words of each person, read in their region or, by row, in their row of the batch.
 
     The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
@@ -47,7 +38,7 @@ def carry_words(
     """
     numbers = [number for number, words in enumerate(all_words) if words]
     if not numbers:
-        return sides
+        return given
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
     parts = _encoded(text_width, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
@@ -55,11 +46,13 @@ def carry_words(
     carried_of_parts = [_carried(source, scope, transformer, numbers, part, strength) for part in parts]
     positive: Conditioning = []
     for part, carried in zip(parts, carried_of_parts, strict=True):
-        positive += carry(within(sides.positive, part.schedule), carried)
+        positive += carry(within(given.positive, part.schedule), carried)
     first = carried_of_parts[0]  # the host gives one part at least
     if isinstance(first, PersonTexts):
-        return Sides(positive, carry(sides.negative, person_texts.without_people(first)))
-    return Sides(positive, carry(sides.negative, regional_text.without_people(first)))
+        no_words = person_texts.without_people(first)
+    else:
+        no_words = regional_text.without_people(first)
+    return SamplerInputs(given.model, positive, carry(given.negative, no_words))
 
 
 def _encoded(

@@ -63,7 +63,6 @@ class RegionalText(Carried):
 
     @property
     def words(self) -> Sequence[Tensor]:
-        """The appended tokens of all people; none where they stand in the text."""
         return () if self.tokens is None or not self.appended_count else (self.tokens,)
 
     def multiplied(self, factor: float) -> Self:
@@ -183,7 +182,6 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
     source = object()
 
     def with_regional_text(entry: Entry) -> Entry:
-        """The entry with a RegionalText that says in which region each of its ID tokens is read."""
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry
@@ -230,7 +228,6 @@ def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
 
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
-    """Whether tokens of people stand inside a text of these chunks."""
     inline_count = 0
     for regional_texts in chunks:
         inline_count += sum(regional_text.inline_count for regional_text in regional_texts)

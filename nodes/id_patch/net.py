@@ -101,7 +101,6 @@ class Participant:
 
     @property
     def name(self) -> str:
-        """The name of the person."""
         return self.person.name
 
 
@@ -121,12 +120,10 @@ class Participants:
 
     @property
     def people(self) -> tuple[Person, ...]:
-        """The members as people of the cast."""
         return tuple(member.person for member in self.members)
 
     @property
     def names(self) -> list[str]:
-        """The names of the members."""
         return [member.name for member in self.members]
 
 

@@ -20,7 +20,7 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.canvas_check import Canvas, Pictures
-from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens
+from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import Contribution, NamedRange, NetReport, announced, contribution_of_people
 from ...bridge.sampling.runs import patched
 from ...bridge.words.on_unets import RegionalTextRun
@@ -29,7 +29,7 @@ from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, places_of, require_places
+from ...core.people import Cast, Person, PlacedCast, places_of, require_places
 from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, place_previews, regions
 from ..categories import IN_ID_PATCH
@@ -198,47 +198,41 @@ class ApplyIDPatch(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        node_id = notes.node_of(cls)
         lines = apply_nodes.without_model(model, _region_inputs(), values, "ID tokens")
         if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
-        participants = participants_of(require_places(cast, APPLY))
-        by_row = participants.cast.by_row
-        canvas = Canvas(APPLY, node_id, len(participants.members) if by_row else 0)
-        faces = id_patch.faces(participants.people, settings.photos)
-        # Without people the ControlNet still acts, by the skeletons in the places.
-        contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
+        people = _People.of_cast(require_places(cast, APPLY), id_patch, settings, notes.node_of(cls))
+        participants = people.participants
         previews: list[ui.PreviewImage] = []
         if image is None:
-            hint = _own_hint(id_patch.patches(faces), participants)
+            hint = people.own_hint()
             lines += participants.warnings
             previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
         else:
             hint = _checked_hint(image, participants)
             lines += participants.left_out
-        sides = [positive, negative]
-        if faces:
-            sides = _with_tokens(sides, id_patch, faces, by_row, settings.id_start_percent)
-            # Tokens are read by region only where a MODEL is connected and the people share a picture.
-            if model is not None and by_row:
-                lines.append(apply_nodes.BY_ROW)
-            elif model is not None:
-                regional = _by_region(sides, model, participants, canvas, contribution, settings)
-                model = regional.model
-                sides = regional.sides
-                previews.append(ui.PreviewImage(regional.picture, cls=cls))
+        given = SamplerInputs(model, positive, negative)
+        if people.faces:
+            given = people.with_tokens(given)
         else:
             lines.append(NO_IDENTITIES)
+        if people.faces and model is not None:
+            if participants.cast.by_row:
+                lines.append(apply_nodes.BY_ROW)
+            else:
+                people.check_texts(given)
+                areas = people.regions()  # (people, H, W)
+                given = people.read_by_region(given, areas)
+                picture = place_previews.read_regions(areas, participants.people)[None]
+                previews.append(ui.PreviewImage(picture, cls=cls))
         notes.tell("\n".join(lines))
-        net_percents = (settings.start_percent, settings.end_percent)
-        token_start = settings.id_start_percent if faces else None
-        of_net = _net_settings(id_patch.width, canvas, contribution, net_percents, token_start)
-        attachment = Attachment(control_net, hint, settings.strength, net_percents, vae, of_net)
-        sides_out = attachment.attach_to_both(*sides)
-        model_out = apply_nodes.optional_model(model, APPLY)
+        percents = (settings.start_percent, settings.end_percent)
+        attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
+        sides_out = attachment.attach_to_both(given.positive, given.negative)
+        model_out = apply_nodes.optional_model(given.model, APPLY)
         return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))
 
 
@@ -249,17 +243,6 @@ def _region_inputs() -> list[io.Input]:
         inputs.append(schema.advanced(schema.optional(widget)))
     inputs.append(io.Mask.Input("mask", optional=True))
     return inputs
-
-
-def _own_hint(patches: Sequence[Tensor], participants: Participants) -> Tensor:
-    """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top of them.
-
-    patches: of each participant. Returns (B, H, W, 3), signed and unbounded.
-    """
-    cast = participants.cast
-    layout = places_of(cast, None, APPLY)
-    skeletons = control_images.skeletons(layout, cast.by_row)  # (1 or people, H, W, 3)
-    return condition_image(skeletons, patches, participants, APPLY)
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
@@ -275,95 +258,95 @@ def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
     return picture
 
 
-def _with_tokens(
-    sides: Sequence[Conditioning],
-    id_patch: IDPatch,
-    faces: Sequence[Face],
-    by_row: bool,
-    id_start_percent: float,
-) -> list[Conditioning]:
-    """Positive and negative with ID tokens appended to their texts: those of the people, and those of no face.
-
-    by_row: whether each person has a row of the batch. id_start_percent: from which part of the schedule on the tokens
-    are there, 0..1.
-    """
-    tokens_of_sides = id_patch.tokens(faces), id_patch.unconditional_tokens(len(faces))  # (people, 16, width) each
-    with_tokens: list[Conditioning] = []
-    for side, tokens in zip(sides, tokens_of_sides, strict=True):
-        in_rows = tokens[:, None] if by_row else tokens[None]  # (rows, people in a row, 16, width)
-        with_tokens.append(conditioning.append_tokens(side, in_rows, id_start_percent, APPLY))
-    return with_tokens
-
-
 @dataclass(frozen=True, eq=False)
-class _Regional:
-    """What reads ID tokens by region: a MODEL, positive and negative for it, and a picture of the regions.
+class _People:
+    """The people whom Apply ID-Patch applies.
 
-    picture: (1, H, W, 3), 0..1.
+    participants: who they are, and where. faces: what is read of each of them. canvas: of their places. contribution:
+    what the node puts in, for notes of a run.
     """
 
-    model: ModelPatcher
-    sides: list[Conditioning]
-    picture: Tensor
+    id_patch: IDPatch
+    settings: Settings
+    participants: Participants
+    faces: Sequence[Face]
+    canvas: Canvas
+    contribution: Contribution
 
+    @classmethod
+    def of_cast(cls, cast: PlacedCast, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
+        """Those of a cast who take part. Raises what IDPatch.faces raises."""
+        participants = participants_of(cast)
+        # Without people the ControlNet still acts, by the skeletons in the places.
+        contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
+        faces = id_patch.faces(participants.people, settings.photos)
+        canvas = Canvas(APPLY, node_id, len(faces) if cast.by_row else 0)
+        return cls(id_patch, settings, participants, faces, canvas, contribution)
 
-def _by_region(
-    sides: Sequence[Conditioning],
-    model: ModelPatcher,
-    participants: Participants,
-    canvas: Canvas,
-    contribution: Contribution,
-    region_inputs: apply_nodes.RegionInputs,
-) -> _Regional:
-    """A MODEL and conditioning with which each person's ID tokens are read in that person's region alone.
+    def own_hint(self) -> Tensor:
+        """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
 
-    sides: positive and negative, from _with_tokens. canvas: that the regions are parts of. contribution: of the
-    participants.
-    Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
-    WrongBaseModel, and what regions.regions_of_people raises.
-    """
-    entries = [*sides[0], *sides[1]]
-    count = len(participants.members)
-    for _, options in entries:
-        tokens: IDTokens | None = options.get(ID_TOKENS)
-        if tokens is not None and tokens.people_count != count:
-            text_people = counted(tokens.people_count, "person", "people")
-            cast_people = counted(count, "person", "people")
-            why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
-            raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
-    conditioning.check_conditioning(entries, text_width(model), APPLY)
-    people = participants.people
-    areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape, APPLY)
-    by_region = id_tokens_by_region(sides, areas, canvas)  # areas: (people, H, W)
-    patched_model, positive, negative = announced(contribution, patched(model, RegionalTextRun), *by_region)
-    return _Regional(patched_model, [positive, negative], place_previews.read_regions(areas, people)[None])
+        (B, H, W, 3), signed and unbounded.
+        """
+        cast = self.participants.cast
+        skeletons = control_images.skeletons(places_of(cast, None, APPLY), cast.by_row)  # (1 or people, H, W, 3)
+        return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
+    def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
+        """The same MODEL, and prompts with ID tokens: those of the people in the positive, those of no face in the
+        negative."""
+        # (people, 16, width) each
+        tokens_of_sides = self.id_patch.tokens(self.faces), self.id_patch.unconditional_tokens(len(self.faces))
+        sides: list[Conditioning] = []
+        for side, tokens in zip((given.positive, given.negative), tokens_of_sides, strict=True):
+            in_rows = tokens[:, None] if self.participants.cast.by_row else tokens[None]  # (rows, people, 16, width)
+            sides.append(conditioning.append_tokens(side, in_rows, self.settings.id_start_percent, APPLY))
+        return SamplerInputs(given.model, *sides)
 
-def _net_settings(
-    width: int,
-    canvas: Canvas,
-    contribution: Contribution,
-    percents: tuple[float, float],
-    token_start: float | None,
-) -> NetSettings:
-    """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step.
+    def check_texts(self, given: SamplerInputs) -> None:
+        """Raise BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people, and
+        WrongBaseModel where the MODEL does not read them."""
+        assert given.model is not None
+        entries = [*given.positive, *given.negative]
+        count = len(self.faces)
+        for _, options in entries:
+            tokens: IDTokens | None = options.get(ID_TOKENS)
+            if tokens is not None and tokens.people_count != count:
+                text_people = counted(tokens.people_count, "person", "people")
+                cast_people = counted(count, "person", "people")
+                why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
+                raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
+        conditioning.check_conditioning(entries, text_width(given.model), APPLY)
 
-    width: of one token that the net reads. canvas: of the condition picture. percents: start and end of the part of the
-    schedule in which the net acts, 0..1. token_start: where the part with the ID tokens begins, 0..1; it lasts to the
-    end. None without ID tokens.
-    """
-    net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
-    token_range = None
-    if token_start is not None:
-        token_range = NamedRange("the ID tokens", ScheduleRange(token_start, 1.0), "id_start_percent")
-    return NetSettings(
-        width,
-        canvas,
-        Pictures("condition picture", canvas),
-        has_id_tokens=True,
-        report=NetReport(contribution, net_range, token_range),
-        latents_note_node=canvas,
-    )
+    def regions(self) -> Tensor:
+        """Where each person's ID tokens are read, (people, H, W). Raises what regions.regions_of_people raises."""
+        cast, people = self.participants.cast, self.participants.people
+        return regions.regions_of_people(cast, people, self.settings.mask, self.settings.shape, APPLY)
+
+    def read_by_region(self, given: SamplerInputs, areas: Tensor) -> SamplerInputs:
+        """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
+
+        given: with ID tokens, and with a MODEL. areas: the regions.
+        """
+        assert given.model is not None
+        sides = id_tokens_by_region((given.positive, given.negative), areas, self.canvas)
+        return SamplerInputs(*announced(self.contribution, patched(given.model, RegionalTextRun), *sides))
+
+    def net_settings(self) -> NetSettings:
+        """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step."""
+        schedule = ScheduleRange(self.settings.start_percent, self.settings.end_percent)
+        tokens = None  # without people there are none
+        if self.faces:
+            schedule_of_tokens = ScheduleRange(self.settings.id_start_percent, 1.0)
+            tokens = NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent")
+        return NetSettings(
+            self.id_patch.width,
+            self.canvas,
+            Pictures("condition picture", self.canvas),
+            has_id_tokens=True,
+            report=NetReport(self.contribution, NamedRange("the ControlNet", schedule), tokens),
+            latents_note_node=self.canvas,
+        )
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

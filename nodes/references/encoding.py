@@ -145,7 +145,6 @@ def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
 
 
 def _in_words(shape: Sequence[int]) -> str:
-    """A shape for a message: "16x64x64"."""
     return "x".join(str(size) for size in shape)
 
 

@@ -49,7 +49,6 @@ def owned_parts(parts: Parts | None, everybody: Cast, present: Sequence[Person])
 
 
 def _owner(part: Part, everybody: Cast) -> int:
-    """The index of the person of the cast whose part this is."""
     if len(everybody.people) == 1:
         return 0
     advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
