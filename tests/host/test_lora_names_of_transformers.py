@@ -7,7 +7,6 @@ import tiny_dits
 import torch
 import transformer_loras as on_transformers
 from figures import relative
-from hidden_text import without_common
 from pack.bridge.loras.files import NotForOnePerson, read_lora_file
 from pack.bridge.loras.layer_names import layers_of_transformer, more_names
 from pack.bridge.networks.model_family import transformer_of
@@ -211,17 +210,16 @@ def test_scale_and_shift_of_the_last_layer_are_put_into_the_order_of_the_network
     layer = setting.model.model.diffusion_model.final_layer.adaLN_modulation[1]
     shapes = {"transformer.norm_out.linear": (layer.out_features, layer.in_features)}
     file = on_transformers.saved(f"{family} last.safetensors".lower(), on_transformers.tensors(shapes, 41, prefix=""))
-    common = setting.text("two people in a park")
     everywhere, nowhere = on_transformers.EVERYWHERE, on_transformers.NOWHERE
-    hidden = without_common(setting.model, family, common, on_transformers.PICTURE)
+    hidden = setting.hidden()
     people = on_transformers.cast(file, setting.files[1])
     applied = on_transformers.put_on(setting, people, torch.cat([everywhere, nowhere]), model=hidden)
-    side = on_transformers.own_text(setting, on_transformers.WORDS[0])
+    side = setting.own_text(on_transformers.WORDS[0])
     blurred = setting.text("blurred")
-    picture = on_transformers.sample(setting, applied)
-    expected = on_transformers.sample(setting, (on_transformers.merged(setting, file), side, blurred))
+    picture = setting.sample(applied)
+    expected = setting.sample((setting.merged(file), side, blurred))
     assert relative(picture, expected) <= on_transformers.TOLERANCE
-    plain = on_transformers.sample(setting, (setting.model, side, blurred))
+    plain = setting.sample((setting.model, side, blurred))
     assert relative(picture, plain) > 100 * on_transformers.TOLERANCE
 
 
@@ -265,16 +263,15 @@ def test_loha_and_lokr_are_the_merged_network(family, kind):
         for ending, tensor in lora_made.of_kind(kind, shape, small).items():
             state[f"{name}.{ending}"] = tensor
     file = on_transformers.saved(f"{family} {kind}.safetensors".lower(), state)
-    common = setting.text("two people in a park")
-    hidden = without_common(setting.model, family, common, on_transformers.PICTURE)
+    hidden = setting.hidden()
     mask = torch.cat([on_transformers.EVERYWHERE, on_transformers.NOWHERE])
     people = on_transformers.cast(file, setting.files[1])
-    picture = on_transformers.sample(setting, on_transformers.put_on(setting, people, mask, model=hidden))
-    side = on_transformers.own_text(setting, on_transformers.WORDS[0])
+    picture = setting.sample(on_transformers.put_on(setting, people, mask, model=hidden))
+    side = setting.own_text(on_transformers.WORDS[0])
     blurred = setting.text("blurred")
-    expected = on_transformers.sample(setting, (on_transformers.merged(setting, file), side, blurred))
+    expected = setting.sample((setting.merged(file), side, blurred))
     assert relative(picture, expected) <= on_transformers.TOLERANCE
-    plain = on_transformers.sample(setting, (setting.model, side, blurred))
+    plain = setting.sample((setting.model, side, blurred))
     assert relative(picture, plain) > 100 * on_transformers.TOLERANCE
 
 

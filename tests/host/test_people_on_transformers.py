@@ -7,7 +7,6 @@ from itertools import permutations
 import comfy.sample
 import comfy.samplers
 import compiled
-import lora_made
 import marks
 import people_made
 import pytest
@@ -33,18 +32,27 @@ from pack.core.places import group
 from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from peers import apply, without_options
-from safetensors.torch import save_file
 from tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
-from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH, WITHOUT_PLACE
+from transformer_loras import (
+    CLIPS,
+    COMMON,
+    EVERYWHERE,
+    HEIGHT,
+    NOWHERE,
+    PICTURE,
+    TOLERANCE,
+    WIDTH,
+    WITHOUT_PLACE,
+    Setting,
+    setting_of,
+)
 from words_made import carried_words
 
 import nodes as host_nodes
 
 pytestmark = marks.transformers
 WORDS = "a woman with red hair", "a man with a grey beard"
-COMMON = "two people in a park"
-EVERYWHERE, NOWHERE, ONE_TOKEN = torch.ones(1, HEIGHT, WIDTH), *torch.zeros(2, 1, HEIGHT, WIDTH)
-NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
+ONE_TOKEN = torch.zeros(1, HEIGHT, WIDTH)
 ONE_TOKEN[:, :16, :16] = 1
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 OVERLAPPING = people_made.painted((0, 0, 64, 96), (48, 32, 128, 96), width=WIDTH, height=HEIGHT)
@@ -52,52 +60,17 @@ SIZES = (48, 64), (64, 64), (32, 48)
 """Of references in pixels: 12, 16 and 6 tokens."""
 
 
-class Setting:
-    """A family's MODEL, text encoder, and LoRAs, one for each person."""
-
-    def __init__(self, family, model=None):
-        make, changes = CLIPS[family]
-        self.family = family
-        self.clip = make()
-        self.model = model or tiny_dits.model(family, **changes)
-        self.files = [self._lora(seed) for seed in (11, 12)]
-
-    def _lora(self, seed):
-        generator = torch.Generator().manual_seed(seed)
-        state = {}
-        for name, module in self.model.model.diffusion_model.named_modules():
-            is_meant = not WITHOUT_PLACE.search(name) and not re.search("adaLN|tproj", name)
-            if is_meant and hasattr(module, "in_features"):
-                down = torch.randn(3, module.in_features, generator=generator) / module.in_features**0.5
-                up = torch.randn(module.out_features, 3, generator=generator) * 0.15
-                state[f"diffusion_model.{name}.lora_A.weight"] = down
-                state[f"diffusion_model.{name}.lora_B.weight"] = up
-        file = f"together {self.family} {len(state)} {sum(map(torch.numel, state.values()))} {seed}.safetensors".lower()
-        save_file(state, lora_made.folder() / file)
-        return file
-
-    def text(self, words):
-        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
-
-    def merged(self, number):
-        return host_nodes.LoraLoader().load_lora(self.model, None, self.files[number], 1.0, 1.0)[0]
-
-    def sample(self, applied, cfg=1.0, rows=1, **more):
-        return tiny_dits.sample(*applied, tiny_dits.latent(self.family, WIDTH, HEIGHT, rows=rows), cfg=cfg, **more)
-
-
-SETTINGS = {}
-
-
 @pytest.fixture(params=WITH_REFERENCES)
 def setting(request):
     return of_family(request.param)
 
 
+BESIDE_REFERENCES = re.compile(WITHOUT_PLACE.pattern + "|adaLN|tproj")
+"""Layers in which the LoRA of one person is refused where there are reference pictures."""
+
+
 def of_family(family):
-    if family not in SETTINGS:
-        SETTINGS[family] = Setting(family)
-    return SETTINGS[family]
+    return setting_of(family, BESIDE_REFERENCES)
 
 
 def two_people():
@@ -113,7 +86,7 @@ def cast(setting, words=WORDS):
     """Both, with a LoRA and words each."""
     there = two_people()
     people = []
-    for person, file, own_words in zip(there.people, setting.files, words, strict=True):
+    for person, file, own_words in zip(there.people, setting.files, words, strict=False):
         people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, own_words),))))
     return replace(there, people=tuple(people))
 
@@ -254,7 +227,7 @@ def check_a_person_with_all(setting, number, method=None, common=COMMON, words=W
     found = setting.sample(found)
     own = [[text, common[0][1]] for text, _ in setting.text(words[number])]  # one pooled vector in a whole forward
     own = with_latents(setting, own, record, method)
-    whole = by_region(setting.merged(number), own, sides[1], record, of_references)
+    whole = by_region(setting.merged(setting.files[number]), own, sides[1], record, of_references)
     expected = setting.sample(whole)
     if setting.family == Z_IMAGE and padded(lengths[0]) != padded(lengths[1 + number]):
         # The common text says how far from its references the picture stands.
@@ -294,6 +267,18 @@ def test_the_order_of_the_nodes_does_not_matter(setting):
     for missing in ("wl", "wr", "lr"):
         found = setting.sample(applied_in(missing, setting, record, OVERLAPPING), cfg=3.0)
         assert relative(found, pictures[0]) > 100 * TOLERANCE
+
+
+def test_references_read_by_region_act_beside_flux_kv_cache():
+    """Which takes the references out after the first step."""
+    from comfy_extras.nodes_flux import FluxKVCache
+
+    setting = of_family(FLUX_2)
+    cached = FluxKVCache.execute(setting.model).args[0]
+    record = record_of(setting, two_people(), (0, 1))
+    sides = [with_latents(setting, setting.text(words), record) for words in (COMMON, "blurred")]
+    found = setting.sample(by_region(cached, *sides, record, APART))
+    assert relative(setting.sample((cached, *sides)), found) > 100 * TOLERANCE
 
 
 ORDERS = ["".join(letters) for letters in permutations("wlr")][::2]
@@ -542,7 +527,7 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
 @pytest.mark.parametrize("order", marks.each(["rlwai", "iawlr", "wairl"], ["rlwai"]))
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
-    setting = Setting(FLUX, sample_values.flux())
+    setting = Setting(FLUX, sample_values.flux(), BESIDE_REFERENCES)
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
     texts = [tiny_dits.conditioning(70 + n, tokens=count)[0][0] for n, count in enumerate((9, 5))]

@@ -11,7 +11,7 @@ from figures import relative
 from host_nodes import novram
 from marks import EACH, families
 from tiny_dits import FLUX_2, QWEN, Z_IMAGE
-from transformer_loras import HEIGHT, TOLERANCE, WIDTH, Setting, cast, put_on, sample, setting_of
+from transformer_loras import HEIGHT, TOLERANCE, WIDTH, Setting, cast, put_on, setting_of
 
 pytestmark = marks.transformers
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
@@ -24,12 +24,12 @@ def setting(request):
 
 def drawn(setting, model=None, who=None, **more):
     """With LoRAs and words of two people."""
-    return sample(setting, put_on(setting, who or cast(*setting.files), APART, model=model), **more)
+    return setting.sample(put_on(setting, who or cast(*setting.files), APART, model=model), **more)
 
 
 def plain(setting, model=None, **more):
     sides = setting.text("two people in a park"), setting.text("blurred")
-    return sample(setting, (model or setting.model, *sides), **more)
+    return setting.sample((model or setting.model, *sides), **more)
 
 
 @families("setting", FLUX_2)

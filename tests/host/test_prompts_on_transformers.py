@@ -19,9 +19,7 @@ from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.token_layouts import key_of_forward
-from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
@@ -29,14 +27,10 @@ from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.bridge.words.text_places import TextPlace
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
-from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 from words_made import carried_words
-
-if tiny_dits.KNOWN:
-    from comfy_extras.nodes_flux import FluxKVCache
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
@@ -137,24 +131,6 @@ def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
         expected = sample(family, (dense.patched(model), [[joined(family), options]], text("common")))
     assert relative(picture, expected) <= TOLERANCE
     assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
-
-
-@pytest.mark.parametrize("family", EACH)
-def test_exchanged_people_are_the_same_picture(models, family):
-    picture = sample(family, with_texts_of(models(family), ["anna", "ben"], OVERLAPPING))
-    exchanged = sample(family, with_texts_of(models(family), ["ben", "anna"], OVERLAPPING.flip(0)))
-    assert relative(picture, exchanged) <= TOLERANCE
-
-
-@pytest.mark.parametrize("family", EACH)
-def test_a_batch_is_its_pictures(models, family):
-    model = models(family)
-    applied = with_texts_of(model, ["anna", "ben"], OVERLAPPING)
-    start = tiny_dits.latent(family, WIDTH, HEIGHT, rows=2)
-    batch = tiny_dits.sample(*applied, start, cfg=3.0)
-    for row in range(2):
-        alone = tiny_dits.sample(*applied, start[row : row + 1], cfg=3.0)
-        assert relative(batch[row : row + 1], alone) <= TOLERANCE
 
 
 def batches_of(family, applied):
@@ -331,14 +307,6 @@ def test_a_strength_of_2_is_the_words_twice(models, family):
     assert relative(sample(family, with_texts_of(model, ["anna", "ben"], APART)), expected) > 100 * TOLERANCE
 
 
-def other_pack():
-    """A network of another pack."""
-    model = tiny_dits.model(FLUX)
-    network = model.model.diffusion_model
-    network.__class__ = type("SVDQFlux", (type(network),), {"__module__": "nunchaku.models"})
-    return model
-
-
 def chroma_radiance():
     """A network whose class is a subclass of Chroma's."""
     settings = {**tiny_dits.CONFIGS[CHROMA][1], "image_model": "chroma_radiance", "in_channels": 3, "out_channels": 3}
@@ -356,11 +324,10 @@ def longcat_image():
 
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
     (QWEN, {"clip": family_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
-    (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
     (FLUX, {"model": chroma_radiance}, WrongBaseModel,
      f"The MODEL is made for ChromaRadiance.* {EVERY[-2]} or {EVERY[-1]}"),
     (FLUX, {"model": longcat_image}, WrongBaseModel, "The MODEL is made for LongCatImage.* FLUX.2, Qwen"),
-], ids=["another text encoder", "another pack", "another family", "another family of the same class"])  # fmt: skip
+], ids=["another text encoder", "another family", "another family of the same class"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
     inputs = {name: value() if callable(value) else value for name, value in changed.items()}
     with pytest.raises(error, match=words):
@@ -418,41 +385,3 @@ def test_words_on_ideogram_beside_the_second_model_that_reads_no_text(models):
     expected = of_the_second + 3.0 * (drawn(patched, positive, 1.0) - of_the_second)
     assert relative(drawn(patched, positive, 3.0, second_model), expected) <= TOLERANCE
     assert relative(drawn(model, text("common"), 3.0, second_model), expected) > 100 * TOLERANCE
-
-
-@pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
-def test_words_and_references_read_by_region_act_together_in_either_order(models, family):
-    model = models(family)
-    record = PeopleReferences(CAST, tuple(tiny_dits.latent(family, 48, 64, seed) for seed in (10, 11)), (0, 1))
-    settings = RegionSettings(
-        region_strength=1.0,
-        start_percent=0.0,
-        end_percent=1.0,
-        outside="nobody",
-        extent="body",
-        margin=0.25,
-        mask=APART,
-    )
-    latents = {"reference_latents": list(record.latents), REFERENCES: record}
-    sides = []
-    for name in ("common", "ben"):
-        sides.append([[words, {**options, **latents}] for words, options in text(name)])
-    texts = [text(name)[0][0] for name in ("anna", "ben")]
-    texts_of_people = carried_words(texts, APART, ["anna", "ben"])
-
-    def with_words(model, positive, negative):
-        other_side = model_conds.carry(negative, person_texts.without_people(texts_of_people))
-        return runs.patched(model, PersonTextsRun), model_conds.carry(positive, texts_of_people), other_side
-
-    def with_references(model, positive, negative):
-        read_regions = regions_of_references(CAST, CAST.people, settings)
-        limited = read_by_region(SamplerInputs(model, positive, negative), record, read_regions, None)
-        return limited.model, limited.positive, limited.negative
-
-    words_first = sample(family, with_references(*with_words(model, *sides)))
-    assert relative(sample(family, with_words(*with_references(model, *sides))), words_first) <= TOLERANCE
-    for alone in (with_words, with_references):
-        assert relative(sample(family, alone(model, *sides)), words_first) > 100 * TOLERANCE
-    if family == FLUX_2:  # which takes the references out after the first step
-        cached = FluxKVCache.execute(model).args[0]
-        assert relative(sample(family, (cached, *sides)), sample(family, with_references(cached, *sides))) > 1e-3

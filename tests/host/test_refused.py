@@ -4,20 +4,29 @@ The cases are in tests/support/refusals.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import marks
 import pytest
-import refusals.by_the_node
-import refusals.by_the_sampler
-import refusals.remarks  # noqa: F401 - each of these three fills its table
 from graph_run import linked_inputs, run
 from graphs import Node, ours, sampled, value
 from pack.core.errors import LikenessError
-from refusals.cases import BY_THE_NODE, BY_THE_SAMPLER, REMARKS
+from refusals.by_the_node import BY_THE_NODE, Refused
+from refusals.by_the_sampler import BY_THE_SAMPLER, RefusedBySampler
+from refusals.remarks import REMARKS, Remark
 from sample_values import latent
 
 pytestmark = marks.transformers
+
+
+def by_node(table: Mapping[str, Sequence[Any]]) -> list[Any]:
+    """A case per row of a table: the node, and what it is given."""
+    return [
+        pytest.param(kind, row, id=f"{kind.removeprefix('Likeness')}: {row.says}")
+        for kind, rows in table.items()
+        for row in rows
+    ]
 
 
 def is_refused(graph: Node, outputs_by_node: dict[Node, Any], error: type[LikenessError], says: str) -> None:
@@ -26,23 +35,20 @@ def is_refused(graph: Node, outputs_by_node: dict[Node, Any], error: type[Likene
     assert type(raised.value) is error
 
 
-@pytest.mark.parametrize("case", BY_THE_NODE)
-def test_it_is_refused_in_its_own_words(case: str) -> None:
-    refused = BY_THE_NODE[case]
-    is_refused(refused.graph(), {}, refused.error, refused.says)
+@pytest.mark.parametrize(("kind", "refused"), by_node(BY_THE_NODE))
+def test_it_is_refused_in_its_own_words(kind: str, refused: Refused) -> None:
+    is_refused(ours(kind, **refused.inputs), {}, refused.error, refused.says)
 
 
-@pytest.mark.parametrize("case", BY_THE_SAMPLER)
-def test_it_is_refused_where_it_is_seen(case: str) -> None:
-    refused = BY_THE_SAMPLER[case]
-    setup = refused.graph()
+@pytest.mark.parametrize("refused", BY_THE_SAMPLER, ids=lambda refused: f"{refused.node.kind}: {refused.says}")
+def test_it_is_refused_where_it_is_seen(refused: RefusedBySampler) -> None:
     outputs_by_node: dict[Node, Any] = {}
-    run(setup.node, outputs_by_node)
-    sampler = sampled(setup.node, setup.latent_image, steps=1)
-    if setup.model is not None:
-        sampler.inputs["model"] = setup.model
-    if setup.pack is not None:
-        sampler.inputs["model"] = value(setup.pack, sampler.inputs["model"])
+    run(refused.node, outputs_by_node)
+    sampler = sampled(refused.node, refused.latent_image, steps=1)
+    if refused.model is not None:
+        sampler.inputs["model"] = refused.model
+    if refused.pack is not None:
+        sampler.inputs["model"] = value(refused.pack, sampler.inputs["model"])
     is_refused(sampler, outputs_by_node, refused.error, refused.says)
 
 
@@ -51,18 +57,17 @@ def texts_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "likeness"]
 
 
-@pytest.mark.parametrize("case", REMARKS)
-def test_what_works_but_could_be_better_is_told(case: str, caplog: pytest.LogCaptureFixture) -> None:
-    remark = REMARKS[case]
-    node = remark.graph()
+@pytest.mark.parametrize(("kind", "remark"), by_node(REMARKS))
+def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplog: pytest.LogCaptureFixture) -> None:
+    node = ours(kind, **remark.inputs)
     outputs_by_node: dict[Node, Any] = {}
     linked_inputs(node, outputs_by_node)
     caplog.clear()
     run(node, outputs_by_node)
     texts = texts_of_the_pack(caplog)
-    assert len(texts) == len(remark.says)
-    for text, words in zip(texts, remark.says, strict=True):
-        assert re.search(words, text)
+    assert len(texts) == bool(remark.says)
+    for text in texts:
+        assert re.search(remark.says, text)
 
 
 @pytest.mark.parametrize("kind", ["ApplyInstantID", "ApplyIDPatch", "PromptPerPerson", "ApplyInfiniteYou"])

@@ -24,14 +24,11 @@ from pack.bridge.sampling.model_conds import ConditioningLost, rows_of_nodes
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
-from people_on_transformers import COMMON, setting_of
 from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
+from transformer_loras import COMMON, EVERY_LAYER, EVERYWHERE, HEIGHT, TOLERANCE, WIDTH, setting_of
 
 import nodes as host_nodes
 
-WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
-PICTURE = 48
-TOLERANCE = 1e-5
 WORDS = "a woman with red hair", "a man with a long grey beard and glasses, who looks away, in a green coat", ""
 """By row. The second is longer, and of the third person nothing is said."""
 ROWS = len(WORDS)
@@ -55,9 +52,6 @@ def rows_of(people):
 def alone(people, number):
     """One of these people in a picture of their own."""
     return PlacedCast(people[number : number + 1], WIDTH, HEIGHT)
-
-
-EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
 
 
 # On UNets
@@ -184,7 +178,7 @@ def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
 def transformer(request):
     if not tiny_dits.KNOWN:
         pytest.skip("an older ComfyUI has no FLUX.2")
-    return setting_of(request.param)
+    return setting_of(request.param, EVERY_LAYER)
 
 
 def crops(setting):
@@ -205,7 +199,7 @@ def drawn(setting, applied, row=None, cfg=1.0):
 @families("transformer", FLUX_2, Z_IMAGE)
 def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_loras):
     """With the common text hidden: of the host's forward alone, with the LoRA merged by the host's loader."""
-    hidden = transformer.hidden(PICTURE)
+    hidden = transformer.hidden()
     words_of_people = (
         "a woman with red hair",
         "a man with a long grey beard and glasses, who looks away, in a green coat",
@@ -257,7 +251,7 @@ def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
 @marks.transformers
 def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
     """As of each crop alone, with its person's reference, words and a LoRA that the host's loader has merged."""
-    setting = setting_of(family)
+    setting = setting_of(family, EVERY_LAYER)
     people = people_of(setting.files)
     references = tiny_dits.latent(family, 64, 48, seed=9, rows=ROWS)
 

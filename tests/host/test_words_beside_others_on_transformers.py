@@ -1,7 +1,5 @@
 """Prompt per Person on transformers beside what else stands in a workflow: LoRA per Person, ControlNets, memory."""
 
-from dataclasses import replace
-
 import comfy.controlnet
 import comfy.latent_formats
 import comfy.ldm.qwen_image.controlnet
@@ -10,12 +8,10 @@ import comfy.ops
 import comfy.sampler_helpers
 import devices
 import family_encoders
-import infuse_made
 import marks
 import people_made
 import pytest
 import tiny_dits
-import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
 from dense_texts import Dense, joined, text
@@ -27,11 +23,10 @@ from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.words import person_texts
 from pack.bridge.words.on_transformers import PersonTextsRun
-from pack.core.people import Lora, PlacedCast
 from peers import apply
-from people_on_transformers import COMMON, setting_of
 from seeded import fill
 from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
+from transformer_loras import COMMON, EVERYWHERE, HEIGHT, NOWHERE, PICTURE, TOLERANCE, WIDTH, setting_of
 from words_made import carried_words
 
 import nodes as host_nodes
@@ -41,14 +36,8 @@ if tiny_dits.KNOWN:
     from comfy_extras.nodes_model_patch import UsoStyleProjectorPatch
 
 pytestmark = marks.transformers
-WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
-PICTURE = 48
-TOLERANCE = 1e-5
 WORDS = "a woman with red hair", "a man with a long grey beard and glasses, who looks away, in a green coat"
 SAID = "\n".join(f"{number}: {words}" for number, words in enumerate(WORDS, 1))
-EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
-NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
-NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
 
 
 @pytest.fixture(params=EACH)
@@ -58,102 +47,6 @@ def setting(request):
 
 def start_of(setting, rows=1):
     return tiny_dits.latent(setting.family, WIDTH, HEIGHT, rows=rows)
-
-
-def cast_of(files):
-    """Anna and Ben with a LoRA each, without words."""
-    placed_people = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
-    people = []
-    for person, file in zip(placed_people, files, strict=True):
-        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, ""),))))
-    return PlacedCast(tuple(people), WIDTH, HEIGHT)
-
-
-def with_both(setting, mask, model, order):
-    """Prompt per Person and LoRA per Person, one behind the other."""
-    applied = (model, setting.text(COMMON), setting.text("blurred"))
-    for kind in order:
-        prompts = {"prompts": SAID} if kind == "LikenessPromptPerPerson" else {}
-        cast = cast_of(setting.files_with_places)
-        applied = setting.applied(kind, cast, applied[0], applied[1:3], mask=mask, **prompts)
-    return applied
-
-
-BOTH = ["LikenessPromptPerPerson", "LikenessLoRAPerPerson"]
-
-
-@pytest.mark.parametrize("order", [
-    pytest.param(BOTH, id="words first"), pytest.param(BOTH[::-1], id="LoRAs first", marks=pytest.mark.thorough),
-])  # fmt: skip
-@families("setting", FLUX_2, Z_IMAGE)
-def test_a_person_everywhere_is_the_merged_network_on_their_words(setting, order):
-    """With the words and the LoRA of another person present, of whom nothing is seen."""
-    hidden = setting.hidden(PICTURE)
-    for number, mask in enumerate(([EVERYWHERE, NOWHERE], [NOWHERE, EVERYWHERE])):
-        rows = setting.sample(with_both(setting, torch.cat(mask), hidden, order), start_of(setting, rows=2))
-        merged = setting.merged(setting.files_with_places[number])
-        sides = setting.own_text(WORDS[number]), setting.text("blurred")
-        assert relative(rows, setting.sample((merged, *sides), start_of(setting, rows=2))) <= TOLERANCE
-        merged_with_other = setting.merged(setting.files_with_places[1 - number])
-        assert relative(rows, setting.sample((merged_with_other, *sides), start_of(setting, rows=2))) > 100 * TOLERANCE
-
-
-# ControlNets
-
-
-def qwen_control_net():
-    """InstantX's network of Qwen-Image, tiny."""
-    shape = {name: size for name, size in tiny_dits.CONFIGS[QWEN][1].items() if name != "image_model"}
-    network = comfy.ldm.qwen_image.controlnet.QwenImageControlNetModel(
-        **{**shape, "joint_attention_dim": 16}, dtype=torch.float32, operations=comfy.ops.disable_weight_init
-    )
-    return comfy.controlnet.ControlNet(
-        fill(network, 312).eval().requires_grad_(False),
-        compression_ratio=1,
-        latent_format=comfy.latent_formats.Wan21(),
-        load_device=devices.DEVICE,
-        extra_conds=[],
-    )
-
-
-def flux_control_net():
-    return infuse_made.infuse_net(context_in_dim=16, vec_in_dim=64)
-
-
-CONTROL_NETS = {FLUX: (flux_control_net, tiny_vaes.flux1), QWEN: (qwen_control_net, tiny_vaes.qwen)}
-
-
-@pytest.mark.parametrize("family", CONTROL_NETS)
-def test_a_controlnet_goes_on_reading_the_common_text(family):
-    """A person everywhere with a ControlNet: the plain forward of their words, whose ControlNet reads the common text
-    as the host's own option has it."""
-    setting = setting_of(family)
-    make, vae = CONTROL_NETS[family]
-    picture = torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(5))
-    net = make()
-
-    def controlled(positive, negative):
-        arguments = net, picture, 0.8, 0.0, 1.0, vae()
-        return host_nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, *arguments)
-
-    sides = controlled(setting.text(COMMON), setting.text("blurred"))
-    mask = torch.cat([EVERYWHERE, NOWHERE])
-    cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
-    applied = setting.applied(BOTH[0], cast, setting.hidden(PICTURE), sides, mask=mask, prompts=SAID)
-    image = setting.sample(applied, start_of(setting), cfg=3.0)
-
-    positive, negative = controlled(setting.own_text(WORDS[0]), setting.text("blurred"))
-    common = {"cross_attn_controlnet": setting.text(COMMON)[0][0]}
-    by_common = [[words, {**options, **common}] for words, options in positive]
-    # The negative has no words of people: it reads the common text of its side, which `hidden` hides on the positive.
-    expected = setting.sample((setting.model, by_common, negative), start_of(setting), cfg=3.0)
-    assert relative(image, expected) <= TOLERANCE
-    without = setting.sample(
-        (setting.model, setting.own_text(WORDS[0]), setting.text("blurred")), start_of(setting), 3.0
-    )
-    assert relative(without, expected) > 100 * TOLERANCE, "the ControlNet changes the picture"
-    by_words = setting.sample((setting.model, positive, negative), start_of(setting), cfg=3.0)
-    assert relative(by_words, expected) > 10 * TOLERANCE, "it reads a text"
 
 
 # Nodes of the host that add tokens or take some away
@@ -279,7 +172,7 @@ def everywhere(setting, positive, clip=None):
     cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
     mask = torch.cat([EVERYWHERE, NOWHERE])
     sides = {"positive": positive, "negative": setting.text("blurred"), "clip": clip or setting.clip}
-    return apply(BOTH[0], model=model, cast=cast, feather=0, mask=mask, prompts=SAID, **sides)
+    return apply("LikenessPromptPerPerson", model=model, cast=cast, feather=0, mask=mask, prompts=SAID, **sides)
 
 
 def multiplied(conditioning, factor=3.0):

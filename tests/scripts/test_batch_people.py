@@ -1,16 +1,18 @@
-"""People of many pictures without a host: measured, kept; what is missing."""
+"""People of many pictures without a host: measured, kept, saved in cells of photos; what is missing."""
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from batch import check, measured, prompts, seeds
+from batch import check, measured, prompts, saved_people, seeds
 from batch.maker import score_lines
 from batch.output import Task, with_prompt
 from batch.prompts import Job
-from batch.rows import Row
+from batch.rows import BadRow, Row
+from batch.saved_people import FaceBank, with_saved_person
 from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image, PngImagePlugin
@@ -23,7 +25,8 @@ CAST = "LIKENESS_CAST"
 IMAGE = "IMAGE"
 OUTPUTS = {
     "LikenessLoadFaceEmbedder": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"],
-    "LikenessPerson": [PERSON, IMAGE], "LikenessLoadPerson": [PERSON, IMAGE], "LikenessBlendTwoPeople": [PERSON],
+    "LikenessPerson": [PERSON, IMAGE, "STRING"], "ImageScale": [IMAGE],
+    "LikenessLoadPerson": [PERSON, IMAGE], "LikenessBlendTwoPeople": [PERSON],
     "LikenessCast": [CAST, IMAGE],
     "LikenessCastFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
     "LikenessPart": ["LIKENESS_PARTS", IMAGE], "CLIPVisionLoader": ["CLIP_VISION"], "CheckpointLoaderSimple": ["MODEL"],
@@ -216,3 +219,76 @@ def test_a_picture_says_what_was_asked_for() -> None:
     assert opened.info["other"] == "kept"
     assert opened.convert("RGB").getpixel((3, 3)) == (255, 0, 0)
     assert with_prompt(b"GIF89a", prompt) == b"GIF89a"
+
+
+# --- Saved people in cells of photos
+
+
+def bank(tmp_path: Path, *names: str) -> FaceBank:
+    for name in names:
+        path = tmp_path / "bank" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return FaceBank([tmp_path / "bank", tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("Family/Anna", "Family/Anna.safetensors"),
+        ("family\\anna.safetensors", "Family/Anna.safetensors"),
+        ("ben", "ben.safetensors"),
+        ("Ben", "Ben.safetensors"),
+        ("BEN", None),
+        ("Clara", None),
+    ],
+)
+def test_a_saved_person_is_found_by_name(name: str, file: str | None, tmp_path: Path) -> None:
+    face_bank = bank(tmp_path, "Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors", "notes.txt")
+    expected = None if file is None else tmp_path / "bank" / file
+    assert face_bank.path(name) == expected
+
+
+def test_whom_nobody_has_saved_is_told_the_nearest(tmp_path: Path) -> None:
+    face_bank = bank(tmp_path, "Anna.safetensors", "ben.safetensors")
+    assert "the nearest name first: ben, Anna." in face_bank.nobody_called("BEM")
+    assert FaceBank([]).nobody_called("BEM") == ""
+
+
+ONE_PERSON = {
+    "a": node("LoadImage", image="x.png"),
+    "b": node("LoadImage", image="y.png"),
+    "one": node("LikenessPerson", image=["a", 0], name="Anna"),
+    "cast": node("LikenessCast", person_1=["one", 0]),
+}
+
+
+def with_person(nodes: dict[str, Any], **other_photos: list[str]) -> dict[str, Any]:
+    """The prompt with a saved person in the place of photo a."""
+    return with_saved_person(job(2, **nodes).prompt, "a", "anna.safetensors", other_photos, KNOWN)
+
+
+def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> None:
+    prompt = two(2, "x.png", "y.png").prompt
+    new_prompt = with_saved_person(prompt, "a", "anna.safetensors", {"Second": ["b"]}, KNOWN)
+    assert new_prompt["cast"]["inputs"] == {"person_1": ["cast photo 1", 0], "person_2": ["cast photo 2", 0]}
+    assert new_prompt["cast photo 1"] == saved_people.load_person("anna.safetensors")
+    assert new_prompt["cast photo 2"]["class_type"] == "LikenessPerson"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"shown": node("SaveImage", images=["a", 0])}, "the picture also goes elsewhere than to Person"),
+        ({"one": node("ImageScale", image=["a", 0])}, "it goes to no Person and to no Cast from Photos"),
+        ({"told": node("KSampler", text=["one", 2])}, "uses the report of Person"),
+        ({"one": node("LikenessPerson", image=["a", 0], face_landmarks=["b", 0])}, "Other is a photo of the same"),
+    ],
+)
+def test_where_a_photo_is_needed_a_saved_person_is_refused(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRow, match=message):
+        with_person({**ONE_PERSON, **more}, Other=["b"])
+
+
+def test_a_prompt_with_a_saved_person_is_json() -> None:
+    assert json.loads(json.dumps(with_person(ONE_PERSON)))["one"]["inputs"] == {"file": "anna.safetensors"}

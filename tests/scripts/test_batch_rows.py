@@ -36,30 +36,44 @@ from shared.tables import as_cell
 
 from core.names import among, ending, folded, spelled
 
-TEXT = 'name,Prompt\nfirst,"a woman, a man"\n\nsecond,"two\nlines"\nthird,x\n'
-SEMICOLONS = TEXT.replace(",Prompt", ";Prompt").replace("t,", "t;").replace("d,", "d;").replace("\n", "\r\n")
-
-
 MARK = "\ufeff"
+
+
+def written(separator: str = ",", end: str = "\n", before: str = "") -> str:
+    """A table as a program writes it. before: what stands before the quotes of a cell."""
+    first, second = (f'{before}"{text}"' for text in ("a woman, a man", "two\nlines"))
+    rows_of_table = ("name", "Prompt"), ("first", first), (), ("second", second), ("third", "x")
+    return "".join(f"{separator.join(row)}\n" for row in rows_of_table).replace("\n", end)
+
+
+PLAIN, SEMICOLONS = written(), written(";", "\r\n")
+TABLES = {
+    "UTF-8": PLAIN.encode(),
+    "UTF-8 with a mark": PLAIN.encode("utf-8-sig"),
+    "UTF-16": PLAIN.encode("utf-16"),
+    "several marks": f"{MARK}{MARK}\u200b{PLAIN}".encode(),
+    "letters that nobody sees": f"{MARK}\u200bname ,\u2060Prompt\u200e{PLAIN[11:]}".encode(),
+    "columns without a name": PLAIN.replace("Prompt", "Prompt,,", 1).encode(),
+    "semicolons": SEMICOLONS.encode("utf-8-sig"),
+    "lines that end with a return": written(end="\r").encode(),
+    "semicolons and returns": written(";", "\r").encode(),
+    "sep=,": f"sep=,\r\n{PLAIN}".encode(),
+    "sep=; in quotes": f'"sep=;"\r{SEMICOLONS}'.encode("utf-8-sig"),
+    "SEP=; in capitals, filled up": f"SEP=;;;\n{SEMICOLONS}".encode(),
+    "sep=; below empty lines": f"\r\n;;\r\nsep=;\r\n{SEMICOLONS}".encode(),
+    "sep=\\t": f"sep=\\t\n{written(chr(9))}".encode(),
+    "sep=|": f"sep=|\n{written('|')}".encode(),
+    "spaces before quotes and around a cell": written(before=" ").replace("third,x", "third , x").encode(),
+    "other spaces": PLAIN.replace("first", "\t\u200bfirst").encode(),
+    "tabs, and spaces before quotes": written("\t", before=" ").encode(),
+}
 
 
 def read(folder: Path, name: str = "jobs.csv") -> Table:
     return rows.read(Folder(str(folder)), name)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [*(TEXT.encode(kind) for kind in ("utf-8", "utf-8-sig", "utf-16")), SEMICOLONS.encode("utf-8-sig"),
-     b"sep=,\r\n" + TEXT.encode(), TEXT.replace("Prompt", "Prompt,,", 1).encode(),
-     TEXT.replace("\n", "\r").encode(), SEMICOLONS.replace("\r\n", "\r").encode(),
-     f'"sep=;"\r{SEMICOLONS}'.encode("utf-8-sig"), f"SEP=;;;\n{SEMICOLONS}".encode(),
-     f"sep=\\t\n{TEXT}".replace(",", "\t").replace("woman\t", "woman,").encode(),
-     f"\r\n;;\r\nsep=;\r\n{SEMICOLONS}".encode(),
-     f"sep=|\n{TEXT}".replace("e,", "e|").replace("t,", "t|").replace("d,", "d|").encode(),
-     TEXT.replace(',"', ', "').replace("d,x", "d , x").replace("first", "\t\u200bfirst").encode(),
-     TEXT.replace(",", "\t").replace('\t"', '\t "').replace("woman\t", "woman,").encode(),
-     f"{MARK}{MARK}\u200b{TEXT}".encode(), f"{MARK}\u200bname ,\u2060Prompt\u200e{TEXT[11:]}".encode()],
-)  # fmt: skip
+@pytest.mark.parametrize("data", TABLES.values(), ids=TABLES)
 def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "jobs.csv").write_bytes(data)
     above, named, _ = data.lower().replace(b" ", b"").partition(b"sep=")

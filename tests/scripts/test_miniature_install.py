@@ -29,29 +29,59 @@ def chosen(workflow: dict[str, Any]) -> set[str]:
     return {node["widgets_values"][0] for node in running if node["type"] in kinds}
 
 
-def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> None:
-    (comfyui / "custom_nodes").mkdir()
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ComfyUI that had nothing but the pack."""
+    folder = tmp_path_factory.mktemp("installed")
+    for name in ("models", "custom_nodes"):
+        (folder / name).mkdir()
+    (folder / "main.py").touch()
+    (folder / "custom_nodes" / "mine").symlink_to(install.ROOT)
+    install.install(folder / "models")
+    return folder
+
+
+def left(comfyui: Path, name: str) -> Any:
+    """A workflow that is among the user's afterwards."""
+    return json.loads((comfyui / "user" / "default" / "workflows" / f"{name}.json").read_text("utf-8"))
+
+
+def test_without_the_pack_it_is_said_that_nothing_can_run(comfyui: Path) -> None:
     assert "cannot run" in install.install(comfyui / "models")[-7]
+    (comfyui / "custom_nodes").mkdir()
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
-    said = install.install(comfyui / "models")
-    left = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
-    assert "cannot run" not in said[-7] and said[-6].startswith(str(left))
-    nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
+    assert "cannot run" not in install.install(comfyui / "models")[-7]
+
+
+def test_its_workflows_name_nothing_that_is_to_be_fetched(installed: Path) -> None:
+    there = {path.name for path in installed.rglob("*")}
+    group, outfit = left(installed, install.GROUP), left(installed, install.OUTFIT)
+    text = json.dumps(group).replace("standin-miniature-id-patch.bin", "")
     for real in ("sd_xl_base", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
-        assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
-    known = {path.name for path in comfyui.rglob("*")}
-    photos = {node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"}
-    assert len(photos) == 2 and known > photos | {built.build().checkpoint.name, built.build().control_net.name}
-    drawn = {path.read_bytes() for path in (install.ROOT / "pictures").glob("*.png")}
-    drawn |= {path.read_bytes() for path in (built.build().root / "input").iterdir()}
-    assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
-    assert all(path.stat().st_nlink == 1 for path in (comfyui / "input").iterdir()), "ComfyUI may write into them"
-    outfit = json.loads(left.with_name(f"{install.OUTFIT}.json").read_text("utf-8"))
-    assert len(chosen(outfit)) == 9 and known > chosen(outfit), "nothing that is to be fetched"
-    (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
-    assert sampler[1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
-    before = every_file(comfyui)
-    assert install.install(comfyui / "models")[-1] == said[-1] and every_file(comfyui) == before
+        assert real not in text, real
+    photos = {node["widgets_values"][0] for node in nodes_in(group) if node["type"] == "LoadImage"}
+    assert len(photos) == 2 and photos | {built.build().checkpoint.name, built.build().control_net.name} < there
+    assert len(chosen(outfit)) == 9 and chosen(outfit) < there
+
+
+def test_its_photos_are_copies_of_drawn_ones(installed: Path) -> None:
+    """Nobody who lives; and ComfyUI may write into them."""
+    folders = install.ROOT / "pictures", built.build().root / "input"
+    drawn = {path.read_bytes() for folder in folders for path in folder.glob("*.png")}
+    photos = [*(installed / "input").iterdir()]
+    assert {path.read_bytes() for path in photos} <= drawn
+    assert [path.name for path in photos if path.stat().st_nlink > 1] == []
+
+
+def test_the_sampler_is_set_as_the_miniature_was_trained(installed: Path) -> None:
+    (sampler,) = (node for node in nodes_in(left(installed, install.GROUP)) if node["type"] == "KSampler")
+    assert sampler["widgets_values"][1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
+
+
+def test_a_second_time_changes_nothing(installed: Path) -> None:
+    before = every_file(installed)
+    install.install(installed / "models")
+    assert every_file(installed) == before
     assert not [name for name in before if name.endswith(".part")]
 
 
@@ -67,21 +97,22 @@ def test_a_run_that_fails_leaves_nothing(comfyui: Path) -> None:
         install.install(comfyui / "models")
     assert sorted(comfyui.rglob("*")) == before
     assert mine.read_bytes() == b"mine"
-    (comfyui / "user" / "default").unlink()
+
+
+def test_a_second_run_that_fails_takes_away_nothing_of_the_first_one(comfyui: Path) -> None:
     install.install(comfyui / "models")
     after_all = every_file(comfyui)
-    # A second run that fails takes away nothing of the first one.
-    left = comfyui / "user" / "default" / "workflows" / f"{install.OUTFIT}.json"
-    left.unlink()
-    left.mkdir()
-    (left / "in the way").touch()
+    outfit = comfyui / "user" / "default" / "workflows" / f"{install.OUTFIT}.json"
+    outfit.unlink()
+    outfit.mkdir()
+    (outfit / "in the way").touch()
     renewed = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
     renewed.unlink()
-    del after_all[str(left.relative_to(comfyui))], after_all[str(renewed.relative_to(comfyui))]
+    del after_all[str(outfit.relative_to(comfyui))], after_all[str(renewed.relative_to(comfyui))]
     with pytest.raises(OSError):
         install.install(comfyui / "models")
     now = every_file(comfyui)
-    del now[str((left / "in the way").relative_to(comfyui))]
+    del now[str((outfit / "in the way").relative_to(comfyui))]
     assert now == after_all
 
 

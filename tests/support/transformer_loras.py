@@ -1,13 +1,15 @@
-"""LoRA per Person on tiny transformers of every family: MODELs, text encoders, files and casts."""
+"""Tiny transformers of every family with their text encoders, and people with LoRAs on them."""
 
 import re
 from dataclasses import replace
+from functools import cache
 
 import family_encoders
 import lora_made
 import people_made
 import tiny_dits
 import torch
+from hidden_text import without_common
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
@@ -34,35 +36,68 @@ WITHOUT_PLACE = re.compile(r"(t_embed|time_|tmlp|vector_in|guidance|adaln_proj|l
 """In the names of layers that are given neither text nor picture, of all families: a LoRA there is not one person's."""
 EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
+EVERY_LAYER = re.compile("llm_adapter")
+"""What is left out where each row of a batch is one person's: what reads the prompt before the forward."""
+COMMON = "two people in a park"
+"""The common text."""
 
 
 class Setting:
-    """A family's MODEL, text encoder and LoRAs, one for each person. shape: changes of the network's configuration."""
+    """A family's MODEL, its text encoder, and LoRAs of people.
 
-    def __init__(self, family, **shape):
+    left_out: in the names of layers that the LoRAs do not have. shape: changes of the network's configuration.
+    """
+
+    def __init__(self, family, model=None, left_out=WITHOUT_PLACE, **shape):
         make, changes = CLIPS[family]
         self.family = family
         self.clip = make()
-        self.model = tiny_dits.model(family, **changes, **shape)
-        self.files = [lora(family, self.model, seed) for seed in (11, 12)]
+        self.model = model or tiny_dits.model(family, **changes, **shape)
+        shapes = linear_layers(self.model, left_out)
+        numbers = sum(out_width * in_width for out_width, in_width in shapes.values())
+        self.files = []
+        for seed in (11, 12, 13):
+            name = f"{family} {len(shapes)} {numbers} {seed}.safetensors".lower()
+            self.files.append(saved(name, tensors(shapes, seed)))
 
     def text(self, words):
+        """As CLIP Text Encode gives it."""
         return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
 
+    def own_text(self, words):
+        """A person's words, with the pooled vector of the common text, which FLUX.1 reads for a whole forward."""
+        ((_, of_common),), ((text, options),) = self.text(COMMON), self.text(words)
+        return [[text, {**options, "pooled_output": of_common["pooled_output"]}]]
 
-SETTINGS = {}
+    def hidden(self):
+        """The MODEL, on which nobody reads the common text."""
+        return without_common(self.model, self.family, self.text(COMMON), PICTURE)
+
+    def merged(self, file, strength=1.0):
+        """The MODEL with a LoRA that the host's loader has merged."""
+        return host_nodes.LoraLoader().load_lora(self.model, None, file, strength, strength)[0]
+
+    def applied(self, kind, cast, model=None, sides=None, **changed):
+        """What one of our nodes gives. sides: positive and negative, instead of the common text and another."""
+        positive, negative = sides or (self.text(COMMON), self.text("blurred"))
+        given = {"model": model or self.model, "positive": positive, "negative": negative, "clip": self.clip}
+        return apply(kind, **{**given, "cast": cast, "feather": 0, **changed})
+
+    def sample(self, applied, start=None, cfg=1.0, rows=1, **more):
+        start = tiny_dits.latent(self.family, WIDTH, HEIGHT, rows=rows) if start is None else start
+        return tiny_dits.sample(*applied, start, cfg=cfg, **more)
 
 
-def setting_of(family):
-    if family not in SETTINGS:
-        SETTINGS[family] = Setting(family)
-    return SETTINGS[family]
+@cache
+def setting_of(family, left_out=WITHOUT_PLACE):
+    return Setting(family, left_out=left_out)
 
 
-def linear_layers(model):
+def linear_layers(model, left_out=WITHOUT_PLACE):
+    """Name -> (out, in)."""
     found = {}
     for name, module in model.model.diffusion_model.named_modules():
-        if hasattr(module, "in_features") and not WITHOUT_PLACE.search(name):
+        if hasattr(module, "in_features") and not left_out.search(name):
             found[name] = module.out_features, module.in_features
     return found
 
@@ -83,15 +118,6 @@ def saved(name, state):
     return name
 
 
-def lora(family, model, seed):
-    shapes = linear_layers(model)
-    return saved(f"{family} {len(shapes)} {seed}.safetensors".lower(), tensors(shapes, seed))
-
-
-def merged(setting, file, strength=1.0):
-    return host_nodes.LoraLoader().load_lora(setting.model, None, file, strength, strength)[0]
-
-
 WORDS = "a woman with red hair", "a man with a beard"
 
 
@@ -105,21 +131,5 @@ def cast(*files, words=WORDS):
 
 
 def put_on(setting, who, mask, model=None, **changed):
-    sides = {"positive": setting.text("two people in a park"), "negative": setting.text("blurred")}
-    given = {"model": model or setting.model, "clip": setting.clip, "cast": who, "mask": mask, "feather": 0, **sides}
-    return apply("LikenessLoRAPerPerson", **{**given, **changed})
-
-
-def sample(setting, applied, cfg=1.0, **more):
-    return tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, HEIGHT), cfg=cfg, **more)
-
-
-def own_text(setting, words):
-    """A person's words, with the pooled vector of the common text where a family has one."""
-    return with_pooled_of(setting.text("two people in a park"), setting.text(words))
-
-
-def with_pooled_of(common, own):
-    """A text with the pooled vector of another, where there is one: FLUX.1 reads one for a whole forward."""
-    ((_, of_common),), ((text, options),) = common, own
-    return [[text, {**options, "pooled_output": of_common["pooled_output"]}]]
+    """LoRA per Person."""
+    return setting.applied("LikenessLoRAPerPerson", who, model, **{"mask": mask, **changed})

@@ -1,5 +1,4 @@
-"""What nodes of single methods refuse, and what they say in their own words.
+"""What nodes of single methods refuse or remark, in their own words. A case is a row of the table of its module.
 
-Refused by a node: by_the_node.py. Refused when the sampler runs: by_the_sampler.py. What works and could be better:
-remarks.py. A new case is a function there that makes the graph, below the decorator that says how the graph must end.
+Networks in a row are `value(...)`, so that they are made when the case runs.
 """
