@@ -14,8 +14,8 @@
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in a
 ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
-process, a whole tier in several: the newest ComfyUI's first, then all others beside each other, and pytest says which
-tests took longest. The last line says what was not tested. No tracked file changes.
+process, a whole tier in several: the newest ComfyUI's, and beside them all others one after the other, and pytest says
+which tests took longest. The last line says what was not tested. No tracked file changes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -112,6 +111,14 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Lane:
+    """Sessions that run one after the other, each in so many processes."""
+
+    sessions: list[Session]
+    workers: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     title: str
     status: int
@@ -175,13 +182,7 @@ def main(arguments: list[str]) -> int:
     asked = asked_for(given.tier, given.part, arguments)
     hosts, python, no_host = prepared(asked, given.python)
     every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
-    outcomes: list[Outcome] = []
-    for group in turns(every_session, asked):
-        options = [*([] if asked.in_one_process else workers(share(most_workers(), len(group)))), *asked.options]
-        with ThreadPoolExecutor(len(group)) as threads:
-            outcomes += threads.map(partial(run, options=options, python=python, alone=len(group) == 1), group)
-        if asked.stops_early and any(outcome.failed for outcome in outcomes):
-            break
+    outcomes = run_lanes(lanes(every_session, asked, most_workers()), asked, python)
     gaps = not_tested(asked, no_host, outcomes, len(every_session) - len(outcomes))
     return report(outcomes, bool(no_host), gaps, time.monotonic() - started, cpu_seconds() - cpu)
 
@@ -296,16 +297,38 @@ def _ours(paths: Sequence[str]) -> list[str]:
     return [str(ROOT / path) for path in paths if (ROOT / path.split("::")[0]).exists()]
 
 
-def turns(found: Sequence[Session], asked: Asked) -> list[list[Session]]:
-    """Which run beside each other: of a whole tier the newest ComfyUI alone, and then the others, for in an older one
-    tests mostly wait; where none takes long, all."""
+def lanes(found: Sequence[Session], asked: Asked, most: int) -> list[Lane]:
+    """What runs beside each other. most: how many processes test at once.
+
+    A whole tier has the newest ComfyUI's session in one lane and all others in the next, so that every core is at work
+    until the end: the newest's takes more than half of the time, and all of them wait for servers and browsers.
+    """
     if asked.in_one_process:
-        return [[session] for session in found]
+        return [Lane([*found], 1)]
     if asked.tier == "--fast":
-        return [[*found]]
+        return [Lane([session], share(most, len(found))) for session in found]
     newest = max((one for one in found if one.host), key=lambda one: one.host.version if one.host else (), default=None)
     others = [one for one in found if one is not newest]
-    return [group for group in ([newest] if newest else [], others) if group]
+    if newest is None or not others or most < 3:
+        return [Lane([*found], most)]
+    of_newest = share(most, 2)
+    return [Lane([newest], of_newest), Lane(others, of_newest if asked.tier == "--all" else most - of_newest)]
+
+
+def run_lanes(beside: Sequence[Lane], asked: Asked, python: Path) -> list[Outcome]:
+    """What the first lane writes is shown as it comes; what others do, when a session of theirs has ended."""
+    outcomes: list[Outcome] = []
+
+    def run_lane(lane: Lane) -> None:
+        options = [*([] if asked.in_one_process else workers(lane.workers)), *asked.options]
+        for session in lane.sessions:
+            if not (asked.stops_early and any(outcome.failed for outcome in outcomes)):
+                outcomes.append(run(session, options, python, shown=lane is beside[0]))
+
+    with ThreadPoolExecutor(max(1, len(beside))) as threads:
+        for _ in threads.map(run_lane, beside):
+            pass
+    return outcomes
 
 
 def most_workers() -> int:
@@ -337,8 +360,8 @@ def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: 
     return found
 
 
-def run(session: Session, options: list[str], python: Path, alone: bool = True) -> Outcome:
-    """alone: what it writes is shown as it comes, else when it has ended."""
+def run(session: Session, options: list[str], python: Path, shown: bool = True) -> Outcome:
+    """shown: what it writes is shown as it comes, else when it has ended."""
     say(f"Tests: {session.title}")
     started = time.monotonic()
     if session.host:
@@ -352,7 +375,7 @@ def run(session: Session, options: list[str], python: Path, alone: bool = True) 
         config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
         command = [str(python), "-m", "pytest", "-c", config, report, "-m", session.marked]
         # An -m of the caller's is the last one, and so the one that counts.
-        pipe = None if alone else subprocess.PIPE
+        pipe = None if shown else subprocess.PIPE
         done = subprocess.run(
             [*command, *options, *session.paths], env=variables, stdout=pipe, stderr=pipe and subprocess.STDOUT
         )

@@ -188,9 +188,30 @@ def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
     assert all((ROOT / path.split("::")[0]).exists() for path in paths)
 
 
-def test_sessions_beside_each_other_share_all_workers() -> None:
-    assert [runner.share(3, sessions) for sessions in (1, 2, 3)] == [3, 2, 1]
-    assert runner.share(1, 2) == 1
+@pytest.mark.parametrize(
+    ("tier", "most", "expected"),
+    [
+        ("", 3, [(["new"], 2), (["host-less", "old"], 1)]),
+        ("", 5, [(["new"], 3), (["host-less", "old"], 2)]),
+        ("", 2, [(["host-less", "new", "old"], 2)]),
+        ("--all", 3, [(["new"], 2), (["host-less", "old"], 2)]),
+        ("--fast", 3, [(["host-less"], 1), (["new"], 1), (["old"], 1)]),
+        ("--smoke", 3, [(["host-less", "new", "old"], 1)]),
+    ],
+)
+def test_what_runs_beside_each_other(tier: str, most: int, expected: list[tuple[list[str], int]]) -> None:
+    sessions = [
+        runner.Session("host-less", [], ""),
+        runner.Session("new", [], "", NEW),
+        runner.Session("old", [], "", OLD),
+    ]
+    asked = runner.asked_for(tier, None, [])
+    lanes = runner.lanes(sessions, asked, most)
+    assert [([session.title for session in lane.sessions], lane.workers) for lane in lanes] == expected
+    assert runner.lanes(sessions[:1], asked, most)[0].sessions == sessions[:1], "where there is no ComfyUI"
+
+
+def test_one_worker_alone_is_handed_nothing() -> None:
     assert runner.workers(1) == ["--durations=30"]
     assert runner.workers(2)[1:4] == ["-n", "2", "--dist"]
 
