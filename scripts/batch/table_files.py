@@ -1,27 +1,25 @@
 """Files of tables as people and programs write them, read as streams: a table of any length takes the same memory.
 
 CSV is UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs, or what
-a first line such as sep=| says; lines that end as on any system; straight or typographic quotes, with spaces around or
-Excel's = before them. JSON lines have an object in each line. Parquet needs pyarrow.
+a first line such as sep=| says; lines that end as on any system. JSON lines have an object in each line. Parquet needs
+pyarrow.
 """
 
 import codecs
 import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from environment import SetupError, python_command
 
 JSON_LINES = (".jsonl", ".ndjson")
-_BLOCK_LINES = 1000
 _MOST_CELL_LETTERS = 10**7
-"""So far the end of a cell in quotes is looked for."""
+"""A prompt, or the names of thousands of pictures, may be longer than csv's limit of 131072 letters."""
 _HEAD_BYTES = 2**16
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
@@ -32,19 +30,6 @@ _SEPARATORS = ",;\t"
 _NAMED_SEPARATOR = re.compile(r'[ \t]*"?sep *= *(\\t|[^\s\w"]|\t) *"?[ ,;\t]*(?:\r\n?|\n)', re.IGNORECASE)
 """Excel's way to say which separator a file has. A program that reads it as a line of cells writes it as one."""
 _LINE_END = re.compile(r"\r\n?|\n")
-_LONG_QUOTES = r"\u201c-\u201f\u00ab\u00bb\uff02"
-_QUOTED = (
-    rf"[{_LONG_QUOTES}]([^{_LONG_QUOTES}]*)[{_LONG_QUOTES}]",
-    # One of two, where only one was made typographic.
-    rf'[{_LONG_QUOTES}]([^{_LONG_QUOTES}"]*)"',
-    r"[\u2039\u203a]([^\u2039\u203a]*)[\u2039\u203a]",
-    r"[\u300c\u300e]([^\u300c-\u300f]*)[\u300d\u300f]",
-    # They end where a cell does, as the last of them is an apostrophe too. For that reason none begins with it, and
-    # none goes over several lines.
-    r"[\u2018\u201a\u201b]([^\u2018\u201a\u201b\r\n]*?)[\u2018\u2019]",
-)
-"""A cell in other quotes than straight ones: in double, single and Asian ones."""
-_ANY_QUOTE = re.compile(rf'["{_LONG_QUOTES}\u2018-\u201b\u2039\u203a\u300c-\u300f]')
 
 
 @dataclass(frozen=True)
@@ -59,83 +44,36 @@ class Line:
 # --- CSV
 
 
-class _Dialect:
-    """How the cells of a CSV file are told apart. separator: what stands between them."""
-
-    def __init__(self, separator: str) -> None:
-        self.separator = separator
-        edge = f"[\r\n{re.escape(separator)}]"
-        gap = f"(?:(?!{edge})[{re.escape(_BLANKS)}])*"
-        straight = r'"[^"]*(?:""[^"]*)*"'
-        # What is in straight quotes is stepped over, whatever stands in it.
-        others = "|".join(f"{quoted}{gap}(?={edge}|$)" for quoted in _QUOTED)
-        self._cell_in_quotes = re.compile(f"(^|{edge}){gap}(?:=?({straight}){gap}(?={edge}|$)|{others})")
-        self._begun_quote = re.compile(rf'(?:^|{edge}){gap}(?:=?"|[{_LONG_QUOTES}\u2039\u203a\u300c\u300e])')
-
-    def rows(self, text: str) -> Iterator[tuple[int, list[str]]]:
-        """The cells of each line of a text, and how many lines of the file were read with it. Raises csv.Error."""
-        if _ANY_QUOTE.search(text):
-            text = self._cell_in_quotes.sub(_in_straight_quotes, text)
-        lines = io.StringIO(text, newline="")
-        reader = csv.reader(lines, delimiter=self.separator, skipinitialspace=True, strict=True)
-        for cells in reader:
-            yield reader.line_num, cells
-
-    def whole(self, text: str) -> int:
-        """How much of a text is before the line in which a cell in quotes begins that has not ended."""
-        if not _ANY_QUOTE.search(text):
-            return len(text)
-        masked = self._cell_in_quotes.sub(lambda cell: cell[1] + "x" * (len(cell[0]) - len(cell[1])), text)
-        begun = self._begun_quote.search(masked)
-        if not begun:
-            return len(text)
-        return max(masked.rfind(end, 0, begun.start() + 1) for end in "\r\n") + 1
-
-
-def _in_straight_quotes(cell: re.Match[str]) -> str:
-    """A cell that is in quotes in straight ones, with nothing around them."""
-    before, quoted, *others_inside = cell.groups()
-    if quoted is None:
-        inside = next(inside for inside in others_inside if inside is not None)
-        quoted = '"' + inside.replace('"', '""') + '"'
-    return before + quoted
-
-
 def csv_lines(path: Path, place: str) -> Iterator[Line]:
     """The lines of a CSV file that are not empty. One in quotes may span several. Raises SetupError."""
-    # A prompt, or the names of thousands of pictures, may be longer than csv's limit of 131072 letters.
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(_MOST_CELL_LETTERS)
     file_lines = _text_lines(path, place)
-    number = 1
-    text = next(file_lines, "").lstrip(_UNSEEN)
-    while text and not text.strip(_BLANKS + _SEPARATORS):
-        text = next(file_lines, "")
-        number += 1
-    named = _NAMED_SEPARATOR.fullmatch(text)
-    dialect = _Dialect(named[1].replace("\\t", "\t") if named else _separator(text))
+    above = 0  # lines of the file before the table
+    first = next(file_lines, "").lstrip(_UNSEEN)
+    while first and not first.strip(_BLANKS + _SEPARATORS):
+        first = next(file_lines, "")
+        above += 1
+    named = _NAMED_SEPARATOR.fullmatch(first)
     if named:
-        text = ""
-        number += 1
-    while True:
-        # Twice as many where a cell in quotes has not ended.
-        more = "".join(islice(file_lines, max(_BLOCK_LINES, text.count("\n"))))
-        text += more
-        end = dialect.whole(text) if more and len(text) < _MOST_CELL_LETTERS else len(text)
-        read = 0
-        try:
-            for end_line, cells in dialect.rows(text[:end]):
-                plain_cells = [cell.strip(_BLANKS) for cell in cells]
-                if any(plain_cells):
-                    yield Line(number + read, plain_cells)
-                read = end_line
-        except csv.Error as cause:
-            problem = f"{place} cannot be read as CSV from line {number + read} on ({cause})"
-            advice = "let nothing stand between a quote and the separator, and write a quote inside of quotes twice"
-            raise SetupError(f'{problem}: {advice}, as "".') from cause
-        if not more:
-            return
-        number += read
-        text = text[end:]
+        above += 1
+        reader = _reader(file_lines, named[1].replace("\\t", "\t"))
+    else:
+        reader = _reader(chain([first], file_lines), _separator(first))
+    number = above + 1
+    try:
+        for cells in reader:
+            plain_cells = [cell.strip(_BLANKS) for cell in cells]
+            if any(plain_cells):
+                yield Line(number, plain_cells)
+            number = above + reader.line_num + 1
+    except csv.Error as cause:
+        problem = f"{place} cannot be read as CSV from line {number} on ({cause})"
+        advice = "let nothing stand between a quote and the separator, and write a quote inside of quotes twice"
+        raise SetupError(f'{problem}: {advice}, as "".') from cause
+
+
+def _reader(lines: Iterable[str], separator: str) -> Any:
+    return csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
 
 
 def _text_lines(path: Path, place: str) -> Iterator[str]:
@@ -163,7 +101,7 @@ def _separator(first_line: str) -> str:
     def count(separator: str) -> int:
         """How many cells the first line has by a separator, or none where it is no line by it."""
         try:
-            return len(next(_Dialect(separator).rows(first_line), (0, ()))[1])
+            return len(next(_reader([first_line], separator), ()))
         except csv.Error:
             return 0
 

@@ -57,13 +57,9 @@ def read(folder: Path, name: str = "jobs.csv") -> Table:
      f"sep = ;\n{SEMICOLONS}".encode(), f'"sep=;" \n{SEMICOLONS}'.encode(),
      f"sep=\\t\n{TEXT}".replace(",", "\t").replace("woman\t", "woman,").encode(),
      f"\r\n;;\r\nsep=;\r\n{SEMICOLONS}".encode(),
-     TEXT.replace('"two\nlines"', "\u201ctwo\nlines\u201d").encode(),
      f"sep=|\n{TEXT}".replace("e,", "e|").replace("t,", "t|").replace("d,", "d|").encode(),
-     TEXT.replace(',"', ', "').replace('"\n', '" \n').replace("d,x", "d , x").encode(),
-     TEXT.replace(',"', ',\u00a0"').replace("first", "\t\u200bfirst").encode(),
+     TEXT.replace(',"', ', "').replace("d,x", "d , x").replace("first", "\t\u200bfirst").encode(),
      TEXT.replace(",", "\t").replace('\t"', '\t "').replace("woman\t", "woman,").encode(),
-     TEXT.replace(',"', ',\u201c').replace('an"', "an\u201d").replace('two\nlines"', '"two\nlines"').replace(
-         "\u201c\"two", '"two').encode(),
      f"{MARK}{MARK}\u200b{TEXT}".encode(), f"{MARK}\u200bname ,\u2060Prompt\u200e{TEXT[11:]}".encode()],
 )  # fmt: skip
 def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
@@ -97,13 +93,8 @@ def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> N
     [
         ('"a, \u201cred\u201d, coat"', "a, \u201cred\u201d, coat"),
         ('"say ""hi"" , and ""ho"""', 'say "hi" , and "ho"'),
-        ("a \u201cred\u201d coat", "a \u201cred\u201d coat"), ("\u201ea \"red\", coat\u201c", 'a "red", coat'),
-        ("\u00ab\u00a0two, three\u00a0\u00bb", "two, three"), ('5" nails', '5" nails'), (' "" ', ""),
-        ("\u2018Ann, it\u2019s\u2019", "Ann, it\u2019s"), ("\u201aAnn\u2018", "Ann"), ("\u2039Ann\u203a", "Ann"),
-        ("\u300cAnn\u300d", "Ann"), ("\uff02Ann\uff02", "Ann"), ('\u201cAnn, 1"', "Ann, 1"), ('\u201eAnn" ', "Ann"),
-        ('="Ann"', "Ann"), ("x" * 200_000, "x" * 200_000),
-        ("it\u2019s", "it\u2019s"), ("\u2019cause", "\u2019cause"), ("\u2018cause it\u2019s", "\u2018cause it\u2019s"),
-        ('\u201cred" coat', '\u201cred" coat'),
+        ("\u201ca red coat\u201d", "\u201ca red coat\u201d"), ('5" nails', '5" nails'), (' ""', ""),
+        ("x" * 200_000, "x" * 200_000), ("it\u2019s", "it\u2019s"),
     ],
 )  # fmt: skip
 def test_a_cell_in_quotes(tmp_path: Path, cell: str, value: str) -> None:
@@ -754,15 +745,7 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
         read(tmp_path, "jobs.parquet")
 
 
-def test_a_quote_that_never_ends_takes_no_further_row_along(tmp_path: Path) -> None:
-    lines = [f'row{number},{"“" if number == 7 else ""}a "red" coat,{number}' for number in range(9000)]
-    (tmp_path / "jobs.csv").write_text("\n".join(["name,Prompt,Seed", *lines]), "utf-8")
-    table_rows = list(rows.rows(read(tmp_path), lambda _: False))
-    assert [row.line for row in table_rows] == list(range(2, 9002))
-    assert [row.cells["Seed"] for row in table_rows] == [str(number) for number in range(9000)]
-
-
-@pytest.mark.parametrize("quotes", ['""', "\u201c\u201d", "  "])
+@pytest.mark.parametrize("quotes", ['""', "  "])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_long_table_of_cells_with_several_lines(tmp_path: Path, quotes: str, end: str) -> None:
     words = f"two{end}lines, each" if quotes.strip() else "one line"
