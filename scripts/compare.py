@@ -40,7 +40,7 @@ QUESTIONS = ("crowd", "seeds", "ablations")
 """Of --people and --miniature."""
 SOURCES = ("people", "outfits", "pictures", "benchmark", "miniature")
 BENCHMARKS = ("multi-id", "multi-human", "identities-collapse")
-MODULES = ("tqdm", "scipy")
+MODULES = ("tqdm", "scipy", "jinja2")
 PROMPT_OF_OUTFITS = "photo of a person standing, full body, plain light grey studio background, high quality photo"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
 

@@ -19,7 +19,7 @@ from environment import SetupError, python_command
 
 JSON_LINES = (".jsonl", ".ndjson")
 _MOST_CELL_LETTERS = 10**7
-"""So far the end of a cell in quotes is looked for. A prompt may be longer than csv's own limit of 131072 letters."""
+"""A prompt, or the names of thousands of pictures, may be longer than csv's limit of 131072 letters."""
 _HEAD_BYTES = 2**16
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
@@ -48,32 +48,28 @@ def csv_lines(path: Path, place: str) -> Iterator[Line]:
     """The lines of a CSV file that are not empty. One in quotes may span several. Raises SetupError."""
     csv.field_size_limit(_MOST_CELL_LETTERS)
     file_lines = _text_lines(path, place)
-    above = 0
+    above = 0  # lines of the file before the table
     first = next(file_lines, "").lstrip(_UNSEEN)
     while first and not first.strip(_BLANKS + _SEPARATORS):
         first = next(file_lines, "")
         above += 1
     named = _NAMED_SEPARATOR.fullmatch(first)
     if named:
-        separator = named[1].replace("\\t", "\t")
         above += 1
+        reader = _reader(file_lines, named[1].replace("\\t", "\t"))
     else:
-        separator = _separator(first)
-        file_lines = chain([first], file_lines)
-    reader = _reader(file_lines, separator)
-    while True:
-        number = above + reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as cause:
-            problem = f"{place} cannot be read as CSV from line {number} on ({cause})"
-            advice = "let nothing stand between a quote and the separator, and write a quote inside of quotes twice"
-            raise SetupError(f'{problem}: {advice}, as "".') from cause
-        if cells is None:
-            return
-        plain_cells = [cell.strip(_BLANKS) for cell in cells]
-        if any(plain_cells):
-            yield Line(number, plain_cells)
+        reader = _reader(chain([first], file_lines), _separator(first))
+    number = above + 1
+    try:
+        for cells in reader:
+            plain_cells = [cell.strip(_BLANKS) for cell in cells]
+            if any(plain_cells):
+                yield Line(number, plain_cells)
+            number = above + reader.line_num + 1
+    except csv.Error as cause:
+        problem = f"{place} cannot be read as CSV from line {number} on ({cause})"
+        advice = "let nothing stand between a quote and the separator, and write a quote inside of quotes twice"
+        raise SetupError(f'{problem}: {advice}, as "".') from cause
 
 
 def _reader(lines: Iterable[str], separator: str) -> Any:

@@ -97,10 +97,11 @@ def write(
         elif result.failures:
             failed[result.method.title] = f"{counted(len(result.failures), 'picture')} failed"
     columns = benchmark.columns
-    report = page.report(tables, columns, {**about, "methods": [of_method(result) for result in results]}, unread)
+    methods = {"methods": [of_method(result) for result in results]}
+    report = page.report(page.Answer(benchmark.title, tables, columns, {**about, **methods}, unread))
     whole.write(out / "report.json", report.encode())
     whole.write(out / "table.csv", page.as_csv(rows, columns))
-    page.write_page(benchmark.title, on_page, columns, {**about, **failed}, unread, out)
+    page.write_page(page.Answer(benchmark.title, on_page, columns, {**about, **failed}, unread), out)
 
 
 def of_method(result: Result) -> dict[str, Any]:

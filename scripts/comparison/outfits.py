@@ -126,7 +126,8 @@ def answer(session: Session, outfits: Sequence[Outfit]) -> None:
         "prompt": session.settings.prompt,
         "parts of each outfit": [len(outfit.parts) for outfit in outfits],
     }
-    page.write("Parts beside each other", {"parts": rows}, COLUMNS, about, session.unread(COLUMNS), out)
+    title = "Parts beside each other"
+    page.write(page.Answer(title, {"parts": rows}, COLUMNS, about, session.unread(COLUMNS)), out)
 
 
 def row(session: Session, setting: Setting, outfits: Sequence[Outfit]) -> Row:

@@ -7,9 +7,8 @@ folders of their own, each a set. Beside a picture may lie a .json of its name t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +28,7 @@ from .columns import OF_A_SET, figures
 from .formulas import between_people
 from .judged import Judged
 from .photos import image, is_hidden, largest_face, pictures_below, size_of
-from .rows import Row, Shown
+from .rows import Line, Row, Shown
 
 WIDTH = 768
 """Pixels of the longer side of the pictures with names."""
@@ -206,7 +205,7 @@ def write(results: Sequence[Result], out: Path, title: str) -> None:
     (out / "sets.csv").write_bytes(page.as_csv(rows, OF_A_SET, "set"))
     about = {"judged": measure.judge_sentence(results[0].report), "tables": ["sets.csv", "likeness.csv"]}
     named = [replace(row, title=row.title or NO_SET) for row in rows]
-    page.write_page(f"Likeness: {title}", {"Sets": named}, OF_A_SET, about, [], out)
+    page.write_page(page.Answer(f"Likeness: {title}", {"Sets": named}, OF_A_SET, about), out)
 
 
 def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
@@ -215,7 +214,7 @@ def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
     for group in sorted({result.group for result in results}):
         of_set = [result for result in results if result.group == group]
         recognisers = dict.fromkeys(name for result in of_set for name in result.report.recognisers)
-        shown = [Shown(out / annotated_name(one.name), one.name, below=_table_of_people(one)) for one in of_set]
+        shown = [Shown(out / annotated_name(one.name), one.name, lines=_lines_of_people(one)) for one in of_set]
         for name in recognisers:
             judged: list[Judged] = []
             for result in of_set:
@@ -230,22 +229,22 @@ def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
     return rows
 
 
-def _table_of_people(result: Result) -> str:
+def _lines_of_people(result: Result) -> list[Line]:
     """A line for each person by the recogniser that judges, and one for all strangers."""
-    rows = [_row(["person", "similarity", "to others", "face px", ""], "th")]
+    lines = [Line(("person", "similarity", "to others", "face px", ""))]
     stranger_sides: list[str] = []
     for line in tables.lines_of(result.group, result.name, result.report):
         if line["state"] == "extra":
             stranger_sides.append(str(line["face_px"]))
         elif line.get("recogniser") in (None, result.report.judge):
-            rows.append(_row_of_person(line))
+            lines.append(_line_of_person(line))
     if stranger_sides:
         text = counted(len(stranger_sides), "stranger")
-        rows.append(_row([text, "", "", ", ".join(stranger_sides[:_MOST_STRANGERS]), "extra"], "td", "bad"))
-    return f"<table>{''.join(rows)}</table>"
+        lines.append(Line((text, "", "", ", ".join(stranger_sides[:_MOST_STRANGERS]), "extra"), "bad"))
+    return lines
 
 
-def _row_of_person(line: Mapping[str, Any]) -> str:
+def _line_of_person(line: Mapping[str, Any]) -> Line:
     """A person or a part of a picture. line: of `tables.lines_of`."""
     name = line["person"]
     if line.get("place"):
@@ -253,10 +252,4 @@ def _row_of_person(line: Mapping[str, Any]) -> str:
     state = {"swapped": f"looks like {line.get('looks_like')}", "missing": "missing"}.get(line["state"], "")
     similarities = [line.get("similarity"), line.get("leakage")]
     texts = [page.DASH if value is None else f"{value:.3f}" for value in similarities]
-    return _row([name, *texts, str(line.get("face_px", page.DASH)), state], "td", "bad" if state else "good")
-
-
-def _row(cells: Iterable[str], tag: str, style: str = "") -> str:
-    """A row of a table. tag: th or td. style: a class of the style sheet for the row."""
-    texts = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
-    return f'<tr class="{style}">{texts}</tr>'
+    return Line((name, *texts, str(line.get("face_px", page.DASH)), state), "bad" if state else "good")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pack.core import previews
 from PIL import Image, ImageDraw
 from shared import whole
@@ -18,47 +19,27 @@ from shared.tables import as_csv as lines_as_csv
 from torch import Tensor
 
 from .columns import Column
-from .curves import association_svg
 from .photos import image
-from .rows import Row, Unread
+from .rows import Row, Shown, Unread
 
 DASH = "-"
-Tables = Mapping[str, Sequence[Row]]
-"""The rows below each heading."""
 Pictures = Mapping[tuple[str, str], Tensor]
 """By row and column of a sheet, (H, W, 3) float 0..1."""
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: GrayText; --bad: #c62828; --good: #2e7d32; }
-@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #a5d6a7; } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
-table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .3em .6em; text-align: right; vertical-align: top; }
-th:first-child, td:first-child, td.note, .texts th, .texts td { text-align: left; }
-.figures { overflow-x: auto; }
-.figures td:first-child { white-space: nowrap; }
-td.note { color: var(--quiet); }
-figure { display: inline-block; margin: .4em; width: 17em; vertical-align: top; }
-figure img { width: 100%; }
-figure table { width: 100%; font-size: 13px; }
-figure th, figure td { padding: .15em .4em; }
-figcaption { font-size: .85em; color: var(--quiet); overflow-wrap: anywhere; }
-.bad { color: var(--bad); }
-.good { color: var(--good); }
-"""
 
 
-def in_words(name: str, value: Any) -> str:
-    """What is said of a run, as a reader writes it: 1024x768, and names with commas between them.
+@dataclass(frozen=True)
+class Answer:
+    """What a page and a report say.
 
-    value: None for a setting that nobody has asked for.
+    tables: the rows below each heading. about: the prompt, the device, versions and whatever else is said of the whole
+    run. unread: columns without a judge.
     """
-    if value is None:
-        return "as in each template"
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return str(value)
-    separator = "x" if name == "size" else ", "
-    values = cast("Sequence[object]", value)
-    return separator.join(str(part) for part in values)
+
+    title: str
+    tables: Mapping[str, Sequence[Row]]
+    columns: Sequence[Column]
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    unread: Sequence[Unread] = ()
 
 
 # --- Tables
@@ -109,13 +90,10 @@ def as_csv(rows: Sequence[Row], columns: Sequence[Column], title: str = "method"
     return lines_as_csv(lines)
 
 
-def report(tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], unread: Sequence[Unread]) -> str:
-    """All tables as JSON. It holds no name of a person and no path.
-
-    about: the prompt, the device, versions and whatever else is said of the whole run. unread: columns without a judge.
-    """
-    lines_of_table: dict[str, Any] = {}
-    for heading, rows in tables.items():
+def report(answer: Answer) -> str:
+    """All tables as JSON. It holds no name of a person and no path."""
+    tables: dict[str, Any] = {}
+    for heading, rows in answer.tables.items():
         facts = facts_of(rows)
         lines: list[dict[str, Any]] = []
         for row in rows:
@@ -124,12 +102,12 @@ def report(tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], 
                 line["source"] = row.source
             seeds = [picture.seed for picture in row.shown if picture.seed is not None]
             lines.append({**line, "seeds": seeds, "figures": dict(row.figures)})
-        lines_of_table[heading] = lines
-    meanings: list[dict[str, str]] = []
-    for column in columns:
-        meanings.append({"name": column.name, "meaning": column.meaning, "source": column.source, "best": column.best})
-    missing = {reason.column: reason.why for reason in unread}
-    return json.dumps({**about, "columns": meanings, "not measured": missing, "tables": lines_of_table}, indent=1)
+        tables[heading] = lines
+    columns: list[dict[str, str]] = []
+    for column in answer.columns:
+        columns.append({"name": column.name, "meaning": column.meaning, "source": column.source, "best": column.best})
+    missing = {reason.column: reason.why for reason in answer.unread}
+    return json.dumps({**answer.about, "columns": columns, "not measured": missing, "tables": tables}, indent=1)
 
 
 def write_table(name: str, rows: Sequence[Row], columns: Sequence[Column], out: Path) -> None:
@@ -148,73 +126,47 @@ def write_sheet(name: str, rows: Sequence[Row], out: Path) -> None:
 # --- The page
 
 
-def write(
-    title: str, tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], unread: Sequence[Unread], out: Path
-) -> None:
-    """Write the page and the report into a folder. The words are those of `as_html` and `report`."""
-    whole.write(out / "report.json", report(tables, columns, about, unread).encode())
-    write_page(title, tables, columns, about, unread, out)
+def write(answer: Answer, out: Path) -> None:
+    """Write the page and the report into a folder."""
+    whole.write(out / "report.json", report(answer).encode())
+    write_page(answer, out)
 
 
-def write_page(
-    title: str, tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], unread: Sequence[Unread], out: Path
-) -> None:
+def write_page(answer: Answer, out: Path) -> None:
     # Names of files and texts of a benchmark may hold bytes that are no letters.
-    whole.write(out / "index.html", as_html(title, tables, columns, about, unread, out).encode(errors="replace"))
+    whole.write(out / "index.html", as_html(answer, out).encode(errors="replace"))
 
 
-def as_html(
-    title: str, tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], unread: Sequence[Unread], out: Path
-) -> str:
+def as_html(answer: Answer, out: Path) -> str:
     """The page. out: the folder where it lies; pictures are named from there. It loads nothing from the network."""
-    parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1>",
-    ]
-    for name, value in about.items():
-        parts.append(f"<div><b>{escape(name)}</b>: {escape(in_words(name, value))}</div>")
-    for reason in unread:
-        parts.append(f"<div><b>{escape(reason.column)}</b> is not measured: {escape(reason.why)}</div>")
-    for heading, rows in tables.items():
-        parts.append(f"<h2>{escape(heading.capitalize())}</h2>")
-        parts.append(_table(rows, columns))
-        parts += _without_figures(rows, columns, {reason.column for reason in unread})
-        parts.append(association_svg(rows))
-        for row in rows:
-            parts += _figures(row, out)
-    heads = "".join(f"<th>{name}</th>" for name in ("column", "best", "meaning", "source"))
-    parts.append(f'<h2>Columns</h2><table class="texts"><tr>{heads}</tr>')
-    for column in columns:
-        texts = (column.name, column.best, column.meaning, column.source)
-        parts.append(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>")
-    parts.append("</table></body></html>\n")
-    return "\n".join(parts)
+
+    def address_of(picture: Shown) -> str:
+        # The name of a file may have any letters: quoted, so that a browser finds it, with bytes that are no letters.
+        return quote(picture.path.relative_to(out).as_posix(), errors="surrogateescape")
+
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    functions = (in_words, facts_of, known_columns, cells, fact, without_figures, association_by_people, address_of)
+    templates.globals.update({function.__name__: function for function in functions})
+    return templates.get_template("page.html").render(answer=answer)
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """A table with the columns of which anything is known. The meaning of each shows under the pointer."""
-    columns = known_columns(rows, columns)
-    facts = [name for name in facts_of(rows) if name not in ("group", "asked")]
-    has_sources = any(row.source for row in rows)
-    parts = ['<div class="figures"><table><tr><th></th>', *[f"<th>{name}</th>" for name in facts]]
-    for column in columns:
-        parts.append(f'<th title="{escape(column.meaning)}">{escape(column.name)}</th>')
-    parts.append("<th>source</th></tr>" if has_sources else "</tr>")
-    for row in rows:
-        parts.append(f"<tr><td>{escape(row.title)}</td>")
-        if row.note:
-            parts += [f"<td>{escape(_fact(row, name))}</td>" for name in facts if name != "pictures"]
-            parts.append(f'<td class="note" colspan="{len(columns) + 1}">{escape(row.note)}</td></tr>')
-            continue
-        texts = [_fact(row, name) for name in facts] + cells(row, columns)
-        parts += [f"<td>{escape(text)}</td>" for text in texts]
-        parts.append(f'<td class="note">{escape(row.source or "this run")}</td></tr>' if has_sources else "</tr>")
-    parts.append("</table></div>")
-    return "".join(parts)
+def in_words(name: str, value: Any) -> str:
+    """What is said of a run, as a reader writes it: 1024x768, and names with commas between them.
+
+    value: None for a setting that nobody has asked for.
+    """
+    if value is None:
+        return "as in each template"
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value)
+    separator = "x" if name == "size" else ", "
+    values = cast("Sequence[object]", value)
+    return separator.join(str(part) for part in values)
 
 
-def _fact(row: Row, name: str) -> str:
+def fact(row: Row, name: str) -> str:
     """A cell beside the figures."""
     value = getattr(row, name)
     if value is None:
@@ -222,35 +174,28 @@ def _fact(row: Row, name: str) -> str:
     return f"{value} of {row.asked}" if name == "pictures" and row.asked else str(value)
 
 
-def _without_figures(rows: Sequence[Row], columns: Sequence[Column], explained: Collection[str]) -> list[str]:
-    """A line that names the columns which the table leaves out, and why.
-
-    explained: columns of which the page has said it already. A table without a picture has none to name.
-    """
+def without_figures(rows: Sequence[Row], answer: Answer) -> list[str]:
+    """The columns that a table leaves out, and of which the page has not said why. A table without a picture has none
+    to name."""
     if not any(row.pictures for row in rows):
         return []
-    explained = {*explained, *[column.name for column in known_columns(rows, columns)]}
-    names = [column.name for column in columns if column.name not in explained]
-    if not names:
-        return []
-    return [
-        f"<p>Not in this table, because no picture gives a figure: {escape(', '.join(names))}. Most of them need faces "
-        "that are found in the picture, some need two people in it, and copy-paste needs a second photo.</p>"
-    ]
+    explained = {reason.column for reason in answer.unread}
+    explained |= {column.name for column in known_columns(rows, answer.columns)}
+    return [column.name for column in answer.columns if column.name not in explained]
 
 
-def _figures(row: Row, out: Path) -> list[str]:
-    """The pictures of a row. A picture that was drawn holds its own workflow."""
-    parts: list[str] = [f"<h3>{escape(row.title)}</h3>"] if row.shown else []
-    for picture in row.shown:
-        # The name of a file may have any letters: quoted, so that a browser finds it, with bytes that are no letters.
-        address = quote(picture.path.relative_to(out).as_posix(), errors="surrogateescape")
-        caption = escape(picture.caption)
-        parts.append(
-            f'<figure><a href="{address}"><img loading="lazy" src="{address}" alt="{caption}"></a>'
-            f"<figcaption>{caption}</figcaption>{picture.below}</figure>"
-        )
-    return parts
+def association_by_people(rows: Sequence[Row]) -> dict[str, dict[int, float]]:
+    """Of each method the association by the number of people in a picture, and at last that by chance; empty where no
+    method has two numbers of people. Rows of one title are one method."""
+    by_title: dict[str, dict[int, float]] = {}
+    for row in rows:
+        value = row.figures.get("association")
+        if value is not None:
+            by_title.setdefault(row.title, {})[row.people] = value
+    if not any(len(values) > 1 for values in by_title.values()):
+        return {}
+    counts = sorted({people for values in by_title.values() for people in values})
+    return {**by_title, "by chance": {people: 1 / people for people in counts}}
 
 
 # --- Sheets

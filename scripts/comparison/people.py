@@ -109,4 +109,5 @@ def write(answers: Mapping[str, Sequence[Row]], session: Session) -> None:
     for name, rows in answers.items():
         page.write_table(name, rows, COLUMNS, out)
         page.write_sheet(name, rows, out)
-    page.write("Methods beside each other", answers, COLUMNS, about, session.unread(COLUMNS), out)
+    title = "Methods beside each other"
+    page.write(page.Answer(title, answers, COLUMNS, about, session.unread(COLUMNS)), out)

@@ -17,19 +17,26 @@ class Pictured(NamedTuple):
     seed: int
 
 
+class Line(NamedTuple):
+    """A line of the table below a picture. style: a class of the page's style sheet, or ""."""
+
+    cells: Sequence[str]
+    style: str = ""
+
+
 @dataclass(frozen=True)
 class Shown:
     """One picture on the page.
 
-    path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known. below:
-    HTML behind the caption.
+    path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known. lines: of
+    a table behind the caption.
     """
 
     path: Path
     caption: str
     column: str = ""
     seed: int | None = None
-    below: str = ""
+    lines: Sequence[Line] = ()
 
 
 @dataclass(frozen=True)

@@ -663,7 +663,7 @@ def test_the_page_says_which_columns_have_no_figure(tmp_path: Path) -> None:
     unread = [Unread("collapse", "no DINOv2."), Unread("SCR@0.4", "no DINOv2.")]
 
     def page_of(row: Row) -> str:
-        return page.as_html("a", {"seeds": [row]}, COLUMNS, {}, unread, tmp_path)
+        return page.as_html(page.Answer("a", {"seeds": [row]}, COLUMNS, unread=unread), tmp_path)
 
     without_faces = page_of(Row("ID-Patch", 2, [shown], {"resemblance": 0.0, "missing": 1.0, "seconds": 2.0}))
     (names,) = re.findall("Not in this table, because no picture gives a figure: (.*?)\\. Most", without_faces)

@@ -105,8 +105,8 @@ def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> N
     [
         ('"a, \u201cred\u201d, coat"', "a, \u201cred\u201d, coat"),
         ('"say ""hi"" , and ""ho"""', 'say "hi" , and "ho"'),
-        ("\u201ea \u201cred\u201d coat", "\u201ea \u201cred\u201d coat"),
-        ('5" nails', '5" nails'), ('""', ""), ("\u2018Ann\u2019", "\u2018Ann\u2019"), ("x" * 200_000, "x" * 200_000),
+        ("\u201ca red coat\u201d", "\u201ca red coat\u201d"), ('5" nails', '5" nails'), (' ""', ""),
+        ("x" * 200_000, "x" * 200_000), ("it\u2019s", "it\u2019s"),
     ],
 )  # fmt: skip
 def test_a_cell_in_quotes(tmp_path: Path, cell: str, value: str) -> None:
@@ -760,14 +760,6 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
     (tmp_path / "jobs.parquet").write_text("name\na\n")
     with pytest.raises(SetupError, match="is no Parquet file"):
         read(tmp_path, "jobs.parquet")
-
-
-def test_a_quote_that_never_ends_takes_no_further_row_along(tmp_path: Path) -> None:
-    lines = [f'row{number},{"“" if number == 7 else ""}a "red" coat,{number}' for number in range(9000)]
-    (tmp_path / "jobs.csv").write_text("\n".join(["name,Prompt,Seed", *lines]), "utf-8")
-    table_rows = list(rows.rows(read(tmp_path), lambda _: False))
-    assert [row.line for row in table_rows] == list(range(2, 9002))
-    assert [row.cells["Seed"] for row in table_rows] == [str(number) for number in range(9000)]
 
 
 @pytest.mark.parametrize("quotes", ['""', "  "])

@@ -270,8 +270,8 @@ def one_page(folder: Path) -> tuple[str, Any]:
     about = {"prompt": "<b>two</b>", "device": "cpu", "recognisers": ["first", "second"], "photos of each": [1, 4]}
     about |= {"size": None, "steps": 4}
     unread = [Unread("collapse", "no <file>.")]
-    html = page.as_html("a", {"crowd": rows}, COLUMNS, about, unread, folder)
-    return html, json.loads(page.report({"crowd": rows}, COLUMNS, about, unread))
+    answer = page.Answer("a", {"crowd": rows}, COLUMNS, about, unread)
+    return page.as_html(answer, folder), json.loads(page.report(answer))
 
 
 def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import compare
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comparison import page, people
-from comparison.columns import named
+from comparison.columns import COLUMNS, named
 from comparison.rows import Row
 
 RED, GREEN, BLUE, WHITE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)
@@ -86,6 +87,47 @@ def test_a_table_has_every_figure_under_its_name(tmp_path: Path) -> None:
     assert [row["association"] for row in rows] == ["0.5000", "1.0000"]
     assert [row["leakage"] for row in rows] == ["-0.2500", "0.1250"]
     assert not (tmp_path / "question.jpg").exists(), "no picture is shown"
+
+
+VALUES: Mapping[str, Mapping[int, float | None]] = {
+    "ID-Patch <&>": {1: None, 12: 0.9, 2: 1.0},
+    "PhotoMaker": {2: None},
+    "WithAnyone": {4: 0.5},
+}
+
+
+def rows_of(values: Mapping[str, Mapping[int, float | None]]) -> list[Row]:
+    rows: list[Row] = []
+    for title, by_people in values.items():
+        rows += [Row(title, people, figures={"association": value}) for people, value in by_people.items()]
+    return rows
+
+
+def test_association_stands_by_the_number_of_people_beside_chance(tmp_path: Path) -> None:
+    by_people = page.association_by_people(rows_of(VALUES))
+    assert by_people == {
+        "ID-Patch <&>": {2: 1.0, 12: 0.9}, "WithAnyone": {4: 0.5}, "by chance": {2: 1 / 2, 4: 1 / 4, 12: 1 / 12},
+    }  # fmt: skip
+    assert list(by_people["by chance"]) == [2, 4, 12]
+    html = page.as_html(page.Answer("a", {"crowd": rows_of(VALUES)}, COLUMNS), tmp_path)
+    assert html.count("<meter") == 6 and "ID-Patch &lt;&amp;&gt;" in html
+    one_number = rows_of({"ID-Patch": {1: None, 2: 1.0}, "PhotoMaker": {2: 0.5}})
+    assert page.association_by_people(one_number) == {}
+    assert "<meter" not in page.as_html(page.Answer("a", {"seeds": one_number}, COLUMNS), tmp_path)
+
+
+def test_a_table_has_notes_only_where_there_are_any() -> None:
+    for rows, has_notes in ((ROWS, False), ([*ROWS, Row("WithAnyone", 2, note="Missing.")], True)):
+        assert page.as_markdown(rows, COLUMNS).splitlines()[0].endswith(" note |") == has_notes
+
+
+def test_the_page_has_the_columns_of_which_anything_is_known(tmp_path: Path) -> None:
+    """One that is known of one row alone has a dash in the other."""
+    rows = [Row("ID-Patch", 2, figures={"association": 0.5, "missing": None}), Row("PhotoMaker", 2)]
+    html = page.as_html(page.Answer("a", {"crowd": rows}, COLUMNS), tmp_path)
+    table = html.partition("<h2>Columns</h2>")[0]
+    assert ">association</th>" in table and ">missing</th>" not in table and ">seconds</th>" not in table
+    assert "<td>0.50</td>" in table and "<td>-</td>" in table
 
 
 def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_is() -> None:
