@@ -170,26 +170,17 @@ def regions_of_people(
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
     people: those whose regions are returned, the same objects as in the cast and in its order.
-    masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for the regions of their places.
+    masks: (everybody of the cast, h, w), read by `masks_of`; None for the regions of their places.
     shape: of the regions where there are no masks. node_name: of the node that needs them, for messages.
-    Raises NotPlaced for people who have neither places nor masks, what `regions_from_masks` and `region_of_person`
-    raise, and BadRegion for two regions alike or where each person has a picture of their own.
+    Raises NotPlaced for people who have neither places nor masks, what `masks_of` and `region_of_person` raise, and
+    BadRegion for an empty region, two alike, or where each person has a picture of their own.
     """
     check_one_picture(cast, "Leave this node out of the second pass.")
     if masks is not None:
-        return regions_from_masks(masks, cast, people)
+        return require_distinct(masks_of(masks, cast, people), people)
     placed_cast = require_places(cast, node_name)
     regions = [_region_of(person, placed_cast, shape) for person in people]
     return require_distinct(torch.stack(regions), people)
-
-
-def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
-    """The regions of some people of a cast from a MASK batch, (people, H, W).
-
-    masks, cast, people: as in `masks_of`. Raises BadRegion where there are not as many masks as people in the cast, and
-    where one of the returned masks is empty or two of them are equal.
-    """
-    return require_distinct(masks_of(masks, cast, people), people)
 
 
 def masks_of(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
@@ -260,7 +251,11 @@ def from_masks(
     outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
     used = [mask for mask in range(len(fitted)) if mask not in outside and int(owners[mask]) in people]
     if not used:
-        raise _no_mask_error(names, len(fitted), float(shares[people].max()))
+        nearest = float(shares[people].max())
+        why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
+        if nearest >= _IN_PLACE:  # that mask was given to the other place
+            why += ", and another place has as much of it or more"
+        raise BadRegion(names, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
@@ -295,21 +290,6 @@ def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     place_sizes = torch.stack(list(places)).sum((1, 2))[:, None]  # (places, 1)
     mask_sizes = masks.sum((1, 2))  # (masks,)
     return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
-
-
-def _no_mask_error(names: str, mask_count: int, nearest: float) -> BadRegion:
-    """The error where none of the masks belongs to the people asked for.
-
-    names: of these people.
-    mask_count: how many masks there are.
-    nearest: the largest share, 0..1, that a mask and the place of one of these people have in common, see
-    `_shares_in_common`. Where it is at least `_IN_PLACE`, that mask was given to another place, because the share that
-    the mask has in common with the other place is as large or larger.
-    """
-    why = f"of {counted(mask_count, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
-    if nearest >= _IN_PLACE:
-        why += ", and another place has as much of it or more"
-    return BadRegion(names, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:

@@ -27,7 +27,7 @@ def of_faces(*slots, margin=0.5, feather=8.0):
 
 
 def from_masks(masks, placed_cast):
-    return regions.regions_from_masks(masks, placed_cast, present(placed_cast).people)
+    return regions.regions_of_people(placed_cast, present(placed_cast).people, masks, RegionShape("body", 0), "")
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -147,7 +147,7 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
     assert torch.equal(face_regions.regions_of_faces(with_lora, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
-    assert torch.equal(regions.regions_from_masks(masks, with_lora, alone.people), masks[:1])
+    assert torch.equal(regions.regions_of_people(with_lora, alone.people, masks, RegionShape("body", 0), ""), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
         from_masks(masks, with_lora)
 
