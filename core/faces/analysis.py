@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first_few, gathered
+from ..errors import BadEmbedding, BadPhoto, counted, first_few, gathered
 from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
 from .finding import Detection, Detector, find_faces
-from .pictures import Picture, align, align_ffhq, is_placeholder, to_image
+from .pictures import Picture, align, align_ffhq, no_face, to_image
 from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
@@ -46,8 +46,7 @@ def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) 
     """
     faces = find_faces(detector, picture, expected)
     if not faces:
-        height, width = picture.shape[:2]
-        raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
+        raise no_face(picture, where)
     return faces
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import BadPhoto, FaceNotFound, counted
+from ..errors import BadPhoto, counted
 from .finding import Detection
-from .pictures import Picture, is_placeholder
+from .pictures import Picture, no_face
 
 # Numbers of the points on the rims of the eyes, the eye on the picture's left first. The mean of a rim is nearer to
 # where SCRFD puts an eye than the iris, which follows the gaze, and than the middle between the corners of the eye.
@@ -77,8 +77,7 @@ def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
     where: what a message calls the picture. Raises FaceNotFound where there is no face.
     """
     if not faces:
-        height, width = picture.shape[:2]
-        raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
+        raise no_face(picture, where)
     detections = [detection(face) for face in faces]
     return tuple(sorted(detections, key=lambda one: -one.score))
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ..errors import FaceNotFound
 from ..people import FFHQ, Keypoints
 from ..picture_files import read_picture
 from ..pictures import as_rgb
@@ -38,6 +39,12 @@ def from_file(path: str) -> Picture:
 def is_placeholder(picture: Picture) -> bool:
     """Whether this is example.png, the drawing that comes with ComfyUI: a new Load Image shows it."""
     return zlib.crc32(picture.tobytes()) == _PLACEHOLDER
+
+
+def no_face(picture: Picture, where: str) -> FaceNotFound:
+    """The error about a picture without a face. where: what a message calls it."""
+    height, width = picture.shape[:2]
+    return FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
 
 
 def to_image(picture: Picture) -> Tensor:

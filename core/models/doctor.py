@@ -43,14 +43,9 @@ def examine(model: Model, folders: Folders) -> Finding:
     another folder."""
     if model.format == "face-pack":
         return examine_pack(model, folders) or nothing_there(model, folders)
-    paths: list[Path] = []
-    missing: list[File] = []
-    for file in model.files:
-        path = _path_of_file(file, model, folders)
-        if path:
-            paths.append(path)
-        else:
-            missing.append(file)
+    path_of = [(file, _path_of_file(file, model, folders)) for file in model.files]
+    paths = [path for _, path in path_of if path]
+    missing = [file for file, path in path_of if not path]
     finding = _trouble_of(model, paths)
     if finding:
         return finding

@@ -122,12 +122,8 @@ class Model:
     @property
     def size(self) -> int | None:
         """Bytes to be downloaded, None where nobody says."""
-        total = 0
-        for file in self.fetched:
-            if file.size is None:
-                return None
-            total += file.size
-        return total
+        sizes = [file.size for file in self.fetched if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.fetched) else None
 
     @property
     def size_text(self) -> str:
@@ -297,14 +293,11 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
     Raises ModelMissing with the names and sizes of the files that are not there, and UnsupportedCheckpoint for the
     diffusers folder of another model.
     """
-    missing: list[File] = []
     paths: dict[str, Path] = {}  # part -> the path of its file, for files that are there
     for file in model.files:
         path = _existing(folder, [name.removeprefix(f"{model.name}/") for name in file.names])
         if path:
             paths[file.part] = path
-        else:
-            missing.append(file)
     # Without any part that is only in this model, it is the folder of another diffusers model.
     own_parts = [file.part for file in model.files if file.part not in _OF_ANY]
     if paths.keys().isdisjoint(own_parts):
@@ -312,6 +305,7 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
         parts = f"{', '.join(first_parts)} or {last_part}"
         problem = f"a plain {_family(folder)} diffusers folder (no {parts})"
         raise UnsupportedCheckpoint(str(folder), problem, release_expected(model), release_advice(model))
+    missing = [file for file in model.files if file.part not in paths]
     if missing:
         names = [file.names[0].removeprefix(f"{model.name}/") for file in missing]
         sizes = ", ".join(human(file.size) for file in missing)

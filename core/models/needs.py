@@ -170,20 +170,13 @@ class _Workflow:
             self.texts.update(spelled(text) for text in node.texts)
         self.files = {file: _publication(file) for file in self._chosen_files()}
         self.texts.update(model.name for model in self.files.values() if model)
-        self.recognisers: set[str] = set()
+        face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
+        self.recognisers = {recogniser for _, recogniser in face_loaders if recogniser}
         if self.kinds & _LOOKS_FOR_FACES:
             self.recognisers |= self._read_by_methods()
-        chosen_packs: list[str] = []
-        for node in self.nodes:
-            if node.kind == _FACE_LOADER:
-                pack, recogniser = node.values_of(["pack", "recognisers"])
-                if pack == packs.NONE_FOUND:
-                    chosen_packs.append(packs.ANTELOPE)
-                elif pack and pack != packs.NO_DETECTOR:
-                    chosen_packs.append(packs.pack_called(spelled(pack)))
-                if recogniser:
-                    self.recognisers.add(recogniser)
-        self.packs = list(dict.fromkeys(chosen_packs))
+        chosen = [pack for pack, _ in face_loaders if pack and pack != packs.NO_DETECTOR]
+        called = [packs.ANTELOPE if pack == packs.NONE_FOUND else packs.pack_called(spelled(pack)) for pack in chosen]
+        self.packs = list(dict.fromkeys(called))
         _require_few(len(self.packs))
 
     def _chosen_files(self) -> list[Chosen]:

@@ -104,10 +104,8 @@ def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
     no_box = (0.0, 0.0, 0.0, 0.0)
     sizes = [geometry.area(slot.box or no_box) for slot in slots]
     largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
-    places: list[int | None] = [None] * len(slots)
-    for person, place in enumerate(largest_first[:people_count]):
-        places[place] = person
-    return tuple(places)
+    person_at = {place: person for person, place in enumerate(largest_first[:people_count])}
+    return tuple(person_at.get(place) for place in range(len(slots)))
 
 
 def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
