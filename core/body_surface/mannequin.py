@@ -37,6 +37,7 @@ import torch
 from ..errors import BadLayout
 from ..people import Layout, Point, Pose
 from ..places.bodies import CROWN, HALF_HEAD, SEEN, head_of_pose, middle, torso, unit
+from ..places.shapes import SHORTEST
 from .iuv import Surface
 
 _Array = npt.NDArray[np.float64]
@@ -130,8 +131,6 @@ _U_AT_NOSE_RIGHT, _U_AT_NOSE_LEFT = 249, 5
 """U of the right and the left half of a face where they meet."""
 _U_OVER_RIGHT_HALF, _U_OVER_LEFT_HALF = 117, 140
 """How much U grows over one half of a face that looks into the camera, from the half's rim to the seam or back."""
-_LEAST_LENGTH = 1e-6
-"""Pixels. Two joints at one point have no length to divide by."""
 _LEAST_SQUARE = 1e-9
 """The least number under the square root of a half width. `across` is a distance divided by the half width, which must
 not be 0."""
@@ -353,7 +352,7 @@ class _Figure:
         length = math.dist(start, end)
 
         def half_width(pixels_along: _Array) -> _Array:
-            share = (pixels_along / max(length, _LEAST_LENGTH)).clip(0, 1)  # 0 at the start, 1 at the end
+            share = (pixels_along / max(length, SHORTEST)).clip(0, 1)  # 0 at the start, 1 at the end
             radius = start_radius + (end_radius - start_radius) * share
             beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
             # The ends are round: `beyond` px from the centre of a circle its half chord is sqrt(radius^2 - beyond^2).

@@ -6,21 +6,19 @@ from typing import Any, cast
 
 from ..errors import counted
 from ..geometry import Fit, shorter_side
-from ..people import Box
+from ..people import Box, CanvasSize
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
 from .finding import Detection
 from .pictures import TEMPLATE
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
 
 CANVAS = (1024, 1024)
 """Width and height, in pixels, of the canvas of ComfyUI's editor of boxes on a node that has no inputs for width and
 height: our nodes of photos have none. The user sees the photo stretched over this canvas."""
 
 
-def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
+def faces_in_boxes(
+    text: str, drawn: object, linked: Sequence[object], sizes: Sequence[CanvasSize]
+) -> list[Detection | None]:
     """A face for each photo, in the order of the photos, made of one box per photo. A list of None without any box.
 
     Boxes in the text come first. Without any there, the boxes drawn on the node are used; without these, the linked
@@ -45,7 +43,7 @@ def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Se
 
 
 def _lists_of_boxes(
-    text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]
+    text: str, drawn: object, linked: Sequence[object], sizes: Sequence[CanvasSize]
 ) -> list[tuple[Marked, ...]]:
     """The boxes of the text, else the drawn ones, else the linked ones, in pixels of the photos.
 
@@ -64,7 +62,7 @@ def _lists_of_boxes(
     return lists
 
 
-def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, ...]:
+def _on_photos(drawn: Sequence[Marked], sizes: Sequence[CanvasSize]) -> tuple[Marked, ...]:
     """Boxes in pixels of the editor's CANVAS -> in pixels of the photos: the first box on the first photo, and so on.
 
     Where there are more boxes than photos, the surplus boxes are returned as they are: `faces_in_boxes` refuses them.
@@ -75,7 +73,7 @@ def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, 
     return tuple(moved)
 
 
-def _check(number: int, box: Box, size: Size) -> None:
+def _check(number: int, box: Box, size: CanvasSize) -> None:
     """Raise BadBoxes for a box that is too small, or whose middle is outside of its photo.
 
     number: of the box, from 1. size: of the photo.

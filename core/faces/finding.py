@@ -126,38 +126,121 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> tuple
     expected: how many faces the user has counted in the picture. Where fewer are found the picture is looked at in the
     other turns as well: detectors may miss a face that stands on its head beside upright ones.
     """
-    look = cache(partial(_look, detector, picture))  # rung -> its faces; no rung is looked at twice
-    rung = next((rung for rung in LADDER if look(rung)), None)
+    photo = _Photo(detector, picture)
+    rung = next((rung for rung in LADDER if photo.look(rung)), None)
     if rung is None:
         return ()
-    surest_face = look(rung)[0]
+    surest_face = photo.look(rung)[0]
     may_lie = rung.turns > 0 or _is_doubtful(surest_face, rung.turns)
     if may_lie:
-        rung = _upright_rung(look, rung)
-        faces = look(rung)
+        rung = photo.upright_rung(rung)
+        faces = photo.look(rung)
         is_alone = len(faces) == 1 and expected <= 1
         if is_alone and _is_upright(faces[0], rung.turns):
             # All four turns of the whole picture have been compared, and that was about this face alone.
             return faces
-    return _each_in_its_turn(detector, picture, look, rung, expected)
+    return photo.each_in_its_turn(rung, expected)
 
 
-def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> Rung:
-    """The rung on which the faces of a photo are seen upright, for a photo that may lie on its side or its head.
+class _Photo:
+    """A picture, and what a detector sees of it. look: a rung -> its faces; no rung is looked at twice."""
 
-    First the photo is looked at in all four turns, with the size and the border of `rung`, on which a face was found.
-    The turn in which the scores of the faces have the largest sum is taken for upright. Then LADDER is climbed with the
-    photo turned so; the first rung that shows a face is returned.
-    """
+    def __init__(self, detector: Detector, picture: Picture) -> None:
+        self._detector = detector
+        self._picture = picture
+        self.look = cache(partial(_look, detector, picture))
 
-    def sum_of_scores(turns: int) -> float:
-        """How sure the detector is of all faces in the photo turned so, in sum."""
-        return sum(face.score for face in look(replace(rung, turns=turns)))
+    def upright_rung(self, rung: Rung) -> Rung:
+        """The rung on which the faces of a photo are seen upright, for a photo that may lie on its side or its head.
 
-    turns = max(range(4), key=sum_of_scores)
-    turned_ladder = (replace(any_rung, turns=turns) for any_rung in LADDER)
-    # One of them shows a face: `rung` itself is on LADDER, and turned so it has the largest sum of scores.
-    return next(turned_rung for turned_rung in turned_ladder if look(turned_rung))
+        First the photo is looked at in all four turns, with the size and the border of `rung`, on which a face was
+        found. The turn in which the scores of the faces have the largest sum is taken for upright. Then LADDER is
+        climbed with the photo turned so; the first rung that shows a face is returned.
+        """
+
+        def sum_of_scores(turns: int) -> float:
+            """How sure the detector is of all faces in the photo turned so, in sum."""
+            return sum(face.score for face in self.look(replace(rung, turns=turns)))
+
+        turns = max(range(4), key=sum_of_scores)
+        turned_ladder = (replace(any_rung, turns=turns) for any_rung in LADDER)
+        # One of them shows a face: `rung` itself is on LADDER, and turned so it has the largest sum of scores.
+        return next(turned_rung for turned_rung in turned_ladder if self.look(turned_rung))
+
+    def each_in_its_turn(self, rung: Rung, expected: int) -> tuple[Detection, ...]:
+        """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
+
+        Doubtful ones of those that `rung` shows are looked at alone, in all turns. Where one of them is upright in
+        another turn, or fewer than `expected` faces are seen, the whole picture is looked at in the other turns as
+        well: a face may be seen in one turn only, as of a family that lies on a bed in several directions.
+        """
+        result: list[Detection] = []
+        turned_faces: list[Detection] = []
+        for face in self.look(rung):
+            is_doubtful = _is_doubtful(face, rung.turns)
+            seen = self._upright_face(face, rung.turns) if is_doubtful else face
+            if seen is face or not seen.certain:
+                result.append(seen)
+            else:
+                turned_faces.append(seen)
+        if not turned_faces and len(result) >= expected:
+            return tuple(result)
+        for turns in (turns for turns in range(4) if turns != rung.turns):
+            seen = self.look(replace(rung, turns=turns))
+            turned_faces += [face for face in seen if face.score >= _SURE and _is_upright(face, turns)]
+        # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
+        for face in sorted(turned_faces, key=lambda face: -face.score):
+            if not _is_among(face, result):
+                result.append(face)
+        return tuple(sorted(result, key=lambda face: -face.score))
+
+    def _upright_face(self, face: Detection, turns: int) -> Detection:
+        """A doubtful face as it is seen in the turn in which it is upright; not `certain` where that cannot be told.
+
+        turns: how often the picture was turned where the face was found. The face is cut out and looked at in all
+        turns:
+
+        - It scores best upright in `turns`: `face` itself is returned.
+        - It scores best upright in another turn: the face as it is seen there; `face` itself, not certain, where its
+          score is below _SURE.
+        - It is seen upright in no turn, as happens to small and drawn faces: `face` itself, certain where its
+          keypoints are upright in `turns`.
+        """
+        upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
+        for turned in range(4):
+            detection = self._seen_again(face, turned, _WHICH_TURN)
+            if detection:
+                upright[turned] = detection
+        if not upright:
+            return face if _is_upright(face, turns) else replace(face, certain=False)
+        # Of equals the turn in which the face was found.
+        best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
+        if best == turns:
+            return face
+        located = self._seen_again(face, best, _WHERE) or upright[best]
+        return located if located.score >= _SURE else replace(face, certain=False)
+
+    def _seen_again(self, face: Detection, turns: int, closer_look: _CloserLook) -> Detection | None:
+        """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.
+
+        Of several faces in the square those count that are upright and overlap `face`; the surest is returned. None
+        where there is none.
+        """
+        left, top, right, bottom = _square_around(face.box, closer_look.around, self._picture)
+        square = np.ascontiguousarray(self._picture[top:bottom, left:right])
+        rung = Rung(size=closer_look.size, turns=turns)
+
+        def onto_picture(point: Point) -> Point:
+            """A point of the square in pixels of the picture."""
+            return point[0] + left, point[1] + top
+
+        candidates: list[Detection] = []
+        for detection in _look(self._detector, square, rung):
+            # `unseen_below` speaks of the photo, and not of the square.
+            candidate = replace(detection.moved(onto_picture), unseen_below=face.unseen_below)
+            if _is_upright(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
+                candidates.append(candidate)
+        return max(candidates, key=lambda candidate: candidate.score, default=None)
 
 
 def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
@@ -189,41 +272,6 @@ def _is_upright(face: Detection, turns: int) -> bool:
     return abs(across) <= _LEANING * down
 
 
-def _each_in_its_turn(
-    detector: Detector,
-    picture: Picture,
-    look: Callable[[Rung], tuple[Detection, ...]],
-    rung: Rung,
-    expected: int,
-) -> tuple[Detection, ...]:
-    """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
-
-    Doubtful ones of those that `rung` shows are looked at alone, in all turns. Where one of them is upright in another
-    turn, or fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: a face may
-    be seen in one turn only, as of a family that lies on a bed in several directions.
-    look: a rung -> the faces that it shows.
-    """
-    result: list[Detection] = []
-    turned_faces: list[Detection] = []
-    for face in look(rung):
-        is_doubtful = _is_doubtful(face, rung.turns)
-        seen = _upright_face(detector, picture, face, rung.turns) if is_doubtful else face
-        if seen is face or not seen.certain:
-            result.append(seen)
-        else:
-            turned_faces.append(seen)
-    if not turned_faces and len(result) >= expected:
-        return tuple(result)
-    for turns in (turns for turns in range(4) if turns != rung.turns):
-        seen = look(replace(rung, turns=turns))
-        turned_faces += [face for face in seen if face.score >= _SURE and _is_upright(face, turns)]
-    # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
-    for face in sorted(turned_faces, key=lambda face: -face.score):
-        if not _is_among(face, result):
-            result.append(face)
-    return tuple(sorted(result, key=lambda face: -face.score))
-
-
 def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
     """Whether one of these detections is of the same face: the middle of either box lies in the other box."""
     return any(
@@ -234,57 +282,6 @@ def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
 def _is_inside(point: Point, box: Box) -> bool:
     """Whether a point lies in a box, its edges too."""
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
-
-
-def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: int) -> Detection:
-    """A doubtful face as it is seen in the turn in which it is upright; not `certain` where that cannot be told.
-
-    turns: how often the picture was turned where the face was found. The face is cut out and looked at in all turns:
-
-    - It scores best upright in `turns`: `face` itself is returned.
-    - It scores best upright in another turn: the face as it is seen there; `face` itself, not certain, where its score
-      is below _SURE.
-    - It is seen upright in no turn, as happens to small and drawn faces: `face` itself, certain where its keypoints are
-      upright in `turns`.
-    """
-    upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
-    for turned in range(4):
-        detection = _seen_again(detector, picture, face, turned, _WHICH_TURN)
-        if detection:
-            upright[turned] = detection
-    if not upright:
-        return face if _is_upright(face, turns) else replace(face, certain=False)
-    # Of equals the turn in which the face was found.
-    best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
-    if best == turns:
-        return face
-    located = _seen_again(detector, picture, face, best, _WHERE) or upright[best]
-    return located if located.score >= _SURE else replace(face, certain=False)
-
-
-def _seen_again(
-    detector: Detector, picture: Picture, face: Detection, turns: int, closer_look: _CloserLook
-) -> Detection | None:
-    """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.
-
-    Of several faces in the square those count that are upright and overlap `face`; the surest is returned. None where
-    there is none.
-    """
-    left, top, right, bottom = _square_around(face.box, closer_look.around, picture)
-    square = np.ascontiguousarray(picture[top:bottom, left:right])
-    rung = Rung(size=closer_look.size, turns=turns)
-
-    def onto_picture(point: Point) -> Point:
-        """A point of the square in pixels of the picture."""
-        return point[0] + left, point[1] + top
-
-    candidates: list[Detection] = []
-    for detection in _look(detector, square, rung):
-        # `unseen_below` speaks of the photo, and not of the square.
-        candidate = replace(detection.moved(onto_picture), unseen_below=face.unseen_below)
-        if _is_upright(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
-            candidates.append(candidate)
-    return max(candidates, key=lambda candidate: candidate.score, default=None)
 
 
 _SAME_FACE = 0.3

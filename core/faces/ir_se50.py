@@ -4,16 +4,12 @@ Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcfac
 """
 
 from ..errors import UnsupportedCheckpoint
-from ..models.onnx_file import Attribute, Node, Program
+from ..models.onnx_file import Attribute, Node, Program, Shape
 from ..models.tensors import State, check_all_floats
+from ..people import EMBEDDING
 
-Shape = tuple[int, ...]
-
-CROP = 112
 _ADVICE = "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0."
 _EXPECTED = "the ArcFace recogniser of facexlib (IR-SE50)"
-_WIDTH = 512
-"""Numbers of an embedding."""
 _GRID = 7
 """Height and width of the last feature map."""
 
@@ -76,11 +72,11 @@ class _Graph:
                 x = self._residual_unit(x, f"body.{number}", inputs, channels_out, stride)
                 number += 1
         # (1, 512, 7, 7) -> (1, 512 * 7 * 7) -> (1, 512)
-        x = self._normalisation(x, "output_layer.0", _WIDTH)
+        x = self._normalisation(x, "output_layer.0", EMBEDDING)
         x = self._append("Flatten", x)
-        linear = self._read_tensors("output_layer.3", weight=(_WIDTH, _WIDTH * _GRID**2), bias=(_WIDTH,))
+        linear = self._read_tensors("output_layer.3", weight=(EMBEDDING, EMBEDDING * _GRID**2), bias=(EMBEDDING,))
         x = self._append("Gemm", x, *linear, transB=1)
-        self._normalisation(x, "output_layer.4", _WIDTH)
+        self._normalisation(x, "output_layer.4", EMBEDDING)
 
     def _residual_unit(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
         """Two convolutions, whose channels are weighted by squeeze and excitation, plus the input by a shortcut."""

@@ -17,7 +17,7 @@ from ..models import formats, packs
 from ..models.files import stamp
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
-from ..people import EMBEDDING, Face, Faces
+from ..people import CROP, EMBEDDING, Face, Faces
 from . import analysis, ir_se50, onnx_session, scrfd
 from .analysis import Recogniser
 from .finding import Detector, find_faces
@@ -189,7 +189,7 @@ class IRSE50Recogniser:
     """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
 
     id = packs.IR_SE50
-    crop_size = ir_se50.CROP
+    crop_size = CROP
 
     def __init__(self, state: State, path: str, hold: Holder) -> None:
         """state: the tensors of the published file at `path`. hold: what keeps the network in memory. Raises

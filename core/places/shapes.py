@@ -10,7 +10,7 @@ from torch import Tensor
 from ..people import Box, Point, Pose
 from .bodies import openpose, seen_limbs, torso
 
-_SHORTEST = 1e-6
+SHORTEST = 1e-6
 """Instead of a length of 0, by which nothing can be divided."""
 
 
@@ -44,8 +44,8 @@ def box_distance(box: Box, width: int, height: int) -> Tensor:
     x0, y0, x1, y1 = box
     x = torch.arange(width) + 0.5  # (width,)
     y = torch.arange(height) + 0.5  # (height,)
-    across = torch.maximum(x0 - x, x - x1).clamp(min=0) / max(x1 - x0, _SHORTEST)
-    down = torch.maximum(y0 - y, y - y1).clamp(min=0) / max(y1 - y0, _SHORTEST)
+    across = torch.maximum(x0 - x, x - x1).clamp(min=0) / max(x1 - x0, SHORTEST)
+    down = torch.maximum(y0 - y, y - y1).clamp(min=0) / max(y1 - y0, SHORTEST)
     return torch.maximum(down[:, None], across)  # (height, 1), (width,) -> (height, width)
 
 
@@ -76,7 +76,7 @@ def soft_edge(outside: Tensor, feather: float) -> Tensor:
 
     outside: the distance in px, negative inside, in any shape.
     """
-    return (1 - outside.clamp(min=0) / max(feather, _SHORTEST)).clamp(min=0)
+    return (1 - outside.clamp(min=0) / max(feather, SHORTEST)).clamp(min=0)
 
 
 def _pixels_near(start: float, end: float, far: float, side: int) -> slice:
@@ -94,7 +94,7 @@ def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) 
     dy = end[1] - start[1]
     # How far along the segment its point nearest to each pixel lies, 0 at the start and 1 at the end: (rows, columns).
     # It is the scalar product of the pixel and the segment, both from the start, by the segment's squared length.
-    along = ((x * dx + y * dy) / max(dx * dx + dy * dy, _SHORTEST)).clamp(0, 1)
+    along = ((x * dx + y * dy) / max(dx * dx + dy * dy, SHORTEST)).clamp(0, 1)
     return torch.hypot(x - along * dx, y - along * dy)
 
 

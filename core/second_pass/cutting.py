@@ -10,11 +10,9 @@ from torch.nn.functional import interpolate
 from ..geometry import Fit, Rect, longer_side, square_around, upright
 from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
-from ..places.shapes import box_region, widened
+from ..places.shapes import SHORTEST, box_region, widened
 from .selection import Candidate, Choice, Need, need_of
 
-_NARROWEST = 1e-6
-"""Width in pixels of an edge without a feather, so that nothing is divided by 0."""
 COVERED = "covered by faces that are left as they are, left as it is"
 
 
@@ -118,7 +116,7 @@ def paste_mask(
     side = right - left
     within_square = Fit(1, 1, -left, -top)
     mask = box_region(within_square.box(widened(box, mask_margin)), side, side, feather)  # (side, side)
-    rim = max(feather, _NARROWEST)  # px
+    rim = max(feather, SHORTEST)  # px
     centers = torch.arange(side) + 0.5  # of the pixels
     x = centers[None, :]  # (1, side)
     y = centers[:, None]  # (side, 1)
