@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
+
+from .projections import AttentionLayers
 
 
 class BlockTokens(NamedTuple):
@@ -40,32 +42,20 @@ class BlockTokens(NamedTuple):
         return BlockTokens(self.keys.to("cpu", dtype), self.offset.to("cpu", dtype), values.to("cpu", dtype))
 
 
-class BlockAttention(nn.Module):
+class BlockAttention(AttentionLayers):
     """The attention after one block of a transformer, in which rows of the picture read the tokens of people.
 
-    It has the layers of a PerceiverAttention (core.projections): the rows of the picture take the part of the
-    Perceiver's latents. Unlike there, they read the tokens alone and not each other.
-    width: of a row of the picture. token_width: of a token. inner: the width of all heads together. head_dim: of one.
+    Unlike the latents of a Perceiver, which has the same layers, the rows do not read each other.
     """
-
-    def __init__(self, width: int, token_width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        self.head_dim = head_dim
-        self.norm1 = ops.LayerNorm(token_width, **factory)
-        self.norm2 = ops.LayerNorm(width, **factory)
-        self.to_q = ops.Linear(width, inner, bias=False, **factory)
-        self.to_kv = ops.Linear(token_width, inner * 2, bias=False, **factory)
-        self.to_out = ops.Linear(inner, width, bias=False, **factory)
 
     def read_by_picture(self, tokens: Tensor) -> BlockTokens:
         """The keys and values of people's tokens for one block, with both projections in them, see BlockTokens.
 
-        tokens: (people, T, token_width).
+        tokens: (people, T, input_width).
         """
         keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * inner)
         keys, values = keys_and_values.chunk(2, dim=-1)
-        keys = keys.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (people, heads, T, head_dim)
-        values = values.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (people, heads, T, head_dim)
+        keys, values = self.in_heads(keys), self.in_heads(values)  # (people, heads, T, head_dim) each
         # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
         # A linear layer is x weight^T: to_q has a row of its weight for each query value, to_out a column for each
         # value.

@@ -99,23 +99,16 @@ def read(path: Path) -> Method:
     record: dict[str, Any] = json.loads(path.read_bytes())
     expected = {field.name for field in fields(Method)} - {"folder"}
     if record.keys() != expected:
-        missing = sorted(expected - record.keys())
-        unknown = sorted(record.keys() - expected)
-        raise BadRecord(path, f"missing {missing}, unknown {unknown}")
-    _check_words(path, record, "reads", READS)
+        raise BadRecord(path, f"missing {sorted(expected - record.keys())}, unknown {sorted(record.keys() - expected)}")
+    unknown = {str(word) for word in record["reads"]} - set(READS)
+    if unknown:
+        raise BadRecord(path, f"reads knows no {sorted(unknown)}; it may be {', '.join(READS)}")
     record["formats"] = [Format(**entry) for entry in record["formats"]]
     record["uses"] = [Use(**entry) for entry in record["uses"]]
     values: dict[str, Any] = {"folder": path.parent.name}
     for name, value in record.items():
         values[name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
     return Method(**values)
-
-
-def _check_words(path: Path, record: Mapping[str, Any], name: str, words: tuple[str, ...]) -> None:
-    """Raise BadRecord where a field of a record holds another word than these. name: of the field."""
-    unknown = {str(word) for word in record[name]} - set(words)
-    if unknown:
-        raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(words)}")
 
 
 def method(folder: str) -> Method:

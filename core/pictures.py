@@ -122,12 +122,8 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     return chosen
 
 
-def _bits(text: bytes) -> Tensor:
-    """The bits of a text, (8 * letters,) 0 or 1, of each letter the lowest bit first."""
-    return torch.tensor([(byte >> bit) & 1 for byte in text for bit in range(8)])
-
-
-_MARK = _bits(b"Likeness")[:, None].expand(-1, 3)  # (pixels, 3)
+_BITS = torch.tensor([(byte >> bit) & 1 for byte in b"Likeness" for bit in range(8)])  # of each the lowest first
+_MARK = _BITS[:, None].expand(-1, 3)  # (pixels, 3)
 """The mark of the pack's drawn examples: the lowest bits of the first 64 pixels of the first row, alike in all three
 colours. Nobody sees it, and it is gone when the picture is resized or drawn on."""
 

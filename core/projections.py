@@ -18,20 +18,29 @@ HEAD_DIM = 64
 """Fixed in every published file but PhotoMaker's; the number of heads follows from the width of to_q."""
 
 
-class PerceiverAttention(nn.Module):
-    """Cross-attention in which queries, which the papers call latents, attend to the inputs and to themselves.
+class AttentionLayers(nn.Module):
+    """The layers of a cross-attention.
 
-    width: of inputs and latents. inner: the width of all heads together. head_dim: of one head.
+    width: of what reads. input_width: of what is read. inner: of all heads together. head_dim: of one head.
     """
 
-    def __init__(self, width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
+    def __init__(self, width: int, input_width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.head_dim = head_dim
-        self.norm1 = ops.LayerNorm(width, **factory)
+        self.norm1 = ops.LayerNorm(input_width, **factory)
         self.norm2 = ops.LayerNorm(width, **factory)
         self.to_q = ops.Linear(width, inner, bias=False, **factory)
-        self.to_kv = ops.Linear(width, inner * 2, bias=False, **factory)
+        self.to_kv = ops.Linear(input_width, inner * 2, bias=False, **factory)
         self.to_out = ops.Linear(inner, width, bias=False, **factory)
+
+    def in_heads(self, tokens: Tensor) -> Tensor:
+        """Tokens with a dimension for the heads: (B, T, heads * dim) -> (B, heads, T, dim)."""
+        batch, count, inner = tokens.shape
+        return tokens.reshape(batch, count, inner // self.head_dim, self.head_dim).transpose(1, 2)
+
+
+class PerceiverAttention(AttentionLayers):
+    """Cross-attention in which queries, which the papers call latents, attend to the inputs and to themselves."""
 
     def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
         """What the latents read of the inputs and of themselves, (B, queries, width).
@@ -40,14 +49,10 @@ class PerceiverAttention(nn.Module):
         """
         latents = self.norm2(latents)
         attended = torch.cat([self.norm1(inputs), latents], dim=1)  # (B, n + queries, width)
-        query = self._in_heads(self.to_q(latents))
+        query = self.in_heads(self.to_q(latents))
         key, value = self.to_kv(attended).chunk(2, dim=-1)
-        out = functional.scaled_dot_product_attention(query, self._in_heads(key), self._in_heads(value))
+        out = functional.scaled_dot_product_attention(query, self.in_heads(key), self.in_heads(value))
         return self.to_out(out.transpose(1, 2).flatten(2))
-
-    def _in_heads(self, tokens: Tensor) -> Tensor:
-        """Tokens with a dimension for the heads: (B, T, heads * dim) -> (B, heads, T, dim)."""
-        return tokens.reshape(*tokens.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
 
 class ResamplerLayer(nn.ModuleList):
@@ -56,7 +61,7 @@ class ResamplerLayer(nn.ModuleList):
     def __init__(self, *, width: int, inner: int, feed_forward: int, head_dim: int, ops: Any, **factory: Any) -> None:
         super().__init__(
             [
-                PerceiverAttention(width, inner, head_dim, ops=ops, **factory),
+                PerceiverAttention(width, width, inner, head_dim, ops=ops, **factory),
                 nn.Sequential(
                     ops.LayerNorm(width, **factory),
                     ops.Linear(width, feed_forward, bias=False, **factory),

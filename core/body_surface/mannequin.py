@@ -36,7 +36,7 @@ import torch
 
 from ..errors import BadLayout
 from ..people import Layout, Point, Pose
-from ..places.bodies import CROWN, HALF_HEAD, SEEN, head_of_pose, middle, torso, unit
+from ..places.bodies import CROWN, HALF_HEAD, NECK_BELOW_NOSE, SEEN, head_of_pose, middle, torso, unit
 from ..places.shapes import SHORTEST
 from .iuv import Surface
 
@@ -100,9 +100,6 @@ _TORSO_BEHIND = (_Chart(1, (139, 113, 0), (123, 0, -106)),)
 # Lengths of outlines, in heads.
 _HALF_NECK = 0.27
 """Half the width of the neck."""
-_NECK_BELOW_NOSE = 0.7
-"""The way from the nose down to between the shoulders, where these are not seen: as far as an adult's lie
-(bodies.py)."""
 _NECK_ABOVE_SHOULDERS = 0.18
 """The torso begins this far above the line between the shoulders, at the root of the neck."""
 _HEAD_ABOVE_SHOULDERS = 0.12
@@ -395,7 +392,7 @@ class _Figure:
         nose = self.pose[_NOSE]
         if nose[2] <= SEEN:
             return None
-        neck = (nose[0], nose[1] + _NECK_BELOW_NOSE * head_height)
+        neck = (nose[0], nose[1] + NECK_BELOW_NOSE * head_height)
         if self.corners:
             left_shoulder, right_shoulder, _, _ = self.corners
             neck = middle(left_shoulder, right_shoulder)

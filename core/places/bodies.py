@@ -250,7 +250,8 @@ def same_person(pose: Pose, other: Pose) -> bool:
 
 _EYES_ABOVE_NOSE = -_EYES[1]
 _EARS_ABOVE_NOSE = -_EARS[1]
-_NECK_BELOW_NOSE = _SHOULDERS[1]
+NECK_BELOW_NOSE = _SHOULDERS[1]
+"""As far as an adult's shoulders lie, in heads."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
     clues = (
         ("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), _EYES_ABOVE_NOSE),
         ("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), _EARS_ABOVE_NOSE),
-        ("neck", (neck,), -_NECK_BELOW_NOSE),
+        ("neck", (neck,), -NECK_BELOW_NOSE),
     )
     for words, joints, down in clues:
         seen_joints = [joint for joint in joints if joint[2] >= SEEN]
