@@ -62,7 +62,13 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
         else:
             spot = _best_free(where, head_height, neighbours, extended)
         if spot is None:
-            raise _no_room_error(layout, where, head_height or _head_in_middle(neighbours, layout), added, count)
+            face = (head_height or _head_in_middle(neighbours, layout)) * bodies.FACE_HEIGHT
+            people = counted(len(layout.slots), "person", "people")
+            raise BadLayout(
+                f"There is room for {counted(added, 'face')} of about {face:.0f} px, not for {count}, with "
+                f"more_where = {where}: the canvas is {layout.width}x{layout.height} px and shows {people}.",
+                "Choose fewer more_places, another more_where, a larger picture or a smaller more_face_size.",
+            )
         slot = facing(spot.nose, spot.head_height, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, slot))
     return extended
@@ -95,20 +101,6 @@ def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layo
     candidates = _candidates(where, head_height, neighbours, layout)
     free = [spot for spot in candidates if not _why_not(spot, neighbours, layout)]
     return min(free, key=lambda spot: _badness(spot, neighbours, layout), default=None)
-
-
-def _no_room_error(layout: Layout, where: str, head_height: float, added: int, count: int) -> BadLayout:
-    """The error where there is no room for all places.
-
-    head_height: height of the head of one more person, px. added: how many of `count` people have found room.
-    """
-    face = head_height * bodies.FACE_HEIGHT
-    people = counted(len(layout.slots), "person", "people")
-    return BadLayout(
-        f"There is room for {counted(added, 'face')} of about {face:.0f} px, not for {count}, with "
-        f"more_where = {where}: the canvas is {layout.width}x{layout.height} px and shows {people}.",
-        "Choose fewer more_places, another more_where, a larger picture or a smaller more_face_size.",
-    )
 
 
 def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float:

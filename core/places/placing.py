@@ -144,6 +144,10 @@ def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> l
     names: of all people in the list, by their numbers. What stands between commas, semicolons or line ends, Chinese
     ones too, is a name, or several numbers and names with spaces between. Raises BadOrder.
     """
+
+    def refusal(why: str) -> BadOrder:
+        return BadOrder(text, why, len(names), place_count)
+
     numbers_by_name: dict[str, list[int]] = {}
     for number, name in names.items():
         numbers_by_name.setdefault(folded(name), []).append(number)
@@ -154,23 +158,20 @@ def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> l
             named = numbers_by_name.get(folded(word), [])
             if re.fullmatch("[0-9]{1,4}", word):
                 named = [int(word)]
-            if len(named) != 1:
-                word = plain(word, 40)
-                why = f"{word!r} is neither a number nor a name of the cast"
-                if named:
-                    why = f"{counted(len(named), 'person', 'people')} are called {word}"
-                raise BadOrder(text, why, len(names), place_count)
+            if len(named) > 1:
+                raise refusal(f"{len(named)} people are called {plain(word, 40)}")
+            if not named:
+                raise refusal(f"{plain(word, 40)!r} is neither a number nor a name of the cast")
             numbers += named
     if not numbers:
-        raise BadOrder(text, "it is empty", len(names), place_count)
+        raise refusal("it is empty")
     if len(numbers) != place_count:
-        why = f"it has {counted(len(numbers), 'number')} for {counted(place_count, 'place')}"
-        raise BadOrder(text, why, len(names), place_count)
+        raise refusal(f"it has {counted(len(numbers), 'number')} for {counted(place_count, 'place')}")
     for number in numbers:
         if number > len(names):
-            raise BadOrder(text, f"there is no person {number}", len(names), place_count)
+            raise refusal(f"there is no person {number}")
         if number and numbers.count(number) > 1:
-            raise BadOrder(text, f"person {number} stands in {numbers.count(number)} places", len(names), place_count)
+            raise refusal(f"person {number} stands in {numbers.count(number)} places")
     return numbers
 
 
