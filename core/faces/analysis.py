@@ -111,31 +111,26 @@ def recognise(
         sizes.add(ALIGNED)
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
-    embeddings: dict[str, Tensor] = {}  # recogniser id -> (faces, 512)
-    one_person_from: dict[str, float] = {}  # recogniser id -> cosine, the same for every face
-    for recogniser in recognisers:
-        embeddings[recogniser.id] = recogniser.embed(crops[recogniser.crop_size])
-        if recogniser.one_person_from is not None:
-            one_person_from[recogniser.id] = recogniser.one_person_from
+    embeddings = {recogniser.id: recogniser.embed(crops[recogniser.crop_size]) for recogniser in recognisers}
+    limits = {recogniser.id: recogniser.one_person_from for recogniser in recognisers}
+    one_person_from = {identifier: cosine for identifier, cosine in limits.items() if cosine is not None}
     for identifier, rows in embeddings.items():
         if why := why_bad(rows):
             raise BadEmbedding(where, identifier, why)
-    recognised: list[Face] = []
-    for n, face in enumerate(faces):
-        recognised.append(
-            Face(
-                face.box,
-                face.keypoints,
-                face.score,
-                crop=to_image(crops[CROP][n]),
-                embeddings={identifier: rows[n] for identifier, rows in embeddings.items()},
-                portrait=_portraits(picture, face, crops[ALIGNED][n]) if portraits else None,
-                certain=face.certain,
-                one_person_from=one_person_from,
-                unseen_below=face.unseen_below,
-            )
+    return tuple(
+        Face(
+            face.box,
+            face.keypoints,
+            face.score,
+            crop=to_image(crops[CROP][n]),
+            embeddings={identifier: rows[n] for identifier, rows in embeddings.items()},
+            portrait=_portraits(picture, face, crops[ALIGNED][n]) if portraits else None,
+            certain=face.certain,
+            one_person_from=one_person_from,
+            unseen_below=face.unseen_below,
         )
-    return tuple(recognised)
+        for n, face in enumerate(faces)
+    )
 
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:

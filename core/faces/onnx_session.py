@@ -4,7 +4,7 @@ Nothing here is needed: onnx_network.py runs the same files in torch. Both read 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,27 +14,27 @@ from ..errors import LikenessError, UnsupportedCheckpoint, listed
 from ..text import in_one_line
 
 AUTO = "auto"
-# The word in the menu -> what onnxruntime calls the provider; of several names, the first that is there is taken.
-_NAMES: dict[str, tuple[str, ...]] = {
-    "CPU": ("CPUExecutionProvider",),
-    "CUDA": ("CUDAExecutionProvider",),
-    "CoreML": ("CoreMLExecutionProvider",),
-    "DirectML": ("DmlExecutionProvider",),
-    "ROCm": ("ROCMExecutionProvider", "MIGraphXExecutionProvider"),
-    "OpenVINO": ("OpenVINOExecutionProvider",),
-    "MIGraphX": ("MIGraphXExecutionProvider",),
+
+
+class _Provider(NamedTuple):
+    """A provider of onnxruntime. names: what onnxruntime calls it, of which the first that is there is taken. package:
+    on PyPI, which has it."""
+
+    names: tuple[str, ...]
+    package: str
+
+
+_PROVIDERS = {
+    "CPU": _Provider(("CPUExecutionProvider",), "onnxruntime"),
+    "CUDA": _Provider(("CUDAExecutionProvider",), "onnxruntime-gpu"),
+    "CoreML": _Provider(("CoreMLExecutionProvider",), "onnxruntime"),
+    "DirectML": _Provider(("DmlExecutionProvider",), "onnxruntime-directml"),
+    "ROCm": _Provider(("ROCMExecutionProvider", "MIGraphXExecutionProvider"), "onnxruntime-rocm"),
+    "OpenVINO": _Provider(("OpenVINOExecutionProvider",), "onnxruntime-openvino"),
+    "MIGraphX": _Provider(("MIGraphXExecutionProvider",), "onnxruntime-migraphx"),
 }
-# The word in the menu -> the package on PyPI that has the provider.
-_PACKAGES = {
-    "CPU": "onnxruntime",
-    "CUDA": "onnxruntime-gpu",
-    "CoreML": "onnxruntime",
-    "DirectML": "onnxruntime-directml",
-    "ROCm": "onnxruntime-rocm",
-    "OpenVINO": "onnxruntime-openvino",
-    "MIGraphX": "onnxruntime-migraphx",
-}
-PROVIDERS = (AUTO, *_NAMES)
+"""By their words in the menu."""
+PROVIDERS = (AUTO, *_PROVIDERS)
 _AUTO_ORDER = ("CUDA", "MIGraphX", "ROCm", "DirectML", "CoreML", "CPU")
 
 
@@ -42,7 +42,9 @@ class NoOnnxRuntime(LikenessError):
     """onnxruntime, or the provider that was chosen, is not there."""
 
     def __init__(self, problem: str, provider: str) -> None:
-        package = _PACKAGES.get(provider, "onnxruntime-gpu (NVIDIA) or onnxruntime")
+        package = "onnxruntime-gpu (NVIDIA) or onnxruntime"
+        if provider in _PROVIDERS:
+            package = _PROVIDERS[provider].package
         super().__init__(
             problem,
             f"In Load Face Embedder set backend to torch, which needs nothing and finds the same faces; or install the "
@@ -59,10 +61,10 @@ def resolved(provider: str) -> str:
     available: Sequence[str] = _onnxruntime(provider).get_available_providers()
     words = _AUTO_ORDER if provider == AUTO else (provider,)
     for word in words:
-        for name in _NAMES[word]:
+        for name in _PROVIDERS[word].names:
             if name in available:
                 return name
-    available_words = [word for word, names in _NAMES.items() if not set(names).isdisjoint(available)]
+    available_words = [word for word, each in _PROVIDERS.items() if not set(each.names).isdisjoint(available)]
     problem = f"The onnxruntime in ComfyUI's Python has no provider {provider}; it has {listed(available_words)}."
     raise NoOnnxRuntime(problem, provider)
 
@@ -122,7 +124,7 @@ def opened(
 
 def _word(name: str) -> str:
     """The word of the menu for a provider of onnxruntime."""
-    return next(word for word, names in _NAMES.items() if name in names)
+    return next(word for word, provider in _PROVIDERS.items() if name in provider.names)
 
 
 def _unusable(path: str, why: str) -> UnsupportedCheckpoint:
