@@ -213,9 +213,7 @@ def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
     """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
     if not any(text.by_row for texts in chunks for text in texts):
         return chunks
-    by_node: list[list[RegionalText]] = []
-    for by_chunk in zip(*chunks, strict=True):
-        by_node.append(one_for_each_row(by_chunk, row_count))
+    by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]
     return tuple(zip(*by_node, strict=True))
 
 
