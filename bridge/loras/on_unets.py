@@ -337,10 +337,7 @@ def _shares_of(loras: Sequence[PersonLoras]) -> list[Tensor]:
     same_regions = all(lora.regions is first.regions for lora in loras)
     if same_regions and not first.by_row:
         return first.shares
-    shares: list[Tensor] = []
-    for lora in loras:
-        shares.extend(lora.shares)
-    return shares
+    return [shares for lora in loras for shares in lora.shares]
 
 
 def _as_tokens(x: Tensor) -> Tensor:

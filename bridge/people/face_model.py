@@ -341,9 +341,7 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
 
     Its files have the names of the published ones, or lie in the folder of the pack's name.
     """
-    published_names: set[str] = set()
-    for file in published.files:
-        published_names.update(PurePath(name).name for name in file.names)
+    published_names = {PurePath(name).name for file in published.files for name in file.names}
     for root in folders.folders("insightface", "facexlib"):
         for name, path in listing(root).files:
             leads_to = dead_link(path)

@@ -186,10 +186,7 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
     many.
     """
     pictures_per_chunk = row_count // len(by_chunk)
-    by_row: list[CarriedT] = []
-    for carried in by_chunk:
-        by_row.extend(carried.for_picture(number) for number in range(pictures_per_chunk))
-    return by_row
+    return [carried.for_picture(number) for carried in by_chunk for number in range(pictures_per_chunk)]
 
 
 def rows_of_nodes(

@@ -181,10 +181,7 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
         regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
         return carry([entry], regional_text)[0]
 
-    sides_by_region: list[Conditioning] = []
-    for side in sides:
-        sides_by_region.append([with_regional_text(entry) for entry in side])
-    return sides_by_region
+    return [[with_regional_text(entry) for entry in side] for side in sides]
 
 
 def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> RegionalText:
@@ -218,10 +215,7 @@ def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
 
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
-    inline_count = 0
-    for regional_texts in chunks:
-        inline_count += sum(regional_text.inline_count for regional_text in regional_texts)
-    return inline_count > 0
+    return any(regional_text.inline_count for regional_texts in chunks for regional_text in regional_texts)
 
 
 def times_repeated(context: Tensor) -> Tensor:
