@@ -347,9 +347,7 @@ def check_fits(
 
     Raises WrongBaseModel for texts of another width, or for a MODEL that reads texts of another width.
     """
-    entries: Conditioning = []
-    for side in sides:
-        entries.extend(side)
+    entries = [entry for side in sides for entry in side]
     check_conditioning(entries, loaded.width, node_name)
     widths = list(loaded.net.ip_adapter.widths)
     model_widths = [layer.width for layer in unet.attention_layers(model)]

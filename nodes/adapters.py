@@ -55,18 +55,15 @@ def menu() -> dict[str, AdapterFile]:
 def chosen_file(file: str) -> AdapterFile:
     """The file that was chosen. file: an entry of the menu, or a name as a workflow has it.
 
-    Four ways to find it are tried in this order: the name as it is written, the name in another spelling, the name of a
-    published file that lies here under another name, and an entry of the menu with the key of a folder.
-    Raises ModelMissing, DeadLink, UnsafePath.
+    It is looked for by the name as it is written, then by the name in another spelling, as a workflow made on Windows
+    has "folder\\name", then as a published file that lies here under another name, then as an entry of the menu with
+    the key of a folder. Raises ModelMissing, DeadLink, UnsafePath.
     """
     loaders = {loader.published.key: loader for loader in LOADERS.values()}
-    for key, loader in loaders.items():
-        if folders.find_exactly(file, key):
-            return AdapterFile(loader, file)
-    for key, loader in loaders.items():
-        # The name in another spelling: a workflow made on Windows has "folder\\name" for "folder/name".
-        if folders.find(file, key):
-            return AdapterFile(loader, file)
+    for find in (folders.find_exactly, folders.find):
+        for key, loader in loaders.items():
+            if find(file, key):
+                return AdapterFile(loader, file)
     for model in models():
         # The name is that of a published file. Published.path finds that file by its contents, whatever its name here.
         if same_name(model.name, file) and model.key in loaders:

@@ -100,10 +100,7 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     if cast and any(person.weight > 0 for person in cast.people):
         cast = taking_part.present(cast)
     layout = places_of(cast, layout, DRAW)
-    numbers_without: list[str] = []
-    for number, slot in enumerate(layout.slots, 1):
-        if slot.keypoints is None:
-            numbers_without.append(str(number))
+    numbers_without = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
     if numbers_without or not layout.slots:
         raise NoKeypoints(DRAW, numbers_without)
     return layout

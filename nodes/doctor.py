@@ -61,9 +61,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     else:
         for name in _templates_of(choice):
             graphs[name] = _template(name)
-    models: list[manifest.Model] = []
-    for graph in graphs.values():
-        models.extend(needs.wanted(graph))
+    models = [model for graph in graphs.values() for model in needs.wanted(graph)]
     findings_on_host = _findings_on_host()
     if choice == THIS:
         findings_on_host += _respelled_files(prompt)

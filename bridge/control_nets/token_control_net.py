@@ -89,9 +89,8 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         The host calls it; the arguments are the host's. The net reads the tokens of the people that its own node
         (`source`) has put into these rows. Where that node has put in none, only the nets before this one act.
         """
-        injections: list[Injection] = []
-        for chunk in chunks_of(cond, transformer_options, Injection.key):
-            injections.extend(injection for injection in chunk if injection.source is self.source)
+        chunks = chunks_of(cond, transformer_options, Injection.key)
+        injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
         if not injections:
             previous = self.previous_controlnet
             if previous is None:

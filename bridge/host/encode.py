@@ -161,10 +161,8 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
     The pictures are encoded one by one, because the VAE of a video model takes a batch for the frames of one video.
     Raises BadPicture for NaN.
     """
-    latents: list[Tensor] = []
-    for picture in stepwise(pictures.unbind()):
-        latents.append(vae.encode(picture[None]))  # (1, C, h, w), or (1, C, T, h, w) of a video model
-    samples = torch.cat(latents)
+    latents = [vae.encode(picture[None]) for picture in stepwise(pictures.unbind())]
+    samples = torch.cat(latents)  # (B, C, h, w), or (B, C, T, h, w) of a video model
     if not samples.isfinite().all():
         raise unusable_latent("A crop")
     # As many dimensions as the latents have: (B, 1, H, W), or (B, 1, 1, H, W). The host would take (B, H, W) of a
@@ -181,13 +179,11 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
     images: (B, H, W, 3). The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture
     for NaN.
     """
-    embeddings_of_parts: list[Tensor] = []
-    for part in parts:
-        embeddings_of_parts.append(_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)))
+    of_parts = [_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)) for part in parts]
     by_picture: list[list[float]] = []
     for image in images:
         cosines: list[float] = []
-        for part, embedding in zip(parts, embeddings_of_parts, strict=True):
+        for part, embedding in zip(parts, of_parts, strict=True):
             of_region = _embedding_of_picture(clip_vision, cut_outs.cut_out_of_target(part, image))
             cosines.append(float(cosine_similarity(embedding, of_region)))
         by_picture.append(cosines)

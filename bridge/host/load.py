@@ -238,9 +238,7 @@ class FileLoader:
         values: of the loading node's inputs, those of other methods among them. Raises what load_file raises, such as
         UnsupportedCheckpoint.
         """
-        own_values: dict[str, Any] = {}
-        for own_input in self.inputs:
-            own_values[own_input.id] = values.get(own_input.id, own_input.default)
+        own_values = {own_input.id: values.get(own_input.id, own_input.default) for own_input in self.inputs}
         loaded = self.load_file(path, **own_values)
         notes.tell(self.licence)
         return loaded

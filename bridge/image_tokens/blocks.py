@@ -41,10 +41,7 @@ def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
         lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
     else:
         lengths = {"double_block": len(network.transformer_blocks)}
-    blocks: list[TransformerBlock] = []
-    for kind, length in lengths.items():
-        blocks.extend((kind, number) for number in range(length))
-    return blocks
+    return [(kind, number) for kind, length in lengths.items() for number in range(length)]
 
 
 Read = tuple[Tensor, ...]

@@ -25,12 +25,12 @@ from ...core.attention import Block, PeopleRead, TextRead, beside_text, on_grid,
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.model_conds import Carried, cut_regions
+from ..sampling.model_conds import CarriedOfPeople, cut_regions
 from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 
 @dataclass(frozen=True, eq=False)
-class Injection(Carried):
+class Injection(CarriedOfPeople):
     """What one apply node puts on one side of the conditioning. IdentityNet finds its tokens here, by the source.
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
@@ -51,7 +51,6 @@ class Injection(Carried):
     tokens: Tensor
     layers: tuple[tuple[Tensor, ...] | None, ...]
     regions: Tensor | None
-    by_row: bool = False
     boxes: Tensor | None = None
     reads: PeopleRead = beside_text
 
@@ -75,22 +74,16 @@ class Injection(Carried):
             return None
         return region_weights(self.regions)
 
-    def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads: with by_row the tokens of the person whose row it is, else all tokens.
+    @property
+    def people_count(self) -> int:
+        return len(self.tokens)
 
-        Picture n shows person n, and the people again from the first on where there are more pictures.
-        """
-        if not self.by_row:
-            return self
-        person_index = picture_number % len(self.tokens)
-        return self.made_once(person_index, lambda: self._for_person(person_index))
-
-    def _for_person(self, person_index: int) -> Self:
+    def of_person(self, person: int) -> Self:
         """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
 
-        person_index: among the people, from 0. There are no regions to cut, because by_row has none.
+        There are no regions to cut, because by_row has none.
         """
-        rows = slice(person_index, person_index + 1)  # a slice keeps the dimension of the people
+        rows = slice(person, person + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
             if layer is None:

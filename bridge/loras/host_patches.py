@@ -54,13 +54,13 @@ def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None
     changes; the shape is of these alone.
     """
     for shape in dict.fromkeys((weight_shape(model, name), own_shape(model, name))):
-        own = shape
+        changed = shape
         if rows is not None and shape:
             if rows.stop > shape[0]:
-                continue
-            own = (rows.stop - rows.start, *shape[1:])
-        if _fits_shape(patch, own):
-            return own
+                continue  # the weight has no such outputs
+            changed = (rows.stop - rows.start, *shape[1:])
+        if _fits_shape(patch, changed):
+            return changed
     return None
 
 

@@ -337,10 +337,7 @@ def _shares_of(loras: Sequence[PersonLoras]) -> list[Tensor]:
     same_regions = all(lora.regions is first.regions for lora in loras)
     if same_regions and not first.by_row:
         return first.shares
-    shares: list[Tensor] = []
-    for lora in loras:
-        shares.extend(lora.shares)
-    return shares
+    return [shares for lora in loras for shares in lora.shares]
 
 
 def _as_tokens(x: Tensor) -> Tensor:
@@ -481,20 +478,20 @@ class UNetLorasBatch(CrossAttentionBatch):
         text_readings.py says which pixels read with whose LoRAs. Arguments as in the base class.
         """
         source_rows = self.source_rows(before, q, extra_options)
-        layer_text: LayerText = extra_options[_TEXT]
-        text_layers = self._text_layers[layer_index]
-        # For each node, by person: what is added to keys and to values, (B, T, C) each.
-        key_additions: list[dict[int, Tensor]] = []
-        value_additions: list[dict[int, Tensor]] = []
-        for node in self._nodes:
-            key_additions.append(self._added_to_text(node, text_layers.keys, layer_text.for_keys))
-            value_additions.append(self._added_to_text(node, text_layers.values, layer_text.for_values))
         by_pixels = can_read_some_pixels(before)
+        grid = grid_of(extra_options)
+        readings = self._readings.of_layer(layer_index, grid)
+        readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in readings]
+        by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
+        if by_region and q.shape[1] != grid[0] * grid[1]:
+            raise _tokens_moved(q.shape[1], grid)
+        layer_text: LayerText = extra_options[_TEXT]
+        keys_of, values_of = self._text_layers[layer_index]
+        # For each node, by person: what is added to keys and to values, (B, T, C) each.
+        key_additions = [self._added_to_text(node, keys_of, layer_text.for_keys) for node in self._nodes]
+        value_additions = [self._added_to_text(node, values_of, layer_text.for_values) for node in self._nodes]
         out: Tensor | None = None
-        for reading_of_batch in self._readings.of_layer(layer_index, grid_of(extra_options)):
-            reading = _reading_for_rows(reading_of_batch, source_rows, by_pixels)
-            if reading.share is not None or reading.pixels is not None:
-                self._check_tokens(q, grid_of(extra_options))
+        for reading in readings:
             keys = k
             values = v
             owners: list[Owner] = []
@@ -532,13 +529,6 @@ class UNetLorasBatch(CrossAttentionBatch):
             extra_options = {**extra_options, PIXELS: reading.pixels}
         attention_of_other_node = partial(before, q, keys, values, extra_options)
         return current_additions().call_with_text_of(owners, attention_of_other_node)
-
-    @staticmethod
-    def _check_tokens(q: Tensor, grid: Grid) -> None:
-        """Raise LoraTokensMoved unless there is a query, (B, N, C), for each pixel of the grid."""
-        height, width = grid
-        if q.shape[1] != height * width:
-            raise _tokens_moved(q.shape[1], grid)
 
     def _added_to_text(self, node: UNetNodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
         """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.

@@ -8,7 +8,7 @@ all people times that. loras/on_unets.py and loras/on_transformers.py make the w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -16,13 +16,12 @@ import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from ...core.attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
 from ..host.unet import NETWORK, WEIGHT, as_patched, layer_shape
-from ..sampling.model_conds import Carried
+from ..sampling.model_conds import CarriedOfPeople
 
 LayerCall = Callable[[Tensor], Tensor]
 """A layer, as it is without us: what it is given -> what it gives."""
@@ -76,21 +75,17 @@ class LayerLora:
 
 
 @dataclass(frozen=True, eq=False)
-class PersonLoras(Carried):
+class PersonLoras(CarriedOfPeople):
     """What one node adds, alike on both sides of the conditioning.
 
     names: of the people of the node, see taking_part.names_apart. layers: by name of a module of the network. regions:
-    (people, H, W), 0..1, or None where one person is everywhere, or where each person has a row. by_row: whether each
-    person has rows of the batch instead of a region. row: the number of the person whose row this is; None for all
-    rows, see `for_picture`.
+    (people, H, W), 0..1, or None where one person is everywhere, or where each person has a row.
     """
 
     key = "likeness_loras"
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerLora]]
     regions: Tensor | None
-    by_row: bool = False
-    row: int | None = None
 
     @property
     def active(self) -> bool:
@@ -100,15 +95,9 @@ class PersonLoras(Carried):
         """Whether rows with these two can be computed in one batch: where the same people are in the same places."""
         return self.source is other.source and self.regions is other.regions
 
-    def for_picture(self, picture_number: int) -> Self:
-        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
-
-        Picture n shows person n, and the people again from the first on where there are more pictures.
-        """
-        if not self.by_row or self.row is not None:
-            return self
-        person = picture_number % len(self.names)
-        return self.made_once(person, lambda: replace(self, row=person))
+    @property
+    def people_count(self) -> int:
+        return len(self.names)
 
     @property
     def shares(self) -> list[Tensor]:

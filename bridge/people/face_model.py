@@ -194,60 +194,66 @@ def load_face_model(
     files = _files()
     pack = _installed_pack(pack, files) or pack
     recognisers = among(recognisers, files.recognisers(pack)) or recognisers
-    left_out: list[UnsupportedCheckpoint] = []
-    detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, runs_on, left_out)
-    usable = _usable_recognisers(files, pack, recognisers, runs_on, left_out)
+    loading = _Loading(files, pack, runs_on)
+    detector = _no_detector if pack == NO_DETECTOR else loading.detector()
+    usable = loading.recognisers(recognisers)
     # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
-    for text in dict.fromkeys(map(str, left_out)):
+    for text in dict.fromkeys(map(str, loading.left_out)):
         notes.tell(f"Left out, as others can be used: {text}")
     return HostedFaceModel(detector, usable)
 
 
-def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
-    """The largest detector of a pack that can be used. Errors of others are added to left_out, or raised if all fail.
+class _Loading:
+    """A detector and recognisers, opened out of the model folders.
 
-    left_out: the errors about files that are left out because others can be used; this function adds to the list.
-    runs_on: onnxruntime's provider, None for torch.
+    pack: of several files of recognisers with one id, the file in this pack is taken. runs_on: onnxruntime's provider,
+    None for torch. left_out: the errors about files that are left out because others can be used.
     """
-    chosen = files.detectors(pack)
-    left_out += chosen.left_out
-    failed: list[UnsupportedCheckpoint] = []
-    for path in chosen.paths:
-        try:
-            detector = _opened_detector(*stamp(path), runs_on)
-        except UnsupportedCheckpoint as error:
-            failed.append(error)
-        else:
-            left_out += failed
-            return detector
-    raise failed[0]  # files.detectors gives at least one path, or raises
 
+    def __init__(self, files: Files, pack: str, runs_on: str | None) -> None:
+        self._files = files
+        self._pack = pack
+        self._runs_on = runs_on
+        self.left_out: list[UnsupportedCheckpoint] = []
 
-def _usable_recognisers(
-    files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
-) -> tuple[Recogniser, ...]:
-    """The recogniser that was chosen, or all that can be used. Errors are added to left_out, or raised if all fail.
+    def detector(self) -> Detector:
+        """The largest detector of the pack that can be used. Raises what is wrong with the largest if none can."""
+        chosen = self._files.detectors(self._pack)
+        self.left_out += chosen.left_out
+        failed: list[UnsupportedCheckpoint] = []
+        for path in chosen.paths:
+            try:
+                detector = _opened_detector(*stamp(path), self._runs_on)
+            except UnsupportedCheckpoint as error:
+                failed.append(error)
+            else:
+                self.left_out += failed
+                return detector
+        raise failed[0]  # files.detectors gives at least one path, or raises
 
-    recognisers: the id of a recogniser, ALL or NO_RECOGNISER. pack: of several files with one id, the file in this pack
-    is taken. runs_on: onnxruntime's provider, None for torch.
-    """
-    if recognisers == NO_RECOGNISER:
-        return ()
-    paths = files.recognisers(pack)
-    if recognisers != ALL:
-        return (_open_chosen(recognisers, paths[recognisers], runs_on),)
-    usable: list[Recogniser] = []
-    damaged: list[UnsupportedCheckpoint] = []
-    for identifier, path in paths.items():
-        try:
-            if _network_kind(identifier, path) is Kind.RECOGNISER:
-                usable.append(_opened_recogniser(identifier, *stamp(path), runs_on))
-        except UnsupportedCheckpoint as error:
-            damaged.append(error)
-    if not usable:
-        raise damaged[0] if damaged else _no_recogniser_error(pack)
-    left_out += damaged
-    return tuple(usable)
+    def recognisers(self, chosen: str) -> tuple[Recogniser, ...]:
+        """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER."""
+        if chosen == NO_RECOGNISER:
+            return ()
+        paths = self._files.recognisers(self._pack)
+        if chosen != ALL:
+            kind = _network_kind(chosen, paths[chosen])
+            if kind is not Kind.RECOGNISER:
+                expected = Kind.RECOGNISER.value
+                raise UnsupportedCheckpoint(paths[chosen], kind.value, expected, "Choose another recogniser.")
+            return (_opened_recogniser(chosen, *stamp(paths[chosen]), self._runs_on),)
+        usable: list[Recogniser] = []
+        damaged: list[UnsupportedCheckpoint] = []
+        for identifier, path in paths.items():
+            try:
+                if _network_kind(identifier, path) is Kind.RECOGNISER:
+                    usable.append(_opened_recogniser(identifier, *stamp(path), self._runs_on))
+            except UnsupportedCheckpoint as error:
+                damaged.append(error)
+        if not usable:
+            raise damaged[0] if damaged else _no_recogniser_error(self._pack)
+        self.left_out += damaged
+        return tuple(usable)
 
 
 def default_face_model(detects: bool = True) -> HostedFaceModel:
@@ -335,9 +341,7 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
 
     Its files have the names of the published ones, or lie in the folder of the pack's name.
     """
-    published_names: set[str] = set()
-    for file in published.files:
-        published_names.update(PurePath(name).name for name in file.names)
+    published_names = {PurePath(name).name for file in published.files for name in file.names}
     for root in folders.folders("insightface", "facexlib"):
         for name, path in listing(root).files:
             leads_to = dead_link(path)
@@ -350,14 +354,6 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
 def _network_kind(identifier: str, path: str) -> Kind:
     """The kind of network in a file, by its contents. Raises UnsupportedCheckpoint."""
     return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
-
-
-def _open_chosen(identifier: str, path: str, runs_on: str | None) -> Recogniser:
-    """The recogniser in a file that the user has chosen. Raises UnsupportedCheckpoint for a file that is none."""
-    kind = _network_kind(identifier, path)
-    if kind is not Kind.RECOGNISER:
-        raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
-    return _opened_recogniser(identifier, *stamp(path), runs_on)
 
 
 @lru_cache(maxsize=4)

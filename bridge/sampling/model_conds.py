@@ -141,6 +141,44 @@ class Carried:
 CarriedT = TypeVar("CarriedT", bound=Carried)
 
 
+@dataclass(frozen=True, eq=False)
+class CarriedOfPeople(Carried):
+    """What is carried of people, who act in regions or have a row of the batch each.
+
+    by_row: whether they have rows instead of regions. row: the number of the person whose row this is; None for all
+    rows.
+    """
+
+    by_row: bool = field(default=False, kw_only=True)
+    row: int | None = field(default=None, kw_only=True)
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        return None if self.by_row else super().acting_regions
+
+    @property
+    def people_count(self) -> int:
+        """How many people this has something of."""
+        raise NotImplementedError
+
+    def for_picture(self, picture_number: int) -> Self:
+        """With by_row what is carried of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
+        if not self.by_row or self.row is not None or not self.people_count:
+            return self
+        person = picture_number % self.people_count
+        return self.made_once(person, lambda: self.of_person(person))
+
+    def of_person(self, person: int) -> Self:
+        """What is carried of one person, for a row of the batch. person: the number, from 0."""
+        return replace(self, row=person)
+
+
+CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
+
+
 def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
     """What each row of a batch reads of one node.
 
@@ -148,24 +186,26 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
     many.
     """
     pictures_per_chunk = row_count // len(by_chunk)
-    by_row: list[CarriedT] = []
-    for carried in by_chunk:
-        by_row.extend(carried.for_picture(number) for number in range(pictures_per_chunk))
-    return by_row
+    return [carried.for_picture(number) for carried in by_chunk for number in range(pictures_per_chunk)]
 
 
 def rows_of_nodes(
-    chunks: Sequence[tuple[CarriedT, ...]], row_count: int, code_around_model: str, mixed: str, *, may_differ: bool
-) -> list[tuple[CarriedT, ...]]:
+    chunks: Sequence[tuple[CarriedOfPeopleT, ...]],
+    row_count: int,
+    code_around_model: str,
+    mixed: str,
+    *,
+    may_differ: bool,
+) -> list[tuple[CarriedOfPeopleT, ...]]:
     """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
 
     chunks: what each carries, by node. row_count: of the batch. code_around_model, mixed: the two arguments of
     ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have no
     rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
-    nodes: list[tuple[CarriedT, ...]] = []
+    nodes: list[tuple[CarriedOfPeopleT, ...]] = []
     for by_chunk in zip(*chunks, strict=True):
-        first: Any = by_chunk[0]
+        first = by_chunk[0]
         differ = any(carried is not first for carried in by_chunk)
         one_node = all(carried.source is first.source for carried in by_chunk)
         if one_node and (first.by_row or (may_differ and differ)):

@@ -87,10 +87,8 @@ class AttachedCond(comfy.conds.CONDRegular):
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
-        entries = list(self.cond.entries)
-        for other in others:
-            entries.extend(other.cond.entries)
-        return AttachedRows(tuple(entries), self.cond.area)
+        entries = tuple(entry for cond in (self, *others) for entry in cond.cond.entries)
+        return AttachedRows(entries, self.cond.area)
 
     def size(self) -> list[int]:
         """The shape by which the host estimates the memory of this value, which takes next to none."""

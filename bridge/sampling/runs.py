@@ -114,10 +114,7 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
 
 
 def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
-    carrying: list[RunEntry] = []
-    for side in guider.conds.values():
-        carrying.extend(entry for entry in side if key in entry["model_conds"])
-    return carrying
+    return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
 
 
 class ForwardInput(NamedTuple):
@@ -228,10 +225,8 @@ class Run(Generic[CarriedT]):
 
     def everything(self, guider: CFGGuider) -> list[CarriedT]:
         """All that the conditioning of this run carries under `key`, of all entries."""
-        carried: list[CarriedT] = []
-        for entry in entries_with(guider, self.key):
-            carried.extend(entry["model_conds"][self.key].cond)
-        return carried
+        entries = entries_with(guider, self.key)
+        return [carried for entry in entries for carried in entry["model_conds"][self.key].cond]
 
     def is_on(self, carried: CarriedT, sigmas: Tensor) -> bool:
         """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
@@ -439,11 +434,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
 
 
 def _read_anything(chunks: Sequence[Chunk]) -> bool:
-    for chunk in chunks:
-        for item in chunk.carried:
-            if item.active:
-                return True
-    return False
+    return any(carried.active for chunk in chunks for carried in chunk.carried)
 
 
 def _modules_around(model_options: Mapping[str, Any]) -> str:

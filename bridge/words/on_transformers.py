@@ -39,7 +39,7 @@ from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
 from .forward_texts import ForwardTexts
 from .person_texts import PersonTexts
-from .text_places import TextPlace, filled_up, left_padded, places_of
+from .text_places import filled_up, left_padded, places_of
 from .texts_alone import TextsAlone
 from .words_reading import WordsReading
 
@@ -130,9 +130,7 @@ class PersonTextsBatch(Batch):
         family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self._family = family
-        places: list[TextPlace] = []
-        for node in nodes:
-            places += places_of(node, forward_input, family)
+        places = [place for node in nodes for place in places_of(node, forward_input, family)]
         self._texts = ForwardTexts(places, forward_input, family)
         device = forward_input.x.device
         words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]

@@ -18,26 +18,23 @@ from typing_extensions import Self
 
 from ..host.encode import T5Tokens
 from ..host.schedule import WHOLE_SCHEDULE
-from ..sampling.model_conds import Carried
+from ..sampling.model_conds import CarriedOfPeople
 
 
 @dataclass(frozen=True, eq=False)
-class PersonTexts(Carried):
+class PersonTexts(CarriedOfPeople):
     """What one node adds to one side of the conditioning.
 
     regions: (people, H, W), from 0, of the whole picture: where each person's words are read, and how often. With
     by_row (people, 1, 1). texts: (1, T, width) each, float32 on the CPU; T is 0 for a row without words. canvas: what
-    the regions are parts of, or None for the whole picture. names: of the people. by_row: whether each person has a row
-    of the batch instead of a region. row: the person of this row, where it is known. t5: for each text, or empty where
-    no text has any.
+    the regions are parts of, or None for the whole picture. names: of the people. t5: for each text, or empty where no
+    text has any.
     """
 
     key = "likeness_person_texts"
     regions: Tensor
     texts: tuple[Tensor, ...]
     names: tuple[str, ...] = ()
-    by_row: bool = False
-    row: int | None = None
     t5: tuple[T5Tokens | None, ...] = ()
 
     @property
@@ -54,18 +51,8 @@ class PersonTexts(Carried):
         )
 
     @property
-    def acting_regions(self) -> Tensor | None:
-        return None if self.by_row else self.regions
-
-    def for_picture(self, picture_number: int) -> Self:
-        """The words for one picture of a batch: with by_row those of the person whose row it is, else all.
-
-        Picture n shows person n, and the people again from the first on where there are more pictures.
-        """
-        if not self.by_row or self.row is not None or not self.texts:
-            return self
-        person = picture_number % len(self.texts)
-        return self.made_once(person, lambda: replace(self, row=person))
+    def people_count(self) -> int:
+        return len(self.texts)
 
 
 def without_people(texts: PersonTexts) -> PersonTexts:

@@ -22,11 +22,11 @@ from typing_extensions import Self
 from ..host.schedule import WHOLE_SCHEDULE
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
-from ..sampling.model_conds import Carried, carry, one_for_each_row
+from ..sampling.model_conds import CarriedOfPeople, carry, one_for_each_row
 
 
 @dataclass(frozen=True, eq=False)
-class RegionalText(Carried):
+class RegionalText(CarriedOfPeople):
     """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
 
     regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
@@ -34,10 +34,8 @@ class RegionalText(Carried):
     counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
-    by_row: whether each person has a row of the batch instead of a region. The person's appended tokens are then read
-    in all of that row, and regions, (people, 1, 1), say how strongly. row: the index of the person whose row this is,
-    in the RegionalText of one row, which has counts, tokens and regions of that person alone; None in that of all
-    people.
+    by_row: appended tokens are then read in all of their person's row, and regions, (people, 1, 1), say how strongly.
+    The RegionalText of one row has counts, tokens and regions of that person alone.
 
     Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
     them that belong to people, (B, sum of counts, width).
@@ -48,14 +46,8 @@ class RegionalText(Carried):
     counts: tuple[int, ...]
     tokens: Tensor | None = None
     start: int = 0
-    by_row: bool = False
-    row: int | None = None
     text_length: int = 0
     inline_tokens: Tensor | None = None
-
-    @property
-    def acting_regions(self) -> Tensor | None:
-        return None if self.by_row else self.regions
 
     @property
     def active(self) -> bool:
@@ -94,34 +86,34 @@ class RegionalText(Carried):
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
-        """The RegionalText of one picture of a batch: with by_row it has the tokens of one person, whose row it is.
-
-        Of inline tokens, which may differ by row, it has the tokens of that row. Picture n shows person n, and the
-        people again from the first on where there are more pictures.
-        """
-        if self.by_row and self.row is None and self.counts:
-            person_index = picture_number % len(self.counts)
-            return self.made_once(person_index, lambda: self._for_person(person_index))
+        """With by_row the tokens of the person whose row it is, and of inline tokens, which may differ by row, those of
+        that row."""
+        of_person = super().for_picture(picture_number)
+        if of_person is not self:
+            return of_person
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
             row = picture_number % len(inline_tokens)
             return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
         return self
 
-    def _for_person(self, person_index: int) -> Self:
-        """The appended tokens of one person alone. person_index: among the people, from 0."""
+    @property
+    def people_count(self) -> int:
+        return len(self.counts)
+
+    def of_person(self, person: int) -> Self:
         assert self.tokens is not None  # inline tokens have regions
-        start = sum(self.counts[:person_index])
-        count = self.counts[person_index]
+        start = sum(self.counts[:person])
+        count = self.counts[person]
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
             inline_tokens = inline_tokens[:1]  # there are none beside appended tokens: (B, 0, width)
         return replace(
             self,
-            regions=self.regions[person_index : person_index + 1],
+            regions=self.regions[person : person + 1],
             counts=(count,),
             tokens=self.tokens[:, start : start + count],
-            row=person_index,
+            row=person,
             inline_tokens=inline_tokens,
         )
 
@@ -189,10 +181,7 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
         regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
         return carry([entry], regional_text)[0]
 
-    sides_by_region: list[Conditioning] = []
-    for side in sides:
-        sides_by_region.append([with_regional_text(entry) for entry in side])
-    return sides_by_region
+    return [[with_regional_text(entry) for entry in side] for side in sides]
 
 
 def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> RegionalText:
@@ -221,17 +210,12 @@ def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
     """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
     if not any(text.by_row for texts in chunks for text in texts):
         return chunks
-    by_node: list[list[RegionalText]] = []
-    for by_chunk in zip(*chunks, strict=True):
-        by_node.append(one_for_each_row(by_chunk, row_count))
+    by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]
     return tuple(zip(*by_node, strict=True))
 
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
-    inline_count = 0
-    for regional_texts in chunks:
-        inline_count += sum(regional_text.inline_count for regional_text in regional_texts)
-    return inline_count > 0
+    return any(regional_text.inline_count for regional_texts in chunks for regional_text in regional_texts)
 
 
 def times_repeated(context: Tensor) -> Tensor:

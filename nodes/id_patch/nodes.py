@@ -238,9 +238,7 @@ class ApplyIDPatch(io.ComfyNode):
 
 def _region_inputs() -> list[io.Input]:
     """The inputs that say which part of the picture reads a person's ID tokens. Without a MODEL they have no effect."""
-    inputs: list[io.Input] = []
-    for widget in schema.region_inputs():
-        inputs.append(schema.advanced(schema.optional(widget)))
+    inputs = [schema.advanced(schema.optional(widget)) for widget in schema.region_inputs()]
     inputs.append(io.Mask.Input("mask", optional=True))
     return inputs
 

@@ -31,7 +31,7 @@ from ...core.families import FLUX
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Identity, Keypoints, Person, PlacedCast, is_a
+from ...core.people import Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import control_images, place_previews
 from ...core.taking_part import names
 from ..categories import IN_OTHER_METHODS
@@ -225,9 +225,7 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
     Where nobody has keypoints to be drawn, it is one small black picture for all, (1, 16, 16, 3). keypoints: the input
     of the node, whether they are drawn.
     """
-    faces: list[Keypoints | None] = []
-    for person in people:
-        faces.append(person.slot.keypoints if keypoints and person.slot else None)
+    faces = [person.slot.keypoints if keypoints and person.slot else None for person in people]
     if not is_a(cast, PlacedCast) or not any(faces):
         return torch.zeros(1, FLUX.token, FLUX.token, 3)
     pictures: list[Tensor] = []

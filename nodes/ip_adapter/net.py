@@ -231,11 +231,7 @@ BlockNumber = tuple[str, int]
 
 def _block_numbers(**numbers_by_part: Sequence[int]) -> frozenset[BlockNumber]:
     """A set of blocks of a UNet: _block_numbers(input=(4, 5)) is {("input", 4), ("input", 5)}."""
-    blocks: set[BlockNumber] = set()
-    for part, numbers in numbers_by_part.items():
-        for number in numbers:
-            blocks.add((part, number))
-    return frozenset(blocks)
+    return frozenset((part, number) for part, numbers in numbers_by_part.items() for number in numbers)
 
 
 _SDXL = _block_numbers(input=(4, 5, 7, 8), output=range(6), middle=(0,))

@@ -344,10 +344,7 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     several people have.
     """
     named_numbers = named(who, [person.identity.name for person in placed.people], STYLES)
-    in_style: list[bool] = []
-    for number, person in enumerate(placed.people):
-        in_style.append(number in named_numbers and person.weight > 0)
-    return in_style
+    return [number in named_numbers and person.weight > 0 for number, person in enumerate(placed.people)]
 
 
 def _check_reads_pictures(loaded: IPAdapter) -> None:

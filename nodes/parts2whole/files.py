@@ -150,9 +150,7 @@ def _read_folder(path: str) -> _Release:
     files = manifest.locate(MODEL, Path(path))
     config = files[manifest.SCHEDULER]
     scheduler = schedule(config.read_bytes(), str(config))
-    states: dict[str, dict[str, Tensor]] = {}
-    for name in NETWORKS:
-        states[name] = load.read_state_dict(str(files[name]), EXPECTED, ADVICE)
+    states = {name: load.read_state_dict(str(files[name]), EXPECTED, ADVICE) for name in NETWORKS}
     return _Release(states, scheduler)
 
 

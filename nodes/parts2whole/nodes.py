@@ -86,18 +86,15 @@ def encode(
         raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
     reference = networks.reference
     prepared_parts = [prepare(part, width, height) for part in present]
-    texts: list[Tensor] = []  # (1, T, width) each
-    for part in present:
-        texts.append(text_of(clip, part.label, reference, _CLIP_ADVICE).tokens)
+    # (1, T, width) each
+    texts = [text_of(clip, part.label, reference, _CLIP_ADVICE).tokens for part in present]
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:
         latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
         latents.append(reference.model.process_latent_in(latent))
     banks = _record_parts(reference, latents, texts, prepared_parts)  # one for each part, all with the same layers
-    joined_bank: dict[Block, tuple[PartTokens, ...]] = {}
-    for block in banks[0]:
-        joined_bank[block] = tuple(bank[block] for bank in banks)
+    joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}
     return Features(
         networks=networks,
         labels=tuple(part.label for part in present),

@@ -94,10 +94,7 @@ def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:
 
     The tokens that the host puts around and behind the words are left out: they have the word number 0.
     """
-    tokens: list[Token] = []
-    for chunk in chunks:
-        tokens += [token for token in chunk if token[2]]  # token[2]: the number of the word, see Token
-    return tokens
+    return [token for chunk in chunks for token in chunk if token[2]]  # token[2]: the number of the word, see Token
 
 
 def _numbers(tokens: Sequence[Token]) -> list[int | None]:

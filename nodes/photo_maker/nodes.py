@@ -296,9 +296,7 @@ class ApplyPhotoMaker(io.ComfyNode):
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
     """A cast in which each person's weight is multiplied with that of the node."""
-    people: list[Person] = []
-    for person in cast.people:
-        people.append(replace(person, weight=person.weight * weight))
+    people = [replace(person, weight=person.weight * weight) for person in cast.people]
     return replace(cast, people=tuple(people))
 
 

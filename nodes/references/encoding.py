@@ -118,10 +118,7 @@ def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], ca
                 picture_height, picture_width = picture.shape[1:3]
                 width, height = resized(picture_width, picture_height, reference.area, family.pictures.step)
                 pictures.append(_scaled(picture, width, height, family.pictures.scaling))
-    latents: list[Tensor] = []
-    for picture in stepwise(pictures):
-        latents.append(_latent(vae, family, picture))
-    return latents
+    return [_latent(vae, family, picture) for picture in stepwise(pictures)]
 
 
 def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:

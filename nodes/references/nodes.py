@@ -147,34 +147,34 @@ class PeopleAsReferences(io.ComfyNode):
     ) -> io.NodeOutput:
         require_dits(NAME)
         settings = Settings(**values)
-        size = settings.size
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
         owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people)
         photos, poses = settings.photos_per_person, settings.pose_picture
-        sources = references(present, photos, size, pictures, poses, owned)
+        sources = references(present, photos, settings.size, pictures, poses, owned)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = schedule_range("The references of people", *read_percents)
-        has_model = model is not None
-        lines = unused_weights(everybody, owned, has_model) + unlike_training(family, sources, has_model)
-        lines += apply_nodes.without_model(model, _region_inputs(), values, "references")
-        if parts is not None and everybody.by_row:
-            lines.append(NO_PARTS)
-        read_regions = None  # None: all people's references are read in the whole picture
-        by_weight = False  # whether a MODEL reads them by weights other than 1
+        # Without a MODEL all people's references are read in the whole picture, and as if all weights were 1.
+        read_regions = None
+        by_weight = False
         if model is not None:
             read_regions = regions_of_references(everybody, present.people, settings, sources)
-            if everybody.by_row and settings.region_strength > 0:
-                lines.append(apply_nodes.BY_ROW)
             weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
             by_weight = any(weight != 1 for weight in weights)
             if read_regions is not None or by_weight or family.pictures.fitted:
                 check_model(model, family)
+        lines = unused_weights(everybody, owned, model is not None)
+        lines += unlike_training(family, sources, model is not None)
+        lines += apply_nodes.without_model(model, _region_inputs(), values, "references")
+        if everybody.by_row and parts is not None:
+            lines.append(NO_PARTS)
+        if everybody.by_row and model is not None and settings.region_strength > 0:
+            lines.append(apply_nodes.BY_ROW)
         notes.tell("\n".join(lines))
 
         encoding = Encoding(clip, family, settings, everybody, present.people, by_weight)
-        latents = latents_of(vae, family, sources, _canvas(everybody, size))
+        latents = latents_of(vae, family, sources, _canvas(everybody, settings.size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
         if read_regions is not None:

@@ -142,11 +142,9 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
     It has as many pictures as the person with the fewest photos.
     """
     portraits_of_people = [_portraits(person, photos) for person in cast.people]
-    pictures: list[Tensor] = []
-    # The first portraits of all people are one picture with rows, the second ones another. zip ends with the person
-    # who has the fewest.
-    for rows in zip(*portraits_of_people, strict=False):
-        pictures.append(torch.cat(rows))  # (people, H, W, 3)
+    # The first portraits of all people are one picture with rows, (people, H, W, 3), the second ones another. zip ends
+    # with the person who has the fewest.
+    pictures = [torch.cat(rows) for rows in zip(*portraits_of_people, strict=False)]
     return [
         Reference(
             pictures,

@@ -64,11 +64,7 @@ def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tens
     parts: Sequence[Part | None] = [None] * len(people)
     if bodies is not None:
         parts = _parts(people, bodies, masks)
-    cut_bodies: list[Body] = []
-    for person, part in zip(people, parts, strict=True):
-        if person.weight > 0:
-            cut_bodies.append(_body(part))
-    return cut_bodies
+    return [_body(part) for person, part in zip(people, parts, strict=True) if person.weight > 0]
 
 
 def _parts(people: Sequence[Person], bodies: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
