@@ -196,6 +196,7 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser(tmp_path: Path) 
     expected = {("a", "judge"): 0.6, ("a", "other"): 0.25, ("b", "judge"): 0.9, ("b", "other"): 0.6}
     assert resemblance == pytest.approx(expected)
     assert (rows["a", "judge"].pictures, rows["a", "judge"].people) == (2, 4)
+    assert rows["a", "judge"].figures["margin"] == pytest.approx(0.6 - 0.1)
     assert rows["a", "judge"].figures["face px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
     assert rows["a", "judge"].figures["copy-paste"] == pytest.approx(0.3)
     assert rows["b", "judge"].figures["copy-paste"] is None
