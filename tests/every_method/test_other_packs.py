@@ -27,7 +27,7 @@ from other_packs import (
     with_their_classes,
 )
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.core.errors import BadSetup, TokensMoved
+from pack.core.errors import BadSetup
 from torch import Tensor
 
 OFTEN = BESIDE_OTHERS
@@ -105,19 +105,6 @@ def test_before_or_after_the_hosts_own_nodes_nothing_is_lost(row: Row, name: str
     if (row.kind, name) in APART:
         pytest.skip(APART[row.kind, name])
     lose_nothing_beside(row, f"host_node:{name}")
-
-
-@pytest.mark.thorough
-def test_sag_fails_on_a_small_model_without_ours_too() -> None:
-    row = Row(None, "LikenessLoRAPerPerson")
-    with pytest.raises(AttributeError, match="NoneType"):
-        latents(row.plain(value(sample_values.theirs, row.model, "host_node:SAG"), steps=1))
-
-
-@pytest.mark.thorough
-def test_tiles_of_tokens_are_named_by_lora_per_person() -> None:
-    with pytest.raises(TokensMoved, match=r"has made \d+ tokens of the .* Take that node out"):
-        lose_nothing_beside(Row(None, "LikenessLoRAPerPerson"), "host_node:HyperTile")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import comfy.clip_model
@@ -29,6 +30,7 @@ from comparison import outfits, page, people, photos, picture_cache
 from comparison.columns import COLUMNS, figures
 from comparison.graphs import Graph, GraphError
 from comparison.host import host_server
+from comparison.judged import Judged
 from comparison.judging import Judge, Known, dino_in
 from comparison.outfits import Outfit
 from comparison.photos import PersonFiles
@@ -152,6 +154,7 @@ def scene_of(*people: PersonFiles, photos: int = 1) -> Scene:
     return Scene(people, photos, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
 
 
+@pytest.fixture
 def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The places are where the noses of both photos are."""
     from comparison import judging
@@ -165,62 +168,83 @@ def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "placed", placed)
 
 
-def test_people_in_right_and_in_exchanged_places_are_told_apart(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_noses(monkeypatch)
-    both = scene_of(YAO, EILEEN)
-    right = judge.of_people(of_pixels(beside(real_faces.YAO, real_faces.ASTRONAUT), 1.0, 0.5), both, "")
-    exchanged = judge.of_people(of_pixels(beside(real_faces.ASTRONAUT, real_faces.YAO)), both, "")
-    twice = judge.of_people(of_pixels(beside(real_faces.YAO, real_faces.YAO)), both, "")
-    nobody = judge.of_people(of_pixels(beside(real_faces.COFFEE, real_faces.COFFEE)), both, "")
-    said = figures([right])
+@pytest.fixture(scope="module")
+def judged(judge: Judge) -> Callable[..., Judged]:
+    """judged(left, right): of photos side by side, as a picture of Yao and Eileen."""
+
+    def of_photos(*paths: Path, seconds: float | None = None, step_seconds: float | None = None) -> Judged:
+        return judge.of_people(of_pixels(beside(*paths), seconds, step_seconds), scene_of(YAO, EILEEN), "")
+
+    return of_photos
+
+
+@pytest.mark.usefixtures("at_noses")
+def test_people_in_their_places_are_right(judged: Callable[..., Judged]) -> None:
+    said = figures([judged(real_faces.YAO, real_faces.ASTRONAUT)])
     assert said["association"] == 1 and said["missing"] == 0 and said["swapped"] == 0 and said["dominance"] == 0
     assert said["resemblance"] is not None and said["resemblance"] > 0.8
     assert said["leakage"] is not None and said["leakage"] < 0.2
-    said = figures([exchanged])
+
+
+@pytest.mark.usefixtures("at_noses")
+def test_exchanged_people_are_swapped(judged: Callable[..., Judged]) -> None:
+    said = figures([judged(real_faces.ASTRONAUT, real_faces.YAO)])
     assert said["association"] == 0 and said["swapped"] == 1 and said["dominance"] == 0
     assert said["leakage"] is not None and said["leakage"] > 0.8
-    said = figures([twice])
+
+
+@pytest.mark.usefixtures("at_noses")
+def test_one_person_in_both_places_dominates(judged: Callable[..., Judged]) -> None:
+    said = figures([judged(real_faces.YAO, real_faces.YAO)])
     assert said["dominance"] == 0.5 and said["association"] == 0.5
+
+
+@pytest.mark.usefixtures("at_noses")
+def test_figures_of_several_pictures_are_means(judged: Callable[..., Judged]) -> None:
+    right = judged(real_faces.YAO, real_faces.ASTRONAUT, seconds=1.0, step_seconds=0.5)
+    exchanged = judged(real_faces.ASTRONAUT, real_faces.YAO)
+    nobody = judged(real_faces.COFFEE, real_faces.COFFEE)
     said = figures([right, right, nobody, exchanged])
     assert said["missing"] == 0.25 and said["swapped"] == 0.25 and said["association"] == 0.5
     assert said["seconds"] == 1.0 and said["per step"] == 0.5
     assert nobody.subjects == [None, None] and figures([nobody])["collapse"] == 1
 
 
-def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Computed again from the host's own encoder: the squares around the faces, and the whole pictures."""
-    at_noses(monkeypatch)
+def similarity(picture: Tensor, other: Tensor) -> float:
+    """By the host's own DINOv2."""
+    first, second = (
+        family_encoders.dinov2().encode_image(pixels[None], crop=False)["image_embeds"][0].double()
+        for pixels in (picture, other)
+    )
+    return float(first @ second / first.norm() / second.norm())
+
+
+def around(picture: Tensor, box: Sequence[float]) -> Tensor:
+    """The square of twice the side of a face."""
+    left, top, right, bottom = box
+    half = max(right - left, bottom - top)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    rows, columns = slice(max(0, round(y - half)), round(y + half)), slice(max(0, round(x - half)), round(x + half))
+    return picture[rows, columns]
+
+
+@pytest.mark.usefixtures("at_noses")
+def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, judged: Callable[..., Judged]) -> None:
     pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
-    judged = judge.of_people(of_pixels(pixels), scene_of(YAO, EILEEN), "")
-
-    def seen(picture: Tensor) -> Tensor:
-        return family_encoders.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
-
-    def cut(picture: Tensor, box: Sequence[float]) -> Tensor:
-        left, top, right, bottom = box
-        half = max(right - left, bottom - top)
-        x, y = (left + right) / 2, (top + bottom) / 2
-        rows, columns = slice(max(0, round(y - half)), round(y + half)), slice(max(0, round(x - half)), round(x + half))
-        return picture[rows, columns]
-
+    right = judged(real_faces.YAO, real_faces.ASTRONAUT)
     for number, person in enumerate((YAO, EILEEN)):
         photo = photos.image(person.photos[0])
-        face = judged.measured.sightings[number].face
+        face = right.measured.sightings[number].face
         assert face is not None
-        first, second = (
-            seen(cut(pixels, judged.measured.boxes[face])),
-            seen(cut(photo, judge.known[person.name].faces[0].box)),
-        )
-        cosine = float(first @ second / first.norm() / second.norm())
-        assert judged.subjects[number] == pytest.approx(cosine, rel=5e-6)
-        first, second = seen(pixels), seen(photo)
-        assert judged.whole[number] == pytest.approx(float(first @ second / first.norm() / second.norm()), rel=5e-6)
-    assert judged.subjects[0] != judged.whole[0]
+        seen, known = around(pixels, right.measured.boxes[face]), around(photo, judge.known[person.name].faces[0].box)
+        assert right.subjects[number] == pytest.approx(similarity(seen, known), rel=5e-6)
+        assert right.whole[number] == pytest.approx(similarity(pixels, photo), rel=5e-6)
+    assert right.subjects[0] != right.whole[0]
 
 
-def test_the_recogniser_of_the_method_does_not_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("at_noses")
+def test_the_recogniser_of_the_method_does_not_judge() -> None:
     """Of two recognisers InstantID was trained with the first one, to which everybody here looks alike."""
-    at_noses(monkeypatch)
     own, other = real_faces.recogniser(), real_faces.recogniser()
     own.id, other.id = "antelopev2", "arcface-ir-se50"
     network = own.network
@@ -259,11 +283,21 @@ def pictured(session: Session, title: str, ablation: str = "", people: int = 2, 
     return session.graph("seeds", method, scene, title, "seed 7", ablation)
 
 
+def check_whole(graph: Graph, info: Mapping[str, Any]) -> None:
+    """Every node is known and has what it needs, and every link ends at a node."""
+    for node_id, node in graph.prompt.items():
+        needed = {name for name, spec in specs(info, node["class_type"]).items() if not spec.optional}
+        assert needed <= {name.partition(".")[0] for name in node["inputs"]}, node_id
+        for value in node["inputs"].values():
+            link = as_link(value)
+            assert link is None or link[0] in graph.prompt, (node_id, value)
+
+
 @pytest.mark.parametrize("people", [1, 3, pytest.param(9, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
 def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateMethod, people: int) -> None:
-    """Without its files: every node is known and has what it needs, every link ends at a node, and whoever is asked for
-    is there, in as many places. So is it with every ablation. A host that lacks a node says which."""
+    """Without its files, and with every ablation: whoever is asked for is there, in as many places. A host that lacks a
+    node says which."""
     person = replace(session.people[0], lora=session.settings.folder / "a.safetensors")
     scene = replace(session.scene(method, Pictured([0], 1, 7)), people=[person] * people)
     info = session.host.object_info
@@ -276,13 +310,7 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateM
             )
             assert re.fullmatch(of_newer, str(error)), error
             continue
-        for node_id, node in graph.prompt.items():
-            known = specs(info, node["class_type"])
-            needed = {name for name, spec in known.items() if not spec.optional}
-            assert needed <= {name.partition(".")[0] for name in node["inputs"]}, (node_id, ablation)
-            for value in node["inputs"].values():
-                link = as_link(value)
-                assert link is None or link[0] in graph.prompt, (node_id, value)
+        check_whole(graph, info)
         assert len(graph.ids("LikenessPerson")) == people and graph.inputs("places")["count"] == people
         assert graph.ids("LikenessCastFromPhotos") == [] and steps_of(graph) > 0
         texts = json.dumps(graph.prompt)
@@ -318,27 +346,29 @@ def test_the_same_cast_seed_text_and_size_go_to_every_method(session: Session) -
             assert graph.inputs(node_id)["batch_size"] == 1
 
 
-def test_ablations_leave_out_what_they_are_called(session: Session) -> None:
-    """Each changes its own part alone."""
-    whole = pictured(session, "InstantID by region")
-    apply = whole.only("LikenessApplyInstantID")
-    assert whole.inputs(apply)["adapter_weight"] == 0.8 and whole.inputs(apply)["control_strength"] == 0.8
-    changed = pictured(session, "InstantID by region", "IdentityNet alone").inputs(apply)
-    assert changed == {**whole.inputs(apply), "adapter_weight": 0.0}
-    changed = pictured(session, "InstantID by region", "adapter alone").inputs(apply)
-    assert changed == {**whole.inputs(apply), "control_strength": 0.0}
-    changed = pictured(session, "InstantID by region", "masks off").inputs(apply)
-    assert changed == {**whole.inputs(apply), "mask": ["masks off", 0]}
-    whole = pictured(session, "ID-Patch")
-    apply = whole.only("LikenessApplyIDPatch")
-    changed = pictured(session, "ID-Patch", "without ID tokens").inputs(apply)
-    assert changed == {**whole.inputs(apply), "id_start_percent": 1.0}
-    changed = pictured(session, "ID-Patch", "without patches").inputs(apply)
-    assert changed == {**whole.inputs(apply), "image": ["skeletons", 0]}
-    assert len(whole.ids("LoadImage")) == 2
-    if "CreateList" in session.host.object_info:
-        two_photos = pictured(session, "ID-Patch", "2 photos", photo_count=2)
-        assert len(two_photos.ids("LoadImage")) == 4
+@pytest.mark.parametrize(
+    ("title", "ablation", "change"),
+    [
+        ("InstantID by region", "IdentityNet alone", {"adapter_weight": 0.0}),
+        ("InstantID by region", "adapter alone", {"control_strength": 0.0}),
+        ("InstantID by region", "masks off", {"mask": ["masks off", 0]}),
+        ("ID-Patch", "without ID tokens", {"id_start_percent": 1.0}),
+        ("ID-Patch", "without patches", {"image": ["skeletons", 0]}),
+    ],
+)
+def test_an_ablation_leaves_out_what_it_is_called_alone(
+    session: Session, title: str, ablation: str, change: Mapping[str, Any]
+) -> None:
+    whole, changed = pictured(session, title), pictured(session, title, ablation)
+    (apply,) = whole.ids("LikenessApplyInstantID", "LikenessApplyIDPatch")
+    assert changed.inputs(apply) == {**whole.inputs(apply), **change} != whole.inputs(apply)
+
+
+def test_two_photos_of_each_person_are_loaded(session: Session) -> None:
+    if "CreateList" not in session.host.object_info:
+        pytest.skip("this ComfyUI has no node that makes a list of photos")
+    assert len(pictured(session, "ID-Patch").ids("LoadImage")) == 2
+    assert len(pictured(session, "ID-Patch", "2 photos", photo_count=2).ids("LoadImage")) == 4
 
 
 @pytest.mark.both_hosts
@@ -434,11 +464,18 @@ def test_a_missing_recogniser_is_named(session: Session, monkeypatch: pytest.Mon
         pictured(session, "InstantID by region")
 
 
-@pytest.mark.thorough
-def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -> None:
+@pytest.fixture(scope="module")
+def seeds(session: Session) -> list[Row]:
+    """The rows of the table of seeds, whose page is written."""
     rows = people.seeds(session)
-    assert [row.title for row in rows] == [method.title for method in METHODS]
-    by_title = {row.title: row for row in rows}
+    people.write({"seeds": rows}, session)
+    return rows
+
+
+@pytest.mark.thorough
+def test_every_method_whose_files_are_there_is_drawn_and_measured(seeds: list[Row]) -> None:
+    assert [row.title for row in seeds] == [method.title for method in METHODS]
+    by_title = {row.title: row for row in seeds}
     for title in ("ID-Patch", "InstantID by region", "IP-Adapter", "InstantIDs chained", "faces one by one"):
         row = by_title[title]
         assert row.note == "" and row.people == 2
@@ -447,18 +484,27 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
             assert opened.size == SIZE
         assert row.figures["resemblance"] is not None and row.figures["seconds"] is not None
         assert row.figures["collapse"] is None and row.figures["text alignment"] is None
-    assert by_title["WithAnyone"].note == (
+
+
+@pytest.mark.thorough
+def test_what_is_missing_is_named(session: Session, seeds: list[Row]) -> None:
+    notes = {row.title: row.note for row in seeds}
+    assert notes["WithAnyone"] == (
         "Missing: flux1-dev-fp8.safetensors in models/checkpoints, withanyone.safetensors in models/withanyone."
     )
-    assert by_title["LoRA per Person"].note == (
+    assert notes["LoRA per Person"] == (
         "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."
     )
     assert {unread.column for unread in session.unread(COLUMNS)} == {"collapse", "SCR@0.4", "text alignment"}
-    people.write({"seeds": rows}, session)
+
+
+@pytest.mark.thorough
+def test_a_page_and_tables_show_every_picture(session: Session, seeds: list[Row]) -> None:
+    """Names of people are shown as they are, and stand in no report."""
     out = session.settings.out
     html = (out / "index.html").read_text("utf-8")
     assert "&lt;b&gt;0" in html and "<b>0" not in html
-    for row in rows:
+    for row in seeds:
         for shown in row.shown:
             assert quote(shown.path.relative_to(out).as_posix()) in html
     said = json.loads((out / "report.json").read_text("utf-8"))
@@ -727,13 +773,7 @@ def test_the_prompt_of_every_outfit_is_whole(session: Session, wardrobe: list[Ou
     assert titles[0] == "Parts2Whole, 1 part" and titles[3] == "Parts2Whole, 2 parts, the model as its own reference"
     for setting in rows:
         graph = outfits.graph_of(session, setting, wardrobe[0], 7)
-        for node_id, node in graph.prompt.items():
-            known = specs(info, node["class_type"])
-            needed = {name for name, spec in known.items() if not spec.optional}
-            assert needed <= node["inputs"].keys(), node_id
-            for value in node["inputs"].values():
-                link = as_link(value)
-                assert link is None or link[0] in graph.prompt, (node_id, value)
+        check_whole(graph, info)
         assert len(graph.ids("LikenessPart")) == len(graph.ids("LoadImage")) == setting.count
         assert len(graph.ids("InvertMask")) == (setting.count if setting.masks else 0)
         is_shared = setting.own or setting.method is outfits.SHARED

@@ -6,8 +6,8 @@ tests/every_method/test_wrong_files.py.
 
 import io
 import pickle
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import folder_paths
 import pytest
@@ -38,6 +38,14 @@ def safe(file) -> bytes:
     return save({key: tensor.contiguous() for key, tensor in flatten(file).items()})
 
 
+def whole_pickle() -> bytes:
+    return pickled(id_patch_file("mlp"))
+
+
+def whole_safetensors() -> bytes:
+    return safe(id_patch_file("mlp"))
+
+
 def write(path, file):
     """In the form that its name says."""
     path.write_bytes(pickled(file) if path.suffix == ".bin" else safe(file))
@@ -60,92 +68,13 @@ def changed(key: str, change: Callable[[Tensor], Tensor]) -> bytes:
     return pickled(file)
 
 
-def pickle_until(end: Callable[[int], int] | int) -> Callable[[], bytes]:
-    """A whole file, cut off. end: at which byte, counted from the file's end where it is negative; a function tells it
-    from the file's length. The file has hundreds of MB: it is made when a test reads it, not when tests are collected.
-    """
-
-    def contents() -> bytes:
-        file = pickled(id_patch_file("mlp"))
-        return file[: end(len(file)) if callable(end) else end]
-
-    return contents
+def all_of(tensor: Tensor) -> bytes:
+    """A file with this in the place of every tensor."""
+    return pickled(dict.fromkeys(flatten(id_patch_file("mlp")), tensor))
 
 
-def safetensors_until(end: Callable[[int], int] | int) -> Callable[[], bytes]:
-    """The same of a file of safetensors."""
-
-    def contents() -> bytes:
-        file = safe(id_patch_file("mlp"))
-        return file[: end(len(file)) if callable(end) else end]
-
-    return contents
-
-
-def half(length: int) -> int:
-    return length // 2
-
-
-def a_lfs_pointer() -> bytes:
-    return b"version https://git-lfs.github.com/spec/v1\nsize 1\n"
-
-
-def a_pickle_of_none() -> bytes:
-    return pickled(None)
-
-
-def a_pickle_of_text() -> bytes:
-    return pickled("text")
-
-
-def a_pickle_of_a_list() -> bytes:
-    return pickled([torch.zeros(1)])
-
-
-def noise() -> bytes:
-    generator = torch.Generator().manual_seed(5)
-    return bytes(torch.randint(256, (1000,), generator=generator).tolist())
-
-
-def code() -> bytes:
-    return pickle.dumps({"patch_proj": RunsCode()}, protocol=2)
-
-
-def numbers_in_place_of_tensors() -> bytes:
-    return pickled({key: torch.zeros(()) for key in flatten(id_patch_file("mlp"))})
-
-
-def empty_tensors() -> bytes:
-    return pickled({key: torch.zeros(0) for key in flatten(id_patch_file("mlp"))})
-
-
-def an_ip_adapter_of_numbers() -> bytes:
-    return pickled({"image_proj.proj.0.weight": torch.zeros(()), "1.to_k_ip.weight": torch.zeros(())})
-
-
-def whole_numbers() -> bytes:
-    return changed("latents", Tensor.long)
-
-
-def complex_numbers() -> bytes:
-    return changed("norm_out.weight", lambda tensor: tensor.to(torch.complex64))
-
-
-def not_a_number() -> bytes:
-    return changed("layers.0.0.to_q.weight", lambda tensor: tensor * torch.nan)
-
-
-def infinite() -> bytes:
-    return changed("proj_out.bias", lambda tensor: tensor.half() * 0 + torch.inf)
-
-
-def too_large() -> bytes:
-    return changed("proj_out.bias", lambda tensor: tensor * 0 - 1e30)
-
-
-def other_embeddings() -> bytes:
-    """Which have one number more."""
-    return changed("proj_in.weight", lambda tensor: torch.cat([tensor, tensor[:, :1]], 1))
+def half(file: bytes) -> bytes:
+    return file[: len(file) // 2]
 
 
 def a_tensor_less() -> bytes:
@@ -165,61 +94,59 @@ def endless_layers() -> bytes:
     return pickled({**id_patch_file("resampler"), "more": tensors})
 
 
-def a_control_net() -> bytes:
-    return save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)})
+PYTHON = pickle.dumps({"patch_proj": RunsCode()}, protocol=2)
+NUMBERS = {"image_proj.proj.0.weight": torch.zeros(()), "1.to_k_ip.weight": torch.zeros(())}
+OTHER_ROLES = "patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64"
+UNUSABLE: dict[str, tuple[Callable[[], bytes], list[str]]] = {
+    "a Git LFS pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\nsize 1\n", ["a Git LFS pointer"]),
+    "a pickle of 7 bytes": (lambda: whole_pickle()[:7], [NOT_WHOLE, "Delete it and download it again"]),
+    "half a pickle": (lambda: half(whole_pickle()), [NOT_WHOLE]),
+    "a pickle without its end": (lambda: whole_pickle()[:-9], [NOT_WHOLE]),
+    "safetensors of 7 bytes": (lambda: whole_safetensors()[:7], [NOT_WHOLE]),
+    "half of safetensors": (lambda: half(whole_safetensors()), [NOT_WHOLE]),
+    "safetensors without their end": (lambda: whole_safetensors()[:-9], [NOT_WHOLE]),
+    "nothing": (lambda: b"", ["an empty file"]),
+    "a pickle of None": (lambda: pickled(None), [NOT_WHOLE]),
+    "a pickle of text": (lambda: pickled("text"), ["a pickle of one str instead of named tensors"]),
+    "a pickle of a list": (lambda: pickled([torch.zeros(1)]), [NOT_WHOLE]),
+    "noise": (lambda: random.Random(5).randbytes(1000), [NOT_WHOLE]),
+    "code": (lambda: PYTHON, ["a pickle that wants to run code or holds more than tensors (", "print)"]),
+    "numbers in place of tensors": (lambda: all_of(torch.zeros(())), [DAMAGED]),
+    "empty tensors": (lambda: all_of(torch.zeros(0)), [DAMAGED]),
+    "an IP-Adapter of numbers": (lambda: pickled(NUMBERS), ["is an IP-Adapter"]),
+    "whole numbers": (lambda: changed("latents", Tensor.long), [DAMAGED, "torch.int64 instead of float"]),
+    "complex": (lambda: changed("norm_out.weight", lambda t: t.to(torch.complex64)), [DAMAGED, "torch.complex64"]),
+    "NaN": (
+        lambda: changed("layers.0.0.to_q.weight", lambda t: t * torch.nan),
+        [DAMAGED, "holds nan", "65504 at most"],
+    ),
+    "infinite": (lambda: changed("proj_out.bias", lambda t: t.half() * 0 + torch.inf), [DAMAGED, "holds inf where"]),
+    "too large": (lambda: changed("proj_out.bias", lambda t: t * 0 - 1e30), [DAMAGED, "holds -1e+30 where"]),
+    "other embeddings": (
+        lambda: changed("proj_in.weight", lambda t: torch.cat([t, t[:, :1]], 1)),
+        [DAMAGED, "read 512 and 513 numbers"],
+    ),
+    "a tensor less": (a_tensor_less, [DAMAGED, "layers.2.0.to_q.weight"]),
+    "swapped": (swapped, [OTHER_ROLES]),
+    "endless layers": (endless_layers, [DAMAGED, "tensors where no such network has 10000"]),
+    "a ControlNet": (
+        lambda: save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}),
+        ["a ControlNet", "Load ControlNet Model"],
+    ),
+}
+"""What a file is; its bytes, hundreds of MB of some, which are made when a test reads them; and what is said of it."""
 
 
-@dataclass(frozen=True)
-class Unusable:
-    """A file that cannot be used. contents: its bytes, or what makes them. says: what is in the message."""
-
-    name: str
-    contents: bytes | Callable[[], bytes]
-    says: tuple[str, ...]
-
-    def read(self) -> bytes:
-        return self.contents() if callable(self.contents) else self.contents
-
-
-UNUSABLE = [
-    Unusable("a Git LFS pointer", a_lfs_pointer, ("a Git LFS pointer",)),
-    Unusable("a pickle of 7 bytes", pickle_until(7), (NOT_WHOLE, "Delete it and download it again")),
-    Unusable("half a pickle", pickle_until(half), (NOT_WHOLE,)),
-    Unusable("a pickle without its end", pickle_until(-9), (NOT_WHOLE,)),
-    Unusable("safetensors of 7 bytes", safetensors_until(7), (NOT_WHOLE,)),
-    Unusable("half of safetensors", safetensors_until(half), (NOT_WHOLE,)),
-    Unusable("safetensors without their end", safetensors_until(-9), (NOT_WHOLE,)),
-    Unusable("nothing", b"", ("an empty file",)),
-    Unusable("a pickle of None", a_pickle_of_none, (NOT_WHOLE,)),
-    Unusable("a pickle of text", a_pickle_of_text, ("a pickle of one str instead of named tensors",)),
-    Unusable("a pickle of a list", a_pickle_of_a_list, (NOT_WHOLE,)),
-    Unusable("noise", noise, (NOT_WHOLE,)),
-    Unusable("code", code, ("a pickle that wants to run code or holds more than tensors (", "print)")),
-    Unusable("numbers in place of tensors", numbers_in_place_of_tensors, (DAMAGED,)),
-    Unusable("empty tensors", empty_tensors, (DAMAGED,)),
-    Unusable("an IP-Adapter of numbers", an_ip_adapter_of_numbers, ("is an IP-Adapter",)),
-    Unusable("whole numbers", whole_numbers, (DAMAGED, "torch.int64 instead of float")),
-    Unusable("complex", complex_numbers, (DAMAGED, "torch.complex64")),
-    Unusable("NaN", not_a_number, (DAMAGED, "holds nan", "65504 at most")),
-    Unusable("infinite", infinite, (DAMAGED, "holds inf where")),
-    Unusable("too large", too_large, (DAMAGED, "holds -1e+30 where")),
-    Unusable("other embeddings", other_embeddings, (DAMAGED, "read 512 and 513 numbers")),
-    Unusable("a tensor less", a_tensor_less, (DAMAGED, "layers.2.0.to_q.weight")),
-    Unusable("swapped", swapped, ("patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64",)),
-    Unusable("endless layers", endless_layers, (DAMAGED, "tensors where no such network has 10000")),
-    Unusable("a ControlNet", a_control_net, ("a ControlNet", "Load ControlNet Model")),
-]
-
-
-@pytest.mark.parametrize("file", UNUSABLE, ids=lambda file: file.name)
-def test_what_cannot_be_used_is_named(folder, file: Unusable, capsys):
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_cannot_be_used_is_named(folder, kind, capsys):
     """Nothing is run of it, and torch's own advice, to load it unsafely, is not handed on."""
+    contents, words = UNUSABLE[kind]
     path = folder / "x.bin"
-    path.write_bytes(file.read())
+    path.write_bytes(contents())
     with pytest.raises(UnsupportedCheckpoint) as error:
         LOADER.load_file(str(path))
     message = str(error.value)
-    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *file.says):
+    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *words):
         assert part in message, message
     assert "weights_only" not in message
     assert "ran code" not in capsys.readouterr().out

@@ -484,17 +484,6 @@ def test_for_a_compiled_model_nothing_is_left():
         assert not torch.equal(with_lora, before)
 
 
-def test_nothing_is_left_after_an_exception(model):
-    def fails(*_):
-        raise RuntimeError("stop")
-
-    failing, *sides = put_on(model, person_with_lora(lora_made.file(model)))
-    failing.set_model_sampler_post_cfg_function(fails)
-    with pytest.raises(RuntimeError, match="stop"):
-        sample(failing, *sides, steps=1)
-    assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
-
-
 def test_a_saved_person_keeps_their_loras():
     person = Identity("Anna", {}, torch.zeros(1, 112, 112, 3))
     person = replace(person, loras=(Lora("a.safetensors", 0.5, "a red coat"),))
@@ -516,17 +505,6 @@ def test_people_without_photos_come_by_cast_and_place_cast(model):
     of_the_first = sample(*put_on(model, PlacedCast(placed.people[:1], WIDTH, HEIGHT)), **LATENT)
     assert of_both.isfinite().all()
     assert relative(of_both, of_the_first) > 1e-3
-
-
-def test_with_a_row_each_everybody_has_their_own_lora(model):
-    people = [person_with_lora(lora_made.file(model, seed=n)) for n in (1, 2)]
-    rows = sample_values.by_row()
-    members = [replace(member, identity=person) for member, person in zip(rows.people, people, strict=True)]
-    cast = sample_values.RowCast(tuple(members), 128, 128)
-    start = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(7)) * 14
-    rows_together = sample(*put_on(model, cast), steps=1, start=start)
-    alone = [sample(*put_on(model, person), steps=1, start=start[n : n + 1]) for n, person in enumerate(people)]
-    assert relative(rows_together, torch.cat(alone)) <= ALMOST
 
 
 # Beside packs that change a layer's forward while sampling

@@ -1,7 +1,7 @@
 """Measure Likeness and Pick Best Likeness in the real host, on real photos."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import family_encoders
 import parts_made
@@ -15,7 +15,7 @@ from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
 from pack.core.measure import score
-from pack.core.parts.parts import Parts, make_part
+from pack.core.parts.parts import Part, Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure
 
@@ -90,25 +90,33 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
-@pytest.mark.parametrize(("tower", "people"), [(tiny_encoders.clip_vision, True), (family_encoders.dinov2, False)])
-def test_garments_are_compared_with_their_regions(
-    tower: Any, people: bool, face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast
-) -> None:
-    """The first picture wears the garment, pixel by pixel, in the region of its target; the second another one. Without
-    people no face is looked for, and there is nothing to choose by faces."""
+class Worn(NamedTuple):
+    """Pictures of which the first wears the garment of the part, pixel by pixel, in the region of its target, and the
+    others another one."""
+
+    images: torch.Tensor
+    garment: torch.Tensor
+    part: Part
+
+
+@pytest.fixture(scope="module")
+def worn(photos: torch.Tensor) -> Worn:
     garment = parts_made.picture(5, 120, 100)
     images = photos[:2].clone()
     images[0, 380:480, 200:320] = garment[0]
     images[1, 380:480, 200:320] = 0.2
     target, mask = torch.zeros(1, 512, 1024), torch.zeros(1, 100, 120)
     target[:, 380:480, 200:320] = mask[:] = 1
-    part = make_part("upper body clothes", garment, mask, 1.0, target)
+    return Worn(images, garment, make_part("upper body clothes", garment, mask, 1.0, target))
+
+
+@pytest.mark.parametrize("tower", [tiny_encoders.clip_vision, family_encoders.dinov2])
+def test_garments_are_compared_with_their_regions(tower: Any, worn: Worn) -> None:
     vision = tower()
-    faces_and_people = (face_model, images, cast) if people else (None, images, None)
-    results = compared(*faces_and_people, parts=Parts((part,)), clip_vision=vision)
+    results = compared(None, worn.images, None, parts=Parts((worn.part,)), clip_vision=vision)
     first, second = (score(judged, "parts") for judged in results["report"].judged_pictures)
     direct = []
-    for picture in (garment, 0.2 + 0 * garment):
+    for picture in (worn.garment, 0.2 + 0 * worn.garment):
         square = torch.nn.functional.pad(picture, (0, 0, 0, 0, 10, 10), value=1.0)
         direct.append(vision.encode_image(square)["image_embeds"].float())
     assert first == pytest.approx(1, abs=1e-5)
@@ -116,21 +124,35 @@ def test_garments_are_compared_with_their_regions(
     assert second < 0.999
     assert "  upper body clothes: 1.00" in results["text"]
     assert "parts 1.00" in results["text"]
-    assert measure.PickBestLikeness.execute(results["report"], images, score="parts", keep=1).args[2] == 0
-    if people:
-        assert "Picture 1: resemblance 0.9" in results["text"]
-        assert "association 2/2" in results["text"]
-        assert 0.4 < results["resemblance"] < 0.5, "all of the first picture, nothing of the second"
-        with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
-            measure.PickBestLikeness.execute(results["report"], images, score="copy-paste", keep=1)
-    else:
-        assert results["text"].startswith("Picture 1: parts 1.00\n")
-        assert torch.allclose(results["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
-        assert "Connect a cast or a person" in results["resemblance"].message
-        with pytest.raises(BadPhoto, match="no faces were compared"):
-            measure.PickBestLikeness.execute(results["report"], images, score="copy-paste", keep=1)
-        with pytest.raises(BadParts, match="all parts have weight 0"):
-            compared(None, images, None, parts=Parts((replace(part, weight=0.0),)), clip_vision=vision)
+    assert measure.PickBestLikeness.execute(results["report"], worn.images, score="parts", keep=1).args[2] == 0
+
+
+def test_garments_and_people_are_measured_together(face_model: HostedFaceModel, worn: Worn, cast: Cast) -> None:
+    vision = tiny_encoders.clip_vision()
+    results = compared(face_model, worn.images, cast, parts=Parts((worn.part,)), clip_vision=vision)
+    assert "  upper body clothes: 1.00" in results["text"]
+    assert "Picture 1: resemblance 0.9" in results["text"]
+    assert "association 2/2" in results["text"]
+    assert 0.4 < results["resemblance"] < 0.5, "all of the first picture, nothing of the second"
+    with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
+        measure.PickBestLikeness.execute(results["report"], worn.images, score="copy-paste", keep=1)
+
+
+def test_without_people_no_face_is_looked_for(worn: Worn) -> None:
+    """And there is nothing to choose by faces."""
+    vision = tiny_encoders.clip_vision()
+    results = compared(None, worn.images, None, parts=Parts((worn.part,)), clip_vision=vision)
+    assert results["text"].startswith("Picture 1: parts 1.00\n")
+    assert torch.allclose(results["annotated"][:, :-100], worn.images[:, :-100], atol=0.004)  # above what is written
+    assert "Connect a cast or a person" in results["resemblance"].message
+    with pytest.raises(BadPhoto, match="no faces were compared"):
+        measure.PickBestLikeness.execute(results["report"], worn.images, score="copy-paste", keep=1)
+
+
+def test_without_people_and_parts_there_is_nothing_to_measure(worn: Worn) -> None:
+    absent = Parts((replace(worn.part, weight=0.0),))
+    with pytest.raises(BadParts, match="all parts have weight 0"):
+        compared(None, worn.images, None, parts=absent, clip_vision=tiny_encoders.clip_vision())
 
 
 def test_pictures_are_compared_with_the_prompt(face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast) -> None:

@@ -176,6 +176,8 @@ def test_where_everybody_is_missing_there_is_no_leakage() -> None:
     assert values["weakest person"] == 0, "which is known: nobody is there"
     assert values["leakage"] is None and values["dominance"] is None and values["blending"] is None
     assert values["missing"] == 1 and values["collapse"] == 1 and values["SCR@0.4"] == 0.5
+    somebody = Judged(people=2, measured=picture_of([[0.6, 0.2], [0.1, 0.7]]), alike_in_photos=[[1.0, 0.0], [0.0, 1.0]])
+    assert figures([nobody, somebody])["leakage"] == pytest.approx(0.15)
 
 
 def test_exchanged_people_dominate_nobody_and_one_for_all_dominates() -> None:

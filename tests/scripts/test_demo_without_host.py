@@ -32,14 +32,18 @@ NOWHERE = "http://127.0.0.1:9"
 """A proxy that nobody listens at: what needs a network fails at once."""
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
+def linked(root: Path) -> Path:
     """The pack as links in a folder that has no environment, no cache and no output yet."""
-    folder = tmp_path / "likeness"
+    folder = root / "likeness"
     folder.mkdir()
     for name in NEEDED:
         (folder / name).symlink_to(ROOT / name)
     return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    return linked(tmp_path)
 
 
 def variables(home: Path) -> dict[str, str]:
@@ -61,35 +65,52 @@ def python_says(clone: Path, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=variables(clone.parent), cwd=clone.parent, capture_output=True, text=True)
 
 
-def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Path) -> None:
-    """What the last run has left goes before; what others have left there stays."""
-    output = clone / "output"
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A clone in which the demo has run, and what it has said. The folder of pictures had some before."""
+    there = linked(tmp_path_factory.mktemp("drawn"))
+    output = there / "output"
     output.mkdir()
     (output / "report.json").write_text(json.dumps({"pictures": ["9_last_run.png", "../outside.png"]}))
     for name in ("9_last_run.png", "others.png", "../outside.png"):
         (output / name).write_bytes(b"a picture")
-    process = demo(clone, "--python", sys.executable)
+    process = demo(there, "--python", sys.executable)
     assert process.returncode == 0, process.stderr
+    return there, process.stderr
+
+
+def test_what_the_last_run_has_left_goes_and_what_others_have_left_stays(drawn: tuple[Path, str]) -> None:
+    clone, _ = drawn
     assert (clone / "outside.png").is_file()
-    assert {path.name for path in output.iterdir()} == {*PICTURES, "report.json", "others.png"}
-    for name, size in PICTURES.items():
-        with Image.open(output / name) as picture:
-            assert picture.size == size, name
-            assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 1, f"{name} shows something"
-    report = json.loads((output / "report.json").read_text("utf-8"))
+    assert {path.name for path in (clone / "output").iterdir()} == {*PICTURES, "report.json", "others.png"}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_shows_something(name: str, drawn: tuple[Path, str]) -> None:
+    clone, _ = drawn
+    with Image.open(clone / "output" / name) as picture:
+        assert picture.size == PICTURES[name]
+        assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 1
+
+
+def test_each_person_stands_in_their_place_by_the_report(drawn: tuple[Path, str]) -> None:
+    clone, _ = drawn
+    report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
     assert report["host"] is None
     assert (report["ran"], report["did_not_run"]) == (["core", "toy model"], ["nodes", "host"])
     assert report["association"] == 1.0, "everybody's place shows their own look"
     assert report["pictures"] == sorted(PICTURES)
 
-    lines = process.stderr.splitlines()
-    ran, not_run, command, picture, other_files = lines[-5:]
+
+def test_it_is_said_what_ran_what_did_not_and_where_the_pictures_are(drawn: tuple[Path, str]) -> None:
+    clone, said = drawn
+    ran, not_run, command, picture, other_files = said.splitlines()[-5:]
     assert "What ran: the pack's core" in ran
     assert "toy model" in ran
     assert "What did NOT run: the nodes and ComfyUI." in not_run
     assert "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
-    assert picture.endswith(f"The picture: {output / 'result.png'}")
+    assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
     assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in other_files
 
 

@@ -308,64 +308,89 @@ def test_the_rest_comes(server, models):
     assert files(models) == ["facexlib/recognition_arcface_ir_se50.pth", "instantid"]
 
 
+def refused(server, models, *names, **settings):
+    """What is said of downloads that fail and leave nothing."""
+    status, stderr = download(server, models, *names, **settings)
+    assert status == 1
+    assert not files(models)
+    return stderr
+
+
 def test_what_is_not_the_published_file_leaves_nothing(server, models):
-    """Another length, another hash, nothing at all, text of any kind, no end; and a disk on which it has no room."""
+    """Another length, another hash, nothing at all."""
     publish(models, "mediapipe_face_fp32.safetensors", CONTENT[1:])
     server.files |= {INSTANT_ID: CONTENT, DETECTOR: CONTENT, PACK: b""}
     server.published[INSTANT_ID] = "0" * 64
-    status, stderr = download(server, models, "instantid", "mediapipe-face", "antelopev2")
-    assert status == 1
-    assert f"its SHA-256 is {hashlib.sha256(CONTENT).hexdigest()}, {'0' * 64} is published" in stderr
-    assert f"{len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in stderr
-    assert "antelopev2.zip is empty" in stderr
+    said = refused(server, models, "instantid", "mediapipe-face", "antelopev2")
+    assert f"its SHA-256 is {hashlib.sha256(CONTENT).hexdigest()}, {'0' * 64} is published" in said
+    assert f"{len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in said
+    assert "antelopev2.zip is empty" in said
+
+
+def test_text_of_any_kind_is_no_model(server, models):
     server.files |= PAGES
-    server.published.clear()
-    status, stderr = download(server, models, *FOUR)
-    assert status == 1
-    assert "is a web page (HTML)" in stderr
-    assert stderr.count("text, not a model (") == 3
+    said = refused(server, models, *FOUR)
+    assert "is a web page (HTML)" in said
+    assert said.count("text, not a model (") == 3
+
+
+def test_a_disk_without_room_is_named(server, models):
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
-    status, stderr = download(server, models, "instantid", "arcface-ir-se50", longest=1 << 21)
-    assert status == 1
+    said = refused(server, models, "instantid", "arcface-ir-se50", longest=1 << 21)
     for folder in ("instantid", "facexlib"):
-        assert f"{models / folder} cannot be written to (File too large): make room there" in stderr
-    assert "does not come" not in stderr
-    assert not files(models)
+        assert f"{models / folder} cannot be written to (File too large): make room there" in said
+    assert "does not come" not in said
+
+
+def test_a_file_without_an_end_is_cut_off(server, models):
+    server.files[RECOGNISER] = CONTENT
     publish(models, "ir_se50.pth", CONTENT)
     server.endless = True
-    status, stderr = download(server, models, "arcface-ir-se50")
-    assert status == 1
-    assert f"more than the {len(CONTENT)} bytes come" in stderr
-    assert not files(models)
+    assert f"more than the {len(CONTENT)} bytes come" in refused(server, models, "arcface-ir-se50")
 
 
-def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models, tmp_path):
-    """A pipe, a folder and files of one's own stay, also one of a pack; opening the pipe would wait for ever."""
+@pytest.fixture
+def places(models):
+    """Where an adapter, a recogniser and a member of a pack belong. Their folders are there, and they are not."""
+    names = (
+        "instantid/ip-adapter.bin",
+        "facexlib/" + Path(RECOGNISER).name,
+        "insightface/models/antelopev2/glintr100.onnx",
+    )
+    for name in names:
+        (models / name).parent.mkdir(parents=True)
+    return [models / name for name in names]
+
+
+def test_a_folder_and_a_pipe_in_the_way_are_named(server, models, places):
+    """Opening the pipe would wait for ever."""
+    adapter, recogniser, _ = places
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
-    publish(models, "ir_se50.pth", CONTENT)
-    publish(models, "glintr100.onnx", CONTENT)
-    adapter = models / "instantid" / "ip-adapter.bin"
-    recogniser = models / "facexlib" / Path(RECOGNISER).name
-    adapter.mkdir(parents=True)
-    recogniser.parent.mkdir()
+    adapter.mkdir()
     os.mkfifo(recogniser)
     status, stderr = download(server, models, "instantid", "arcface-ir-se50")
     assert status == 1
     assert stderr.count("is in the way: it is no file.") == 2
     assert not server.asked
-    adapter.rmdir()
-    recogniser.unlink()
-    member = models / "insightface" / "models" / "antelopev2" / "glintr100.onnx"
-    member.parent.mkdir(parents=True)
-    for path in (adapter, recogniser, member):
+
+
+def test_a_file_of_ones_own_stays(server, models, places):
+    """Also one of a pack."""
+    server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
+    for name in ("ir_se50.pth", "glintr100.onnx"):
+        publish(models, name, CONTENT)
+    for path in places:
         path.write_bytes(b"\x80\2somebody's own")
     status, stderr = download(server, models, "instantid", "arcface-ir-se50", "antelopev2")
     assert status == 1
     assert stderr.count("is there and is another file (16 bytes)") == 3
-    assert member.read_bytes() == b"\x80\2somebody's own"
-    assert adapter.read_bytes() == recogniser.read_bytes() == b"\x80\2somebody's own"
+    assert {path.read_bytes() for path in places} == {b"\x80\2somebody's own"}
+
+
+def test_a_web_page_in_the_place_of_a_model_goes(server, models, places, tmp_path):
+    adapter, _, member = places
     publish(models, "glintr100.onnx", onnx("glintr100.onnx"))
-    server.files[PACK] = made_zip(tmp_path / "made.zip")
+    server.files |= {INSTANT_ID: CONTENT, PACK: made_zip(tmp_path / "made.zip")}
     for path in (adapter, member):
         path.write_text("<!doctype html><title>Sign in</title>")
     status, stderr = download(server, models, "instantid", "antelopev2")

@@ -1,12 +1,15 @@
 """compare.py --pictures on a folder of real photos; tests/host/test_compare.py runs the command."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -22,8 +25,7 @@ from pack.core.people import Identity, Person
 from PIL import Image
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def photographed(root: Path) -> Path:
     """Two people; one set with the team photo, one with two photos side by side, people in the wrong places."""
     files = {
         "people/Yao/yao.jpg": real_faces.YAO,
@@ -31,16 +33,21 @@ def folder(tmp_path: Path) -> Path:
         "pictures/team/1 % of #2.jpg": real_faces.TEAM,
     }
     for name, source in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, tmp_path / name)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, root / name)
     pair = Image.new("RGB", (1024, 512))
     for n, path in enumerate((real_faces.ASTRONAUT, real_faces.YAO)):
         pair.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * n, 0))
-    (tmp_path / "pictures" / "pair").mkdir()
-    pair.save(tmp_path / "pictures" / "pair" / "1.png")
+    (root / "pictures" / "pair").mkdir()
+    pair.save(root / "pictures" / "pair" / "1.png")
     placed = {"people": ["Yao", "Eileen"], "places": [[110, 65], [384, 65]], "size": [512, 256]}
-    (tmp_path / "pictures" / "pair" / "1.json").write_text(json.dumps(placed), "utf-8")
-    return tmp_path
+    (root / "pictures" / "pair" / "1.json").write_text(json.dumps(placed), "utf-8")
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return photographed(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +55,32 @@ def face_model() -> FaceModel:
     return FaceModel(real_faces.detector(), (real_faces.recogniser(),))
 
 
-def test_a_folder_becomes_a_page_and_two_tables(
-    folder: Path, face_model: FaceModel, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own_pictures.measured(folder, folder / "measured", face_model, "InstantID")
-    said = capsys.readouterr().err
-    with (folder / "measured" / "likeness.csv").open(encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
+class Measured(NamedTuple):
+    """A folder of photos that was measured for InstantID, where the tables and the page are, and what was said."""
+
+    folder: Path
+    out: Path
+    said: str
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        with (self.out / name).open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def page(self) -> Page:
+        return Page((self.out / "index.html").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run(face_model: FaceModel, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    folder = photographed(tmp_path_factory.mktemp("photographed"))
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        own_pictures.measured(folder, folder / "measured", face_model, "InstantID")
+    return Measured(folder, folder / "measured", said.getvalue())
+
+
+def test_a_table_has_everybody_who_is_meant_or_found(run: Measured) -> None:
+    lines = run.table("likeness.csv")
     team = [line for line in lines if line["set"] == "team"]
     (yao,) = [line for line in team if line["person"] == "Yao"]
     assert yao["state"] == "right"
@@ -64,25 +90,36 @@ def test_a_folder_becomes_a_page_and_two_tables(
     assert sum(line["state"] == "extra" for line in team) == 21
     pair = [(line["person"], line["state"], line["looks_like"]) for line in lines if line["set"] == "pair"]
     assert pair == [("Yao", "swapped", "Eileen"), ("Eileen", "swapped", "Yao")]
-    assert "Measured by w600k_mbf, which InstantID was not trained with." in said
-    with (folder / "measured" / "sets.csv").open(encoding="utf-8") as file:
-        sets = {line["set"]: line for line in csv.DictReader(file)}
+
+
+def test_another_table_has_the_figures_of_each_set(run: Measured) -> None:
+    sets = {line["set"]: line for line in run.table("sets.csv")}
     figures = [sets["pair"][name] for name in ("recogniser", "pictures", "people", "missing", "swapped")]
     assert figures == ["w600k_mbf", "1", "2", "0.0000", "1.0000"]
     assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["0.5000", "21.0000", "0.5000"]
-    page = Page((folder / "measured" / "index.html").read_text("utf-8"))
-    assert page.sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
-    for source in page.sources:
-        assert (folder / "measured" / unquote(source)).is_file()
-    assert ["pair", "w600k_mbf", "2", "1"] in [row[:4] for row in page.rows]
-    people = [row for row in page.rows if row[-1].startswith("looks like")]
+
+
+def test_the_page_has_the_sets_and_who_looks_like_somebody_else(run: Measured) -> None:
+    rows = run.page.rows
+    assert ["pair", "w600k_mbf", "2", "1"] in [row[:4] for row in rows]
+    people = [row for row in rows if row[-1].startswith("looks like")]
     assert [(row[0], row[-1]) for row in people] == [("1 Yao", "looks like Eileen"), ("2 Eileen", "looks like Yao")]
-    assert ["Eileen", "-", "-", "-", "missing"] in page.rows
-    assert f"2 pictures measured. To look at: {folder / 'measured' / 'index.html'}" in said
-    assert "1 of 2, pair/1.png: resemblance" in said
-    measured_pair = folder / "measured" / "pictures" / "pair" / "1.png.jpg"
-    expected_colour = background_of(folder / "pictures" / "pair" / "1.png")
-    assert background_of(measured_pair) == pytest.approx(expected_colour, abs=3)
+    assert ["Eileen", "-", "-", "-", "missing"] in rows
+
+
+def test_the_pictures_of_the_page_are_copies(run: Measured) -> None:
+    sources = run.page.sources
+    assert sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
+    for source in sources:
+        assert (run.out / unquote(source)).is_file()
+    expected_colour = background_of(run.folder / "pictures" / "pair" / "1.png")
+    assert background_of(run.out / unquote(sources[0])) == pytest.approx(expected_colour, abs=3)
+
+
+def test_it_is_said_who_judges_how_far_it_is_and_where_the_page_is(run: Measured) -> None:
+    assert "Measured by w600k_mbf, which InstantID was not trained with." in run.said
+    assert "1 of 2, pair/1.png: resemblance" in run.said
+    assert f"2 pictures measured. To look at: {run.out / 'index.html'}" in run.said
 
 
 def background_of(path: Path) -> np.ndarray:
@@ -196,6 +233,7 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser(tmp_path: Path) 
     expected = {("a", "judge"): 0.6, ("a", "other"): 0.25, ("b", "judge"): 0.9, ("b", "other"): 0.6}
     assert resemblance == pytest.approx(expected)
     assert (rows["a", "judge"].pictures, rows["a", "judge"].people) == (2, 4)
+    assert rows["a", "judge"].figures["margin"] == pytest.approx(0.6 - 0.1)
     assert rows["a", "judge"].figures["face px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
     assert rows["a", "judge"].figures["copy-paste"] == pytest.approx(0.3)
     assert rows["b", "judge"].figures["copy-paste"] is None

@@ -385,7 +385,7 @@ def latents(graph: Node, outputs_by_node: dict[Node, Any] | None = None) -> Tens
 
 
 def two(applied: Node, **changed: Any) -> Node:
-    """Two pictures of row step. changed: of the sampler."""
+    """Two pictures of one step. changed: of the sampler."""
     graph = sampled(applied, value(latent, batch=2), steps=1)
     return node(graph.kind, **{**graph.inputs, **changed})
 
@@ -404,7 +404,7 @@ def inside(applied: Any, function: Callable[..., Any]) -> Value:
 def untouched(make: Any) -> Value:
     """The MODEL that this function makes once, made anew, for no node of ours and no other test.
 
-    The MODELs of the rows are made once and shared: what a run left in row of them would be in both sides of a
+    The MODELs of the rows are made once and shared: what a run left in one of them would be in both sides of a
     comparison.
     """
     return value(make.__wrapped__)

@@ -28,7 +28,6 @@ from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from safetensors.torch import load_file
-from shared.shapes import Shapes
 from shared.standins import Files
 from torch import Tensor
 
@@ -101,9 +100,9 @@ class Wardrobe(NamedTuple):
     clip_vision: Any = None
 
 
-def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter) -> Wardrobe:
+def dressing(files: Files) -> Wardrobe:
     """Its files, written and loaded; of CLIP the layers that do something."""
-    export_parts2whole.write(files, sized)
+    export_parts2whole.write(files)
     with ExitStack() as patches:
         patches.enter_context(patch.object(comfy.supported_models, "models", small_networks.families()))
         for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):

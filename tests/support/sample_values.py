@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import math
-import os
-import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
@@ -106,25 +102,6 @@ def net_for(shape: dict[str, Any], seed: int = 182, **changed: Any) -> Any:
 def small_net() -> Any:
     """A ControlNet for `small`."""
     return net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32)
-
-
-@cache
-def sd15_net() -> Any:
-    """A ControlNet that the host takes for SD1.5's."""
-    return net_for(compiled.SHAPE, num_heads=8, context_dim=768)
-
-
-def union_net() -> Any:
-    net = new_control_net()
-    net.control_model.control_add_embedding = object()
-    return net
-
-
-def with_set(net: Any, **changed: Any) -> Any:
-    """A copy of a ControlNet of which some attributes are others."""
-    copy = net.copy()
-    vars(copy).update(changed)
-    return copy
 
 
 @cache
@@ -236,16 +213,6 @@ def klein_clip() -> Any:
 @cache
 def flux2_vae() -> Any:
     return tiny_vaes.flux2()
-
-
-@cache
-def krea_2_clip() -> Any:
-    return family_encoders.krea2()
-
-
-@cache
-def qwen_vae() -> Any:
-    return tiny_vaes.qwen()
 
 
 def said(words: str) -> Any:
@@ -503,10 +470,6 @@ def first_row(pictures: torch.Tensor) -> torch.Tensor:
     return pictures[:1]
 
 
-def first_two_rows(pictures: torch.Tensor) -> torch.Tensor:
-    return pictures[:2]
-
-
 @cache
 def photo(name: str = "YAO") -> torch.Tensor:
     return real_faces.image(getattr(real_faces, name))
@@ -566,29 +529,6 @@ flux_text = tiny_dits.conditioning
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
     pooled = {"pooled_output": normal(seed + 50, 1, 1280)} if width == 2048 else {}
     return [[normal(seed, 1, 77, width), {**pooled, **options}]]
-
-
-def kolors_text() -> list[Any]:
-    """Of SDXL's UNet that reads another text: the host does not know its files, packs that do bring such a text."""
-    return [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
-
-
-# What is asked of the host
-
-
-def held() -> dict[str, int]:
-    """What this process holds: memory in MB, live tensors, ModelPatchers, open files, threads."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system: when it does by itself is chance, 60 MB
-    kinds = [type(thing) for thing in gc.get_objects()]
-    (memory,) = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return {
-        "MB": int(memory) // 1000,
-        "tensors": sum(issubclass(kind, torch.Tensor) for kind in kinds),
-        "patchers": sum(issubclass(kind, ModelPatcher) for kind in kinds),
-        "files": len(os.listdir("/proc/self/fd")),
-        "threads": len(os.listdir("/proc/self/task")),
-    }
 
 
 # What is asked of a result: None where it is as it must be, else what is wrong

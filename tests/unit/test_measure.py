@@ -260,6 +260,17 @@ def test_what_the_numbers_do_not_say_is_said() -> None:
     assert measure.notes(biased) == [measure.judge_sentence(biased), "No face found in picture 2, 4."]
 
 
+def test_a_picture_in_which_nobody_is_found_counts_but_for_the_leakage() -> None:
+    """It is unknown there."""
+    pictures = [picture(face([0.7, 0.3]), face([0.2, 0.6], 100)), picture()]
+    totals = measure.totals(measure.measure(pictures, cast(), [JUDGE]).judged_pictures)
+    assert totals.leakage == pytest.approx((0.3 + 0.2) / 2)
+    assert totals.resemblance == pytest.approx((0.7 + 0.6) / 2 / 2)
+    assert totals.margin == pytest.approx((0.4 + 0.4) / 2 / 2)
+    assert totals.association == 0.5
+    assert (totals.missing, totals.extra, totals.swapped) == (2, 0, 0)
+
+
 def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:
     report = measure.with_text_alignment(measure.report_without_people(2, "unknown"), [0.2, 0.3])
     lines = measure.describe(report).splitlines()

@@ -176,24 +176,32 @@ def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
     assert line.startswith("'clothes', 'a red scarf' are none of the six labels")
 
 
-def test_what_works_but_may_not_be_meant_is_said():
-    assert not notes.notes_on_part(part())
-    assert not notes.notes_on_part(part(mask=box()))
-    assert not notes.notes_on_part(part(picture(1, channels=4))), "an opaque picture is no mistake"
-    assert not notes.notes_on_part(part(label="a red scarf")), (
-        "shared attention without a reference network takes any words"
-    )
+def test_nothing_is_said_of_a_part_that_is_as_it_should_be():
+    opaque, words = part(picture(1, channels=4)), "a red scarf"  # which shared attention takes, whatever they are
+    for good in (part(), part(mask=box()), opaque, *(part(label=label) for label in (*LABELS, words))):
+        assert not notes.notes_on_part(good)
+    assert not notes.notes_on_part(part(mask=box()), mask=box()[0], target_mask=None)
+
+
+def test_a_mask_of_another_size_is_said_to_be_stretched():
     (remark,) = notes.notes_on_part(part(mask=box(64, 80)))
     assert remark == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
-    for mask, percent in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
-        (inverted,) = notes.notes_on_part(part(mask=mask))
-        assert f"keeps {percent}% of the picture" in inverted
-        assert "Invert Mask" in inverted
-    assert all(not notes.notes_on_part(part(label=label)) for label in LABELS)
+
+
+@pytest.mark.parametrize(("mask", "percent"), [(1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)])
+def test_a_mask_that_keeps_most_of_the_picture_may_be_inverted(mask, percent):
+    (remark,) = notes.notes_on_part(part(mask=mask))
+    assert f"keeps {percent}% of the picture" in remark
+    assert "Invert Mask" in remark
+
+
+def test_a_batch_of_target_masks_is_said_to_count_together():
     two = torch.ones(2, 64, 64)
     (remark,) = notes.notes_on_part(part(mask=box(), target=two), mask=box(), target_mask=two)
     assert remark == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
-    assert not notes.notes_on_part(part(mask=box()), mask=box()[0], target_mask=None)
+
+
+def test_pictures_that_are_stretched_to_the_canvas_are_named():
     square = part(torch.ones(1, 64, 64, 3), label="shoes")
     absent = part(torch.ones(1, 64, 64, 3), weight=0.0)
     (remark,) = notes.stretched(Parts((square, part(), absent)), 512, 768)

@@ -107,39 +107,58 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     without_places = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
     assert not any(decision.crop for decision in without_places)
     assert NO_FACE_CHOSEN in crops.notes(without_places, 1)
+
+
+def test_whoever_is_outside_of_the_picture_is_left():
     (outside,) = cut(face(-3, 100))
     assert outside.crop is None
     assert "outside of the picture" in outside.reason
-    everybody_covered, faces = people(face(100, 100, 20), face(100, 100, 150))
-    behind = crops.decide(everybody_covered[:1], faces, EVERYBODY)
+
+
+def test_whoever_is_covered_by_another_is_left():
+    everybody, faces = people(face(100, 100, 20), face(100, 100, 150))
+    behind = crops.decide(everybody[:1], faces, EVERYBODY)
     assert behind[0].crop is None
     assert "covered" in behind[0].reason
     assert crops.notes(behind, 1)
 
 
-def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
-    inside, corner, opposite = cut(face(160, 100), face(10, 12), face(310, 188))
+def test_a_mask_falls_to_nothing_within_its_square():
+    (inside,) = cut(face(160, 100))
     mask = inside.crop.mask
     assert mask.max() == 1
     assert torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).max() < 0.1
+
+
+def test_a_mask_goes_on_to_where_the_picture_ends():
+    corner, opposite = cut(face(10, 12), face(310, 188))
     assert corner.crop.square[:2] == (0, 0)
     assert corner.crop.mask[0, 0] == 1
     assert opposite.crop.square[2:] == (320, 200)
     assert opposite.crop.mask[-1, -1] == 1
+
+
+def test_a_mask_without_feather_is_hard():
     (hard,) = cut(face(160, 100), feather=0)
     assert set(hard.crop.mask.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_mask_that_is_too_wide_for_its_square_falls_gently_too():
     (tight,) = cut(face(160, 100), margin=0.25, mask_margin=4.0)
     mask = tight.crop.mask
     assert mask[0].max() < 0.1
     assert mask.diff(dim=0).abs().max() < 0.15
     assert mask.max() == 1
+
+
+def test_the_faces_of_others_are_cut_out_of_a_mask():
     everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
     (decision,) = crops.decide(everybody[:1], faces, EVERYBODY)
     x0, y0, x1, y1 = decision.crop.square
     canvas = torch.zeros(200, 320)
     canvas[y0:y1, x0:x1] = decision.crop.mask
     left_side, top, right_side, below = (round(side) for side in faces.faces[1].box)
-    assert canvas[top:below, left_side:right_side].max() == 0, "the faces of others are cut out"
+    assert canvas[top:below, left_side:right_side].max() == 0
     assert canvas[100, 90] == 1
 
 

@@ -53,11 +53,9 @@ def casts_without_people() -> Iterator[Case]:
             layout=UNCONNECTED,
         )
     of_two = ours("LikenessIDPatchConditionImage", cast=cast())
-    preview = ours("LikenessIDPatchConditionImage")[1]
     yield bad("no place", "LikenessApplyIDPatch", cast=unplaced())
     yield bad("no place", "LikenessApplyInstantID", cast=unplaced())
     yield bad("was made from another cast", "LikenessApplyIDPatch", cast=cast(identity()), image=of_two)
-    yield bad("no ID patches", "LikenessApplyIDPatch", image=preview)
     yield bad("person_9", "LikenessCast", **{f"person_{number}": identity() for number in range(1, 10)})
     silent = cast(weights=[0.0, 0.0])
     yield good("LikenessApplyIDPatch", cast=silent, image=patches_of(silent, "mean"), log="weights are 0")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from graphs import DEFAULTS, UNCONNECTED, ours, value
-from sample_values import by_row, first_row, image, mask, photo
+from sample_values import by_row, first_row, image, photo
 from torch import Tensor
 
 from hostile.cases import Case, bad, good, right
@@ -33,7 +33,6 @@ def casts_by_row() -> Iterator[Case]:
     patches = ours("LikenessIDPatchConditionImage", cast=people, image=skeletons)
     yield bad("image has 1 row", "LikenessApplyIDPatch", cast=people, image=value(first_row, patches))
     yield bad("image has 1 row", "LikenessApplyInstantID", cast=people, image=value(first_row, keypoints))
-    yield bad("picture of their own", "LikenessApplyInstantID", cast=people, image=keypoints, mask=mask(2))
 
 
 def twice(crops: Tensor) -> Tensor:

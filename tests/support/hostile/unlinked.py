@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import tiny_dits
 from graphs import UNCONNECTED
-from sample_values import faces, pose, sdxl, sdxl_clip, vae
+from sample_values import faces, pose, sdxl_clip, vae
 
 from hostile.cases import Case, bad, good, linked_inputs
 
@@ -49,11 +48,6 @@ def of_another_kind() -> Iterator[Case]:
     yield bad("clip input", "LikenessPeopleAsReferences", clip=sdxl_clip())
     yield bad("vae input", "LikenessPeopleAsReferences", vae=vae())
     yield bad("sampled input", "LikenessPasteFaces", sampled={"samples": 1})
-    yield bad(
-        f"made for SDXL, but {', '.join([*tiny_dits.REFERENCES][:-1])} or {[*tiny_dits.REFERENCES][-1]}",
-        "LikenessPeopleAsReferences",
-        model=sdxl(),
-    )
     yield bad("one thing.* faces, poses", "LikenessLayoutFromPicture", faces=faces(), poses=pose())
     for drawing in ("skeletons", "face keypoints", "body surface"):
         yield bad("neither", "LikenessDrawSkeletons", draw=drawing, layout=UNCONNECTED)

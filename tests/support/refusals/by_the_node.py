@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.controlnet
+import compiled
 import family_encoders
 import infuse_made
 import other_packs
@@ -48,7 +49,6 @@ from sample_values import (
     clip_vision,
     control_net,
     file_of,
-    first_two_rows,
     flux,
     flux2_vae,
     flux_vae,
@@ -56,22 +56,20 @@ from sample_values import (
     image,
     infuse_net,
     klein,
-    kolors_text,
     layout,
     loaded,
     mask,
+    net_for,
+    new_control_net,
     normal,
     of_another_pack,
     photo,
     read,
     sd15,
-    sd15_net,
     sdxl,
     sdxl_clip,
     small,
-    union_net,
     unplaced,
-    with_set,
 )
 
 
@@ -93,6 +91,33 @@ FROM_BOXES = ours("LikenessLoadFaceEmbedder", pack="none (faces from landmarks)"
 """A face model that detects no face itself."""
 WITHOUT_FACES = {"face_model": UNCONNECTED, "cast": UNCONNECTED}
 """Measure Likeness of a prompt or of parts alone."""
+
+
+def union_net() -> Any:
+    net = new_control_net()
+    net.control_model.control_add_embedding = object()
+    return net
+
+
+def with_set(net: Any, **changed: Any) -> Any:
+    """A copy of a ControlNet of which some attributes are others."""
+    copy = net.copy()
+    vars(copy).update(changed)
+    return copy
+
+
+def sd15_net() -> Any:
+    """A ControlNet that the host takes for SD1.5's."""
+    return net_for(compiled.SHAPE, num_heads=8, context_dim=768)
+
+
+def kolors_text() -> list[Any]:
+    """Of SDXL's UNet that reads another text: the host does not know its files, packs that do bring such a text."""
+    return [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
+
+
+def first_two_rows(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures[:2]
 
 
 def without_portraits() -> Cast:

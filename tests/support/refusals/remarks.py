@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import family_encoders
+import tiny_vaes
 from graphs import UNCONNECTED, ours, value
 from sample_values import (
     by_row,
@@ -10,12 +12,10 @@ from sample_values import (
     identity,
     image,
     klein,
-    krea_2_clip,
     layout,
     loaded,
     mask,
     normal,
-    qwen_vae,
     sdxl,
     slot,
 )
@@ -87,8 +87,8 @@ REMARKS: dict[str, list[Remark]] = {
         remark("5 pictures: FLUX.2 klein is made for 4 at most", pictures=image(batch=3)),
         remark(
             "Without model the pictures stand in the corner of the",
-            clip=value(krea_2_clip),
-            vae=value(qwen_vae),
+            clip=value(family_encoders.krea2),
+            vae=value(tiny_vaes.qwen),
             pictures=UNCONNECTED,
         ),
     ],
