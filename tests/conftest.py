@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+# Of what is imported nothing is garbage: to look for it takes a second of each worker's start.
+gc.disable()
+
 ROOT = Path(__file__).resolve().parent.parent
 HOST = os.environ.get("COMFYUI_PATH")
 # Before torch is imported, and for every process that is started from here. One thread each: the networks are tiny, and
@@ -87,6 +90,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
         raise pytest.UsageError("This pytest does not hand its tests to workers by groups: install pytest<9.2.")
+    gc.enable()
     gc.collect()
     gc.freeze()
 
@@ -129,7 +133,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
     finally:
         _forget_models_of_errors()
-        if nextitem is None or nextitem.path != item.path:
+        if nextitem and nextitem.path != item.path:
             _forget_networks()
             _give_memory_back()
 
@@ -147,13 +151,29 @@ def _forget_networks() -> None:
         for value in list(vars(module).values()):
             if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == name:
                 value.cache_clear()
-    gc.collect()
+
+
+ROOM = 2**29
+"""Bytes that a worker may take more before it gives memory back: after every file it would be a third of a second."""
+_kept = 0
+"""Bytes that it had in memory after it did."""
 
 
 def _give_memory_back() -> None:
-    """glibc keeps the room of networks that are gone: in the end some two gigabytes in each worker."""
+    """Networks that hold themselves, and the room of those that are gone, which glibc keeps: in the end some two
+    gigabytes in each worker."""
+    global _kept
+    if sys.platform == "linux" and _in_memory() < _kept + ROOM:
+        return
+    gc.collect()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
+        _kept = _in_memory()
+
+
+def _in_memory() -> int:
+    """Bytes of this process, as Linux tells them."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _forget_models_of_errors() -> None:
