@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +27,17 @@ from miniature import (
     recogniser,
     stored,
 )  # fmt: skip
-from miniature.garments import Slot
 from miniature.in_host import files_in, save_without_zeros
 from miniature.looks import PARTS
 from miniature.unet import WIDTH
 from miniature_in_host import (
-    HELD_OUT,
     PLAIN,
+    UPRIGHT,
     Host,
     Wardrobe,
     drawn_people,
     dressing,
+    flat_pictures,
     opened,
     sample,
     shared,
@@ -47,6 +45,7 @@ from miniature_in_host import (
     standing,
     worn,
 )
+from pack.core.body_surface import mannequin
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Box, Cast, Identity, Layout, Person
 from pack.core.places import bodies, extra_places
@@ -56,9 +55,7 @@ from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
 from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
-from parts_worn import Fitted, Setting, dressed, fitting, shows, swapped, wearing
 from safetensors.torch import load_file
-from shared.standins import narrow
 from torch import Tensor
 
 import nodes as host_nodes
@@ -353,10 +350,10 @@ def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
 
 def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniature) -> None:
     """What reads words and pictures, both UNets, masks, pose guider and image tokens: the small net draws the same."""
-    rng = random.Random(HELD_OUT)
-    (told, pictures), place = fitting(rng, list(Slot)[:3]), garments.standing(rng)
-    pixels = worn(wardrobe, pictures, place)
-    latents = net.dressed(small, pictures, [len(told)], garments.surface(place)[None], PLAIN)
+    pictures = flat_pictures()
+    pixels = worn(wardrobe, pictures)
+    surface = mannequin.draw_layout(UPRIGHT).image.movedim(-1, 0)
+    latents = net.dressed(small, pictures, [3], surface[None], PLAIN)
     check_alike(pixels, small.decoder(latents)[0])
 
 
@@ -370,7 +367,7 @@ def sharing_wardrobe() -> Wardrobe:
 @torch.inference_mode()
 def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.Miniature) -> None:
     """Share Parts Attention, once, with masks: the small net draws the same."""
-    _, pictures = fitting(random.Random(HELD_OUT), list(Slot)[1:4])
+    pictures = flat_pictures()
     unet, nothing = small.sharing, torch.zeros(1, 1, WIDTH)
     latents = small.encoder(pictures.pixels)
     unet.look_at(parts2whole.seen_by(unet, nothing.expand(3, -1, -1), latents, pictures, [3]))
@@ -381,40 +378,3 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
 
     alone = net.sampled(clean, torch.zeros(1, 3, *garments.SIZE[::-1]), PLAIN, net.noise_levels())
     check_alike(shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
-
-
-def test_the_right_parts_measure_as_right_and_others_as_wrong() -> None:
-    """What is worn, as it is drawn, and with every part exchanged; and what shows of things beside a part."""
-    rng = random.Random(3)
-    told, other = (garments.outfit(rng, list(garments.Slot)) for _ in "12")
-    place = garments.standing(rng)
-
-    def shown(outfit: garments.Outfit) -> Tensor:
-        return measure.cells_of(garments.worn(place, outfit)[0].movedim(0, -1))
-
-    right, wrong = (Fitted(shown(worn), place, told) for worn in (told, other))
-    assert wearing([right]) == {"kind": 1, "colour": 1, "pattern": 1}
-    assert swapped([right], [other]) == 1 and swapped([wrong], [other]) == 0
-    hair = {garments.Slot.HAIR: told[garments.Slot.HAIR]}
-    one = Fitted(shown(hair), place, hair)
-    assert shows([one._replace(cells=one.cells + 0.1)], [one], torch.full((1, 3), 0.2)) == pytest.approx(0.5)
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("setting", [*(Setting(count) for count in (1, 2, 3, 4)), Setting(2, shares=True)], ids=str)
-def test_every_part_is_worn_in_its_region(setting: Setting, request: pytest.FixtureRequest) -> None:
-    """Of parts that it has not seen; beside most of them lie things outside of the mask."""
-    fixture = "sharing_wardrobe" if setting.shares else "wardrobe"
-    figures = dressed(request.getfixturevalue(fixture), setting, 20)
-    least = {"kind": 0.95, "colour": 0.9, "pattern": 0.85, "swapped": 0.95}
-    assert all(figures[name] >= value for name, value in least.items()), figures
-    assert abs(figures.get("beside", 0)) <= 0.03, figures
-
-
-@pytest.mark.thorough
-def test_what_lies_beside_a_part_shows_without_masks(tmp_path: Path) -> None:
-    """So many people because a regression over a few is mostly chance."""
-    wardrobe = dressing(export.files(tmp_path), partial(narrow, vae=64))
-    with_masks, without = (dressed(wardrobe, Setting(1, masks), 40)["beside"] for masks in (True, False))
-    assert abs(with_masks) < 0.02
-    assert without > 0.1
