@@ -12,7 +12,7 @@ released weights.
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
     stored.py         miniature, instant_id, parts2whole and sharing.safetensors: eight bits a number
-    garments.py       clothes, their pictures, and who wears them
+    garments.py       pictures of clothes
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
     built.py          all of these files, written once

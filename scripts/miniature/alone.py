@@ -178,18 +178,12 @@ def portrait(model: Miniature, faces: FaceModel) -> Tensor:
 def outfit(model: Miniature) -> Tensor:
     """(H, W, 3), 0..1: somebody with the face, hair, shirt and trousers of four drawn pictures, in a drawn pose."""
     shown = garments.examples()
-    slots = (garments.Slot.FACE, garments.Slot.HAIR, garments.Slot.UPPER, garments.Slot.LOWER)
-    *names, pose = garments.EXAMPLES
-    # As the host reads them, from files of eight bits.
-    pixels = torch.stack([_eight_bits(shown[name]) for name in names])
-    masks = torch.ones(len(names), *pixels.shape[2:])  # no mask: the whole picture counts
-    pictures = parts2whole.Pictures(pixels, masks, torch.tensor([int(slot) for slot in slots]))
-    latents = net.dressed(model, pictures, [len(names)], _eight_bits(shown[pose])[None], Settings())
+    pixels = torch.stack([shown[name] for name in garments.PARTS])
+    masks = torch.ones(len(pixels), *pixels.shape[2:])  # no mask: the whole picture counts
+    labels = torch.tensor([garments.LABELS.index(label) for label in garments.PARTS.values()])
+    pictures = parts2whole.Pictures(pixels, masks, labels)
+    latents = net.dressed(model, pictures, [len(labels)], shown["pose"][None], Settings())
     return _decoded(model, latents)
-
-
-def _eight_bits(pixels: Tensor) -> Tensor:
-    return (pixels * 255).round() / 255
 
 
 def _decoded(model: Miniature, latents: Tensor) -> Tensor:

@@ -1,19 +1,19 @@
 """Every file of the toy model, and pictures to try it with, written once per version of it."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 from environment import CACHE, say
 from shared.standins import Files, copy_face_pack
 from shared.versions import version_folder
 
-from core.previews import as_picture
-
 from . import export, export_parts2whole, garments, stored
 
 
 def build() -> Files:
-    sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py"))]
+    pictures = sorted(garments.FOLDER.iterdir())
+    sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py")), *pictures]
     recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     return export.files(version_folder(CACHE / "miniature" / recipe, _everything))
 
@@ -24,6 +24,4 @@ def _everything(root: Path) -> None:
     export.write(to)
     export_parts2whole.write(to)
     copy_face_pack(to.face_pack)
-    (root / "input").mkdir()
-    for name, pixels in garments.examples().items():
-        as_picture(pixels.movedim(0, -1)).save(root / "input" / f"{name}.png")
+    shutil.copytree(garments.FOLDER, root / "input")

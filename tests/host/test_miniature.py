@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,18 +27,18 @@ from miniature import (
     recogniser,
     stored,
 )  # fmt: skip
-from miniature.garments import Slot
 from miniature.in_host import files_in, save_without_zeros
 from miniature.looks import PARTS
 from miniature.parts2whole import Pictures
 from miniature.unet import WIDTH
 from miniature_in_host import (
-    HELD_OUT,
     PLAIN,
+    UPRIGHT,
     Host,
     Wardrobe,
     drawn_people,
     dressing,
+    flat_pictures,
     opened,
     sample,
     shared,
@@ -47,6 +46,7 @@ from miniature_in_host import (
     standing,
     worn,
 )
+from pack.core.body_surface import mannequin
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Box, Cast, Identity, Layout, Person
 from pack.core.places import bodies, extra_places
@@ -343,15 +343,6 @@ def test_whoever_has_weight_0_leaves_the_others_as_they_are(
 # Parts2Whole
 
 
-def parts(rng: random.Random, slots: Sequence[Slot]) -> Pictures:
-    """Parts with other things beside each; the last as without a painted mask."""
-    outfit = garments.outfit(rng, slots)
-    pixels, masks = zip(*(garments.flat(rng, slot, part, True) for slot, part in outfit.items()), strict=True)
-    return Pictures(
-        torch.stack(pixels), torch.stack([*masks[:-1], torch.ones_like(masks[-1])]), torch.tensor([*outfit])
-    )
-
-
 @pytest.fixture(scope="module")
 def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
     """As wide as SD1.5."""
@@ -360,10 +351,10 @@ def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
 
 def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniature) -> None:
     """What reads words and pictures, both UNets, masks, pose guider and image tokens: the small net draws the same."""
-    rng = random.Random(HELD_OUT)
-    pictures, place = parts(rng, list(Slot)[:3]), garments.standing(rng)
-    pixels = worn(wardrobe, pictures, place)
-    latents = net.dressed(small, pictures, [3], garments.surface(place)[None], PLAIN)
+    pictures = flat_pictures()
+    pixels = worn(wardrobe, pictures)
+    surface = mannequin.draw_layout(UPRIGHT).image.movedim(-1, 0)
+    latents = net.dressed(small, pictures, [3], surface[None], PLAIN)
     check_alike(pixels, small.decoder(latents)[0])
 
 
@@ -377,7 +368,7 @@ def sharing_wardrobe() -> Wardrobe:
 @torch.inference_mode()
 def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.Miniature) -> None:
     """Share Parts Attention, once, with masks: the small net draws the same."""
-    pictures = parts(random.Random(HELD_OUT), list(Slot)[1:4])
+    pictures = flat_pictures()
     unet, nothing = small.sharing, torch.zeros(1, 1, WIDTH)
     latents = small.encoder(pictures.pixels)
     unet.look_at(parts2whole.seen_by(unet, nothing.expand(3, -1, -1), latents, pictures, [3]))

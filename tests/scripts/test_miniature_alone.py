@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from environment import SetupError
-from miniature import alone, export, garments, measure, net, recogniser, stored
-from miniature.garments import Slot
-from miniature.parts2whole import Pictures
+from miniature import alone, export, measure, recogniser, stored
 from shared import photos
 from shared.shapes import of
 from torch.nn import functional
@@ -95,21 +92,3 @@ def test_association_is_the_share_of_places_that_look_most_like_who_belongs_ther
     assert math.isnan(measure.association([alone]))
     pictures[4].found[0] = torch.nan
     assert measure.association(pictures) == pytest.approx(1 - 5 / (5 * people), rel=1e-12)
-
-
-@torch.inference_mode()
-def test_parts_are_worn_and_what_lies_beside_them_shows_without_masks_only() -> None:
-    """Of twelve people in three parts each that it has not seen: by how much a picture differs from what is meant."""
-    small, rng = stored.load(), random.Random(4)
-    errors = {"with masks": 0.0, "without": 0.0}
-    for _ in range(12):
-        outfit, place = garments.outfit(rng, rng.sample(list(Slot), 3)), garments.standing(rng)
-        drawn = [garments.flat(rng, slot, part, True) for slot, part in outfit.items()]
-        pixels, masks = map(torch.stack, zip(*drawn, strict=True))
-        (meant, _), surface = garments.worn(place, outfit), garments.surface(place)[None]
-        for name, counting in (("with masks", masks), ("without", torch.ones_like(masks))):
-            pictures = Pictures(pixels, counting, torch.tensor([*outfit]))
-            latents = net.dressed(small, pictures, [3], surface, net.Settings())
-            errors[name] += float((small.decoder(latents)[0].clamp(0, 1) - meant).abs().mean()) / 12
-    assert errors["with masks"] < 0.03, errors
-    assert errors["without"] > 1.5 * errors["with masks"], errors

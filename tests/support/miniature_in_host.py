@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import random
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,8 @@ import torch
 from miniature import export_parts2whole, garments, net, places
 from miniature.parts2whole import Pictures
 from pack.core.parts.parts import Parts, make_part
-from pack.core.people import Cast, Identity, Layout, Person, PlacedCast
+from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
+from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.parts2whole.files import load_parts2whole
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
@@ -35,10 +35,9 @@ host_nodes: Any = importlib.import_module("nodes")
 """ComfyUI's own nodes. Our folder of this name is `pack.nodes` here."""
 
 
-HELD_OUT = 1_000_003
-"""Seed of drawn people that the miniature has never seen."""
-UPRIGHT = garments.standing(random.Random(18))
-"""Where somebody stands, and how, where no pose is given."""
+_NOSE, _HEAD = (64.0, 45.0), 38.0
+UPRIGHT = Layout(*garments.SIZE, (Slot(_NOSE, pose=bodies.body_around(bodies.face_keypoints(_NOSE, _HEAD), "full")),))
+"""Where somebody stands, and how."""
 PLAIN = net.Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 
 
@@ -116,13 +115,13 @@ def dressing(files: Files) -> Wardrobe:
         return Wardrobe(Host(model, empty, vae), clip, networks, clip_vision)
 
 
-def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
+def worn(with_: Wardrobe, pictures: Pictures) -> Tensor:
     """(H, W, 3): by the nodes of Parts2Whole."""
-    seeing, empty, layout = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty, garments.layout(place)
+    seeing, empty = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty
     features = EncodeParts.execute(with_.networks, _parts(pictures), *seeing, *garments.SIZE).args[0]
-    surface = DrawSkeletons.execute(layout, draw="body surface").args[0]
+    surface = DrawSkeletons.execute(UPRIGHT, draw="body surface").args[0]
     model, *sides = ApplyParts2Whole.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
-    return sample(with_.host._replace(model=model), sides, layout, settings)
+    return sample(with_.host._replace(model=model), sides, UPRIGHT)
 
 
 def sharing(checkpoint: Path) -> Wardrobe:
@@ -130,7 +129,7 @@ def sharing(checkpoint: Path) -> Wardrobe:
     return Wardrobe(*_loaded(checkpoint))
 
 
-def shared(with_: Wardrobe, pictures: Pictures, settings: net.Settings = PLAIN) -> Tensor:
+def shared(with_: Wardrobe, pictures: Pictures) -> Tensor:
     """(H, W, 3): by Share Parts Attention."""
     host = with_.host
     width, height = garments.SIZE
@@ -150,7 +149,18 @@ def shared(with_: Wardrobe, pictures: Pictures, settings: net.Settings = PLAIN) 
         reference=ONCE,
         seed=0,
     ).args
-    return sample(host._replace(model=model), sides, garments.layout(UPRIGHT), settings)
+    return sample(host._replace(model=model), sides, UPRIGHT)
+
+
+def flat_pictures() -> Pictures:
+    """Of three parts, of which one has no mask, and much lies beside the mask of another."""
+    shown = garments.examples()
+    names = ("hair", "shirt", "trousers")
+    pixels = torch.stack([shown[name] for name in names])
+    masks = (pixels.amin(1) < 0.99).float()
+    masks[0] = 1
+    pixels[1] = torch.where(masks[1] > 0, pixels[1], shown["pose"])
+    return Pictures(pixels, masks, torch.tensor([garments.LABELS.index(garments.PARTS[name]) for name in names]))
 
 
 def _parts(pictures: Pictures) -> Parts:
