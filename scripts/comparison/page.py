@@ -148,8 +148,8 @@ def as_html(answer: Answer, out: Path) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     functions = (in_words, facts_of, known_columns, cells, fact, without_figures, association_by_people, address_of)
-    templates.globals.update({function.__name__: function for function in functions})
-    return templates.get_template("page.html").render(answer=answer)
+    by_name = {function.__name__: function for function in functions}
+    return templates.get_template("page.html").render(answer=answer, **by_name)
 
 
 def in_words(name: str, value: Any) -> str:

@@ -29,7 +29,6 @@ from miniature import (
 )  # fmt: skip
 from miniature.in_host import files_in, save_without_zeros
 from miniature.looks import PARTS
-from miniature.parts2whole import Pictures
 from miniature.unet import WIDTH
 from miniature_in_host import (
     PLAIN,
