@@ -223,15 +223,15 @@ def scope_of_faces(
     people = taking_part.present(taking_part.for_photos(cast)).people
     shape = RegionShape("face", inputs.region_margin, inputs.feather)
     # Of all of weight above 0
-    areas = face_regions.regions_of_faces(cast, inputs.mask, shape, canvas.node_name, inputs.acts_in)
+    person_regions = face_regions.regions_of_faces(cast, inputs.mask, shape, canvas.node_name, inputs.acts_in)
     boxes: Tensor | None = None
     if inputs.acts_in == face_regions.FACE_BOXES:
-        boxes = face_regions.regions_in_face_boxes(boxed or cast, areas, canvas.node_name)
+        boxes = face_regions.regions_in_face_boxes(boxed or cast, person_regions, canvas.node_name)
     # A person known to a LoRA alone has a region, which takes pixels from the regions of others, but no tokens here. So
     # only the rows of people with photos are kept.
     rows = taking_part.rows_of(people, cast)
-    if areas is not None:
-        areas = areas[rows]  # (people, H, W)
+    if person_regions is not None:
+        person_regions = person_regions[rows]  # (people, H, W)
     if boxes is not None:
         boxes = boxes[rows]
     return Scope(
@@ -239,9 +239,9 @@ def scope_of_faces(
         people,
         schedule,
         _with_rows(canvas, cast, people),
-        areas,
+        person_regions,
         boxes,
-        placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
+        placed=is_a(cast, PlacedCast) and (person_regions is not None or boxes is not None),
     )
 
 
@@ -274,13 +274,15 @@ def scope_of_bodies(
     placed = is_a(cast, PlacedCast)
     if mask is not None and placed:
         require_places(cast, canvas.node_name)  # somebody who was listed after places were given has none
-    areas = regions.regions_of_people(cast, acting_people, mask, inputs.shape, canvas.node_name)  # (people, H, W)
-    if alone and len(areas) == 1 and bool((areas == 1).all()):
+    person_regions = regions.regions_of_people(
+        cast, acting_people, mask, inputs.shape, canvas.node_name
+    )  # (people, H, W)
+    if alone and len(person_regions) == 1 and bool((person_regions == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are
         # no regions.
         return everywhere_in_picture
-    return replace(everywhere_in_picture, regions=areas, placed=placed)
+    return replace(everywhere_in_picture, regions=person_regions, placed=placed)
 
 
 def _with_rows(canvas: Canvas, cast: Cast, people: Sequence[Person]) -> Canvas:

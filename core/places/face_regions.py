@@ -169,12 +169,12 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
     return region_of_slot(slot, cast, shape)
 
 
-def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
+def regions_in_face_boxes(cast: Cast, uncut: Tensor | None, node_name: str) -> Tensor:
     """The regions of the people present, each cut to the person's own face box: (people, H, W).
 
     The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
     the people share a picture, the regions add up to at most 1 at each pixel.
-    areas: the regions before they are cut, (people, H, W), as `regions_of_faces` gives them, or None for the whole
+    uncut: the regions before they are cut, (people, H, W), as `regions_of_faces` gives them, or None for the whole
     picture.
     node_name: for messages.
     Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box, a box off the
@@ -187,11 +187,11 @@ def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> T
         replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
     )
     boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)  # (people, H, W)
-    regions = boxes if areas is None else boxes * areas
+    regions = boxes if uncut is None else boxes * uncut
     for index, person in zip(with_photo, people_with_photo, strict=True):
         _check_box(person, cast_with_photo, boxes[index], regions[index])
-    # Without areas there is one person, or a picture for each: nobody shares a region with somebody else.
-    if areas is not None:
+    # Without uncut there is one person, or a picture for each: nobody shares a region with somebody else.
+    if uncut is not None:
         require_distinct(regions[with_photo], people_with_photo)
     if cast.by_row:
         return regions

@@ -224,9 +224,9 @@ class ApplyIDPatch(io.ComfyNode):
                 lines.append(apply_nodes.BY_ROW)
             else:
                 people.check_texts(given)
-                areas = people.regions()  # (people, H, W)
-                given = people.read_by_region(given, areas)
-                picture = place_previews.read_regions(areas, participants.people)[None]
+                person_regions = people.regions()  # (people, H, W)
+                given = people.read_by_region(given, person_regions)
+                picture = place_previews.read_regions(person_regions, participants.people)[None]
                 previews.append(ui.PreviewImage(picture, cls=cls))
         notes.tell("\n".join(lines))
         percents = (settings.start_percent, settings.end_percent)
@@ -321,13 +321,13 @@ class _People:
         cast, people = self.participants.cast, self.participants.people
         return regions.regions_of_people(cast, people, self.settings.mask, self.settings.shape, APPLY)
 
-    def read_by_region(self, given: SamplerInputs, areas: Tensor) -> SamplerInputs:
+    def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
         """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
 
-        given: with ID tokens, and with a MODEL. areas: the regions.
+        given: with ID tokens, and with a MODEL. person_regions: the regions.
         """
         assert given.model is not None
-        sides = id_tokens_by_region((given.positive, given.negative), areas, self.canvas)
+        sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas)
         return SamplerInputs(*announced(self.contribution, patched(given.model, RegionalTextRun), *sides))
 
     def net_settings(self) -> NetSettings:
