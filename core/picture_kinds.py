@@ -1,6 +1,6 @@
 """What a file is that Pillow cannot read as a picture, or reads wrong, by its first bytes and its tags."""
 
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 from PIL.ExifTags import Base as Tag
@@ -63,7 +63,7 @@ def tag(picture: Image.Image, number: Tag) -> Any:
     Of a tag with a value for each channel the first: all channels of a picture have as many bits.
     """
     value: Any = getattr(picture, "tag_v2", {}).get(number)
-    return value[0] if isinstance(value, tuple) and value else value  # pyright: ignore[reportUnknownVariableType]
+    return value[0] if isinstance(cast("object", value), tuple) and value else value
 
 
 def is_raw_photo(picture: Image.Image, head: bytes) -> bool:

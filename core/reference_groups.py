@@ -59,8 +59,7 @@ def groups(
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
     attentions: list[tuple[float, Tensor]] = []
-    if strength > 0:
-        assert regions is not None
+    if strength > 0 and regions is not None:
         read_in = region_numbers or owners
         attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, read_in, everybody_outside)))
     if strength < 1:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
@@ -30,8 +30,9 @@ SOURCES = "source_sha256"
 # float32.
 _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 
-# With a type, which safetensors does not publish.
+# With types, which safetensors does not publish.
 _safe_open: Callable[..., AbstractContextManager[Any]] = safe_open
+_load_file: Callable[[str], dict[str, Tensor]] = cast("Any", safetensors_torch).load_file
 
 _ENTRIES = 100_000
 """The most entries of a file that are read: in a pickle of a kilobyte a dictionary can hold another one many times,
@@ -58,7 +59,7 @@ def load(path: Path) -> Any:
     classes other than torch's own make torch.load raise."""
     if is_safetensors(path):
         with _in_utf_8(path) as name:
-            return load_file(name)
+            return _load_file(name)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -241,7 +242,7 @@ def _entries(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
     for key, value in state.items():
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
-            yield from _entries(value, f"{prefix}{key}.")  # type: ignore[arg-type]
+            yield from _entries(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
 
 
 def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
