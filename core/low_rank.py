@@ -3,8 +3,8 @@
 A kind of LoRA is a class here: its fields are the tensors that a file has for one layer, and `low_rank` makes the two
 matrices of them. To add a kind:
 
-1. Write its class, with the field's name for it as `title`, and put it into `LORA_KINDS` under the name that the host's
-   weight_adapter has for it.
+1. Write its class, with the field's name for it as `title` and the tensors in the order of the host's weight_adapter,
+   and put it into `LORA_KINDS` under the name that the weight_adapter has for it.
 2. bridge/loras/files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
    weight_adapter does not read needs a way of its own there. `_MAY_BE_INTEGERS` names tensors that may hold integers.
    The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.

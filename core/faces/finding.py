@@ -179,15 +179,16 @@ class _Photo:
         for face in self.look(rung):
             is_doubtful = _is_doubtful(face, rung.turns)
             seen = self._upright_face(face, rung.turns) if is_doubtful else face
-            if seen is face or not seen.certain:
+            if seen is face or not seen.certain:  # upright as it was found, or nobody can tell
                 result.append(seen)
             else:
                 turned_faces.append(seen)
         if not turned_faces and len(result) >= expected:
             return tuple(result)
-        for turns in (turns for turns in range(4) if turns != rung.turns):
-            seen = self.look(replace(rung, turns=turns))
-            turned_faces += [face for face in seen if face.score >= _SURE and _is_upright(face, turns)]
+        for turns in range(4):
+            if turns != rung.turns:
+                faces = self.look(replace(rung, turns=turns))
+                turned_faces += [face for face in faces if face.score >= _SURE and _is_upright(face, turns)]
         # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
         for face in sorted(turned_faces, key=lambda face: -face.score):
             if not _is_among(face, result):
