@@ -19,15 +19,12 @@ seldom have 0.7; two different people have 0.33 at most (docs/dev/measuring.md).
 def look_alike(people: Sequence[Identity]) -> list[str]:
     """A line for each group of people who look like one person to every recogniser that they share."""
     alike = _alike(people)
-    groups: list[list[int]] = []
+    groups: dict[int, list[int]] = {}  # the first person of a group -> all who look like that one
     for number in range(len(people)):
-        group = next((group for group in groups if alike.one_person[number, group[0]]), None)
-        if group is None:
-            groups.append([number])
-        else:
-            group.append(number)
+        first = next((first for first in groups if alike.one_person[number, first]), number)
+        groups.setdefault(first, []).append(number)
     lines: list[str] = []
-    for group in groups:
+    for group in groups.values():
         if len(group) < 2:
             continue
         first, *others = group
@@ -57,11 +54,7 @@ def _alike(people: Sequence[Identity]) -> _Alike:
     count = len(people)
     cosines = torch.full((count, count), torch.inf)  # the smallest so far; infinite before any recogniser
     differ = torch.zeros(count, count, dtype=torch.bool)
-    # A dictionary keeps the order in which recognisers come, which a set does not.
-    recognisers: dict[str, None] = {}
-    for person in people:
-        recognisers |= dict.fromkeys(person.embeddings)
-    for recogniser in recognisers:
+    for recogniser in {recogniser for person in people for recogniser in person.embeddings}:
         numbers = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
         if not numbers:
             continue
