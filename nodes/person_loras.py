@@ -18,7 +18,7 @@ from ..bridge.loras.on_transformers import TransformerLorasRun
 from ..bridge.loras.on_unets import UNetLorasRun
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
 from ..bridge.networks.families import TransformerFamily
-from ..bridge.networks.model_family import transformer_of, width_of_text
+from ..bridge.networks.model_family import ModelText, text_of_model
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
 from ..bridge.sampling.canvas_check import Canvas
@@ -118,19 +118,18 @@ class LoRAPerPerson(io.ComfyNode):
         acting = apply_nodes.acting_cast(cast, strength, inputs, more=warnings, photos=False)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
-        transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
-        text_width = width_of_text(model, transformer)
-        check_conditioning([*positive, *negative], text_width, APPLY)
+        text = text_of_model(model, APPLY)
+        check_conditioning([*positive, *negative], text.width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         scope = apply_nodes.scope_of_bodies(acting, Canvas(APPLY, notes.node_of(cls)), schedule, inputs)
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not has_loras:
             return io.NodeOutput(model, positive, negative)
-        people_loras = _read_loras(scope, model, clip, transformer, strength)
+        people_loras = _read_loras(scope, model, clip, text.transformer, strength)
         given = SamplerInputs(model, positive, negative)
-        out = _with_loras(scope, text_width, transformer, people_loras, given)
+        out = _with_loras(scope, text, people_loras, given)
         # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
-        runs = (RegionalTextRun, UNetLorasRun) if transformer is None else (PersonTextsRun, TransformerLorasRun)
+        runs = (RegionalTextRun, UNetLorasRun) if text.transformer is None else (PersonTextsRun, TransformerLorasRun)
         model_out = patched(model, *runs)
         names = taking_part.names(scope.people)
         ranges, preview = [NamedRange("the LoRAs", schedule)], scope.preview(cls)
@@ -155,15 +154,11 @@ class _PeopleLoras:
 
 
 def _with_loras(
-    scope: apply_nodes.Scope,
-    text_width: int,
-    transformer: TransformerFamily | None,
-    people_loras: _PeopleLoras,
-    given: SamplerInputs,
+    scope: apply_nodes.Scope, text: ModelText, people_loras: _PeopleLoras, given: SamplerInputs
 ) -> SamplerInputs:
-    """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
+    """Both sides of the conditioning with the LoRAs of all people, and the positive also with their words.
 
-    text_width: of the text that the MODEL reads. transformer: its family; None for a UNet.
+    text: that the MODEL reads.
     """
     carried_loras = PersonLoras(
         source=object(),
@@ -178,7 +173,7 @@ def _with_loras(
     negative = model_conds.carry(given.negative, carried_loras)
     with_loras = SamplerInputs(given.model, positive, negative)
     words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
-    return carry_words(scope, text_width, transformer, people_loras.clips, words, 1.0, with_loras)
+    return carry_words(scope, text, people_loras.clips, words, 1.0, with_loras)
 
 
 def _read_loras(

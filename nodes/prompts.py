@@ -14,7 +14,7 @@ from ..bridge import apply_nodes
 from ..bridge.host import notes
 from ..bridge.host.schedule import WHOLE_SCHEDULE
 from ..bridge.host.schema import advanced, applied_outputs, region_inputs
-from ..bridge.networks.model_family import transformer_of, width_of_text
+from ..bridge.networks.model_family import text_of_model
 from ..bridge.sampling import runs
 from ..bridge.sampling.canvas_check import Canvas
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
@@ -74,17 +74,16 @@ class PromptPerPerson(io.ComfyNode):
         notes.tell(nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
-        transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet
-        text_width = width_of_text(model, transformer)
-        check_conditioning([*positive, *negative], text_width, NAME)
+        text = text_of_model(model, NAME)
+        check_conditioning([*positive, *negative], text.width, NAME)
         people = [entry.person for entry in people_words]
         canvas = Canvas(NAME, notes.node_of(cls))
         inputs = apply_nodes.RegionInputs(**region_settings)
         scope = apply_nodes.scope_of_bodies(placed_cast, canvas, WHOLE_SCHEDULE, inputs, people, alone=False)
         words = [entry.words for entry in people_words]
         given = SamplerInputs(model, positive, negative)
-        out = carry_words(scope, text_width, transformer, [clip] * len(words), words, strength, given)
-        model_out = runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun)
+        out = carry_words(scope, text, [clip] * len(words), words, strength, given)
+        model_out = runs.patched(model, RegionalTextRun if text.transformer is None else PersonTextsRun)
         names = taking_part.names([entry.person for entry in people_words if entry.words])
         return scope.outputs(model_out, (out.positive, out.negative), names, scope.preview(cls))
 

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from inspect import getsource
 from typing import Any
 
@@ -120,11 +121,21 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     return family
 
 
-def width_of_text(model: ModelPatcher, family: TransformerFamily | None) -> int:
-    """The width of the text that a MODEL reads, as its layers are while it samples. family: None for a UNet."""
+@dataclass(frozen=True)
+class ModelText:
+    """The text that a MODEL reads. transformer: the family of the MODEL; None for a UNet. width: of the text."""
+
+    transformer: TransformerFamily | None
+    width: int
+
+
+def text_of_model(model: ModelPatcher, node: str) -> ModelText:
+    """The text that a MODEL reads, as its layers are while it samples. Raises as `transformer_of`."""
+    family = transformer_of(model, node)
     if family is None:
-        return text_width(model)
-    return math.prod(weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1] for layer in family.text_layers)
+        return ModelText(None, text_width(model))
+    widths = [weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1] for layer in family.text_layers]
+    return ModelText(family, math.prod(widths))
 
 
 _FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")

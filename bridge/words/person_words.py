@@ -10,7 +10,7 @@ from comfy.sd import CLIP
 from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..host.schedule import WHOLE_SCHEDULE
-from ..networks.families import TransformerFamily
+from ..networks.model_family import ModelText
 from ..sampling.conditioning import Conditioning, SamplerInputs, within
 from ..sampling.model_conds import carry
 from . import person_texts, regional_text
@@ -20,8 +20,7 @@ from .regional_text import RegionalText
 
 def carry_words(
     scope: Scope,
-    text_width: int,
-    transformer: TransformerFamily | None,
+    text: ModelText,
     clips: Sequence[CLIP],
     all_words: Sequence[str],
     strength: float,
@@ -31,9 +30,8 @@ def carry_words(
 
     The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
     schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both stay as they
-    are. text_width: of the text that the MODEL reads. transformer: its family, None for a UNet. clips: that each
-    person's words are encoded with, all of which change alike in the schedule. all_words: of each person of the scope,
-    "" for none. strength: how strongly they are read.
+    are. text: that the MODEL reads. clips: that each person's words are encoded with, all of which change alike in the
+    schedule. all_words: of each person of the scope, "" for none. strength: how strongly they are read.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
     numbers = [number for number, words in enumerate(all_words) if words]
@@ -41,9 +39,9 @@ def carry_words(
         return given
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
-    parts = _encoded(text_width, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
+    parts = _encoded(text, [clips[number] for number in numbers], [all_words[n] for n in numbers])
     source = object()  # both sides and all parts are from one node, so they have one source
-    carried_of_parts = [_carried(source, scope, transformer, numbers, part, strength) for part in parts]
+    carried_of_parts = [_carried(source, scope, text, numbers, part, strength) for part in parts]
     positive: Conditioning = []
     for part, carried in zip(parts, carried_of_parts, strict=True):
         positive += carry(within(given.positive, part.schedule), carried)
@@ -55,20 +53,18 @@ def carry_words(
     return SamplerInputs(given.model, positive, carry(given.negative, no_words))
 
 
-def _encoded(
-    text_width: int, transformer: TransformerFamily | None, clips: Sequence[CLIP], words: Sequence[str]
-) -> list[PeopleWords]:
+def _encoded(text: ModelText, clips: Sequence[CLIP], words: Sequence[str]) -> list[PeopleWords]:
     """The words of people for each part of the schedule. The arguments are those of carry_words, for these people."""
     advice = "Use the CLIP of the model's own checkpoint."
-    if transformer is not None:
-        advice = f"Use the text encoder of {transformer.name}."
-    return words_by_schedule(clips, words, text_width, advice)
+    if text.transformer is not None:
+        advice = f"Use the text encoder of {text.transformer.name}."
+    return words_by_schedule(clips, words, text.width, advice)
 
 
 def _carried(
     source: object,
     scope: Scope,
-    transformer: TransformerFamily | None,
+    text: ModelText,
     numbers: Sequence[int],
     words: PeopleWords,
     strength: float,
@@ -80,7 +76,7 @@ def _carried(
     """
     people_regions = torch.ones(len(scope.people), 1, 1) if scope.regions is None else scope.regions
     strengths = people_regions[list(numbers)] * strength  # how strongly each pixel reads the words
-    if transformer is None:
+    if text.transformer is None:
         return RegionalText(
             source,
             WHOLE_SCHEDULE,
