@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.clip_model
-import comfy.utils
-import folder_paths
 import numpy as np
 import pytest
 import real_faces
@@ -25,13 +23,13 @@ from comparison import command, identities_collapse, made_up, multi_human, pictu
 from comparison.benchmark_run import BENCHMARKS, Run, canvas, first_of_each_kind
 from comparison.benchmarks import Case
 from comparison.graphs import Graph
-from comparison.host import host_server
 from comparison.judging import Judge
 from comparison.photos import image, size_of
 from comparison.template_methods import METHODS
 from comparison.workers import Task, drawn_by_workers, made_by_workers
 from environment import SetupError
 from exchanged_files import model_file
+from host_as_before import host_as_before
 from html_page import Page
 from pack.core.faces.model import FaceModel
 from PIL import Image
@@ -78,19 +76,9 @@ def finished(miniature: None, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 
 @pytest.fixture(autouse=True)
-def host_as_before() -> Iterator[None]:
-    """A run sets the host's folders, its bar and its server; no other test here has them."""
-    folders = folder_paths.get_input_directory(), folder_paths.get_output_directory()
-    before = dict(folder_paths.folder_names_and_paths)
-    has_bar = comfy.utils.PROGRESS_BAR_ENABLED
-    yield
-    if hasattr(host_server().PromptServer, "instance"):
-        del host_server().PromptServer.instance
-    comfy.utils.set_progress_bar_enabled(has_bar)
-    folder_paths.folder_names_and_paths.clear()
-    folder_paths.folder_names_and_paths.update(before)
-    folder_paths.set_input_directory(folders[0])
-    folder_paths.set_output_directory(folders[1])
+def _host() -> Iterator[None]:
+    with host_as_before():
+        yield
 
 
 def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:

@@ -40,10 +40,11 @@ ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePe
 WIDTH, HEIGHT = 128, 96
 
 
-def outputs(row: Row, applied: Node) -> tuple[Any, Any, Any]:
-    """MODEL, positive and negative of a node, or the MODEL of its defaults."""
+def outputs(row: Row, applied: Node, node_id: str = "") -> tuple[Any, Any, Any]:
+    """MODEL, positive and negative of a node, or the MODEL of its defaults. node_id: which it has in a graph."""
     outputs_by_node: dict[Node, Any] = {}
-    values = dict(zip(row.outputs, run(applied, outputs_by_node), strict=True))
+    given = run_as(applied, node_id, outputs_by_node) if node_id else run(applied, outputs_by_node)
+    values = dict(zip(row.outputs, given, strict=True))
     model = values.get("model") or run(row.model, outputs_by_node)[0]
     return model, values["positive"], values["negative"]
 
@@ -107,14 +108,6 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder_of_notes
 
 
-def outputs_as(row: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
-    """As `outputs`, of a node with this id in a graph."""
-    outputs_by_node: dict[Node, Any] = {}
-    values = dict(zip(row.outputs, run_as(applied, node_id, outputs_by_node), strict=True))
-    model = values.get("model") or run(row.model, outputs_by_node)[0]
-    return model, values["positive"], values["negative"]
-
-
 # One picture per row
 
 
@@ -152,7 +145,7 @@ def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(
 ) -> None:
     """Under the node too, of four samplings of a rebatched latent."""
     row, graph = with_pictures(kind, 4)
-    applied = outputs_as(row, graph, "8")
+    applied = outputs(row, graph, "8")
     caplog.clear()
     for _ in range(4):
         drawn(applied, empty(applied[0]))
@@ -196,7 +189,7 @@ def half(row: Row) -> tuple[tuple[Any, Any, Any], int, int]:
 def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
     row: Row, caplog: pytest.LogCaptureFixture, recorder: Recorder
 ) -> None:
-    applied = outputs_as(row, row.node(), "8")
+    applied = outputs(row, row.node(), "8")
     caplog.clear()
     for _ in range(2):
         drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
@@ -307,7 +300,7 @@ def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
     row: Row, caplog: pytest.LogCaptureFixture, recorder: Recorder
 ) -> None:
     """Under the node as well."""
-    model, positive, negative = outputs_as(row, row.node(), "8")
+    model, positive, negative = outputs(row, row.node(), "8")
     drawn((playground(model), positive, negative), empty(model))
     texts = [text for text in messages_of_the_pack(caplog) if "Playground" in text]
     if row.kind in OWN_FILES:
