@@ -7,7 +7,8 @@ import comfy.model_management
 import pytest
 import torch
 from graph_run import run
-from graphs import node
+from graphs import Node, node
+from marks import each
 from method_rows import ALONE, Row, around, latents, picture
 from other_packs import Stopped, cancelling, raising
 
@@ -18,31 +19,35 @@ def forwards(model):
     return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
 
 
-@pytest.mark.parametrize("function", [raising, pytest.param(cancelling, marks=pytest.mark.thorough)])
-def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: Callable[..., Any]) -> None:
-    expected = picture(row)
-    plain = picture(row, "plain")
-    outputs = {}
-    base = run(row.model, outputs)[0]
-    before = forwards(base)
-    graph = row.sampled(row.node())
-    stopped = node(graph.kind, **{**graph.inputs, "model": around(graph.inputs["model"], function)})
-    with pytest.raises((Stopped, comfy.model_management.InterruptProcessingException)):
-        latents(stopped, outputs)
-    assert forwards(base) == before
-    assert torch.equal(latents(row.plain()), plain), "the plain MODEL is as it was"
-    assert torch.equal(latents(graph, outputs), expected), "and so is ours"
+def stopped_by(function: Callable[..., Any]) -> Callable[[Node, dict[Node, Any]], None]:
+    """A run that a function around the MODEL ends."""
+
+    def end(graph: Node, outputs: dict[Node, Any]) -> None:
+        stopped = node(graph.kind, **{**graph.inputs, "model": around(graph.inputs["model"], function)})
+        with pytest.raises((Stopped, comfy.model_management.InterruptProcessingException)):
+            latents(stopped, outputs)
+
+    return end
 
 
-def test_nothing_is_left_on_a_model_that_was_unloaded(row: Row) -> None:
-    expected = picture(row)
-    plain = picture(row, "plain")
-    outputs = {}
-    base = run(row.model, outputs)[0]
-    before = forwards(base)
-    graph = row.sampled(row.node())
+def unloaded(graph: Node, outputs: dict[Node, Any]) -> None:
+    """A run to its end, whose MODEL then has to go."""
     latents(graph, outputs)
     comfy.model_management.unload_all_models()
+
+
+ENDS = {"an error": stopped_by(raising), "cancelled": stopped_by(cancelling), "unloaded": unloaded}
+
+
+@pytest.mark.parametrize("end", each(ENDS, ["an error", "unloaded"]))
+def test_nothing_is_left_on_the_model_however_a_run_ends(row: Row, end: str) -> None:
+    expected = picture(row)
+    plain = picture(row, "plain")
+    outputs = {}
+    base = run(row.model, outputs)[0]
+    before = forwards(base)
+    graph = row.sampled(row.node())
+    ENDS[end](graph, outputs)
     assert forwards(base) == before
     assert torch.equal(latents(row.plain()), plain), "the plain MODEL is as it was"
     assert torch.equal(latents(graph, outputs), expected), "and so is ours"

@@ -20,6 +20,7 @@ from batch.worker import Worker
 from environment import Host
 from miniature import export_parts2whole
 from PIL import Image
+from prompts import node
 
 FILE = "mean-colours.pth"
 JACKET, HAT, GREY = (np.full((96, 96, 3), value, "uint8") for value in (30, 200, 128))
@@ -38,10 +39,6 @@ def worker(host: Host, tmp_path: Path) -> Iterator[Worker]:
     worker_of_the_host.start()
     yield worker_of_the_host
     worker_of_the_host.stop()
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def part(name: str, place: str, **more: Any) -> dict[str, Any]:

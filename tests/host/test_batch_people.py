@@ -29,6 +29,7 @@ from batch.run import Asking
 from batch.worker import SavedFile
 from environment import ROOT
 from PIL import Image
+from prompts import node
 from shared.host_server import HostServer
 from shared.links import up_to
 
@@ -39,10 +40,6 @@ SCRIPT: Any = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(SCRIPT)
 PACK = "small"
 PHOTOS = {"yao.jpg": real_faces.YAO, "eileen.png": real_faces.ASTRONAUT}
-
-
-def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs, "_meta": {"title": title or kind}}
 
 
 def sheet() -> dict[str, Any]:

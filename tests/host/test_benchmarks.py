@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.clip_model
-import comfy.utils
-import folder_paths
 import numpy as np
 import pytest
 import real_faces
@@ -25,13 +23,13 @@ from comparison import command, identities_collapse, made_up, multi_human, pictu
 from comparison.benchmark_run import BENCHMARKS, Run, canvas, first_of_each_kind
 from comparison.benchmarks import Case
 from comparison.graphs import Graph
-from comparison.host import host_server
 from comparison.judging import Judge
 from comparison.photos import image, size_of
 from comparison.template_methods import METHODS
 from comparison.workers import Task, drawn_by_workers, made_by_workers
 from environment import SetupError
 from exchanged_files import model_file
+from host_as_before import host_as_before
 from html_page import Page
 from pack.core.faces.model import FaceModel
 from PIL import Image
@@ -78,19 +76,9 @@ def finished(miniature: None, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 
 @pytest.fixture(autouse=True)
-def host_as_before() -> Iterator[None]:
-    """A run sets the host's folders, its bar and its server; no other test here has them."""
-    folders = folder_paths.get_input_directory(), folder_paths.get_output_directory()
-    before = dict(folder_paths.folder_names_and_paths)
-    has_bar = comfy.utils.PROGRESS_BAR_ENABLED
-    yield
-    if hasattr(host_server().PromptServer, "instance"):
-        del host_server().PromptServer.instance
-    comfy.utils.set_progress_bar_enabled(has_bar)
-    folder_paths.folder_names_and_paths.clear()
-    folder_paths.folder_names_and_paths.update(before)
-    folder_paths.set_input_directory(folders[0])
-    folder_paths.set_output_directory(folders[1])
+def _host() -> Iterator[None]:
+    with host_as_before():
+        yield
 
 
 def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
@@ -120,14 +108,17 @@ def times(out: Path) -> dict[str, int]:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("benchmark", KEYS)
-def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
+def test_a_run_leaves_pictures_and_a_report_of_them(tmp_path: Path, finished: Any, benchmark: str) -> None:
     record = BENCHMARKS[benchmark]
-    out = tmp_path / "out"
     finished(benchmark, tmp_path)
-    assert sorted(path.name for path in out.iterdir()) == ["index.html", "pictures", "report.json", "table.csv"]
-    assert len(times(out)) == PICTURES[benchmark]
-    text = (out / "report.json").read_text()
-    report = json.loads(text)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "index.html",
+        "pictures",
+        "report.json",
+        "table.csv",
+    }
+    assert len(times(tmp_path / "out")) == PICTURES[benchmark]
+    report = report_in(tmp_path)
     assert report["benchmark"] == record.title and "remark" not in report and "part" not in report
     without_files = {column.name for column in record.columns} & {"CLIP-T", "DINOv2", "SCR@0.4", "SCR@0.5", "SCR@0.6"}
     assert report["not measured"].keys() == without_files | {unread.column for unread in record.unread}
@@ -135,19 +126,45 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finis
     assert report["pictures with made-up places"] == (2 if benchmark == "identities-collapse" else 0)
     (method,) = report["methods"]
     assert report["seed"] == record.seed and method["note"] == "" and method["failed"] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("benchmark", KEYS)
+def test_a_report_names_neither_people_nor_folders(tmp_path: Path, finished: Any, benchmark: str) -> None:
+    finished(benchmark, tmp_path)
+    text = (tmp_path / "out/report.json").read_text()
     assert "anna" not in text and str(tmp_path) not in text and "published/" not in text
-    ours, others = ours_of(report), [row for row in rows_of(report) if "source" in row]
-    assert {row["method"] for row in others} == {published.method for published in record.published}
-    for row in ours:
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("benchmark", KEYS)
+def test_each_group_has_figures_by_every_recogniser(tmp_path: Path, finished: Any, benchmark: str) -> None:
+    finished(benchmark, tmp_path)
+    report = report_in(tmp_path)
+    ours = [row for row in rows_of(report) if "source" not in row]
+    for row in ours_of(report):
         assert row["pictures"] == row["asked"] > 0
-        of_group = [one for one in rows_of(report) if one["group"] == row["group"] and "source" not in one]
-        assert [one["recogniser"] for one in of_group] == ["", "antelopev2", "arcface-ir-se50"]
-    page = Page((out / "index.html").read_text()).text
-    for published in record.published:
+        recognisers = [one["recogniser"] for one in ours if one["group"] == row["group"]]
+        assert recognisers == ["", "antelopev2", "arcface-ir-se50"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("benchmark", KEYS)
+def test_published_figures_stand_beside_ours(tmp_path: Path, finished: Any, benchmark: str) -> None:
+    """In the report, on the page and in the table."""
+    finished(benchmark, tmp_path)
+    rows, published_rows = rows_of(report_in(tmp_path)), BENCHMARKS[benchmark].published
+    assert {row["method"] for row in rows if "source" in row} == {published.method for published in published_rows}
+    page = Page((tmp_path / "out/index.html").read_text()).text
+    for published in published_rows:
         assert published.method in page and published.source in page
-    with (out / "table.csv").open(newline="") as file:
+    with (tmp_path / "out/table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert sorted(line["method"] for line in lines) == sorted(row["method"] for row in rows_of(report))
+    assert sorted(line["method"] for line in lines) == sorted(row["method"] for row in rows)
+
+
+def report_in(root: Path) -> dict[str, Any]:
+    return json.loads((root / "out/report.json").read_text())
 
 
 def rows_of(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -245,12 +262,12 @@ def test_other_judges_measure_again_and_a_damaged_picture_is_drawn_again(tmp_pat
     with Image.open(out / "pictures/ID-Patch/002.png") as opened:
         opened.save(out / "pictures/ID-Patch/002.png")  # without what it says of itself
     drawn = times(out)
-    report = json.loads((out / "report.json").read_text())
+    report = report_in(tmp_path)
     assert command.run(arguments) == 0
     after = times(out)
     assert after["001.png"] == drawn["001.png"] and after["002.png"] != drawn["002.png"]
     assert torch.equal(image(out / "pictures/ID-Patch/002.png"), pixels)
-    assert json.loads((out / "report.json").read_text())["tables"] == report["tables"]
+    assert report_in(tmp_path)["tables"] == report["tables"]
     assert [path.read_text() for path in notes] == before
     for note in before:
         assert {"antelopev2", "arcface-ir-se50"} <= {*json.loads(note)["judges"]}
@@ -294,7 +311,7 @@ def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
     made_up.multi_id(tmp_path / "published")
     arguments.methods, arguments.quick = ["WithAnyone", "ID-Patch"], True
     assert command.run(arguments) == 1
-    report = json.loads((tmp_path / "out/report.json").read_text())
+    report = report_in(tmp_path)
     first, second = report["methods"]
     assert first["note"].startswith("Missing: flux1-dev-fp8.safetensors") and second["note"] == ""
     assert report["pictures"] == 3 and report["pictures of the benchmark"] == 5 and "part" in report
@@ -315,7 +332,7 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
     Image.new("RGB", (256, 256), "gray").save(tmp_path / "published/data/faces/ben.jpg")
     assert (tmp_path / "out/pictures/ID-Patch/1.png").exists(), "a picture of other photos, which is not theirs"
     assert command.run(arguments) == 1
-    report = json.loads((tmp_path / "out/report.json").read_text())
+    report = report_in(tmp_path)
     (method,) = report["methods"]
     assert method["failed"] == ["LikenessPerson ended with an error."]
     rows = {row["group"]: row for row in ours_of(report)}
@@ -326,12 +343,12 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
 @pytest.mark.thorough
 def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It draws and measures a picture of each kind, with the miniature's files whole, also in an older ComfyUI."""
-    arguments = asked("multi-id", tmp_path, rehearse=True, limit=1)
+    arguments = asked("multi-id", tmp_path, rehearse=True, quick=True)
     arguments.benchmark = ["multi-id"]
     assert command.run(arguments) == 0
     said = capsys.readouterr().err
     assert "the figures say nothing." in said and "ID-Patch: 3 of 3 pictures to draw." in said
-    report = json.loads((tmp_path / "out/report.json").read_text())
+    report = report_in(tmp_path)
     assert report["remark"] and report["methods"][0]["note"] == "" and report["methods"][0]["failed"] == []
     ours = ours_of(report)
     assert [(row["group"], row["pictures"]) for row in ours] == [("1", 1), ("2", 1), ("3-4", 1)]

@@ -29,7 +29,6 @@ from bench.methods import run
 from comparison import outfits, page, people, photos, picture_cache
 from comparison.columns import COLUMNS, figures
 from comparison.graphs import Graph, GraphError
-from comparison.host import host_server
 from comparison.judged import Judged
 from comparison.judging import Judge, Known, dino_in
 from comparison.outfits import Outfit
@@ -41,6 +40,7 @@ from comparison.session import Refusal, Session, Settings
 from comparison.template_methods import ALL, METHODS, TemplateMethod, methods_named
 from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
+from host_as_before import host_as_before
 from miniature.in_host import as_published, files_in
 from pack.core.faces.model import FaceModel
 from pack.core.methods import methods
@@ -101,10 +101,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         with Image.open(path) as photo:
             photo.save(folder / "2.png")
         path.rename(folder / f"1{path.suffix}")
-    before = dict(folder_paths.folder_names_and_paths)
-    folders = folder_paths.get_input_directory(), folder_paths.get_output_directory()
     models = root / "models"
-    with pytest.MonkeyPatch.context() as patch, files_in(root / "files") as files:
+    with host_as_before(), pytest.MonkeyPatch.context() as patch, files_in(root / "files") as files:
         patch.setattr(comfy.supported_models, "models", small_networks.families())
         for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
             patch.setattr(network, "__init__", network.__init__)
@@ -116,11 +114,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         asked = Settings(people, root / "out", "two people", SIZE, 1, quick=True)
         asked.out.mkdir()
         yield Session(asked, photos.people_in(people))
-    del host_server().PromptServer.instance  # no other test here has one
-    folder_paths.folder_names_and_paths.clear()
-    folder_paths.folder_names_and_paths.update(before)
-    folder_paths.set_input_directory(folders[0])
-    folder_paths.set_output_directory(folders[1])
 
 
 # --- The judge

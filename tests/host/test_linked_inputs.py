@@ -97,8 +97,9 @@ def test_a_file_of_another_method(place: NodeInput) -> None:
     assert adapters
     for adapter in adapters:
         message = refused(FileOfOtherMethod, place, adapter)
-        assert "; a file of " in message
-        assert "in File (file) of the Load Adapter that is linked to it." in message
+        needed = place.entry.Type.method_title
+        assert f" is a file of {adapter.method_title}; a file of {needed} is needed." in message
+        assert f"Choose a file of {needed} in File (file) of the Load Adapter that is linked to it." in message
 
 
 def of_other_kinds(place: NodeInput) -> list[Any]:

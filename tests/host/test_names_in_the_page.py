@@ -18,6 +18,7 @@ from browser.fixtures import opened
 from browser.newest_frontend import newest_frontend
 from browser.visit import Visit
 from environment import Host
+from prompts import node
 from shared import workflow
 from shared.host_server import HostServer
 
@@ -67,10 +68,6 @@ def visit(
         visit = opened(Visit(browser, server, vue=newest))
         yield visit
         visit.close()
-
-
-def node(kind: str, **inputs: Any) -> Graph:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def chosen(prompt: Graph, kind: str, name: str) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 import windows_names
 from environment import Host
+from prompts import node
 from safetensors.torch import save_file
 from shared.host_server import HostServer
 from standins_made import Standins
@@ -21,10 +22,6 @@ from standins_made import Standins
 pytestmark = pytest.mark.both_hosts
 ROOT = Path(__file__).resolve().parents[2]
 CONTROLNET = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def saved_person(path: Path, name: str) -> None:

@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from prompts import node
 from safetensors.torch import save_file
 from shared.host_server import HostError, HostServer
-
-
-def node(kind: str, **inputs):
-    return {"class_type": kind, "inputs": inputs}
-
 
 EVIL = "An\ud800na\x1b[2J\n[INFO] all is well"
 CLEAN = r"An na \[2J \[INFO\] all is well"

@@ -7,14 +7,11 @@ import torch
 from pack.core.errors import BadInput, BadPhoto, BadSetup, FaceNotFound
 from pack.nodes import people, photos
 from PIL import Image
+from prompts import node
 from safetensors.torch import load_file
 from shared import photos as samples
 
 pytestmark = pytest.mark.xdist_group("server")
-
-
-def node(kind: str, **inputs):
-    return {"class_type": kind, "inputs": inputs}
 
 
 FOLDER = "LoadImageDataSetFromFolder"

@@ -40,10 +40,11 @@ ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePe
 WIDTH, HEIGHT = 128, 96
 
 
-def outputs(row: Row, applied: Node) -> tuple[Any, Any, Any]:
-    """MODEL, positive and negative of a node, or the MODEL of its defaults."""
+def outputs(row: Row, applied: Node, node_id: str = "") -> tuple[Any, Any, Any]:
+    """MODEL, positive and negative of a node, or the MODEL of its defaults. node_id: which it has in a graph."""
     outputs_by_node: dict[Node, Any] = {}
-    values = dict(zip(row.outputs, run(applied, outputs_by_node), strict=True))
+    given = run_as(applied, node_id, outputs_by_node) if node_id else run(applied, outputs_by_node)
+    values = dict(zip(row.outputs, given, strict=True))
     model = values.get("model") or run(row.model, outputs_by_node)[0]
     return model, values["positive"], values["negative"]
 
@@ -79,6 +80,34 @@ def messages_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "likeness"]
 
 
+# Notes from a run, under the node
+
+
+class Recorder:
+    """A server as far as notes know it: what the browser that has started the run is told, by node and topic."""
+
+    client_id: str | None = "browser"
+
+    def __init__(self) -> None:
+        self.told: dict[str, dict[str, str]] = {}
+        self.last_prompt_id = "first"
+
+    def send_sync(self, event: str, message: dict[str, str], sid: str) -> None:
+        assert (event, message["prompt_id"], sid) == (notes.NOTE, self.last_prompt_id, self.client_id)
+        self.told.setdefault(message["node"], {})[message["topic"]] = message["text"]
+
+    def texts(self, node_id: str) -> list[str]:
+        return [text for text in self.told[node_id].values() if text]
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder_of_notes = Recorder()
+    monkeypatch.setattr(notes, "running_server", lambda: recorder_of_notes)
+    monkeypatch.setattr(notes, "_logged", {})
+    return recorder_of_notes
+
+
 # One picture per row
 
 
@@ -111,13 +140,18 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    row, node = with_pictures(kind, 4)
-    applied = outputs(row, node)
+def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(
+    kind: str, caplog: pytest.LogCaptureFixture, recorder: Recorder
+) -> None:
+    """Under the node too, of four samplings of a rebatched latent."""
+    row, graph = with_pictures(kind, 4)
+    applied = outputs(row, graph, "8")
     caplog.clear()
-    drawn(applied, empty(applied[0]))
-    (text,) = messages_of_the_pack(caplog)
-    assert text.startswith(PICTURES[kind].format(4, "1 row") + "pictures 2 to 4 are not used. Rebatch Latents ")
+    for _ in range(4):
+        drawn(applied, empty(applied[0]))
+    (logged,), (told,) = messages_of_the_pack(caplog), recorder.texts("8")
+    for text in (logged, told):
+        assert text.startswith(PICTURES[kind].format(4, "1 row") + "pictures 2 to 4 are not used. Rebatch Latents ")
 
 
 @pytest.mark.parametrize("kind", each(PICTURES, ["LikenessApplyIDPatch"]))
@@ -151,15 +185,18 @@ def half(row: Row) -> tuple[tuple[Any, Any, Any], int, int]:
     return outputs(row, row.node()), WIDTH // 2, HEIGHT // 2
 
 
-@pytest.mark.parametrize("row", each(PLACED, TWO), ids=str)
-def test_a_piece_of_the_canvas_is_told_of(row: Row, caplog: pytest.LogCaptureFixture) -> None:
-    applied, width, height = half(row)
+@pytest.mark.parametrize("row", each(PLACED, OFTEN), ids=str)
+def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
+    row: Row, caplog: pytest.LogCaptureFixture, recorder: Recorder
+) -> None:
+    applied = outputs(row, row.node(), "8")
     caplog.clear()
-    drawn(applied, picture(applied[0], width, height), 0.4)
+    for _ in range(2):
+        drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
     texts = messages_of_the_pack(caplog)
-    assert texts
     assert len(set(texts)) == len(texts)
-    for text in texts:
+    (told,) = recorder.texts("8")
+    for text in (*texts, told):
         assert text.startswith("The latent is 64x48 px and starts from a picture, and the canvas of ")
         assert "is 128x96 px" in text
         assert "Ultimate SD Upscale" in text
@@ -260,44 +297,22 @@ def test_the_refiners_clip_in_photo_maker_is_named() -> None:
 
 @pytest.mark.parametrize("row", each(UNETS, OFTEN), ids=str)
 def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
-    row: Row, caplog: pytest.LogCaptureFixture
+    row: Row, caplog: pytest.LogCaptureFixture, recorder: Recorder
 ) -> None:
-    model, positive, negative = outputs(row, row.node())
+    """Under the node as well."""
+    model, positive, negative = outputs(row, row.node(), "8")
     drawn((playground(model), positive, negative), empty(model))
     texts = [text for text in messages_of_the_pack(caplog) if "Playground" in text]
     if row.kind in OWN_FILES:
         assert texts == []
     else:
-        (text,) = texts
-        assert "this MODEL is Playground v2.5, or is set to sample like it" in text
-        assert "SDXL checkpoint" in text
+        (logged,), (told,) = texts, recorder.texts("8")
+        for text in (logged, told):
+            assert "this MODEL is Playground v2.5, or is set to sample like it" in text
+            assert "SDXL checkpoint" in text
 
 
-# Notes from a run, under the node
-
-
-class Recorder:
-    """A server as far as notes know it: what the browser that has started the run is told, by node and topic."""
-
-    client_id: str | None = "browser"
-
-    def __init__(self) -> None:
-        self.told: dict[str, dict[str, str]] = {}
-        self.last_prompt_id = "first"
-
-    def send_sync(self, event: str, message: dict[str, str], sid: str) -> None:
-        assert (event, message["prompt_id"], sid) == (notes.NOTE, self.last_prompt_id, self.client_id)
-        self.told.setdefault(message["node"], {})[message["topic"]] = message["text"]
-
-    def text(self, node_id: str) -> str:
-        return "\n".join(self.told[node_id].values())
-
-
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder_of_notes = Recorder()
-    monkeypatch.setattr(notes, "running_server", lambda: recorder_of_notes)
-    return recorder_of_notes
+# What a note is
 
 
 @pytest.mark.both_hosts
@@ -308,7 +323,7 @@ def test_a_note_from_a_run_is_logged_once_and_told_until_it_is_no_longer_true(
         notes.tell_of_run("7", "pictures", "four for one")
     assert caplog.messages == ["four for one"]
     notes.tell_of_run("7", "piece", "a tile")
-    assert recorder.text("7") == "four for one\na tile"
+    assert recorder.texts("7") == ["four for one", "a tile"]
     recorder.last_prompt_id = "second"
     notes.tell_of_run("7", "piece", "")
     notes.tell_of_run("7", "pictures", "four for one")
@@ -339,39 +354,6 @@ def test_of_a_list_every_item_has_the_keys_of_the_first() -> None:
     first, second = notes.with_notes(with_a_note), notes.with_notes(without_a_note)
     assert first.ui == {"images": [], notes.NOTE: ["of the first"]}
     assert second.ui == {"images": [], notes.NOTE: [""]}
-
-
-def outputs_as(row: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
-    """As `outputs`, of a node with this id in a graph."""
-    outputs_by_node: dict[Node, Any] = {}
-    values = dict(zip(row.outputs, run_as(applied, node_id, outputs_by_node), strict=True))
-    model = values.get("model") or run(row.model, outputs_by_node)[0]
-    return model, values["positive"], values["negative"]
-
-
-@pytest.mark.parametrize("kind", each(PICTURES, ["LikenessApplyInstantID"]))
-def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind: str, recorder: Recorder) -> None:
-    row, graph = with_pictures(kind, 4)
-    applied = outputs_as(row, graph, "8")
-    for _ in range(4):
-        drawn(applied, empty(applied[0]))
-    assert recorder.text("8").count("pictures 2 to 4 are not used") == 1
-
-
-@pytest.mark.parametrize("row", each(PLACED, OFTEN), ids=str)
-def test_a_piece_is_told_of_under_the_node_that_has_placed_people(row: Row, recorder: Recorder) -> None:
-    applied = outputs_as(row, row.node(), "8")
-    for _ in range(2):
-        drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
-    assert recorder.text("8").count("The latent is 64x48 px and starts from a picture") == 1
-
-
-@pytest.mark.parametrize("kind", each([*TOKENS, *ADAPTERS], TOKENS))
-def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> None:
-    row = BY_KIND[kind]
-    applied = outputs_as(row, row.node(), "8")
-    drawn((playground(applied[0]), *applied[1:]), empty(applied[0]))
-    assert recorder.text("8").count("this MODEL is Playground v2.5") == 1
 
 
 def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_sampled_by_region(

@@ -25,6 +25,7 @@ from pack.core.methods import methods
 from pack.core.models import workflow_nodes
 from pack.core.places import bodies
 from PIL import Image, ImageOps
+from prompts import node
 from shared import photos, workflow
 from shared.host_server import HostError, HostServer, Run
 from standin_server import kept_waiting, said_against, write_lora, write_transformer_lora
@@ -70,10 +71,6 @@ FLUX_2_LORA = "klein.safetensors"
 Z_IMAGE_LORA = "z-image.safetensors"
 """That of every LoRA's stand-in for Z-Image."""
 Prompt = dict[str, dict[str, Any]]
-
-
-def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from batch.saved_people import FaceBank, with_saved_person
 from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image, PngImagePlugin
+from prompts import node
 
 from core.measure import MeasuredPicture, Report, Sighting
 from core.people import Identity, Person
@@ -41,10 +42,6 @@ KNOWN = {
            "input": {"required": MENUS.get(kind, {})}}
     for kind, outputs in OUTPUTS.items()
 }  # fmt: skip
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
 
 def job(line: int = 2, **nodes: Any) -> Job:

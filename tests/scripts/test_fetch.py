@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
@@ -234,15 +235,23 @@ def test_files_a_pack_and_a_folder_come_once(server, models, tmp_path):
     assert server.asked == asked
 
 
-def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
+@contextmanager
+def begun(server: Server, models: Path, beginning: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A slow download, once there is a file or a folder of this pattern."""
     server.files[INSTANT_ID] = CONTENT
     server.pause = 0.1
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command(models, "instantid"), env=variables(server, models), **quiet) as run:
         give_up = time.monotonic() + 60
-        while not [*models.rglob("*.incomplete")]:
+        while not [*models.rglob(beginning)]:
             assert time.monotonic() < give_up
+            assert run.poll() is None
             time.sleep(0.05)
+        yield run
+
+
+def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
+    with begun(server, models, "*.incomplete") as run:
         run.send_signal(signal.SIGKILL)
     assert not (models / "instantid" / "ip-adapter.bin").exists()
     assert len(files(models)) > 0
@@ -259,15 +268,7 @@ def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
 )
 def test_what_is_told_to_stop_leaves_nothing(server, models, number):
     """As a service manager, a terminal that is closed, and Ctrl-C do; the exit status says by which."""
-    server.files[INSTANT_ID] = CONTENT
-    server.pause = 0.1
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command(models, "instantid"), env=variables(server, models), **quiet) as run:
-        give_up = time.monotonic() + 60
-        while not [*models.rglob(".fetching-*")]:
-            assert time.monotonic() < give_up
-            assert run.poll() is None
-            time.sleep(0.05)
+    with begun(server, models, ".fetching-*") as run:
         run.send_signal(number)
         assert run.wait(60) == 128 + number
     assert [path for path in models.rglob("*") if not path.is_dir()] == []

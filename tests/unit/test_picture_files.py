@@ -41,13 +41,16 @@ def jpeg(marker: int, content: bytes) -> bytes:
     return data[:2] + segment + data[2:]
 
 
-def png(name: bytes, content: bytes, at_the_end: bool = False, checksum: int = 0) -> bytes:
-    """The photo with one chunk before its pixels, or behind them; checksum: what is added to the right one."""
-    data = saved(photo(), "PNG")
+def chunk(name: bytes, content: bytes, checksum: int = 0) -> bytes:
+    """Of a PNG. checksum: what is added to the right one."""
     sum_of_it = struct.pack(">I", zlib.crc32(name + content) ^ checksum)
-    chunk = struct.pack(">I", len(content)) + name + content + sum_of_it
-    place = len(data) - 12 if at_the_end else 33
-    return data[:place] + chunk + data[place:]
+    return struct.pack(">I", len(content)) + name + content + sum_of_it
+
+
+def png(name: bytes, content: bytes, checksum: int = 0) -> bytes:
+    """The photo with one chunk before its pixels."""
+    data = saved(photo(), "PNG")
+    return data[:33] + chunk(name, content, checksum) + data[33:]
 
 
 def telephone(cut: int) -> bytes:
@@ -207,29 +210,31 @@ def test_the_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
     values = GREY.astype(np.uint16) * 257
     values[:, HIDDEN] = 7
     data = saved(Image.fromarray(values), "PNG")
-    chunk = b"tRNS" + struct.pack(">H", 7)
-    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"tRNS", struct.pack(">H", 7)) + data[33:])
     pixels = from_file(str(tmp_path / "a.png"))
     assert (pixels[:, HIDDEN] == 255).all()
     assert (pixels[:, ~HIDDEN] == GREY[:, ~HIDDEN, None]).all()
 
 
-def png_of(rows: list[bytes], bits: int, color_type: int, transparent: bytes) -> bytes:
-    """A PNG of 8 x 8 pixels with a colour that is transparent. rows: the bytes of each; color_type: 0 grey, 2 RGB."""
-    header = struct.pack(">IIBBBBB", 8, 8, bits, color_type, 0, 0, 0)
-    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
-    data = b"\x89PNG\r\n\x1a\n"
-    for name, content in ((b"IHDR", header), (b"tRNS", transparent), (b"IDAT", pixels), (b"IEND", b"")):
-        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-    return data
+def png_of(
+    pixels: bytes, width: int, height: int, bits: int, color_type: int, transparent: bytes | None = None
+) -> bytes:
+    """A PNG. pixels: compressed. color_type: 0 grey, 2 RGB, 4 and 6 these with alpha. transparent: a colour."""
+    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
+    before = b"" if transparent is None else chunk(b"tRNS", transparent)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def eight_rows(row: bytes, bits: int, color_type: int, transparent: bytes) -> bytes:
+    """A PNG of 8 x 8 pixels with a colour that is transparent."""
+    return png_of(zlib.compress((b"\0" + row) * 8), 8, 8, bits, color_type, transparent)
 
 
 def test_the_transparent_color_of_16_bits_is_white(tmp_path: Path) -> None:
     """Pillow keeps 8 bits of every pixel, and 16 of the colour that is transparent."""
     visible = struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC)
     hidden = struct.pack(">HHH", 0x0A12, 0xC834, 0x1E56)
-    (tmp_path / "a.png").write_bytes(png_of([visible * 4 + hidden * 4] * 8, 16, 2, hidden))
+    (tmp_path / "a.png").write_bytes(eight_rows(visible * 4 + hidden * 4, 16, 2, hidden))
     pixels = np.asarray(read_picture(str(tmp_path / "a.png")))
     assert (pixels[:, :4] == (0x12, 0x56, 0x9A)).all()
     assert (pixels[:, 4:] == 255).all()
@@ -243,7 +248,7 @@ def test_the_transparent_grey_of_few_bits_is_white(
     row = 0
     for grey in (visible, hidden) * 4:
         row = row << bits | grey
-    data = png_of([row.to_bytes(bits, "big")] * 8, bits, 0, struct.pack(">H", hidden))
+    data = eight_rows(row.to_bytes(bits, "big"), bits, 0, struct.pack(">H", hidden))
     (tmp_path / "a.png").write_bytes(data)
     pixels = np.asarray(read_picture(str(tmp_path / "a.png")))
     assert (pixels[:, ::2] == brightness).all()
@@ -261,15 +266,6 @@ def on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """In 0 to 255, of colours and alpha in 0 to 65535."""
     share = alpha[..., None] / 65_535
     return 255 * (colors / 65_535 * share + 1 - share)
-
-
-def png_header(width: int, height: int, bits: int, color_type: int, pixels: bytes = b"") -> bytes:
-    """A PNG. pixels: compressed."""
-    data = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
-    for name, content in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):
-        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-    return data
 
 
 def exchanged(profile: bytes) -> bytes:
@@ -290,7 +286,7 @@ def linear_grey() -> bytes:
 def png_of_16_bits(pixels: np.ndarray, color_type: int) -> bytes:
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    return png_header(width, height, 16, color_type, zlib.compress(rows))
+    return png_of(zlib.compress(rows), width, height, 16, color_type)
 
 
 def tiff(pixels: np.ndarray, **tags: object) -> bytes:
@@ -436,8 +432,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 HUGE = {
-    "large.png": (png_header(15_000, 10_000, 16, 6), "15000x10000 px; 120 million are read at most"),
-    "long.png": (png_header(2_000_000_000, 1, 8, 2), "2000000000 pixels"),
+    "large.png": (png_of(b"", 15_000, 10_000, 16, 6), "15000x10000 px; 120 million are read at most"),
+    "long.png": (png_of(b"", 2_000_000_000, 1, 8, 2), "2000000000 pixels"),
     "a piece.tif": (tiff(OF_8_BITS[..., :3], _262=2, _322=60_000, _323=60_000), "120 million are read at most"),
 }
 
@@ -456,7 +452,7 @@ def test_no_kind_of_pixels_takes_more_than_its_share_of_memory(bits: int, color_
     """A small file of many pixels, which all colours and alphas of 16 bits once took 149 bytes each for."""
     side = 2000
     row = bytes(1 + side * bits // 8 * {2: 3, 4: 2, 6: 4}[color_type])
-    (tmp_path / "a.png").write_bytes(png_header(side, side, bits, color_type, zlib.compress(row * side, 1)))
+    (tmp_path / "a.png").write_bytes(png_of(zlib.compress(row * side, 1), side, side, bits, color_type))
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); from core.picture_files import read_picture\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

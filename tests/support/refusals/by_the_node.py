@@ -28,7 +28,6 @@ from pack.core.errors import (
     BadPhoto,
     BadSetup,
     BadSize,
-    FileOfOtherMethod,
     LikenessError,
     WrongBaseModel,
 )
@@ -337,9 +336,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     "LikenessApplyPuLID": [
         refused(PortraitsMissing, "PuLID looks at pictures", cast=without_portraits()),
         refused(BadPhoto, "neither face nor hair in photo 1 of Anna", face_parser=value(parser_that_finds_no_face)),
-        refused(
-            FileOfOtherMethod, r"PuLID for FLUX\.1; a file of PuLID for SDXL is", pulid=value(loaded, "pulid_flux")
-        ),
         refused(AdapterMismatch, "reads 545 numbers .* give 544", pulid=value(pulid_of_another_width)),
     ],
     "LikenessApplyPuLIDFlux": [
