@@ -91,7 +91,7 @@ class HostServer:
         self.host, self.base, self.pack_name, self._pack, self._packs = host, base, pack_name, pack, packs
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._python, self._models, self._without = python, [host.path / "models", *models], without
-        self._frontend = frontend
+        self.frontend = frontend
         self._process: subprocess.Popen[bytes] | None = None
         self._variables = dict(environment.host_environment(host, python))
         # As on a user's machine: what one start has compiled the next one finds.
@@ -128,7 +128,7 @@ class HostServer:
         options = ["--port", self.url.rsplit(":", 1)[1], "--base-directory", str(self.base), "--disable-auto-launch"]
         options += ["--extra-model-paths-config", str(self.base / "models.yaml"), "--disable-api-nodes"]
         options += ["--database-url", "sqlite:///:memory:", *([] if _may_use_card() else ["--cpu"])]
-        options += ["--front-end-root", str(self._frontend)] if self._frontend else []
+        options += ["--front-end-root", str(self.frontend)] if self.frontend else []
         return [str(self._python), "-c", _MAIN, *options]
 
     def _model_paths(self) -> dict[str, dict[str, str | bool]]:

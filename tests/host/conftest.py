@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import fixtures, launch
 from browser.fixtures import browser, newest, visit, watched  # noqa: F401
+from browser.newest_frontend import newest_frontend
+from environment import Host, SetupError
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlNet
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
     from pack.bridge.people.face_model import HostedFaceModel
     from pack.nodes.id_patch.nodes import IDPatch
     from pack.nodes.instant_id.nodes import InstantID
+    from shared.host_server import HostServer
+    from standins_made import Standins
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,6 +48,21 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     opened = fixtures.visit_of(item)
     if opened and nextitem and not fixtures.uses_browser(nextitem) and not opened.page.is_closed():
         opened.rest()
+
+
+@pytest.fixture(scope="session")
+def windows_server(
+    host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HostServer]:
+    """It lists files as Windows writes their names, and has the newest frontend where that is for this ComfyUI."""
+    import windows_names
+
+    frontend = None
+    if host.version >= (0, 10):
+        with suppress(SetupError):
+            frontend = newest_frontend(Path(sys.executable))
+    with windows_names.server(host, standin_models, tmp_path_factory.mktemp("windows"), frontend) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -151,14 +151,16 @@ NAMES = {
     ],
 }
 """By family: a name in a file, the layer here, and which of its outputs it is, where it is not all of them."""
-ROWS = [(family, *row) for family, rows in NAMES.items() for row in rows]
+KOHYA = ("lora_down.weight", "lora_up.weight")
 ENDINGS = (
     ("lora_A.weight", "lora_B.weight"),
-    ("lora_down.weight", "lora_up.weight"),
+    KOHYA,
     ("lora.down.weight", "lora.up.weight"),
+    ("lora_A.default.weight", "lora_B.default.weight"),
 )
 """PEFT's, kohya's and diffusers' names of the two matrices; DiffSynth puts the name of an adapter in the middle."""
-DIFFSYNTH = "lora_A.default.weight", "lora_B.default.weight"
+ROWS = [(family, *row) for family, rows in NAMES.items() for row in rows]
+DOTTED = [name for _, name, *_ in ROWS if "." in name]
 
 
 def read(family, state):
@@ -183,16 +185,16 @@ def matrices(family, layer, rows):
 
 @pytest.mark.parametrize(("family", "name", "layer", "rows"), ROWS, ids=lambda value: str(value).replace(" ", ""))
 def test_a_name_of_a_trainer_finds_its_layer(family, name, layer, rows):
+    """Dotted names with each of the endings in turn."""
     down, up = matrices(family, layer, rows)
-    endings = [*ENDINGS, DIFFSYNTH] if "." in name else ENDINGS[1:2]
-    for ending_down, ending_up in endings:
-        file = read(family, {f"{name}.{ending_down}": down, f"{name}.{ending_up}": up})
-        (part,) = file.parts
-        assert part.layer == layer
-        assert part.rows == (None if rows is None else slice(*rows))
-        assert part.reorder is None
-        pair_of_matrices = part.lora.low_rank((len(up), down.shape[1]))
-        assert relative(pair_of_matrices.up @ pair_of_matrices.down, up @ down) <= 1e-6
+    ending_down, ending_up = ENDINGS[DOTTED.index(name) % len(ENDINGS)] if name in DOTTED else KOHYA
+    file = read(family, {f"{name}.{ending_down}": down, f"{name}.{ending_up}": up})
+    (part,) = file.parts
+    assert part.layer == layer
+    assert part.rows == (None if rows is None else slice(*rows))
+    assert part.reorder is None
+    pair_of_matrices = part.lora.low_rank((len(up), down.shape[1]))
+    assert relative(pair_of_matrices.up @ pair_of_matrices.down, up @ down) <= 1e-6
 
 
 def test_the_mlp_of_flux_2_is_as_wide_as_the_network_has_it():

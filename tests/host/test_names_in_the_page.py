@@ -4,9 +4,9 @@ names of files in their own spelling."""
 from __future__ import annotations
 
 import json
-import sys
 import unicodedata
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,15 @@ import windows_names
 from browser import launch
 from browser.canvas import Graph
 from browser.fixtures import opened
-from browser.newest_frontend import newest_frontend
 from browser.visit import Visit
 from environment import Host
 from prompts import node
 from shared import workflow
-from shared.host_server import HostServer
+from standins_made import Standins
+from windows_names import ID_PATCH, INSTANT_ID
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("browser")
-
-ID_PATCH = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
-INSTANT_ID = "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
-FILES = {
-    "controlnet": (ID_PATCH, INSTANT_ID),
-    "loras": (
-        "people/anna.safetensors", unicodedata.normalize("NFD", "people/José.safetensors"), "plain.SAFETENSORS",
-        "twice/Net.safetensors", "twice/net.safetensors",
-    ),
-    "likeness_faces": ("family/anna.safetensors",),
-}  # fmt: skip
-"""By model key."""
-
 
 FOLDED = unicodedata.normalize("NFC", "people/José.safetensors")
 """As keyboards write it, and on a Mac's disk the letter and its accent are two."""
@@ -48,24 +35,19 @@ def windows(name: str) -> str:
 
 @pytest.fixture(scope="module", params=[pytest.param("its own", marks=pytest.mark.thorough), "the newest"])
 def visit(
-    request: pytest.FixtureRequest, browser: launch.Browser, host: Host, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Visit]:
-    """A page of a ComfyUI whose own menus are those of Windows, and those of the pack are not. The files in them are
-    empty: no run loads them."""
-    newest = request.param == "the newest"
-    if newest and host.version < (0, 10):
-        pytest.skip("the newest frontend is not for this ComfyUI")
-    folder = tmp_path_factory.mktemp("windows")
-    for key, names in FILES.items():
-        for name in names:
-            path = folder / "models" / key / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-    python = Path(sys.executable)
-    frontend = newest_frontend(python) if newest else None
-    packs = [windows_names.made(folder)]
-    with HostServer(host, python, folder / "base", [folder / "models"], frontend=frontend, packs=packs) as server:
-        visit = opened(Visit(browser, server, vue=newest))
+    request: pytest.FixtureRequest, browser: launch.Browser, host: Host, standin_models: Standins,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Visit]:  # fmt: skip
+    """A page of a ComfyUI whose own menus are those of Windows, and those of the pack are not."""
+    with ExitStack() as stack:
+        if request.param == "its own":
+            folder = tmp_path_factory.mktemp("windows")
+            server = stack.enter_context(windows_names.server(host, standin_models, folder))
+        else:
+            server = request.getfixturevalue("windows_server")
+            if not server.frontend:
+                pytest.skip("NOT TRIED in the newest frontend: it cannot be had, or is not for this ComfyUI")
+        visit = opened(Visit(browser, server, vue=request.param == "the newest"))
         yield visit
         visit.close()
 

@@ -3,66 +3,21 @@ of a menu before."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import windows_names
-from environment import Host
 from prompts import node
-from safetensors.torch import save_file
 from shared.host_server import HostServer
-from standins_made import Standins
 
-pytestmark = pytest.mark.both_hosts
-ROOT = Path(__file__).resolve().parents[2]
-CONTROLNET = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
-
-
-def saved_person(path: Path, name: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {"embedding.antelopev2": torch.ones(1, 512), "crops": torch.zeros(1, 112, 112, 3)}
-    save_file(tensors, path, {"format": "likeness identity", "version": "1", "name": name})
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 
 
 @pytest.fixture(scope="module")
-def models(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models as somebody has them who sorts files into folders, some with endings in capitals."""
-    root = tmp_path_factory.mktemp("models")
-    packed = root / "insightface" / "models" / "mine" / "antelopev2"
-    controlnet = root / "controlnet" / CONTROLNET
-    for folder in (root / "instantid" / "published", controlnet.parent, packed, root / "loras" / "people"):
-        folder.mkdir(parents=True)
-    shutil.copy(standin_models.instant_id, root / "instantid" / "published" / "ip-adapter.BIN")
-    state = torch.load(standin_models.control_net, weights_only=True)
-    save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, controlnet)
-    (detector,) = (path for path in standin_models.face_pack.glob("*.onnx") if path.name.startswith("det_"))
-    shutil.copy(detector, packed / "SCRFD_10G_BNKPS.ONNX")
-    shutil.copy(standin_models.antelope, packed / "GLINTR100.ONNX")
-    (root / "loras" / "people" / "anna.safetensors").touch()
-    faces = root / "likeness_faces"
-    saved_person(faces / "family" / "anna.safetensors", "Anna")
-    saved_person(faces / unicodedata.normalize("NFD", "José.safetensors"), "José")
-    saved_person(faces / "Ben.SAFETENSORS", "Ben")
-    saved_person(faces / "twice" / "Net.safetensors", "Net")
-    saved_person(faces / "twice" / "net.safetensors", "net")
-    return root
-
-
-@pytest.fixture(scope="module")
-def server(host: Host, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    folder = tmp_path_factory.mktemp("names")
-    packs = [windows_names.made(folder)]
-    with HostServer(host, Path(sys.executable), folder / "base", [models], packs=packs) as server:
-        photos = server.base / "input" / "holiday" / unicodedata.normalize("NFD", "Málaga")
-        photos.mkdir(parents=True)
-        shutil.copy(ROOT / "pictures" / "likeness_anna.png", photos / "anna.PNG")
-        yield server
+def server(windows_server: HostServer) -> HostServer:
+    windows_names.put_photo(windows_server)
+    return windows_server
 
 
 def shown(server: HostServer, prompt: dict[str, Any], output: int = 0) -> str:
@@ -137,10 +92,13 @@ def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
     report = shown(server, {"doctor": template}, 1)
     (line,) = (line for line in report.splitlines() if line.startswith("ID-Patch ControlNet"))
     assert line.split()[2] == "found"
-    prompt = {"doctor": node("LikenessCheckModelFiles"), "load": node("ControlNetLoader", control_net_name=CONTROLNET)}
+    prompt = {
+        "doctor": node("LikenessCheckModelFiles"),
+        "load": node("ControlNetLoader", control_net_name=windows_names.ID_PATCH),
+    }
     run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
     report = run.outputs["shown"]["text"][0]
-    windows = CONTROLNET.replace("/", "\\")
+    windows = windows_names.ID_PATCH.replace("/", "\\")
     assert f"ComfyUI lists it as {windows} and takes no other spelling" in report
     prompt["load"]["inputs"]["control_net_name"] = windows
     run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})

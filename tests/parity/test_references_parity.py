@@ -239,10 +239,12 @@ def masked(kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0
             attention = pieces(kind, counts, len(by_region), keys)
         if attention is None:
             return attend(torch.ones(1))
-        everywhere = attend(read(attention, None, weights, everybody, **of_parts))
-        if not first >= float(transformer_options["sigmas"][0]) >= last:
+        share = strength if first >= float(transformer_options["sigmas"][0]) >= last else 0
+        everywhere = attend(read(attention, None, weights, everybody, **of_parts)) if share < 1 else 0
+        if share == 0:
             return everywhere
-        return torch.lerp(everywhere, attend(read(attention, by_region, weights, everybody, **of_parts)), strength)
+        by_regions = attend(read(attention, by_region, weights, everybody, **of_parts))
+        return (1 - share) * everywhere + share * by_regions
 
     clone.model_options["transformer_options"][OVERRIDE] = override
     return clone
