@@ -99,7 +99,7 @@ def collapse_rate(similarities: Sequence[float | None], below: float = COLLAPSED
 
 
 SMALLEST_ANGLE = 1e-6
-"""Radians. Two photos that are nearer to each other are one photo, and say nothing."""
+"""Radians. Two photos that are nearer to each other count as one photo, which says nothing of copying."""
 
 
 def copied(face: Tensor, reference: Tensor, others: Sequence[Tensor]) -> float | None:
@@ -111,16 +111,20 @@ def copied(face: Tensor, reference: Tensor, others: Sequence[Tensor]) -> float |
     Returns None without another photo.
     """
     values: list[float] = []
-    to_reference = _angle(face, reference)
+    to_reference = _between(face, reference)
     for other in others:
-        between = _angle(reference, other)
+        between = _between(reference, other)
         if between < SMALLEST_ANGLE:
             continue
-        values.append((_angle(face, other) - to_reference) / between)
+        values.append((_between(face, other) - to_reference) / between)
     return mean(values)
 
 
-def _angle(first: Tensor, second: Tensor) -> float:
+def _between(first: Tensor, second: Tensor) -> float:
     """The angle between two embeddings (512,), in radians."""
-    cosine = float(normalize(first.double(), dim=-1) @ normalize(second.double(), dim=-1))
+    return angle(float(normalize(first.double(), dim=-1) @ normalize(second.double(), dim=-1)))
+
+
+def angle(cosine: float) -> float:
+    """In radians; a cosine may be rounded to more than 1."""
     return math.acos(max(-1.0, min(1.0, cosine)))

@@ -59,19 +59,13 @@ def _case(entry: Entry) -> Case:
 def collapse(below: float, judged: Sequence[Judged]) -> float | None:
     """The Subject Collapse Rate: the share of people whose photo has a cosine below a threshold to the picture, in
     percent."""
-    rates = [collapse_rate(picture.whole, below) for picture in judged]
-    value = mean([rate for rate in rates if rate is not None])
+    value = mean(collapse_rate(picture.whole, below) for picture in judged)
     return None if value is None else 100 * value
 
 
 def similarity(judged: Sequence[Judged]) -> float | None:
     """The mean over pictures of the mean cosine of DINOv2's embeddings of the picture and each reference photo."""
-    values: list[float] = []
-    for picture in judged:
-        of_picture = mean(picture.whole)
-        if of_picture is not None:
-            values.append(of_picture)
-    return mean(values)
+    return mean(mean(picture.whole) for picture in judged)
 
 
 _PAPER = "When Identities Collapse, arXiv 2603.26078"

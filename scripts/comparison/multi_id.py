@@ -34,6 +34,7 @@ from .benchmarks import (
     entries_of,
 )
 from .columns import CLIP, Column
+from .formulas import SMALLEST_ANGLE, angle
 from .judged import Compared, Judged, Table, pairs
 from .photos import size_of
 from .prompts import Places
@@ -48,8 +49,6 @@ _OUTSIDE = 1.5
 """In interquartile ranges: how far beyond the quartiles an outlier begins."""
 _NO_FILE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 """Letters that Windows takes in no file's name, and bytes that are no letters."""
-SMALLEST_ANGLE = 1e-6
-"""Radians. Two photos that are nearer to each other count as one photo, which says nothing of copying."""
 
 
 @dataclass(frozen=True)
@@ -210,16 +209,12 @@ def _copied(compared: Compared) -> float | None:
     values: list[float] = []
     for to_truth in pairs(compared.truth):
         to_reference = reference_of_face[to_truth.row]
-        between = _angle(compared.between[to_truth.column][to_reference.column])
+        between = angle(compared.between[to_truth.column][to_reference.column])
         if between < SMALLEST_ANGLE:
             values.append(0.0)
         else:
-            values.append((_angle(to_truth.cosine) - _angle(to_reference.cosine)) / between)
+            values.append((angle(to_truth.cosine) - angle(to_reference.cosine)) / between)
     return mean(values)
-
-
-def _angle(cosine: float) -> float:
-    return math.acos(max(-1.0, min(1.0, cosine)))
 
 
 def text_alignment(judged: Sequence[Judged]) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from environment import SetupError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,24 +20,24 @@ State = dict[str, Tensor]
 FILE = Path(__file__).with_name("miniature.safetensors")
 _OF_PARTS = {part: FILE.with_name(f"{part}.safetensors") for part in ("instant_id", "parts2whole", "sharing")}
 FILES = {"networks": FILE, **_OF_PARTS}
-"""By the lesson after which they are written: the last three hold the keys that begin with their names."""
+"""The last three hold the keys that begin with their names."""
 _SCALES = "scales"
 """Of all rows that are int8, in the order of the keys."""
 # What no training changes: net.py writes it.
 _FIXED = ("patch_proj.proj_out.", "patch_proj.norm_out.")
 
 
-def load(path: Path = FILE) -> Miniature:
-    """path: miniature.safetensors, with the others beside it. Raises SetupError for a file that cannot be read."""
+def load() -> Miniature:
+    """Raises SetupError for a file that cannot be read."""
     net = Miniature()
     state: State = {}
     for file in FILES.values():
-        state |= _state(path.with_name(file.name))
+        state |= _state(file)
     of_unet = {f"sharing.{key}": weight for key, weight in below("unet.", state).items()}
     result = net.load_state_dict(of_unet | state, strict=False)
     missing = [key for key in result.missing_keys if not key.startswith(_FIXED)]
     if missing or result.unexpected_keys:
-        raise ValueError(f"{path} is no miniature: lacks {missing}, has {result.unexpected_keys} too many")
+        raise ValueError(f"{FILE} is no miniature: lacks {missing}, has {result.unexpected_keys} too many")
     return net.eval().requires_grad_(False)
 
 
@@ -66,9 +66,3 @@ def _state(path: Path) -> State:
             first += len(weight)
             state[key] = (state[key].flatten(1) * scale[:, None]).view(weight.shape)
     return state
-
-
-def metadata(path: Path = FILE) -> dict[str, str]:
-    """Where the weights come from."""
-    with safe_open(path, "pt") as file:
-        return file.metadata()
