@@ -21,12 +21,14 @@ from core.people import Identity
 
 
 @pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])
-def test_a_damaged_file_is_named(damaged: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    for file in stored.FILES.values():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (broken := tmp_path / "sharing.safetensors").write_bytes(damaged(broken.read_bytes()))
+def test_a_damaged_file_is_named(
+    damaged: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "sharing.safetensors"
+    broken.write_bytes(damaged(stored.FILES["sharing"].read_bytes()))
+    monkeypatch.setitem(stored.FILES, "sharing", broken)
     with pytest.raises(SetupError, match=f"{broken}.*git checkout"):
-        stored.load(tmp_path / stored.FILE.name)
+        stored.load()
 
 
 def test_a_wider_layer_says_the_same_more_often() -> None:
