@@ -54,6 +54,9 @@ class Maker:
             self._writer.write_list()
             return made
 
+    def is_made(self, made: Made) -> bool:
+        return not made.problem
+
     def kept(self, worker: str, tasks: Sequence[Task]) -> list[Made | None]:
         """What a worker that ended has made of rows all the same; None of those that are to be made again."""
         with disk_errors_told(self._folder):

@@ -53,6 +53,10 @@ class Maker(Protocol):
         """What becomes of each of some tasks."""
         ...
 
+    def is_made(self, made: Any) -> bool:
+        """Whether a task has become what was wanted. made: of one, by `make`."""
+        ...
+
     def kept(self, worker: str, tasks: Sequence[Any]) -> list[Any]:
         """What a worker that ended has made of tasks all the same; None of those that are to be made again. worker: its
         name."""

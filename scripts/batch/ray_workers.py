@@ -213,9 +213,21 @@ class RayWorkers:
                 else:
                     yield Finished(task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
             return
-        seconds = (time.monotonic() - worker.since) / len(page.tasks)
-        self._page_rows = max(1, min(_MOST_ROWS, int(_PAGE_SECONDS / max(seconds, 1e-6))))
+        rows_made = sum(maker.is_made(one) for one in made)
+        self._page_rows = next_page(self._page_rows, time.monotonic() - worker.since, rows_made)
         yield from map(Finished, page.tasks, made)
+
+
+def next_page(rows: int, seconds: float, rows_made: int) -> int:
+    """How many rows the next call has: about those of a second, and at most twice as many as the last.
+
+    seconds: of the last call. rows_made: how many of its rows have pictures; those that fail take milliseconds, which
+    says nothing of the next.
+    """
+    if not rows_made:
+        return rows
+    of_a_second = int(_PAGE_SECONDS * rows_made / max(seconds, 1e-6))
+    return max(1, min(_MOST_ROWS, 2 * rows, of_a_second))
 
 
 @dataclass

@@ -188,6 +188,9 @@ class Run:
 class Asking:
     """Runs a prompt as it is."""
 
+    def is_made(self, made: Outcome) -> bool:
+        return not made.error
+
     def make(self, worker: Worker, tasks: Sequence[Job]) -> list[Outcome]:
         return [worker.run(job.prompt, job.files) for job in tasks]
 

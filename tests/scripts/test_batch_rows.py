@@ -25,7 +25,7 @@ from batch.one_worker import Finished, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, sizes_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
-from batch.ray_workers import HERE, RayWorkers
+from batch.ray_workers import HERE, RayWorkers, next_page
 from batch.rows import Row, Table
 from batch.run import Run, last_line
 from batch.saved_people import FaceBank
@@ -703,6 +703,17 @@ def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:
         ran(tmp_path, "name\ndeadly1\na\ndeadly2\ndeadly3\ndeadly4\nb\n", "1")
     with pytest.raises(SetupError, match="The disk of a worker is full: make room"):
         ran(tmp_path, "name\nfull\n", "2")
+
+
+@pytest.mark.parametrize(
+    ("rows_before", "seconds", "rows_made", "expected"),
+    [(1, 5.0, 1, 1), (1, 0.01, 1, 2), (8, 0.4, 8, 16), (600, 0.1, 600, 1000), (64, 4.0, 32, 8), (1, 0.001, 0, 1)],
+)
+def test_a_call_of_a_worker_has_the_rows_of_a_second(
+    rows_before: int, seconds: float, rows_made: int, expected: int
+) -> None:
+    """Rows that fail at once hand no thousand slow ones to the worker that comes next."""
+    assert next_page(rows_before, seconds, rows_made) == expected
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])
