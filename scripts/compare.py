@@ -16,7 +16,7 @@ what comes out: OUT/index.html, a page to look at, tables, and report.json.
 (MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities Collapse, 2 to 10). Their data are not with the
 pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing.
 
---miniature draws cartoons of the pack's drawn people and judges them by colours. Questions as of --people.
+--toy draws cartoons of the pack's drawn people and judges them by colours. Questions as of --people.
 
 --rehearse needs no file of a method: the toy model draws the same. Its figures say nothing.
 
@@ -37,8 +37,8 @@ from shared.arguments import positive
 from shared.pack import entered
 
 QUESTIONS = ("crowd", "seeds", "ablations")
-"""Of --people and --miniature."""
-SOURCES = ("people", "outfits", "pictures", "benchmark", "miniature")
+"""Of --people and --toy."""
+SOURCES = ("people", "outfits", "pictures", "benchmark", "toy")
 BENCHMARKS = ("multi-id", "multi-human", "identities-collapse")
 MODULES = ("tqdm", "scipy", "jinja2")
 PROMPT_OF_OUTFITS = "photo of a person standing, full body, plain light grey studio background, high quality photo"
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--pictures", type=Path, metavar="FOLDER", help="a folder with people/ and pictures/")
     benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
     source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
-    source.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the toy model")
+    source.add_argument("--toy", action="store_true", help="cartoons of drawn people, by the toy model")
     out = "the folder of the results; default: one in output, of --pictures FOLDER/measured"
     parser.add_argument("--out", type=Path, help=out)
     parser.add_argument("--python", help="a Python that has everything already")
@@ -124,7 +124,7 @@ def _add_options(parser: argparse.ArgumentParser) -> dict[str, Sequence[str]]:
     add("--steps", drawn, "those of each template where not named", type=positive)
     add("--rehearse", "people benchmark", "the toy model draws, no file is needed", action="store_true")
     quick = "few pictures, in seeds of two people, of a benchmark one of each kind: whether it runs"
-    add("--quick", "people outfits benchmark miniature", quick, action="store_true")
+    add("--quick", "people outfits benchmark toy", quick, action="store_true")
     made_with = "their method, as Measure Likeness calls it"
     add("--made-with", "pictures", made_with, metavar="METHOD", default="unknown")
     add("--check", "benchmark", "draw nothing, say what was read and what is missing", action="store_true")
@@ -133,7 +133,7 @@ def _add_options(parser: argparse.ArgumentParser) -> dict[str, Sequence[str]]:
     workers = "draw by so many ComfyUIs, by Ray where they are several"
     add("--workers", "benchmark", workers, type=positive)
     add("--address", "benchmark", "draw on Ray: a cluster's address, auto, or local for Ray on this machine")
-    add("question", "people miniature", "one or more of the questions above; default: all", nargs="*", default=[])
+    add("question", "people toy", "one or more of the questions above; default: all", nargs="*", default=[])
     return of_sources
 
 

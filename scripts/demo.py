@@ -115,7 +115,7 @@ def prepared(chosen: str | None, needs_host: bool) -> tuple[Host | None, Path]:
 def without_host() -> int:
     """The pictures by the pack's core and the toy model alone."""
     import torch
-    from miniature import alone
+    from toy import alone
 
     started = time.monotonic()
     say(f"Drawing without ComfyUI and without released weights. {CARTOON}")
@@ -158,10 +158,10 @@ def say_what_is_left(pictures: Sequence[str], seconds: float, elsewhere: str) ->
 def with_host(host: Host, python: Path, keeps: bool) -> int:
     """keeps: whether that ComfyUI gets the toy model and its workflows."""
     import models
-    from miniature import built, install
     from shared import host_folders
     from shared.host_server import HostError, HostServer
     from shared.workflow import WorkflowError
+    from toy import built, install
 
     started = time.monotonic()
     missing = models.missing(WORKFLOW.stem, host_folders.of_host(host))
@@ -207,7 +207,7 @@ def put_into(host: Host, report: Report) -> str:
 
     The report gets every file under "kept".
     """
-    from miniature import install
+    from toy import install
 
     try:
         left = install.put(host.path / "models")
@@ -224,9 +224,9 @@ def put_into(host: Host, report: Report) -> str:
 def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
     report. stand_ins: the toy model's files."""
-    from miniature import install
     from shared import photos, workflow
     from shared.pack import has_card
+    from toy import install
 
     images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
@@ -256,8 +256,8 @@ def picture_name(title: str) -> str:
 
 def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> str:
     """One of the toy model's workflows into output/<name>.png. Returns the name of this file."""
-    from miniature import install
     from shared import workflow
+    from toy import install
 
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())

@@ -26,7 +26,7 @@ _ROUNDED = 0.03
 """The part of its size by which a file may be longer or shorter and still pass for the published one: sizes on download
 pages are rounded by less."""
 
-STANDIN = "standin-miniature"
+STANDIN = "standin-toy"
 """The start of the name of each of the demo's stand-ins, relative to its model folder."""
 
 

@@ -1,4 +1,4 @@
-"""The source --miniature: the pack's drawn people, drawn as cartoons by the toy model and judged by colours.
+"""The source --toy: the pack's drawn people, drawn as cartoons by the toy model and judged by colours.
 
 No detector finds most of its cartoons, and no recogniser knows their people. So every face is looked for in the place
 that its person has, and a similarity compares the colours there with those of the photo.
@@ -13,13 +13,13 @@ from itertools import combinations
 from typing import Any
 
 import torch
-from miniature import avatars, measure, net, places, stored
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture, Sighting
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Box
 from shared import photos
 from torch import Tensor
 from torch.nn.functional import normalize
+from toy import avatars, measure, net, places, stored
 
 from .graphs import Graph
 from .judged import Judged

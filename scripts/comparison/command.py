@@ -97,11 +97,11 @@ def of_pictures(options: argparse.Namespace) -> int:
     return 0
 
 
-def of_miniature(options: argparse.Namespace) -> int:
+def of_toy(options: argparse.Namespace) -> int:
     """Cartoons of the pack's drawn people. Raises SetupError."""
     with ExitStack() as stack:
-        settings = _settings(options, environment.ROOT / "pictures", _OUTPUT / "miniature", ["all"])
-        settings = _by_the_miniature(settings, rehearsal.SIZE, stack)
+        settings = _settings(options, environment.ROOT / "pictures", _OUTPUT / "toy", ["all"])
+        settings = _by_the_toy(settings, rehearsal.SIZE, stack)
         settings = replace(settings, methods=cartoons.methods(), remark=cartoons.REMARK)
         session = Session(settings, cartoons.everybody())
         session.judge_of_people = cartoons.ColourJudge(session.judge.known)
@@ -115,7 +115,7 @@ SOURCES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "outfits": of_outfits,
     "benchmark": of_benchmark,
     "pictures": of_pictures,
-    "miniature": of_miniature,
+    "toy": of_toy,
 }
 
 
@@ -143,13 +143,13 @@ def _rehearsed(options: argparse.Namespace, settings: Settings, size: tuple[int,
     if not options.rehearse:
         return settings
     say(f"A rehearsal: {rehearsal.SAYS_NOTHING}.")
-    return _by_the_miniature(settings, size, stack)
+    return _by_the_toy(settings, size, stack)
 
 
-def _by_the_miniature(settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
+def _by_the_toy(settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
     """The same with the toy model's files, which stay while the stack is open, its size and its steps where none are
     asked for, and what its figures are worth."""
-    stack.enter_context(rehearsal.miniature_in(Path(stack.enter_context(TemporaryDirectory()))))
+    stack.enter_context(rehearsal.toy_in(Path(stack.enter_context(TemporaryDirectory()))))
     return replace(
         settings,
         size=settings.size or size,

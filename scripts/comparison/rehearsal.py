@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import folder_paths
-from miniature.in_host import as_published, files_in
+from toy.in_host import as_published, files_in
 
 STEPS = 4
 """Of the toy model's pictures."""
@@ -22,7 +22,7 @@ SAYS_NOTHING = "drawn by a toy model: the figures say nothing"
 
 
 @contextmanager
-def miniature_in(folder: Path) -> Iterator[None]:
+def toy_in(folder: Path) -> Iterator[None]:
     """Its files are those that the host finds, in a folder of their own, while this lasts."""
     before = dict(folder_paths.folder_names_and_paths)
     models = folder / "models"

@@ -18,9 +18,9 @@ from batch.rows import Row
 from batch.seeds import best_try
 from batch.worker import Worker
 from environment import Host
-from miniature import export_parts2whole
 from PIL import Image
 from prompts import node
+from toy import export_parts2whole
 
 FILE = "mean-colours.pth"
 JACKET, HAT, GREY = (np.full((96, 96, 3), value, "uint8") for value in (30, 200, 128))

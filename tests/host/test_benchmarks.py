@@ -1,4 +1,4 @@
-"""compare.py --benchmark from a made-up folder in the published format to report.json, with the miniature."""
+"""compare.py --benchmark from a made-up folder in the published format to report.json, with the toy model."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ ID_PATCH = METHODS[0]
 
 
 @pytest.fixture(scope="module")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Its files are the host's, and its texts, which say nothing, end after the first layers."""
-    with pytest.MonkeyPatch.context() as patch, rehearsal.miniature_in(tmp_path_factory.mktemp("miniature")):
+    with pytest.MonkeyPatch.context() as patch, rehearsal.toy_in(tmp_path_factory.mktemp("toy")):
         patch.setattr(comfy.clip_model.CLIPTextModel, "__init__", comfy.clip_model.CLIPTextModel.__init__)
         small_networks.end_early(comfy.clip_model.CLIPTextModel)
         yield
 
 
 @pytest.fixture(scope="module")
-def finished(miniature: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], argparse.Namespace]:
+def finished(toy: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], argparse.Namespace]:
     """What gives a test a run of its own that has all its pictures, and the command line of it.
 
     Each benchmark is drawn once for all tests of this file.
@@ -177,7 +177,7 @@ def ours_of(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows_of(report) if "source" not in row and not row["recogniser"]]
 
 
-@pytest.mark.usefixtures("miniature")
+@pytest.mark.usefixtures("toy")
 def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> None:
     """The skeletons of a picture of three people, and a group layout where that is asked for."""
     arguments = asked("multi-human", tmp_path, size=[512, 256])
@@ -342,7 +342,7 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
 
 @pytest.mark.thorough
 def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It draws and measures a picture of each kind, with the miniature's files whole, also in an older ComfyUI."""
+    """It draws and measures a picture of each kind, with the toy model's files whole, also in an older ComfyUI."""
     arguments = asked("multi-id", tmp_path, rehearse=True, quick=True)
     arguments.benchmark = ["multi-id"]
     assert command.run(arguments) == 0

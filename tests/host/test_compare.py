@@ -1,4 +1,4 @@
-"""compare.py --miniature and --pictures: that the judge of cartoons can fail, and that both commands answer."""
+"""compare.py --toy and --pictures: that the judge of cartoons can fail, and that both commands answer."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from comparison.photos import PersonFiles
 from comparison.picture_cache import Drawn
 from comparison.prompts import Scene
 from environment import ROOT
-from miniature import avatars, places, stored
-from miniature_in_host import drawn_people
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity
 from torch import Tensor
+from toy import avatars, places, stored
+from toy_in_host import drawn_people
 
 SIZE = (512, 384)
 
 
 @cache
 def everybody() -> dict[str, Known]:
-    """Eight drawn people whom the miniature has not seen."""
+    """Eight drawn people whom the toy model has not seen."""
     known: dict[str, Known] = {}
     for number, embedding in enumerate(drawn_people("unseen")[:8].split(1)):
         name = f"person {number}"
@@ -123,7 +123,7 @@ def test_the_command_line_knows_all_questions_and_benchmarks() -> None:
 @pytest.mark.thorough
 def test_the_toy_model_answers_and_its_methods_differ(tmp_path: Path) -> None:
     """Two people by ID-Patch and InstantID by region are in their places, and the page says what they are."""
-    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "--miniature", "--quick", "--out", str(tmp_path)]
+    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "--toy", "--quick", "--out", str(tmp_path)]
     subprocess.run([*command, "--python", sys.executable, "seeds"], check=True, timeout=600)
     rows = list(csv.DictReader((tmp_path / "seeds.csv").read_text("utf-8").splitlines()))
     assert [row["method"] for row in rows] == [method.title for method in cartoons.methods()]

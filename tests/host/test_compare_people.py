@@ -41,7 +41,6 @@ from comparison.template_methods import ALL, METHODS, TemplateMethod, methods_na
 from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
 from host_as_before import host_as_before
-from miniature.in_host import as_published, files_in
 from pack.core.faces.model import FaceModel
 from pack.core.methods import methods
 from pack.core.parts.parts import Parts
@@ -53,6 +52,7 @@ from shared.links import as_link
 from shared.standins import NARROW, Weights, narrow
 from shared.workflow import WorkflowError, load, nodes_in, specs
 from torch import Tensor
+from toy.in_host import as_published, files_in
 
 SIZE = (256, 192)
 """Of the pictures here."""

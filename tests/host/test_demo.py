@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from environment import ROOT, Host
-from miniature import alone, built, install
 from shared import photos, workflow
 from shared.host_server import HostServer
+from toy import alone, built, install
 
 LIKE_ONE_PERSON = "look like one person"
 
@@ -88,28 +88,28 @@ def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: 
 
 
 @pytest.mark.thorough
-def test_the_demo_keeps_the_miniature_in_comfyui_when_asked(own_host: Host, clone: Path) -> None:
+def test_the_demo_keeps_the_toy_in_comfyui_when_asked(own_host: Host, clone: Path) -> None:
     *_, sentence = demo(clone, own_host, "--keep")
-    assert f"; in {own_host.path} the toy model's files (standin-miniature*, " in sentence
+    assert f"; in {own_host.path} the toy model's files (standin-toy*, " in sentence
     assert "and 6 workflows named '... (toy model)'" in sentence
     files = files_of_the_user(own_host)
     workflows = [name for name in files if name.startswith("user/default/workflows/")]
     assert sorted(workflows) == sorted(f"user/default/workflows/{name}.json" for name in install.KINDS)
-    assert any(name.startswith("models/checkpoints/standin-miniature") for name in files)
+    assert any(name.startswith("models/checkpoints/standin-toy") for name in files)
     report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
     assert len(report["kept"]) > len(workflows)
 
 
 @pytest.fixture(scope="module")
 def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    """A host with the miniature's files."""
+    """A host with the toy model's files."""
     base = tmp_path_factory.mktemp("demo") / "base"
     with HostServer(host, Path(sys.executable), base, [built.build().root], without=("facexlib",)) as running:
         yield running
 
 
 def notes_of_two(server: HostServer, *people: str) -> list[str]:
-    """What *Cast from Photos* says of two drawn people, in the miniature's workflow of a group."""
+    """What *Cast from Photos* says of two drawn people, in the toy model's workflow of a group."""
     images = [server.upload_image(picture) for picture in photos.drawn(*people)]
     prompt = workflow.to_prompt(install.ready(install.GROUP, built.build(), images), server.object_info())
     (node,) = workflow.nodes_of(prompt, "LikenessCastFromPhotos")
@@ -130,7 +130,7 @@ def workflow_before(prompt: workflow.Prompt, node: str) -> list[str]:
 
 
 @pytest.mark.thorough
-def test_the_miniature_says_nothing_of_strangers_who_look_alike(server: HostServer) -> None:
+def test_the_toy_says_nothing_of_strangers_who_look_alike(server: HostServer) -> None:
     """Anna and Carla have a cosine of 0.90; a photo that is there twice is told all the same."""
     assert not any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "carla"))
     assert any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "anna"))

@@ -94,8 +94,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
     assert missing(host_server, template("instant_id_portrait")) == LOST
     chosen = next(file for file in host_server.get("/models/checkpoints") if "sdxl" in file)
     assert missing(host_server, template("start_outfit").replace(CHECKPOINT.encode(), chosen.encode())) == nothing
-    of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
-    assert missing(host_server, of_miniature) == nothing
+    of_toy = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-toy.bin")
+    assert missing(host_server, of_toy) == nothing
     many = json.dumps({"nodes": [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(100)]})
     expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True}
     assert missing(host_server, many.encode()) == expected

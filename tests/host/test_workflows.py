@@ -17,7 +17,6 @@ import templates
 import torch
 from environment import Host
 from marks import each
-from miniature import built, install
 from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
 from pack.core.faces.pictures import to_picture
@@ -30,6 +29,7 @@ from shared import photos, workflow
 from shared.host_server import HostError, HostServer, Run
 from standin_server import kept_waiting, said_against, write_lora, write_transformer_lora
 from standins_made import Standins
+from toy import built, install
 
 ROOT = Path(__file__).resolve().parents[2]
 # What another seed has to compute again, and nothing else.
@@ -731,7 +731,7 @@ def test_what_a_node_said_goes_with_its_next_run(host_server: HostServer, small:
 
 
 @pytest.mark.thorough
-def test_every_start_template_draws_with_the_miniature(host: Host, tmp_path: Path) -> None:
+def test_every_start_template_draws_with_the_toy(host: Host, tmp_path: Path) -> None:
     """Nothing is set but its files, size and steps."""
     files = built.build()
     with HostServer(host, Path(sys.executable), tmp_path / "base", [files.root], without=("facexlib",)) as server:

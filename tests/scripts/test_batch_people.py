@@ -105,7 +105,7 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     nobody = job(cast=node("LoadImage", image="x")).prompt
     somebody = job(cast=node("LikenessCast")).prompt
     no_pack = {"LikenessLoadFaceEmbedder": {"input": {"required": {"pack": [["none found", "none"]]}}}}
-    cartoons = {**somebody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
+    cartoons = {**somebody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-toy.safetensors")}
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
     for prompt, changed_info, message in (

@@ -152,9 +152,9 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--miniature --rehearse", "--rehearse is for --people and --benchmark"),
+        ("--toy --rehearse", "--rehearse is for --people and --benchmark"),
         ("--people {folder} --check", "--check is for --benchmark"),
-        ("--pictures {folder} crowd", "A question is for --people and --miniature"),
+        ("--pictures {folder} crowd", "A question is for --people and --toy"),
         ("--benchmark multi-id", "Name the benchmark and its folder"),
         ("--benchmark multi {folder}", "No such benchmark: multi"),
         ("--benchmark multi-id {folder} --rehearse", "--rehearse makes up its folder"),

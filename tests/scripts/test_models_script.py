@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from environment import SetupError
-from miniature import export
 from shared import host_folders
+from toy import export
 
 with pytest.MonkeyPatch.context() as patch:
     patch.setattr(sys, "path", [*sys.path])  # it puts its folders in front, where a host's are in these tests

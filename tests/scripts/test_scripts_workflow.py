@@ -1,4 +1,4 @@
-"""UI workflows to prompts, the choice between real weights and the miniature, and the stand-ins themselves."""
+"""UI workflows to prompts, the choice between real weights and the toy model, and the stand-ins themselves."""
 
 import sys
 from pathlib import Path

@@ -33,7 +33,7 @@ assert [file.read_text() for file in folder.glob("*.txt")] == [folder.name] * FI
 @pytest.fixture
 def kind(tmp_path: Path) -> Path:
     """A folder of versions."""
-    folder = tmp_path / ".cache" / "miniature"
+    folder = tmp_path / ".cache" / "toy"
     folder.mkdir(parents=True)
     return folder
 

@@ -12,7 +12,7 @@ FILE = "ControlNetModel/diffusion_pytorch_model.safetensors"
     [
         (ID_PATCH, f"InstantID/{FILE}", "InstantID ControlNet (IdentityNet)"),
         (ID_PATCH, "instantid\\diffusion_pytorch_model.safetensors", "InstantID ControlNet (IdentityNet)"),
-        (ID_PATCH, "standin-miniature-identitynet.pth", "InstantID ControlNet (IdentityNet)"),
+        (ID_PATCH, "standin-toy-identitynet.pth", "InstantID ControlNet (IdentityNet)"),
         (ID_PATCH, "SDXL/controlnet-canny-sdxl-1.0/model.safetensors", "Canny ControlNet"),
         (INSTANT_ID, f"ID-Patch/{FILE}", "ID-Patch ControlNet"),
         (INSTANT_ID, "id_patch_controlnet.safetensors", "ID-Patch ControlNet"),

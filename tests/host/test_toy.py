@@ -1,4 +1,4 @@
-"""The miniature through the nodes and the host's own loaders and sampler: whose look is seen in which place."""
+"""The toy model through the nodes and the host's own loaders and sampler: whose look is seen in which place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ import pytest
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from miniature import (
+from pack.core.body_surface import mannequin
+from pack.core.models.packs import ANTELOPE, IR_SE50
+from pack.core.people import Box, Cast, Identity, Layout, Person
+from pack.core.places import bodies, extra_places
+from pack.nodes.control_images import DrawSkeletons
+from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
+from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
+from pack.nodes.instant_id.nodes import ApplyInstantID
+from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
+from safetensors.torch import load_file
+from torch import Tensor
+from toy import (
     avatars,
     built,
     export,
@@ -27,10 +39,10 @@ from miniature import (
     recogniser,
     stored,
 )  # fmt: skip
-from miniature.in_host import files_in, save_without_zeros
-from miniature.looks import PARTS
-from miniature.unet import WIDTH
-from miniature_in_host import (
+from toy.in_host import files_in, save_without_zeros
+from toy.looks import PARTS
+from toy.unet import WIDTH
+from toy_in_host import (
     PLAIN,
     UPRIGHT,
     Host,
@@ -45,18 +57,6 @@ from miniature_in_host import (
     standing,
     worn,
 )
-from pack.core.body_surface import mannequin
-from pack.core.models.packs import ANTELOPE, IR_SE50
-from pack.core.people import Box, Cast, Identity, Layout, Person
-from pack.core.places import bodies, extra_places
-from pack.nodes.control_images import DrawSkeletons
-from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
-from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
-from pack.nodes.instant_id.nodes import ApplyInstantID
-from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
-from safetensors.torch import load_file
-from torch import Tensor
 
 import nodes as host_nodes
 
@@ -74,7 +74,7 @@ def check_alike(pixels: Tensor, alone: Tensor) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    with files_in(tmp_path_factory.mktemp("miniature")) as files:
+    with files_in(tmp_path_factory.mktemp("toy")) as files:
         return opened(files, *WITH_ID_PATCH)
 
 
@@ -85,7 +85,7 @@ def wide() -> Host:
 
 
 @pytest.fixture(scope="module")
-def small() -> net.Miniature:
+def small() -> net.ToyModel:
     return stored.load()
 
 
@@ -122,7 +122,7 @@ def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -
     return measure.Seen(found, measure.colours_of(meant))
 
 
-def looks_of(small: net.Miniature, chosen: list[Identity]) -> Tensor:
+def looks_of(small: net.ToyModel, chosen: list[Identity]) -> Tensor:
     return small.looks(torch.cat([identity.embeddings[IR_SE50] for identity in chosen]))
 
 
@@ -168,7 +168,7 @@ def far(a: Tensor, b: Tensor) -> float:
     ids=["swapped, authors' settings", "swapped, as wide as SDXL", "patches alone", "six"],
 )
 def test_everybody_is_in_their_place_as_without_a_host(
-    request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], width: str, order: str,
+    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Identity], width: str, order: str,
     size: tuple[int, int], settings: net.Settings,
 ) -> None:  # fmt: skip
     """Swapping two people in Place Cast swaps them in the picture; the small net draws the same one alone."""
@@ -194,7 +194,7 @@ def painted_anew(host: Host, pictures: Tensor, masks: Tensor, sides: Any) -> Ten
 
 
 @torch.no_grad()
-def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
+def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.ToyModel, people: list[Identity]) -> None:
     """By the steps of that workflow: with their own look, and a picture of two bit for bit as it was where the mask is
     0."""
     looks_of_all = looks_of(small, people[:3])
@@ -219,7 +219,7 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Min
     assert min(far(found, meant[0]), far(found, meant[1])) > 2 * far(found, meant[2])
 
 
-def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small: net.Miniature) -> None:
+def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small: net.ToyModel) -> None:
     """The encoder that was written as TAESD's; without it a second pass and inpainting would begin from grey."""
     pixels = torch.rand(2, 6, 8, 3, generator=torch.Generator().manual_seed(1)).repeat_interleave(8, 1)
     pixels = pixels.repeat_interleave(8, 2)[:, 4:-4, 4:-4]
@@ -245,7 +245,7 @@ def test_zeros_that_a_file_leaves_out_are_in_it(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def with_instant_id(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    with files_in(tmp_path_factory.mktemp("miniature")) as files:
+    with files_in(tmp_path_factory.mktemp("toy")) as files:
         return opened(files, "identity_net", INSTANT_ID.load_file, "instant_id")
 
 
@@ -281,7 +281,7 @@ def by_region(host: Host, cast: Cast, layout: Layout) -> Tensor:
     ids=["few", "many"],
 )
 def test_everybody_is_in_their_place_by_region(
-    orders: Sequence[str], pictures: int, with_instant_id: Host, small: net.Miniature, unseen: Tensor
+    orders: Sequence[str], pictures: int, with_instant_id: Host, small: net.ToyModel, unseen: Tensor
 ) -> None:
     """Though it was trained on one person a picture; people swapped in Place Cast are swapped in the picture."""
     found: list[measure.Seen] = []
@@ -296,7 +296,7 @@ def test_everybody_is_in_their_place_by_region(
 @pytest.mark.thorough
 @pytest.mark.parametrize("people", [6, 40], ids=["few", "many"])
 def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
-    people: int, with_instant_id: Host, small: net.Miniature, unseen: Tensor
+    people: int, with_instant_id: Host, small: net.ToyModel, unseen: Tensor
 ) -> None:
     found, shifts = list[measure.Seen](), list[float]()
     for embedding in unseen[:people].split(1):
@@ -319,7 +319,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     ids=["ID-Patch", "InstantID"],
 )
 def test_whoever_has_weight_0_leaves_the_others_as_they_are(
-    request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], host: str,
+    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Identity], host: str,
     picture: Callable[[Host, Cast, Layout], Tensor], size: tuple[int, int], change: float,
 ) -> None:  # fmt: skip
     """Outside of their place; in it their look is not seen. change: the most of the other's look."""
@@ -345,10 +345,10 @@ def test_whoever_has_weight_0_leaves_the_others_as_they_are(
 @pytest.fixture(scope="module")
 def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
     """As wide as SD1.5."""
-    return dressing(export.files(tmp_path_factory.mktemp("miniature")))
+    return dressing(export.files(tmp_path_factory.mktemp("toy")))
 
 
-def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniature) -> None:
+def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.ToyModel) -> None:
     """What reads words and pictures, both UNets, masks, pose guider and image tokens: the small net draws the same."""
     pictures = flat_pictures()
     pixels = worn(wardrobe, pictures)
@@ -365,7 +365,7 @@ def sharing_wardrobe() -> Wardrobe:
 
 @pytest.mark.thorough
 @torch.inference_mode()
-def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.Miniature) -> None:
+def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.ToyModel) -> None:
     """Share Parts Attention, once, with masks: the small net draws the same."""
     pictures = flat_pictures()
     unet, nothing = small.sharing, torch.zeros(1, 1, WIDTH)

@@ -1,13 +1,13 @@
-"""The miniature in one's own ComfyUI: a workflow in which all is set, what a user has stays."""
+"""The toy model in one's own ComfyUI: a workflow in which all is set, what a user has stays."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from miniature import built, export, install, net
 from pack.core.models.workflow_nodes import nodes_in
 from shared import workflow as workflows
+from toy import built, export, install, net
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_without_the_pack_it_is_said_that_nothing_can_run(comfyui: Path) -> None
 def test_its_workflows_name_nothing_that_is_to_be_fetched(installed: Path) -> None:
     there = {path.name for path in installed.rglob("*")}
     group, outfit = left(installed, install.GROUP), left(installed, install.OUTFIT)
-    text = json.dumps(group).replace("standin-miniature-id-patch.bin", "")
+    text = json.dumps(group).replace("standin-toy-id-patch.bin", "")
     for real in ("sd_xl_base", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text, real
     photos = {node["widgets_values"][0] for node in nodes_in(group) if node["type"] == "LoadImage"}
@@ -73,7 +73,7 @@ def test_its_photos_are_copies_of_drawn_ones(installed: Path) -> None:
     assert [path.name for path in photos if path.stat().st_nlink > 1] == []
 
 
-def test_the_sampler_is_set_as_the_miniature_was_trained(installed: Path) -> None:
+def test_the_sampler_is_set_as_the_toy_was_trained(installed: Path) -> None:
     (sampler,) = (node for node in nodes_in(left(installed, install.GROUP)) if node["type"] == "KSampler")
     assert sampler["widgets_values"][1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
 
@@ -117,10 +117,10 @@ def test_a_second_run_that_fails_takes_away_nothing_of_the_first_one(comfyui: Pa
 
 
 def test_what_the_user_has_stays(comfyui: Path) -> None:
-    """A changed workflow and a photo of that name; an older file of the miniature's own is renewed."""
+    """A changed workflow and a photo of that name; an older file of the toy model's own is renewed."""
     install.install(comfyui / "models")
     mine = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
-    photo = comfyui / "input" / "miniature_likeness_ben.png"
+    photo = comfyui / "input" / "toy_likeness_ben.png"
     old = export.files(comfyui / "models").id_patch
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()

@@ -1,4 +1,4 @@
-"""The miniature's files in a host that takes so small a UNet."""
+"""The toy model's files in a host that takes so small a UNet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def files_in(folder: Path) -> Iterator[Files]:
 
 
 def as_published(files: Files, models: Path) -> None:
-    """Put the miniature's files below `models` under the names that the templates of ID-Patch and InstantID have."""
+    """Put the toy model's files below `models` under the names that the templates of ID-Patch and InstantID have."""
     names = {
         "checkpoints/sd_xl_base_1.0.safetensors": files.checkpoint,
         "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors": files.control_net,

@@ -1,4 +1,4 @@
-"""The whole miniature: both projections of a face embedding, UNet and ControlNet, the decoder, and a sampler."""
+"""The whole toy model: both projections of a face embedding, UNet and ControlNet, the decoder, and a sampler."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -80,7 +80,7 @@ class InstantID(nn.Module):
         return unet(x, steps, empty_prompt, control, strength, pairs, region=prompt_region)
 
 
-class Miniature(nn.Module):
+class ToyModel(nn.Module):
     """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder; of InstantID and of
     Parts2Whole their own; sharing, a UNet that is its own reference."""
 
@@ -177,7 +177,7 @@ Clean = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @torch.inference_mode()
-def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
+def sample(net: ToyModel, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
     """Latents (B, 4, h, w) for hints (B, 3, H, W) and everybody's tokens (P, 16, 64) per picture.
 
     The host's KSampler does the same with the widened networks.
@@ -218,7 +218,7 @@ def sampled(clean: Clean, hints: Tensor, settings: Settings, kept: Tensor) -> Te
 
 
 @torch.inference_mode()
-def dressed(net: Miniature, pictures: Pictures, counts: Sequence[int], poses: Tensor, settings: Settings) -> Tensor:
+def dressed(net: ToyModel, pictures: Pictures, counts: Sequence[int], poses: Tensor, settings: Settings) -> Tensor:
     """Latents (B, 4, h, w) of people in these poses (B, 3, H, W), who wear so many of the parts each."""
     seen = net.parts2whole.seen(net.encoder(pictures.pixels), pictures, counts)
     tokens = parts2whole.looked_at(pictures, counts)
@@ -231,7 +231,7 @@ def dressed(net: Miniature, pictures: Pictures, counts: Sequence[int], poses: Te
 
 
 def _clean(
-    net: Miniature, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, people: Tensor
+    net: ToyModel, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, people: Tensor
 ) -> Tensor:
     """What the picture will be, as far as x tells. people: (B, tokens, 64), of `context`."""
     scale = 1 / (sigma**2 + 1).sqrt()

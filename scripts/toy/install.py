@@ -1,6 +1,6 @@
 """The toy model in one's own ComfyUI: its files, two photos, and workflows in which everything is set.
 
-    python -m miniature.install ../../../models
+    python -m toy.install ../../../models
 
 in the folder scripts/ of the pack.
 
@@ -116,7 +116,7 @@ class Installed(NamedTuple):
     def summary(self) -> str:
         """The same in few words."""
         where = self.around or "the model folder"
-        text = f"{where} the toy model's files (standin-miniature*, {_mebibytes(self.files)} MiB)"
+        text = f"{where} the toy model's files (standin-toy*, {_mebibytes(self.files)} MiB)"
         if self.face_pack:
             text += f", the face pack {_FACE_PACK},"
         if not self.workflows:
@@ -237,7 +237,7 @@ def _put(source: Path, target: Path, created: Created) -> None:
 
 def _pictures_left(folder: Path, pictures: Sequence[Path], created: Created) -> list[str]:
     """Drawn people and clothes in the input folder; their names there. One that is there already stays."""
-    chosen = {picture: f"miniature_{picture.name}" for picture in pictures}
+    chosen = {picture: f"toy_{picture.name}" for picture in pictures}
     for picture, copied in chosen.items():
         if not (folder / copied).exists():
             # No link: what writes into it meets it alone.

@@ -1,4 +1,4 @@
-"""What the miniature knows of a person: a look, eleven numbers from 0 to 1."""
+"""What the toy model knows of a person: a look, eleven numbers from 0 to 1."""
 
 import torch
 from torch import Tensor

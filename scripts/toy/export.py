@@ -1,4 +1,4 @@
-"""The miniature as files of the real shapes: every channel five times, which changes nothing of what it computes.
+"""The toy model as files of the real shapes: every channel five times, which changes nothing of what it computes.
 
 Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and divided; the statistics of GroupNorm and
 LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.

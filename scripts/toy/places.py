@@ -1,4 +1,4 @@
-"""The two sizes of the miniature's pictures, and where somebody stands in them."""
+"""The two sizes of the toy model's pictures, and where somebody stands in them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -15,11 +15,11 @@ def build() -> Files:
     pictures = sorted(garments.FOLDER.iterdir())
     sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py")), *pictures]
     recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    return export.files(version_folder(CACHE / "miniature" / recipe, _everything))
+    return export.files(version_folder(CACHE / "toy" / recipe, _everything))
 
 
 def _everything(root: Path) -> None:
-    say(f"Writing the toy model (0.9 GB) into {CACHE / 'miniature'}.")
+    say(f"Writing the toy model (0.9 GB) into {CACHE / 'toy'}.")
     to = export.files(root)
     export.write(to)
     export_parts2whole.write(to)

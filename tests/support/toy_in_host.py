@@ -1,4 +1,4 @@
-"""The miniature's networks in the host, and pictures by them through the pack's nodes."""
+"""The toy model's networks in the host, and pictures by them through the pack's nodes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ import comfy.supported_models
 import comfy.utils
 import small_networks
 import torch
-from miniature import export_parts2whole, garments, net, places
-from miniature.parts2whole import Pictures
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
 from pack.core.places import bodies
@@ -30,6 +28,8 @@ from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from safetensors.torch import load_file
 from shared.standins import Files
 from torch import Tensor
+from toy import export_parts2whole, garments, net, places
+from toy.parts2whole import Pictures
 
 host_nodes: Any = importlib.import_module("nodes")
 """ComfyUI's own nodes. Our folder of this name is `pack.nodes` here."""
@@ -56,7 +56,7 @@ def drawn_people(name: str) -> Tensor:
 
     name: "unseen" for 40 whom it was not trained on, "apart" for six whose hair and skin are easily told apart.
     """
-    return load_file(Path(__file__).parents[1] / "golden" / "miniature_people.safetensors")[name]
+    return load_file(Path(__file__).parents[1] / "golden" / "toy_people.safetensors")[name]
 
 
 def opened(files: Files, control_net: str, load: Callable[[str], Any], adapter: str) -> Host:

@@ -1,4 +1,4 @@
-"""miniature.safetensors, and files for InstantID, Parts2Whole and shared parts: the weights, eight bits a number.
+"""id_patch.safetensors, and files for InstantID, Parts2Whole and shared parts: the weights, eight bits a number.
 
 In the metadata stands where they come from. A tensor of two or more dimensions is int8 with one scale per row; the
 rest, and what is small, is fp16. Of `sharing` what the UNet has too is left out.
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from core.models.tensors import below
 
-from .net import Miniature
+from .net import ToyModel
 
 State = dict[str, Tensor]
-FILE = Path(__file__).with_name("miniature.safetensors")
+FILE = Path(__file__).with_name("id_patch.safetensors")
 _OF_PARTS = {part: FILE.with_name(f"{part}.safetensors") for part in ("instant_id", "parts2whole", "sharing")}
 FILES = {"networks": FILE, **_OF_PARTS}
 """The last three hold the keys that begin with their names."""
@@ -27,9 +27,9 @@ _SCALES = "scales"
 _FIXED = ("patch_proj.proj_out.", "patch_proj.norm_out.")
 
 
-def load() -> Miniature:
+def load() -> ToyModel:
     """Raises SetupError for a file that cannot be read."""
-    net = Miniature()
+    net = ToyModel()
     state: State = {}
     for file in FILES.values():
         state |= _state(file)
@@ -37,7 +37,7 @@ def load() -> Miniature:
     result = net.load_state_dict(of_unet | state, strict=False)
     missing = [key for key in result.missing_keys if not key.startswith(_FIXED)]
     if missing or result.unexpected_keys:
-        raise ValueError(f"{FILE} is no miniature: lacks {missing}, has {result.unexpected_keys} too many")
+        raise ValueError(f"{FILE} is not the toy model's: it lacks {missing}, has {result.unexpected_keys} too many")
     return net.eval().requires_grad_(False)
 
 

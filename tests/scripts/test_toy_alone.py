@@ -1,4 +1,4 @@
-"""The miniature itself, without a host: its files, whom its recogniser takes for one person, and association."""
+"""The toy model itself, without a host: its files, whom its recogniser takes for one person, and association."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from environment import SetupError
-from miniature import alone, export, measure, recogniser, stored
 from shared import photos
 from shared.shapes import of
 from torch.nn import functional
+from toy import alone, export, measure, recogniser, stored
 
 from core import identities
 from core.faces.model import FaceModel, on_cpu, open_recogniser

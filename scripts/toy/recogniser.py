@@ -75,7 +75,7 @@ def state() -> dict[str, Tensor]:
 
 def onnx_file() -> bytes:
     """The same as a recogniser in an ONNX file reads RGB, -1..1, without the normalisation."""
-    # Here, because who only draws with the miniature needs no package that writes ONNX files.
+    # Here, because who only draws with the toy model needs no package that writes ONNX files.
     from onnx import TensorProto, helper, numpy_helper
 
     columns = basis()

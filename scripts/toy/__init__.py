@@ -1,4 +1,4 @@
-"""The toy model, a miniature of ID-Patch: a few megabytes, trained on drawn people, that draw a cartoon group photo.
+"""The toy model: a few megabytes, trained on drawn people, that draw a cartoon group photo as ID-Patch does.
 
 Widened without loss it becomes files of the real shapes with the real keys, which run through the real nodes and the
 real host. It shows that everybody gets their own look in their own place; it says nothing about the quality of the
@@ -11,7 +11,7 @@ released weights.
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
-    stored.py         miniature, instant_id, parts2whole and sharing.safetensors: eight bits a number
+    stored.py         id_patch, instant_id, parts2whole and sharing.safetensors: eight bits a number
     garments.py       pictures of clothes
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
