@@ -57,7 +57,7 @@ def main() -> int:
         )
     # Only here: they need the host, the pack and torch.
     from bench import figures, methods, people_in_pictures, transformers
-    from real_packs import by_packs
+    from real_packs import by_packs, installed
 
     lines: list[dict[str, Any]] = []
     for line in timed(options) if options.gpu else counted(options):
@@ -69,7 +69,9 @@ def main() -> int:
         raise environment.SetupError(f"Nothing of that is there. --only takes: {', '.join(ways)}.")
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if options.table:
-        options.table.write_text(figures.tables(lines, {name: way.title for name, way in ways.items()}), "utf-8")
+        tables = figures.tables(lines, {name: way.title for name, way in ways.items()})
+        commit = installed.commit_of(environment.ROOT)
+        options.table.write_text(f"{tables}\nBy Likeness at {commit}.\n", "utf-8")
         environment.say(f"The tables are in {options.table}.")
     return 0
 

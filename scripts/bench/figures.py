@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import comfy.model_management
+import comfyui_version
 import environment
 import torch
 from torch import Tensor
@@ -166,10 +167,12 @@ def device_name() -> str:
 
 @dataclass(frozen=True)
 class Timed:
-    """step: seconds, the median. peak: bytes of the card beside what lay there before the nodes ran, or None where the
-    device does not count them. finite: whether the latent has only numbers."""
+    """step: seconds, the median. spread: the width of the middle half of the steps, as a share of it. peak: bytes of
+    the card beside what lay there before the nodes ran, or None where the device does not count them. finite: whether
+    the latent has only numbers."""
 
     step: float
+    spread: float
     peak: int | None
     finite: bool
 
@@ -192,7 +195,8 @@ def timed(network: Network, apply: Callable[[], Applied], pictures: int) -> Time
     latent = network.sampled(applied._replace(rows=applied.rows * pictures), STEPS, callback=note)
     peak = torch.cuda.max_memory_allocated() - before if cuda else None
     later = [end - begin for begin, end in itertools.pairwise(moments)][WARM - 1 :]
-    return Timed(statistics.median(later), peak, bool(latent.isfinite().all()))
+    lower, median, upper = statistics.quantiles(later, n=4)
+    return Timed(median, (upper - lower) / median, peak, bool(latent.isfinite().all()))
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,7 @@ def _timed_lines(network: Network, ways: Mapping[str, Way], timing: Timing, star
     def line(name: str, people: int, figure: Timed) -> Line:
         return {
             "name": f"timed_{network.title}_{name}_{people}",
-            "device": f"{device_name()}, torch {torch.__version__}",
+            "device": f"{device_name()}, torch {torch.__version__}, ComfyUI {comfyui_version.__version__}",
             "network": network.title,
             "method": name,
             "people": people,
@@ -243,6 +247,7 @@ def _timed_lines(network: Network, ways: Mapping[str, Way], timing: Timing, star
             "ours": round(figure.step, 5),
             "peer": round(plain.step, 5),
             "ratio": round(figure.step / plain.step, 3),
+            "spread": round(figure.spread, 3),
             "peak_mib": None if figure.peak is None else round(figure.peak / MIB),
             "finite": figure.finite,
         }
@@ -290,7 +295,11 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
         texts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
         if "device" in plain:
             at_once = "one picture" if plain["pictures"] == 1 else f"{plain['pictures']} pictures at once"
-            texts.append(f"Timed on {plain['device']}, {at_once}.")
+            spread = max(figure.get("spread", 0.0) for figure in figures)
+            texts.append(
+                f"Timed on {plain['device']}, {at_once}. The middle half of a figure's steps differs by at most "
+                f"{spread:.0%}."
+            )
     return "\n\n".join(texts) + "\n"
 
 
