@@ -192,6 +192,11 @@ def test_people_who_stand_close_keep_a_place_each() -> None:
     layout, notes = layout_of_people(mother, child, cheek_to_cheek)
     assert len(layout.slots) == 3
     assert not notes
+    # Two joints in one place are of two people: only three tell that it is one.
+    arms, legs = without(mother, *range(2, 5), *range(11, 17)), without(mother, *range(2, 11))
+    layout, notes = layout_of_people(arms, legs)
+    assert len(layout.slots) == 2
+    assert not notes
 
 
 @pytest.mark.parametrize(
