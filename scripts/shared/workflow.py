@@ -3,8 +3,8 @@
 comfy-cli 1.23 has a converter of the same kind, `comfy_cli.workflow_to_api`. It was tried on all templates, on all
 blueprints of ComfyUI 0.33 and on the 507 public workflow files of comfyui-workflow-templates. It is not used here:
 
-- Where a node is bypassed, it passes on an input of another type: *LoRA per Person, two people* and *Parts, other clothes in
-  a photo* have links that the editor does not send.
+- Where a node is bypassed, it passes on an input of another type: *LoRA per Person, two people* and *Parts,
+  other clothes in a photo* have links that the editor does not send.
 - An input that only takes links gets its default as a value (`SAM3_Detect.bboxes`), or a number of another widget
   (`WanVaceToVideo.control_masks`).
 - A value that stands inside of a box, and for which the box has none, becomes None (`CLIPLoader.clip_name` in ten of
