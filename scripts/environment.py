@@ -32,6 +32,8 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 INSTALLED_HOST = CACHE / "ComfyUI"
 """Where demo.py and test.py fetch a host to where there is none."""
+OLDEST = "0.3.64"
+"""The oldest ComfyUI that the pack is for."""
 RELEASE = "0.33.0"
 COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 ANSWER_SECONDS = 20
@@ -149,7 +151,8 @@ def find_hosts() -> list[Host]:
     """Every ComfyUI on this machine that the scripts know to look for, the one meant most first.
 
     In this order: COMFYUI_PATH, the ComfyUI in whose custom_nodes this pack sits, ~/comfy/ComfyUI and other
-    ~/comfy/ComfyUI-*, the one the demo has installed. Raises SetupError when COMFYUI_PATH is set to something else.
+    ~/comfy/ComfyUI-*, the one the demo has installed. One that is older than OLDEST is said and left out. Raises
+    SetupError when COMFYUI_PATH is set to something else, or to an older one.
     """
     named = os.environ.get("COMFYUI_PATH")
     if named and not host_at(Path(named)):
@@ -165,7 +168,17 @@ def find_hosts() -> list[Host]:
         *sorted(comfy.glob("ComfyUI-*")),
         INSTALLED_HOST,
     ]
-    return list({host.path: host for folder in folders if (host := host_at(folder))}.values())
+    found = {host.path: host for folder in folders if (host := host_at(folder))}
+    hosts: list[Host] = []
+    for host in found.values():
+        if host.version >= tuple(map(int, OLDEST.split("."))):
+            hosts.append(host)
+            continue
+        old = f"{host} in {host.path} is older than {OLDEST}"
+        if named and host.path == Path(named).resolve():
+            raise SetupError(f"{old}, the oldest that Likeness runs in. Update it, or remove COMFYUI_PATH.")
+        say(f"{old} and is left out. Update it.")
+    return hosts
 
 
 def fetched_host() -> list[Host]:
@@ -218,7 +231,8 @@ def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[st
     """
     needed = ["torch", *modules]
     if chosen:
-        python = Path(chosen).absolute() if Path(chosen).is_file() else Path(chosen)  # hosts start in their own folders
+        python = Path(shutil.which(chosen) or chosen)
+        python = python.absolute() if python.is_file() else python  # hosts start in their own folders
         if lacking := _lacking(python, needed):
             names = ", ".join(lacking)
             raise SetupError(f"The Python {chosen} does not have these packages: {names}. {_advice(chosen)}")

@@ -97,7 +97,7 @@ class Worker:
                 self.start()
                 began = time.monotonic()
                 return self._tried(prompt, files)
-            except (HostError, OSError, KeyError) as cause:
+            except (HostError, OSError) as cause:
                 reason = shortened(str(cause))
                 if time.monotonic() - began >= self._limit:
                     reason = f"It was not done after {self._limit:g} s. --row-limit gives it more seconds."

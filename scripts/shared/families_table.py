@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from environment import OLDEST
+
 from core.families import FAMILIES
 from core.methods import methods
 from shared.pack import load_pack
@@ -19,8 +21,6 @@ HEAD = ("model", "photos", "a LoRA for each person", "words for each person", "s
 """The head of the table."""
 OF_A_PERSON = {"embedding", "portrait", "photo", "keypoints", "body"}
 """What a method reads that puts a person from a photo into the picture, of core.methods.READS."""
-OLDEST = "0.3.64"
-"""The oldest ComfyUI that the pack is for."""
 APPLY_CONTROL_NET = "Apply ControlNet"
 """ComfyUI's node for a ControlNet of most families."""
 YES = "●"

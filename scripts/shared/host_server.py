@@ -255,7 +255,10 @@ class HostServer:
                 # The one message that comes after the history has been written.
                 if event["type"] == "executing" and event["data"]["node"] is None:
                     break
-        run.outputs = self.get(f"/history/{run.id}")[run.id]["outputs"]
+        history = self.get(f"/history/{run.id}")
+        if run.id not in history:
+            raise HostError("it keeps no result of the prompt that it has ended")
+        run.outputs = history[run.id]["outputs"]
         return run
 
 

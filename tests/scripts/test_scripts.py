@@ -47,6 +47,7 @@ def test_hosts_of_the_home_folder(home: Path) -> None:
     make_host(home / "comfy" / "ComfyUI-next", "0.33.0")
     make_host(home / "comfy" / "ComfyUI", "0.3.64")
     (home / "comfy" / "ComfyUI-empty").mkdir()
+    make_host(home / "comfy" / "ComfyUI-before", "0.3.40")
     assert [str(host) for host in environment.find_hosts()] == ["ComfyUI 0.3.64", "ComfyUI 0.33.0"]
 
 
@@ -65,6 +66,23 @@ def test_comfyui_path_comes_first_and_once(home: Path, tmp_path: Path, monkeypat
         monkeypatch.setenv("COMFYUI_PATH", str(home / "none"))
         with pytest.raises(environment.SetupError, match="is not a ComfyUI folder"):
             environment.find_hosts()
+
+
+def test_a_comfyui_that_is_too_old_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = make_host(home / "comfy" / "ComfyUI", "0.3.40")
+    assert environment.find_hosts() == []
+    assert f"ComfyUI 0.3.40 in {old.resolve()} is older than 0.3.64 and is left out" in capsys.readouterr().err
+    monkeypatch.setenv("COMFYUI_PATH", str(old))
+    with pytest.raises(environment.SetupError, match=r"is older than 0\.3\.64, the oldest .* Update it"):
+        environment.find_hosts()
+
+
+def test_given_python_by_its_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the shell finds it, for what replaces this process is looked for nowhere."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert environment.python_for([], Path(sys.executable).name, ["pytest"]) == Path(sys.executable)
 
 
 def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
