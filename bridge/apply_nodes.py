@@ -27,7 +27,7 @@ from .image_tokens.injections import Injection, InjectionsRun
 from .sampling.canvas_check import Canvas
 from .sampling.conditioning import Conditioning, check_conditioning
 from .sampling.missing_people import NamedRange, announced, contribution_of_people
-from .sampling.model_conds import carry
+from .sampling.model_conds import InBoxes, carry
 from .sampling.runs import Run, patched
 
 BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
@@ -67,7 +67,7 @@ class RegionInputs:
 
 
 @dataclass(frozen=True)
-class Scope:
+class Scope(InBoxes):
     """Which people act where and when. It is the same on both sides of the conditioning.
 
     cast: everybody. people: those of the cast who act, of weight above 0. schedule: the part of the schedule in which
@@ -91,11 +91,6 @@ class Scope:
     @cached_property
     def names_apart(self) -> list[str]:
         return taking_part.names_apart(self.people, self.cast)
-
-    @property
-    def acting_regions(self) -> Tensor | None:
-        """Where people act in the picture, (people, H, W), as the preview shows it; None for everywhere."""
-        return self.regions if self.boxes is None else self.boxes
 
     @property
     def carried_canvas(self) -> Canvas | None:

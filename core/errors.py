@@ -20,6 +20,13 @@ def listed(items: Sequence[object], nothing: str = "none") -> str:
     return ", ".join(str(item) for item in items) or nothing
 
 
+def joined(items: Sequence[str], word: str = "and") -> str:
+    """Names as they stand in a sentence: "Anna, Ben and Christa"; "" for no names. word: before the last of them."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{listed(items[:-1])} {word} {items[-1]}"
+
+
 def counted(count: int, singular: str, plural: str = "") -> str:
     """A number and what it counts: 1 place, 2 places. plural: where it is not the singular and an s."""
     if count == 1:

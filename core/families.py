@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .errors import joined
+
 
 @dataclass(frozen=True)
 class Family:
@@ -75,8 +77,4 @@ def latent_name(channels: int) -> str:
 
 def _alternatives(names: Sequence[str]) -> str:
     """The names of families of which a thing is for one or the other, for a message."""
-    if not names:
-        return "another family"
-    if len(names) == 1:
-        return names[0]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    return joined(names, "or") or "another family"

@@ -56,6 +56,12 @@ function onExecuted({ detail: { node, display_node: id = node, output, prompt_id
   put(run, String(id), "", [...texts].filter(Boolean).join("\n"));
 }
 
+/** Nothing more comes of a run that has ended: a workflow that is closed need not be kept for it. */
+async function onEnd({ detail: { prompt_id: run } }) {
+  await sent;
+  runs.delete(run);
+}
+
 const onSampling = ({ detail: { prompt_id: run, node, topic, text } }) => put(run, node, topic, text);
 
 const inOrder = ([a], [b]) => a.localeCompare(b, "en", { numeric: true });
@@ -133,6 +139,7 @@ app.registerExtension({
     api.addEventListener("execution_cached", onStart);
     api.addEventListener("executed", onExecuted);
     api.addEventListener(NOTE, onSampling);
+    for (const end of ["success", "error", "interrupted"]) api.addEventListener(`execution_${end}`, onEnd);
   },
   afterConfigureGraph() {
     shown = new Map();

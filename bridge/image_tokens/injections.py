@@ -25,12 +25,12 @@ from ...core.attention import Block, PeopleRead, TextRead, beside_text, on_grid,
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.model_conds import CarriedOfPeople, cut_regions
+from ..sampling.model_conds import CarriedOfPeople, InBoxes, cut_regions
 from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 
 @dataclass(frozen=True, eq=False)
-class Injection(CarriedOfPeople):
+class Injection(InBoxes, CarriedOfPeople):
     """What one apply node puts on one side of the conditioning. IdentityNet finds its tokens here, by the source.
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
@@ -57,10 +57,6 @@ class Injection(CarriedOfPeople):
     @property
     def active(self) -> bool:
         return bool(self.layers)
-
-    @property
-    def acting_regions(self) -> Tensor | None:
-        return self.regions if self.boxes is None else self.boxes
 
     @property
     def shares(self) -> Tensor | None:

@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.attention import on_tokens
-from ...core.errors import BadSetup, WrongBaseModel, listed
+from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, pixels_of, text_width, weight_shape
 from .attention import COUNTS
@@ -87,17 +87,11 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     described = transformer_family(given)
     if described is not None and described.name in wanted:
         return described.name
-    needed_models = _either(wanted)
+    needed_models = joined(wanted, "or")
     name = type(model.model.model_config).__name__ if described is None else described.name
     raise WrongBaseModel(
         "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
     )
-
-
-def _either(names: Sequence[str]) -> str:
-    """Names of which one is enough, as they stand in a sentence: "A, B or C"."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
@@ -114,7 +108,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     family = transformer_family(given)
     if family is None:
         names = [transformer.name for transformer in TRANSFORMERS]
-        needed_models = f"a UNet of the SD family, or {_either(names)}"
+        needed_models = f"a UNet of the SD family, or {joined(names, 'or')}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed_models, advice)
     require_known_code(network, family, node)

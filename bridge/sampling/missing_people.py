@@ -19,6 +19,7 @@ from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
+from ...core.errors import joined
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 from .conditioning import Conditioning, RunEntry, named_as_one
@@ -74,13 +75,6 @@ class NodeMark:
         return self
 
 
-def subject_of(names: Sequence[str]) -> str:
-    """Names as they stand in a sentence: Anna, Ben and Christa."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def contribution_of_people(
     names: Sequence[str],
     node_name: str,
@@ -90,7 +84,7 @@ def contribution_of_people(
 ) -> Contribution:
     """The Contribution of people with these names. The other arguments are as in Contribution."""
     several = len(names) != 1
-    return Contribution(node_name, node_id, subject_of(names), several, tuple(ranges), in_negative)
+    return Contribution(node_name, node_id, joined(names), several, tuple(ranges), in_negative)
 
 
 def announced(

@@ -138,6 +138,18 @@ class Carried:
         return self._made[key]
 
 
+class InBoxes:
+    """People who act in their boxes in the place of their regions, where there are boxes: (people, H, W) each."""
+
+    regions: Tensor | None
+    boxes: Tensor | None
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        """Where people act in the picture, (people, H, W), as the preview shows it; None for everywhere."""
+        return self.regions if self.boxes is None else self.boxes
+
+
 CarriedT = TypeVar("CarriedT", bound=Carried)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..errors import listed
+from ..errors import joined
 from ..people import Identity
 
 ONE_PERSON = 0.8
@@ -30,8 +30,7 @@ def look_alike(people: Sequence[Identity]) -> list[str]:
         first, *others = group
         names = [people[number].name for number in group]
         least = float(alike.cosines[first, others].min())
-        who = f"{listed(names[:-1])} and {names[-1]}"
-        lines.append(f"{who} look like one person, {least:.2f}: is one photo there twice?")
+        lines.append(f"{joined(names)} look like one person, {least:.2f}: is one photo there twice?")
     return lines
 
 

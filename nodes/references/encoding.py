@@ -20,7 +20,7 @@ from ...bridge.networks import model_family
 from ...bridge.networks.families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
-from ...core.errors import WrongBaseModel, counted
+from ...core.errors import WrongBaseModel, counted, joined
 from ...core.inputs import conditioning, unusable_latent
 from ...core.people import CanvasSize, rows_missing
 from ...core.prompts import check_text
@@ -68,7 +68,7 @@ def family_of(clip: CLIP) -> EncoderFamily:
     raise WrongBaseModel(
         "The clip input",
         name.removesuffix("Tokenizer"),
-        f"the text encoder of {', '.join(models[:-1])} or {models[-1]}",
+        f"the text encoder of {joined(models, 'or')}",
         f"Load it with Load CLIP and the right type: {', '.join(encoders)}.",
     )
 

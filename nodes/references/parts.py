@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...core.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
 from ...core.people import Cast, Person, require_places
 from ...core.places import regions
@@ -72,6 +73,4 @@ def words_of(parts: Sequence[tuple[OwnedPart, str]]) -> str:
         phrase = f"{part.thing} from {number}"
         phrases.append(phrase if part.verb == verb else f"{part.verb} {phrase}")
         verb = part.verb
-    if len(phrases) < 2:
-        return "".join(f", {phrase}" for phrase in phrases)
-    return f", {', '.join(phrases[:-1])} and {phrases[-1]}"
+    return f", {joined(phrases)}" if phrases else ""

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ...core.errors import gathered, listed
+from ...core.errors import gathered, joined
 from ...core.identities import portraits
 from ...core.parts.cut_outs import piece_of_part
 from ...core.people import UNNAMED, Cast, Person, Slot, places_of
@@ -211,7 +211,7 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
         if reference.person is not None:
             parts = [(of_part.part, number) for of_part, (number, *_) in numbered if of_part.person == reference.person]
             words = words_of([(part, number) for part, number in parts if part is not None])
-        sentence = f"{reference.before_numbers}{_joined(numbers)}{words}{reference.after_numbers}"
+        sentence = f"{reference.before_numbers}{joined(numbers)}{words}{reference.after_numbers}"
         if not reference.before_numbers:
             # A sentence that begins with the word for a picture begins with a capital: FLUX says "image 3".
             sentence = sentence[0].upper() + sentence[1:]
@@ -240,13 +240,6 @@ def region_numbers(sources: Sequence[Reference], people_count: int) -> list[int 
             numbers.append(next_number)
             next_number += 1
     return numbers
-
-
-def _joined(numbers: Sequence[str]) -> str:
-    """What the model calls pictures, in a sentence: "Picture 1, Picture 2 and Picture 3". numbers: at least one."""
-    if len(numbers) == 1:
-        return numbers[0]
-    return f"{listed(numbers[:-1], '')} and {numbers[-1]}"
 
 
 def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:

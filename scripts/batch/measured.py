@@ -16,6 +16,7 @@ from core.measure import MeasuredPicture, Report, Sighting
 from core.methods import methods
 from core.models import needs
 from core.models.manifest import STANDIN
+from core.models.packs import NONE_FOUND
 from core.names import among
 from core.people import CROP, Identity, Person, Slot
 
@@ -109,7 +110,7 @@ def _require_faces(prompt: Prompt, object_info: ObjectInfo) -> None:
             "weights."
         )
     packs = specs(object_info, "LikenessLoadFaceEmbedder")["pack"].menu or [""]
-    if packs[0] == "none found":
+    if packs[0] == NONE_FOUND:
         raise SetupError(
             "People are measured with a face pack, and there is none in models/insightface. Fetch one with: "
             f"{python_command()} scripts/models.py download antelopev2"

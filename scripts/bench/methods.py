@@ -36,6 +36,7 @@ from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
+from seeded import normal
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
 from tiny_networks import NETWORKS, host_sample
@@ -248,10 +249,6 @@ def filled(network: torch.nn.Module) -> torch.nn.Module:
         else:
             weight.zero_()
     return network.eval()
-
-
-def normal(seed: int, *shape: int) -> Any:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def strips(people: int, width: int, height: int) -> Any:

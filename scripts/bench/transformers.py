@@ -22,10 +22,11 @@ import tiny_dits
 import tiny_networks
 import torch
 from pack.core.people import Lora, Person, PlacedCast
+from seeded import normal
 from torch import Tensor, nn
 
 from .figures import Applied, Way
-from .methods import filled, hollow, normal, prompts, run, shapes_alone, strips, unet
+from .methods import filled, hollow, prompts, run, shapes_alone, strips, unet
 
 SIDE = 1024
 """Width and height of the picture in pixels where nothing else is said."""

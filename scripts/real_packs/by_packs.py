@@ -21,8 +21,9 @@ import numpy as np
 import tiny_encoders
 import torch
 from bench.figures import Applied, Line, Way, count
-from bench.methods import BOTH, STEPS, Networks, normal, strips
+from bench.methods import BOTH, STEPS, Networks, strips
 from pack.bridge.host.unet import attention_layers
+from seeded import normal
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
 from torch import Tensor

@@ -15,9 +15,9 @@ import folder_paths
 import tiny_encoders
 import torch
 from bench.figures import Applied
-from bench.methods import normal
 from pack.core.errors import LikenessError
 from safetensors.torch import save_file
+from seeded import normal
 from shared import adapters
 from shared.standins import Weights, nested
 from torch import Tensor

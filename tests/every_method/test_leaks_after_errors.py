@@ -10,13 +10,9 @@ from graph_run import run
 from graphs import Node, node
 from marks import each
 from method_rows import ALONE, Row, around, latents, picture
-from other_packs import Stopped, cancelling, raising
+from other_packs import Stopped, cancelling, forwards, raising
 
 OFTEN = ALONE
-
-
-def forwards(model):
-    return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
 
 
 def stopped_by(function: Callable[..., Any]) -> Callable[[Node, dict[Node, Any]], None]:

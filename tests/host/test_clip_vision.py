@@ -1,7 +1,7 @@
 """Another encoder than the one that a file was made with."""
 
+import drawn
 import family_encoders
-import parts_made
 import pytest
 import tiny_encoders
 from pack.bridge.host import encode
@@ -20,6 +20,6 @@ def test_another_encoder_is_named_with_the_right_one():
         (wide_clip, encode.EMBEDS, 1280, r"embeddings of width 1280.*ViT-bigG"),
     ):
         with pytest.raises(encode.WrongEncoder, match=message):
-            encode.encode_pictures(vision, parts_made.picture(0, 28, 28), kind, width)
+            encode.encode_pictures(vision, drawn.picture(0, 28, 28), kind, width)
     with pytest.raises(encode.WrongEncoder, match=r"Connect CLIP ViT-L/14 .*models/clip_v"):
         encode.encode_grey(clip, 1024)

@@ -18,6 +18,7 @@ import tiny_sdxl
 import torch
 from graph_run import shown
 from instant_id_run import HEIGHT, WIDTH, sample, text
+from logged import messages_of_the_pack
 from pack.bridge.sampling.conditioning import append_tokens
 from pack.core.errors import BadPatches
 from pack.core.people import Lora, PlacedCast, RowCast
@@ -189,7 +190,7 @@ def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, co
     with_image = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, image, **DEFAULTS)
     caplog.clear()
     without_image = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, None, **DEFAULTS)
-    messages = [record.getMessage() for record in caplog.records if record.name == "likeness"]
+    messages = messages_of_the_pack(caplog)
     assert "images" not in (with_image.ui or {})
     assert message in "\n".join(messages)
     assert bool(message) == bool(messages)

@@ -22,6 +22,7 @@ from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from marks import each
+from other_packs import forwards
 from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
@@ -508,10 +509,6 @@ def test_people_without_photos_come_by_cast_and_place_cast(model):
 
 
 # Beside packs that change a layer's forward while sampling
-
-
-def forwards(model):
-    return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
 
 
 @pytest.mark.parametrize("restoring", ["put back", "deleted"])

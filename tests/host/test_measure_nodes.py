@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import drawn
 import family_encoders
-import parts_made
 import pytest
 import real_faces
 import tiny_encoders
@@ -101,7 +101,7 @@ class Worn(NamedTuple):
 
 @pytest.fixture(scope="module")
 def worn(photos: torch.Tensor) -> Worn:
-    garment = parts_made.picture(5, 120, 100)
+    garment = drawn.picture(5, 120, 100)
     images = photos[:2].clone()
     images[0, 380:480, 200:320] = garment[0]
     images[1, 380:480, 200:320] = 0.2

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
+from logged import messages_of_the_pack
 from marks import WITH_REFERENCES, families
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
@@ -761,7 +762,7 @@ def test_the_canvas_is_held_against_the_latent_in_pixels(setting, caplog):
     picture, noise = (tiny_dits.latent(setting.family, WIDTH, HEIGHT, seed=seed) for seed in (7, 5))
     euler = comfy.samplers.sampler_object("euler")
     comfy.sample.sample_custom(model, noise, 1.0, euler, sigmas, positive, negative, picture, seed=0, disable_pbar=True)
-    assert [record.getMessage() for record in caplog.records if record.name == "likeness"] == []
+    assert messages_of_the_pack(caplog) == []
     with pytest.raises(BadSize, match=f"is {WIDTH}x{2 * HEIGHT} px"):
         tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, 2 * HEIGHT))
 

@@ -30,7 +30,7 @@ from pack.core.person_texts import TextLayout, split_by_words
 from peers import apply, without_options
 from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
-from words_made import carried_words
+from words_made import carried_words, encoded
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
@@ -204,11 +204,6 @@ def test_a_copied_forward_without_options_is_named(models, family):
 
 CAST = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
 PROMPTS = "1: a red coat\n2: looking away"
-
-
-def encoded(clip, words):
-    """As CLIP Text Encode gives it."""
-    return clip.encode_from_tokens_scheduled(clip.tokenize(words))
 
 
 def as_read(model, conditioning):

@@ -11,6 +11,7 @@ import marks
 import pytest
 from graph_run import linked_inputs, run
 from graphs import Node, ours, sampled, value
+from logged import messages_of_the_pack
 from pack.core.errors import LikenessError
 from refusals.by_the_node import BY_THE_NODE, Refused
 from refusals.by_the_sampler import BY_THE_SAMPLER, RefusedBySampler
@@ -52,11 +53,6 @@ def test_it_is_refused_where_it_is_seen(refused: RefusedBySampler) -> None:
     is_refused(sampler, outputs_by_node, refused.error, refused.says)
 
 
-def texts_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Without the host's, which warns of models of other tests."""
-    return [record.getMessage() for record in caplog.records if record.name == "likeness"]
-
-
 @pytest.mark.parametrize(("kind", "remark"), by_node(REMARKS))
 def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplog: pytest.LogCaptureFixture) -> None:
     node = ours(kind, **remark.inputs)
@@ -64,7 +60,7 @@ def test_what_works_but_could_be_better_is_told(kind: str, remark: Remark, caplo
     linked_inputs(node, outputs_by_node)
     caplog.clear()
     run(node, outputs_by_node)
-    texts = texts_of_the_pack(caplog)
+    texts = messages_of_the_pack(caplog)
     assert len(texts) == bool(remark.says)
     for text in texts:
         assert re.search(remark.says, text)

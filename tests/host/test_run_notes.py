@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from figures import relative
 from graph_run import run, run_as
 from graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
+from logged import messages_of_the_pack
 from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
@@ -73,11 +74,6 @@ def drawn(
     start = comfy.sample.prepare_noise(latent, 1) if noise else torch.zeros_like(latent)
     sampler = comfy.samplers.KSampler(model, steps, "cpu", "euler", "normal", denoise, model.model_options)
     return sampler.sample(start, positive, negative, 4.0, latent, denoise_mask=mask, seed=1, disable_pbar=True)
-
-
-def messages_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """By the pack; the host warns of models of other tests."""
-    return [record.getMessage() for record in caplog.records if record.name == "likeness"]
 
 
 # Notes from a run, under the node

@@ -27,7 +27,7 @@ from peers import apply
 from seeded import fill
 from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import COMMON, EVERYWHERE, HEIGHT, NOWHERE, PICTURE, TOLERANCE, WIDTH, setting_of
-from words_made import carried_words
+from words_made import carried_words, encoded
 
 import nodes as host_nodes
 
@@ -217,13 +217,9 @@ def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
     """A person everywhere: as the words alone, encoded by CLIP Text Encode."""
     setting = setting_of(family)
     clip = family_encoders.changing(setting.clip)
-
-    def encoded(words):
-        return clip.encode_from_tokens_scheduled(clip.tokenize(words))
-
-    common = encoded(COMMON)
+    common = encoded(clip, COMMON)
     alone = []
-    for (words, options), (_, of_common) in zip(encoded(WORDS[0]), common, strict=True):
+    for (words, options), (_, of_common) in zip(encoded(clip, WORDS[0]), common, strict=True):
         alone.append([words, {**options, "pooled_output": of_common["pooled_output"]}])
     model, positive, negative = everywhere(setting, common, clip)
     assert len(positive) == len(alone) == 2

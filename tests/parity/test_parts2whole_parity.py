@@ -13,6 +13,7 @@ import tiny_sd15
 import torch
 import torch.nn.functional as functional
 from diffusers.models.attention_processor import AttnProcessor
+from drawn import picture
 from figures import relative
 from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
@@ -21,7 +22,7 @@ from pack.core.parts.bank import token_mask, tokens_inside
 from pack.core.parts.parts import Parts, make_part
 from pack.core.parts.resizing import prepare
 from pack.nodes.parts2whole.nodes import Features, put_in
-from parts_made import HEIGHT, WIDTH, picture
+from parts_made import HEIGHT, WIDTH
 from parts_run import POSE, apply, denoiser, encode, reading, text
 from peers import Sampling, attend
 from safetensors.torch import load_file

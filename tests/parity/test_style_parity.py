@@ -1,7 +1,7 @@
 """Style per Person: whole sampling against diffusers' scales per block and masks."""
 
+import drawn
 import family_encoders
-import parts_made
 import pytest
 import tiny_sdxl
 import torch
@@ -43,7 +43,7 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
     masks[0, ..., : WIDTH // 2], masks[1, ..., WIDTH // 2 :] = 1, 1
     pictures_by_style = []
     for n in (0, 1):
-        pictures = [parts_made.picture(10 * n + m, 28, 28) for m in range(count)]
+        pictures = [drawn.picture(10 * n + m, 28, 28) for m in range(count)]
         pictures_by_style.append(torch.cat(pictures))
 
     sampling = Sampling(WIDTH, HEIGHT, spacing="trailing")

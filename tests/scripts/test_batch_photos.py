@@ -9,15 +9,9 @@ import pytest
 from batch import photo_files
 from batch.folders import Folder
 from batch.rows import BadRow
-from PIL import Image
+from drawn import photo
 
-PHOTO = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(999)
-
-
-def photo() -> Image.Image:
-    with Image.open(PHOTO) as opened:
-        return opened.convert("RGB").resize((96, 64))
 
 
 def png(name: bytes, content: bytes) -> bytes:

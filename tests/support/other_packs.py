@@ -410,3 +410,8 @@ class Keyframed(comfy.controlnet.ControlNet):
             return comfy.controlnet.ControlNet.get_control(self, *args)
         finally:
             self.strength = strength
+
+
+def forwards(model: Any) -> list[Any]:
+    """The layers whose forward somebody has put another in the place of."""
+    return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]

@@ -10,6 +10,7 @@ import tiny_encoders
 import tiny_sd15
 import torch
 from diffusers import UNet2DConditionModel
+from drawn import picture
 from pack.bridge.host import load
 from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
@@ -65,12 +66,6 @@ def made() -> Made:
 
 
 clip = cache(tiny_encoders.sd1)
-
-
-def picture(seed: int, width: int = 100, height: int = 140, channels: int = 3) -> Tensor:
-    """(1, height, width, channels), in steps of 1/255 like pictures from files."""
-    values = torch.randint(0, 256, (1, height, width, channels), generator=torch.Generator().manual_seed(seed))
-    return values.float() / 255
 
 
 def box_mask(x0: int, y0: int, x1: int, y1: int) -> Tensor:

@@ -5,12 +5,13 @@ import tiny_encoders
 import tiny_networks
 import torch
 from diffusers import DDIMScheduler
+from drawn import picture
 from pack.bridge.image_tokens.injections import InjectionsRun
 from pack.bridge.parts.run import SharingRun
 from pack.bridge.sampling.runs import patched
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
-from parts_made import HEIGHT, WIDTH, picture
+from parts_made import HEIGHT, WIDTH
 
 LATENT_SCALE = 0.18215
 STEPS = 8

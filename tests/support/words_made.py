@@ -11,3 +11,8 @@ from torch import Tensor
 def carried_words(texts: Sequence[Tensor], regions: Tensor, names: Sequence[str], **changed: Any) -> PersonTexts:
     """texts: (1, T, width) of each person. regions: (people, H, W), how strongly they are read where."""
     return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), **changed)
+
+
+def encoded(clip: Any, words: str) -> Any:
+    """As CLIP Text Encode gives it."""
+    return clip.encode_from_tokens_scheduled(clip.tokenize(words))

@@ -1,7 +1,9 @@
 """Parts prepared as Parts2Whole prepares them, and what may be wrong with one."""
 
 import math
+from functools import partial
 
+import drawn
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,7 @@ from pack.core.parts.resizing import prepare
 from pack.core.pictures import as_drawing, as_rgb
 from PIL import Image
 
-
-def picture(seed, width=90, height=130, channels=3):
-    values = torch.randint(0, 256, (1, height, width, channels), generator=torch.Generator().manual_seed(seed))
-    return values.float() / 255
+picture = partial(drawn.picture, width=90, height=130)
 
 
 def part(image=None, label="face", mask=None, weight=1.0, target=None):

@@ -10,21 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import photo
 from pack.core.errors import BadPhoto
 from pack.core.faces.pictures import from_file
 from pack.core.picture_files import read_picture
 from PIL import Image, ImageCms, features
 
 ROOT = Path(__file__).resolve().parents[2]
-PHOTO = ROOT / "pictures" / "likeness_anna.png"
 ORIENTED = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
 """EXIF that says: turn it clockwise by 90 degrees."""
 LONG_TEXT = zlib.compress(b"x" * 3_000_000)
-
-
-def photo() -> Image.Image:
-    with Image.open(PHOTO) as opened:
-        return opened.convert("RGB").resize((96, 64))
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -1,7 +1,7 @@
 """Whatever people type or files bring becomes one line that every console, log and picture can take."""
 
 import pytest
-from pack.core.errors import BadChoice, BadPhoto, LikenessError, counted, first_few, listed
+from pack.core.errors import BadChoice, BadPhoto, LikenessError, counted, first_few, joined, listed
 from pack.core.faces.which import which_face
 from pack.core.text import plain
 
@@ -51,6 +51,15 @@ def test_which_face_speaks_of_no_more_photos_than_there_are() -> None:
         which_face("2,1,3").check_photos(2)
     with pytest.raises(BadChoice, match="first"):
         which_face("first")
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [([], ""), (["Anna"], "Anna"), (["Anna", "Ben"], "Anna and Ben"), (["Anna", "Ben", "Ida"], "Anna, Ben and Ida")],
+)
+def test_names_in_a_sentence(names: list[str], sentence: str) -> None:
+    assert joined(names) == sentence
+    assert joined(names, "or") == sentence.replace(" and ", " or ")
 
 
 def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:
