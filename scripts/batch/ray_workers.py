@@ -33,8 +33,6 @@ _PAGE_SECONDS = 1
 _MOST_ROWS = 1000
 _LOOK_SECONDS = 10
 """So often it is looked for GPUs of machines that have joined."""
-_SILENT_SECONDS = 60
-"""So often it is said that no worker has started."""
 NO_RAY = (
     'Several workers run on Ray, which is not installed: {python} -m pip install "ray[default]". '
     "One worker needs no Ray: leave --workers and --address out."
@@ -120,12 +118,8 @@ class RayWorkers:
         """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts or answers."""
         reason = ""
         for _ in range(TRIES):
-            said = time.monotonic()
             while not (ready := [worker for worker in self._workers if worker.is_ready]):
                 self._wait({})
-                if time.monotonic() - said > _SILENT_SECONDS:
-                    said = time.monotonic()
-                    say("No worker has started yet: its ComfyUI is slow, or no GPU is free (`ray status` says so).")
             try:
                 return self._ray.get(ready[0].actor.object_info.remote())
             except self._ray.exceptions.RayTaskError as cause:
@@ -157,7 +151,8 @@ class RayWorkers:
 
     def _wait(self, busy: Mapping[Any, _Worker]) -> list[Any]:
         """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
-        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=_LOOK_SECONDS)
+        timeout = _LOOK_SECONDS if self._takes_new_gpus else None
+        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=timeout)
         for reference in ended:
             if reference in self._starting:
                 self._has_started(self._starting.pop(reference), reference)
