@@ -50,6 +50,7 @@ def main() -> int:
     from batch import rows
     from batch.folders import folder_of
     from batch.output import Output
+    from batch.ray_workers import HERE
     from shared import workflow_files
 
     host = hosts[0]
@@ -61,7 +62,10 @@ def main() -> int:
     if not photos.is_there():
         raise SetupError(f"There is no folder {photos.address}: name the one that the photos are in.")
     output = Output(folder_of(options.output or os.path.splitext(options.jobs)[0]), measuring_of(options))
-    say(f"Starting {host} ({host.path}) in a folder of its own.")
+    if options.address and options.address != HERE:
+        say(f"Starting workers on Ray ({options.address}), each with the ComfyUI of its machine.")
+    else:
+        say(f"Starting {host} ({host.path}) in a folder of its own.")
     try:
         with workers_of(options, host, output.folder) as workers:
             return make_all(options, workers, table, photos, output, host)

@@ -33,6 +33,9 @@ _PAGE_SECONDS = 1
 _MOST_ROWS = 1000
 _LOOK_SECONDS = 10
 """So often it is looked for GPUs of machines that have joined."""
+_QUIET_SECONDS = 30
+"""After so long without a worker the wait is told, and from then on every _TELL_SECONDS."""
+_TELL_SECONDS = 60
 NO_RAY = (
     'Several workers run on Ray, which is not installed: {python} -m pip install "ray[default]". '
     "One worker needs no Ray: leave --workers and --address out."
@@ -70,6 +73,7 @@ class RayWorkers:
         self._started = 0
         self._workers: list[_Worker] = []
         self._starting: dict[Any, _Worker] = {}
+        self._tell_at = time.monotonic() + _QUIET_SECONDS
         self._page_rows = 1
         self._again: list[_Page] = []
         """Of workers that have ended."""
@@ -151,8 +155,7 @@ class RayWorkers:
 
     def _wait(self, busy: Mapping[Any, _Worker]) -> list[Any]:
         """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
-        timeout = _LOOK_SECONDS if self._takes_new_gpus else None
-        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=timeout)
+        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=_LOOK_SECONDS)
         for reference in ended:
             if reference in self._starting:
                 self._has_started(self._starting.pop(reference), reference)
@@ -162,7 +165,17 @@ class RayWorkers:
                 self._gpus_taken += 1
                 self._start(self.count, 1)
                 self.count += 1
+        self._tell_of_waiting()
         return [reference for reference in ended if reference in busy]
+
+    def _tell_of_waiting(self) -> None:
+        """Say from time to time that no worker has started."""
+        now = time.monotonic()
+        if any(worker.is_ready for worker in self._workers):
+            self._tell_at = now + _QUIET_SECONDS
+        elif now >= self._tell_at:
+            self._tell_at = now + _TELL_SECONDS
+            say(f"0 of {len(self._workers)} workers have started. Where no GPU is free they wait (see ray status).")
 
     def _has_started(self, worker: _Worker, reference: Any) -> None:
         """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""

@@ -260,17 +260,20 @@ def test_two_workers_on_ray_make_each_row_once(tmp_path: Path) -> None:
 
 
 ASKED = f"""
-import os, sys
+import os, sys, time
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 from batch.one_worker import WorkerSettings
+from batch import ray_workers
 from batch.ray_workers import HERE, RayWorkers
 import environment
 
-asked, ends = sys.argv[1], int(sys.argv[2])
+asked, ends, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+if seconds:
+    ray_workers._LOOK_SECONDS = ray_workers._QUIET_SECONDS = 1
 
 class Worker:
     version = "small"
-    def start(self): pass
+    def start(self): time.sleep(seconds)
     def stop(self): pass
     def object_info(self):
         with open(asked, "a+") as file:
@@ -289,22 +292,31 @@ def main():
 
 environment.run(main)
 """
-"""So many workers end when they are asked for their nodes, and the next one answers."""
+"""So many workers end when they are asked for their nodes, and the next one answers. A worker takes so many seconds to
+start."""
+WAITS = "0 of 1 workers have started."
 
 
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
 @pytest.mark.parametrize(
-    ("ends", "status", "words"),
-    [(1, 0, "{'Text': {}}"), (9, 1, "2 workers ended when they were asked for their nodes. The last: ")],
+    ("ends", "seconds", "status", "words"),
+    [
+        (1, 0, 0, "{'Text': {}}"),
+        (9, 0, 1, "2 workers ended when they were asked for their nodes. The last: "),
+        (0, 6, 0, WAITS),
+    ],
 )
-def test_a_worker_that_ends_when_it_is_asked_for_its_nodes(ends: int, status: int, words: str, tmp_path: Path) -> None:
+def test_a_worker_that_ends_when_it_is_asked_for_its_nodes_or_starts_late(
+    ends: int, seconds: int, status: int, words: str, tmp_path: Path
+) -> None:
     pytest.importorskip("ray")
     script = tmp_path / "asked.py"
     script.write_text(ASKED)
     log = tmp_path / "log.txt"
-    assert Trial(log, str(tmp_path / "asked"), str(ends), script=script).end() == status, log.read_text()
+    assert Trial(log, str(tmp_path / "asked"), str(ends), str(seconds), script=script).end() == status, log.read_text()
     assert words in log.read_text()
+    assert log.read_text().count(WAITS) == (1 if seconds else 0)
 
 
 @pytest.mark.thorough
