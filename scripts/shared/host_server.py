@@ -257,7 +257,7 @@ class HostServer:
                     break
         history = self.get(f"/history/{run.id}")
         if run.id not in history:
-            raise HostError("it keeps no result of the prompt that it has ended")
+            raise HostError("It keeps no result of the prompt that it has ended")
         run.outputs = history[run.id]["outputs"]
         return run
 
