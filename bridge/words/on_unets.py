@@ -216,6 +216,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         few_values = value[:, :_TOKENS_TO_ASK_WITH]
         try:
             super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, but says nothing about them
+            raise
         except RuntimeError:  # they put texts of their own beside ours, which have to be of their length
             return True
         return SOURCE_ROWS in options_of_trial

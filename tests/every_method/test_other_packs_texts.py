@@ -127,6 +127,26 @@ def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
         drawn(words, model=value(other_packs.halved, words))
 
 
+def memory_that_runs_out_once(model: Any) -> Any:
+    calls = list[int]()
+
+    def patch(n: torch.Tensor, k: torch.Tensor, v: torch.Tensor, extra_options: dict[str, Any]) -> Any:
+        calls.append(k.shape[1])
+        if len(calls) == 1:
+            raise torch.cuda.OutOfMemoryError("no memory is left")
+        return n, k, v
+
+    clone = model.clone()
+    clone.set_model_attn2_patch(patch)
+    return clone
+
+
+def test_memory_that_runs_out_in_a_pack_says_nothing_of_its_texts() -> None:
+    applied = ID_PATCH.node(model=value(sdxl), id_start_percent=0.0)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        drawn(applied, model=value(memory_that_runs_out_once, applied[2]))
+
+
 def guided(model: Any, negative: Any) -> Any:
     return other_packs.guided(model, tensor_of(negative))
 
