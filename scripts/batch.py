@@ -45,7 +45,9 @@ def main() -> int:
     options = arguments()
     hosts = environment.find_hosts()
     if not hosts:
-        raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
+        raise SetupError(
+            f"batch.py needs a ComfyUI: set COMFYUI_PATH, or run {environment.script_command('demo.py')} first."
+        )
     environment.enter(environment.python_for(hosts, options.python, MODULES))
     from batch import rows
     from batch.folders import folder_of

@@ -267,6 +267,11 @@ def python_command() -> str:
     return as_typed(sys.executable)
 
 
+def script_command(script: str) -> str:
+    """What a user types, in any folder, to run one of the scripts: script_command("models.py")."""
+    return f"{python_command()} {as_typed(ROOT / 'scripts' / script)}"
+
+
 def _pythons_at_hand() -> list[Path]:
     """The Python of an activated environment and the one that runs, whatever its kind (an environment, ComfyUI
     portable's, a system's), without those of ours."""

@@ -159,7 +159,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     if diagnosis.good:
         return ALL_THERE
     if diagnosis.lacking:
-        command = f'{environment.python_command()} scripts/models.py download "{name}"'
+        command = f'{environment.script_command("models.py")} download "{name}"'
         if arguments.models:
             command += f' --models "{arguments.models}"'
         print(f"\nOr download all of this with: {command}")

@@ -264,7 +264,7 @@ def tier_of(name: str, part: str | None) -> Tier:
     if part is None:
         return TIERS[name]
     if name != "--all":
-        command = f"python scripts/test.py --all --part {part}"
+        command = f"{environment.script_command('test.py')} --all --part {part}"
         raise environment.SetupError(f"--part {part} is a part of --all. Run: {command}")
     return PARTS[part]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from environment import SetupError, python_command
+from environment import SetupError, script_command
 from shared.links import Link, as_link, up_to
 from shared.workflow import Prompt, specs, title
 
@@ -113,7 +113,7 @@ def _require_faces(prompt: Prompt, object_info: ObjectInfo) -> None:
     if packs[0] == NONE_FOUND:
         raise SetupError(
             "People are measured with a face pack, and there is none in models/insightface. Fetch one with: "
-            f"{python_command()} scripts/models.py download antelopev2"
+            f"{script_command("models.py")} download antelopev2"
         )
 
 
@@ -124,7 +124,7 @@ def _offered(vision: str, object_info: ObjectInfo) -> str:
     if name is None:
         raise SetupError(
             f"--clip-vision: {vision} is not in models/clip_vision, which has {listed(offered, 'no file')}. Fetch one "
-            f"with: {python_command()} scripts/models.py download clip-vit-h"
+            f"with: {script_command("models.py")} download clip-vit-h"
         )
     return name
 

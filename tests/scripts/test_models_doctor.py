@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from environment import python_command
+from environment import as_typed, python_command
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
@@ -114,7 +114,8 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
     assert "To download: 6.9 GB." in process.stdout
     address = "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
     assert line_of(process.stdout, "curl").endswith(address)
-    command = f'{python_command()} scripts/models.py download "{workflow}" --models "{models}"'
+    script = as_typed(SCRIPT)
+    command = f'{python_command()} {script} download "{workflow}" --models "{models}"'
     assert process.stdout.splitlines()[-1] == f"Or download all of this with: {command}"
     assert sorted(path for path in models.rglob("*") if path.is_file()) == files_before
 
