@@ -113,7 +113,7 @@ def _require_faces(prompt: Prompt, object_info: ObjectInfo) -> None:
     if packs[0] == NONE_FOUND:
         raise SetupError(
             "People are measured with a face pack, and there is none in models/insightface. Fetch one with: "
-            f"{script_command("models.py")} download antelopev2"
+            f"{script_command('models.py')} download antelopev2"
         )
 
 
@@ -124,7 +124,7 @@ def _offered(vision: str, object_info: ObjectInfo) -> str:
     if name is None:
         raise SetupError(
             f"--clip-vision: {vision} is not in models/clip_vision, which has {listed(offered, 'no file')}. Fetch one "
-            f"with: {script_command("models.py")} download clip-vit-h"
+            f"with: {script_command('models.py')} download clip-vit-h"
         )
     return name
 

@@ -31,6 +31,11 @@ _CLIENT_PORT = 10001
 _PAGE_SECONDS = 1
 """So long a call takes, where its tasks are shorter than that."""
 _MOST_ROWS = 1000
+_PACK = (
+    "__init__.py", "bridge", "core", "locales", "models_manifest.json", "nodes", "pictures", "pyproject.toml", "scripts",
+    "subgraphs", "web", "workflows",
+)  # fmt: skip
+"""What machines of a cluster get; not what a user keeps in the pack's folder, such as pictures."""
 _LOOK_SECONDS = 10
 """So often it is looked for GPUs of machines that have joined."""
 _QUIET_SECONDS = 30
@@ -47,7 +52,7 @@ class RayWorkers:
     another is started, on any machine that has room for it; use it in a `with` statement.
 
     address: of a cluster, or HERE. count: where it is more than there are GPUs, they share them; None: as many as there
-    are GPUs, those of machines that join later too, or one. settings: of the workers. host: the ComfyUI that all should
+    are GPUs, those of machines that join later too, but one where this machine has no GPU. settings: of the workers. host: the ComfyUI that all should
     have. place: what is theirs alone, as long as they run. Raises SetupError without Ray or without the cluster.
     """
 
@@ -65,7 +70,9 @@ class RayWorkers:
         # several start on a machine of any size.
         self._class = self._ray.remote(num_cpus=0, max_concurrency=2, max_restarts=0)(_actor_class())
         gpus = self._gpus()
-        self.count = count or gpus or 1
+        # The machines of a cluster may join later.
+        at_least = 1 if address == HERE else 0
+        self.count = count or gpus or at_least
         # Whole GPUs, or parts of which several make a whole one.
         share = 1 / math.ceil(self.count / gpus) if gpus else 0
         self._takes_new_gpus = count is None
@@ -155,7 +162,12 @@ class RayWorkers:
 
     def _wait(self, busy: Mapping[Any, _Worker]) -> list[Any]:
         """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
-        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=_LOOK_SECONDS)
+        calls = [*busy, *self._starting]
+        ended: list[Any] = []
+        if calls:
+            ended, _ = self._ray.wait(calls, num_returns=1, timeout=_LOOK_SECONDS)
+        else:
+            time.sleep(_LOOK_SECONDS)
         for reference in ended:
             if reference in self._starting:
                 self._has_started(self._starting.pop(reference), reference)
@@ -175,7 +187,10 @@ class RayWorkers:
             self._tell_at = now + _QUIET_SECONDS
         elif now >= self._tell_at:
             self._tell_at = now + _TELL_SECONDS
-            say(f"0 of {len(self._workers)} workers have started. Where no GPU is free they wait (see ray status).")
+            if self._workers:
+                say(f"0 of {len(self._workers)} workers have started. Where no GPU is free they wait (see ray status).")
+            else:
+                say("The cluster has no GPU yet: rows wait for one. With --workers 1 a worker starts without.")
 
     def _has_started(self, worker: _Worker, reference: Any) -> None:
         """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""
@@ -287,7 +302,8 @@ def _join(ray: Any, address: str) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "likeness"}
     if address != HERE:
         # Each machine runs this pack, and the ComfyUI that it finds there.
-        options["runtime_env"] = {"working_dir": str(ROOT), "excludes": [".git", ".venv", ".cache", "tests", "output"]}
+        others = [f"/{path.name}" for path in ROOT.iterdir() if path.name not in _PACK]
+        options["runtime_env"] = {"working_dir": str(ROOT), "excludes": others}
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         context = ray.init(address, **options)

@@ -19,7 +19,9 @@ def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> Non
     """
     hosts = environment.find_hosts()
     if not hosts:
-        raise SetupError(f"{script} needs a ComfyUI: set COMFYUI_PATH, or run {environment.script_command('demo.py')} first.")
+        raise SetupError(
+            f"{script} needs a ComfyUI: set COMFYUI_PATH, or run {environment.script_command('demo.py')} first."
+        )
     environment.enter(environment.python_for(hosts, python, modules))
     from . import host_folders  # which imports this module
 

@@ -322,19 +322,23 @@ def test_a_worker_that_ends_when_it_is_asked_for_its_nodes_or_starts_late(
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
 def test_machines_join_a_cluster_and_leave_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three nodes of Ray's, of which two are said to have a GPU each. The one that joins later gets a worker, and makes
-    the rows of the other that is lost."""
+    """Three nodes of Ray's, of which two are said to have a GPU each and join later. Each gets a worker, nothing else
+    does, and the last makes the rows of the other that is lost."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
     temporary = tempfile.mkdtemp(prefix="trial-", dir="/tmp")
+    # Ray writes the cluster's address into the folder "ray" of this one, which it does not make.
+    monkeypatch.setenv("RAY_TMPDIR", temporary)
+    Path(temporary, "ray").mkdir()
     jobs = Jobs(str(tmp_path), 1500)
     log = tmp_path / "log.txt"
     cluster = cluster_utils.Cluster(True, head_node_args={"num_cpus": 1, "num_gpus": 0, "temp_dir": temporary})
     trial: Trial | None = None
     try:
-        first = cluster.add_node(num_cpus=1, num_gpus=1)
         arguments = (f"{tmp_path}/jobs.csv", f"{tmp_path}/made", "--address", cluster.address, "--seconds", "0.02")
         trial = Trial(log, *arguments)
+        trial.until(lambda: "The cluster has no GPU yet" in log.read_text())
+        first = cluster.add_node(num_cpus=1, num_gpus=1)
         trial.until(lambda: jobs.made(0.01))
         assert len(list((tmp_path / "made" / "done").iterdir())) == 1
         cluster.add_node(num_cpus=1, num_gpus=1)
