@@ -32,8 +32,8 @@ _PAGE_SECONDS = 1
 """So long a call takes, where its tasks are shorter than that."""
 _MOST_ROWS = 1000
 _PACK = (
-    "__init__.py", "bridge", "core", "locales", "models_manifest.json", "nodes", "pictures", "pyproject.toml", "scripts",
-    "subgraphs", "web", "workflows",
+    "__init__.py", "bridge", "core", "locales", "models_manifest.json", "nodes", "pictures", "pyproject.toml",
+    "scripts", "subgraphs", "web", "workflows",
 )  # fmt: skip
 """What machines of a cluster get; not what a user keeps in the pack's folder, such as pictures."""
 _LOOK_SECONDS = 10
@@ -52,8 +52,9 @@ class RayWorkers:
     another is started, on any machine that has room for it; use it in a `with` statement.
 
     address: of a cluster, or HERE. count: where it is more than there are GPUs, they share them; None: as many as there
-    are GPUs, those of machines that join later too, but one where this machine has no GPU. settings: of the workers. host: the ComfyUI that all should
-    have. place: what is theirs alone, as long as they run. Raises SetupError without Ray or without the cluster.
+    are GPUs, those of machines that join later too; one here where there is no GPU. settings: of the workers. host: the
+    ComfyUI that all should have. place: what is theirs alone, as long as they run. Raises SetupError without Ray or
+    without the cluster.
     """
 
     def __init__(
