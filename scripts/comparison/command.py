@@ -16,6 +16,7 @@ import folder_paths
 from environment import SetupError, say
 from pack.core.errors import LikenessError
 from pack.core.measure import TRAINED_WITH
+from shared import host_folders
 
 from . import cartoons, identities_collapse, made_up, outfits, own_pictures, people, rehearsal
 from .benchmark_run import BENCHMARKS, Run
@@ -39,8 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _add_models(folder: Path) -> None:
     """A models folder besides ComfyUI's own: one sub-folder for each kind of file. Raises SetupError."""
-    if not folder.is_dir():
-        raise SetupError(f"--models {folder} is no folder.")
+    host_folders.require_folder(folder)
     for kind in sorted(folder.iterdir()):
         if kind.is_dir():
             folder_paths.add_model_folder_path(kind.name, str(kind.resolve()))

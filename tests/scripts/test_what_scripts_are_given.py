@@ -191,19 +191,26 @@ def test_a_program_that_is_no_python(tmp_path: Path, program: str) -> None:
         environment.python_for([], str(path), ["torch"])
 
 
-def test_batch_py_names_a_program_that_is_no_python(tmp_path: Path) -> None:
-    """It used to be run in the script's place, and ended without a word."""
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        # It used to be run in the script's place, and ended without a word.
+        (("--python", "/bin/true"), "/bin/true cannot be run as Python: it names no version."),
+        (("--python", sys.executable, "--models", "modles"), "There is no folder modles. Name the models folder of"),
+    ],
+)
+def test_batch_py_names_what_is_not_there(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
     host = tmp_path / "ComfyUI"
     host.mkdir()
     (host / "main.py").touch()
     (host / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
-    command = [sys.executable, str(SCRIPTS / "batch.py"), "jobs.csv", "--workflow", "w.json", "--python", "/bin/true"]
+    command = [sys.executable, str(SCRIPTS / "batch.py"), "jobs.csv", "--workflow", "w.json", *options]
     variables = {name: value for name, value in os.environ.items() if name != "LIKENESS_PYTHON"}
     process = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env={**variables, "COMFYUI_PATH": str(host)}
     )
     assert process.returncode == 1
-    assert "/bin/true cannot be run as Python: it names no version." in process.stderr
+    assert message in process.stderr
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
