@@ -34,8 +34,10 @@ def run(options: argparse.Namespace) -> int:
         if options.models:
             _add_models(options.models)
         return SOURCES[options.source](options)
-    except (LikenessError, OSError) as problem:
+    except LikenessError as problem:
         raise SetupError(str(problem)) from problem
+    except OSError as problem:
+        raise SetupError(environment.disk_problem(problem) or str(problem)) from problem
 
 
 def _add_models(folder: Path) -> None:
