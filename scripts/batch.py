@@ -53,9 +53,11 @@ def main() -> int:
     from batch.folders import folder_of
     from batch.output import Output
     from batch.ray_workers import HERE
-    from shared import workflow_files
+    from shared import host_folders, workflow_files
 
     host = hosts[0]
+    if options.models:
+        host_folders.require_folder(options.models)
     parent, name = os.path.split(options.jobs)
     table = rows.with_inputs(rows.read(folder_of(parent), name), options.set)
     # What is wrong with it is told before a ComfyUI starts.

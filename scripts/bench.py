@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import environment
+from shared.arguments import positive
 from shared.pack import entered
 
 ON_CARD = (
@@ -40,12 +41,16 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="a file for the figures as tables, in Markdown")
     parser.add_argument("--only", action="append", help="a method as its figures name it; may be said again")
     parser.add_argument("--gpu", action="store_true", help="time on the graphics card instead of counting")
-    parser.add_argument("--pictures", type=int, default=1, help="with --gpu: how many are sampled at once (default: 1)")
+    parser.add_argument("--pictures", type=positive, help="with --gpu: how many are sampled at once (default: 1)")
     parser.add_argument("--transformers", action="store_true", help="transformers alone")
     parser.add_argument(
         "--tiny", action="store_true", help="small networks on any device, to see whether everything runs"
     )
     options = parser.parse_args()
+    if options.pictures and not options.gpu:
+        parser.error("--pictures is for --gpu.")
+    if options.table and not options.table.parent.is_dir():
+        parser.error(f"There is no folder {options.table.parent} for --table: make it, or name another.")
     entered("bench.py", options.python, ("diffusers",))
     import comfy.cli_args
 
@@ -59,12 +64,15 @@ def main() -> int:
     from bench import figures, methods, people_in_pictures, transformers
     from real_packs import by_packs, installed
 
+    on_transformers = transformers.ON_TRANSFORMERS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
+    ways = on_transformers | by_packs.BY_PACKS | methods.ON_UNETS
+    unknown = [name for name in options.only or () if name not in ways]
+    if unknown:
+        raise environment.SetupError(f"No method is called {unknown[0]}. --only takes: {', '.join(ways)}.")
     lines: list[dict[str, Any]] = []
     for line in timed(options) if options.gpu else counted(options):
         print(json.dumps(line), flush=True)
         lines.append(line)
-    on_transformers = transformers.ON_TRANSFORMERS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
-    ways = on_transformers | by_packs.BY_PACKS | methods.ON_UNETS
     if {line["method"] for line in lines} <= {figures.NOBODY}:
         raise environment.SetupError(f"Nothing of that is there. --only takes: {', '.join(ways)}.")
     environment.say("Done: each figure is a line of JSON on the standard output.")
@@ -116,7 +124,7 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from real_packs import by_packs
 
     numbers = (1, 2) if options.tiny else (1, 2, 4) if options.transformers else (1, 2, 4, 8)
-    timing = figures.Timing(numbers, options.pictures)
+    timing = figures.Timing(numbers, options.pictures or 1)
     on_cpu = figures.device().type == "cpu"
     if not options.transformers:
         family = methods.tiny(methods.SDXL) if options.tiny else methods.SDXL

@@ -37,6 +37,7 @@ from typing import NoReturn
 
 import environment
 from environment import ROOT, Host, say
+from shared.arguments import positive
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
 ON_HOSTS = ("tests/parity", "tests/every_method", "tests/host")
@@ -174,7 +175,7 @@ def main(arguments: list[str]) -> int:
     for name in ("--smoke", "--fast", "--all"):
         parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
     parser.add_argument("--part", choices=PARTS, help="of --all")
-    parser.add_argument("--mutants", type=int, metavar="N", help="see above")
+    parser.add_argument("--mutants", type=positive, metavar="N", help="see above")
     parser.add_argument("--seed", default="0", help="of the mutants")
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)

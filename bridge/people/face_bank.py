@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import safetensors
 from comfy_execution.graph import DynamicPrompt
@@ -33,8 +33,10 @@ of dots alone, and names of its devices, whatever their ending."""
 _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, str]] = WeakKeyDictionary()
 """The people whom the run of a graph has saved so far, each with the node, in words, by path of the file. Every run has
 a DynamicPrompt of its own, with which its entry ends."""
-_times_missing = Counter[str]()
-"""How often no file was there, by path, when a graph that saves to it was run."""
+_last_saved: WeakValueDictionary[str, Identity] = WeakValueDictionary()
+"""Who was saved last, by path of the file, as long as the host keeps the result of the node that has saved them."""
+_times_lost = Counter[str]()
+"""How often, by path, no file was there when a graph that saves to it was run, or somebody else has come into it."""
 
 
 def files() -> list[str]:
@@ -93,6 +95,9 @@ def save_identity(
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
     saved_in_run[path] = person_and_node
+    if _last_saved.get(path, identity) is not identity:
+        _times_lost[path] += 1
+    _last_saved[path] = identity
     return path
 
 
@@ -125,19 +130,20 @@ def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
 
 
 def fingerprint(filename: str | None) -> int:
-    """A number that changes whenever no file of this name is there (any more), so that the host runs the node again.
+    """A number that changes whenever no file of this name is there (any more), or it holds somebody else, so that the
+    host runs the node again.
 
-    filename: None where it is linked, and so not known before the run.
+    filename: None where it is linked, and so not known before the run. Then all files count that have lost somebody.
     """
     if filename is None:
-        return 0
+        return _times_lost.total()
     try:
         path = _path_to_save(filename)
     except LikenessError:
         return 0  # the node raises it when it runs
     if not os.path.exists(path):
-        _times_missing[path] += 1
-    return _times_missing[path]
+        _times_lost[path] += 1
+    return _times_lost[path]
 
 
 def _path_to_save(filename: object) -> str:

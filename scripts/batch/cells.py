@@ -36,6 +36,8 @@ def value_of(cell: str, spec: Spec, current: Any) -> Any:
         number = _whole_number(cell) if kind == "INT" else _decimal_number(cell)
         _require_range(number, spec.options)
         return number
+    if cell != cell.encode(errors="ignore").decode():
+        raise BadRow("it holds half of a letter: write that letter again.")
     return cell
 
 

@@ -186,8 +186,9 @@ class StoreFolder(Folder):
 
     def is_there(self) -> bool:
         """Asked once: a wrong address or key is told at once. A store without files has no folders."""
+        files = self._files
         try:
-            self._files.ls("")
+            files.ls("")
         except FileNotFoundError:
             return False
         except Exception as cause:  # each store has errors of its own
@@ -196,11 +197,12 @@ class StoreFolder(Folder):
 
     def _asked(self, call: str, *arguments: Any, **options: Any) -> Any:
         """What a store answers to a call of fsspec's. Raises OSError."""
+        files = self._files
         give_up = time.monotonic() + STORE_SECONDS
         pause = 1.0
         while True:
             try:
-                return getattr(self._files, call)(*arguments, **options)
+                return getattr(files, call)(*arguments, **options)
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
             except Exception as cause:  # each store has errors of its own

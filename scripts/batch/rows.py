@@ -22,8 +22,9 @@ _MOST_LETTERS = 120
 """Of a name."""
 _MOST_BYTES = 200
 """Of a name. A file system takes 255 with the number and the ending behind it."""
-_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
-"""What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
+_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
+"""What Windows does not take, half of a letter, what a spreadsheet takes for a formula, and how a row's pictures are
+numbered."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 
 
@@ -146,7 +147,7 @@ def _name_of_photos(line: int, photos: Sequence[str]) -> str:
 
 def _problem_of_name(name: str) -> str:
     """Why no file can have a name; empty where one can."""
-    is_long = len(name) > _MOST_LETTERS or len(name.encode()) > _MOST_BYTES
+    is_long = len(name) > _MOST_LETTERS or len(name.encode(errors="replace")) > _MOST_BYTES
     if not is_long and not _NO_NAME.search(name) and not _DEVICES.match(name):
         return ""
     return (
@@ -157,4 +158,4 @@ def _problem_of_name(name: str) -> str:
 
 def cut(text: str, size: int) -> str:
     """What of a text fits into so many bytes."""
-    return text.encode()[:size].decode(errors="ignore")
+    return text.encode(errors="ignore")[:size].decode(errors="ignore")

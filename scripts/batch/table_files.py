@@ -135,7 +135,7 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
             if line.strip():
                 try:
                     yield number, json.loads(line.removeprefix(codecs.BOM_UTF8))
-                except ValueError:
+                except (ValueError, RecursionError):
                     yield number, None
 
 
@@ -149,15 +149,19 @@ def parquet_lines(path: Path, place: str) -> tuple[list[str], Callable[[], Itera
 
     try:
         columns = list(parquet.read_schema(path).names)
-    except ArrowException as cause:
+    except (ArrowException, OSError) as cause:
         raise SetupError(f"{place} is no Parquet file: {cause}.") from cause
 
     def lines() -> Iterator[Line]:
         number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            for entry in batch.to_pylist():
-                number += 1
-                yield _line(number, entry, columns)
+        try:
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+                for entry in batch.to_pylist():
+                    number += 1
+                    yield _line(number, entry, columns)
+        except (ArrowException, OSError, ValueError) as cause:  # damaged, text that is not UTF-8, nanoseconds
+            problem = f"{place} cannot be read as Parquet from line {number + 1} on ({cause})"
+            raise SetupError(f"{problem}: write it again, with texts and numbers.") from cause
 
     return columns, lines
 
@@ -167,8 +171,8 @@ def _line(number: int, entry: Mapping[str, Any], columns: Sequence[str]) -> Line
     problem = ""
     for column in columns:
         value = entry.get(column)
-        if isinstance(value, dict | list):
-            problem = f"{column} is a list or an object: a number, a text, true or false is needed."
+        if isinstance(value, dict | list | bytes):
+            problem = f"{column} is a list, an object or bytes: a number, a text, true or false is needed."
         cells.append(_cell(value))
     return Line(number, cells, problem)
 

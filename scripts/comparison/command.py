@@ -16,6 +16,7 @@ import folder_paths
 from environment import SetupError, say
 from pack.core.errors import LikenessError
 from pack.core.measure import TRAINED_WITH
+from shared import host_folders
 
 from . import cartoons, identities_collapse, made_up, outfits, own_pictures, people, rehearsal
 from .benchmark_run import BENCHMARKS, Run
@@ -33,14 +34,15 @@ def run(options: argparse.Namespace) -> int:
         if options.models:
             _add_models(options.models)
         return SOURCES[options.source](options)
-    except (LikenessError, OSError) as problem:
+    except LikenessError as problem:
         raise SetupError(str(problem)) from problem
+    except OSError as problem:
+        raise SetupError(environment.disk_problem(problem) or str(problem)) from problem
 
 
 def _add_models(folder: Path) -> None:
     """A models folder besides ComfyUI's own: one sub-folder for each kind of file. Raises SetupError."""
-    if not folder.is_dir():
-        raise SetupError(f"--models {folder} is no folder.")
+    host_folders.require_folder(folder)
     for kind in sorted(folder.iterdir()):
         if kind.is_dir():
             folder_paths.add_model_folder_path(kind.name, str(kind.resolve()))

@@ -34,14 +34,19 @@ def searched(models: Path | None, keys: Iterable[str]) -> Folders:
     keys: of the models. Raises SetupError.
     """
     if models is not None:
-        if not models.is_dir():
-            raise SetupError(f"There is no folder {models}. Name the models folder of your ComfyUI, or make this one.")
+        require_folder(models)
         return below(models, keys)
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")
     say(f"Looking into the model folders of {hosts[0]} ({hosts[0].path}).")
     return of_host(hosts[0])
+
+
+def require_folder(models: Path) -> None:
+    """Raises SetupError where the models folder that the user names is none."""
+    if not models.is_dir():
+        raise SetupError(f"There is no folder {models}. Name the models folder of your ComfyUI, or make this one.")
 
 
 def below(models: Path, keys: Iterable[str]) -> Folders:

@@ -15,7 +15,7 @@ import compare
 import pytest
 import real_faces
 import torch
-from comparison import cartoons
+from comparison import cartoons, command
 from comparison import people as people_source
 from comparison.benchmark_run import BENCHMARKS
 from comparison.cartoons import ColourJudge
@@ -24,7 +24,7 @@ from comparison.judging import Known, placed
 from comparison.photos import PersonFiles
 from comparison.picture_cache import Drawn
 from comparison.prompts import Scene
-from environment import ROOT
+from environment import ROOT, SetupError
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity
 from torch import Tensor
@@ -118,6 +118,15 @@ def test_the_command_line_knows_all_questions_and_benchmarks() -> None:
     """It names them before anything is loaded that has them."""
     assert tuple(people_source.QUESTIONS) == compare.QUESTIONS
     assert tuple(BENCHMARKS) == compare.BENCHMARKS
+
+
+def test_an_output_that_cannot_be_written_to_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["compare.py", "--toy", "--out", str(tmp_path / "file")])
+    with pytest.raises(SetupError, match=r"file cannot be written to \(File exists\): mend that or name another place"):
+        command.run(compare.parsed())
 
 
 @pytest.mark.thorough

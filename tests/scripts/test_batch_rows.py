@@ -141,10 +141,11 @@ def test_inputs_that_every_row_has(tmp_path: Path) -> None:
             rows.with_inputs(table, inputs)
 
 
-@pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121])
+@pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121, "b\ud83d"])
 def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) -> None:
-    (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")
-    first, second, unnamed = rows.rows(read(tmp_path), lambda column: column == "Photo")
+    lines = [{"name": "cafe\u0301", "Photo": "x"}, {"name": name, "Photo": "x"}, {"Photo": f"{'字' * 80}.png"}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    first, second, unnamed = rows.rows(read(tmp_path, "jobs.jsonl"), lambda column: column == "Photo")
     assert not first.problem
     assert not unnamed.problem
     if len(name) == 4:
@@ -374,14 +375,15 @@ def test_a_word_that_a_menu_does_not_have_is_looked_for_once(tmp_path: Path) -> 
         ("seed", "1,000", "a whole number is needed, with all of its digits and nothing between"),
         ("seed", "-1", "0 to 18446744073709551615 is needed"), ("cfg", "-1", "0.0 to 100.0 is needed"),
         ("sampler", "euler_a", "the menu has 3 entries, such as euler"), ("cfg", "nan", "a number is needed"),
-        ("noise", "2", "true or false is needed"),
+        ("noise", "2", "true or false is needed"), ("text", "a \ud83d", "it holds half of a letter: write that letter"),
     ],
 )  # fmt: skip
 def test_a_cell_is_a_value_of_its_input(tmp_path: Path, name: str, cell: str, value: Any) -> None:
-    made_template = template(tmp_path, f"Sampler.{name}")
-    row = Row(2, "a", {f"Sampler.{name}": cell})
+    column = f"{'Anna' if name == 'text' else 'Sampler'}.{name}"
+    made_template = template(tmp_path, column)
+    row = Row(2, "a", {column: cell})
     if isinstance(value, str) and " " in value:
-        with pytest.raises(rows.BadRow, match=re.escape(f"Sampler.{name} is {cell}: {value}")):
+        with pytest.raises(rows.BadRow, match=re.escape(f"{column} is {cell}: {value}")):
             made_template.job(row)
     else:
         assert made_template.job(row).prompt["4"]["inputs"][name] == value
@@ -750,14 +752,15 @@ def test_a_table_of_json_lines(tmp_path: Path) -> None:
     text = (
         '{"name": "a", "Prompt": "x, y", "Seed": 18446744073709551615}\n\n{"name": "b", "Noise": true, "Seed": null}\n'
     )
-    (tmp_path / "jobs.jsonl").write_text(text + 'no\n{"name": ["c"], "Seed": 0.5}\n')
+    (tmp_path / "jobs.jsonl").write_text(f'{text}no\n{{"name": ["c"], "Seed": 0.5}}\n{"[" * 10**5}\n')
     json_rows = list(rows.rows(read(tmp_path, "jobs.jsonl"), lambda _: False))
     assert [(row.line, row.name, row.cells) for row in json_rows[:2]] == [
         (1, "a", {"Prompt": "x, y", "Seed": str(2**64 - 1)}),
         (3, "b", {"Noise": "true"}),
     ]
     assert json_rows[2].problem == "line 4 is no object of JSON."
-    assert json_rows[3].problem.startswith("name is a list or an object")
+    assert json_rows[3].problem.startswith("name is a list, an object or bytes")
+    assert json_rows[4].problem == "line 6 is no object of JSON."
 
 
 def test_a_table_in_parquet(tmp_path: Path) -> None:
@@ -768,9 +771,18 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
     parquet_rows = list(rows.rows(read(tmp_path, "jobs.parquet"), lambda _: False))
     assert len(parquet_rows) == 2500
     assert parquet_rows[2400].cells == {"Seed": "2400", "Cfg": "4.5"}
-    (tmp_path / "jobs.parquet").write_text("name\na\n")
-    with pytest.raises(SetupError, match="is no Parquet file"):
-        read(tmp_path, "jobs.parquet")
+    data = (tmp_path / "jobs.parquet").read_bytes()
+    for damaged, message in [
+        (b"name\na\n", "is no Parquet file"),
+        (data.replace(data[100:400], b"\xff" * 300, 1), "cannot be read as Parquet from line 1 on .*write it again"),
+    ]:
+        (tmp_path / "jobs.parquet").write_bytes(damaged)
+        with pytest.raises(SetupError, match=message):
+            read(tmp_path, "jobs.parquet")
+    texts_as_bytes = pyarrow.table({"name": [b"a"], "Seed": [1]})
+    parquet.write_table(texts_as_bytes, tmp_path / "jobs.parquet")
+    (row,) = rows.rows(read(tmp_path, "jobs.parquet"), lambda _: False)
+    assert row.problem.startswith("name is a list, an object or bytes")
 
 
 @pytest.mark.parametrize("quotes", ['""', "  "])

@@ -104,8 +104,9 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
     with pytest.raises(Unreadable, match="is too long: at most 0 bytes"):
         folder.read("Set/x.png", 0)
     assert not folder_of("s3://bucket/nothing").is_there()
-    with pytest.raises(SetupError, match=r"such as: .* -m pip install fsspec s3fs"):
-        folder_of("nowhere://bucket").is_there()
+    for ask in (StoreFolder.is_there, lambda folder: rows.read(folder, "jobs.csv")):
+        with pytest.raises(SetupError, match=r"^nowhere://bucket is opened by .* -m pip install fsspec s3fs"):
+            ask(folder_of("nowhere://bucket"))
 
 
 def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,19 +192,33 @@ def test_a_program_that_is_no_python(tmp_path: Path, program: str) -> None:
         environment.python_for([], str(path), ["torch"])
 
 
-def test_batch_py_names_a_program_that_is_no_python(tmp_path: Path) -> None:
-    """It used to be run in the script's place, and ended without a word."""
+BATCH = ("batch.py", "jobs.csv", "--workflow", "w.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        # It used to be run in the script's place, and ended without a word.
+        ((*BATCH, "--python", "/bin/true"), 1, "/bin/true cannot be run as Python: it names no version."),
+        ((*BATCH, "--python", sys.executable, "--models", "modles"), 1, "There is no folder modles. Name the models"),
+        (("bench.py", "--pictures", "4"), 2, "--pictures is for --gpu."),
+        (("bench.py", "--gpu", "--pictures", "0"), 2, "0 is not a whole number from 1"),
+        (("bench.py", "--table", "nowhere/table.md"), 2, "There is no folder nowhere for --table"),
+        (("test.py", "--mutants", "0"), 2, "0 is not a whole number from 1"),
+    ],
+)
+def test_options_that_cannot_be_followed(tmp_path: Path, arguments: Sequence[str], status: int, message: str) -> None:
     host = tmp_path / "ComfyUI"
     host.mkdir()
     (host / "main.py").touch()
     (host / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
-    command = [sys.executable, str(SCRIPTS / "batch.py"), "jobs.csv", "--workflow", "w.json", "--python", "/bin/true"]
+    command = [sys.executable, str(SCRIPTS / arguments[0]), *arguments[1:]]
     variables = {name: value for name, value in os.environ.items() if name != "LIKENESS_PYTHON"}
     process = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env={**variables, "COMFYUI_PATH": str(host)}
     )
-    assert process.returncode == 1
-    assert "/bin/true cannot be run as Python: it names no version." in process.stderr
+    assert process.returncode == status
+    assert message in process.stderr
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
