@@ -15,6 +15,9 @@ from .errors import BadSize, counted, gathered
 SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
 """The sizes to which infer.py of InstantID brings a photo before it looks for the face, in pixels; see
 `resized_photo`."""
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and deviation of the colours of CLIP's training pictures, RGB, by which it normalises what it sees."""
 
 
 def as_rgb(image: Tensor) -> Tensor:

@@ -24,14 +24,14 @@ _LINES = 3
 """The most lines of text in a preview, so that the people stay in sight. The note under the node has them all."""
 
 
-def _canvas_inputs(default: int, least: int = 64) -> list[io.Input]:
-    """The inputs for the size of the canvas in pixels. default, least: of width and height alike.
+def _canvas_inputs(least: int = 64) -> list[io.Input]:
+    """The inputs for the size of the canvas in pixels.
 
     least: 0 where a node takes 0 for the size of the picture that is linked.
     """
     return [
-        io.Int.Input("width", default=default, min=least, max=geometry.LARGEST, step=8),
-        io.Int.Input("height", default=default, min=least, max=geometry.LARGEST, step=8),
+        io.Int.Input("width", default=1024, min=least, max=geometry.LARGEST, step=8),
+        io.Int.Input("height", default=1024, min=least, max=geometry.LARGEST, step=8),
     ]
 
 
@@ -96,7 +96,7 @@ class LayoutFromPicture(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 FacesSocket.Input("faces", optional=True),
-                *_canvas_inputs(1024, least=0),
+                *_canvas_inputs(least=0),
                 io.Combo.Input("fit", options=list(geometry.FITS)),
                 _body_input(),
                 PoseKeypointSocket.Input("poses", optional=True),
@@ -152,7 +152,7 @@ class LayoutFromBoxes(io.ComfyNode):
             inputs=[
                 BoxesOrLayoutSocket.Input("bboxes", optional=True),
                 io.Image.Input("background", optional=True),
-                *_canvas_inputs(1024),
+                *_canvas_inputs(),
                 io.Combo.Input("fit", options=list(geometry.FITS)),
                 io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
                 _body_input(),
@@ -218,7 +218,7 @@ class LayoutForAGroup(io.ComfyNode):
                 io.Int.Input("count", default=2, min=1, max=12),
                 io.Combo.Input("framing", options=list(group.FRAMINGS), default="half"),
                 io.Int.Input("rows", default=0, min=0, max=group.MOST_ROWS),
-                *_canvas_inputs(1024),
+                *_canvas_inputs(),
                 CastSocket.Input("cast", optional=True),
                 io.Combo.Input("action", options=list(ACTIONS), default=GROUP_PHOTO, optional=True),
             ],

@@ -19,7 +19,7 @@ from ...core.errors import BadCast, BadSetup, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
 from ...core.people import EMBEDDING
-from ...core.pictures import as_rgb
+from ...core.pictures import CLIP_MEAN, as_rgb
 from ...core.projections import AdapterLayers, EmbeddingProjection, FacePlusProjection, Resampler
 
 _MOST_TOKENS = 4096
@@ -217,8 +217,6 @@ def versioned(file_variant: Variant, state: State, path: str, version: str) -> V
 
 PAD = "pad"
 CROP = "crop"
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-"""The RGB colour that is zero after CLIP's normalisation, which takes away this mean of CLIP's training pictures."""
 STYLE = "style"
 LAYOUT = "layout"
 BOTH = f"{STYLE} and {LAYOUT}"

@@ -13,13 +13,11 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from ...core.models.tensors import State, below
+from ...core.pictures import CLIP_DEVIATION, CLIP_MEAN
 from ...core.projections import HEAD_DIM
 
 STATES_BEHIND = (4, 8, 12, 16, 20)
 """The numbers of blocks behind which hidden states are taken."""
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-"""By which pictures are normalised, RGB."""
 _EPSILON = 1e-6
 """Of its norms."""
 _TRAINED_CELLS = 16
@@ -122,7 +120,7 @@ class EvaNet(nn.Module):
         # Without antialias, as in the version of torchvision that the authors' code names.
         size = (self.side, self.side)
         resized = functional.interpolate(pictures, size, mode="bicubic", align_corners=False)
-        mean, deviation = (torch.tensor(color).to(resized)[:, None, None] for color in (_MEAN, _DEVIATION))
+        mean, deviation = (torch.tensor(color).to(resized)[:, None, None] for color in (CLIP_MEAN, CLIP_DEVIATION))
         patches = self.patch_embed["proj"]((resized - mean) / deviation)  # (n, width, cells, cells)
         patches = patches.flatten(2).transpose(1, 2)  # (n, patches, width)
         class_token = self.cls_token.to(patches).expand(len(patches), -1, -1)

@@ -17,7 +17,6 @@ _YES = ("true", "yes", "on", "1")
 _NO = ("false", "no", "off", "0")
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,20}([.,]0{1,2})?")
 """Without separators of thousands: 1,000 may be a thousand or one. Spreadsheets may add decimals."""
-_NEAREST = 3
 _FIRST = 5
 """Words of a menu in a message, where none of them is near."""
 
@@ -94,5 +93,5 @@ def _choice(cell: str, menu: Sequence[Any]) -> Any:
         return words[word]
     if not words:
         raise BadRow("the menu is empty.")
-    near = difflib.get_close_matches(cell, words, _NEAREST, 0.4) or list(words)[:_FIRST]
+    near = difflib.get_close_matches(cell, words, cutoff=0.4) or list(words)[:_FIRST]
     raise BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}.")

@@ -11,8 +11,6 @@ from core.models import needs
 
 from .prompts import Job, ObjectInfo, is_of_others
 
-_NEAREST = 3
-
 
 def doctor(job: Job, object_info: ObjectInfo) -> Prompt:
     """The prompt by which Check Model Files looks for the models of a row, and runs none of its nodes."""
@@ -59,7 +57,7 @@ def _words_without_menu(job: Job, missing: str, object_info: ObjectInfo) -> Iter
                 continue
             menu = "it is empty"
             if offered:
-                near = difflib.get_close_matches(word, offered, _NEAREST, cutoff=0) or offered
+                near = difflib.get_close_matches(word, offered, cutoff=0) or offered
                 menu = f"it has {', '.join(near)}"
             yield f"{title(job.prompt, number)}: {word} is not in the menu {name}; {menu}."
 

@@ -11,8 +11,6 @@ from shared.workflow import Place, Prompt
 
 from core.names import folded
 
-_NEAREST = 3
-
 
 class ColumnNames:
     """The names that columns may have.
@@ -54,7 +52,7 @@ class ColumnNames:
         names = [*self._labels, *(f"{place.title}.{place.name}" for place in places)]
         name_of = {folded(name): name for name in names}
         message = f"No input of the workflow is called {column}."
-        near = [name_of[key] for key in difflib.get_close_matches(folded(column), name_of, _NEAREST, 0.5)]
+        near = [name_of[key] for key in difflib.get_close_matches(folded(column), name_of, cutoff=0.5)]
         if near:
             message += f" Nearest: {', '.join(near)}."
         if self._labels:

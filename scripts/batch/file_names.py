@@ -32,7 +32,7 @@ class FileNames:
         alike = self._by_stem[stem] if stem is not None else []
         return alike[0] if len(alike) == 1 else None
 
-    def near(self, name: str, most: int, cutoff: float = 0.6) -> list[str]:
+    def near(self, name: str, most: int = 3, cutoff: float = 0.6) -> list[str]:
         """At most so many names, without such endings, that are like one, the nearest first. cutoff: how alike, from
         0 to 1.
 

@@ -21,10 +21,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 """What a system says where the disk has no locks, such as a network drive."""
 
 
-def lock_alone(file: IO[bytes], folder: Path) -> bool:
-    """Take a lock that only this process has, until the file is closed. folder: what it is for, for the message.
+def lock_alone(file: IO[bytes], folder: Path) -> None:
+    """Take a lock that only this process has, until the file is closed; where the disk has none, say so.
 
-    False where the disk has no locks, which is said. Raises BlockingIOError where another process has it, and OSError.
+    folder: what it is for, for the message. Raises BlockingIOError where another process has it, and OSError.
     """
     try:
         if sys.platform == "win32":
@@ -36,8 +36,6 @@ def lock_alone(file: IO[bytes], folder: Path) -> bool:
         if problem.errno in _HELD:
             raise BlockingIOError(problem.errno, problem.strerror, str(folder)) from problem
         _go_on_without(problem, folder)
-        return False
-    return True
 
 
 def lock_shared(file: IO[bytes], folder: Path) -> None:

@@ -17,7 +17,6 @@ from .worker import PERSON_FILE
 
 _KEPT_CELLS = 2**14
 """So many cells are remembered, also those that name nothing."""
-_NEAREST = 3
 _MOST_ADVISED = 100
 """So many cells that name nothing are told what is near. That takes long, and nobody reads more."""
 
@@ -75,7 +74,7 @@ class PhotoCells:
         if self._advised == _MOST_ADVISED:
             return ""
         self._advised += 1
-        near = self._names.near(name, _NEAREST)
+        near = self._names.near(name)
         advice = f" Nearest: {', '.join(near)}." if near else ""
         if os.path.splitext(cell)[1].lower() not in ENDINGS:
             advice += self._face_bank.nobody_called(cell)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from environment import SetupError
 from shared.links import as_link
+from shared.widgets import SEEDS
 from shared.workflow import Prompt
 
 from .prompts import Job
@@ -16,7 +17,6 @@ from .prompts import Job
 if TYPE_CHECKING:
     from core.measure import MeasuredPicture, Report
 
-_SEED_INPUTS = ("seed", "noise_seed")
 _SEED_COUNT = 2**64
 
 
@@ -51,7 +51,7 @@ def with_moved_seeds(prompt: Prompt, distance: int) -> Prompt:
 def seeds_of(prompt: Prompt) -> Iterator[Seed]:
     """The seeds of a prompt, also where another node holds the number."""
     for node in prompt.values():
-        for name in _SEED_INPUTS:
+        for name in SEEDS:
             value = node["inputs"].get(name)
             link = as_link(value)
             if link is not None:

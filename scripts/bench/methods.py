@@ -121,14 +121,14 @@ def unet(family: Any, shape: Mapping[str, Any], dtype: Any) -> Any:
         return family({**shape, "dtype": dtype}).get_model({}, device="meta")
 
 
-def hollow(module: Any) -> Any:
-    """A network made on no device, as one on the CPU whose weights are a single number each in memory."""
+def hollow(module: Any) -> None:
+    """Make a network that is on no device one on the CPU whose weights are a single number each in memory."""
     for part in module.modules():
         for tensors in (part._parameters, part._buffers):
             for name, tensor in tensors.items():
                 if tensor is not None:
                     tensors[name] = torch.nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), False)
-    return module.eval()
+    module.eval()
 
 
 def shapes_alone(module: Any) -> None:

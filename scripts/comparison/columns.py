@@ -6,6 +6,7 @@ A benchmark has columns of its own by its own definitions, in the file of the be
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,8 @@ def _median_of(of_picture: Callable[[Judged], float | None]) -> OfRow:
     """The middle one of the values that are known, the lower one of two; None where none is."""
 
     def of_row(judged: Sequence[Judged]) -> float | None:
-        numbers = sorted(value for value in map(of_picture, judged) if value is not None)
-        return numbers[(len(numbers) - 1) // 2] if numbers else None
+        numbers = [value for value in map(of_picture, judged) if value is not None]
+        return statistics.median_low(numbers) if numbers else None
 
     return of_row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +28,6 @@ class Graph:
 
     prompt: Prompt
     object_info: Json
-
-    def copy(self) -> Graph:
-        """A graph of its own with equal nodes."""
-        return Graph(copy.deepcopy(self.prompt), self.object_info)
 
     def ids(self, *class_types: str) -> list[str]:
         """The ids of the nodes of these types, in the order of the prompt."""

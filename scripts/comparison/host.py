@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class Host:
         """The seconds of the nodes that ran, without those that load files, and of the samplers among them."""
         seconds = 0.0
         sampler_seconds = 0.0
-        for (node_id, begin), (_, end) in zip(self._listener.begun, self._listener.begun[1:], strict=False):
+        for (node_id, begin), (_, end) in pairwise(self._listener.begun):
             if node_id is None:
                 continue
             class_type = graph.prompt[node_id]["class_type"]

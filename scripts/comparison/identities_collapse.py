@@ -29,7 +29,6 @@ _ADVICE = (
     f"with {FEWEST} to {MOST} photos each and a scene of {', '.join(SCENES)}."
 )
 THRESHOLDS = (0.4, 0.5, 0.6)
-COUNTS = (2, 4, 6, 8, 10)
 
 
 def _group(people: int) -> str:

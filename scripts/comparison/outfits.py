@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import environment
-import numpy as np
-import torch
 from environment import ROOT, SetupError
 from pack.core.errors import counted
 from pack.core.measure.figures import mean
 from pack.core.parts.parts import LABELS, Part, make_part
 from pack.core.picture_files import ENDINGS
+from pack.core.previews import as_tensor
 from pack.core.text import MOST_NAME_LETTERS, plain
 from PIL import Image
 from shared.workflow import load, to_prompt
@@ -230,7 +229,7 @@ def part_of(part: PartFile) -> Part:
 def opaque(path: Path) -> Tensor | None:
     """(1, H, W) of what is not transparent in a picture, None where everything is."""
     with Image.open(path) as picture:
-        alpha = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A"))).float() / 255
+        alpha = as_tensor(picture.convert("RGBA").getchannel("A"))
     return None if bool((alpha == 1).all()) else alpha[None]
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from environment import SetupError
 from pack.core.errors import BadPhoto
 from pack.core.faces import model as faces
@@ -15,7 +13,9 @@ from pack.core.faces.model import FaceModel
 from pack.core.geometry import area
 from pack.core.people import Face
 from pack.core.picture_files import ENDINGS, read_picture
+from pack.core.previews import as_tensor
 from pack.core.text import MOST_NAME_LETTERS, plain
+from torch import Tensor
 
 LORA = ".safetensors"
 
@@ -93,14 +93,14 @@ def is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def image(path: Path) -> torch.Tensor:
+def image(path: Path) -> Tensor:
     """(H, W, 3) float 0..1, turned as the camera says. Raises SetupError for what is no picture, or too large."""
     try:
         picture = read_picture(str(path))
     except BadPhoto as error:
         advice = "Save it again as PNG or JPEG, or take it out."
         raise SetupError(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
-    return torch.from_numpy(np.array(picture)).float() / 255
+    return as_tensor(picture)
 
 
 def size_of(path: Path) -> tuple[int, int]:

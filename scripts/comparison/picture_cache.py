@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-import numpy as np
 import torch
 from pack.bridge.people import face_model
 from pack.core.models import needs
+from pack.core.previews import as_tensor
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from shared import whole
@@ -157,4 +157,4 @@ def save(picture: Image.Image, path: Path, graph: Graph, note: Note | None) -> N
 
 def as_pixels(picture: Image.Image) -> torch.Tensor:
     """(H, W, 3) float 0..1."""
-    return torch.from_numpy(np.array(picture.convert("RGB"))).float() / 255
+    return as_tensor(picture.convert("RGB"))

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from shared.widgets import SEEDS
+
 from .graphs import Graph, GraphError, Output
 from .photos import PersonFiles
 
@@ -162,7 +164,7 @@ def one_picture(graph: Graph, picture: Output, scene: Scene, prefix: str) -> Non
     graph.keep_before(PICTURE)
     for node in graph.prompt.values():
         inputs = node["inputs"]
-        for name in ("seed", "noise_seed"):
+        for name in SEEDS:
             if name in inputs and node["class_type"] in (*SAMPLERS, "RandomNoise"):
                 inputs[name] = scene.seed
         if "batch_size" in inputs:

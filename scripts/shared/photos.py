@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from environment import ROOT, package_file
 from PIL import Image
 from torch import Tensor
+
+from core.previews import as_tensor
 
 
 def drawn(*names: str) -> list[Path]:
@@ -31,4 +31,4 @@ def group() -> Path:
 def pixels(path: Path) -> Tensor:
     """(H, W, 3) float 0..1, as the host's Load Image makes it."""
     with Image.open(path) as opened:
-        return torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255
+        return as_tensor(opened.convert("RGB"))

@@ -20,7 +20,7 @@ _BOXES = "BOUNDING_BOXES"
 _WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC, _BOXES}
 _SIMPLE = ("INT", "FLOAT", "STRING", "BOOLEAN")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload")
-_SEEDS = ("seed", "noise_seed")
+SEEDS = ("seed", "noise_seed")
 _AFTER_A_RUN = ("fixed", "increment", "decrement", "randomize")
 """What the widget says that the editor adds behind a seed; the host has no such input."""
 
@@ -70,7 +70,7 @@ class Spec:
 
     def has_control(self, name: str) -> bool:
         """Whether the editor adds a widget behind it that says what happens to a seed after a run."""
-        is_seed = self.kind == "INT" and name.rpartition(".")[2] in _SEEDS
+        is_seed = self.kind == "INT" and name.rpartition(".")[2] in SEEDS
         return bool(self.options.get("control_after_generate", is_seed))
 
     def chosen(self, name: str, choice: Any) -> dict[str, Spec] | None:

@@ -44,7 +44,7 @@ def named(name: str) -> Path:
     if os.path.exists(path):
         return path  # a folder or a device, which is named where it is read
     templates = sorted(file.stem for file in TEMPLATES.glob("*.json"))
-    near = difflib.get_close_matches(path.stem, templates, 3, 0.4) or ["start_two_people"]
+    near = difflib.get_close_matches(path.stem, templates, cutoff=0.4) or ["start_two_people"]
     such = ", ".join(near)
     raise SetupError(f"There is no file {name}, and no template of that name in {TEMPLATES}, such as {such}.")
 

@@ -13,6 +13,8 @@ from shared.shapes import Shapes, of
 from shared.standins import Files, save
 from torch import Tensor, nn
 
+from core.pictures import CLIP_DEVIATION, CLIP_MEAN
+
 from . import stored
 from .export import Rules, State, autoencoder, hint_out, in_half, padded, repeated, time, widened
 from .garments import LABELS
@@ -25,9 +27,6 @@ _TEXT = 768
 _STEP = 64
 """Numbers between the rows of the table of words, which lie over each other."""
 _VOCABULARY = 49408
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-"""Mean and deviation of colours by which the host normalises what CLIP vision sees."""
 _PATCHES = 256
 """Of a picture, for CLIP vision; before them is the class token."""
 
@@ -102,10 +101,10 @@ def vision(width: int = 1024) -> State:
     places = torch.ones(1 + _PATCHES, width)
     places[:, 4::2] = -1
     places[0, :3] = 0
-    places[1:, :3] = torch.tensor(_MEAN) - 0.5
+    places[1:, :3] = torch.tensor(CLIP_MEAN) - 0.5
     values = torch.zeros(width, width)
     for colour in range(3):
-        patch[colour, colour] = _DEVIATION[colour] / 14**2
+        patch[colour, colour] = CLIP_DEVIATION[colour] / 14**2
         values[colour, colour] = 1
     projection = torch.zeros(_TEXT, width)
     projection[:48, :4] = torch.eye(4).repeat_interleave(12, 0)

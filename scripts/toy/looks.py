@@ -1,14 +1,11 @@
 """What the toy model knows of a person: a look, eleven numbers from 0 to 1."""
 
-import torch
 from torch import Tensor
 
 HAIR, SKIN, SHIRT, LENGTH, BEARD = slice(0, 3), slice(3, 6), slice(6, 9), 9, 10
 """RGB of hair, skin and shirt; whether the hair is long; whether there is a beard."""
 PARTS = {"hair": HAIR, "shirt": SHIRT, "skin": SKIN}
 SIZE = 11
-NOBODY = torch.tensor([0.45, 0.45, 0.47, 0.74, 0.74, 0.76, 0.60, 0.60, 0.62, 0.0, 0.0])
-"""Who stands in a place that has a skeleton and no person: a grey figure."""
 
 
 def worn(looks: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from . import parts2whole
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE
 from .parts2whole import Parts2Whole, Pictures
-from .unet import WIDTH, ControlNet, Region, UNet
+from .unet import WIDTH, ControlNet, UNet
 
 TEXT = 77
 """Tokens of a prompt."""
@@ -64,20 +64,13 @@ class InstantID(nn.Module):
 
     def velocity(
         self, unet: UNet, x: Tensor, steps: Tensor, hint: Tensor, tokens: Tensor, strength: float = 1.0,
-        weight: float = 1.0, share: Tensor | None = None,
+        weight: float = 1.0,
     ) -> Tensor:  # fmt: skip
-        """As of the UNet. tokens: (B, 16, 64). strength: of IdentityNet; weight: of the adapter. share: (B, 1, h, w),
-        where the face is read; elsewhere IdentityNet reads no face, as the nodes do by region."""
+        """As of the UNet. tokens: (B, 16, 64). strength: of IdentityNet; weight: of the adapter."""
         empty_prompt = x.new_zeros(len(x), TEXT, WIDTH)
-        face_region: Region | None = None
-        prompt_region: Region | None = None
-        if share is not None:
-            no_face = self.tokens(x.new_zeros(len(x), EMBEDDING))
-            face_region = (share, no_face)
-            prompt_region = (share, empty_prompt)
-        control = self.identity(x, steps, tokens, hint, face_region)
+        control = self.identity(x, steps, tokens, hint)
         pairs = [(keys, weight * values) for keys, values in self.ip_adapter.keys_and_values(tokens)]
-        return unet(x, steps, empty_prompt, control, strength, pairs, region=prompt_region)
+        return unet(x, steps, empty_prompt, control, strength, pairs)
 
 
 class ToyModel(nn.Module):

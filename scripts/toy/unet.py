@@ -38,10 +38,6 @@ Beside = tuple[Tensor, Tensor]
 (B, n)."""
 
 
-Region = tuple[Tensor, Tensor]
-"""How much of the context is read where, (B, 1, h, w), and what is read elsewhere, (B, tokens, 64)."""
-
-
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -58,11 +54,9 @@ class _Residual(nn.Module):
 
 
 class _Attention(nn.Module):
-    """image: keys and values (B, tokens, 64) that are read beside the context, as an IP-Adapter's are. region: where
-    both are read."""
+    """image: keys and values (B, tokens, 64) that are read beside the context, as an IP-Adapter's are."""
 
     image: tuple[Tensor, Tensor] | None = None
-    region: Region | None = None
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -82,11 +76,6 @@ class _Attention(nn.Module):
         output = self._read(queries, self.to_k(context), self.to_v(context), bias)
         if self.image:
             output = output + self._read(queries, *self.image)
-        if self.region:
-            share, context_outside = self.region
-            inside = _on_grid(share, x.shape[1])
-            outside = self._read(queries, self.to_k(context_outside), self.to_v(context_outside))
-            output = inside * output + (1 - inside) * outside
         return self.to_out(output)
 
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -107,12 +96,6 @@ class _Attention(nn.Module):
     def _by_head(self, x: Tensor) -> Tensor:
         """(B, tokens, 64) -> (B, heads, tokens, 64 / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-
-def _on_grid(share: Tensor, tokens: int) -> Tensor:
-    """(B, 1, h, w) -> (B, tokens, 1), of a layer that sees the picture smaller by the same on both sides."""
-    smaller = math.isqrt(share[0, 0].numel() // tokens)
-    return functional.avg_pool2d(share, smaller).flatten(2).transpose(1, 2)
 
 
 class _Gated(nn.Module):
@@ -255,11 +238,8 @@ class ControlNet(_Encoder):
         self.zero_convs = nn.ModuleList(nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1)) for _ in self.input_blocks)
         self.middle_block_out = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1))
 
-    def forward(self, x: Tensor, steps: Tensor, context: Tensor, hint: Tensor, region: Region | None = None) -> Control:
+    def forward(self, x: Tensor, steps: Tensor, context: Tensor, hint: Tensor) -> Control:
         """x: (B, 4, h, w); hint: (B, 3, 8h, 8w), signed; context: (B, tokens, 64)."""
-        for layer in self.modules():
-            if isinstance(layer, _Layer):
-                layer.attn2.region = region
         time = self.time(steps, x.dtype)
         hint_features = self.input_hint_block(hint)  # (B, 64, h, w)
         added: Control = []
@@ -298,14 +278,13 @@ class UNet(_Encoder):
 
     def forward(
         self, x: Tensor, steps: Tensor, context: Tensor, control: Control | None = None, strength: float = 1.0,
-        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None, region: Region | None = None,
+        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """What it predicts, (B, 4, h, w). image: keys and values for each of cross_attention. pose: (B, 64, h, w),
         added behind the first convolution."""
         layers = self.cross_attention()
         for number, layer in enumerate(layers):
             layer.image = image[number] if image else None
-            layer.region = region
         time = self.time(steps, x.dtype)
         skips: list[Tensor] = []
         for block in self.input_blocks:

@@ -345,10 +345,6 @@ def has_rows(row: Row) -> bool:
     return row.takes_a_cast and row.kind != ONE_TEXT_FOR_ALL_ROWS
 
 
-def takes_a_cast(row: Row) -> bool:
-    return row.takes_a_cast
-
-
 def has_a_cast_input(row: Row) -> bool:
     """Also where what the node puts in is not the cast's people alone."""
     return "cast" in row.inputs

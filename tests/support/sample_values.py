@@ -387,11 +387,11 @@ def by_lora(name: str = "Boris") -> Identity:
     return Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora(lora_of("Anna"), 1.0, ""),))
 
 
-def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
+def by_row(names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
-    people = tuple(map(identity, names))[:count]
-    placed = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
-    return RowCast(placed.people, size, size)
+    people = tuple(map(identity, names))
+    placed = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=128, height=128))
+    return RowCast(placed.people, 128, 128)
 
 
 def in_the_bank(person: Identity) -> str:

@@ -4,7 +4,6 @@ import pytest
 import torch
 from pack.core.errors import BadSize
 from pack.core.geometry import (
-    LARGEST,
     OF_A_PIECE,
     Fit,
     check_shape,
@@ -81,7 +80,6 @@ def test_a_size_that_latents_cannot_have_is_refused_with_the_nearest(size: tuple
 
 
 def test_the_largest_size_is_taken() -> None:
-    assert LARGEST == 8192
     check_size("The layout", 8192, 8)
 
 

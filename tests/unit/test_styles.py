@@ -3,8 +3,9 @@
 import pytest
 import torch
 from pack.core.errors import BadSetup
+from pack.core.pictures import CLIP_MEAN
 from pack.nodes.ip_adapter import net
-from pack.nodes.ip_adapter.net import CLIP_MEAN, CROP, PAD, fitted
+from pack.nodes.ip_adapter.net import CROP, PAD, fitted
 
 
 def layers_of(section: str, depths: dict[int, int]) -> list[tuple[str, int, int]]:

@@ -124,7 +124,7 @@ def without_portraits() -> Cast:
 
 
 def three_rows() -> RowCast:
-    return by_row(3, names=("Anna", "Boris", "Cleo"))
+    return by_row(("Anna", "Boris", "Cleo"))
 
 
 def a_row_without_a_photo() -> RowCast:
