@@ -27,7 +27,7 @@ from ...core.faces.model import Files
 from ...core.faces.pictures import Picture
 from ...core.models import formats, packs
 from ...core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, stamp
-from ...core.models.manifest import Model
+from ...core.models.manifest import Model, is_standin
 from ...core.models.onnx_file import Kind, inspect
 from ...core.models.tensors import State
 from ...core.names import among
@@ -232,7 +232,8 @@ class _Loading:
         raise failed[0]  # files.detectors gives at least one path, or raises
 
     def recognisers(self, chosen: str) -> tuple[Recogniser, ...]:
-        """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER."""
+        """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER. The demo's
+        stand-ins are among all only where the pack is one."""
         if chosen == NO_RECOGNISER:
             return ()
         paths = self._files.recognisers(self._pack)
@@ -245,6 +246,8 @@ class _Loading:
         usable: list[Recogniser] = []
         damaged: list[UnsupportedCheckpoint] = []
         for identifier, path in paths.items():
+            if is_standin(path) and not is_standin(self._pack):
+                continue  # it tells nobody apart
             try:
                 if _network_kind(identifier, path) is Kind.RECOGNISER:
                     usable.append(_opened_recogniser(identifier, *stamp(path), self._runs_on))

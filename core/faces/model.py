@@ -15,6 +15,7 @@ from ..errors import UnsupportedCheckpoint
 from ..geometry import shorter_side
 from ..models import formats, packs
 from ..models.files import stamp
+from ..models.manifest import is_standin
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
 from ..people import CROP, EMBEDDING, Face, Faces
@@ -90,15 +91,16 @@ class Files:
 
     def recognisers(self, pack: str) -> dict[str, str]:
         """Recogniser id -> path, of all packs and of IR-SE50. Where several packs have an id, that of `pack` is
-        taken."""
+        taken, and the demo's stand-in last."""
         paths: dict[str, str] = {}
-        # False sorts before True: files of `pack` come first, and setdefault below keeps the first path of an id.
-        pack_first = sorted(self.onnx.items(), key=lambda name_and_path: packs.pack_of(name_and_path[0]) != pack)
-        for name, path in pack_first:
+        # False sorts before True, and setdefault below keeps the first path of an id.
+        pack_first = sorted(self.onnx, key=lambda name: (packs.pack_of(name) != pack, is_standin(name)))
+        for name in pack_first:
+            path = self.onnx[name]
             if packs.maybe_recogniser(name):
                 identifier = packs.recogniser_id(name, os.path.getsize(path))
                 paths.setdefault(identifier, path)
-        for path in self.others.values():
+        for path in sorted(self.others.values(), key=is_standin):
             path_size_and_time = stamp(path)
             if _is_ir_se50(*path_size_and_time):
                 paths[packs.IR_SE50] = path

@@ -9,7 +9,7 @@ from ..names import ending, folded
 from . import packs
 from .files import WEIGHTS
 from .formats import CONTROLNET, recognised
-from .manifest import STANDIN, Model, models
+from .manifest import Model, is_standin, models
 from .searched_folders import Folders
 
 
@@ -73,9 +73,7 @@ def moved(model: Model, folders: Folders) -> Iterator[Path]:
 
 def _is(path: Path, model: Model) -> bool:
     """Whether a file, whatever its name, is certainly this model or can be used in its place."""
-    # The stand-ins of the demo have the tensors' shapes of real models; they are told by their names alone.
-    is_standin = path.name.startswith(STANDIN) or path.parent.name.startswith(STANDIN)
-    if is_standin or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
+    if is_standin(str(path)) or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
         return False
     file_format, family = recognised(path)
     if file_format is None or file_format.id != model.format:

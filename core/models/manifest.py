@@ -30,6 +30,12 @@ STANDIN = "standin-toy"
 """The start of the name of each of the demo's stand-ins, relative to its model folder."""
 
 
+def is_standin(path: str) -> bool:
+    """Whether a file is one of the demo's stand-ins. They have the tensors' shapes of real models, and are told by
+    their names alone. path: any part of it that has the file's name and folder."""
+    return any(part.startswith(STANDIN) for part in PurePath(path).parts[-2:])
+
+
 @dataclass(frozen=True)
 class Licence:
     """The licence of a model, as one source states it. source: where. licence: in the words of the source."""

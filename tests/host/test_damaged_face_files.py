@@ -82,6 +82,21 @@ def test_a_damaged_recogniser_is_left_out_of_all_found_and_named(
     assert refused.value.problem.startswith("broken.onnx is ")
 
 
+def test_stand_ins_of_the_demo_are_found_beside_their_own_detector_alone(models: Path) -> None:
+    toy = models / "standin-toy"
+    toy.mkdir()
+    shutil.copy(real_faces.DETECTOR, toy / "det_500m.onnx")
+    network = onnx.load(str(real_faces.RECOGNISER))
+    network.doc_string = "of another length than any published one"
+    onnx.save(network, str(toy / "glintr100.onnx"))
+    assert face_model.load_face_model("good", face_model.ALL).ids == ["w600k_mbf"]
+    assert face_model.load_face_model("good", "antelopev2").ids == ["antelopev2"]
+    assert face_model.load_face_model("standin-toy", face_model.ALL).ids == ["antelopev2", "w600k_mbf"]
+    shutil.copy(real_faces.RECOGNISER, toy / "w600k_mbf.onnx")
+    shutil.move(models / "models" / "good", models / "zoo")
+    assert face_model.paths_of("", "w600k_mbf") == [str(models / "zoo" / "w600k_mbf.onnx")]
+
+
 def test_where_all_are_damaged_the_first_is_raised(models: Path) -> None:
     five(models / "models" / "good" / "w600k_mbf.onnx")
     with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx is an ONNX network with another kernel_shape"):
