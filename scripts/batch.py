@@ -114,7 +114,8 @@ def make_all(
     if survey.to_do or survey.repeated:
         made = run.make(Maker(template, object_info, output.folder, measuring), survey)
     if output.failed:
-        say(f"{output.folder.place('failed.csv')} says why rows failed.")
+        others = f" {output.folder.place('failed.csv')} has the others." if output.failed > 1 else ""
+        say(f"{output.first_failure}{others}")
     seconds = time.monotonic() - started
     say(last_line(len(survey.states), made, output.failed, seconds, output.folder.address))
     return int(output.failed > 0)

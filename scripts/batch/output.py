@@ -156,6 +156,8 @@ class Output:
     def __init__(self, folder: Folder, measuring: Measuring | None = None) -> None:
         self.folder = folder
         self.failed = 0
+        self.first_failure = ""
+        """The row that failed first, and why."""
         self.earlier = RowCosts()
         """What the rows have taken that are done."""
         with disk_errors_told(folder):
@@ -214,6 +216,7 @@ class Output:
     def refuse(self, row: Row, reason: str) -> None:
         """Write a row that cannot be made into failed.csv, where it can be read after some seconds."""
         self.failed += 1
+        self.first_failure = self.first_failure or f"{row.name}: {' '.join(reason.split())}"
         with disk_errors_told(self.folder):
             self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
             if time.monotonic() >= self._show_failed_again:

@@ -54,7 +54,8 @@ def _add_models(folder: Path) -> None:
 def of_people(options: argparse.Namespace) -> int:
     """People of a folder, by the user's own files. Raises SetupError."""
     with ExitStack() as stack:
-        settings = _settings(options, options.people, _OUTPUT / "compare", ["all"])
+        out = _OUTPUT / ("rehearsal" if options.rehearse else "compare")
+        settings = _settings(options, options.people, out, ["all"])
         everybody = people_in(settings.folder)
         settings = _rehearsed(options, settings, rehearsal.SIZE, stack)
         session = Session(settings, everybody)
@@ -223,6 +224,11 @@ def _stops_in_words(session: Session) -> Iterator[None]:
 
 
 def _done(session: Session) -> int:
-    out = session.settings.out
-    say(f"{session.counts()} Done: look at {out / 'index.html'}. {out / 'report.json'} is the one to send.")
+    """Say where to look; 1 where nothing is drawn."""
+    page = session.settings.out / "index.html"
+    if not session.drawn_count + session.taken_count:
+        say(f"No picture is drawn; {page} says why.")
+        return 1
+    to_send = "" if session.settings.remark else f" {page.with_name('report.json')} is the one to send."
+    say(f"{session.counts()} Done: look at {page}.{to_send}")
     return 0

@@ -99,13 +99,14 @@ class Session:
         """Pictures that this run has drawn."""
         self.taken_count = 0
         """Pictures of an earlier run that this one has taken."""
+        self._said: set[str] = set()
 
     def first_people(self, most: int) -> list[int]:
         """The indexes of the first people of the folder, at most so many; it is said where others are left out."""
         people = list(range(min(most, len(self.people))))
         if len(people) < len(self.people):
             names = listed([self.people[index].name for index in people])
-            environment.say(f"  Of your {len(self.people)} people these are drawn: {names}.")
+            self._say_once(f"  Of your {len(self.people)} people these are drawn: {names}.")
         return people
 
     def rows(
@@ -165,10 +166,10 @@ class Session:
                 environment.say(f"  {asked.said} ...")
                 drawn = self.drawn(graph, method, self.settings.out / question / asked.name)
             except DrawingError as error:
-                environment.say(f"  {title}: {error}")
+                self._say_once(f"  {title}: {error}")
                 return Row(title, people, note=str(error), public_note=f"{error.node} ended with an error.")
             except NOT_DRAWN as error:
-                environment.say(f"  {title}: {error}")
+                self._say_once(f"  {title}: {error}")
                 return Row(title, people, note=str(error), public_note=str(error))
             judged.append(asked.judged(drawn))
             shown.append(Shown(drawn.path, asked.caption, asked.column, asked.seed))
@@ -192,6 +193,12 @@ class Session:
     def fingerprint(self, graph: Graph, method: TemplateMethod, made_with: Mapping[str, str]) -> str:
         """What the picture of a prompt is made of. made_with: see `picture_cache.fingerprint`."""
         return picture_cache.fingerprint(graph, self.settings.folder, made_with, method.recogniser)
+
+    def _say_once(self, text: str) -> None:
+        """What is so for many pictures."""
+        if text not in self._said:
+            self._said.add(text)
+            environment.say(text)
 
     def counts(self) -> str:
         """How many pictures there are so far, in a sentence."""

@@ -25,7 +25,9 @@ _OF_OUTPUT = {
     "loras": "loras",
 }
 """Model key -> the folder below output/ into which nodes of ComfyUI save such a file."""
-_WITH_ANY_PYTHON = "Name the models folder with --models, or run this with the Python that runs ComfyUI."
+_WITH_ANY_PYTHON = (
+    "Run this with the Python that runs ComfyUI; download needs no such Python if --models names the models folder."
+)
 
 
 def searched(models: Path | None, keys: Iterable[str]) -> Folders:
@@ -69,9 +71,9 @@ def of_host(host: Host) -> Folders:
     load_pack()
     try:
         load_host(str(host.path), on_cpu=True)
+        from pack.bridge.host import folders  # its package imports torch
     except ImportError as error:
         raise SetupError(f"{host} needs {error.name}, which this Python does not have. {_WITH_ANY_PYTHON}") from error
-    from pack.bridge.host import folders
 
     add_folders(host)
     folders.register()

@@ -686,11 +686,15 @@ def test_the_methods_that_are_named_are_drawn_in_this_order() -> None:
         methods_named(["ID-Patch", "ID patch"])
 
 
-def test_it_is_said_who_of_a_folder_is_drawn(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_said_once_who_of_a_folder_is_drawn(
+    session: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_said", set[str]())
     assert session.first_people(2) == [0, 1]
     first, second = (person.name for person in session.people[:2])
     drawn = f"Of your {len(session.people)} people these are drawn: {first}, {second}."
     assert drawn in capsys.readouterr().err
+    assert session.first_people(2) == [0, 1]
     everybody = len(session.people)
     assert session.first_people(everybody + 1) == list(range(everybody))
     assert capsys.readouterr().err == ""
