@@ -783,6 +783,9 @@ def test_a_table_of_json_lines(tmp_path: Path) -> None:
     assert json_rows[2].problem == "line 4 is no object of JSON."
     assert json_rows[3].problem.startswith("name is a list, an object or bytes")
     assert json_rows[4].problem == "line 6 is no object of JSON."
+    (tmp_path / "jobs.jsonl").write_text(text, "utf-16")
+    with pytest.raises(SetupError, match=r"jobs\.jsonl is UTF-16, as PowerShell writes it: save it as UTF-8"):
+        read(tmp_path, "jobs.jsonl")
 
 
 def test_a_table_in_parquet(tmp_path: Path) -> None:
