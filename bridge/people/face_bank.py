@@ -16,7 +16,7 @@ from ...core import identities
 from ...core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ...core.models.files import write_whole
 from ...core.models.tensors import opened
-from ...core.names import ending, spelled
+from ...core.names import ending, folded, spelled
 from ...core.people import Identity
 from ...core.text import plain
 from ..host import folders
@@ -32,7 +32,9 @@ of dots alone, and names of its devices, whatever their ending."""
 
 _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, str]] = WeakKeyDictionary()
 """The people whom the run of a graph has saved so far, each with the node, in words, by path of the file. Every run has
-a DynamicPrompt of its own, with which its entry ends."""
+a DynamicPrompt of its own, with which its entry ends.
+
+Paths are keys as core.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
 _last_saved: WeakValueDictionary[str, Identity] = WeakValueDictionary()
 """Who was saved last, by path of the file, as long as the host keeps the result of the node that has saved them."""
 _times_lost = Counter[str]()
@@ -76,9 +78,10 @@ def save_identity(
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     person_and_node = f"{identity.name} (node {node_id})"
+    key = folded(path)
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    rivals = [saved_in_run[path]] if path in saved_in_run else _nodes_of_same_file(path, node_id, prompt)
+    rivals = [saved_in_run[key]] if key in saved_in_run else _nodes_of_same_file(path, node_id, prompt)
     if rivals:
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
@@ -94,10 +97,10 @@ def save_identity(
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    saved_in_run[path] = person_and_node
-    if _last_saved.get(path, identity) is not identity:
-        _times_lost[path] += 1
-    _last_saved[path] = identity
+    saved_in_run[key] = person_and_node
+    if _last_saved.get(key, identity) is not identity:
+        _times_lost[key] += 1
+    _last_saved[key] = identity
     return path
 
 
@@ -124,7 +127,7 @@ def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
     if isinstance(filename, list):  # [id of the node, number of its output]
         filename = prompt.get(filename[0], {}).get("inputs", {}).get("value")
     try:
-        return _path_to_save(filename) == path
+        return folded(_path_to_save(filename)) == folded(path)
     except LikenessError:
         return False
 
@@ -142,8 +145,8 @@ def fingerprint(filename: str | None) -> int:
     except LikenessError:
         return 0  # the node raises it when it runs
     if not os.path.exists(path):
-        _times_lost[path] += 1
-    return _times_lost[path]
+        _times_lost[folded(path)] += 1
+    return _times_lost[folded(path)]
 
 
 def _path_to_save(filename: object) -> str:

@@ -31,6 +31,8 @@ from shared import tables
 from shared.tables import as_csv
 from shared.workflow import Prompt
 
+from core.names import folded
+
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder
 from .locks import lock_alone, lock_shared
@@ -271,8 +273,17 @@ class Output:
         for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
             if names[number] in replaced:
                 (kept if is_last[number] else others).update(_own_files(entry))
+        twins = {folded(file): file for file in kept}
+        sizes_in = lru_cache(16)(self.folder.sizes)
+
+        def is_there(file: str) -> bool:
+            parent, _, name = file.rpartition("/")
+            return name in sizes_in(parent)
+
         for file in others - kept:
-            self.folder.remove(file)
+            # On a disk that does not tell capitals Anna.png is anna.png, which is kept: it has one name for both.
+            if is_there(file) and is_there(twins.get(folded(file), file)):
+                self.folder.remove(file)
 
 
 def _lists(folder: Folder) -> list[str]:

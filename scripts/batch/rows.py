@@ -61,7 +61,7 @@ def read(folder: Folder, name: str) -> Table:
     if ending(name) == ".parquet":
         return _checked(place, *parquet_lines(path, place))
     if ending(name) in JSON_LINES:
-        return _checked(place, *json_lines(path))
+        return _checked(place, *json_lines(path, place))
     first = next(csv_lines(path, place), None)
     if first is None:
         raise SetupError(f"{place} is empty: the first line names inputs of the workflow, each further line is a row.")

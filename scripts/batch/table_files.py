@@ -111,8 +111,12 @@ def _separator(first_line: str) -> str:
 # --- JSON lines and Parquet
 
 
-def json_lines(path: Path) -> tuple[list[str], Callable[[], Iterator[Line]]]:
-    """The columns of a file of JSON lines, which are the names in any of its objects, and its lines."""
+def json_lines(path: Path, place: str) -> tuple[list[str], Callable[[], Iterator[Line]]]:
+    """The columns of a file of JSON lines, which are the names in any of its objects, and its lines. Raises
+    SetupError."""
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise SetupError(f"{place} is UTF-16, as PowerShell writes it: save it as UTF-8.")
     columns: dict[str, None] = {}
     for _, entry in _objects(path):
         if isinstance(entry, Mapping):

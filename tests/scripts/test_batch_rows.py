@@ -467,9 +467,9 @@ def png(data: bytes) -> SavedFile:
 
 @contextmanager
 def opened(
-    folder: Path, worker: str = "1", measuring: Measuring | None = None
+    folder: Path, worker: str = "1", measuring: Measuring | None = None, kind: type[Folder] = Folder
 ) -> Iterator[tuple[Output, PictureWriter]]:
-    output = Output(Folder(str(folder)), measuring)
+    output = Output(kind(str(folder)), measuring)
     writer = PictureWriter(output.folder, worker)
     yield output, writer
     assert writer._lock
@@ -512,6 +512,28 @@ def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
         assert has(output, task(seed=2), task(), task("other"), task("far")) == [True, False, False, False]
     assert sorted(line[1] for line in table(folder / "done.csv")) == ["far", "name", "one", "other"]
     assert ["4000", "far", "of seed 1", "00004/far.png", "1.0000"] in table(folder / "done.csv")
+
+
+class Alike(Folder):
+    """A folder on a disk that does not tell capitals."""
+
+    def write(self, name: str, data: bytes) -> None:
+        super().write(name.lower(), data)
+
+    def remove(self, name: str) -> None:
+        super().remove(name.lower())
+
+
+@pytest.mark.parametrize("kind", [Folder, Alike])
+@pytest.mark.parametrize("names_in_turn", [("Anna", "anna"), ("anna", "Anna")])
+def test_a_row_whose_name_has_other_capitals_now_has_its_picture(
+    tmp_path: Path, kind: type[Folder], names_in_turn: tuple[str, str]
+) -> None:
+    for number, name in enumerate(names_in_turn):
+        with opened(tmp_path / "out", str(number), kind=kind) as (_, writer):
+            writer.keep(task(name, seed=number), [png(b"%d" % number)], 1.0)
+    (picture,) = names(tmp_path / "out")
+    assert (tmp_path / "out" / picture).read_bytes() == b"1"
 
 
 def test_what_a_worker_has_made_before_it_ended_is_known(tmp_path: Path) -> None:
@@ -761,6 +783,9 @@ def test_a_table_of_json_lines(tmp_path: Path) -> None:
     assert json_rows[2].problem == "line 4 is no object of JSON."
     assert json_rows[3].problem.startswith("name is a list, an object or bytes")
     assert json_rows[4].problem == "line 6 is no object of JSON."
+    (tmp_path / "jobs.jsonl").write_text(text, "utf-16")
+    with pytest.raises(SetupError, match=r"jobs\.jsonl is UTF-16, as PowerShell writes it: save it as UTF-8"):
+        read(tmp_path, "jobs.jsonl")
 
 
 def test_a_table_in_parquet(tmp_path: Path) -> None:
