@@ -156,7 +156,8 @@ COLUMNS = (
         judge=CLIP,
     ),
     Column(
-        "seconds", "The seconds that a picture takes after its files are loaded, the median over the pictures.",
+        "seconds", "The seconds that a picture takes after its files are loaded, the median over the pictures. A first "
+        "picture also takes what is done once.",
         "timed on the device that the table names", "", _median_of(lambda picture: picture.seconds),
     ),
     Column(

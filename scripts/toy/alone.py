@@ -33,7 +33,8 @@ from core.previews import as_picture, contact_sheet
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
 from .net import Settings, ToyModel
 
-NAMES = ("Anna", "Ben")
+NAMES = ("person 1", "person 2")
+"""As Cast from Photos calls people without names."""
 PORTRAIT_STEPS = 4
 STRENGTH = 0.8
 """Of IdentityNet and of InstantID's keys and values in the portrait's template."""
@@ -114,8 +115,6 @@ def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel,
     width, height = places.LARGE
     layout = group.layout(len(NAMES), "half", 0, width, height)
     _save(folder, "1_layout_for_a_group", place_previews.numbered_layout(layout), drawn)
-    (skeleton,) = control_images.skeletons(layout, by_row=False)
-    _save(folder, "2_draw_skeletons", skeleton, drawn)
 
     report("Cast from Photos")
     people: list[Person] = []
@@ -125,12 +124,14 @@ def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel,
     crops = [person.identity.crops[0] for person in people]
     captions = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
     (sheet,) = contact_sheet(crops, captions)
-    _save(folder, "3_cast_from_photos", sheet, drawn)
+    _save(folder, "2_cast_from_photos", sheet, drawn)
 
     report("Place Cast")
     standing = placing.assign(cast, layout, "left to right", "")
     troubles = placing.troubles(cast, layout, standing, "left to right")
-    _save(folder, "4_place_cast", place_previews.numbered_layout(layout, NAMES, troubles, crops), drawn)
+    _save(folder, "3_place_cast", place_previews.numbered_layout(layout, NAMES, troubles, crops), drawn)
+    (skeleton,) = control_images.skeletons(layout, by_row=False)
+    _save(folder, "4_draw_skeletons", skeleton, drawn)
 
     report("ID-Patch condition picture, and sampling")
     made = group_picture(model, cast, layout)
@@ -153,7 +154,7 @@ def portrait(model: ToyModel, faces: FaceModel) -> Tensor:
     (file,) = photos.drawn("anna")
     photo = photos.pixels(file)
     # The template reads people at the size of InstantID's authors, and the place of the face from the photo itself.
-    anna = identity(faces, NAMES[0], resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0])
+    person = identity(faces, NAMES[0], resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0])
     picture = to_picture(photo)
     (largest, *_) = analysis.arrange(analysis.detect(faces.detector, picture, "the photo"), "largest")
     found = analysis.recognise(faces.recognisers, picture, [largest], "the photo")
@@ -161,7 +162,7 @@ def portrait(model: ToyModel, faces: FaceModel) -> Tensor:
     layout = layouts.from_faces(in_photo, *places.LARGE, "pad", "none")
     (keypoints,) = control_images.keypoints(layout, by_row=False)
     hint = keypoints.movedim(-1, 0)[None]  # (1, 3, H, W)
-    tokens = model.instant_id.tokens(recogniser.raw(anna.embeddings[IR_SE50]))
+    tokens = model.instant_id.tokens(recogniser.raw(person.embeddings[IR_SE50]))
     velocity = partial(
         model.instant_id.velocity, model.unet, hint=hint, tokens=tokens, strength=STRENGTH, weight=STRENGTH
     )

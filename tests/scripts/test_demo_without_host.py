@@ -19,9 +19,9 @@ from PIL import Image
 NEEDED = ("core", "scripts", "pictures", "workflows", "models_manifest.json", "nodes")
 PICTURES = {
     "1_layout_for_a_group.png": (512, 384),
-    "2_draw_skeletons.png": (512, 384),
-    "3_cast_from_photos.png": (338, 196),
-    "4_place_cast.png": (512, 384),
+    "2_cast_from_photos.png": (338, 196),
+    "3_place_cast.png": (512, 384),
+    "4_draw_skeletons.png": (512, 384),
     "5_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
     "portrait.png": (512, 384),
@@ -117,7 +117,7 @@ def test_it_is_said_what_ran_what_did_not_and_where_the_pictures_are(drawn: tupl
 def test_pictures_of_the_steps_are_called_like_their_nodes() -> None:
     """So a run in a ComfyUI, which takes the titles of its nodes, leaves the same names."""
     nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    node_names = ("LayoutForAGroup", "DrawSkeletons", "CastFromPhotos", "PlaceCast", "ApplyIDPatch")
+    node_names = ("LayoutForAGroup", "CastFromPhotos", "PlaceCast", "DrawSkeletons", "ApplyIDPatch")
     names: list[str] = []
     for number, node in enumerate(node_names, 1):
         title = nodes[f"Likeness{node}"]["display_name"]
