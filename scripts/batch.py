@@ -43,11 +43,7 @@ MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
 def main() -> int:
     options = arguments()
-    hosts = environment.find_hosts()
-    if not hosts:
-        raise SetupError(
-            f"batch.py needs a ComfyUI: set COMFYUI_PATH, or run {environment.script_command('demo.py')} first."
-        )
+    hosts = environment.required_hosts("batch.py")
     environment.enter(environment.python_for(hosts, options.python, MODULES))
     from batch import rows
     from batch.folders import folder_of

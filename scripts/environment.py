@@ -181,6 +181,14 @@ def find_hosts() -> list[Host]:
     return hosts
 
 
+def required_hosts(script: str) -> list[Host]:
+    """As find_hosts, but raises SetupError where there is none, too. script: who needs one."""
+    hosts = find_hosts()
+    if not hosts:
+        raise SetupError(f"{script} needs a ComfyUI: set COMFYUI_PATH, or run {script_command('demo.py')} first.")
+    return hosts
+
+
 def fetched_host() -> list[Host]:
     """ComfyUI's release, cloned below .cache. Where its repository is out of reach the list is empty, and a line says
     why."""

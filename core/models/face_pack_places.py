@@ -11,7 +11,7 @@ from ..names import among, ending, folded
 from . import onnx_file, packs
 from .elsewhere import move, target
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, RENAMED, Finding
-from .manifest import STANDIN, Model
+from .manifest import Model, is_standin
 from .missing import nothing_there
 from .onnx_file import Kind
 from .searched_folders import Folders
@@ -89,7 +89,7 @@ def _finding_about_files(model: Model, files: list[PackFile]) -> Finding:
 def _first_detector(files: Iterable[PackFile]) -> PackFile | None:
     """The first of these files that is a detector with keypoints; None where none is. Damaged files are passed over.
     The demo's stand-in comes last."""
-    for file in sorted(files, key=lambda file: file.pack.startswith(STANDIN)):
+    for file in sorted(files, key=lambda file: is_standin(file.pack)):
         with contextlib.suppress(UnsupportedCheckpoint):
             if onnx_file.inspect(str(file.path)).kind is Kind.DETECTOR:
                 return file

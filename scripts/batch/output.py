@@ -218,9 +218,10 @@ class Output:
     def refuse(self, row: Row, reason: str) -> None:
         """Write a row that cannot be made into failed.csv, where it can be read after some seconds."""
         self.failed += 1
-        self.first_failure = self.first_failure or f"{row.name}: {' '.join(reason.split())}"
+        in_one_line = " ".join(reason.split())
+        self.first_failure = self.first_failure or f"{row.name}: {in_one_line}"
         with disk_errors_told(self.folder):
-            self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
+            self._failed_rows.write(as_csv([(row.line, row.name, in_one_line)]))
             if time.monotonic() >= self._show_failed_again:
                 self._show_failed()
 

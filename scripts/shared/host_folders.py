@@ -25,7 +25,7 @@ _OF_OUTPUT = {
     "loras": "loras",
 }
 """Model key -> the folder below output/ into which nodes of ComfyUI save such a file."""
-_WITH_ANY_PYTHON = (
+_OTHER_PYTHON = (
     "Run this with the Python that runs ComfyUI; download needs no such Python if --models names the models folder."
 )
 
@@ -73,7 +73,7 @@ def of_host(host: Host) -> Folders:
         load_host(str(host.path), on_cpu=True)
         from pack.bridge.host import folders  # its package imports torch
     except ImportError as error:
-        raise SetupError(f"{host} needs {error.name}, which this Python does not have. {_WITH_ANY_PYTHON}") from error
+        raise SetupError(f"{host} needs {error.name}, which this Python does not have. {_OTHER_PYTHON}") from error
 
     add_folders(host)
     folders.register()
@@ -103,6 +103,8 @@ def _add_extra(file: Path) -> None:
     try:
         importlib.import_module("utils.extra_config").load_extra_path_config(str(file))
     except ImportError as error:
-        raise SetupError(f"To read {file}, {error.name} is needed. {_WITH_ANY_PYTHON}") from error
+        raise SetupError(f"To read {file}, {error.name} is needed. {_OTHER_PYTHON}") from error
     except Exception as error:  # ComfyUI raises whatever a damaged file leads to, and does not start with it either
-        raise SetupError(f"{file} cannot be read: {error}. {_WITH_ANY_PYTHON}") from error
+        raise SetupError(
+            f"{file} cannot be read: {error}. Mend it, or name the models folder with --models."
+        ) from error

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import environment
-from environment import ROOT, SetupError
+from environment import ROOT
 
 
 def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> None:
@@ -17,11 +17,7 @@ def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> Non
 
     python: one that has everything already. Raises SetupError.
     """
-    hosts = environment.find_hosts()
-    if not hosts:
-        raise SetupError(
-            f"{script} needs a ComfyUI: set COMFYUI_PATH, or run {environment.script_command('demo.py')} first."
-        )
+    hosts = environment.required_hosts(script)
     environment.enter(environment.python_for(hosts, python, modules))
     from . import host_folders  # which imports this module
 
