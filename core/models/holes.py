@@ -1,8 +1,8 @@
 """Downloads that have stopped although the file has its full length: programs fill it with zeros first.
 
 Honest files have zeros, too: whole tensors (a projection that was never trained, a bias, the convolutions around a
-ControlNet), whole rows of one, and columns, which are zeros in the row beside as well. A hole that a download has left
-begins or ends anywhere, so nearly always inside of a row:
+ControlNet), whole rows of one, columns, which are zeros in the row beside as well, and masks, of which most is zeros.
+A hole that a download has left begins or ends anywhere, so nearly always inside of a row:
 
     12345678   12345678   12345000   12345678
     12345678   00000000   12345000   12300000
@@ -122,7 +122,7 @@ def _is_hole(zeros: _Span, tensor: _Tensor, data: Any) -> bool:
     begin = max(0, math.ceil((zeros.begin - tensor.begin) / number_bytes) * number_bytes)
     end = min(tensor_bytes, (zeros.end - tensor.begin) // number_bytes * number_bytes)
     is_whole_rows = begin % tensor.row_bytes == 0 and end % tensor.row_bytes == 0
-    if is_whole_rows or (end - begin) // number_bytes < _FEWEST:
+    if is_whole_rows or (end - begin) // number_bytes < _FEWEST or _is_mask(begin, end, tensor, data):
         return False
     if end - begin >= tensor.row_bytes:
         return True  # more than a row, and a part of another one
@@ -133,3 +133,10 @@ def _is_hole(zeros: _Span, tensor: _Tensor, data: Any) -> bool:
     # The row before, or behind where it is the first.
     beside = tensor.begin - tensor.row_bytes if begin >= tensor.row_bytes else tensor.begin + tensor.row_bytes
     return bool(data[beside + begin : beside + end].any())
+
+
+def _is_mask(begin: int, end: int, tensor: _Tensor, data: Any) -> bool:
+    """Whether most numbers of a tensor are zeros, beside those of its bytes from `begin` on, without `end`."""
+    around = (data[tensor.begin : tensor.begin + begin], data[tensor.begin + end : tensor.end])
+    others = np.concatenate(around).view(f"u{tensor.number_bytes}")
+    return 2 * np.count_nonzero(others) < others.size

@@ -64,7 +64,9 @@ HONEST = {
     "a LoRA of queries alone": {"lora_up.weight": partly((9216, 96), slice(3072, None))},
     "a last number that is zero": {"a": partly((100,), slice(99, None)), "b": torch.zeros(100, 100)},
     "a mask": {"a": torch.ones(2048, 2048).triu(), "b": torch.ones(2048, 2048).tril(-1)},
+    "a mask of windows": {"a": torch.zeros(64, 49, 49)},
 }
+HONEST["a mask of windows"]["a"][7::8, :21, 21:] = -100
 
 
 @pytest.mark.parametrize("kind", HONEST)
