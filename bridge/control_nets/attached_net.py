@@ -474,8 +474,9 @@ class _Timesteps(Tensor):
     becomes 980. So the host's cast, a call of `to`, is answered in float32.
     """
 
-    def to(self, *_: Any, **__: Any) -> Tensor:
-        return self.as_subclass(Tensor).float()
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        device = super().to(*args, **kwargs).device
+        return self.as_subclass(Tensor).to(device, torch.float32)
 
 
 def _with_exact_timesteps(model_sampling: Any) -> Any:
