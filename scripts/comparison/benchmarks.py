@@ -91,9 +91,9 @@ class Benchmark:
     read: Callable[[Path, bool], list[Case]]
     groups: Sequence[str]
     columns: Sequence[Column]
-    published: Sequence[Published]
     unread: Sequence[Unread]
     seed: int
+    published: Sequence[Published] = ()
     judges: Sequence[str] = ()
 
     def cases(self, folder: Path, given_places: bool) -> list[Case]:

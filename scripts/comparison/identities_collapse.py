@@ -13,7 +13,7 @@ from pathlib import Path
 from pack.core.measure.figures import mean
 from pack.core.text import plain
 
-from .benchmarks import Benchmark, Case, Entry, Published, entries_of
+from .benchmarks import Benchmark, Case, Entry, entries_of
 from .columns import CLIP, DINO, Column, text_alignment
 from .formulas import collapse_rate
 from .judged import Judged
@@ -94,11 +94,6 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def _about(method: str) -> Published:
-    rates = {(_group(2), "SCR@0.4"): 50.0, (_group(10), "SCR@0.4"): 97.0}
-    return Published(f"{method}, about", rates, "arXiv 2603.26078")
-
-
 BENCHMARK = Benchmark(
     key="identities-collapse",
     title=TITLE,
@@ -107,7 +102,6 @@ BENCHMARK = Benchmark(
     read=read,
     groups=GROUPS,
     columns=COLUMNS,
-    published=tuple(_about(method) for method in ("MOSAIC", "XVerse", "PSR")),
     unread=(Unread("CLIP-I", "the paper shows that it does not tell people apart."),),
     seed=1,
 )
