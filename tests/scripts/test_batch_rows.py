@@ -710,16 +710,16 @@ def ran(folder: Path, text: str, run: str) -> tuple[Run, Short, dict[str, str]]:
 
 
 def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "name,Photo,Seed\na,x,1\nbad,y,2\na,x,3\nb,x\nc,z,1\n"
+    text = "name,Photo,Seed\na,x,1\nbad,y,2\na,x,3\na,x\nb,x\nc,z,1\n"
     _, worker, failed = ran(tmp_path, text, "1")
     assert [one.row.name for one in worker.tasks] == ["a", "bad", "c"]
     assert failed.keys() == {"bad", "a", "b"}
     assert failed["a"] == "an earlier row has the name a too: give each row its own."
-    assert "3 rows to make; 0 done earlier, 2 refused." in capsys.readouterr().err
+    assert "3 rows to make; 0 done earlier, 3 refused." in capsys.readouterr().err
     _, worker, failed = ran(tmp_path, text.replace("z,1", "z,9").replace("x,3", "x,1"), "2")
     assert [one.row.name for one in worker.tasks] == ["bad", "c"]
     assert failed.keys() == {"bad", "a", "b"}
-    assert "2 rows to make; 1 done earlier, 2 refused." in capsys.readouterr().err
+    assert "2 rows to make; 1 done earlier, 3 refused." in capsys.readouterr().err
 
 
 def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:
