@@ -53,6 +53,8 @@ BEHIND = -20
 """What the links inside of a box at its own outputs end at."""
 PHOTO_OF = {"parts_try_on": "likeness_full_length.png", "start_person_in_photo": "likeness_carla.png"}
 """By template: the photo whose own size its result has."""
+PAINTED = {"left.png": (58, 106, 238, 512), "right.png": (274, 106, 454, 512), "shirt.png": (114, 130, 286, 325)}
+"""Pictures of which a box is painted over, for inputs of masks: left, top, right, bottom."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
 TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
@@ -76,8 +78,14 @@ Prompt = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def pictures(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Names of uploaded photos: of one person each, and last one of six people."""
-    paths = (*real_faces.six(tmp_path_factory.mktemp("pictures")), photos.group())
-    return [host_server.upload_image(path) for path in paths]
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, box in PAINTED.items():
+        with Image.open(ROOT / "pictures" / "likeness_full_length.png") as photo:
+            painted = photo.resize((512, 512)).convert("RGBA")
+        painted.paste((0, 0, 0, 0), box)
+        painted.save(folder / name)
+        host_server.upload_image(folder / name)
+    return [host_server.upload_image(path) for path in (*real_faces.six(folder), photos.group())]
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +208,7 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
     added = {
         "found": node("BatchMasksNode", **{"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}),
         "photo": node("LoadImage", image=group),
-        **{side: node("LoadImage", image=f"likeness_{side}.png") for side in ("left", "right")},
+        **{side: node("LoadImage", image=f"{side}.png") for side in ("left", "right")},
     }
     found = {"left", "right"} if "found" in read(prompt) else set[str]()
     return prompt | {name: one for name, one in added.items() if name in {"photo", *read(prompt), *found}}
@@ -325,7 +333,7 @@ def test_a_blueprint_runs_as_one_node(
     loaded = dict(zip(("person", "first", "second"), pictures, strict=False))
     for link in (link for link in inside["links"] if link["origin_id"] == BEFORE and link["type"] in ("IMAGE", "MASK")):
         name = box["inputs"][link["origin_slot"]]["name"]
-        prompt[name] = node("LoadImage", image=loaded.get(name, "likeness_full_length_painted.png"))
+        prompt[name] = node("LoadImage", image=loaded.get(name, "shirt.png"))
         to = nodes[link["target_id"]]["inputs"][link["target_slot"]]["name"]
         prompt[f"{box['id']}:{link['target_id']}"]["inputs"][to] = [name, ("IMAGE", "MASK").index(link["type"])]
     # A blueprint with a second pass decodes the faces last, and gives the whole picture that they were pasted into.
