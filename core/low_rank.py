@@ -5,7 +5,7 @@ matrices of them. To add a kind:
 
 1. Write its class, with the field's name for it as `title` and the tensors in the order of the host's weight_adapter,
    and put it into `LORA_KINDS` under the name that the weight_adapter has for it.
-2. bridge/loras/files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
+2. bridge/loras/lora_files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
    weight_adapter does not read needs a way of its own there. `_MAY_BE_INTEGERS` names tensors that may hold integers.
    The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.
 3. The tooltip of the file in both locales/*/nodeDefs.json and the help page web/docs/LikenessLoRAPerPerson.md with its

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from ..geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
 from ..people import CROP, Box, Keypoints, Point
-from .pictures import Picture
+from .bgr_pictures import Picture
 
 
 @dataclass(frozen=True)

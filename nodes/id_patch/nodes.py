@@ -23,8 +23,8 @@ from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import Contribution, NamedRange, NetReport, announced, contribution_of_people
 from ...bridge.sampling.runs import patched
-from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import id_tokens_by_region
+from ...bridge.words.unet_words import RegionalTextRun
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings

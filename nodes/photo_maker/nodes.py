@@ -27,17 +27,17 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.rows import Side
 from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.sampling.runs import patched
-from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import RegionalText, without_people
+from ...bridge.words.unet_words import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
-from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Identity, Person
 from ...core.prompts import check_text
 from ...core.text import plain
+from ...core.value_checks import unusable_text
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .class_words import TRIGGER, lay_out_class_words

@@ -28,7 +28,7 @@ from ...bridge.sampling.missing_people import NamedRange, announced, contributio
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
-from ...core.attention import on_tokens
+from ...core.cross_attention import on_tokens
 from ...core.parts.parts import Parts
 from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import place_previews, regions

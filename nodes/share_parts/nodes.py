@@ -23,8 +23,8 @@ from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, ran
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference
-from ...bridge.parts.run import SharingRun
 from ...bridge.parts.shared_parts import SharedParts, share_with
+from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
 from ...bridge.sampling.runs import patched

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from bench.methods import run
+from bench.unets import run
 from environment import SetupError
 from pack.bridge.host import encode
 from pack.core import identities, measure

@@ -11,8 +11,8 @@ from insightface.utils.face_align import norm_crop
 from pack.core import geometry
 from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
+from pack.core.faces.bgr_pictures import align_ffhq, to_image, to_picture
 from pack.core.faces.finding import find_faces
-from pack.core.faces.pictures import align_ffhq, to_image, to_picture
 from pack.core.geometry import area, longer_side
 from pack.core.people import NOSE
 from pack.core.previews import color_of
