@@ -22,7 +22,7 @@ from ...bridge.parts.shared_parts import SharedParts, Watch, share_with
 from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews
@@ -383,10 +383,8 @@ class ApplyParts2Whole(io.ComfyNode):
         )
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
-        contribution = Contribution(
-            APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength)
-        )
-        return io.NodeOutput(*announced(contribution, patched(model, InjectionsRun, SharingRun), *sides))
+        apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
+        return io.NodeOutput(*with_missing_notes(apply_node, patched(model, InjectionsRun, SharingRun), *sides))
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

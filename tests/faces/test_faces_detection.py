@@ -116,7 +116,7 @@ def test_heads_of_five_points_anywhere_are_facexlibs():
 
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
-def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
+def test_tight_crop_is_found_in_a_later_view(detector, embed, path):
     bgr = picture(path)
     uncut_face = None
     if path is not real_faces.TIGHT:
