@@ -26,7 +26,7 @@ from .host.schedule import ScheduleRange
 from .image_tokens.injections import Injection, InjectionsRun
 from .sampling.canvas_check import Canvas
 from .sampling.conditioning import Conditioning, check_conditioning
-from .sampling.missing_people import NamedRange, announced, contribution_of_people
+from .sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from .sampling.model_conds import InBoxes, carry
 from .sampling.runs import Run, patched
 
@@ -168,11 +168,11 @@ class Scope(InBoxes):
         """The outputs of an apply node: a MODEL whose run says under the node who is missing from its prompts, and both
         sides of the conditioning.
 
-        sides: positive and negative, with what they carry. names: of the people on them. ranges, in_negative: as in
-        Contribution.
+        It is for nodes that give the MODEL its run and the sides what they carry themselves; `applied` does so for the
+        others. sides: positive and negative. names: of the people on them. ranges, in_negative: as in ApplyNode.
         """
-        contribution = contribution_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
-        return io.NodeOutput(*announced(contribution, model, *sides), ui=preview)
+        apply_node = apply_node_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
+        return io.NodeOutput(*with_missing_notes(apply_node, model, *sides), ui=preview)
 
 
 def scope_everywhere(cast: Cast, canvas: Canvas, schedule: ScheduleRange) -> Scope:

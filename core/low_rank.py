@@ -5,7 +5,7 @@ matrices of them. To add a kind:
 
 1. Write its class, with the field's name for it as `title` and the tensors in the order of the host's weight_adapter,
    and put it into `LORA_KINDS` under the name that the weight_adapter has for it.
-2. bridge/loras/files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
+2. bridge/loras/lora_files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
    weight_adapter does not read needs a way of its own there. `_MAY_BE_INTEGERS` names tensors that may hold integers.
    The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.
 3. The tooltip of the file in both locales/*/nodeDefs.json and the help page web/docs/LikenessLoRAPerPerson.md with its
@@ -204,8 +204,8 @@ class Lokr(LoraKind):
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
         """The two matrices of kron(up_1 down_1, up_2 down_2), which is kron(up_1, up_2) kron(down_1, down_2)."""
-        up_1, down_1 = self._first()
-        up_2, down_2 = self._second()
+        up_1, down_1 = self._factors_of_first()
+        up_2, down_2 = self._factors_of_second()
         # torch.kron fails for tensors that are not contiguous, as the transposed ones of the Tucker form are.
         up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank_1 * rank_2)
         down = torch.kron(down_1.contiguous(), down_2.contiguous())  # (rank_1 * rank_2, in * h * w)
@@ -214,20 +214,20 @@ class Lokr(LoraKind):
         scale = 1.0 if rank_of_alpha is None else _scale(self.alpha, rank_of_alpha)
         return _for_layer(up, down, scale, shape)
 
-    def _first(self) -> tuple[Tensor, Tensor]:
-        """up (out_1, rank) and down (rank, in_1) of the first matrix."""
+    def _factors_of_first(self) -> tuple[Tensor, Tensor]:
+        """up (out_1, rank) and down (rank, in_1), whose product is the first matrix."""
         if self.whole_1 is not None:
             return _two_matrices(self.whole_1)
         return _least_rank(_present(self.up_1), _present(self.down_1))
 
-    def _second(self) -> tuple[Tensor, Tensor]:
-        """up (out_2, rank) and down (rank, in_2 * h * w) of the second matrix."""
+    def _factors_of_second(self) -> tuple[Tensor, Tensor]:
+        """up (out_2, rank) and down (rank, in_2 * h * w), whose product is the second matrix."""
         if self.whole_2 is not None:
             return _two_matrices(self.whole_2.flatten(1))
         up_2 = _present(self.up_2)
         down_2 = _present(self.down_2)
-        if self.core_2 is not None:
-            up_2, down_2 = _without_core(up_2.T, self.core_2, down_2)
+        if self.core_2 is not None:  # Tucker form: its up_2 is (rank, out_2), its down_2 (rank, in_2) without a kernel
+            up_2, down_2 = _without_core(up_2.T, self.core_2, down_2)  # (out_2, rank), (rank, in_2, h, w)
         return _least_rank(up_2, down_2.flatten(1))
 
     def _rank(self) -> int | None:

@@ -23,7 +23,7 @@ _OF_REFERENCES = TokenKind.REFERENCE, TokenKind.SHOWN
 def belongs(shares: Tensor) -> Tensor:
     """Whether a token of a picture belongs to a person, in the shape of `shares`: where at least half of it is theirs.
 
-    shares: how much of each token lies in each person's region, as core.attention.on_tokens gives it.
+    shares: how much of each token lies in each person's region, as core.cross_attention.on_tokens gives it.
     """
     return shares >= 0.5
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from . import identities
 from .errors import BadInput, BadLayout, BadSize, counted
 from .geometry import FAR, check_size
-from .inputs import number
 from .models.tensors import least_and_largest
 from .people import Box, CanvasSize, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
+from .value_checks import number
 
 _ROUNDING = 1e-3
 """How far a mask may leave 0 to 1, as resizing does."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge.host import folders, notes
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.schema import advanced
-from ..bridge.people.body_surface import FILE, detect
+from ..bridge.people.densepose import FILE, detect
 from ..core import geometry, pictures
 from ..core.body_surface import iuv, part_masks
 from ..core.errors import BadParts

@@ -12,8 +12,8 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..bridge.host import folders, pack_copies
-from ..core.models import doctor, findings, manifest, needs
-from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
+from ..core.models import doctor, doctor_findings, manifest, needs
+from ..core.models.doctor_findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
 from ..core.previews import table
 from ..core.text import MOST_NAME_LETTERS, plain
@@ -101,7 +101,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
         if entry not in (None, file.name):
             advice = f"ComfyUI lists it as {entry} and takes no other spelling: write that into the prompt."
             details = ("The file is there.", advice)
-            respelled.append(Finding(plain(file.name, MOST_NAME_LETTERS), findings.RESPELLED, details))
+            respelled.append(Finding(plain(file.name, MOST_NAME_LETTERS), doctor_findings.RESPELLED, details))
     return respelled
 
 

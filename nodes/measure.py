@@ -86,7 +86,12 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        compares_prompt = _compares_prompt(parts, clip_vision, clip, settings.prompt)
+        check_text("The prompt of Measure Likeness", settings.prompt)
+        compares_prompt = clip is not None or bool(settings.prompt.strip())
+        if compares_prompt:
+            _check_prompt_inputs(clip_vision, clip, settings.prompt)
+        else:
+            _check_parts_inputs(parts, clip_vision)
         if cast is None and person is None and (parts is not None or compares_prompt):
             report = _report_without_people(images, parts, compares_prompt, settings)
         else:
@@ -141,34 +146,28 @@ NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or a person.
 NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect clip and clip_vision, and write prompt."
 
 
-def _compares_prompt(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
-    """Whether the pictures are compared with the prompt: yes where clip is connected, or where a prompt is written.
+def _check_prompt_inputs(vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> None:
+    """Raise BadSetup where something is missing to compare pictures with a prompt."""
+    missing: list[str] = []
+    if clip is None:
+        missing.append("clip")
+    if vision is None:
+        missing.append("clip_vision")
+    if not prompt.strip():
+        missing.append("a text in prompt")
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        why = f"{listed(missing)} {are} missing"
+        advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
+        raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {why}.", advice)
 
-    Raises BadSetup where clip, clip_vision or the text is missing for that. Raises BadParts where the pictures are not
-    compared with a prompt, and one of parts and clip_vision is connected without the other. Raises BadText for a prompt
-    that is too much for a text encoder.
-    """
-    check_text("The prompt of Measure Likeness", prompt)
-    has_prompt = bool(prompt.strip())
-    compares_prompt = clip is not None or has_prompt
-    if compares_prompt:
-        missing: list[str] = []
-        if clip is None:
-            missing.append("clip")
-        if vision is None:
-            missing.append("clip_vision")
-        if not has_prompt:
-            missing.append("a text in prompt")
-        if missing:
-            are = "is" if len(missing) == 1 else "are"
-            why = f"{listed(missing)} {are} missing"
-            advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
-            raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {why}.", advice)
-    elif (parts is None) != (vision is None):  # one is connected without the other
+
+def _check_parts_inputs(parts: Parts | None, vision: ClipVisionModel | None) -> None:
+    """Raise BadParts where one of parts and clip_vision is connected without the other."""
+    if (parts is None) != (vision is None):
         unconnected = "parts" if parts is None else "clip_vision"
         advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."
         raise BadParts(f"Measure Likeness cannot compare parts: {unconnected} is not connected.", advice)
-    return compares_prompt
 
 
 class PickBestLikeness(io.ComfyNode):

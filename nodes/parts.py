@@ -5,9 +5,9 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..core import errors
-from ..core.parts.notes import notes_on_part
+from ..core.parts.part_notes import notes_on_part
 from ..core.parts.parts import LABELS, Parts, make_part
-from ..core.parts.preview import sheet
+from ..core.parts.parts_preview import sheet
 from ..core.text import plain
 from .categories import IN_PARTS
 from .sockets import PartsSocket

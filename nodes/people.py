@@ -16,8 +16,8 @@ from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceMo
 from ..core import grouping, identities, people, pictures, previews, taking_part
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
+from ..core.faces.bgr_pictures import is_placeholder, to_picture
 from ..core.faces.finding import Detection
-from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
 from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo

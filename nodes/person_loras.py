@@ -12,22 +12,22 @@ from ..bridge import apply_nodes
 from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.schedule import schedule_range
-from ..bridge.loras.files import LoraFile, layers_of_unet, path_of, read_lora_file
 from ..bridge.loras.layer_names import layers_of_transformer
-from ..bridge.loras.on_transformers import TransformerLorasRun
-from ..bridge.loras.on_unets import UNetLorasRun
+from ..bridge.loras.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
-from ..bridge.networks.families import TransformerFamily
+from ..bridge.loras.transformer_loras import TransformerLorasRun
+from ..bridge.loras.unet_loras import UNetLorasRun
 from ..bridge.networks.model_family import ModelText, text_of_model
+from ..bridge.networks.transformer_families import TransformerFamily
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
 from ..bridge.sampling.canvas_check import Canvas
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.sampling.runs import patched
-from ..bridge.words.on_transformers import PersonTextsRun
-from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import carry_words
+from ..bridge.words.transformer_words import PersonTextsRun
+from ..bridge.words.unet_words import RegionalTextRun
 from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.prompts import check_text
@@ -181,7 +181,7 @@ def _read_loras(
 ) -> _PeopleLoras:
     """Read the files of all people, each file once, and say what of them is left out. strength: of the node.
 
-    Raises what bridge.loras.files.read_lora_file raises.
+    Raises what bridge.loras.lora_files.read_lora_file raises.
     """
     if transformer is None:
         by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only

@@ -18,7 +18,7 @@ from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.faces import analysis
-from ..core.faces.pictures import to_picture
+from ..core.faces.bgr_pictures import to_picture
 from ..core.grouping import PhotoFace, SortedFaces
 from ..core.previews import GroupedPicture, PictureGroup
 from ..core.text import logger, names_in

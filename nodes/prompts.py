@@ -18,9 +18,9 @@ from ..bridge.networks.model_family import text_of_model
 from ..bridge.sampling import runs
 from ..bridge.sampling.canvas_check import Canvas
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
-from ..bridge.words.on_transformers import PersonTextsRun
-from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import carry_words
+from ..bridge.words.transformer_words import PersonTextsRun
+from ..bridge.words.unet_words import RegionalTextRun
 from ..core import taking_part
 from ..core.people import Cast, Person, PlacedCast, require_places
 from ..core.prompts import per_member, per_scene

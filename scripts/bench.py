@@ -61,11 +61,11 @@ def main() -> int:
             "everything runs."
         )
     # Only here: they need the host, the pack and torch.
-    from bench import figures, methods, people_in_pictures, transformers
+    from bench import figures, people_in_pictures, transformers, unets
     from real_packs import by_packs, installed
 
     on_transformers = transformers.ON_TRANSFORMERS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
-    ways = on_transformers | by_packs.BY_PACKS | methods.ON_UNETS
+    ways = on_transformers | by_packs.BY_PACKS | unets.ON_UNETS
     unknown = [name for name in options.only or () if name not in ways]
     if unknown:
         raise environment.SetupError(f"No method is called {unknown[0]}. --only takes: {', '.join(ways)}.")
@@ -92,20 +92,20 @@ def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, An
 def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on UNets and on transformers."""
     import tiny_dits
-    from bench import figures, methods, people_in_pictures, transformers
+    from bench import figures, people_in_pictures, transformers, unets
     from real_packs import by_packs
 
-    families = () if options.transformers else (methods.SDXL, methods.SD15)
+    families = () if options.transformers else (unets.SDXL, unets.SD15)
     published = transformers.PUBLISHED
     numbers = (1, 2, 4, 8, 12)
     if options.tiny:
-        families, published, numbers = tuple(map(methods.tiny, families)), transformers.tiny(), (1, 2)
-    ours = chosen(options, methods.ON_UNETS)
+        families, published, numbers = tuple(map(unets.tiny, families)), transformers.tiny(), (1, 2)
+    ours = chosen(options, unets.ON_UNETS)
     installed = {} if options.transformers else by_packs.installed_ways(chosen(options, by_packs.BY_PACKS))
     for family in families:
         for count, ways in ((figures.count, ours), (by_packs.count_by_packs, installed)):
             of_family = {name: way for name, way in ways.items() if family.name in way.families}
-            yield from count(methods.for_counting(family), of_family, numbers)
+            yield from count(unets.for_counting(family), of_family, numbers)
     if not tiny_dits.KNOWN:
         environment.say("Not counted, because ComfyUI is older than 0.33: transformers.")
         return
@@ -120,17 +120,17 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     import tiny_dits
     import torch
-    from bench import figures, methods, transformers
+    from bench import figures, transformers, unets
     from real_packs import by_packs
 
     numbers = (1, 2) if options.tiny else (1, 2, 4) if options.transformers else (1, 2, 4, 8)
     timing = figures.Timing(numbers, options.pictures or 1)
     on_cpu = figures.device().type == "cpu"
     if not options.transformers:
-        family = methods.tiny(methods.SDXL) if options.tiny else methods.SDXL
+        family = unets.tiny(unets.SDXL) if options.tiny else unets.SDXL
         names = options.only or ON_CARD
-        ways = {name: way for name, way in (methods.ON_UNETS | by_packs.BY_PACKS).items() if name in names}
-        make = partial(methods.for_timing, family, torch.float32 if on_cpu else torch.float16)
+        ways = {name: way for name, way in (unets.ON_UNETS | by_packs.BY_PACKS).items() if name in names}
+        make = partial(unets.for_timing, family, torch.float32 if on_cpu else torch.float16)
         yield from figures.measure({family.title: make}, by_packs.installed_ways(ways), timing)
         return
     if not tiny_dits.KNOWN:

@@ -56,7 +56,7 @@ def main() -> int:
 def parsed() -> argparse.Namespace:
     """What the command line asks for; `source` names one of SOURCES. Ends with 2 for what does not fit."""
     parser = _parser()
-    of_sources = _add_options(parser)
+    of_sources = _add_options_of_some_sources(parser)
     options = parser.parse_args()
     options.source = next(name for name in SOURCES if getattr(options, name))
     for name, sources in of_sources.items():
@@ -106,13 +106,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> dict[str, Sequence[str]]:
-    """Add what some sources alone take; by name of the option these sources."""
+def _add_options_of_some_sources(parser: argparse.ArgumentParser) -> dict[str, Sequence[str]]:
+    """Add the options that not every source takes. Returns which do, by the option's name in the Namespace: argparse
+    itself takes each with all of them, and `parsed` refuses it."""
     of_sources: dict[str, Sequence[str]] = {}
 
-    def add(name: str, sources: str, words: str, **settings: Any) -> None:
-        of_sources[name.strip("-").replace("-", "_")] = sources.split()
-        parser.add_argument(name, help=f"with {_listed(sources.split())}: {words}", **settings)
+    def add(option: str, sources: str, words: str, **settings: Any) -> None:
+        """sources: their names, with spaces between them. words: the help. settings: of add_argument."""
+        name_in_namespace = option.strip("-").replace("-", "_")
+        of_sources[name_in_namespace] = sources.split()
+        parser.add_argument(option, help=f"with {_listed(sources.split())}: {words}", **settings)
 
     methods = 'by the names of docs/likeness.md, such as "ID-Patch", or "all"; default: all, of a benchmark ID-Patch'
     add("--methods", "people benchmark", methods, nargs="+", metavar="METHOD")

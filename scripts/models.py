@@ -204,7 +204,7 @@ def not_there(models: Iterable[Model], folders: Mapping[str, Sequence[str]]) -> 
         from core.models.doctor import examine
     except ImportError:  # a Python without torch; what is in the first folder is not fetched anyway
         return list(models)
-    from core.models.findings import FOUND, MISPLACED, RENAMED
+    from core.models.doctor_findings import FOUND, MISPLACED, RENAMED
     from core.models.searched_folders import Folders
 
     lacking: list[Model] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...core.attention import on_tokens, region_weights
+from ...core.cross_attention import on_tokens, region_weights
 from ...core.people import Person
 from ..sampling.areas import Area
 from ..sampling.canvas_check import Canvas

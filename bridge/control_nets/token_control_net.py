@@ -10,7 +10,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ...core.attention import Block, decoupled, on_grid, region_weights
+from ...core.cross_attention import Block, decoupled, on_grid, region_weights
 from ...core.errors import LikenessError
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..image_tokens.injections import Injection

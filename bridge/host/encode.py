@@ -19,7 +19,6 @@ from torch.nn.functional import cosine_similarity
 
 from ...core.errors import BadSetup, LikenessError, WrongBaseModel
 from ...core.families import latent_name, text_name
-from ...core.inputs import BadPicture, unusable_latent, unusable_text
 from ...core.models import manifest
 from ...core.models.manifest import Model
 from ...core.models.tensors import State
@@ -29,6 +28,7 @@ from ...core.parts.resizing import Prepared
 from ...core.projections import HEAD_DIM
 from ...core.prompts import check_text
 from ...core.text import plain
+from ...core.value_checks import BadPicture, unusable_latent, unusable_text
 from .notes import stepwise
 from .schedule import ScheduleRange
 from .shared_network import model_of

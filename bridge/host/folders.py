@@ -8,10 +8,10 @@ import folder_paths
 
 from ...core import names
 from ...core.errors import BadInput, LikenessError
-from ...core.inputs import named
 from ...core.methods import methods
 from ...core.models.files import WEIGHTS, Listing, dead_link, listing, stamp
 from ...core.names import ending
+from ...core.value_checks import named
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "insightface": (".onnx", *WEIGHTS),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...core import inputs, socket_values
+from ...core import socket_values, value_checks
 from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
 from ...core.people import Cast, Faces, Identity, Layout, is_a
 from . import folders, notes
@@ -41,15 +41,15 @@ class _ValueCheck(NamedTuple):
 
 
 _VALUE_CHECKS: dict[str, _ValueCheck] = {
-    io.Image.io_type: _ValueCheck(Tensor, inputs.picture),
-    io.Mask.io_type: _ValueCheck(Tensor, inputs.masks),
+    io.Image.io_type: _ValueCheck(Tensor, value_checks.picture),
+    io.Mask.io_type: _ValueCheck(Tensor, value_checks.masks),
     "LIKENESS_FACES": _ValueCheck(Faces, socket_values.check_faces),
-    "FACE_LANDMARKS": _ValueCheck(dict, inputs.face_landmarks),
+    "FACE_LANDMARKS": _ValueCheck(dict, value_checks.face_landmarks),
     "LIKENESS_LAYOUT": _ValueCheck(Layout, socket_values.check_layout),
     "LIKENESS_CAST": _ValueCheck(Cast, socket_values.check_cast),
     "LIKENESS_PERSON": _ValueCheck(Identity, socket_values.check_identity),
-    io.Latent.io_type: _ValueCheck(dict, inputs.latent),
-    io.Conditioning.io_type: _ValueCheck(list, inputs.conditioning),
+    io.Latent.io_type: _ValueCheck(dict, value_checks.latent),
+    io.Conditioning.io_type: _ValueCheck(list, value_checks.conditioning),
 }
 """The check of a value, by the type of its socket. An input that takes several types is looked at by the class of its
 value."""
@@ -86,9 +86,10 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The same node class, which from now on looks at the values of its inputs before it runs.
 
     Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
-    limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs
-    says of pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which
-    nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
+    limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what
+    core.value_checks and core.socket_values say of pictures, masks, layouts and casts. A float that is a whole number
+    passes as an int. An input to which nothing is linked is None, or the default of an optional widget. None at an
+    optional or lazy socket passes as None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -184,7 +185,7 @@ def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
     # `is` first: of some objects, such as tensors, == is no bool.
     if all(value is first_value or bool(value == first_value) for value in values):
         return first_value
-    value_names = [inputs.named(value) for value in values]
+    value_names = [value_checks.named(value) for value in values]
     examples = listed(first_few(value_names, 4))
     raise BadSetup(
         f"The {name} input of {schema.title} is a list of {len(values)} values ({examples}), and "
@@ -236,7 +237,7 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     input_in_words = f"The {input_id} input of {schema.title}"
     if schema_input.io_type in (io.Int.io_type, io.Float.io_type):
         is_int = schema_input.io_type == io.Int.io_type
-        return inputs.number(input_in_words, value, schema_input.min, schema_input.max, integer=is_int)
+        return value_checks.number(input_in_words, value, schema_input.min, schema_input.max, integer=is_int)
     if value is None and _may_be_none(schema_input):
         return getattr(schema_input, "default", None)
     if not _fits(schema_input, value):
@@ -244,14 +245,14 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
         expected_method = _method_of(schema_input)
         if actual_method and expected_method:
             raise FileOfOtherMethod(input_in_words, actual_method, expected_method)
-        raise BadInput(input_in_words, inputs.named(value), _needed_in_words(schema_input))
+        raise BadInput(input_in_words, value_checks.named(value), _needed_in_words(schema_input))
     is_menu = schema_input.io_type == io.Combo.io_type
     if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:
         raise BadChoice(input_in_words, str(value), schema_input.options)
     for io_type in str(schema_input.io_type).split(","):  # an input may take several types
         value_check = _VALUE_CHECKS.get(io_type)
         if value_check is not None and is_a(value, value_check.value_class):
-            inputs.check_foreign(value_check.check, input_in_words, value)
+            value_checks.check_foreign(value_check.check, input_in_words, value)
     return value
 
 

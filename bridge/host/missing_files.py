@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import LikenessError
-from ...core.models import doctor, findings, manifest, needs, workflow_nodes
-from ...core.models.findings import Finding
+from ...core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
+from ...core.models.doctor_findings import Finding
 from ...core.text import in_one_line
 from . import folders, notes
 
@@ -59,7 +59,7 @@ async def _missing(request: Any) -> Any:
     all_missing = True
     for finding in findings_to_fix:
         names.append(finding.name)
-        if finding.state != findings.MISSING:
+        if finding.state != doctor_findings.MISSING:
             all_missing = False
         if finding.fetch:
             if finding.fetch.size is None:

@@ -20,8 +20,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core.attention import on_tokens
 from ...core.block_tokens import read_tokens
+from ...core.cross_attention import on_tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, tokens_of

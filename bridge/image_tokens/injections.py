@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
+from ...core.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.row_tracking import of_source_rows, repeat_rows

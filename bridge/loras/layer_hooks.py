@@ -19,7 +19,7 @@ from ..sampling.current_forward import current
 
 
 class Additions(Protocol):
-    """What is added to the layers of one network: on_unets.UNetLorasBatch, on_transformers.TransformerLorasBatch."""
+    """What is added to the layers of one network: UNetLorasBatch, TransformerLorasBatch."""
 
     hooks: LayerHooks
 
@@ -62,7 +62,7 @@ class Forward:
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
 
-        owners: on_unets.Owner of each. Only for a function of another pack: it may call to_k and to_v of
+        owners: unet_loras.Owner of each. Only for a function of another pack: it may call to_k and to_v of
         the layer itself, and these are given x and nothing else.
         """
         before = self.text_owners

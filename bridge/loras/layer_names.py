@@ -16,9 +16,9 @@ from comfy.model_patcher import ModelPatcher
 
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, layer_shape
-from ..networks.families import TransformerFamily
-from .files import LoraLayers
-from .on_transformers import has_place, is_in_forward
+from ..networks.transformer_families import TransformerFamily
+from .lora_files import LoraLayers
+from .transformer_loras import has_place, is_in_forward
 
 _DOTTED = (
     "",

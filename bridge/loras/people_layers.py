@@ -2,7 +2,7 @@
 
 A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: the `down` matrices of all
 people side by side times x, times the weight that each pixel or token has of each rank, and then the `up` matrices of
-all people times that. loras/on_unets.py and loras/on_transformers.py make the weights.
+all people times that. loras/unet_loras.py and loras/transformer_loras.py make the weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...core.attention import region_weights
+from ...core.cross_attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
 from ..host.unet import NETWORK, WEIGHT, as_patched, layer_shape

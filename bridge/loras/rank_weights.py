@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...core.errors import BadSetup
 from ..host.unet import dtype_of
-from ..networks.families import LayerStream, Stream
+from ..networks.transformer_families import LayerStream, Stream
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import ForwardInput

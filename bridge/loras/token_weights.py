@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ...core.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
-from ..networks.families import Stream, TransformerFamily
+from ..networks.forward_layout import layout_of, with_front
 from ..networks.model_family import tokens_of
-from ..networks.token_layouts import layout_of, with_front
+from ..networks.transformer_families import Stream, TransformerFamily
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import ForwardInput

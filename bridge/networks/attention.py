@@ -16,7 +16,7 @@ from torch import Tensor
 from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.model_conds import ConditioningLost
-from .families import TransformerFamily
+from .transformer_families import TransformerFamily
 
 OVERRIDE = "optimized_attention_override"
 COUNTS = "reference_image_num_tokens"

@@ -14,12 +14,12 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.attention import on_tokens
+from ...core.cross_attention import on_tokens
 from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, pixels_of, text_width, weight_shape
 from .attention import COUNTS
-from .families import TRANSFORMERS, TransformerFamily
+from .transformer_families import TRANSFORMERS, TransformerFamily
 
 FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
 """Those that take reference pictures."""

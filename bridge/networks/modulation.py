@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..sampling.model_conds import ConditioningLost
-from .families import GatedLayer, Modulation, ScaledNorm
+from .transformer_families import GatedLayer, Modulation, ScaledNorm
 
 _OPEN_BEFORE_TANH = 20.0
 """Its tanh is 1 in every dtype."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ...core.attention import Block
+from ...core.cross_attention import Block
 from ..host.unet import Grid, Options, Replacement, grids, replacement_in, transformers
 from ..sampling.runs import ForwardInput, modules_of
 

@@ -12,7 +12,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.attention import Block
+from ...core.cross_attention import Block
 from ...core.geometry import Rect
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
 from ..host.shared_network import without_replaced_methods

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ...core.attention import Block
+from ...core.cross_attention import Block
 from ...core.errors import BadParts, BadSize
 from ...core.geometry import OF_A_PIECE
 from ...core.parts.bank import Bank, PartTokens, PartWeights

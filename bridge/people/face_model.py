@@ -22,9 +22,9 @@ from ...core.errors import (
 )
 from ...core.faces import model, onnx_session
 from ...core.faces.analysis import Recogniser
+from ...core.faces.bgr_pictures import Picture
 from ...core.faces.finding import Detection, Detector
 from ...core.faces.model import Files
-from ...core.faces.pictures import Picture
 from ...core.models import formats, packs
 from ...core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, stamp
 from ...core.models.manifest import Model, is_standin

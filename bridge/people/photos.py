@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...core.errors import BadPhoto, FaceNotFound, counted, first_few, gathered
 from ...core.faces import analysis, landmarks
+from ...core.faces.bgr_pictures import Picture, from_file
 from ...core.faces.finding import Detection
 from ...core.faces.landmarks import Mesh
-from ...core.faces.pictures import Picture, from_file
 from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
 from ...core.names import among, ending
 from ...core.people import Face

@@ -25,7 +25,7 @@ from ...core.errors import BadSetup
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token, network_of
-from ..networks.token_layouts import StandIn
+from ..networks.stand_ins import StandIn
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry
 from ..sampling.runs import Batch, ForwardInput, Run, patched

@@ -29,7 +29,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.attention import on_tokens
+from ...core.cross_attention import on_tokens
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.reference_groups import Plan, belongs, groups
@@ -38,8 +38,9 @@ from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..networks.attention import BlockCalls, untraced, with_reading
+from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
-from ..networks.token_layouts import LAYERS, REFINER, layout_of, refiner_stand_ins
+from ..networks.stand_ins import LAYERS, REFINER, refiner_stand_ins
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current

@@ -45,12 +45,12 @@ class NamedRange:
 
 
 @dataclass(frozen=True, eq=False)
-class Contribution:
-    """What one apply node has put into the conditioning, in the words of notes.
+class ApplyNode:
+    """An apply node of the graph, and what it has put into the conditioning, in the words of notes.
 
-    node_id: in the graph, or None. subject: the names of people, or what it puts in, such as
-    "Anna and Ben". several: whether the subject is more than one. ranges: those in which it works.
-    in_negative: whether a negative prompt that does not come from the node gives another picture.
+    node_id: None outside of a graph. subject: such as "Anna and Ben" or "The parts". several: whether the subject is
+    more than one. ranges: those in which it works. in_negative: whether a negative prompt that does not come from the
+    node gives another picture.
     """
 
     node_name: str
@@ -60,7 +60,7 @@ class Contribution:
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
 
-    def __deepcopy__(self, memo: object) -> Contribution:
+    def __deepcopy__(self, memo: object) -> ApplyNode:
         return self  # ComfyUI 0.3.64 copies what stands on a MODEL with every clone
 
 
@@ -68,70 +68,74 @@ class Contribution:
 class NodeMark:
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
-    contribution: Contribution
+    apply_node: ApplyNode
     side: Side
 
     def __deepcopy__(self, memo: object) -> NodeMark:
         return self
 
 
-def contribution_of_people(
+def apply_node_of_people(
     names: Sequence[str],
     node_name: str,
     node_id: str | None,
     ranges: Sequence[NamedRange] = (),
     in_negative: bool = False,
-) -> Contribution:
-    """The Contribution of people with these names. The other arguments are as in Contribution."""
+) -> ApplyNode:
+    """The ApplyNode of people with these names. The other arguments are as in ApplyNode."""
     several = len(names) != 1
-    return Contribution(node_name, node_id, joined(names), several, tuple(ranges), in_negative)
+    return ApplyNode(node_name, node_id, joined(names), several, tuple(ranges), in_negative)
 
 
-def announced(
-    contribution: Contribution, model: ModelPatcher, positive: Conditioning, negative: Conditioning
+def with_missing_notes(
+    apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher, Conditioning, Conditioning]:
-    """A clone of the MODEL as `on_model` gives it, and the positive and the negative prompt, both `marked`."""
-    marked_positive = marked(positive, contribution, Side.POSITIVE)
-    marked_negative = marked(negative, contribution, Side.NEGATIVE)
-    return on_model(contribution, model, positive), marked_positive, marked_negative
+    """The outputs of an apply node, by which each run sees whether something of it is missing, and notes it there.
+
+    They are a clone of the MODEL as `model_with_notes` gives it, and the positive and the negative prompt, both
+    `marked`.
+    """
+    marked_positive = marked(positive, apply_node, Side.POSITIVE)
+    marked_negative = marked(negative, apply_node, Side.NEGATIVE)
+    return model_with_notes(apply_node, model, positive), marked_positive, marked_negative
 
 
-def on_model(contribution: Contribution, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
+def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
     """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
 
     positive: the positive prompt as the node gives it out, of which the first text is kept.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
     clone = model.clone()
-    before: tuple[_Announcement, ...] = clone.get_attachment(_KEY) or ()
-    clone.set_attachments(_KEY, (*before, _Announcement(contribution, context)))
-    if not before:  # one wrapper for all announcements of a MODEL
+    before: tuple[_Attachment, ...] = clone.get_attachment(_KEY) or ()
+    clone.set_attachments(_KEY, (*before, _Attachment(apply_node, context)))
+    if not before:  # one wrapper for all apply nodes of a MODEL
         kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
         clone.add_wrapper_with_key(kind, _KEY, _sample_with_notes)
     return clone
 
 
-def marked(conditioning: Conditioning, contribution: Contribution, side: Side) -> Conditioning:
+def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
     """The conditioning with one more NodeMark in the options of every entry. The host's nodes hand the options on."""
     entries: Conditioning = []
     for text, options in conditioning:
         marks: tuple[NodeMark, ...] = options.get(_KEY, ())
-        entries.append([text, {**options, _KEY: (*marks, NodeMark(contribution, side))}])
+        entries.append([text, {**options, _KEY: (*marks, NodeMark(apply_node, side))}])
     return entries
 
 
 @dataclass(frozen=True, eq=False)
-class _Announcement:
+class _Attachment:
     """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
     an entry. By it a run recognises a prompt that holds this text but has lost the mark.
     """
 
-    contribution: Contribution
+    apply_node: ApplyNode
     context: Tensor | None
 
-    def __deepcopy__(self, memo: object) -> _Announcement:
+    def __deepcopy__(self, memo: object) -> _Attachment:
         return self
 
 
@@ -141,15 +145,15 @@ def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> 
     for prompt in guider.conds.values():
         named_as_one(prompt)
     prompts_and_steps = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
-    for announcement in guider.model_patcher.get_attachment(_KEY) or ():
-        sentences = prompts_and_steps.sentences(announcement)
+    for attachment in guider.model_patcher.get_attachment(_KEY) or ():
+        sentences = prompts_and_steps.sentences(attachment)
         # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
-        notes.tell_of_run(announcement.contribution.node_id, TOPIC, "\n".join(sentences))
+        notes.tell_of_run(attachment.apply_node.node_id, TOPIC, "\n".join(sentences))
     return executor(*args, **kwargs)
 
 
 class _PromptsAndSteps:
-    """The prompts and steps of one run, which are compared with what apply nodes have announced."""
+    """The prompts and steps of one run, which are compared with what apply nodes have put in."""
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._entries: list[RunEntry] = []
@@ -175,28 +179,28 @@ class _PromptsAndSteps:
         patches = guider.model_options["transformer_options"].get("patches", {})
         self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
-    def sentences(self, announcement: _Announcement) -> list[str]:
+    def sentences(self, attachment: _Attachment) -> list[str]:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
-        contribution = announcement.contribution
-        carrying = _entries_of_side(self._drawn, contribution, Side.POSITIVE)
+        apply_node = attachment.apply_node
+        carrying = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
         if not carrying:
-            if self._is_lost(announcement):
-                return [_lost_sentence(contribution, "in no prompt of this sampler", "its MODEL")]
+            if self._is_lost(attachment):
+                return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
             return []
         sentences: list[str] = []
-        for named_range in contribution.ranges:
+        for named_range in apply_node.ranges:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
             if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(contribution.node_name, named_range, self._sigmas, self._model_sampling))
+                sentences.append(never_works(apply_node.node_name, named_range, self._sigmas, self._model_sampling))
         # A prompt that does not come from the node is computed in a forward of its own.
-        negative_matters = self._reads_negative and (contribution.in_negative or self._compares_rows)
-        if negative_matters and not _entries_of_side(self._negative, contribution, Side.NEGATIVE):
-            sentences.append(_not_in_negative(contribution))
+        negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
+        if negative_matters and not _entries_of_side(self._negative, apply_node, Side.NEGATIVE):
+            sentences.append(_not_in_negative(apply_node))
         return sentences
 
-    def _is_lost(self, announcement: _Announcement) -> bool:
+    def _is_lost(self, attachment: _Attachment) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
         They have been lost where any prompt comes from nodes of ours, or holds the text of this node without its
@@ -204,7 +208,7 @@ class _PromptsAndSteps:
         """
         if any(_KEY in entry for entry in self._entries):
             return True
-        context = announcement.context
+        context = attachment.context
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
 
     def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[RunEntry]) -> bool:
@@ -218,12 +222,12 @@ class _PromptsAndSteps:
         return False
 
 
-def _entries_of_side(entries: Sequence[RunEntry], added: Contribution, side: Side) -> list[RunEntry]:
+def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
     """The entries that come from one side of an apply node."""
     carrying: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
-        if any(mark.contribution is added and mark.side is side for mark in marks):
+        if any(mark.apply_node is apply_node and mark.side is side for mark in marks):
             carrying.append(entry)
     return carrying
 
@@ -250,24 +254,24 @@ def _ends_with(entry: RunEntry, context: Tensor) -> bool:
     return end.shape == context.shape and torch.equal(end, context.to(end))
 
 
-def _lost_sentence(added: Contribution, missing_from: str, connected: str) -> str:
+def _lost_sentence(apply_node: ApplyNode, missing_from: str, connected: str) -> str:
     """The sentence about people that an apply node has put in and that are lost.
 
     missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.
     """
-    verb = "are" if added.several else "is"
+    verb = "are" if apply_node.several else "is"
     return (
-        f"{added.subject} {verb} {missing_from}, though {connected} comes from {added.node_name}. Connect the "
-        f"positive output of {added.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep only "
-        "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
+        f"{apply_node.subject} {verb} {missing_from}, though {connected} comes from {apply_node.node_name}. Connect "
+        f"the positive output of {apply_node.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep "
+        "only what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
         "weights."
     )
 
 
-def _not_in_negative(added: Contribution) -> str:
+def _not_in_negative(apply_node: ApplyNode) -> str:
     """The sentence about a negative prompt that does not come from the node."""
     return (
-        f"The negative prompt of this sampler is not the negative output of {added.node_name}, so the picture is "
+        f"The negative prompt of this sampler is not the negative output of {apply_node.node_name}, so the picture is "
         "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
         "conditioning_to carries."
     )
@@ -292,12 +296,12 @@ def never_works(node_name: str, named_range: NamedRange, steps: Sequence[float],
 class NetReport:
     """The notes that a ControlNet collects in a run and shows under its node at the end, for a node without a MODEL.
 
-    contribution: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
+    apply_node: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
     One object is shared by all copies of a net. `end_run` is not called for a cancelled run: the next one begins anew.
     """
 
-    def __init__(self, contribution: Contribution, control: NamedRange | None, tokens: NamedRange | None) -> None:
-        self._contribution = contribution
+    def __init__(self, apply_node: ApplyNode, control: NamedRange | None, tokens: NamedRange | None) -> None:
+        self._apply_node = apply_node
         self._ranges = [named_range for named_range in (control, tokens) if named_range is not None]
         self._model_sampling: Any = None
         self._schedule: Tensor | None = None
@@ -328,7 +332,7 @@ class NetReport:
             if id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
                 if not _holds_tokens(entry, entry_context):
-                    self._sentences.append(_tokens_changed(self._contribution))
+                    self._sentences.append(_tokens_changed(self._apply_node))
 
     def end_run(self) -> None:
         """Called at the end of a run, by every copy of the net. The first copy writes the notes and leaves none for the
@@ -337,9 +341,9 @@ class NetReport:
             return
         if Side.POSITIVE not in self._sides:
             missing_from = "not in the positive prompt of this sampler"
-            self._sentences.append(_lost_sentence(self._contribution, missing_from, "its negative prompt"))
+            self._sentences.append(_lost_sentence(self._apply_node, missing_from, "its negative prompt"))
         sentences = dict.fromkeys(self._sentences)
-        notes.tell_of_run(self._contribution.node_id, TOPIC, "\n".join(sentences))
+        notes.tell_of_run(self._apply_node.node_id, TOPIC, "\n".join(sentences))
         self._forget()
 
     def _forget(self) -> None:
@@ -358,7 +362,7 @@ class NetReport:
             sigmas = named_range.schedule.in_sigmas(self._model_sampling)
             if not any(sigmas.contains(sigma) for sigma in sigmas_of_steps):
                 sentences.append(
-                    never_works(self._contribution.node_name, named_range, sigmas_of_steps, self._model_sampling)
+                    never_works(self._apply_node.node_name, named_range, sigmas_of_steps, self._model_sampling)
                 )
         return sentences
 
@@ -373,10 +377,10 @@ def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
     return torch.allclose(sample, entry.sample.to(sample), rtol=1e-3, atol=1e-5)
 
 
-def _tokens_changed(added: Contribution) -> str:
+def _tokens_changed(apply_node: ApplyNode) -> str:
     """The sentence about ID tokens that another node has changed."""
     return (
-        f"The ID tokens of {added.subject} are no longer in the prompt as {added.node_name} has given them, so "
-        "the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: "
-        f"put that node in front of {added.node_name}."
+        f"The ID tokens of {apply_node.subject} are no longer in the prompt as {apply_node.node_name} has given them, "
+        "so the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change "
+        f"them: put that node in front of {apply_node.node_name}."
     )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...core.errors import BadSetup
-from ...core.person_texts import Filler
 from ...core.token_layout import TokenLayout
-from ..networks.families import TransformerFamily
+from ...core.word_groups import Filler
+from ..networks.forward_layout import layout_of, reads_looks, with_front
 from ..networks.model_family import network_of
-from ..networks.token_layouts import layout_of, reads_looks, with_front
+from ..networks.transformer_families import TransformerFamily
 from ..sampling.runs import ForwardInput
 from .text_places import TextPlace, filled_up
 

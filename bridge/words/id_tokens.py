@@ -14,9 +14,9 @@ from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS
 from ..sampling.conditioning import IDTokens
 from ..sampling.runs import ForwardInput, call_network
-from .on_unets import RegionalTextBatch
 from .regional_text import RegionalText, id_tokens_read_everywhere, times_repeated
 from .texts_of_others import length_without_inline_tokens
+from .unet_words import RegionalTextBatch
 
 _KEY = "likeness_id_tokens_read"
 """The key of our wrapper among the host's wrappers around the UNet's forward."""

@@ -1,7 +1,7 @@
 """Words about single people in a transformer, each read in that person's part of the picture only.
 
 Everybody's words are a text of their own behind the common one, with the positions that they would have alone. One
-forward computes all of them; `core.person_texts` says who reads whom.
+forward computes all of them; `core.word_groups` says who reads whom.
 
 Rows of one batch may have words of different lengths, or none, as the negative prompt has: these are filled up with
 tokens that nobody reads. Where people have a row of the batch each, as after Crop Faces, the rows share one place

@@ -6,7 +6,7 @@ one of two places:
     appended   the node has them, and the UNet reads them after the text            Prompt per Person, PhotoMaker
     inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
 
-on_unets.py says how they are read.
+unet_words.py says how they are read.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.token_groups import in_steps
-from ..networks.families import TransformerFamily
+from ..networks.forward_layout import Padding
 from ..networks.model_family import regions_on_tokens, tokens_of
-from ..networks.token_layouts import Padding
+from ..networks.transformer_families import TransformerFamily
 from ..sampling.runs import ForwardInput
 from .person_texts import PersonTexts
 

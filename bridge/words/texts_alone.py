@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..networks.token_layouts import StandIn, refiner_stand_ins
+from ..networks.stand_ins import StandIn, refiner_stand_ins
 from ..sampling.current_forward import called_alone, current
 from .forward_texts import ForwardTexts
 from .text_places import TextPlace

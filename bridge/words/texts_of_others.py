@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.attention import EXCLUDED
+from ...core.cross_attention import EXCLUDED
 from ..networks.row_tracking import repeat_rows
 from .regional_text import Chunks, RegionalText, times_repeated
 

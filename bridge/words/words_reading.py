@@ -1,4 +1,4 @@
-"""Who reads the words of single people in the attentions of a forward; core.person_texts says it for one attention."""
+"""Who reads the words of single people in the attentions of a forward; core.word_groups says it for one attention."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.person_texts import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Span, TokenKind, placed_spans
+from ...core.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ..host.unet import Options
 from ..networks.attention import BlockCalls, untraced
-from ..networks.token_layouts import LAYERS, REFINER, TEXT_READER
+from ..networks.stand_ins import LAYERS, REFINER, TEXT_READER
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
 from .forward_texts import ForwardTexts

@@ -13,8 +13,8 @@ from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
+from .bgr_pictures import Picture, align, align_ffhq, no_face, to_image
 from .finding import Detection, Detector, find_faces
-from .pictures import Picture, align, align_ffhq, no_face, to_image
 from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")

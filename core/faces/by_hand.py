@@ -8,8 +8,8 @@ from ..errors import counted
 from ..geometry import Fit, shorter_side
 from ..people import Box, CanvasSize
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
+from .bgr_pictures import TEMPLATE
 from .finding import Detection
-from .pictures import TEMPLATE
 
 CANVAS = (1024, 1024)
 """Width and height, in pixels, of the canvas of ComfyUI's editor of boxes on a node that has no inputs for width and

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from ..geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
 from ..people import CROP, Box, Keypoints, Point
-from .pictures import Picture
+from .bgr_pictures import Picture
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ Detector = Callable[[Picture, int], Sequence[Detection]]
 
 
 @dataclass(frozen=True)
-class Rung:
+class View:
     """One way to look at a picture.
 
     size: side in pixels of the square that the picture is fitted into. border: a grey border on each side, in parts of
@@ -60,11 +60,11 @@ class Rung:
     turns: int = 0
 
 
-LADDER = (
-    Rung(),
-    Rung(border=0.5),
-    *[Rung(size=size) for size in range(576, 191, -64)],
-    *[Rung(border=border, turns=turns) for border in (0.0, 0.5) for turns in (1, 2, 3)],
+VIEWS = (
+    View(),
+    View(border=0.5),
+    *[View(size=size) for size in range(576, 191, -64)],
+    *[View(border=border, turns=turns) for border in (0.0, 0.5) for turns in (1, 2, 3)],
 )
 """The ways to look at a picture, one after the other until a face is found: a border for faces that fill the picture,
 smaller sizes for faces that are too large."""
@@ -82,7 +82,7 @@ _GREY = 127
 class _CloserLook:
     """A way to look at one face alone.
 
-    size: as of a Rung. around: side of the square that is cut out, in longer sides of the face's box.
+    size: as of a View. around: side of the square that is cut out, in longer sides of the face's box.
     """
 
     size: int
@@ -118,67 +118,66 @@ _LEAST_CLOSER = 0.6
 
 
 def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> tuple[Detection, ...]:
-    """The faces of a picture, the surest first. It is looked at in the ways of LADDER until a face is found; none is no
-    error.
+    """The faces of a picture, the surest first. It is looked at in the VIEWS until a face is found; none is no error.
 
-    Where the first rung that shows a face shows all faces upright and clearly, the picture is not looked at again.
-    A large photo is looked at closer on the first rung, see `_with_small_faces`.
+    Where the first view that shows a face shows all faces upright and clearly, the picture is not looked at again.
+    A large photo is looked at closer in the first view, see `_with_small_faces`.
     expected: how many faces the user has counted in the picture. Where fewer are found the picture is looked at in the
     other turns as well: detectors may miss a face that stands on its head beside upright ones.
     """
     photo = _Photo(detector, picture)
-    rung = next((rung for rung in LADDER if photo.look(rung)), None)
-    if rung is None:
+    view = next((view for view in VIEWS if photo.look(view)), None)
+    if view is None:
         return ()
-    surest_face = photo.look(rung)[0]
-    may_lie = rung.turns > 0 or _is_doubtful(surest_face, rung.turns)
+    surest_face = photo.look(view)[0]
+    may_lie = view.turns > 0 or _is_doubtful(surest_face, view.turns)
     if may_lie:
-        rung = photo.upright_rung(rung)
-        faces = photo.look(rung)
+        view = photo.upright_view(view)
+        faces = photo.look(view)
         is_alone = len(faces) == 1 and expected <= 1
-        if is_alone and _is_upright(faces[0], rung.turns):
+        if is_alone and _is_upright(faces[0], view.turns):
             # All four turns of the whole picture have been compared, and that was about this face alone.
             return faces
-    return photo.each_in_its_turn(rung, expected)
+    return photo.each_in_its_turn(view, expected)
 
 
 class _Photo:
-    """A picture, and what a detector sees of it. look: a rung -> its faces; no rung is looked at twice."""
+    """A picture, and what a detector sees of it. look: a view -> its faces; no view is looked at twice."""
 
     def __init__(self, detector: Detector, picture: Picture) -> None:
         self._detector = detector
         self._picture = picture
         self.look = cache(partial(_look, detector, picture))
 
-    def upright_rung(self, rung: Rung) -> Rung:
-        """The rung on which the faces of a photo are seen upright, for a photo that may lie on its side or its head.
+    def upright_view(self, view: View) -> View:
+        """The view in which the faces of a photo are seen upright, for a photo that may lie on its side or its head.
 
-        First the photo is looked at in all four turns, with the size and the border of `rung`, on which a face was
-        found. The turn in which the scores of the faces have the largest sum is taken for upright. Then LADDER is
-        climbed with the photo turned so; the first rung that shows a face is returned.
+        First the photo is looked at in all four turns, with the size and the border of `view`, in which a face was
+        found. The turn in which the scores of the faces have the largest sum is taken for upright. Then it is looked
+        at in the VIEWS turned so; the first one that shows a face is returned.
         """
 
         def sum_of_scores(turns: int) -> float:
             """How sure the detector is of all faces in the photo turned so, in sum."""
-            return sum(face.score for face in self.look(replace(rung, turns=turns)))
+            return sum(face.score for face in self.look(replace(view, turns=turns)))
 
         turns = max(range(4), key=sum_of_scores)
-        turned_ladder = (replace(any_rung, turns=turns) for any_rung in LADDER)
-        # One of them shows a face: `rung` itself is on LADDER, and turned so it has the largest sum of scores.
-        return next(turned_rung for turned_rung in turned_ladder if self.look(turned_rung))
+        turned_views = (replace(any_view, turns=turns) for any_view in VIEWS)
+        # One of them shows a face: `view` itself is among VIEWS, and turned so it has the largest sum of scores.
+        return next(turned_view for turned_view in turned_views if self.look(turned_view))
 
-    def each_in_its_turn(self, rung: Rung, expected: int) -> tuple[Detection, ...]:
+    def each_in_its_turn(self, view: View, expected: int) -> tuple[Detection, ...]:
         """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
 
-        Doubtful ones of those that `rung` shows are looked at alone, in all turns. Where one of them is upright in
+        Doubtful ones of those that `view` shows are looked at alone, in all turns. Where one of them is upright in
         another turn, or fewer than `expected` faces are seen, the whole picture is looked at in the other turns as
         well: a face may be seen in one turn only, as of a family that lies on a bed in several directions.
         """
         result: list[Detection] = []
         turned_faces: list[Detection] = []
-        for face in self.look(rung):
-            is_doubtful = _is_doubtful(face, rung.turns)
-            seen = self._upright_face(face, rung.turns) if is_doubtful else face
+        for face in self.look(view):
+            is_doubtful = _is_doubtful(face, view.turns)
+            seen = self._upright_face(face, view.turns) if is_doubtful else face
             if seen is face or not seen.certain:  # upright as it was found, or nobody can tell
                 result.append(seen)
             else:
@@ -186,8 +185,8 @@ class _Photo:
         if not turned_faces and len(result) >= expected:
             return tuple(result)
         for turns in range(4):
-            if turns != rung.turns:
-                faces = self.look(replace(rung, turns=turns))
+            if turns != view.turns:
+                faces = self.look(replace(view, turns=turns))
                 turned_faces += [face for face in faces if face.score >= _SURE and _is_upright(face, turns)]
         # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
         for face in sorted(turned_faces, key=lambda face: -face.score):
@@ -229,14 +228,14 @@ class _Photo:
         """
         left, top, right, bottom = _square_around(face.box, closer_look.around, self._picture)
         square = np.ascontiguousarray(self._picture[top:bottom, left:right])
-        rung = Rung(size=closer_look.size, turns=turns)
+        view = View(size=closer_look.size, turns=turns)
 
         def onto_picture(point: Point) -> Point:
             """A point of the square in pixels of the picture."""
             return point[0] + left, point[1] + top
 
         candidates: list[Detection] = []
-        for detection in _look(self._detector, square, rung):
+        for detection in _look(self._detector, square, view):
             # `unseen_below` speaks of the photo, and not of the square.
             candidate = replace(detection.moved(onto_picture), unseen_below=face.unseen_below)
             if _is_upright(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
@@ -308,13 +307,13 @@ def _square_around(box: Box, around: float, picture: Picture) -> Rect:
     return left, top, right, bottom
 
 
-def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, ...]:
-    """The faces that a detector sees when a picture is looked at as a rung says, in pixels of the picture."""
-    turned = np.rot90(picture, rung.turns)
+def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, ...]:
+    """The faces that a detector sees when a picture is looked at as a view says, in pixels of the picture."""
+    turned = np.rot90(picture, view.turns)
     height, width = turned.shape[:2]
-    if min(height, width) * rung.size < max(height, width):
+    if min(height, width) * view.size < max(height, width):
         return ()  # fitted into the square, the shorter side would have no pixel left
-    border = round(rung.border * max(height, width))
+    border = round(view.border * max(height, width))
     padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
 
     def onto_picture(point: Point) -> Point:
@@ -325,14 +324,14 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
         bottom = height - 1
         # Each step undoes one turn. A counter-clockwise turn brought the right edge to the top, so y in the turned
         # picture counts from the right edge, and x is what was y. Width and height change places.
-        for _ in range(rung.turns):
+        for _ in range(view.turns):
             x, y = bottom - y, x
             right, bottom = bottom, right
         return x, y
 
     pixels = np.ascontiguousarray(padded)
-    faces = detector(pixels, rung.size)
-    if rung.size == _FIRST and not border:
+    faces = detector(pixels, view.size)
+    if view.size == _FIRST and not border:
         faces = _with_small_faces(detector, pixels, faces)
     return tuple(face.moved(onto_picture) for face in faces)
 

@@ -21,9 +21,9 @@ from ..models.tensors import State
 from ..people import CROP, EMBEDDING, Face, Faces
 from . import analysis, ir_se50, onnx_session, scrfd
 from .analysis import Recogniser
+from .bgr_pictures import Picture, to_picture
 from .finding import Detector, find_faces
 from .onnx_network import Held, Holder, opened
-from .pictures import Picture, to_picture
 
 # How many bytes at the beginning of a file are searched for a key of IR-SE50: the names of tensors stand there in
 # safetensors files and in both kinds of torch's pickles.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .bgr_pictures import Picture, fitted
 from .finding import Detection
-from .pictures import Picture, fitted
 
 
 @dataclass(frozen=True)

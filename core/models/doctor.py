@@ -1,6 +1,6 @@
 """The models of a workflow that are there, what is wrong, and the commands that put it right.
 
-The doctor looks at names, lengths and headers of files and writes nothing. Its parts: findings.py (the report),
+The doctor looks at names, lengths and headers of files and writes nothing. Its parts: doctor_findings.py (the report),
 searched_folders.py (the folders that are looked through), missing.py (a model that is nowhere), elsewhere.py (a model
 under another name or in another folder), face_pack_places.py (face packs) and fetch_commands.py (the commands).
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from ..methods import Format
 from ..names import among, ending, folded, same_name
 from . import formats
+from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .elsewhere import move, moved, renamed, target
 from .face_pack_places import examine_pack
 from .fetch_commands import fetching
 from .files import no_model, unfinished
-from .findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .formats import CONTROLNET
 from .manifest import File, Model, human, models
 from .missing import nothing_there

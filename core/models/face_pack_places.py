@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 from ..errors import UnsupportedCheckpoint
 from ..names import among, ending, folded
 from . import onnx_file, packs
+from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, RENAMED, Finding
 from .elsewhere import move, target
-from .findings import DAMAGED, FOUND, MISPLACED, MISSING, RENAMED, Finding
 from .manifest import Model, is_standin
 from .missing import nothing_there
 from .onnx_file import Kind

@@ -3,9 +3,9 @@
 import os
 from itertools import product
 
+from .doctor_findings import MISSING, Finding
 from .elsewhere import target
 from .files import dead_link
-from .findings import MISSING, Finding
 from .manifest import Model
 from .searched_folders import Folders
 

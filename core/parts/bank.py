@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..attention import EXCLUDED, Attend, Block
+from ..cross_attention import EXCLUDED, Attend, Block
 from ..geometry import Rect, bounds
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..errors import LikenessError
-from ..inputs import OTHER_WORDS
 from ..pictures import as_masks, as_rgb
 from ..text import plain
+from ..value_checks import OTHER_WORDS
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..attention import region_weights
+from ..cross_attention import region_weights
 from ..errors import gathered
 from ..geometry import bounds, longer_side
 from ..people import Cast, Person, PlacedCast, is_a, require_places

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .. import inputs
+from .. import value_checks
 from ..errors import LikenessError, counted, gathered, listed
 from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, CanvasSize, Layout, Point, Slot, is_a
@@ -295,7 +295,7 @@ def read(boxes: object) -> tuple[Marked, ...]:
             raise BadBoxes(problem, "Give the detector one picture")
         dictionaries = poses.dictionaries(pictures[0])
     if dictionaries is None:
-        problem = f"they are {inputs.named(boxes)} without x, y, width and height"
+        problem = f"they are {value_checks.named(boxes)} without x, y, width and height"
         raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
     return tuple(_marked(number, dictionary) for number, dictionary in enumerate(dictionaries, 1))
 
@@ -320,7 +320,7 @@ def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
 def _side(number: int, dictionary: Mapping[str, Any], key: str, least: float) -> float:
     """x, y, width or height of a box, in pixels. Raises BadInput, naming the key and the box."""
     name = f"The {key} of box {number}"
-    return inputs.number(name, dictionary.get(key), least, poses.WIDEST, integer=False)
+    return value_checks.number(name, dictionary.get(key), least, poses.WIDEST, integer=False)
 
 
 def written(text: str) -> tuple[Marked, ...]:

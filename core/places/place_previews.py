@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ..attention import region_weights
+from ..cross_attention import region_weights
 from ..geometry import bounds, patch_rect
 from ..people import Box, Layout, Person, Slot
 from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of

@@ -13,9 +13,9 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
-from ..inputs import OTHER_WORDS
 from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
 from ..pictures import as_masks
+from ..value_checks import OTHER_WORDS
 from .shapes import body_region, box_region, widened
 
 Extent = Literal["body", "face"]

@@ -1,4 +1,4 @@
-"""What the user should know of the second pass, as notes under Crop Faces."""
+"""What becomes of each person in the second pass, in lines of text and in notes under Crop Faces."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,6 +12,20 @@ NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture b
 _LEAST_OPACITY = 0.9
 """The highest value of a crop's mask must be at least this. Below it, even the middle of the face is a mixture of the
 sampled crop and the first picture, so the user does not see the face that was sampled."""
+
+
+def describe(decisions: Sequence[Decision], picture_count: int) -> str:
+    """A line per person and picture. picture_count: how many pictures the batch has; a single one is not numbered."""
+    lines: list[str] = []
+    for decision in decisions:
+        candidate = decision.candidate
+        line = f"{candidate.name}: {decision.reason}."
+        if candidate.person.slot:
+            line = f"{candidate.name} (place {candidate.number}): {decision.reason}."
+        if picture_count > 1:
+            line = f"Picture {candidate.picture_index + 1}: {line}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def notes(decisions: Sequence[Decision], picture_count: int) -> list[str]:

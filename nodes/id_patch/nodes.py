@@ -21,10 +21,10 @@ from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
-from ...bridge.sampling.missing_people import Contribution, NamedRange, NetReport, announced, contribution_of_people
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, NetReport, apply_node_of_people, with_missing_notes
 from ...bridge.sampling.runs import patched
-from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import id_tokens_by_region
+from ...bridge.words.unet_words import RegionalTextRun
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
@@ -260,7 +260,7 @@ def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
 class _People:
     """The people whom Apply ID-Patch applies.
 
-    participants: who they are, and where. faces: what is read of each of them. canvas: of their places. contribution:
+    participants: who they are, and where. faces: what is read of each of them. canvas: of their places. apply_node:
     what the node puts in, for notes of a run.
     """
 
@@ -269,17 +269,17 @@ class _People:
     participants: Participants
     faces: Sequence[Face]
     canvas: Canvas
-    contribution: Contribution
+    apply_node: ApplyNode
 
     @classmethod
     def of_cast(cls, cast: PlacedCast, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
         """Those of a cast who take part. Raises what IDPatch.faces raises."""
         participants = participants_of(cast)
         # Without people the ControlNet still acts, by the skeletons in the places.
-        contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
+        apply_node = apply_node_of_people(participants.names or ["The places"], APPLY, node_id)
         faces = id_patch.faces(participants.people, settings.photos)
         canvas = Canvas(APPLY, node_id, len(faces) if cast.by_row else 0)
-        return cls(id_patch, settings, participants, faces, canvas, contribution)
+        return cls(id_patch, settings, participants, faces, canvas, apply_node)
 
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
@@ -328,7 +328,7 @@ class _People:
         """
         assert given.model is not None
         sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas)
-        return SamplerInputs(*announced(self.contribution, patched(given.model, RegionalTextRun), *sides))
+        return SamplerInputs(*with_missing_notes(self.apply_node, patched(given.model, RegionalTextRun), *sides))
 
     def net_settings(self) -> NetSettings:
         """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step."""
@@ -342,7 +342,7 @@ class _People:
             self.canvas,
             Pictures("condition picture", self.canvas),
             has_id_tokens=True,
-            report=NetReport(self.contribution, NamedRange("the ControlNet", schedule), tokens),
+            report=NetReport(self.apply_node, NamedRange("the ControlNet", schedule), tokens),
             latents_note_node=self.canvas,
         )
 

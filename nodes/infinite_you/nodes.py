@@ -24,7 +24,7 @@ from ...bridge.host.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.networks import model_family
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
-from ...bridge.sampling.missing_people import NamedRange, NetReport, contribution_of_people
+from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
@@ -188,7 +188,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         if is_a(acting, PlacedCast) and (scope.placed or hint.any()):
             size = (acting.width, acting.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(*percents))
-        contribution = contribution_of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        apply_node = apply_node_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         given = NetOfPeople(
             name="InfuseNet",
             people=scope.people,
@@ -199,7 +199,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             tokens=infinite_you.tokens(scope.people, settings.photos),
             guidance=GUIDANCE,
             size=size,
-            report=NetReport(contribution, net_range, tokens=None),  # no tokens are appended to the texts
+            report=NetReport(apply_node, net_range, tokens=None),  # no tokens are appended to the texts
             advice=FLUX_ADVICE,
         )
         net = PersonControlNet(control_net, given)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.attention import Block
+from ...core.cross_attention import Block
 from ...core.errors import BadCast, BadSetup, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin

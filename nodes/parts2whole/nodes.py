@@ -18,20 +18,20 @@ from ...bridge.host.schedule import ScheduleRange, schedule_range
 from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, range_inputs
 from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
-from ...bridge.parts.run import SharingRun
 from ...bridge.parts.shared_parts import SharedParts, Watch, share_with
+from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews
-from ...core.attention import Block
+from ...core.cross_attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
-from ...core.parts.notes import pose_hint, strange_labels, stretched
+from ...core.parts.part_notes import pose_hint, strange_labels, stretched
 from ...core.parts.parts import Part, Parts
-from ...core.parts.preview import sheet
+from ...core.parts.parts_preview import sheet
 from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
@@ -383,10 +383,8 @@ class ApplyParts2Whole(io.ComfyNode):
         )
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
-        contribution = Contribution(
-            APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength)
-        )
-        return io.NodeOutput(*announced(contribution, patched(model, InjectionsRun, SharingRun), *sides))
+        apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
+        return io.NodeOutput(*with_missing_notes(apply_node, patched(model, InjectionsRun, SharingRun), *sides))
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

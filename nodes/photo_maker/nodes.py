@@ -22,22 +22,22 @@ from ...bridge.host.unet import text_width
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, changed_at, check_conditioning
-from ...bridge.sampling.missing_people import NamedRange, contribution_of_people, marked, on_model
+from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, marked, model_with_notes
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.rows import Side
 from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.sampling.runs import patched
-from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import RegionalText, without_people
+from ...bridge.words.unet_words import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
-from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Identity, Person
 from ...core.prompts import check_text
 from ...core.text import plain
+from ...core.value_checks import unusable_text
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .class_words import TRIGGER, lay_out_class_words
@@ -278,9 +278,9 @@ class ApplyPhotoMaker(io.ComfyNode):
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
-        contribution = contribution_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
-        after = marked(sides.after, contribution, Side.POSITIVE)
-        negative = marked(sides.negative, contribution, Side.NEGATIVE)
+        apply_node = apply_node_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
+        after = marked(sides.after, apply_node, Side.POSITIVE)
+        negative = marked(sides.negative, apply_node, Side.NEGATIVE)
         positive: Conditioning = []
         for entry_before, entry_after in zip(sides.before, after, strict=True):
             positive += changed_at(entry_before, entry_after, settings.start_percent)
@@ -290,7 +290,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         model_out = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)
-        model_out = on_model(contribution, model_out, positive)
+        model_out = model_with_notes(apply_node, model_out, positive)
         return io.NodeOutput(model_out, positive, negative, ui=scope.preview(cls))
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.attention import PeopleRead, TextRead, beside_text
 from ...core.block_tokens import BlockAttention, BlockTokens, read_tokens
+from ...core.cross_attention import PeopleRead, TextRead, beside_text
 from ...core.models.tensors import State, below
 from ...core.projections import HEAD_DIM, AdapterLayers, ResamplerLayer
 
@@ -195,9 +195,8 @@ def with_fidelity(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor
     """What people add to a layer: what is read of them without its part along the text. Where a pixel looks at the face
     this part stays. ORTHO_v2 of the authors.
 
-    The arguments are those of core.attention.PeopleRead. The part along the text is a number for each channel, from all
-    pixels of the picture. So each person is read in the whole picture as if they were alone, and then counts in their
-    region.
+    The arguments are those of PeopleRead. The part along the text is a number for each channel, from all pixels of the
+    picture. So each person is read in the whole picture as if they were alone, and then counts in their region.
     """
     return _each_apart(layer, keys, values, weights, _without_text_beside_the_face)
 
@@ -205,7 +204,7 @@ def with_fidelity(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor
 def with_style(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor | None) -> Tensor:
     """What people add to a layer: what is read of them without the part along the text. ORTHO of the authors.
 
-    The arguments are those of core.attention.PeopleRead. Each person is read in the whole picture, as in with_fidelity.
+    The arguments are those of PeopleRead. Each person is read in the whole picture, as in with_fidelity.
     """
     return _each_apart(layer, keys, values, weights, lambda layer, read, key: read.float() - _along_text(layer, read))
 

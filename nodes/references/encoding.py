@@ -17,14 +17,14 @@ from ...bridge.host.notes import stepwise
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import TRANSFORMERS, ReferencePictures, TransformerFamily
+from ...bridge.networks.transformer_families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
 from ...core.errors import WrongBaseModel, counted, joined
-from ...core.inputs import conditioning, unusable_latent
 from ...core.people import CanvasSize, rows_missing
 from ...core.prompts import check_text
 from ...core.text import plain
+from ...core.value_checks import conditioning, unusable_latent
 from . import NAME
 from .pictures import ENCODER_PIXELS, Reference, fitted, resized
 
@@ -77,7 +77,7 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
     family: of the text encoder. Raises BadSetup for a network of another pack, and where the host's code of the family
-    is not the code that bridge.networks.families describes.
+    is not the code that bridge.networks.transformer_families describes.
     """
     network = model_family.family(model)
     of_text_encoder = family.transformer

@@ -24,11 +24,11 @@ from ...bridge.references.by_region import RegionalReferences, RegionalReference
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
-from ...bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
+from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
-from ...core.attention import on_tokens
+from ...core.cross_attention import on_tokens
 from ...core.parts.parts import Parts
 from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import place_previews, regions
@@ -395,11 +395,11 @@ def read_by_region(
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id),
     )
-    contribution = contribution_of_people(names, NAME, node_id, ranges)
+    apply_node = apply_node_of_people(names, NAME, node_id, ranges)
     assert given.model is not None
     model = patched(given.model, RegionalReferencesRun)
     carrying = carry(given.positive, regional), carry(given.negative, regional)
-    return SamplerInputs(*announced(contribution, model, *carrying))
+    return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
 
 
 def _contact_sheet(

@@ -23,10 +23,10 @@ from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, ran
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference
-from ...bridge.parts.run import SharingRun
 from ...bridge.parts.shared_parts import SharedParts, share_with
+from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.runs import patched
 from ...core import geometry
 from ...core.errors import WrongBaseModel
@@ -201,9 +201,9 @@ class SharePartsAttention(io.ComfyNode):
         # The negative attends to itself alone.
         without_parts = SharedParts(source, schedule, bank=None, weights=weights, live=None, size=size)
         ranges = (NamedRange("the parts", schedule),)
-        contribution = Contribution(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
-        outputs = announced(
-            contribution,
+        apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
+        outputs = with_missing_notes(
+            apply_node,
             patched(model, SharingRun),
             share_with(positive, with_parts),
             share_with(negative, without_parts),

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.attention import region_weights
+from ...core.cross_attention import region_weights
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections import AdapterLayers, FacePlusProjection, Resampler

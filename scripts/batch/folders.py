@@ -281,11 +281,14 @@ class StoreList(List):
         self._folder = folder
         self._name = name
         self._lines: list[bytes] = []
+        """All lines of the file that is being written, also those of them that are in the store already."""
         self._written_lines = 0
+        """How many of these are in the store."""
         self._written_at = time.monotonic()
+        # The files of a list are NAME.00000.jsonl and so on. Those that are there already stay as they are: the next
+        # one has the number behind theirs.
         parent, _, last = name.rpartition("/")
-        # What is there already stays as it is.
-        self._number = sum(entry.startswith(f"{last}.") for entry in folder.sizes(parent))
+        self._file_number = sum(file.startswith(f"{last}.") for file in folder.sizes(parent))
 
     def add(self, line: bytes) -> None:
         self._lines.append(line + b"\n")
@@ -294,13 +297,13 @@ class StoreList(List):
 
     def write(self) -> None:
         if len(self._lines) > self._written_lines:
-            self._folder.write(f"{self._name}.{self._number:05}.jsonl", b"".join(self._lines))
+            self._folder.write(f"{self._name}.{self._file_number:05}.jsonl", b"".join(self._lines))
         self._written_lines = len(self._lines)
         self._written_at = time.monotonic()
         if self._written_lines >= self.MOST_LINES:
             self._lines = []
             self._written_lines = 0
-            self._number += 1
+            self._file_number += 1
 
 
 @lru_cache(_KEPT_LISTINGS)

@@ -165,7 +165,7 @@ class Output:
         with disk_errors_told(folder):
             self._require_own_folder()
             self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
-            self._join(measuring)
+            self._read_lists(measuring)
             self._temporary = temporary_folder()
             is_store = isinstance(folder, StoreFolder)
             failed_path = (Path(self._temporary.name) if is_store else folder.path) / "failed.csv"
@@ -184,20 +184,25 @@ class Output:
                     f"{self.folder.address} has no folder {LISTS}, but {name}: take an empty folder for --output."
                 )
 
-    def _join(self, measuring: Measuring | None) -> None:
-        """Note of each name what its last entry was made of, where the pictures are there and measured as is asked for:
-        16 bytes a row."""
+    def _read_lists(self, measuring: Measuring | None) -> None:
+        """Read what earlier runs have made, for `has`: the keys of names, in order, and beside each the fingerprint of
+        its last entry.
+
+        Both are hashes of 64 bits in plain arrays, 16 bytes a row, because a table may have millions of rows. The
+        fingerprint is 0 where pictures are gone or cut off, or not measured as is asked for: no row has this one, so
+        the row is made again.
+        """
         names, fingerprints = array("Q"), array("Q")
         sizes_in = lru_cache(16)(self.folder.sizes)
         for entry in _entries(self.folder, _lists(self.folder)):
-            is_whole = measuring is None or measuring.is_in(entry)
+            is_usable = measuring is None or measuring.is_in(entry)
             for file, size in zip(entry["files"], entry["sizes"], strict=False):
                 parent, _, name = file.rpartition("/")
-                is_whole = is_whole and sizes_in(parent).get(name) == size
-            if is_whole and entry["files"]:
+                is_usable = is_usable and sizes_in(parent).get(name) == size
+            if is_usable and entry["files"]:
                 self.earlier.add(entry["seconds"], sum(entry["sizes"]))
             names.append(key_of(entry["name"]))
-            fingerprints.append(number_of(entry["fingerprint"]) if is_whole else 0)
+            fingerprints.append(number_of(entry["fingerprint"]) if is_usable else 0)
         last = _last(names)
         self._names = array("Q", np.frombuffer(names, np.uint64)[last].tobytes())
         self._fingerprints = array("Q", np.frombuffer(fingerprints, np.uint64)[last].tobytes())
@@ -313,6 +318,7 @@ def _own_files(entry: Mapping[str, Any]) -> list[str]:
 
 def _last(names: Sequence[int]) -> Any:
     """The place of the last of each name, in the order of the names."""
+    # unique gives the first of each, which is the last one counted from the end.
     backwards = np.frombuffer(array("Q", names), np.uint64)[::-1]
     _, places = np.unique(backwards, return_index=True)
     return len(backwards) - 1 - places

@@ -28,7 +28,7 @@ _ANSWER_SECONDS = 10
 """How long a cluster has to answer."""
 _CLIENT_PORT = 10001
 """Ray's own for programs outside of the cluster; an address may leave its port out."""
-_PAGE_SECONDS = 1
+_CALL_SECONDS = 1
 """So long a call takes, where its tasks are shorter than that."""
 _MOST_ROWS = 1000
 _PACK = (
@@ -82,21 +82,21 @@ class RayWorkers:
         self._workers: list[_Worker] = []
         self._starting: dict[Any, _Worker] = {}
         self._tell_at = time.monotonic() + _QUIET_SECONDS
-        self._page_rows = 1
-        self._again: list[_Page] = []
+        self._call_rows = 1
+        self._again: list[_Call] = []
         """Of workers that have ended."""
-        for seat in range(self.count):
-            self._start(seat, share)
+        for index in range(self.count):
+            self._start(index, share)
 
     def _gpus(self) -> int:
         return int(self._ray.cluster_resources().get("GPU", 0))
 
-    def _start(self, seat: int, share: float) -> None:
-        """Start a worker. Raises SetupError where others have its seat, those of a run that was killed for a moment
-        still."""
+    def _start(self, index: int, share: float) -> None:
+        """Start a worker. index: as of _Worker. Raises SetupError where another run has a worker of this name, as one
+        that was killed has for a moment still."""
         # A machine can import nothing of ours before the actor is there.
         sent = self._ray.cloudpickle.dumps(self._settings)
-        name = f"worker {seat} of {self._place}" if self._place else None
+        name = f"worker {index} of {self._place}" if self._place else None
         actor_class = self._class.options(name=name, num_gpus=share, scheduling_strategy="SPREAD")
         number = self._started
         self._started += 1
@@ -112,7 +112,7 @@ class RayWorkers:
                     ) from cause
                 # Short, for rows wait meanwhile: Ray frees the name of a worker that was killed at once.
                 time.sleep(0.1)
-        worker = _Worker(actor, seat, share, self._settings.name(number))
+        worker = _Worker(actor, index, share, self._settings.name(number))
         self._workers.append(worker)
         self._starting[actor.version.remote()] = worker
 
@@ -151,11 +151,11 @@ class RayWorkers:
         busy: dict[Any, _Worker] = {}
         while True:
             for worker in self._workers:
-                if worker.is_ready and not worker.page.tasks:
-                    worker.page = self._again.pop() if self._again else _Page(list(islice(to_do, self._page_rows)))
-                    if worker.page.tasks:
+                if worker.is_ready and not worker.call.tasks:
+                    worker.call = self._again.pop() if self._again else _Call(list(islice(to_do, self._call_rows)))
+                    if worker.call.tasks:
                         worker.since = time.monotonic()
-                        busy[worker.actor.make.remote([sent], worker.page.tasks)] = worker
+                        busy[worker.actor.make.remote([sent], worker.call.tasks)] = worker
             if not busy and any(worker.is_ready for worker in self._workers):
                 return
             for reference in self._wait(busy):
@@ -220,34 +220,34 @@ class RayWorkers:
         self._workers.remove(worker)
         # One that is only out of reach makes no rows that others make, and leaves its name to the next.
         self._ray.kill(worker.actor)
-        self._start(worker.seat, worker.share)
+        self._start(worker.index, worker.share)
 
     def _taken(self, worker: _Worker, reference: Any, maker: Maker) -> Iterator[Finished]:
         """What became of the tasks of a call that has ended. Where its worker has ended too, each task that was not
         made is tried again, alone."""
-        page, worker.page = worker.page, _Page([])
+        call, worker.call = worker.call, _Call([])
         try:
             made = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as cause:
             raise SetupError(_reason(cause)) from cause
         except self._ray.exceptions.RayActorError as cause:
             self._start_another(worker, cause)
-            for task, kept in zip(page.tasks, maker.kept(worker.name, page.tasks), strict=True):
+            for task, kept in zip(call.tasks, maker.kept(worker.name, call.tasks), strict=True):
                 if kept is not None:
                     yield Finished(task, kept)
-                elif len(page.tasks) > 1:
-                    self._again.append(_Page([task]))
-                elif page.tries < TRIES:
-                    self._again.append(_Page([task], page.tries + 1))
+                elif len(call.tasks) > 1:
+                    self._again.append(_Call([task]))
+                elif call.tries < TRIES:
+                    self._again.append(_Call([task], call.tries + 1))
                 else:
                     yield Finished(task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
             return
         rows_made = sum(maker.is_made(one) for one in made)
-        self._page_rows = next_page(self._page_rows, time.monotonic() - worker.since, rows_made)
-        yield from map(Finished, page.tasks, made)
+        self._call_rows = rows_of_next_call(self._call_rows, time.monotonic() - worker.since, rows_made)
+        yield from map(Finished, call.tasks, made)
 
 
-def next_page(rows: int, seconds: float, rows_made: int) -> int:
+def rows_of_next_call(rows: int, seconds: float, rows_made: int) -> int:
     """How many rows the next call has: about those of a second, and at most twice as many as the last.
 
     seconds: of the last call. rows_made: how many of its rows have pictures; those that fail take milliseconds, which
@@ -255,13 +255,13 @@ def next_page(rows: int, seconds: float, rows_made: int) -> int:
     """
     if not rows_made:
         return rows
-    of_a_second = int(_PAGE_SECONDS * rows_made / max(seconds, 1e-6))
+    of_a_second = int(_CALL_SECONDS * rows_made / max(seconds, 1e-6))
     return max(1, min(_MOST_ROWS, 2 * rows, of_a_second))
 
 
 @dataclass
-class _Page:
-    """The tasks of a call. tries: how often that is made, this time included."""
+class _Call:
+    """A call of a worker's `make`, with several tasks. tries: how often it is made, this time included."""
 
     tasks: list[Any]
     tries: int = 1
@@ -269,15 +269,16 @@ class _Page:
 
 @dataclass
 class _Worker:
-    """A worker. seat: the one of a worker that has ended is the next one's. share: of a GPU. name: no other has it,
-    whatever its seat. page: what it makes, since when."""
+    """A worker. index: which of those that run at once, from 0; one that is started for another that has ended has its
+    index. share: of a GPU. name: of this one alone, for its list of what it has made. call: what it makes, since
+    when."""
 
     actor: Any
-    seat: int
+    index: int
     share: float
     name: str
     is_ready: bool = False
-    page: _Page = field(default_factory=lambda: _Page([]))
+    call: _Call = field(default_factory=lambda: _Call([]))
     since: float = 0.0
 
 

@@ -27,8 +27,8 @@ from shared import shapes
 from shared.standins import Weights
 
 from .figures import Applied, Way
-from .methods import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips
 from .transformers import DTYPE, ON_TRANSFORMERS, Network, Transformer, cast
+from .unets import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips
 
 PULID_TEXT = 2048
 """Width of a token of its published file, which has 16 heads."""

@@ -26,7 +26,7 @@ from seeded import normal
 from torch import Tensor, nn
 
 from .figures import Applied, Way
-from .methods import filled, hollow, prompts, run, shapes_alone, strips, unet
+from .unets import filled, hollow, prompts, run, shapes_alone, strips, unet
 
 SIDE = 1024
 """Width and height of the picture in pixels where nothing else is said."""

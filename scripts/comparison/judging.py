@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from bench.methods import run
+from bench.unets import run
 from environment import SetupError
 from pack.bridge.host import encode
 from pack.core import identities, measure
@@ -77,10 +77,11 @@ class Judge:
         self.vision = vision
         self.text = text
         self.files = files
-        # Photos are the same for many pictures, so each is looked at once.
-        self._face = lru_cache(_REMEMBERED)(self._look_for_face)
-        self._whole = lru_cache(_REMEMBERED)(self._look_at_photo)
-        self._square = lru_cache(_REMEMBERED)(self._look_at_square)
+        # Photos are the same for many pictures, so what is seen of each is remembered. These are attributes, not
+        # decorators of the methods, so that a judge takes no memory when it is no longer used.
+        self._face_of = lru_cache(_REMEMBERED)(self._look_for_face)
+        self._embedding_of_photo = lru_cache(_REMEMBERED)(self._look_at_photo)
+        self._embedding_of_square = lru_cache(_REMEMBERED)(self._look_at_square)
         self.known = {person.name: self._known_by_photos(person) for person in people}
 
     def names_for(self, case: Case) -> list[str]:
@@ -134,7 +135,7 @@ class Judge:
     def of_case(self, case: Case, pixels: Tensor) -> Judged:
         """A picture of a benchmark. Raises SetupError for a photo without a face."""
         found = faces.faces_in(self.face_model, pixels).faces
-        references = [self._face(photo) for photo in case.photos]
+        references = [self._face_of(photo) for photo in case.photos]
         truth: Sequence[Face] = ()
         if case.truth is not None:
             truth = faces.faces_in(self.face_model, image(case.truth)).faces
@@ -178,7 +179,7 @@ class Judge:
         if self.vision is None:
             return []
         of_picture = embedding_of(self.vision, pixels)
-        return [float(cosine_similarity(of_picture, self._whole(photo))) for photo in photos]
+        return [float(cosine_similarity(of_picture, self._embedding_of_photo(photo))) for photo in photos]
 
     def _subjects_like(
         self, photos: Sequence[Path], picture: measure.MeasuredPicture, pixels: Tensor
@@ -192,12 +193,12 @@ class Judge:
                 subjects.append(None)
                 continue
             square = embedding_of(self.vision, square_around(pixels, picture.boxes[sighting.face]))
-            subjects.append(float(cosine_similarity(square, self._square(photo))))
+            subjects.append(float(cosine_similarity(square, self._embedding_of_square(photo))))
         return subjects
 
     def _known_by_photos(self, person: PersonFiles) -> Known:
         """A person by the largest face of each of their photos. Raises SetupError for a photo without a face."""
-        largest = [self._face(photo) for photo in person.photos]
+        largest = [self._face_of(photo) for photo in person.photos]
         return Known(identities.from_faces(person.name, largest, self.face_model.ids), largest)
 
     def _look_for_face(self, photo: Path) -> Face:
@@ -210,7 +211,7 @@ class Judge:
 
     def _look_at_square(self, photo: Path) -> Tensor:
         """What DINOv2 makes of the face of a photo with its surroundings, (1, width)."""
-        return embedding_of(self.vision, square_around(image(photo), self._face(photo).box))
+        return embedding_of(self.vision, square_around(image(photo), self._face_of(photo).box))
 
 
 def cosines(rows: Sequence[Face], columns: Sequence[Face], recogniser: str) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 
 import environment
 import folder_paths
-from bench.methods import run
+from bench.unets import run
 from environment import SetupError
 from pack.bridge.people import face_model as host_face_model
 from pack.core.errors import counted, listed

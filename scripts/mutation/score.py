@@ -73,7 +73,7 @@ IMPORT = "import"
 SAME = 77
 """What a fork ends with where the change changes nothing."""
 EQUIVALENT = {
-    "core/grouping/report_text.py::notes: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
+    "core/grouping/sorting_report.py::notes: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
     "_ONE_PHOTO": "no two photos are that alike to the last bit",
     "core/faces/onnx_operators.py::instance_normalization: _require_floats(scale, shift) -> _require_floats(shift, "
     "scale)": "both are looked at alike",

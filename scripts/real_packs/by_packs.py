@@ -21,7 +21,7 @@ import numpy as np
 import tiny_encoders
 import torch
 from bench.figures import Applied, Line, Way, count
-from bench.methods import BOTH, STEPS, Networks, strips
+from bench.unets import BOTH, STEPS, Networks, strips
 from pack.bridge.host.unet import attention_layers
 from seeded import normal
 from shared import adapters, shapes

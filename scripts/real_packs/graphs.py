@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 import torch
-from bench import methods
+from bench import unets
 from bench.figures import Applied
-from bench.methods import Family, Networks
+from bench.unets import Family, Networks
 from torch import Tensor
 
 from .names import ON_SD15
@@ -30,7 +30,7 @@ ROUNDING = 2e-5
 class Result:
     """What was looked at, and whether it is as the pages say.
 
-    check: in the words of the table. method: which of ours was run, by its name in bench.methods; empty where it is
+    check: in the words of the table. method: which of ours was run, by its name in bench.unets; empty where it is
     about none. amounts: what was measured, relative to the picture, each with the words in front of it. figure: what
     else came out. detail: more than the table says, such as the text of an error.
     """
@@ -53,13 +53,13 @@ class WithPrompts(Networks):
         return dict(self.prompts)
 
 
-_family: ContextVar[Family] = ContextVar("family", default=methods.SDXL)
+_family: ContextVar[Family] = ContextVar("family", default=unets.SDXL)
 
 
 @contextmanager
 def family_of(name: str) -> Iterator[None]:
     """While it is open, everything runs on the networks that one of our methods is for."""
-    token = _family.set(methods.SD15 if name in ON_SD15 else methods.SDXL)
+    token = _family.set(unets.SD15 if name in ON_SD15 else unets.SDXL)
     try:
         yield
     finally:
@@ -73,7 +73,7 @@ def networks() -> Networks:
 
 @cache
 def _networks(family: Family) -> Networks:
-    return methods.for_timing(methods.tiny(family), torch.float32)
+    return unets.for_timing(unets.tiny(family), torch.float32)
 
 
 def plain() -> Applied:
@@ -90,7 +90,7 @@ def behind(applied: Applied) -> WithPrompts:
 
 def with_ours(name: str, applied: Applied) -> Applied:
     """What one of our methods gives behind these nodes."""
-    return methods.ON_UNETS[name].apply(behind(applied), PEOPLE)
+    return unets.ON_UNETS[name].apply(behind(applied), PEOPLE)
 
 
 def picture(applied: Applied) -> Tensor:
@@ -164,7 +164,7 @@ def as_before(name: str = "id_tokens_by_region") -> Iterator[Result]:
 
 def same_node_ids(theirs: Iterable[str]) -> Result:
     """Whether no node of theirs has the id of one of ours, whose place it would take. theirs: all ids of the host."""
-    both = sorted(methods.OURS.keys() & set(theirs))
+    both = sorted(unets.OURS.keys() & set(theirs))
     return Result("ids of nodes that are also ours", not both, figure=", ".join(both) or "none")
 
 

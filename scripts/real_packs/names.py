@@ -13,7 +13,7 @@ ON_SDXL = (
 )  # fmt: skip
 ON_SD15 = ("parts2whole",)
 OURS = (*ON_SDXL, *ON_SD15)
-"""Methods of bench.methods that every pack is run beside: each way in which Likeness reaches a UNet, and each method
+"""Methods of bench.unets that every pack is run beside: each way in which Likeness reaches a UNet, and each method
 on whose help page another pack's node stands."""
 ADAPTED = (*ON_SDXL, "story_maker")
 """What is run beside adapters of other packs, for SDXL alone. The page of Apply StoryMaker names them."""

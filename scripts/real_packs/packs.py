@@ -245,7 +245,7 @@ def nag(applied: Applied) -> Applied:
 
 def _clip() -> Any:
     """The text encoders of these networks."""
-    return graphs.methods.encoder(networks().text)
+    return graphs.unets.encoder(networks().text)
 
 
 def _neg_pip() -> Applied:
@@ -353,7 +353,7 @@ def _advanced_net(keyframes: Any = None) -> Any:
 def advanced_net_in_id_patch() -> Iterator[Result]:
     on = graphs.behind(plain())
     on.net = _advanced_net()
-    apart = relative(picture(graphs.methods.id_patch(on, graphs.PEOPLE)), picture(with_ours("id_patch", plain())))
+    apart = relative(picture(graphs.unets.id_patch(on, graphs.PEOPLE)), picture(with_ours("id_patch", plain())))
     check = "a net of its loader in *Apply ID-Patch*, compared with ComfyUI's own net"
     yield Result(check, apart <= graphs.ROUNDING, "id_patch", {DIFFERENCE: apart})
 
@@ -361,7 +361,7 @@ def advanced_net_in_id_patch() -> Iterator[Result]:
 def keyframes_in_instant_id() -> Iterator[Result]:
     on = graphs.behind(plain())
     on.net = _advanced_net(_keyframes())
-    apply = graphs.methods.ON_UNETS["instant_id"].apply
+    apply = graphs.unets.ON_UNETS["instant_id"].apply
     check = "a net of its loader with keyframes in *Apply InstantID*"
     yield _refused(check, "instant_id", lambda: picture(apply(on, graphs.PEOPLE)))
 

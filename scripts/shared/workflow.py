@@ -267,30 +267,38 @@ class _Level:
             for slot in node.get("inputs") or []:
                 if slot.get("link") is None:
                     continue
-                value = self.input(slot["link"], slot.get("type"))
+                value = self.brought_by(slot["link"], slot.get("type"))
                 if value is not None:
                     brought[slot["name"]] = value
             yield _Running(f"{self.path}{number}", node, brought)
 
-    def input(self, number: int, wanted: Any = None) -> _Brought | None:
-        """What a link brings to an input of the type `wanted`, None where there is nothing in the end.
+    def brought_by(self, number: int, wanted: Any = None) -> _Brought | None:
+        """What a link of this level brings to an input of the type `wanted`, None where there is nothing in the end.
 
-        The value may be the one of a widget of the box around this level, or of a Primitive.
+        The link is followed back to where it begins: at a node of this level, or at an input of the subgraph. Such an
+        input is linked around the box in turn, or has its value in a widget of the box.
         """
         link = self.links[number]
         if link.source != self._INPUTS or self.around is None or self.box is None:
-            return self.output(link.source, link.output, wanted)
+            return self.given_by(link.source, link.output, wanted)
         slot = self._slot_of_box(link.output)
         if slot.get("link") is not None:
-            return self.around.input(slot["link"], wanted)
-        widgets = self._widgets_of_box()
-        if link.output not in widgets:
+            return self.around.brought_by(slot["link"], wanted)
+        return self._widget_of_box(self.box, link.output, slot["name"], label(slot, slot["name"]))
+
+    def _widget_of_box(self, box: Json, number: int, name: str, shown: str) -> Place | None:
+        """The widget of the box that has the value of an input of the subgraph; None where none has.
+
+        number: of the input. name, shown: of the box's slot, and what the editor shows for it.
+        """
+        with_value = self._widgets_of_box()
+        if number not in with_value:
             return None
-        values = self.box.get("widgets_values") or []
-        place = widgets.index(link.output)
-        value = values[place] if place < len(values) else None
-        title = self.box.get("title") or self.graph.get("name", "")
-        return Place(self.path.removesuffix(":"), slot["name"], title, label(slot, slot["name"]), value=value)
+        values = box.get("widgets_values") or []
+        index = with_value.index(number)
+        value = values[index] if index < len(values) else None
+        title = box.get("title") or self.graph.get("name", "")
+        return Place(self.path.removesuffix(":"), name, title, shown, value=value)
 
     def _slots_of_box(self) -> list[Json]:
         return (self.box or {}).get("inputs") or []
@@ -341,8 +349,8 @@ class _Level:
                 return True
         return False
 
-    def output(self, number: int, output: int, wanted: Any) -> _Brought | None:
-        """What an output of a node brings to an input of the type `wanted`, as `input` has it."""
+    def given_by(self, number: int, output: int, wanted: Any) -> _Brought | None:
+        """What an output of a node gives to an input of the type `wanted`, as `brought_by` has it."""
         node = self.nodes[number]
         if node["type"] == PRIMITIVE:
             title = node.get("title") or "Primitive"
@@ -352,13 +360,13 @@ class _Level:
             return None
         if node["type"] == REROUTE or node.get("mode", 0) == BYPASSED:
             link = self._link_through(node, output, wanted)
-            return None if link is None else self.input(link, wanted)
+            return None if link is None else self.brought_by(link, wanted)
         if number not in self.inside:
             return [f"{self.path}{number}", output]
         level = self.inside[number]
         for end, link in level.links.items():
             if link.target == self._OUTPUTS and link.input == output:
-                return level.input(end, wanted)
+                return level.brought_by(end, wanted)
         return None
 
     def _link_through(self, node: Json, output: int, wanted: Any) -> int | None:

@@ -8,7 +8,7 @@ import comfy.samplers
 import comfy.supported_models
 import tiny_networks
 import torch
-from pack.bridge.networks.families import TRANSFORMERS
+from pack.bridge.networks.transformer_families import TRANSFORMERS
 from pack.core import families
 from seeded import normal
 from torch import Tensor

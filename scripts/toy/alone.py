@@ -22,8 +22,8 @@ from torch import Tensor
 
 from core import identities
 from core.faces import analysis
+from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
-from core.faces.pictures import to_picture
 from core.models.packs import IR_SE50
 from core.people import Cast, Faces, Identity, Layout, Person
 from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo

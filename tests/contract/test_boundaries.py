@@ -89,7 +89,7 @@ def reaches(trees: Trees, folder: str, *allowed: str) -> list[tuple[str, str]]:
     ]
 
 
-DESCRIPTIONS = ("scripts/shared/families_table.py", "pack.bridge.networks.families.TRANSFORMERS")
+DESCRIPTIONS = ("scripts/shared/families_table.py", "pack.bridge.networks.transformer_families.TRANSFORMERS")
 """A script's import from bridge: descriptions of model families, a module that needs no host either."""
 SEARCHED = ("scripts/shared/host_folders.py", "pack.bridge.host.folders")
 """A script's import from bridge: the folders that a host searches, in a script that has imported one."""
@@ -108,7 +108,9 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     for exception in (DESCRIPTIONS, SEARCHED):
         assert exception in reached
         reached.remove(exception)
-    of_descriptions = {name for file, name, _ in imported(trees, "bridge") if file == "bridge/networks/families.py"}
+    of_descriptions = {
+        name for file, name, _ in imported(trees, "bridge") if file == "bridge/networks/transformer_families.py"
+    }
     assert [name for name in of_descriptions if name.split(".")[0] in HOST | {"bridge", "nodes", "torch"}] == []
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
     in_a_host = (
@@ -251,11 +253,11 @@ def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
 
 
 CAUGHT = {
-    "core/body_surface/iuv.py",  # bodies of bridge/people/body_surface.py
-    "core/body_surface/network.py",  # network_of of bridge/people/body_surface.py
+    "core/body_surface/iuv.py",  # bodies of bridge/people/densepose.py
+    "core/body_surface/network.py",  # network_of of bridge/people/densepose.py
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
-    "core/socket_values.py",  # check_foreign of core/inputs.py
+    "core/socket_values.py",  # check_foreign of core/value_checks.py
     "core/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/holes.py",  # read of core/models/tensors.py

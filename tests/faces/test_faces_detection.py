@@ -11,8 +11,8 @@ from insightface.utils.face_align import norm_crop
 from pack.core import geometry
 from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
+from pack.core.faces.bgr_pictures import align_ffhq, to_image, to_picture
 from pack.core.faces.finding import find_faces
-from pack.core.faces.pictures import align_ffhq, to_image, to_picture
 from pack.core.geometry import area, longer_side
 from pack.core.people import NOSE
 from pack.core.previews import color_of
@@ -116,7 +116,7 @@ def test_heads_of_five_points_anywhere_are_facexlibs():
 
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
-def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
+def test_tight_crop_is_found_in_a_later_view(detector, embed, path):
     bgr = picture(path)
     uncut_face = None
     if path is not real_faces.TIGHT:

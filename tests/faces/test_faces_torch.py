@@ -7,7 +7,7 @@ import torch
 from figures import relative
 from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop
-from pack.core.faces import model, pictures, scrfd
+from pack.core.faces import bgr_pictures, model, scrfd
 from pack.core.faces.finding import Detection, find_faces
 from pack.core.models.onnx_file import Node, Program
 from real_faces import picture
@@ -41,7 +41,7 @@ def test_every_face_of_every_photo(detector, recogniser, of_insightface, path):
         assert np.abs(np.subtract(face.box, expected_face.box)).max() < 0.01
         assert np.abs(np.subtract(face.keypoints, expected_face.keypoints)).max() < 0.01
     for face, expected_face in pairs[:8]:  # recognising all of a crowd takes long
-        crop = pictures.align(bgr, face.keypoints, 112)
+        crop = bgr_pictures.align(bgr, face.keypoints, 112)
         expected_crop = norm_crop(bgr, np.array(expected_face.keypoints))
         assert np.abs(crop.astype(int) - expected_crop).max() <= 1
         embedding = torch.from_numpy(reference_recogniser.get_feat(expected_crop))
@@ -61,7 +61,7 @@ def test_thin_and_small_boxes_that_overlap_are_left_out_as_by_insightface():
 def test_a_face_at_the_edge_is_black_outside_of_the_picture(detector):
     bgr = picture(real_faces.TIGHT)
     keypoints = tuple((x - 60, y + 40) for x, y in find_faces(detector, bgr)[0].keypoints)
-    crop = pictures.align(bgr, keypoints, 224)
+    crop = bgr_pictures.align(bgr, keypoints, 224)
     expected = norm_crop(bgr, np.array(keypoints), 224)
     assert np.abs(crop.astype(int) - expected).max() <= 1
     assert not crop[:, :40].any()

@@ -9,7 +9,7 @@ import real_faces
 import torch
 from pack.core import grouping, measure
 from pack.core.faces import analysis
-from pack.core.faces.pictures import from_file, to_image
+from pack.core.faces.bgr_pictures import from_file, to_image
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.clusters import allowed_pairs, clusters, similarities
 from pack.core.people import Faces

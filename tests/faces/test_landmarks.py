@@ -7,10 +7,10 @@ import pytest
 import real_faces
 import torch
 from pack.core.errors import BadPhoto, FaceNotFound
-from pack.core.faces import analysis, landmarks, pictures
-from pack.core.faces.pictures import to_picture
+from pack.core.faces import analysis, bgr_pictures, landmarks
+from pack.core.faces.bgr_pictures import to_picture
 from pack.core.geometry import area, shorter_side
-from pack.core.inputs import face_landmarks
+from pack.core.value_checks import face_landmarks
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -61,7 +61,10 @@ def test_faces_are_those_of_scrfd(detector, recogniser):
             distances.append(point_distances * 100 / shorter_side(nearest.box))
             overlaps.append(overlap(nearest.box, face.box))
             assert face.keypoints[0][0] < face.keypoints[1][0], "nobody is mirrored"
-            crops = [pictures.align(picture, nearest.keypoints, 112), pictures.align(picture, face.keypoints, 112)]
+            crops = [
+                bgr_pictures.align(picture, nearest.keypoints, 112),
+                bgr_pictures.align(picture, face.keypoints, 112),
+            ]
             cosines[name, len(distances)] = float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))
     assert len(distances) == 14
     assert np.mean(distances) < 4.2

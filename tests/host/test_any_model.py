@@ -20,8 +20,8 @@ from graphs import DEFAULTS, ours
 from marks import each, families
 from method_rows import rows
 from pack.core.errors import BadSetup, WrongBaseModel
-from pack.core.inputs import BadPicture
 from pack.core.people import Cast
+from pack.core.value_checks import BadPicture
 from pack.nodes import measure, second_pass
 from tiny_dits import FLUX_2, QWEN
 

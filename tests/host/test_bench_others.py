@@ -12,7 +12,7 @@ import folder_paths
 import marks
 import pytest
 import torch
-from bench import figures, methods, transformers
+from bench import figures, transformers, unets
 from bench.figures import Line
 from real_packs import by_packs, installed
 
@@ -61,7 +61,7 @@ def test_what_is_missing_or_broken_is_said_and_left_out(custom_nodes: Path, caps
     assert f"ComfyUI cannot import {custom_nodes / 'ComfyUI-Broken'}." in errors
 
 
-SHALLOW = replace(methods.SDXL, shape=methods.SDXL.tiny, size=(128, 128))
+SHALLOW = replace(unets.SDXL, shape=unets.SDXL.tiny, size=(128, 128))
 """An SDXL for ways that need no pack, so that nobody counts its layers: each operation that is counted takes a
 millisecond, however small the network is."""
 
@@ -71,7 +71,7 @@ millisecond, however small the network is."""
 def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
     ways = by_packs.installed_ways(by_packs.BY_PACKS)
     assert [*ways] == ["masked_prompts", "crop_and_detail"]
-    lines = {line["name"]: line for line in by_packs.count_by_packs(methods.for_counting(SHALLOW), ways, (1, 4))}
+    lines = {line["name"]: line for line in by_packs.count_by_packs(unets.for_counting(SHALLOW), ways, (1, 4))}
     for people in (1, 4):
         # A common prompt and one each, beside one negative prompt.
         assert lines[f"people_{SHALLOW.title}_masked_prompts_{people}"]["ratio"] == pytest.approx(
@@ -87,7 +87,7 @@ def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
 def timed(numbers: tuple[int, ...] = (1, 2), **changed: Any) -> list[Line]:
     """Steps of a small SDXL and of a small FLUX.1, by the ways that both can have."""
     networks = {
-        SHALLOW.title: partial(methods.for_timing, SHALLOW, torch.float32),
+        SHALLOW.title: partial(unets.for_timing, SHALLOW, torch.float32),
         FLUX.name: partial(transformers.for_timing, FLUX, 64, torch.float32),
     }
     ways = {"masked_prompts": by_packs.BY_PACKS["masked_prompts"]}
@@ -114,8 +114,8 @@ def test_every_way_is_timed_for_every_number_of_people() -> None:
 
 
 def test_what_no_longer_fits_into_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    networks = {"a network": partial(methods.for_timing, SHALLOW, torch.float32)}
-    assert list(figures.measure(networks, methods.ON_UNETS, figures.Timing((1,), seconds=0.0))) == []
+    networks = {"a network": partial(unets.for_timing, SHALLOW, torch.float32)}
+    assert list(figures.measure(networks, unets.ON_UNETS, figures.Timing((1,), seconds=0.0))) == []
     assert "No time was left (0 s) for a network." in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from format_files import WritesWhileOpened
 from pack.bridge.host import folders
-from pack.bridge.people.body_surface import network_of
+from pack.bridge.people.densepose import network_of
 from pack.core.body_surface import iuv, network
 from pack.core.errors import BadParts, BadPhoto, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit

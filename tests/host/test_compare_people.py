@@ -25,7 +25,7 @@ import real_faces
 import small_networks
 import tiny_encoders
 import torch
-from bench.methods import run
+from bench.unets import run
 from comparison import outfits, page, people, photos, picture_cache
 from comparison.columns import COLUMNS, figures
 from comparison.graphs import Graph, GraphError

@@ -14,9 +14,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.networks import families
+from pack.bridge.networks import transformer_families
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.words import on_transformers, person_texts
+from pack.bridge.words import person_texts, transformer_words
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
@@ -64,7 +64,7 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     texts = carried_words([words], torch.ones(1, HEIGHT, WIDTH), ["Anna"])
     positive = model_conds.carry(common, texts)
     negative = model_conds.carry(text(2, COMMON), person_texts.without_people(texts))
-    return runs.patched(model, on_transformers.PersonTextsRun), positive, negative
+    return runs.patched(model, transformer_words.PersonTextsRun), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:
@@ -108,5 +108,5 @@ def test_words_beside_a_patch_of_z_images_blocks_are_the_plain_forward_with_it()
 
 
 def test_these_are_the_families_with_a_control_net() -> None:
-    names = {transformer.name for transformer in families.TRANSFORMERS if transformer.control_net}
+    names = {transformer.name for transformer in transformer_families.TRANSFORMERS if transformer.control_net}
     assert names == {*NETS, Z_IMAGE}

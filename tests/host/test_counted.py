@@ -16,7 +16,7 @@ import marks
 import pytest
 import tiny_dits
 import torch
-from bench import figures, methods, people_in_pictures, transformers
+from bench import figures, people_in_pictures, transformers, unets
 from bench.counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.image_tokens.blocks import blocks_of
@@ -27,7 +27,7 @@ from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput, call_network
 from pack.core import families
-from pack.core.methods import methods as core_methods
+from pack.core.methods import methods
 from pack.core.people import Cast, Identity, Person
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
@@ -45,10 +45,10 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
                     monkeypatch.setattr(module, attention, comfy.ldm.modules.attention.attention_pytorch)
 
 
-def small_unet(family: str) -> methods.Networks:
+def small_unet(family: str) -> unets.Networks:
     """A UNet as small as in the tests, in shapes alone."""
-    full_size = methods.SDXL if family == "sdxl" else methods.SD15
-    return methods.for_counting(replace(full_size, shape=full_size.tiny, size=(256, 256)))
+    full_size = unets.SDXL if family == "sdxl" else unets.SD15
+    return unets.for_counting(replace(full_size, shape=full_size.tiny, size=(256, 256)))
 
 
 @pytest.mark.thorough
@@ -58,7 +58,7 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     family = small_unet(group.partition(",")[0])
     plain = figures.counted(family, family.plain())
     limits = COSTS[group]
-    steps = {name: figures.counted(family, methods.ON_UNETS[name].apply(family, 2)) for name in limits}
+    steps = {name: figures.counted(family, unets.ON_UNETS[name].apply(family, 2)) for name in limits}
     costlier = {}
     for name, step in steps.items():
         most_operations, most_kept = limits[name]
@@ -71,10 +71,10 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("family", methods.BOTH)
+@pytest.mark.parametrize("family", unets.BOTH)
 def test_every_method_is_counted(family: str) -> None:
     """As scripts/bench.py does it, on small networks."""
-    ways = {name: way for name, way in methods.ON_UNETS.items() if family in way.families}
+    ways = {name: way for name, way in unets.ON_UNETS.items() if family in way.families}
     plain, *lines = figures.count(small_unet(family), ways, (2,))
     assert (plain["method"], plain["ratio"]) == (figures.NOBODY, 1.0)
     assert all(line["ours"] > line["peer"] for line in lines), "nothing of ours was run"
@@ -125,9 +125,9 @@ def test_every_way_is_counted_on_transformers(transformer: transformers.Transfor
 
 def test_no_node_that_applies_a_method_is_left_out() -> None:
     """Those that draw from parts or from references are made by other functions."""
-    code = "".join(path.read_text("utf-8") for path in Path(methods.__file__).parent.glob("*.py"))
+    code = "".join(path.read_text("utf-8") for path in Path(unets.__file__).parent.glob("*.py"))
     elsewhere = {"LikenessApplyParts2Whole", "LikenessPeopleAsReferences"}
-    applied = {node for method in core_methods() for node in method.applies}
+    applied = {node for method in methods() for node in method.applies}
     assert {node for node in applied if f'"{node}"' not in code} == elsewhere
 
 
@@ -146,7 +146,7 @@ class Family:
     def network(self) -> Any:
         """The host's model, in shapes alone."""
         name, shape = tiny_dits.CONFIGS[self.of]
-        return methods.unet(getattr(comfy.supported_models, name), shape, DTYPE)
+        return unets.unet(getattr(comfy.supported_models, name), shape, DTYPE)
 
     def latent(self, side: int) -> Any:
         """Of a square picture of so many pixels."""

@@ -13,7 +13,7 @@ from graph_run import run
 from graphs import DEFAULTS, UNCONNECTED, Node, ours, value
 from method_rows import around, bypassed, latents, two
 from other_packs import in_tiles, only_what_it_knows, rows_of_tiles
-from pack.bridge.parts.run import PartsCache
+from pack.bridge.parts.sharing_run import PartsCache
 from pack.bridge.sampling import runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from sample_values import identity, unplaced

@@ -13,9 +13,9 @@ import torch
 from graph_run import call, run
 from graphs import SOCKETS, Value
 from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod, LikenessError
-from pack.core.inputs import BadPicture
 from pack.core.methods import methods
 from pack.core.people import Layout, Slot
+from pack.core.value_checks import BadPicture
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded

@@ -7,8 +7,8 @@ import tiny_dits
 import torch
 import transformer_loras as on_transformers
 from figures import relative
-from pack.bridge.loras.files import NotForOnePerson, read_lora_file
 from pack.bridge.loras.layer_names import layers_of_transformer, more_names
+from pack.bridge.loras.lora_files import NotForOnePerson, read_lora_file
 from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
 from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE

@@ -11,7 +11,7 @@ import tiny_dits
 import torch
 from figures import relative
 from marks import EACH, families
-from pack.bridge.loras.files import NotForOnePerson
+from pack.bridge.loras.lora_files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast

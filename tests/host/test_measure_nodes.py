@@ -13,7 +13,7 @@ from pack.bridge.people.face_model import HostedFaceModel
 from pack.core import identities
 from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
-from pack.core.faces.pictures import to_picture
+from pack.core.faces.bgr_pictures import to_picture
 from pack.core.measure import score
 from pack.core.parts.parts import Part, Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot

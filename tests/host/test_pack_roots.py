@@ -11,9 +11,9 @@ from pack.bridge.people import face_model
 from pack.core.errors import BadSetup, ModelMissing
 from pack.core.models import manifest, packs
 from pack.core.models.doctor import examine
+from pack.core.models.doctor_findings import FOUND, MISPLACED, MISSING
 from pack.core.models.elsewhere import move, target
 from pack.core.models.fetch_commands import fetching
-from pack.core.models.findings import FOUND, MISPLACED, MISSING
 from pack.core.models.searched_folders import Folders
 from pack.nodes.people import LoadFaceEmbedder
 from shared import standins

@@ -13,8 +13,8 @@ from figures import relative
 from host_nodes import patch
 from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.parts.run import SharingBatch, step_of
 from pack.bridge.parts.shared_parts import SharedParts, Watch
+from pack.bridge.parts.sharing_run import SharingBatch, step_of
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core import errors
 from pack.core.parts.bank import PartWeights

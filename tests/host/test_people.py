@@ -13,8 +13,8 @@ import torch
 from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
 from pack.core import errors
+from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
-from pack.core.faces.pictures import to_picture
 from pack.core.identities import EmbeddingMissing, combine
 from pack.core.pictures import resized_photo
 from pack.nodes import people as nodes

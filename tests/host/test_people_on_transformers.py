@@ -26,7 +26,7 @@ from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
-from pack.bridge.words.on_transformers import PersonTextsRun
+from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group

@@ -16,17 +16,17 @@ from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from marks import EACH
-from pack.bridge.networks import families, model_family
+from pack.bridge.networks import model_family, transformer_families
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.networks.token_layouts import key_of_forward
+from pack.bridge.networks.forward_layout import key_of_forward
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
-from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.bridge.words.text_places import TextPlace
+from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
-from pack.core.person_texts import TextLayout, split_by_words
+from pack.core.word_groups import TextLayout, split_by_words
 from peers import apply, without_options
 from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
@@ -330,8 +330,10 @@ def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
 
 
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
-    changed = replace(families.KREA_2, code=("not in this ComfyUI",))
-    other_families = [family for family in families.TRANSFORMERS if family is not families.KREA_2]
+    changed = replace(transformer_families.KREA_2, code=("not in this ComfyUI",))
+    other_families = [
+        family for family in transformer_families.TRANSFORMERS if family is not transformer_families.KREA_2
+    ]
     monkeypatch.setattr(model_family, "TRANSFORMERS", (*other_families, changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)

@@ -22,7 +22,7 @@ from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.words import person_texts
-from pack.bridge.words.on_transformers import PersonTextsRun
+from pack.bridge.words.transformer_words import PersonTextsRun
 from peers import apply
 from seeded import fill
 from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE

@@ -18,8 +18,8 @@ import torch
 from environment import Host
 from marks import each
 from pack.core.faces import analysis
+from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.finding import find_faces
-from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
 from pack.core.models import workflow_nodes
 from pack.core.places import bodies

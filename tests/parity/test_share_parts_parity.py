@@ -17,8 +17,8 @@ from figures import relative
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import coarsest_token_side, transformers
 from pack.bridge.parts.recording import PartsRecorder, SelfReference
-from pack.bridge.parts.run import SharingRun
 from pack.bridge.parts.shared_parts import SharedParts, share_with
+from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
 from pack.core.parts.bank import PartWeights, token_mask, window
 from peers import attend

@@ -25,7 +25,7 @@ from batch.one_worker import Finished, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, sizes_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
-from batch.ray_workers import HERE, RayWorkers, next_page
+from batch.ray_workers import HERE, RayWorkers, rows_of_next_call
 from batch.rows import Row, Table
 from batch.run import Run, last_line
 from batch.saved_people import FaceBank
@@ -737,7 +737,7 @@ def test_a_call_of_a_worker_has_the_rows_of_a_second(
     rows_before: int, seconds: float, rows_made: int, expected: int
 ) -> None:
     """Rows that fail at once hand no thousand slow ones to the worker that comes next."""
-    assert next_page(rows_before, seconds, rows_made) == expected
+    assert rows_of_next_call(rows_before, seconds, rows_made) == expected
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 from drawn import picture
 from pack.bridge.image_tokens.injections import InjectionsRun
-from pack.bridge.parts.run import SharingRun
+from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts

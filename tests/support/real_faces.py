@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from pack.core.faces import model, scrfd
+from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.onnx_network import Holder
-from pack.core.faces.pictures import to_picture
 from PIL import Image
 from torch import Tensor
 

@@ -9,7 +9,7 @@ import torch
 from pack.core.body_surface import iuv, mannequin, part_masks
 from pack.core.errors import BadParts
 from pack.core.geometry import Fit
-from pack.core.parts.notes import pose_hint
+from pack.core.parts.part_notes import pose_hint
 from pack.core.people import Layout, Pose, Slot
 from pack.core.places import bodies, group
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import translations
-from pack.core.models import doctor, findings, manifest, needs, workflow_nodes
+from pack.core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
+from pack.core.models.doctor_findings import Diagnosis, Finding
 from pack.core.models.fetch_commands import fetching
-from pack.core.models.findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.searched_folders import Folders
 from shared import adapters
@@ -336,11 +336,11 @@ def finding(subject: str, state: str, **fields):
 
 
 def test_the_summary_names_six_things_and_counts_more():
-    good = finding("in place", findings.FOUND)
-    six = [finding(f"file {number}", findings.MISSING) for number in range(1, 7)]
+    good = finding("in place", doctor_findings.FOUND)
+    six = [finding(f"file {number}", doctor_findings.MISSING) for number in range(1, 7)]
     summary = Diagnosis("this workflow", (*six, good), ()).summary
     assert summary == "Still to do for this workflow: file 1; file 2; file 3; file 4; file 5; file 6."
-    seven = Diagnosis("this workflow", (*six, finding("file 7", findings.DAMAGED), good), ())
+    seven = Diagnosis("this workflow", (*six, finding("file 7", doctor_findings.DAMAGED), good), ())
     assert seven.summary == "Still to do for this workflow: 7 files."
     assert Diagnosis("this workflow", (good,), ()).summary == "Everything that this workflow needs is there."
 
@@ -348,7 +348,7 @@ def test_the_summary_names_six_things_and_counts_more():
 def test_a_download_is_told_its_folder_and_its_name():
     model = manifest.model("juggernaut-x")
     place = Path("models") / "checkpoints" / model.name
-    checkpoint = finding("a checkpoint", findings.MISSING, fetch=model, place=place)
+    checkpoint = finding("a checkpoint", doctor_findings.MISSING, fetch=model, place=place)
     assert checkpoint.where == f"into {Path('models') / 'checkpoints'} as {model.name}"
 
 

@@ -7,7 +7,7 @@ import drawn
 import numpy as np
 import pytest
 import torch
-from pack.core.parts import cut_outs, notes, preview, resizing
+from pack.core.parts import cut_outs, part_notes, parts_preview, resizing
 from pack.core.parts.bank import PartWeights, key_bias, token_mask, tokens_inside, window
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part
 from pack.core.parts.resizing import prepare
@@ -90,7 +90,7 @@ def test_what_does_not_count_is_dim_in_the_sheet():
     mask[:, :, :50] = 1
     parts = Parts((part(torch.ones(1, 100, 100, 3), mask=mask),))
     # A cell of 160 px, 6 px from the edges.
-    sheet = preview.sheet(parts)[0]
+    sheet = parts_preview.sheet(parts)[0]
     assert sheet[80, 30].tolist() == [1, 1, 1]
     assert sheet[80, 140].tolist() == pytest.approx([0.25 + 0.35, 0.25, 0.25 + 0.35], abs=0.004)
 
@@ -150,12 +150,12 @@ def test_several_masks_are_one_part_in_pieces():
     assert torch.equal(shoes.mask, masks.sum(0))
     assert torch.equal(shoes.target, shoes.mask)
     assert torch.equal(face.mask, masks[0])
-    assert not notes.notes_on_part(face, mask=masks[:1])
-    (remark,) = notes.notes_on_part(shoes, mask=masks)
+    assert not part_notes.notes_on_part(face, mask=masks[:1])
+    (remark,) = part_notes.notes_on_part(shoes, mask=masks)
     assert remark == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
-    assert preview.caption(1, face) == "1 face"
-    assert preview.caption(2, shoes) == "2 shoes, 2 masks 16%"
-    assert preview.caption(3, part(mask=masks, weight=0.5)) == "3 face 0.5, 2 masks 16%"
+    assert parts_preview.caption(1, face) == "1 face"
+    assert parts_preview.caption(2, shoes) == "2 shoes, 2 masks 16%"
+    assert parts_preview.caption(3, part(mask=masks, weight=0.5)) == "3 face 0.5, 2 masks 16%"
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
         part(mask=masks * 0)
 
@@ -167,45 +167,45 @@ def test_a_label_has_a_thousand_letters_at_most():
 
 
 def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
-    assert notes.strange_labels([part(label=label) for label in LABELS]) == []
-    (line,) = notes.strange_labels([part(label="a red scarf")])
+    assert part_notes.strange_labels([part(label=label) for label in LABELS]) == []
+    (line,) = part_notes.strange_labels([part(label="a red scarf")])
     assert line.startswith("'a red scarf' is none of the six labels that the weights were trained with: upper body")
     several = [part(label=label) for label in ("clothes", "face", "a red scarf", "clothes")]
-    (line,) = notes.strange_labels(several)
+    (line,) = part_notes.strange_labels(several)
     assert line.startswith("'clothes', 'a red scarf' are none of the six labels")
 
 
 def test_nothing_is_said_of_a_part_that_is_as_it_should_be():
     opaque, words = part(picture(1, channels=4)), "a red scarf"  # which shared attention takes, whatever they are
     for good in (part(), part(mask=box()), opaque, *(part(label=label) for label in (*LABELS, words))):
-        assert not notes.notes_on_part(good)
-    assert not notes.notes_on_part(part(mask=box()), mask=box()[0], target_mask=None)
+        assert not part_notes.notes_on_part(good)
+    assert not part_notes.notes_on_part(part(mask=box()), mask=box()[0], target_mask=None)
 
 
 def test_a_mask_of_another_size_is_said_to_be_stretched():
-    (remark,) = notes.notes_on_part(part(mask=box(64, 80)))
+    (remark,) = part_notes.notes_on_part(part(mask=box(64, 80)))
     assert remark == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
 
 
 @pytest.mark.parametrize(("mask", "percent"), [(1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)])
 def test_a_mask_that_keeps_most_of_the_picture_may_be_inverted(mask, percent):
-    (remark,) = notes.notes_on_part(part(mask=mask))
+    (remark,) = part_notes.notes_on_part(part(mask=mask))
     assert f"keeps {percent}% of the picture" in remark
     assert "Invert Mask" in remark
 
 
 def test_a_batch_of_target_masks_is_said_to_count_together():
     two = torch.ones(2, 64, 64)
-    (remark,) = notes.notes_on_part(part(mask=box(), target=two), mask=box(), target_mask=two)
+    (remark,) = part_notes.notes_on_part(part(mask=box(), target=two), mask=box(), target_mask=two)
     assert remark == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
 
 
 def test_pictures_that_are_stretched_to_the_canvas_are_named():
     square = part(torch.ones(1, 64, 64, 3), label="shoes")
     absent = part(torch.ones(1, 64, 64, 3), weight=0.0)
-    (remark,) = notes.stretched(Parts((square, part(), absent)), 512, 768)
+    (remark,) = part_notes.stretched(Parts((square, part(), absent)), 512, 768)
     assert remark == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
-    assert not notes.stretched(Parts((square,)), 512, 512)
+    assert not part_notes.stretched(Parts((square,)), 512, 512)
 
 
 @pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)

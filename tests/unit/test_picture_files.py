@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from drawn import photo
 from pack.core.errors import BadPhoto
-from pack.core.faces.pictures import from_file
+from pack.core.faces.bgr_pictures import from_file
 from pack.core.picture_files import read_picture
 from PIL import Image, ImageCms, features
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
+from pack.core.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.errors import BadCast, BadSetup
 from pack.core.people import Identity, Person, RowCast, Slot
 from pack.core.prompts import BadPrompts, BadText, check_text, line_about, named, per_member, per_person, per_scene

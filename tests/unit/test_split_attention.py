@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.core.attention import on_tokens
+from pack.core.cross_attention import on_tokens
 from pack.core.reference_groups import Plan, belongs, groups
 from pack.core.token_groups import Group, Split, split_attention
 from pack.core.token_layout import TokenLayout

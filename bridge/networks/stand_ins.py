@@ -1,23 +1,19 @@
-"""Where the tokens of a forward stand, and whose they are.
+"""What stands in a network while a forward runs: functions in the place of its own methods.
 
-Everything of ours in a forward asks here: who reads whom in attention, and whose LoRAs count for a token.
+They call an InputPatch, name the attention that is being computed, or count the pieces that are embedded.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from inspect import signature
 from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
 
-from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..sampling.current_forward import current
-from ..sampling.runs import ForwardInput
-from .families import BlockInputs, TransformerFamily
-from .model_family import network_of, tokens_of, transformer_family
+from .transformer_families import BlockInputs, TransformerFamily
 
 LAYERS = "layers"
 """The place of an attention over all tokens, in the blocks."""
@@ -26,97 +22,6 @@ REFINER = "likeness_refiner"
 description says."""
 TEXT_READER = "likeness_text_reader"
 """The key, among transformer_options inside of a text_reader, of its name, as the family's description says."""
-
-
-def key_of_forward(forward_input: ForwardInput) -> Hashable:
-    """A key of all that a Batch depends on in a forward, beside what nodes have put into the conditioning.
-
-    Two forwards with the same key, which carry the same, are served by one Batch.
-    """
-    return (
-        forward_input.x.shape,
-        layout_of(forward_input),
-        forward_input.x.device,
-        forward_input.context.shape[1],
-        forward_input.model,
-    )
-
-
-def layout_of(forward_input: ForwardInput) -> TokenLayout:
-    """Where the tokens of a forward stand, as if nobody had words of their own.
-
-    The number of tokens of the text is that of the conditioning. Outside of Z-Image the blocks may be given more, which
-    other packs have put in front; how many these are is known when `InputPatch` is called. In Z-Image all pieces are
-    filled up to the network's multiple.
-    """
-    family = transformer_family(forward_input.model)
-    picture = tokens_of(forward_input.model, forward_input.x)
-    references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
-    common = forward_input.context.shape[1]
-    if family is None or not family.own_captions:
-        return TokenLayout(common, picture, tuple(references))
-    padding = Padding(network_of(forward_input.model))
-    # The first of these texts stand beside a reference each, the others behind the prompt. Without a reference the
-    # network reads none of them.
-    texts_of_references = forward_input.reference_texts[: len(references)]
-    later_texts = forward_input.reference_texts[len(references) :] if references else ()
-    return TokenLayout(
-        common=padding.padded(common),
-        picture=padding.padded(picture),
-        references=tuple(padding.padded(count) for count in references),
-        reference_texts=padding.padded_counts([text.shape[1] for text in texts_of_references], len(references)),
-        later=sum(padding.padded(text.shape[1]) for text in later_texts),
-        seen=_seen_token_counts(forward_input, padding),
-        picture_last=family.picture_last,
-    )
-
-
-def with_front(layout: TokenLayout, text: int) -> TokenLayout:
-    """Where all tokens stand in a forward that has this many tokens of texts. Those that we know nothing of stand in
-    front: other packs have put them there."""
-    return replace(layout, front=text - layout.text)
-
-
-class Padding:
-    """How a network with own_captions fills up texts and pictures with tokens of its own."""
-
-    def __init__(self, network: Any) -> None:
-        self._multiple: int = network.pad_tokens_multiple
-
-    def padded(self, tokens: int) -> int:
-        """The number of tokens of a piece, with those that fill it up."""
-        return -(-tokens // self._multiple) * self._multiple
-
-    def padded_counts(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
-        """The number of tokens of each of `length` pieces, filled up.
-
-        counts: of the first of them. The pieces behind these have no tokens of their own, and are filling tokens alone.
-        """
-        missing = [self._multiple] * (length - len(counts))
-        return *[self.padded(count) for count in counts], *missing
-
-
-def reads_looks(forward_input: ForwardInput) -> bool:
-    """Whether the network reads what a vision encoder has seen, as Z-Image Omni does with references."""
-    return (
-        bool(forward_input.references) and getattr(network_of(forward_input.model), "siglip_embedder", None) is not None
-    )
-
-
-def _seen_token_counts(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
-    """How many tokens stand for what a vision encoder has seen of each reference and, last, of the picture.
-
-    The host gives nothing that is seen of the picture, so these are filling tokens alone. Empty where the network reads
-    nothing of the kind.
-    """
-    if not reads_looks(forward_input):
-        return ()
-    count = len(forward_input.references)
-    looks = [look.shape[1] * look.shape[2] for look in forward_input.reference_looks[:count]]
-    return padding.padded_counts(looks, count + 1)
-
-
-# What stands in a network while a forward runs
 
 
 class StandIn:

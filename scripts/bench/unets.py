@@ -28,10 +28,10 @@ import torch
 import torch.nn.functional as functional
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_layers, grids, transformers
-from pack.bridge.parts.run import SharingRun
 from pack.bridge.parts.shared_parts import SharedParts, share_with
+from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
-from pack.core.attention import Block
+from pack.core.cross_attention import Block
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from pack.core.inputs import named
 from pack.core.people import Cast, Identity, PlacedCast, RowCast, is_a
 from pack.core.socket_values import check_identity
+from pack.core.value_checks import named
 
 
 @pytest.mark.parametrize(

@@ -24,15 +24,10 @@ from ...core.errors import BadSetup
 from ..host.shared_network import model_of
 from ..host.unet import Options
 from ..networks.attention import BlockCalls, with_reading
-from ..networks.families import TransformerFamily
+from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
-from ..networks.token_layouts import (
-    EmbeddedPieces,
-    input_stand_ins,
-    key_of_forward,
-    text_reader_stand_ins,
-    with_input_patch,
-)
+from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, text_reader_stand_ins, with_input_patch
+from ..networks.transformer_families import TransformerFamily
 from ..sampling.canvas_check import check_canvases
 from ..sampling.current_forward import CurrentTexts, current
 from ..sampling.model_conds import rows_of_nodes

@@ -38,7 +38,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core.attention import EVERYBODY, NOBODY, Block, region_bias
+from ...core.cross_attention import EVERYBODY, NOBODY, Block, region_bias
 from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text

@@ -31,7 +31,7 @@ from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core.attention import Block
+from ...core.cross_attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_attention
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as functional
-from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, decoupled, on_grid, region_bias, region_weights
+from pack.core.cross_attention import EVERYBODY, EXCLUDED, NOBODY, decoupled, on_grid, region_bias, region_weights
 from pack.core.parts.bank import part_shares
 
 

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from ...core.errors import BadSetup
 from ...core.token_groups import in_steps
 from ..host.unet import Options, modules_of_unet
-from ..networks.families import LayerStream, Stream, TransformerFamily
+from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.token_layouts import EmbeddedPieces, input_stand_ins, key_of_forward, with_input_patch
+from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, with_input_patch
+from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.canvas_check import check_canvases
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run

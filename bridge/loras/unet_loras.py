@@ -49,7 +49,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.attention import on_grid
+from ...core.cross_attention import on_grid
 from ...core.errors import TokensMoved
 from ..host.unet import (
     Grid,
