@@ -251,7 +251,7 @@ def every_photo_is_a_reference(graph: Graph, scene: Scene) -> None:
 
 METHODS = (
     TemplateMethod(
-        "ID-Patch", "start_group", folder="id_patch",
+        "ID-Patch", "start_two_people", folder="id_patch",
         ablations={
             "without ID tokens": Ablation(setting("LikenessApplyIDPatch", id_start_percent=1.0)),
             "without patches": Ablation(without_patches),
@@ -312,7 +312,7 @@ METHODS = (
     ),
     TemplateMethod("LoRA per Person", "lora_two_people", by_lora=True),
     TemplateMethod("InstantIDs chained", "start_portrait", folder="instant_id", change=chained),
-    TemplateMethod("faces one by one", "start_group", folder="id_patch", change=one_by_one, output=PASTED),
+    TemplateMethod("faces one by one", "start_two_people", folder="id_patch", change=one_by_one, output=PASTED),
 )  # fmt: skip
 """In the order of the rows; the last two are baselines."""
 ALL = "all"

@@ -9,6 +9,7 @@ Nothing of the user's is replaced. Nothing is left half-written, and a run that 
 
 import argparse
 import contextlib
+import copy
 import filecmp
 import json
 import os
@@ -69,8 +70,8 @@ KINDS = {
         more=_WITHOUT_TOKENS,
     ),
     THREE: Kind(
-        "start_group", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
-        "choose three photos", more=_WITHOUT_TOKENS,
+        "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
+        "choose three photos", more={**_WITHOUT_TOKENS, "text": "photo of two women and a man standing side by side"},
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"
@@ -275,6 +276,8 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
     set_to |= kind.more
+    if name == THREE:
+        _add_a_third_person(workflow)
     fill(workflow, set_to | net.KSAMPLER, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
@@ -284,6 +287,27 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
             node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
     return workflow
+
+
+def _add_a_third_person(workflow: dict[str, Any]) -> None:
+    """One more Load Image below those of two people, linked to the next input of their box."""
+    nodes, links = workflow["nodes"], workflow["links"]
+    above = [node for node in nodes if node["type"] == "LoadImage"][-1]
+    (link_above,) = (link for link in links if link[1] == above["id"])
+    box = next(node for node in nodes if node["id"] == link_above[3])
+    slot, number, link = link_above[4] + 1, workflow["last_node_id"] + 1, workflow["last_link_id"] + 1
+    added = copy.deepcopy(above)
+    added["id"], added["title"] = number, box["inputs"][slot]["label"]
+    added["inputs"][0]["label"] = added["title"]
+    added["pos"][1] += above["size"][1] + 42
+    added["outputs"][0]["links"] = [link]
+    nodes.insert(nodes.index(above) + 1, added)
+    links.append([link, number, 0, box["id"], slot, "IMAGE"])
+    box["inputs"][slot]["link"] = link
+    workflow["last_node_id"], workflow["last_link_id"] = number, link
+    for group in workflow["groups"]:
+        group["bounding"][3] += above["size"][1]
+    workflow["extra"]["linearData"]["inputs"].insert(2, [number, "image"])
 
 
 def main() -> int:

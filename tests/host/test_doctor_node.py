@@ -163,10 +163,10 @@ def test_check_files_opens_on_the_templates_to_start_with():
     assert [node["widgets_values"] for node in nodes if node["type"] == "LikenessCheckModelFiles"] == [
         ["start templates"]
     ]
-    starts = ["start_two_people", "start_group", "start_portrait", "start_outfit", "start_person_in_photo"]
+    starts = ["start_two_people", "start_portrait", "start_outfit", "start_person_in_photo"]
     assert {*starts} == {path.stem for path in WORKFLOWS.glob("start_*.json")}
-    assert bridge.choices()[:8] == ["this workflow", "start templates", "all templates", *starts]
-    assert sorted(bridge.choices()[8:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
+    assert bridge.choices()[:7] == ["this workflow", "start templates", "all templates", *starts]
+    assert sorted(bridge.choices()[7:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
     few, every = (models_in_report(choice) for choice in bridge.choices()[1:3])
     assert {"InstantID adapter", "ID-Patch projections"} < few < every
     assert "StoryMaker" in every - few

@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "workflows").glob("*.json"))
 BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
 
 
-STARTS = ("start_group", "start_outfit", "start_person_in_photo", "start_portrait", "start_two_people")
+STARTS = ("start_outfit", "start_person_in_photo", "start_portrait", "start_two_people")
 OFTEN = (*STARTS, "parts2whole_with_pose", "with_anyone_two_people", "Outfit on a person")
 """Opened and drawn in every run: those to start with, of a method by parts, on a transformer, and a blueprint."""
 ON_OLDER = ("start_outfit", "parts2whole_with_pose", "with_anyone_two_people")
