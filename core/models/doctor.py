@@ -1,8 +1,6 @@
 """The models of a workflow that are there, what is wrong, and the commands that put it right.
 
-The doctor looks at names, lengths and headers of files and writes nothing. Its parts: findings.py (the report),
-searched_folders.py (the folders that are looked through), missing.py (a model that is nowhere), elsewhere.py (a model
-under another name or in another folder), face_pack_places.py (face packs) and fetch_commands.py (the commands).
+The doctor looks at names, lengths and headers of files and writes nothing.
 """
 
 import os
