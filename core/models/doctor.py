@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..methods import Format
-from ..names import among, ending, folded, same_name
+from ..names import ending, folded, same_name
 from . import formats
 from .elsewhere import move, moved, renamed, target
 from .face_pack_places import examine_pack
 from .fetch_commands import fetching
-from .files import no_model, unfinished
+from .files import no_model, spelled_otherwise, unfinished
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .formats import CONTROLNET
 from .manifest import File, Model, human, models
@@ -171,11 +171,9 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
                     return path
     # Then names in another spelling: other capitals, accents or separators.
     for root in roots:
-        path_of_name = dict(folders.listed(root))
-        for name in file.names:
-            entry = among(name, path_of_name)
-            if entry and os.path.isfile(path_of_name[entry]):
-                return path_of_name[entry]
+        path = spelled_otherwise(file.names, dict(folders.listed(root)))
+        if path:
+            return path
     return None
 
 
