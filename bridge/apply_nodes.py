@@ -368,7 +368,6 @@ def check_fits(
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
-    """The first difference, in words, between the layers of a file and those of a MODEL, by their widths."""
     for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
         if width != model_width:
             return f"layer {number} has another width"

@@ -278,7 +278,6 @@ LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": PlainLora, "loha": Loha, "lo
 
 
 def _scale(alpha: float | None, rank: int) -> float:
-    """The factor of a LoRA, alpha / rank; 1 where its file has no alpha."""
     if alpha is None:
         return 1.0
     return alpha / rank
@@ -314,7 +313,6 @@ def _least_rank(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _identity(side: int, like: Tensor) -> Tensor:
-    """The identity of this side, in the dtype and on the device of another tensor."""
     return torch.eye(side, dtype=like.dtype, device=like.device)
 
 

@@ -75,7 +75,6 @@ _NO_PICTURE = "no picture of a kind that Pillow knows"
 
 
 def _unreadable(name: str, why: str, advice: str = _SAVE_AGAIN) -> BadPhoto:
-    """The error about a file. name: of the file. why: the end of a sentence."""
     return BadPhoto(f"{name} cannot be read: {why}.", advice)
 
 

@@ -296,7 +296,6 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
 
 
 def _column_width(texts: Sequence[str], font: Any) -> float:
-    """The width of a column of `table` that holds these texts, px."""
     return min(_WIDEST, max(font.getlength(plain(text)) for text in texts))
 
 

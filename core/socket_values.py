@@ -103,7 +103,6 @@ def _size(value: Layout | PlacedCast | Faces) -> CanvasSize:
 
 
 def _bad_place(subject: str, problem: str) -> BadLayout:
-    """The error for a place or a face that cannot be used. subject, problem: the two halves of its sentence."""
     return BadLayout(f"{subject} {problem}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
 
 

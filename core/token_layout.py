@@ -121,7 +121,6 @@ class TokenLayout:
 
 
 def _of_references(counts: Sequence[int]) -> list[Span]:
-    """A span for each reference picture, by how many tokens it has."""
     return [Span(TokenKind.REFERENCE, count, number) for number, count in enumerate(counts)]
 
 

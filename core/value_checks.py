@@ -65,7 +65,6 @@ def number(title: str, value: Any, least: float, largest: float, integer: bool) 
 
 
 def _limit(limit: float) -> str:
-    """A limit of a number for a message; a float without trailing zeros."""
     return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 

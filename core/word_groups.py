@@ -182,7 +182,6 @@ def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tenso
 
 
 def _numbers(mask: Tensor) -> Tensor:
-    """The indices at which a mask (n,) is True."""
     return mask.nonzero()[:, 0]
 
 

@@ -75,7 +75,6 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
 
 
 def _templates_of(choice: str) -> list[str]:
-    """The names of the templates that a choice stands for. choice: one of choices() but THIS."""
     if choice == ALL:
         return _templates()
     if choice == STARTS:

@@ -137,7 +137,6 @@ class LoRAPerPerson(io.ComfyNode):
 
 
 def _active_loras(person: Person) -> list[Lora]:
-    """The LoRAs of a person whose strength is not 0."""
     return [lora for lora in person.identity.loras if lora.strength]
 
 

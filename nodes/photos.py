@@ -143,7 +143,6 @@ def _photos_of_image(
 def _faces_of_linked_photo(
     photo: photos.Photo, label: str, face_model: HostedFaceModel, largest_only: bool
 ) -> Sequence[people.Face]:
-    """The faces of a photo that came by a link. label: of the photo, for messages."""
     return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
 
 

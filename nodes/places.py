@@ -39,7 +39,6 @@ _BODIES = ("half", "bust", "full", "none")
 
 
 def _body_input() -> io.Input:
-    """The input that says how much of a body skeletons show. Its default is the first option, "half"."""
     return io.Combo.Input("body", options=list(_BODIES))
 
 

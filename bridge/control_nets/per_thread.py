@@ -35,11 +35,9 @@ class PerThread:
         return vars(instance).get(self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        """Set the value itself, for all threads."""
         vars(instance)[self._name] = value
 
     def __delete__(self, instance: Any) -> None:
-        """Delete the value itself, for all threads."""
         del vars(instance)[self._name]
 
     @contextmanager

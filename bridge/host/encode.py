@@ -242,7 +242,6 @@ def _projected_width(clip_vision: ClipVisionModel) -> int | None:
 
 
 def _no_pair_error(why: str) -> BadSetup:
-    """The error about encoders that are not two sides of one CLIP. why: in words that follow a colon."""
     return BadSetup(
         f"Pictures cannot be compared with the prompt: {why}.",
         "Connect both sides of one CLIP: that of an SDXL checkpoint and CLIP ViT-bigG/14, or that of SD2.1 and CLIP "
@@ -376,7 +375,6 @@ def _encoder_in_words(widths: dict[str, int]) -> str:
 
 
 def _encoder_of(kind: str, width: int) -> Encoder | None:
-    """The encoder whose output `kind`, STATES or EMBEDS, has this width; None for a width that none has."""
     for encoder in ENCODERS:
         if encoder.widths[kind] == width:
             return encoder
@@ -384,7 +382,6 @@ def _encoder_of(kind: str, width: int) -> Encoder | None:
 
 
 def _require_finite(output: Tensor) -> Tensor:
-    """The output of a vision model. Raises BadPicture where it holds NaN or infinity."""
     if not output.isfinite().all():
         why = "CLIP vision makes NaN or infinity of it"
         raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")

@@ -6,10 +6,9 @@ from functools import lru_cache
 
 import folder_paths
 
-from ...core import names
 from ...core.errors import BadInput, LikenessError
 from ...core.methods import methods
-from ...core.models.files import WEIGHTS, Listing, dead_link, listing, stamp
+from ...core.models.files import WEIGHTS, Listing, dead_link, listing, spelled_otherwise, stamp
 from ...core.names import ending
 from ...core.value_checks import named
 
@@ -162,10 +161,7 @@ def _spelled_otherwise(name: str, key: str) -> str | None:
     for folder in folders(key):
         for file_name, path in listing(folder).files:
             path_of_name.setdefault(file_name, path)
-    same_name = names.among(name, path_of_name)
-    if not same_name or not os.path.isfile(path_of_name[same_name]):
-        return None
-    return path_of_name[same_name]
+    return spelled_otherwise([name], path_of_name)
 
 
 def path_within(folder: str, name: str) -> str:

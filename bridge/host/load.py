@@ -208,12 +208,10 @@ class Published:
             raise UnsupportedCheckpoint(path, damage, self._expected_at(path), self._advice_on(path)) from error
 
     def _expected_at(self, path: str) -> str:
-        """What a file should be, in words: the published file that has its name."""
         model = self.named(os.path.basename(path))
         return f"the {self.file_in_words} ({model.name})"
 
     def _advice_on(self, path: str) -> str:
-        """Where to get the right file instead of the one at `path`."""
         model = self.named(os.path.basename(path))
         return f"{self.method}'s own file is {model.name} from {model.page}; it belongs in models/{self.key}."
 

@@ -65,7 +65,6 @@ def with_texts(schema: io.Schema) -> io.Schema:
 
 @cache
 def _texts() -> dict[str, Any]:
-    """The texts of each node as locales/en/nodeDefs.json has them, by the node's id."""
     return json.loads(_TEXTS.read_bytes())
 
 

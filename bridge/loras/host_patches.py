@@ -102,5 +102,4 @@ def sizes_in_words(model: ModelPatcher, name: str, patch: Any) -> str:
 
 
 def _size_in_words(shape: Sequence[int]) -> str:
-    """A shape as "64x2"; "a single number" for that of a number."""
     return "x".join(map(str, shape)) or "a single number"

@@ -156,7 +156,6 @@ def _is_forward_of(function: Any, hook: LayerHook) -> bool:
 
 
 def _put_back(module: nn.Module, function: Any) -> None:
-    """Let a function stand in a layer, or nothing where it is None."""
     if function is None:
         vars(module).pop("forward", None)
     else:

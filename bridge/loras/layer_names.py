@@ -79,7 +79,6 @@ def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
 
 
 def _without_prefix(name: str) -> str:
-    """The name of a layer without the prefix of _DOTTED that a trainer has put in front."""
     # From the longest on: one prefix may begin with another.
     for prefix in sorted(_DOTTED, key=len, reverse=True):
         if prefix and name.startswith(prefix):

@@ -373,7 +373,6 @@ def _parts_that_fit(
 
 
 def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], fitting: int, total: int) -> WrongBaseModel:
-    """The error for a file of which so many of all its layers fit. odd: those that do not, in words."""
     first = f"; first {odd[0]}" if odd else ""
     base = f"another model ({counted(total, 'layer')}, of which {fitting} fit{first})"
     needed = f"one that fits the MODEL ({layers.family}) and the CLIP"

@@ -134,7 +134,6 @@ class TokenWeights:
         return replace(self._layout, words=() if texts is None else texts.lengths)
 
     def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
-        """The error for a layer of this stream that is given another number of tokens than expected."""
         return ConditioningLost("unknown", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
 
 

@@ -360,6 +360,5 @@ class TransformerLorasBatch(Batch):
 
 
 def _default_method(network: Any) -> str | None:
-    """How a network reads reference pictures where the conditioning does not say it."""
     settings = getattr(network, "params", network)
     return getattr(settings, "default_ref_method", None)

@@ -80,7 +80,6 @@ class LoraTokensMoved(TokensMoved):
 
 
 def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
-    """The error for a layer with this many tokens, whose block has this grid."""
     height, width = grid
     return LoraTokensMoved(
         f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "

@@ -68,7 +68,6 @@ def taken_family(model: BaseModel) -> TransformerFamily:
 
 
 def _refuse_other_packs(network: torch.nn.Module) -> None:
-    """Raise BadSetup for a network of another pack."""
     if type(network).__module__.startswith("comfy."):
         return
     # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.

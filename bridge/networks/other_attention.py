@@ -79,6 +79,8 @@ def _reads_text(
         out = replacement(query, text, text, extra_options)
         out_of_other_text = replacement(query, -text, -text, extra_options)
         return not torch.equal(out, out_of_other_text)
+    except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, but says nothing about the function
+        raise
     except NEEDS_MORE:
         return None
 

@@ -160,6 +160,8 @@ class RowTracker:
         try:
             # One token is enough: what becomes of the text is not looked at.
             answer = patch(as_hidden, before.for_keys[:, :1], before.for_values[:, :1], dict(extra_options))
+        except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, and the whole text would need more still
+            raise
         except RuntimeError:  # it puts texts of its own beside ours, which have to be of their length
             answer = patch(as_hidden, before.for_keys, before.for_values, dict(extra_options))
         return answer[0][:, 0, 0]

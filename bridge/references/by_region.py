@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -46,13 +47,16 @@ from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
-from .record import LATENTS, PeopleReferences
+from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
 _PICTURES = "pictures"
 """The name, among the places of RegionalReferencesBatch.plan, of an attention over the picture and its references
 alone. It is that of Z-Image's refiner of pictures."""
+
+
+_OF_ANOTHER_NODE = ReferenceLatent(torch.empty(0), owner=None, region=None)
 
 
 class TokensChanged(LikenessError):
@@ -90,36 +94,25 @@ class RegionalReferences(Carried):
     row: int = 0
 
     @property
-    def owners(self) -> tuple[int | None, ...]:
-        """For every reference latent of the entry the index of its person; None for a latent that everybody reads."""
-        return tuple(None if number is None else self.record.owners[number] for number in self.numbers)
+    def references(self) -> list[ReferenceLatent]:
+        """What every reference latent of the entry shows; a latent of another node shows nobody."""
+        return [_OF_ANOTHER_NODE if number is None else self.record.references[number] for number in self.numbers]
 
     @property
     def owners_in_row(self) -> tuple[int | None, ...]:
-        """The same within one row of the batch: the latents that show the person of the row are all of one person."""
-        of_rows = self.record.of_rows
-        return tuple(
-            0 if number is not None and of_rows and of_rows[number] else owner
-            for number, owner in zip(self.numbers, self.owners, strict=True)
-        )
-
-    @property
-    def region_numbers(self) -> tuple[int | None, ...]:
-        """For every reference latent of the entry the number of the region in which the picture reads it; () where
-        each is read in its person's."""
-        of_record = self.record.region_numbers
-        return tuple(None if number is None else of_record[number] for number in self.numbers) if of_record else ()
+        """For every reference latent of the entry its owner within one row of the batch: the latents that show the
+        person of the row are all of one person."""
+        return tuple(0 if reference.of_rows else reference.owner for reference in self.references)
 
     @property
     def shown(self) -> tuple[int, ...]:
         """For every reference latent of the entry the number of tokens by which the text shows it."""
-        shown = self.record.shown
-        return tuple(shown[number] if number is not None and shown else 0 for number in self.numbers)
+        return tuple(reference.shown for reference in self.references)
 
     @property
     def weights(self) -> tuple[float, ...]:
         """For every reference latent of the entry the weight of its person."""
-        return self.record.weights_of(self.numbers, self.row)
+        return tuple(self.record.weight_of(reference, self.row) for reference in self.references)
 
     def can_join_batch(self, other: Any) -> bool:
         return self is other
@@ -137,8 +130,8 @@ class RegionalReferences(Carried):
         """
         numbers = self.record.numbers_of(entry.get(LATENTS) or ())
         of_entry = self.made_once(("latents", *numbers), lambda: replace(self, numbers=numbers))
-        expected = _count_of_people(self.record.owners)
-        missing = expected - _count_of_people(of_entry.owners)
+        expected = _count_of_people(self.record.references)
+        missing = expected - _count_of_people(of_entry.references)
         if missing:
             are = "is" if missing == 1 else "are"
             raise BadSetup(
@@ -161,9 +154,9 @@ class RegionalReferences(Carried):
         check_tokens(tokens, self.names, height, width)
 
 
-def _count_of_people(owners: Sequence[int | None]) -> int:
+def _count_of_people(references: Sequence[ReferenceLatent]) -> int:
     """How many reference latents belong to a person, and not to nobody."""
-    return sum(owner is not None for owner in owners)
+    return sum(reference.owner is not None for reference in references)
 
 
 def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) -> None:
@@ -328,7 +321,7 @@ class RegionalReferencesBatch(Batch):
                     regional.everybody_outside,
                     of_row.weights,
                     self._strength,
-                    regional.region_numbers,
+                    [reference.region for reference in regional.references],
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)
@@ -433,4 +426,5 @@ def _people_of(regional: RegionalReferences) -> CurrentReferences:
     """Whose the reference latents of a forward are, by names that other nodes know."""
     record = regional.record
     apart = names_apart(record.present, record.cast)
-    return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in regional.owners))
+    owners = [reference.owner for reference in regional.references]
+    return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in owners))

@@ -223,7 +223,6 @@ class _PromptsAndSteps:
 
 
 def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
-    """The entries that come from one side of an apply node."""
     carrying: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
@@ -269,7 +268,6 @@ def _lost_sentence(apply_node: ApplyNode, missing_from: str, connected: str) -> 
 
 
 def _not_in_negative(apply_node: ApplyNode) -> str:
-    """The sentence about a negative prompt that does not come from the node."""
     return (
         f"The negative prompt of this sampler is not the negative output of {apply_node.node_name}, so the picture is "
         "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
@@ -347,7 +345,6 @@ class NetReport:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin with nothing that belongs to a run."""
         self._schedule = None
         self._sides = set()
         self._sentences = []
@@ -378,7 +375,6 @@ def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
 
 
 def _tokens_changed(apply_node: ApplyNode) -> str:
-    """The sentence about ID tokens that another node has changed."""
     return (
         f"The ID tokens of {apply_node.subject} are no longer in the prompt as {apply_node.node_name} has given them, "
         "so the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change "

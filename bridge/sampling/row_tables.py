@@ -92,6 +92,5 @@ class RowTables:
         return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
 
     def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
-        """What a single row carries. picture_number: of its picture in the chunk."""
         chunk = self._chunk_by_number[chunk_number]
         return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)

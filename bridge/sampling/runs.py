@@ -370,7 +370,6 @@ class Run(Generic[CarriedT]):
         """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
 
     def _check_row_count(self, x: Tensor, row_count: int) -> None:
-        """Raise ConditioningLost unless the latents x have as many rows as the conditioning, row_count."""
         if len(x) != row_count:
             rows_in_words = counted(row_count, "row")
             why = f"hands over conditions of {rows_in_words} with {len(x)} of the pictures"

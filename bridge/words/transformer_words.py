@@ -1,11 +1,4 @@
-"""Words of single people in a transformer, while the sampler runs: the run, and what it does in each forward.
-
-person_texts.py    what conditioning carries
-text_places.py     where words stand behind the common text, and where in the picture they are read
-forward_texts.py   how many tokens all texts of a forward are
-texts_alone.py     each text computed as if it were alone
-words_reading.py   who reads whose words in attention
-"""
+"""Words of single people in a transformer, while the sampler runs: the run, and what it does in each forward."""
 
 from __future__ import annotations
 

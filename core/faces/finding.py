@@ -280,7 +280,6 @@ def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
 
 
 def _is_inside(point: Point, box: Box) -> bool:
-    """Whether a point lies in a box, its edges too."""
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 

@@ -120,7 +120,6 @@ class _Graph:
         return self._append("Conv", x, *weight, strides=(stride, stride), pads=(padding,) * 4)
 
     def _normalisation(self, x: str, key: str, channels: int) -> str:
-        """A batch normalisation."""
         shape = (channels,)
         tensors = self._read_tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
         return self._append("BatchNormalization", x, *tensors)

@@ -45,7 +45,6 @@ def _require_floats(*weights: Tensor | None) -> None:
 
 
 def _numbers(tensor: Tensor) -> list[Any]:
-    """The numbers of a tensor as a list."""
     return tensor.cpu().numpy().tolist()
 
 

@@ -123,11 +123,9 @@ def opened(
 
 
 def _word(name: str) -> str:
-    """The word of the menu for a provider of onnxruntime."""
     return next(word for word, provider in _PROVIDERS.items() if name in provider.names)
 
 
 def _unusable(path: str, why: str) -> UnsupportedCheckpoint:
-    """The error for a file that onnxruntime cannot run. why: the reason, in words."""
     found = f"an ONNX file that onnxruntime cannot run ({why})"
     return UnsupportedCheckpoint(path, found, "a face detector or recogniser", "Choose another pack.")

@@ -140,5 +140,4 @@ def _photo_number(key: str, files: Sequence[str]) -> int | None:
 
 
 def _useless(text: str, why: str, advice: str) -> BadCast:
-    """The error for a correction. why: what follows the quoted text."""
     return BadCast(f"The correction {plain(text, 100)!r} {why}.", advice)

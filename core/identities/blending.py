@@ -73,7 +73,6 @@ def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:
 
 
 def _weakened(loras: tuple[Lora, ...], share: float) -> list[Lora]:
-    """The LoRAs, each with its strength multiplied by `share`."""
     return [replace(lora, strength=lora.strength * share) for lora in loras]
 
 

@@ -1,8 +1,6 @@
 """The models of a workflow that are there, what is wrong, and the commands that put it right.
 
-The doctor looks at names, lengths and headers of files and writes nothing. Its parts: doctor_findings.py (the report),
-searched_folders.py (the folders that are looked through), missing.py (a model that is nowhere), elsewhere.py (a model
-under another name or in another folder), face_pack_places.py (face packs) and fetch_commands.py (the commands).
+The doctor looks at names, lengths and headers of files and writes nothing.
 """
 
 import os
@@ -12,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..methods import Format
-from ..names import among, ending, folded, same_name
+from ..names import ending, folded, same_name
 from . import formats
 from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .elsewhere import move, moved, renamed, target
 from .face_pack_places import examine_pack
 from .fetch_commands import fetching
-from .files import no_model, unfinished
+from .files import no_model, spelled_otherwise, unfinished
 from .formats import CONTROLNET
 from .manifest import File, Model, human, models
 from .missing import nothing_there
@@ -173,11 +171,9 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
                     return path
     # Then names in another spelling: other capitals, accents or separators.
     for root in roots:
-        path_of_name = dict(folders.listed(root))
-        for name in file.names:
-            entry = among(name, path_of_name)
-            if entry and os.path.isfile(path_of_name[entry]):
-                return path_of_name[entry]
+        path = spelled_otherwise(file.names, dict(folders.listed(root)))
+        if path:
+            return path
     return None
 
 

@@ -53,7 +53,6 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
 
 
 def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:
-    """The .onnx files in the folders of face packs."""
     for root in folders.get(model.key, ()):
         for name, path in folders.listed(root):
             if ending(name) == ".onnx" and os.path.isfile(path):

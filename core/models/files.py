@@ -8,14 +8,15 @@ import shutil
 import time
 import zipfile
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
-from ..names import ending
+from ..names import among, ending
 
 SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
@@ -28,6 +29,7 @@ BESIDE_FILES = "._"
 """How names begin of the files that a Mac writes onto a stick or a network drive, and into a zip: beside
 scrfd.onnx lies ._scrfd.onnx, which holds what the disk has no place for and is no model, whatever its ending."""
 
+PathT = TypeVar("PathT", str, Path)
 Stamp = tuple[str, int, int]
 """Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
 
@@ -202,6 +204,15 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
             if name.lower().endswith(endings) and os.path.isfile(path):
                 paths[name] = path
     return dict(sorted(paths.items()))
+
+
+def spelled_otherwise(names: Iterable[str], path_of_name: Mapping[str, PathT]) -> PathT | None:
+    """The file whose name is the same as one of these in another spelling, see names.among; None for no such file."""
+    for name in names:
+        entry = among(name, path_of_name)
+        if entry and os.path.isfile(path_of_name[entry]):
+            return path_of_name[entry]
+    return None
 
 
 # The beginning of a file in small letters -> what the file is, for files that are no models at all.

@@ -171,7 +171,6 @@ def require(state: State, wanted: str | Sequence[str], path: str, advice: str, t
 
 
 def _first_names(state: State) -> str:
-    """How many tensors there are and the names of the first three, for a message."""
     if not state:
         return "it holds no tensors"
     dots = ["..."] if len(state) > 3 else []

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
 from ..families import family_of_text_width
-from ..names import among, folded, spelled
+from ..names import folded, spelled
 from ..text import in_one_line
-from .files import listing
+from .files import listing, spelled_otherwise
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
 
@@ -211,7 +211,6 @@ def _models_by_name(keys: tuple[str, ...]) -> list[dict[str, list[Model]]]:
 
 
 def _last_part(name: str) -> str:
-    """The name of a file without its folders, in small letters."""
     return folded(name).rpartition("/")[2]
 
 
@@ -325,12 +324,8 @@ def _existing(folder: Path, names: Sequence[str]) -> Path | None:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    below = {name: Path(file) for name, file in listing(str(folder)).files}
-    for name in names:
-        entry = among(name, below)
-        if entry and below[entry].is_file():
-            return below[entry]
-    return None
+    path = spelled_otherwise(names, dict(listing(str(folder)).files))
+    return Path(path) if path else None
 
 
 def _family(folder: Path) -> str:

@@ -277,7 +277,6 @@ class _Workflow:
 
 
 def _require_few(count: int) -> None:
-    """Raises BadSetup for more files than are looked for."""
     if count > MOST_FILES:
         raise BadSetup(
             f"The loaders of the workflow choose {count} files, and {MOST_FILES} is the most that are looked for.",

@@ -229,13 +229,11 @@ def _id_of(name: str) -> str:
 
 
 def _published_recognisers() -> list[File]:
-    """The recognisers' files in the manifest."""
     return [file for entry in models() for file in entry.files if file.part == "recogniser"]
 
 
 @cache
 def _published_stems() -> frozenset[str]:
-    """The names of the published recognisers' files, without their endings."""
     return frozenset(PurePath(file.names[0]).stem for file in _published_recognisers())
 
 

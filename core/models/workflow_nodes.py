@@ -125,7 +125,6 @@ def _stacked(level: list[dict[str, Any]], brought: dict[Any, Any], boxes: tuple[
 
 
 def _require_few(count: int) -> None:
-    """Raises BadSetup for more nodes than are gone through."""
     if count > MOST_NODES:
         raise BadSetup(
             f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
@@ -185,27 +184,22 @@ def _over(links: Any, value: Any) -> dict[Any, Any]:
 
 
 def _slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The inputs of a node or subgraph as they are saved; [] where they are damaged."""
     return [_dictionary(slot) for slot in _list(node.get("inputs"))]
 
 
 def _texts_by_name(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values that are texts, by their names."""
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def _texts(values: Any) -> list[str]:
-    """The texts in a list of values of JSON; [] where it is no list."""
     return [value for value in _list(values) if isinstance(value, str)]
 
 
 def _dictionary(value: Any) -> dict[str, Any]:
-    """A value of JSON as a dictionary, {} where it is none."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:
-    """A value of JSON as a list, [] where it is none."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 

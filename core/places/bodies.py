@@ -179,7 +179,6 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
 
 
 def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
-    """The pose with confidence 0 for the joints of these numbers."""
     return tuple((*joint[:2], 0.0) if number in numbers else joint for number, joint in enumerate(pose))
 
 
@@ -431,7 +430,6 @@ def torso(pose: Pose) -> tuple[Point, ...]:
 
 
 def _seen_point(joint: Joint) -> Point | None:
-    """The position of a joint, None where it is not seen."""
     return joint[:2] if joint[2] > SEEN else None
 
 
@@ -470,7 +468,6 @@ def unit(a: Point, b: Point) -> Point:
 
 
 def _dot(a: Point, b: Point) -> float:
-    """The scalar product of two vectors."""
     return a[0] * b[0] + a[1] * b[1]
 
 

@@ -97,7 +97,6 @@ def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layo
 
 
 def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
-    """The free spot that suits a group photo best; None where there is no room."""
     candidates = _candidates(where, head_height, neighbours, layout)
     free = [spot for spot in candidates if not _why_not(spot, neighbours, layout)]
     return min(free, key=lambda spot: _badness(spot, neighbours, layout), default=None)
@@ -117,7 +116,6 @@ def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float
 
 
 def _head_in_middle(neighbours: Sequence[_Spot], layout: Layout) -> float:
-    """The height of a head in the middle of the canvas, px."""
     return _head_at((layout.width / 2, layout.height / 2), neighbours, layout)
 
 

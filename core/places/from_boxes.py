@@ -151,7 +151,6 @@ def layout(
 
 
 def _rectangles(boxes: Sequence[Marked]) -> list[Box]:
-    """The boxes without names and labels."""
     return [marked.box for marked in boxes]
 
 

@@ -233,7 +233,6 @@ class Standing:
 
 
 def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
-    """The places with a person, in the order of the layout."""
     numbered = enumerate(zip(places, layout.slots, strict=True), 1)
     return [Standing(number, cast.people[index], slot) for number, (index, slot) in numbered if index is not None]
 
@@ -296,7 +295,6 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
 
 
 def _with_number(name: str, number: int) -> str:
-    """Somebody of a list, by name and number."""
     return f"{name} {number}" if name == UNNAMED else f"{name} (person {number})"
 
 

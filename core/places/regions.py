@@ -134,7 +134,6 @@ def require_box(slot: Slot | None, name: str) -> Slot:
 
 
 def _width_of(box: Box) -> float:
-    """The width of a box in pixels."""
     return box[2] - box[0]
 
 
@@ -293,7 +292,6 @@ def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:
-    """The numbers, counted from 1, of some indices, for a message."""
     return listed([index + 1 for index in indices])
 
 

@@ -82,7 +82,6 @@ class IDPatchNet(nn.Module):
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self.tokens(zeros(1, 1, EMBEDDING))
         self.patch(zeros(1, 1, EMBEDDING))
 

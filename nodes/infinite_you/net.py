@@ -25,5 +25,4 @@ class InfiniteYouNet(Resampler):
     """
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self(zeros(1, 1, EMBEDDING))

@@ -31,7 +31,6 @@ class InstantIDNet(nn.Module):
         self.width = self.image_proj.width
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self.ip_adapter.keys_and_values(self.image_proj(zeros(1, 1, EMBEDDING)))
 
 

@@ -110,7 +110,6 @@ class IPAdapterNet(nn.Module):
         return tokens.flatten(0, 1)[None]  # (sets, tokens of a set, width) -> (1, all tokens, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         embeddings = zeros(1, EMBEDDING) if self.variant.embedding else None
         clip_features: Tensor | None = None
         if self.variant.clip == "states":

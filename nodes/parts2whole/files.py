@@ -170,7 +170,6 @@ def _read_single_file(path: str) -> _Release:
 
 
 def _refused(path: str, contents: str) -> UnsupportedCheckpoint:
-    """The error for a file that is not Parts2Whole, or a damaged one. contents: what the file holds, in words."""
     return UnsupportedCheckpoint(path, contents, EXPECTED, ADVICE)
 
 

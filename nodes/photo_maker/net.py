@@ -91,7 +91,6 @@ class PhotoMakerNet(nn.Module):
         return torch.cat(projected, dim=-1)[:, None]  # (n, width) -> (n, 1, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         faces: Tensor | None = None
         if self.qformer_perceiver is not None:
             faces = zeros(1, EMBEDDING)

@@ -295,7 +295,6 @@ class ApplyPhotoMaker(io.ComfyNode):
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
-    """A cast in which each person's weight is multiplied with that of the node."""
     people = [replace(person, weight=person.weight * weight) for person in cast.people]
     return replace(cast, people=tuple(people))
 

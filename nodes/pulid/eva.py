@@ -134,7 +134,6 @@ class EvaNet(nn.Module):
         return Seen(self.head(self.norm(x)[:, 0]), states)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self(zeros(1, 3, self.side, self.side))
 
 

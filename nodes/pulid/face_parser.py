@@ -109,11 +109,9 @@ class FaceParserNet(nn.Module):
         return functional.interpolate(x, pictures.shape[-2:], mode="bilinear", align_corners=True)
 
     def _conv(self, x: Tensor, name: str) -> Tensor:
-        """What a convolution of the file gives, with its norm."""
         return self.layers[_as_module(name)](x)
 
     def _residual(self, x: Tensor, name: str) -> Tensor:
-        """What a block of ResNet gives."""
         out = self._conv(self._conv(x, f"{name}.conv1").relu(), f"{name}.conv2")
         if _as_module(f"{name}.downsample.0") in self.layers:
             x = self._conv(x, f"{name}.downsample.0")
@@ -126,7 +124,6 @@ class FaceParserNet(nn.Module):
         return x * gate.sigmoid()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self(zeros(1, 3, 64, 64))
 
 

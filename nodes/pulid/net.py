@@ -138,7 +138,6 @@ class IDFormer(nn.Module):
 
 
 def _encoder(state: State, *, ops: Any, **factory: Any) -> IDEncoder | IDFormer:
-    """The encoder whose tensors these are."""
     if "latents" in state:
         return IDFormer(state, ops=ops, **factory)
     return IDEncoder(state, ops=ops, **factory)
@@ -187,7 +186,6 @@ class PuLIDNet(EncoderNet):
         self.ip_adapter = AdapterLayers(below(_LAYERS, state), ops=ops, **factory)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         self.ip_adapter.keys_and_values(self._tried_tokens(zeros))
 
 
@@ -283,7 +281,6 @@ class PuLIDFluxNet(EncoderNet):
         return by_attention
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         for block_tokens in self.block_tokens(self._tried_tokens(zeros)):
             read_tokens(zeros(1, self.block_width), block_tokens, [0])
 

@@ -206,15 +206,16 @@ def encoded(
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
     row_count = max((len(picture) for picture in encoder_pictures), default=1)
+    shown = [reference.shown for reference in record.references]
     rows: list[Conditioning] = []
     for row in range(row_count):
         # A picture with one row is the same in all of them.
         pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
-        weights = record.weights_of(range(len(pictures_of_row)), row)
-        if record.shown and min(weights) < 1:
-            rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, record.shown))
+        weights = [record.weight_of(reference, row) for reference in record.references]
+        if any(shown) and min(weights) < 1:
+            rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, shown))
         else:
-            rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.latents)))
+            rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.references)))
     joined: Conditioning = []
     # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
@@ -354,8 +355,8 @@ def with_references(prompt: Conditioning, record: PeopleReferences, family: Enco
     Where each person has a row of the batch (a RowCast), sampling raises BadCast for a batch of another number of rows.
     """
     options: dict[str, Any] = {REFERENCES: record}
-    if record.latents:
-        options[LATENTS] = list(record.latents)
+    if record.references:
+        options[LATENTS] = [reference.latent for reference in record.references]
         if family.pictures.method:
             options[_METHOD] = family.pictures.method
         if record.cast.by_row and record.cast.people:

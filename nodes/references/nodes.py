@@ -6,6 +6,7 @@ read in that person's region alone (bridge/references/by_region.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_rang
 from ...bridge.networks.model_family import TOKEN, require_dits
 from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_trained
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
-from ...bridge.references.record import LATENTS, PeopleReferences
+from ...bridge.references.record import LATENTS, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
 from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
@@ -239,7 +240,9 @@ class Encoding:
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = sum(len(source.pictures) for source in sources if source.of_people)
         if self.by_weight and encoder_pictures and of_people:
-            record = replace(record, shown=shown_tokens(self.clip, family, encoder_pictures, of_people))
+            shown = shown_tokens(self.clip, family, encoder_pictures, of_people)
+            pairs = zip(record.references, shown, strict=True)
+            record = replace(record, references=tuple(replace(reference, shown=count) for reference, count in pairs))
         sides: list[Conditioning] = []
         for text_of_side in (text, self.settings.negative_prompt or family.pictures.empty_negative):
             entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
@@ -257,24 +260,13 @@ def _record(
     everybody: Cast, present: Sequence[Person], sources: Sequence[Reference], latents: Sequence[Tensor]
 ) -> PeopleReferences:
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
-    owners: list[int | None] = []
-    of_rows: list[bool] = []
-    numbers_of_regions: list[int | None] = []
-    strengths: list[float] = []
-    for source, region_number in zip(sources, region_numbers(sources, len(present)), strict=True):
-        count = len(source.pictures)
-        owners += [source.person] * count
-        of_rows += [source.of_rows] * count
-        numbers_of_regions += [region_number] * count
-        strengths += [1.0 if source.part is None else source.part.part.weight] * count
-    return PeopleReferences(
-        everybody,
-        tuple(latents),
-        tuple(owners),
-        tuple(of_rows),
-        region_numbers=tuple(numbers_of_regions),
-        strengths=tuple(strengths),
-    )
+    of_latents: list[ReferenceLatent] = []
+    left = iter(latents)
+    for source, region in zip(sources, region_numbers(sources, len(present)), strict=True):
+        strength = 1.0 if source.part is None else source.part.part.weight
+        for latent in islice(left, len(source.pictures)):
+            of_latents.append(ReferenceLatent(latent, source.person, region, strength, of_rows=source.of_rows))
+    return PeopleReferences(everybody, tuple(of_latents))
 
 
 def _canvas(cast: Cast, size: int) -> CanvasSize:

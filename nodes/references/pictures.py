@@ -130,7 +130,6 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
 
 
 def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:
-    """The reference of one part, cut out on white. name: of the person. size: of portraits, in pixels."""
     picture = piece_of_part(part.part)[None]  # (1, h, w, 3)
     area = min(size * size, picture.shape[1] * picture.shape[2])
     return Reference([picture], area, part.person, captions=(f"{part.part.label} of {name}",), part=part)
@@ -305,7 +304,6 @@ def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fi
 
 
 def _whole_tokens(side: int) -> int:
-    """A side in pixels, rounded down to whole tokens: at least one."""
     return max(_TOKEN, side // _TOKEN * _TOKEN)
 
 
@@ -360,7 +358,6 @@ def _rows(slots: Sequence[Slot]) -> list[list[int]]:
 
 
 def _is_in_front(slot: Slot, above: Slot) -> bool:
-    """Whether a place is so much lower than the next one above it that it belongs to the next row."""
     larger_head = max(head_of(slot), head_of(above), 1.0)
     distance = slot.center[1] - above.center[1]
     return distance > _NEXT_ROW * larger_head

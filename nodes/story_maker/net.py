@@ -116,7 +116,6 @@ class StoryMakerNet(nn.Module):
         return self.image_proj_model.bg_embed.detach().float()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         states = zeros(1, 1, self.image_proj_model.states)
         person = PersonFeatures(zeros(1, EMBEDDING), states, states)
         tokens = self.tokens([person], alone=True)

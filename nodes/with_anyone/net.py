@@ -61,7 +61,6 @@ class WithAnyoneNet(nn.Module):
         return tokens_by_block
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Let zeros through every layer, as bridge.host.load tries a file out."""
         for block_tokens in self.block_tokens(zeros(1, EMBEDDING)):
             read_tokens(zeros(1, self.width), block_tokens, [0])
 

@@ -17,7 +17,7 @@ import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
-from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import patched
@@ -98,7 +98,9 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
     """What People as References hands over: a portrait each."""
     family = network.transformer.family
     latents = [tiny_dits.latent(family, PORTRAIT, PORTRAIT) for _ in range(people)]
-    record = PeopleReferences(cast(people, network.side), tuple(latents), tuple(range(people)))
+    record = PeopleReferences(
+        cast(people, network.side), tuple(map(ReferenceLatent, latents, range(people), range(people)))
+    )
     options = {LATENTS: latents, REFERENCES: record}
     positive, negative = (network.text(seed, SHOWN[family] * people, **options) for seed in (1, 2))
     if not by_region:

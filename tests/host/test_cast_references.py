@@ -65,7 +65,8 @@ def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
 
 def owners(options):
     record = options[REFERENCES]
-    return tuple(None if number is None else record.owners[number] for number in record.numbers_of(options[LATENTS]))
+    numbers = record.numbers_of(options[LATENTS])
+    return tuple(None if number is None else record.references[number].owner for number in numbers)
 
 
 def portrait(person):
@@ -120,7 +121,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
-    assert not alone[0][1][REFERENCES].owners
+    assert not alone[0][1][REFERENCES].references
 
 
 @pytest.mark.parametrize("family", ["FLUX.2 klein", pytest.param("FLUX.1 Kontext", marks=pytest.mark.thorough)])
@@ -219,7 +220,7 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False))
     tokens = clip.tokenize(f"{SECOND[family]}in a park", images=[ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
-    of_anna, of_ben = options[REFERENCES].shown
+    of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
     assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
     assert torch.equal(text[:, :of_anna], with_both[:, :of_anna])
     expected = 0.25 * with_both[:, of_anna:] + 0.75 * with_ben
@@ -252,16 +253,16 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
         "they sit"
     )
     record = positive[0][1][REFERENCES]
-    assert record.owners == (0, 0, 1, 1, 1, None)
-    assert record.region_numbers == (0, 2, 1, 3, 4, None)
-    assert record.strengths == (1, 1, 1, 0.5, 1, 1)
+    assert [reference.owner for reference in record.references] == [0, 0, 1, 1, 1, None]
+    assert [reference.region for reference in record.references] == [0, 2, 1, 3, 4, None]
+    assert [reference.strength for reference in record.references] == [1, 1, 1, 0.5, 1, 1]
     assert regional(positive).cond[0].names == (
         "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",
     )  # fmt: skip
     (cut_out,) = references(pair(), 1, 128, None, False, [OwnedPart(shoes, 0)])[1].pictures
     assert torch.equal(cut_out[0], shoes.picture[10:100, 20:80])
     alone = apply(family, replace(pair(), people=()), cut_out, size=128)[0]
-    assert torch.equal(record.latents[1], alone[0][1][LATENTS][0])
+    assert torch.equal(record.references[1].latent, alone[0][1][LATENTS][0])
 
 
 def test_pictures_of_z_image_are_of_whole_tokens():

@@ -22,7 +22,7 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
-from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput, call_network
@@ -187,7 +187,7 @@ class Forward:
             identities = [Identity(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
             weights = [weight] + [1.0] * (people - 1)
             cast = Cast(tuple(Person(*person) for person in zip(identities, weights, strict=True)))
-            record = PeopleReferences(cast, tuple(self._references), tuple(range(people)))
+            record = PeopleReferences(cast, tuple(map(ReferenceLatent, self._references, range(people), range(people))))
             entry_with_references = [self._text, {LATENTS: self._references, REFERENCES: record}]
             (entry,) = carry([entry_with_references], by_region(record))
             self._entry = entry[1]
@@ -231,7 +231,7 @@ def side_by_side(people: int) -> Any:
 
 def by_region(record: PeopleReferences) -> RegionalReferences:
     """Everybody has a strip of the picture."""
-    people = len(record.owners)
+    people = len(record.references)
     regions = side_by_side(people)
     names = tuple(map(str, range(people)))
     return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)

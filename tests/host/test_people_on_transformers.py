@@ -21,7 +21,7 @@ from joint_reads import Tokens, allowed
 from logged import messages_of_the_pack
 from marks import WITH_REFERENCES, families
 from pack.bridge.networks.attention import OVERRIDE, with_reading
-from pack.bridge.references.record import REFERENCES, PeopleReferences
+from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -94,7 +94,7 @@ def cast(setting, words=WORDS):
 
 def with_latents(setting, conditioning, record, method=None):
     """As the node puts references in, without texts beside those of Z-Image."""
-    options = {"reference_latents": list(record.latents), REFERENCES: record}
+    options = {"reference_latents": [reference.latent for reference in record.references], REFERENCES: record}
     if setting.family == KREA_2:
         method = "index"
     if method is not None:
@@ -104,7 +104,7 @@ def with_latents(setting, conditioning, record, method=None):
 
 def record_of(setting, who, owners):
     latents = [tiny_dits.latent(setting.family, *size, 10 + n) for n, size in enumerate(SIZES[: len(owners)])]
-    return PeopleReferences(who, tuple(latents), owners)
+    return PeopleReferences(who, tuple(map(ReferenceLatent, latents, owners, owners)))
 
 
 def by_region(made, positive, negative, record, masks):
@@ -364,7 +364,7 @@ def dense_sides(family):
         texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
         options["reference_latents_text_embeds"] = texts
     latents = [tiny_dits.latent(family, *size, 10 + n) for n, size in enumerate(SIZES)]
-    record = PeopleReferences(two_people(), tuple(latents), OWNERS)
+    record = PeopleReferences(two_people(), tuple(map(ReferenceLatent, latents, OWNERS, OWNERS)))
     options[REFERENCES] = record
     positive, *others = [tiny_dits.conditioning(50 + n, latents, tokens=count, **options) for n, count in
                          enumerate(LENGTHS)]  # fmt: skip

@@ -15,7 +15,7 @@ from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import COUNTS, OVERRIDE
 from pack.bridge.references.as_trained import FrameTextsBatch, as_trained
 from pack.bridge.references.by_region import TokensChanged
-from pack.bridge.references.record import REFERENCES, PeopleReferences
+from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
 from pack.core.errors import BadSetup
@@ -97,10 +97,11 @@ def shown(kind):
     return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW, tiny_dits.KREA_2) else (0, 0, 0, 0)
 
 
-def sides(kind, cast=CAST, **of_parts):
+def sides(kind, cast=CAST, region_numbers=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
     """Both sides with these references, of one record."""
     latents = references(family_of(kind))
-    record = PeopleReferences(cast, tuple(latents), WHOSE, shown=shown(kind), **of_parts)
+    of_latents = map(ReferenceLatent, latents, WHOSE, region_numbers, strengths, shown(kind))
+    record = PeopleReferences(cast, tuple(of_latents))
     options = {REFERENCES: record, **more_of(kind)}
     # Of another length: the host cannot compute two rows at a time where texts stand behind the prompt of Z-Image.
     return tiny_dits.conditioning(1, latents, **options), tiny_dits.conditioning(2, latents, tokens=5, **options)
