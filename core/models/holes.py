@@ -138,5 +138,6 @@ def _is_hole(zeros: _Span, tensor: _Tensor, data: Any) -> bool:
 def _is_mask(begin: int, end: int, tensor: _Tensor, data: Any) -> bool:
     """Whether most numbers of a tensor are zeros, beside those of its bytes from `begin` on, without `end`."""
     around = (data[tensor.begin : tensor.begin + begin], data[tensor.begin + end : tensor.end])
-    others = np.concatenate(around).view(f"u{tensor.number_bytes}")
-    return 2 * np.count_nonzero(others) < others.size
+    bytes_around: Any = np.concatenate(around)
+    others: Any = bytes_around.view(f"u{tensor.number_bytes}")
+    return 2 * int(np.count_nonzero(others)) < int(others.size)
