@@ -34,7 +34,7 @@ async function entries() {
   return [...new Set([...known, ...files])].map((stem) => {
     const words = searchWords(texts, stem);
     // The search weighs tags more than descriptions: so a template to start with comes first.
-    const first = stem.startsWith("start_") ? words.split(/, |、/).slice(0, 2) : [];
+    const first = stem.startsWith("start_") ? words.split(/, |、/).slice(0, 3) : [];
     return {
       name: stem,
       title: titleOf(stem),

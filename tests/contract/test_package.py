@@ -85,7 +85,8 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     pages = {path.relative_to(root).as_posix() for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages
     assert pages <= shipped
-    assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
+    assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md"} <= shipped
+    assert {"LICENSE", "THIRD_PARTY_NOTICES.md"} <= shipped
     assert "models_manifest.json" in shipped
     assert {name for name in shipped if name.endswith((".js", ".mjs"))} == {f"web/{name}.js" for name in SCRIPTS}
 
