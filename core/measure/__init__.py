@@ -6,6 +6,8 @@ the line of a picture follow that table.
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
 
+# pyright: reportUnusedImport=false
+
 from .annotated_picture import annotate
 from .comparison import TRAINED_WITH, judges, people_to_find
 from .figures import FIGURES, PARTS, SCORES, Figure, Totals, figure_named, score, totals
