@@ -22,7 +22,7 @@ from torch import Tensor
 from ...core.errors import joined
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
-from .conditioning import Conditioning, RunEntry, named_as_one
+from .conditioning import Conditioning, NeverCopied, RunEntry, named_as_one
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
 
@@ -45,7 +45,7 @@ class NamedRange:
 
 
 @dataclass(frozen=True, eq=False)
-class Contribution:
+class Contribution(NeverCopied):
     """What one apply node has put into the conditioning, in the words of notes.
 
     node_id: in the graph, or None. subject: the names of people, or what it puts in, such as
@@ -60,19 +60,13 @@ class Contribution:
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
 
-    def __deepcopy__(self, memo: object) -> Contribution:
-        return self  # ComfyUI 0.3.64 copies what stands on a MODEL with every clone
-
 
 @dataclass(frozen=True, eq=False)
-class NodeMark:
+class NodeMark(NeverCopied):
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
     contribution: Contribution
     side: Side
-
-    def __deepcopy__(self, memo: object) -> NodeMark:
-        return self
 
 
 def contribution_of_people(
@@ -121,7 +115,7 @@ def marked(conditioning: Conditioning, contribution: Contribution, side: Side) -
 
 
 @dataclass(frozen=True, eq=False)
-class _Announcement:
+class _Announcement(NeverCopied):
     """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
@@ -130,9 +124,6 @@ class _Announcement:
 
     contribution: Contribution
     context: Tensor | None
-
-    def __deepcopy__(self, memo: object) -> _Announcement:
-        return self
 
 
 def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
