@@ -347,7 +347,7 @@ def check_fits(
     entries = [entry for side in sides for entry in side]
     check_conditioning(entries, loaded.width, node_name)
     widths = list(loaded.net.ip_adapter.widths)
-    model_widths = [layer.width for layer in unet.attention_layers(model)]
+    model_widths = unet.attention_widths(model)
     if widths != model_widths:
         name = type(model.model.model_config).__name__
         advice = (

@@ -53,25 +53,13 @@ async def _missing(request: Any) -> Any:
         findings_to_fix = await asyncio.to_thread(lambda: missing(workflow_nodes.workflow(body)))
     except (ValueError, LikenessError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
-    names: list[str] = []
-    total_size = 0
-    unsized_count = 0  # of downloads whose size is unknown
-    all_missing = True
-    for finding in findings_to_fix:
-        names.append(finding.name)
-        if finding.state != doctor_findings.MISSING:
-            all_missing = False
-        if finding.fetch:
-            if finding.fetch.size is None:
-                unsized_count += 1
-            else:
-                total_size += finding.fetch.size
-    size_in_words = manifest.human(total_size) if total_size else ""
+    sizes = [finding.fetch.size for finding in findings_to_fix if finding.fetch]  # None: unknown
+    total_size = sum(size or 0 for size in sizes)
     answer = {
-        "names": names,
-        "size": size_in_words,
-        "unsized": unsized_count,
-        "all_missing": all_missing,
+        "names": [finding.name for finding in findings_to_fix],
+        "size": manifest.human(total_size) if total_size else "",
+        "unsized": sizes.count(None),
+        "all_missing": all(finding.state == doctor_findings.MISSING for finding in findings_to_fix),
     }
     return _json(answer)
 

@@ -156,15 +156,6 @@ def text_width(model: ModelPatcher) -> int:
     return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]
 
 
-class AttentionLayer(NamedTuple):
-    """A cross-attention layer: its Block in the first three fields. width: of its queries."""
-
-    block: str
-    number: int
-    position: int
-    width: int
-
-
 class Transformer(NamedTuple):
     """A transformer of a UNet. Its Block is in the first three fields."""
 
@@ -174,15 +165,10 @@ class Transformer(NamedTuple):
     module: BasicTransformerBlock
 
 
-def attention_layers(model: ModelPatcher) -> list[AttentionLayer]:
-    """Every cross-attention layer, in diffusers' order: down, up, mid.
-
-    Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
-    """
-    layers: list[AttentionLayer] = []
-    for block, number, index, module in transformers(unet_of(model)):
-        layers.append(AttentionLayer(block, number, index, module.attn2.to_q.out_features))
-    return layers
+def attention_widths(model: ModelPatcher) -> list[int]:
+    """The width of the queries of every cross-attention layer, in the order of `transformers`, which says what is
+    raised."""
+    return [transformer.module.attn2.to_q.out_features for transformer in transformers(unet_of(model))]
 
 
 def transformers(unet: UNetModel) -> list[Transformer]:

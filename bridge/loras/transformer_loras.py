@@ -1,10 +1,8 @@
 """LoRAs of single people in a transformer, each added to what the layers give where that person is.
 
-y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
-the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
-in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. Where people
-have a row of the batch each, everything in a row is its person's. No weight is changed: a `LayerHook` stands in each
-layer while a forward runs.
+y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count
+(token_weights.py). Where people have a row of the batch each, everything in a row is its person's. No weight is
+changed: a `LayerHook` stands in each layer while a forward runs.
 """
 
 from __future__ import annotations

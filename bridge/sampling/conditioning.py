@@ -16,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.utils import repeat_to_batch_size
 from comfy_api.latest import io
 from torch import Tensor
+from typing_extensions import Self
 
 from ...core.errors import SAME_FAMILY, WrongBaseModel
 from ...core.models import other_nets
@@ -27,6 +28,14 @@ Entry = list[Any]
 Conditioning = list[Entry]
 RunEntry = dict[str, Any]
 """An entry as guiders hold it in a run: its options, with its text under "cross_attn"."""
+
+
+class NeverCopied:
+    """One object for all copies of the MODEL or CONDITIONING it stands on: ComfyUI 0.3.64 copies deeply what stands on
+    a MODEL with every clone."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 @dataclass(frozen=True, eq=False)

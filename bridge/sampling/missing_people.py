@@ -22,7 +22,7 @@ from torch import Tensor
 from ...core.errors import joined
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
-from .conditioning import Conditioning, RunEntry, named_as_one
+from .conditioning import Conditioning, NeverCopied, RunEntry, named_as_one
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
 
@@ -45,7 +45,7 @@ class NamedRange:
 
 
 @dataclass(frozen=True, eq=False)
-class ApplyNode:
+class ApplyNode(NeverCopied):
     """An apply node of the graph, and what it has put into the conditioning, in the words of notes.
 
     node_id: None outside of a graph. subject: such as "Anna and Ben" or "The parts". several: whether the subject is
@@ -60,19 +60,13 @@ class ApplyNode:
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
 
-    def __deepcopy__(self, memo: object) -> ApplyNode:
-        return self  # ComfyUI 0.3.64 copies what stands on a MODEL with every clone
-
 
 @dataclass(frozen=True, eq=False)
-class NodeMark:
+class NodeMark(NeverCopied):
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
     apply_node: ApplyNode
     side: Side
-
-    def __deepcopy__(self, memo: object) -> NodeMark:
-        return self
 
 
 def apply_node_of_people(
@@ -125,7 +119,7 @@ def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Con
 
 
 @dataclass(frozen=True, eq=False)
-class _Attachment:
+class _Attachment(NeverCopied):
     """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
@@ -134,9 +128,6 @@ class _Attachment:
 
     apply_node: ApplyNode
     context: Tensor | None
-
-    def __deepcopy__(self, memo: object) -> _Attachment:
-        return self
 
 
 def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:

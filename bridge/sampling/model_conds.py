@@ -19,7 +19,7 @@ from ...core.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .canvas_check import Canvas, Pictures
-from .conditioning import Conditioning, factor_between
+from .conditioning import Conditioning, NeverCopied, factor_between
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -40,7 +40,7 @@ class ConditioningLost(LikenessError):
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
+class Carried(NeverCopied):
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
     key: under which the conditioning holds it.
@@ -62,9 +62,6 @@ class Carried:
     latents_note_node: Canvas | None = field(default=None, kw_only=True)
     words_note_node: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self  # shared by every clone on purpose
 
     @property
     def active(self) -> bool:

@@ -37,7 +37,6 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
-from typing_extensions import Self
 
 from ...core.errors import counted
 from ..host import notes
@@ -46,7 +45,7 @@ from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .canvas_check import Canvas
-from .conditioning import RunEntry, factor_between
+from .conditioning import NeverCopied, RunEntry, factor_between
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost
 from .row_tables import RowTables
@@ -194,7 +193,7 @@ class Batch:
         """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
 
 
-class Run(Generic[CarriedT]):
+class Run(NeverCopied, Generic[CarriedT]):
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
     Which row carries what stands in a row table, see row_tables.py.
@@ -219,9 +218,6 @@ class Run(Generic[CarriedT]):
         """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
         """(steps + 1,): every sigma of the run, once it has begun."""
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
 
     def everything(self, guider: CFGGuider) -> list[CarriedT]:
         """All that the conditioning of this run carries under `key`, of all entries."""

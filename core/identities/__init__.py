@@ -1,6 +1,7 @@
 """Identities, one person each: made of photos, checked, combined, blended, saved, and compared with faces."""
 
 # pyright: reportUnusedImport=false
+
 from .blending import BLENDS, blend
 from .checks import check, photos_of, why_bad, why_bad_crops, why_bad_portraits
 from .combining import PHOTOS, EmbeddingMissing, combine, embeddings, from_faces, portraits

@@ -7,6 +7,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 """
 
 # pyright: reportUnusedImport=false
+
 from .annotated_picture import annotate
 from .comparison import TRAINED_WITH, judges, people_to_find
 from .figures import FIGURES, PARTS, SCORES, Figure, Totals, figure_named, score, totals

@@ -1,6 +1,7 @@
 """The second pass: faces that need it are cut out, sampled again in large, and pasted back into their pictures."""
 
 # pyright: reportUnusedImport=false
+
 from .crop_notes import describe, notes
 from .crops_preview import draw_crops
 from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, turned_upright

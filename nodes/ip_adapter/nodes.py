@@ -318,8 +318,7 @@ class StylePerPerson(io.ComfyNode):
         _check_reads_pictures(ip_adapter)
         schedule = schedule_range(STYLES, settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
-        addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
-        acts_in_layers = net.chosen_layers(addresses, settings.layers)
+        acts_in_layers = net.chosen_layers(unet.layers_of(unet.unet_of(model)), settings.layers)
         if placed is None:
             scope = apply_nodes.scope_everywhere(Cast(()), canvas, schedule)
             if mask is not None:

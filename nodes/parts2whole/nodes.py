@@ -173,15 +173,12 @@ def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> N
     advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
     check_conditioning(texts, width, APPLY, "SD1.5", advice)
     model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
-    cross_attention_widths: list[int] = []  # of the queries, in diffusers' order, as the decoupled attention has them
     for block, number, position, layer in unet.transformers(unet.unet_of(model)):
         model_widths[block, number, position] = layer.attn1.to_q.in_features
-        cross_attention_widths.append(layer.attn2.to_q.out_features)
-    bank_widths: dict[Block, int] = {}
-    for address, tokens_of_parts in features.bank.items():
-        bank_widths[address] = tokens_of_parts[0].kept.shape[-1]  # all parts have the same width
+    # All parts have the same width.
+    bank_widths = {address: tokens[0].kept.shape[-1] for address, tokens in features.bank.items()}
     same_layers = bank_widths == model_widths
-    same_cross_attention = features.networks.decoupled.model.widths == cross_attention_widths
+    same_cross_attention = features.networks.decoupled.model.widths == unet.attention_widths(model)
     if same_layers and same_cross_attention and unet.text_width(model) == width:
         return
     name = type(model.model.model_config).__name__

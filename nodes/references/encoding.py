@@ -332,12 +332,8 @@ def _frame_texts(clip: CLIP, references: int) -> list[Tensor]:
 
     Each is (1, T, width). references: at least 1.
     """
-    templates = [_FRAME_BEFORE]
-    for _ in range(references - 1):
-        templates.append(_FRAME_BETWEEN)
-    templates.append(_FRAME_BEHIND)
     frame_texts: list[Tensor] = []
-    for template in templates:
+    for template in [_FRAME_BEFORE, *[_FRAME_BETWEEN] * (references - 1), _FRAME_BEHIND]:
         # llama_template="{}": the text is encoded as it is, without the usual template around it.
         entries = clip.encode_from_tokens_scheduled(clip.tokenize(template, llama_template="{}"))
         text, _options = entries[0]

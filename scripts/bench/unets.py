@@ -27,7 +27,7 @@ import tiny_encoders
 import torch
 import torch.nn.functional as functional
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.host.unet import attention_layers, grids, transformers
+from pack.bridge.host.unet import attention_widths, grids, transformers
 from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
@@ -192,7 +192,7 @@ class Networks:
             self.files.clear()
             folder, contents = FILES[file]
             # Of every cross-attention layer.
-            unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
+            unet = adapters.UNet(self.text, tuple(attention_widths(self.model)))
             self.files[file] = file_loaded(folder, nested(Weights(torch.float16).fill(contents(unet))))
         return self.files[file]
 

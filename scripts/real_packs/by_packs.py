@@ -22,7 +22,7 @@ import tiny_encoders
 import torch
 from bench.figures import Applied, Line, Way, count
 from bench.unets import BOTH, STEPS, Networks, strips
-from pack.bridge.host.unet import attention_layers
+from pack.bridge.host.unet import attention_widths
 from seeded import normal
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
@@ -114,7 +114,7 @@ def _file(networks: Networks, folder: str, contents: shapes.Shapes) -> Iterator[
 
 def unet_shape(networks: Networks) -> adapters.UNet:
     """What adapters for this UNet are shaped by."""
-    return adapters.UNet(networks.text, tuple(layer.width for layer in attention_layers(networks.model)))
+    return adapters.UNet(networks.text, tuple(attention_widths(networks.model)))
 
 
 # --- ComfyUI_IPAdapter_plus

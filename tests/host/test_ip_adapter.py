@@ -8,7 +8,7 @@ import pytest
 import tiny_sd15
 import torch
 from figures import relative
-from pack.bridge.host.unet import attention_layers
+from pack.bridge.host.unet import layers_of, unet_of
 from pack.bridge.loras import adapter_files
 from pack.core.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import flatten
@@ -57,7 +57,7 @@ def one(seed=1, weight=1.0):
 def by_hand(model, file, strength):
     """Load LoRA with a LoRA of one attention, under names of the host's own."""
     (name,) = {key.split("_lora.")[0] for key in file if key.startswith("0.to_q_lora.")}
-    block, number, index, _ = attention_layers(model)[0]
+    block, number, index = layers_of(unet_of(model))[0]
     weight = f"diffusion_model.{block}_blocks.{number}.1.transformer_blocks.{index}.attn1.to_q.weight"
     state = {key.replace(name, "mine"): tensor.clone() for key, tensor in file.items() if key.startswith(name)}
     clone = model.clone()
@@ -115,7 +115,7 @@ def test_a_lora_in_other_bits_is_the_same_and_no_other(there, same):
 def test_the_whole_lora_is_where_it_belongs(model, kinds):
     """Added, then taken away again, nothing is left: one weight for each pair of matrices, of its own shape."""
     with_lora = adapter_files.with_lora(model, kinds["face-id"].lora, 0.7)
-    layers = attention_layers(model)
+    layers = layers_of(unet_of(model))
     assert len(with_lora.patches) == 8 * len(layers)
     assert len(kinds["face-id"].lora) == 2 * len(with_lora.patches)
     shapes = {key: model.model.state_dict()[key].shape for key in with_lora.patches}

@@ -42,7 +42,7 @@ def control_net():
 
 
 def adapter(model, layers=None) -> InstantID:
-    return read("instant_id", instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]))
+    return read("instant_id", instant_id_file(layers or unet.attention_widths(model)))
 
 
 def applied(kind: str, model: Any, **inputs: Any) -> Node:

@@ -12,7 +12,7 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from pack.bridge.host.encode import encoded_by_schedule
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.host.unet import attend_with, attention_layers
+from pack.bridge.host.unet import attend_with, attention_widths
 from pack.bridge.networks.layers import QueryPlace
 from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond
@@ -102,7 +102,7 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, watched_layer
     """cond_or_uncond says which row is which. The negative's rows read nobody's words."""
     prompts, tokens_of_people = WHO[method]
     sample(*(speak(sdxl[0], prompts) if prompts else bind(sdxl)), steps=1)
-    assert len(watched_layers) == len(attention_layers(sdxl[0]))
+    assert len(watched_layers) == len(attention_widths(sdxl[0]))
     for layer in watched_layers:
         on_the_left = left_half(layer)
         for tokens, inside in zip(tokens_of_people, (on_the_left, ~on_the_left), strict=True):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from marks import each
-from pack.bridge.host.unet import attention_layers
+from pack.bridge.host.unet import attention_widths
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.pulid import face_parser as parser_of_pack
@@ -289,7 +289,7 @@ def test_sampling_of_sdxl_equals_diffusers(case):
     version, cast, changed, zeros = SDXL_CASES[case]
     unet = tiny_sdxl.diffusers_unet()
     model = tiny_sdxl.host_model(unet)
-    file = pulid_made.sdxl_file([width for *_, width in attention_layers(model)], version)
+    file = pulid_made.sdxl_file(attention_widths(model), version)
     sampling = Sampling(WIDTH, HEIGHT, 4, cfg=4.0)
     inputs = {"pulid": read("pulid", file), "cast": cast, "feather": 0, **seeing(), **changed}
     latents = sampling.ours(*apply("LikenessApplyPuLID", model=model, **sampling.sides, **inputs))

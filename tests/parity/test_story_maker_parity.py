@@ -67,7 +67,7 @@ def networks():
     # In single precision rounding alone makes 3e-6 of it at this CFG.
     net = tiny_sdxl.diffusers_unet(151).double()
     model = tiny_sdxl.host_model(net)
-    return net, model, story_maker_file([width for *_, width in unet.attention_layers(model)], STATES)
+    return net, model, story_maker_file(unet.attention_widths(model), STATES)
 
 
 class Published:

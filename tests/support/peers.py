@@ -11,7 +11,7 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from graph_run import run
 from graphs import ours
-from pack.bridge.host.unet import attention_layers, text_width
+from pack.bridge.host.unet import attention_widths, text_width
 from sample_values import read as read
 from seeded_files import ip_adapter_file
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def apply(kind: str, **inputs: Any) -> Any:
 
 def adapter_for(model: Any, kind: str) -> dict[str, dict[str, Tensor]]:
     """An IP-Adapter's file of one of seeded_files.SIZES for a MODEL."""
-    return ip_adapter_file(kind, [width for *_, width in attention_layers(model)], text_width(model))
+    return ip_adapter_file(kind, attention_widths(model), text_width(model))
 
 
 def converted(state: Mapping[str, Tensor]) -> nn.Module:

@@ -142,7 +142,7 @@ def by_record(folder: str, widths: list[int]) -> dict[str, torch.Tensor]:
 
 
 def file_of(kind: str, model: Any = None) -> Any:
-    widths = [width for *_, width in unet.attention_layers(model or sdxl())]
+    widths = unet.attention_widths(model or sdxl())
     return FILES[kind](widths) if kind in FILES else by_record(kind, widths)
 
 
