@@ -1,5 +1,4 @@
-"""The toy model in one's own ComfyUI, as `demo.py --keep` puts it there: its files, photos, and workflows in which all
-is set.
+"""The toy model in one's own ComfyUI, as `demo.py --keep` puts it: files, photos, and workflows in which all is set.
 
 Nothing of the user's is replaced. Nothing is left half-written, and a run that fails leaves nothing at all.
 """
