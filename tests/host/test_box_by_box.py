@@ -1,5 +1,5 @@
-"""Two people as in workflows of ComfyUI_InstantID (docs/coming_from_comfyui_instantid.md): an apply node, a prompt and a
-mask for each, joined by Conditioning (Combine)."""
+"""Two people as in workflows of ComfyUI_InstantID (docs/coming_from_comfyui_instantid.md): an apply node, a prompt
+and a mask for each, joined by Conditioning (Combine)."""
 
 from typing import Any
 
