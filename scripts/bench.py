@@ -43,9 +43,6 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="time on the graphics card instead of counting")
     parser.add_argument("--pictures", type=positive, help="with --gpu: how many are sampled at once (default: 1)")
     parser.add_argument("--transformers", action="store_true", help="transformers alone")
-    parser.add_argument(
-        "--tiny", action="store_true", help="small networks on any device, to see whether everything runs"
-    )
     options = parser.parse_args()
     if options.pictures and not options.gpu:
         parser.error("--pictures is for --gpu.")
@@ -55,11 +52,8 @@ def main() -> int:
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
-    if options.gpu and not options.tiny and comfy.cli_args.args.cpu:
-        raise environment.SetupError(
-            "--gpu needs a graphics card with CUDA. Without it bench.py counts, and --gpu --tiny shows whether "
-            "everything runs."
-        )
+    if options.gpu and comfy.cli_args.args.cpu:
+        raise environment.SetupError("--gpu needs a graphics card with CUDA. Without it bench.py counts.")
     # Only here: they need the host, the pack and torch.
     from bench import figures, people_in_pictures, transformers, unets
     from real_packs import by_packs, installed
@@ -96,20 +90,16 @@ def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from real_packs import by_packs
 
     families = () if options.transformers else (unets.SDXL, unets.SD15)
-    published = transformers.PUBLISHED
-    numbers = (1, 2, 4, 8, 12)
-    if options.tiny:
-        families, published, numbers = tuple(map(unets.tiny, families)), transformers.tiny(), (1, 2)
     ours = chosen(options, unets.ON_UNETS)
     installed = {} if options.transformers else by_packs.installed_ways(chosen(options, by_packs.BY_PACKS))
     for family in families:
         for count, ways in ((figures.count, ours), (by_packs.count_by_packs, installed)):
             of_family = {name: way for name, way in ways.items() if family.name in way.families}
-            yield from count(unets.for_counting(family), of_family, numbers)
+            yield from count(unets.for_counting(family), of_family, (1, 2, 4, 8, 12))
     if not tiny_dits.KNOWN:
         environment.say("Not counted, because ComfyUI is older than 0.33: transformers.")
         return
-    for transformer in published:
+    for transformer in transformers.PUBLISHED:
         ways = chosen(options, people_in_pictures.ways_of(transformer))
         yield from figures.count(transformers.for_counting(transformer), ways, (1, 2, 4))
 
@@ -123,22 +113,19 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from bench import figures, transformers, unets
     from real_packs import by_packs
 
-    numbers = (1, 2) if options.tiny else (1, 2, 4) if options.transformers else (1, 2, 4, 8)
+    numbers = (1, 2, 4) if options.transformers else (1, 2, 4, 8)
     timing = figures.Timing(numbers, options.pictures or 1)
-    on_cpu = figures.device().type == "cpu"
     if not options.transformers:
-        family = unets.tiny(unets.SDXL) if options.tiny else unets.SDXL
         names = options.only or ON_CARD
         ways = {name: way for name, way in (unets.ON_UNETS | by_packs.BY_PACKS).items() if name in names}
-        make = partial(unets.for_timing, family, torch.float32 if on_cpu else torch.float16)
-        yield from figures.measure({family.title: make}, by_packs.installed_ways(ways), timing)
+        make = partial(unets.for_timing, unets.SDXL, torch.float16)
+        yield from figures.measure({unets.SDXL.title: make}, by_packs.installed_ways(ways), timing)
         return
     if not tiny_dits.KNOWN:
         raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")
     networks: dict[str, Any] = {}
-    for transformer in transformers.tiny() if options.tiny else transformers.PUBLISHED:
-        side, dtype = (64, torch.float32) if options.tiny else (transformers.SIDE, transformers.DTYPE)
-        networks[transformer.name] = partial(transformers.for_timing, transformer, side, dtype)
+    for transformer in transformers.PUBLISHED:
+        networks[transformer.name] = partial(transformers.for_timing, transformer)
     yield from figures.measure(networks, chosen(options, transformers.ON_TRANSFORMERS), timing)
 
 

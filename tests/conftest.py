@@ -1,8 +1,6 @@
 """Loads the pack as the package `pack`, with or without a host, for every test."""
 
 import atexit
-import ctypes
-import functools
 import gc
 import os
 import shutil
@@ -123,57 +121,16 @@ def host_server(host: Any, standin_models: Any, tmp_path_factory: pytest.TempPat
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+def pytest_runtest_setup() -> None:
     _forget_models_of_errors()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+def pytest_runtest_teardown() -> Iterator[None]:
     try:
         return (yield)
     finally:
         _forget_models_of_errors()
-        if nextitem and nextitem.path != item.path:
-            _forget_networks()
-            _give_memory_back()
-
-
-def _forget_networks() -> None:
-    """What a file of tests keeps from one test to the next, networks mostly, is not kept for another file.
-
-    What all of them share (tests/support, scripts/tiny) is, also where a file has imported it by name: to make it anew
-    takes a third of their time, and it has two gigabytes.
-    """
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        if not file.startswith(str(ROOT / "tests")) or file.startswith(str(SUPPORT)):
-            continue
-        for value in list(vars(module).values()):
-            if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == name:
-                value.cache_clear()
-
-
-ROOM = 2**29
-"""Bytes that a worker may take more before it gives memory back: after every file it would be a third of a second."""
-_kept = 0
-"""Bytes that it had in memory after it did."""
-
-
-def _give_memory_back() -> None:
-    """Networks that hold themselves, and the room of those that are gone, which glibc keeps: in the end some two
-    gigabytes in each worker."""
-    global _kept
-    if sys.platform == "linux" and _in_memory() < _kept + ROOM:
-        return
-    gc.collect()
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
-        _kept = _in_memory()
-
-
-def _in_memory() -> int:
-    """Bytes of this process, as Linux tells them."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _forget_models_of_errors() -> None:

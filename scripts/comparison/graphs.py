@@ -8,7 +8,7 @@ from typing import Any
 
 from environment import RELEASE
 from shared.links import as_link, up_to
-from shared.workflow import Json, Prompt, Spec, nodes_of, specs
+from shared.workflow import Json, Prompt, nodes_of, specs
 
 Output = tuple[str, int]
 """An output of a node: the id of the node, and the number of the output."""
@@ -58,7 +58,8 @@ class Graph:
         values: dict[str, Any] = {}
         for name, spec in specs(self.object_info, class_type).items():
             if not spec.optional and spec.is_widget and name not in inputs:
-                values[name] = default_of(spec)
+                nothing = "" if spec.kind == "STRING" else 0
+                values[name] = nothing if spec.default is None else spec.default
         for name, value in inputs.items():
             values[name] = list(value) if isinstance(value, tuple) else value
         self.prompt[node_id] = {"class_type": class_type, "inputs": values, "_meta": {"title": node_id}}
@@ -93,13 +94,3 @@ class Graph:
     def keep_before(self, node_id: str) -> None:
         """Take away every node that a node does not depend on."""
         self.prompt = up_to(self.prompt, [node_id])
-
-
-def default_of(spec: Spec) -> Any:
-    """What a new node has in an input: its default, or the first choice of its menu."""
-    if "default" in spec.options:
-        return spec.options["default"]
-    menu = spec.menu
-    if menu:
-        return menu[0]
-    return "" if spec.kind == "STRING" else 0

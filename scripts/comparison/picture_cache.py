@@ -146,12 +146,11 @@ def _note_of(texts: Mapping[Any, Any]) -> Note | None:
         return None
 
 
-def save(picture: Image.Image, path: Path, graph: Graph, note: Note | None) -> None:
+def save(picture: Image.Image, path: Path, graph: Graph, note: Note) -> None:
     """Write a picture with its prompt and its note. It is there whole or not at all."""
     texts = PngInfo()
     texts.add_text(_PROMPT, json.dumps(graph.prompt))
-    if note is not None:
-        texts.add_text(_NOTE, json.dumps(asdict(note)))
+    texts.add_text(_NOTE, json.dumps(asdict(note)))
     whole.written(path, lambda unfinished: picture.save(unfinished, "PNG", pnginfo=texts))
 
 

@@ -30,9 +30,9 @@ ROUNDING = 2e-5
 class Result:
     """What was looked at, and whether it is as the pages say.
 
-    check: in the words of the table. method: which of ours was run, by its name in bench.unets; empty where it is
+    check: in words. method: which of ours was run, by its name in bench.unets; empty where it is
     about none. amounts: what was measured, relative to the picture, each with the words in front of it. figure: what
-    else came out. detail: more than the table says, such as the text of an error.
+    else came out. detail: more than that, such as the text of an error.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""What is run beside what, by name. It needs no host: run.py and its table read it before there is one."""
+"""What is run beside what, by name. It needs no host: run.py reads it before there is one."""
 
 NAMES = (
     "ComfyUI_IPAdapter_plus", "ComfyUI_InstantID", "PuLID_ComfyUI", "ComfyUI-Advanced-ControlNet", "ComfyUI-ppm",
@@ -18,20 +18,6 @@ on whose help page another pack's node stands."""
 ADAPTED = (*ON_SDXL, "story_maker")
 """What is run beside adapters of other packs, for SDXL alone. The page of Apply StoryMaker names them."""
 
-TITLES = {
-    "ip_adapter_plus": "IP-Adapter",
-    "instant_id": "InstantID",
-    "id_patch": "ID-Patch",
-    "id_tokens_by_region": "ID-Patch by region",
-    "prompt_per_person": "Prompt per Person",
-    "share_parts": "Share Parts Attention",
-    "lora_per_person": "LoRA per Person",
-    "parts2whole": "Parts2Whole",
-    "story_maker": "StoryMaker",
-}
-"""What the table calls these methods."""
-
 THEIRS_FIRST, OURS_FIRST = "theirs-first", "ours-first"
 ORDERS = (THEIRS_FIRST, OURS_FIRST)
 """In which a pack and ours are loaded."""
-LOADED = {THEIRS_FIRST: "before", OURS_FIRST: "after"}

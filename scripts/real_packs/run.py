@@ -1,6 +1,6 @@
 """Run the packs that our pages name beside ours: loaded before and after ours, and in both orders in a graph.
 
-    python scripts/real_packs/run.py --table real_packs.md > real_packs.jsonl
+    python scripts/real_packs/run.py > real_packs.jsonl
     python scripts/real_packs/run.py --pack ComfyUI-ppm --order theirs-first
 
 Needs a ComfyUI with some of these packs in custom_nodes (see scripts/test.py for where it is looked for). Their own
@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # In the place of this folder.
 sys.path.pop(0)
@@ -28,8 +29,9 @@ import environment
 from shared.pack import entered
 
 from real_packs.names import NAMES, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST
-from real_packs.results import Line, markdown
 
+Line = dict[str, Any]
+"""A result as it is printed: the fields of graphs.Result, with `pack`, `commit` and `order` of loading."""
 NOBODY = "none"
 """In the place of a pack: what ours give without any."""
 
@@ -45,7 +47,6 @@ def main() -> int:
     parser.add_argument(
         "--order", choices=ORDERS, help="load one pack before or after ours, and print its results as JSON"
     )
-    parser.add_argument("--table", type=Path, help="a file for the table, in Markdown")
     options = parser.parse_args()
     packs = options.pack or list(NAMES)
     entered("real_packs/run.py", options.python)
@@ -53,7 +54,7 @@ def main() -> int:
         if len(packs) != 1:
             raise environment.SetupError("--order runs one pack: name it with --pack.")
         return run_here(packs[0], options.order)
-    return run_all(packs, options.table)
+    return run_all(packs)
 
 
 def run_here(pack: str, order: str) -> int:
@@ -94,7 +95,7 @@ def emit(line: Line) -> None:
     print(json.dumps(line), flush=True)
 
 
-def run_all(packs: Sequence[str], table: Path | None) -> int:
+def run_all(packs: Sequence[str]) -> int:
     """Each pack in both orders, each in a process of its own."""
     from real_packs import installed
 
@@ -115,9 +116,6 @@ def run_all(packs: Sequence[str], table: Path | None) -> int:
     for line in failed:
         environment.say(f"Did not hold: {line['pack']}, {line['order']}, {line['method']}, {line['check']}")
     environment.say(f"Done: {len(commits)} packs, {len(results)} results, {len(failed)} did not hold.")
-    if table:
-        table.write_text(markdown(results), "utf-8")
-        environment.say(f"The table is in {table}.")
     return 2 if failed else 0
 
 

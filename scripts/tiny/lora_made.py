@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -35,22 +36,14 @@ LEFT_OUT = [
 """Tensors of a file that Load LoRA leaves out, and what is said of them."""
 
 
-def _new_folder() -> Path:
+@cache
+def folder() -> Path:
+    """Where the host looks for LoRAs, too; there is one to choose."""
     loras = Path(mkdtemp())
     atexit.register(shutil.rmtree, loras, ignore_errors=True)
     folder_paths.add_model_folder_path("loras", str(loras))
     save_file({"any": torch.zeros(1)}, loras / "any.safetensors")
     return loras
-
-
-# In no cache: tests/conftest.py empties those after each file of tests, and a second folder would have other files
-# under the same names, of which the host finds the first.
-_FOLDER = _new_folder()
-
-
-def folder() -> Path:
-    """Where the host looks for LoRAs, too; there is one to choose."""
-    return _FOLDER
 
 
 def layers(model: ModelPatcher, words: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -1,13 +1,8 @@
-"""The toy model in one's own ComfyUI: its files, two photos, and workflows in which everything is set.
-
-    python -m toy.install ../../../models
-
-in the folder scripts/ of the pack.
+"""The toy model in one's own ComfyUI, as `demo.py --keep` puts it: files, photos, and workflows in which all is set.
 
 Nothing of the user's is replaced. Nothing is left half-written, and a run that fails leaves nothing at all.
 """
 
-import argparse
 import contextlib
 import copy
 import filecmp
@@ -21,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from environment import ROOT, run
+from environment import ROOT
 from shared import photos
 from shared.standins import Files
 from shared.whole import written
@@ -97,15 +92,14 @@ class Installed(NamedTuple):
     """What is in a ComfyUI afterwards.
 
     files: the toy model's own. face_pack: the folder of a real one, None where it was there. notes: what
-    the user should know before a workflow runs. workflows: a line for each. around: the ComfyUI, None where there is
-    none.
+    the user should know before a workflow runs. workflows: a line for each. around: the ComfyUI.
     """
 
     files: list[Path]
     face_pack: Path | None
     notes: list[str]
     workflows: list[str]
-    around: Path | None
+    around: Path
 
     def lines(self) -> list[str]:
         """All of it, a line for each thing."""
@@ -116,12 +110,9 @@ class Installed(NamedTuple):
 
     def summary(self) -> str:
         """The same in few words."""
-        where = self.around or "the model folder"
-        text = f"{where} the toy model's files (standin-toy*, {_mebibytes(self.files)} MiB)"
+        text = f"{self.around} the toy model's files (standin-toy*, {_mebibytes(self.files)} MiB)"
         if self.face_pack:
             text += f", the face pack {_FACE_PACK},"
-        if not self.workflows:
-            return text
         return f"{text} and {len(self.workflows)} workflows named '... (toy model)': reload its page, open Workflows"
 
 
@@ -130,11 +121,6 @@ _FACE_PACK = "buffalo_sc (a real one, for non-commercial use only)"
 
 def _mebibytes(files: Iterable[Path]) -> int:
     return round(sum(file.stat().st_size for file in files) / 2**20)
-
-
-def install(models: Path) -> list[str]:
-    """As `put`; what there is to say of it, a line for each thing."""
-    return put(models).lines()
 
 
 class Created:
@@ -163,7 +149,7 @@ class Created:
 
 
 def put(models: Path) -> Installed:
-    """Put the toy model into the model folder of a ComfyUI, and workflows beside it where a ComfyUI is around it.
+    """Put the toy model into the model folder of a ComfyUI, and workflows beside it.
 
     Files that are there under the names of the user's own (photos, the workflow, the face pack) stay. Where it raises
     or is stopped, what it has added is removed. Raises OSError.
@@ -196,9 +182,6 @@ def _put_all(models: Path, created: Created) -> Installed:
     if real.is_file():
         notes.append(f"{real} is the real recogniser, which ComfyUI finds first. Move it away meanwhile.")
     around = models.absolute().parent
-    if not ((around / "main.py").is_file() or (around / "user").is_dir()):
-        notes.append(f"{around} is not a ComfyUI folder, so no workflows were put there.")
-        return Installed(files, face_pack, notes, [], None)
     if not _has_pack(around / "custom_nodes"):
         notes.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
     workflows: list[str] = []
@@ -308,22 +291,3 @@ def _add_a_third_person(workflow: dict[str, Any]) -> None:
     for group in workflow["groups"]:
         group["bounding"][3] += above["size"][1]
     workflow["extra"]["linearData"]["inputs"].insert(2, [number, "image"])
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the model folder of a ComfyUI, e.g. ComfyUI/models")
-    folder = parser.parse_args().folder
-    if not folder.is_dir():
-        parser.error(f"{folder} is no folder.")
-    inside = folder / "models" if (folder / "main.py").is_file() else folder  # the ComfyUI itself was given
-    try:
-        print("\n".join(install(inside)))
-    except OSError as problem:
-        print(f"The toy model could not be put there, and nothing of it is left: {problem}")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""With empty model folders the doctor names all of its files."""
+"""With empty model folders the doctor names all of its files; each template for it has its node."""
 
 from pathlib import Path
 
@@ -32,15 +32,11 @@ def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
         assert file in missing(graph, tmp_path), model.name
 
 
-def test_each_template_lacks_something(method: Method, tmp_path: Path) -> None:
-    """Also of a method without files of its own, whose models are the host's."""
+def test_each_template_has_its_node_and_lacks_its_files(method: Method, tmp_path: Path) -> None:
+    """A method without files of its own lacks models of the host's."""
     assert method.uses
     for use in method.uses:
-        assert missing(template(use.template), tmp_path), use.template
-
-
-@applies_to(lambda method: bool(method.files), "It has no file of its own.")
-def test_each_template_lacks_a_file_of_the_method(method: Method, tmp_path: Path) -> None:
-    assert method.uses
-    for use in method.uses:
-        assert missing(template(use.template), tmp_path) & {*method.files}, use.template
+        graph = template(use.template)
+        assert method.used_by({kind for kind, *_ in workflow_nodes.nodes(graph)}), use.template
+        lacking = missing(graph, tmp_path)
+        assert lacking & {*method.files} if method.files else lacking, use.template

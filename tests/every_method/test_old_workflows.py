@@ -1,30 +1,17 @@
-"""Workflows saved by earlier versions, which lack inputs that came later, give the same picture."""
+"""Workflows saved by earlier versions, which lack inputs that came later, give the same picture.
 
-import json
-from pathlib import Path
+Their defaults: tests/host/test_documents.py.
+"""
 
 import torch
 from comfy_api.latest._io import WidgetInput
 from graphs import node
-from method_rows import EVERY_ROW, Row, applies_to, latents, often, picture
-
-KNOWN = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text("utf-8"))
+from method_rows import Row, applies_to, latents, picture
 
 
 def came_later(row: Row) -> list[str]:
     """The optional widgets: whoever saved a workflow before has none of them."""
     return [name for name, entry in row.inputs.items() if entry.optional and isinstance(entry, WidgetInput)]
-
-
-@often(*EVERY_ROW)
-def test_defaults_are_those_of_every_earlier_version(row: Row) -> None:
-    """Workflows of the API have no input that is left at its default."""
-    now = {}
-    for name, entry in row.inputs.items():
-        if isinstance(entry, WidgetInput) and entry.default is not None:
-            now[f"{row.kind}.{name}"] = entry.default
-    assert now
-    assert {name: KNOWN.get(name) for name in now} == now
 
 
 @applies_to(lambda row: bool(came_later(row)), "It has every input since its first version.")

@@ -1,14 +1,11 @@
-"""Two people in the two ways of docs/coming_from_comfyui_instantid.md: an apply node, a prompt and a mask for each of
-them, joined by Conditioning (Combine); and one apply node for both."""
+"""Two people as in workflows of ComfyUI_InstantID (docs/coming_from_comfyui_instantid.md): an apply node, a prompt
+and a mask for each, joined by Conditioning (Combine)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import comfy.sample
 import comfy.samplers
 import pytest
-import sample_values
 import torch
 from graph_run import run
 from graphs import UNCONNECTED, Node, ours, value
@@ -16,7 +13,7 @@ from pack.core.people import PlacedCast
 from sample_values import cast, identity, layout, mask, sdxl, slot, text
 from torch import Tensor
 
-from nodes import ConditioningCombine, ConditioningSetMask, ControlNetApplyAdvanced
+from nodes import ConditioningCombine, ConditioningSetMask
 
 pytestmark = pytest.mark.both_hosts
 KIND = "LikenessApplyInstantID"
@@ -56,14 +53,6 @@ def box_by_box(left: str, right: str) -> Applied:
     return run(model, outputs_by_node)[0], combine(second, first)[0], combine(no_second, no_first)[0]
 
 
-def one_pass(left: str, right: str) -> Applied:
-    """As the page describes it: one cast, one node, a mask for each person."""
-    people = cast(identity(left), identity(right), places=layout(slot(32.0), slot(96.0)))
-    graph = ours(KIND, cast=people, image=keypoints(people), mask=mask(2))
-    model, positive, negative = run(graph, {})
-    return model, positive, negative
-
-
 def drawn(applied: Applied, steps: int = 1) -> Tensor:
     model, positive, negative = applied
     latent = torch.zeros(1, 4, 12, 16)
@@ -72,63 +61,17 @@ def drawn(applied: Applied, steps: int = 1) -> Tensor:
     return sampler.sample(noise, positive, negative, 4.5, latent, seed=1, disable_pbar=True)
 
 
-def changed(apply_people: Any, left: str, right: str) -> tuple[float, float]:
+def changed(left: str, right: str) -> tuple[float, float]:
     """How far other people change the left half and the right half of one step, beside the largest value."""
-    before, after = drawn(apply_people("Anna", "Boris")), drawn(apply_people(left, right))
+    before, after = drawn(box_by_box("Anna", "Boris")), drawn(box_by_box(left, right))
     difference = (after - before).abs() / before.abs().max()
     return float(difference[..., :HALF].max()), float(difference[..., HALF:].max())
 
 
 def test_box_by_box_another_person_changes_their_own_half_alone() -> None:
-    left, right = changed(box_by_box, "Anna", "Daniel")
+    left, right = changed("Anna", "Daniel")
     assert left == 0.0
     assert right > 0.01
-    left, right = changed(box_by_box, "Christa", "Boris")
+    left, right = changed("Christa", "Boris")
     assert left > 0.01
     assert right == 0.0
-
-
-def test_in_one_pass_another_person_changes_both_halves() -> None:
-    left, right = changed(one_pass, "Anna", "Daniel")
-    assert left > 0.01
-    assert right > 0.01
-
-
-@contextmanager
-def rows_of(network: Any) -> Iterator[list[tuple[int, int]]]:
-    """(rows, tokens) of what the first cross-attention layer of a network is given to read, of every forward."""
-    layer = next(module for name, module in network.named_modules() if name.endswith("attn2.to_k"))
-    shapes: list[tuple[int, int]] = []
-    hook = layer.register_forward_pre_hook(lambda _, arguments: shapes.append(tuple(arguments[0].shape[:2])))
-    try:
-        yield shapes
-    finally:
-        hook.remove()
-
-
-@pytest.mark.parametrize("apply_people, rows", [(box_by_box, 4), (one_pass, 2)], ids=["box by box", "one pass"])
-def test_what_a_step_costs(apply_people: Any, rows: int) -> None:
-    """Box by box every person has a row of each side of CFG, in the UNet and in IdentityNet."""
-    applied = apply_people("Anna", "Boris")
-    with rows_of(applied[0].model.diffusion_model) as unet, rows_of(sample_values.control_net().control_model) as net:
-        drawn(applied)
-    assert sum(number for number, _ in unet) == rows
-    assert sum(number for number, _ in net) == rows
-
-
-def test_identity_net_behind_the_node_by_the_hosts_own_apply_node_reads_the_text() -> None:
-    """So Apply ControlNet of an old workflow goes, and its two inputs go to the node."""
-    people = cast(identity("Anna"), places=layout(slot(32.0)))
-    picture = keypoints(people)
-    inside = run(ours(KIND, cast=identity("Anna"), image=picture), {})
-    adapter = ours(KIND, cast=identity("Anna"), image=UNCONNECTED, control_net=UNCONNECTED, control_strength=0.0)
-    alone = run(adapter, {})
-    net = sample_values.control_net()
-    hint = run(picture, {})[0]
-    behind = ControlNetApplyAdvanced().apply_controlnet(alone[1], alone[2], net, hint, 0.8, 0.0, 1.0)
-    tokens = []
-    for applied in (inside, (alone[0], *behind)):
-        with rows_of(net.control_model) as shapes:
-            drawn(applied)
-        tokens.append({number for _, number in shapes})
-    assert tokens == [{16}, {77}]

@@ -13,6 +13,7 @@ import pytest
 from environment import ROOT, Host
 from shared import photos, workflow
 from shared.host_server import HostServer
+from shared.links import up_to
 from toy import alone, built, install
 
 LIKE_ONE_PERSON = "look like one person"
@@ -114,19 +115,10 @@ def notes_of_two(server: HostServer, *people: str) -> list[str]:
     prompt = workflow.to_prompt(install.ready(install.GROUP, built.build(), images), server.object_info())
     (node,) = workflow.nodes_of(prompt, "LikenessCastFromPhotos")
     # Nothing but the people is run.
-    cast = {name: prompt[name] for name in (node, *workflow_before(prompt, node))}
+    cast = up_to(prompt, [node])
     cast["shown"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}}
     run = server.run(cast, timeout=None)
     return [text for number, text in run.notes if number == node]
-
-
-def workflow_before(prompt: workflow.Prompt, node: str) -> list[str]:
-    """The nodes that feed a node, directly or through others."""
-    before: list[str] = []
-    for value in prompt[node]["inputs"].values():
-        if isinstance(value, list) and value[0] in prompt:
-            before += [value[0], *workflow_before(prompt, value[0])]
-    return before
 
 
 @pytest.mark.thorough

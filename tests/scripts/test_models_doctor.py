@@ -144,22 +144,13 @@ def test_a_picture_with_its_workflow_in_it(tmp_path: Path, models: Path) -> None
         assert "found" in line_of(process.stdout, title)
 
 
-NOT_EXAMINED = {
-    "an unknown name": ("start_two_peple", "no template of that name", "start_two_people"),
-    "a folder": (ROOT, "is no file"),
-    "no workflow": (ROOT / "README.md", "is no workflow"),
-}
-"""What is named in the place of a workflow, and what is said of it."""
-
-
-@pytest.mark.parametrize("case", NOT_EXAMINED)
-def test_what_is_no_workflow(case: str, models: Path) -> None:
-    name, *sentences = NOT_EXAMINED[case]
-    process = examined(name, "--models", models)
+def test_what_is_no_workflow(models: Path) -> None:
+    """What else is none: test_what_scripts_are_given.py."""
+    process = examined("start_two_peple", "--models", models)
     assert process.returncode == 2
     assert process.stdout == ""
-    for sentence in sentences:
-        assert str(sentence) in process.stderr
+    assert "no template of that name" in process.stderr
+    assert "start_two_people" in process.stderr
 
 
 def test_no_models_to_look_for(workflow: Path, models: Path, tmp_path: Path) -> None:

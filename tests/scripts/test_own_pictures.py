@@ -169,18 +169,6 @@ def test_what_is_missing_is_said(words: str, spoil: Spoil, folder: Path, face_mo
     assert not (folder / "measured").exists()
 
 
-def test_sixteen_bits_of_grey_are_not_cut_off(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 32768, np.uint16)).save(tmp_path / "grey.png")
-    assert photos.image(tmp_path / "grey.png").unique().tolist() == [pytest.approx(128 / 255)]
-
-
-def test_a_photo_is_turned_as_the_camera_says(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    Image.new("RGB", (8, 4)).save(tmp_path / "photo.jpg", exif=exif)
-    assert photos.image(tmp_path / "photo.jpg").shape == (8, 4, 3)
-
-
 def test_the_size_of_a_picture_is_width_by_height(tmp_path: Path) -> None:
     Image.new("RGB", (8, 4)).save(tmp_path / "wide.png")
     assert photos.size_of(tmp_path / "wide.png") == (8, 4)

@@ -37,7 +37,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
     (folder / "main.py").touch()
     (folder / "custom_nodes" / "mine").symlink_to(install.ROOT)
-    install.install(folder / "models")
+    install.put(folder / "models")
     return folder
 
 
@@ -47,10 +47,10 @@ def left(comfyui: Path, name: str) -> Any:
 
 
 def test_without_the_pack_it_is_said_that_nothing_can_run(comfyui: Path) -> None:
-    assert "cannot run" in install.install(comfyui / "models")[-7]
+    assert "cannot run" in install.put(comfyui / "models").lines()[-7]
     (comfyui / "custom_nodes").mkdir()
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
-    assert "cannot run" not in install.install(comfyui / "models")[-7]
+    assert "cannot run" not in install.put(comfyui / "models").lines()[-7]
 
 
 def test_its_workflows_name_nothing_that_is_to_be_fetched(installed: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_sampler_is_set_as_the_toy_was_trained(installed: Path) -> None:
 
 def test_a_second_time_changes_nothing(installed: Path) -> None:
     before = every_file(installed)
-    install.install(installed / "models")
+    install.put(installed / "models")
     assert every_file(installed) == before
     assert not [name for name in before if name.endswith(".part")]
 
@@ -94,13 +94,13 @@ def test_a_run_that_fails_leaves_nothing(comfyui: Path) -> None:
     (comfyui / "user" / "default").write_text("a file")
     before = sorted(comfyui.rglob("*"))
     with pytest.raises(OSError):
-        install.install(comfyui / "models")
+        install.put(comfyui / "models")
     assert sorted(comfyui.rglob("*")) == before
     assert mine.read_bytes() == b"mine"
 
 
 def test_a_second_run_that_fails_takes_away_nothing_of_the_first_one(comfyui: Path) -> None:
-    install.install(comfyui / "models")
+    install.put(comfyui / "models")
     after_all = every_file(comfyui)
     outfit = comfyui / "user" / "default" / "workflows" / f"{install.OUTFIT}.json"
     outfit.unlink()
@@ -110,7 +110,7 @@ def test_a_second_run_that_fails_takes_away_nothing_of_the_first_one(comfyui: Pa
     renewed.unlink()
     del after_all[str(outfit.relative_to(comfyui))], after_all[str(renewed.relative_to(comfyui))]
     with pytest.raises(OSError):
-        install.install(comfyui / "models")
+        install.put(comfyui / "models")
     now = every_file(comfyui)
     del now[str((outfit / "in the way").relative_to(comfyui))]
     assert now == after_all
@@ -118,26 +118,26 @@ def test_a_second_run_that_fails_takes_away_nothing_of_the_first_one(comfyui: Pa
 
 def test_what_the_user_has_stays(comfyui: Path) -> None:
     """A changed workflow and a photo of that name; an older file of the toy model's own is renewed."""
-    install.install(comfyui / "models")
+    install.put(comfyui / "models")
     mine = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
     photo = comfyui / "input" / "toy_likeness_ben.png"
     old = export.files(comfyui / "models").id_patch
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()
         file.write_bytes(now)
-    assert "so it stays as it is" in install.install(comfyui / "models")[-6]
+    assert "so it stays as it is" in install.put(comfyui / "models").lines()[-6]
     assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
     assert old.read_bytes() == built.build().id_patch.read_bytes()
 
 
 def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> None:
     """As of a first time that was stopped between two files."""
-    install.install(comfyui / "models")
+    install.put(comfyui / "models")
     pack = export.files(comfyui / "models").face_pack
     first, *rest = whole = sorted(path.name for path in pack.iterdir())
     (pack / first).unlink()
-    install.install(comfyui / "models")
+    install.put(comfyui / "models")
     assert sorted(path.name for path in pack.iterdir()) == whole
     (pack / first).rename(pack / "mine.onnx")
-    install.install(comfyui / "models")
+    install.put(comfyui / "models")
     assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *rest])
