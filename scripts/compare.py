@@ -72,8 +72,8 @@ def parsed() -> argparse.Namespace:
         name, *folders = options.benchmark
         if name not in BENCHMARKS:
             parser.error(f"No such benchmark: {name}. There are {', '.join(BENCHMARKS)}.")
-        if options.rehearse and folders:
-            parser.error("--rehearse makes up its folder and its files.")
+        if options.rehearse and (folders or options.workers or options.address):
+            parser.error("--rehearse makes up its folder and its files, and draws in this process.")
         if not options.rehearse and len(folders) != 1:
             parser.error("Name the benchmark and its folder, or add --rehearse.")
         folder = Path(folders[0]) if folders else None
@@ -133,6 +133,9 @@ def _add_options_of_some_sources(parser: argparse.ArgumentParser) -> dict[str, S
     add("--check", "benchmark", "draw nothing, say what was read and what is missing", action="store_true")
     places = "where people stand: as it gives it, or in a group layout of ours"
     add("--places", "benchmark", places, choices=("given", "group"), default="given")
+    workers = "draw by so many ComfyUIs, by Ray where they are several"
+    add("--workers", "benchmark", workers, type=positive)
+    add("--address", "benchmark", "draw on Ray: a cluster's address, auto, or local for Ray on this machine")
     add("question", "people toy", "one or more of the questions above; default: all", nargs="*", default=[])
     return of_sources
 

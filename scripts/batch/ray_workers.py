@@ -57,7 +57,9 @@ class RayWorkers:
     without the cluster.
     """
 
-    def __init__(self, address: str, count: int | None, settings: WorkerSettings, host: str, place: str) -> None:
+    def __init__(
+        self, address: str, count: int | None, settings: WorkerSettings, host: str, place: str | None = None
+    ) -> None:
         self._ray = _imported_ray(address)
         _join(self._ray, address)
         self._settings = settings
@@ -94,7 +96,7 @@ class RayWorkers:
         that was killed has for a moment still."""
         # A machine can import nothing of ours before the actor is there.
         sent = self._ray.cloudpickle.dumps(self._settings)
-        name = f"worker {index} of {self._place}"
+        name = f"worker {index} of {self._place}" if self._place else None
         actor_class = self._class.options(name=name, num_gpus=share, scheduling_strategy="SPREAD")
         number = self._started
         self._started += 1

@@ -6,12 +6,9 @@ What is drawn and measured already stays; the rest is drawn, and what is measure
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import comfy.utils
 from batch.run import bar
 from environment import SetupError, say
 
@@ -19,11 +16,11 @@ from . import identities_collapse, multi_human, multi_id, picture_cache
 from .benchmark_results import Result, read_judged, rows_of, write, write_judged
 from .benchmarks import Benchmark, Case, Size
 from .graphs import Graph
-from .host import DrawingError
 from .photos import PersonFiles, image
 from .prompts import Scene
 from .session import NOT_DRAWN, Session
 from .template_methods import TemplateMethod
+from .workers import Draw, Task
 
 BENCHMARKS = {one.key: one for one in (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)}
 STEP = 64
@@ -32,23 +29,17 @@ MOST_FAILURES = 3
 """So many pictures of a method may fail one after the other, before any is drawn."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """A picture that is to be drawn. path: where it is put. fingerprint: what it is made of, see picture_cache.py."""
-
-    case: Case
-    graph: Graph
-    path: Path
-    fingerprint: str
-
-
 class Run:
-    """The pictures of a benchmark by several methods. cases: all of the benchmark."""
+    """The pictures of a benchmark by several methods. cases: all of the benchmark. made_with: what pictures by `draw`
+    depend on beside their prompts and files."""
 
-    def __init__(self, benchmark: Benchmark, cases: Sequence[Case], session: Session) -> None:
+    def __init__(
+        self, benchmark: Benchmark, cases: Sequence[Case], session: Session, draw: Draw, made_with: Mapping[str, str]
+    ) -> None:
         self.benchmark = benchmark
         self.session = session
-        self.made_with = session.host.made_with
+        self.draw = draw
+        self.made_with = made_with
         self.all_cases = cases
         self.cases = first_of_each_kind(cases) if session.settings.quick else cases
 
@@ -75,16 +66,12 @@ class Run:
         missing = [task for task in tasks if not picture_cache.is_drawn(task.path, task.fingerprint)]
         self.session.taken_count += total - len(missing)
         say(f"{method.title}: {len(missing)} of {total} pictures to draw.")
-        # A bar for the steps of each picture would break the bar of the pictures.
-        comfy.utils.set_progress_bar_enabled(False)
-        for task in bar(missing, len(missing), method.title, "picture"):
-            try:
-                self.session.host.draw(task.graph, task.path, task.fingerprint)
-            except DrawingError as error:
-                result.fail(task.case, str(error), f"{error.node} ended with an error.")
+        for finished in bar(self.draw(missing), len(missing), method.title, "picture"):
+            if finished.error:
+                result.fail(finished.task.case, finished.error, finished.public_error)
             else:
                 self.session.drawn_count += 1
-                self._judge(result, task)
+                self._judge(result, finished.task)
             if len(result.failures) >= MOST_FAILURES and len(missing) == total and not result.judged:
                 result.note = f"The first {MOST_FAILURES} pictures failed. {result.failures[0].public_why}"
                 say(f"{method.title}: {result.note} {result.failures[0].why}")

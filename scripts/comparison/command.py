@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import environment
 import folder_paths
@@ -21,6 +23,7 @@ from .benchmark_run import BENCHMARKS, Run
 from .photos import people_in
 from .session import Session, Settings, face_model_of, face_pack
 from .template_methods import methods_named
+from .workers import drawn_by_host, drawn_by_workers, made_by_workers
 
 _OUTPUT = environment.ROOT / "output"
 
@@ -160,7 +163,10 @@ def _by_the_toy(settings: Settings, size: tuple[int, int], stack: ExitStack) -> 
 
 @contextmanager
 def opened(options: argparse.Namespace) -> Iterator[Run]:
-    """The run of a benchmark: the folder is read, and the judges are loaded. Raises SetupError."""
+    """The run of a benchmark: the folder is read, the judges are loaded, and whoever draws has begun to start.
+
+    Raises SetupError.
+    """
     name, *folders = options.benchmark
     benchmark = BENCHMARKS[name]
     with ExitStack() as stack:
@@ -171,7 +177,27 @@ def opened(options: argparse.Namespace) -> Iterator[Run]:
         # What is wrong with the folder is said before anything is loaded.
         cases = benchmark.cases(settings.folder, settings.given_places)
         largest = rehearsal.LARGE if benchmark is identities_collapse.BENCHMARK else rehearsal.SIZE
-        yield Run(benchmark, cases, Session(_rehearsed(options, settings, largest, stack)))
+        session = Session(_rehearsed(options, settings, largest, stack))
+        if options.check or not (options.workers or options.address):
+            draw, made_with = partial(drawn_by_host, session.host), session.host.made_with
+        else:
+            workers = stack.enter_context(_workers(options))
+            draw = partial(drawn_by_workers, workers, settings.folder)
+            made_with = made_by_workers(session.host, options.address not in (None, "local"))
+        yield Run(benchmark, cases, session, draw, made_with)
+
+
+def _workers(options: argparse.Namespace) -> Any:
+    """One or more ComfyUIs on this machine, or those of Ray."""
+    from batch.one_worker import OneWorker, WorkerSettings
+
+    settings = WorkerSettings((str(options.models.resolve()),) if options.models else ())
+    if options.address or options.workers > 1:
+        from batch.ray_workers import HERE, RayWorkers
+
+        host = environment.find_hosts()[0]
+        return RayWorkers(options.address or HERE, options.workers, settings, str(host))
+    return OneWorker(settings)
 
 
 def _checked(benchmark_run: Run) -> int:

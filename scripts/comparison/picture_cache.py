@@ -146,11 +146,12 @@ def _note_of(texts: Mapping[Any, Any]) -> Note | None:
         return None
 
 
-def save(picture: Image.Image, path: Path, graph: Graph, note: Note) -> None:
+def save(picture: Image.Image, path: Path, graph: Graph, note: Note | None) -> None:
     """Write a picture with its prompt and its note. It is there whole or not at all."""
     texts = PngInfo()
     texts.add_text(_PROMPT, json.dumps(graph.prompt))
-    texts.add_text(_NOTE, json.dumps(asdict(note)))
+    if note is not None:
+        texts.add_text(_NOTE, json.dumps(asdict(note)))
     whole.written(path, lambda unfinished: picture.save(unfinished, "PNG", pnginfo=texts))
 
 

@@ -18,12 +18,15 @@ import pytest
 import real_faces
 import small_networks
 import torch
+from batch.one_worker import OneWorker, WorkerSettings
 from comparison import command, identities_collapse, made_up, multi_human, picture_cache, rehearsal
 from comparison.benchmark_run import BENCHMARKS, Run, canvas, first_of_each_kind
 from comparison.benchmarks import Case
+from comparison.graphs import Graph
 from comparison.judging import Judge
-from comparison.photos import image
+from comparison.photos import image, size_of
 from comparison.template_methods import METHODS
+from comparison.workers import Task, drawn_by_workers, made_by_workers
 from environment import SetupError
 from exchanged_files import model_file
 from host_as_before import host_as_before
@@ -92,8 +95,8 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
             (folder / name).write_text(json.dumps(content[:count]))
     defaults: dict[str, Any] = {
         "source": "benchmark", "benchmark": [benchmark, str(folder)], "methods": None, "models": None,
-        "out": root / "out", "places": "given", "size": SIZES[benchmark], "steps": 1, "check": False,
-        "rehearse": False, "prompt": "", "quick": False,
+        "out": root / "out", "places": "given", "size": SIZES[benchmark], "steps": 1, "workers": None,
+        "address": None, "check": False, "rehearse": False, "prompt": "", "quick": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
 
@@ -234,9 +237,12 @@ def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: P
 
 
 @pytest.mark.thorough
-def test_another_device_or_version_begins_anew(tmp_path: Path, finished: Any) -> None:
+def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp_path: Path, finished: Any) -> None:
+    """Nobody knows which machines Ray chooses. No worker is started for it."""
     with command.opened(finished("multi-human", tmp_path)) as run:
-        assert to_draw(run) == []
+        for on_ray, expected in ((False, []), (True, EVERY)):
+            run.made_with = made_by_workers(run.session.host, on_ray)
+            assert to_draw(run) == expected
         for name, value in run.session.host.made_with.items():
             assert value, name
             run.made_with = {**run.session.host.made_with, name: "another"}
@@ -397,3 +403,44 @@ def test_a_canvas_has_the_pixels_of_the_method_and_the_proportions_of_the_benchm
 def test_quick_takes_the_first_of_each_kind() -> None:
     cases = [Case(str(number), "", (), (("all", "a"), ("all", "b"))[number % 2]) for number in range(7)]
     assert [case.name for case in first_of_each_kind(cases)] == ["0", "1"]
+
+
+# --- By workers
+
+
+@pytest.mark.thorough
+def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machine(tmp_path: Path) -> None:
+    """A real ComfyUI of its own; two photos of one name, one that is none, and a pose, which stands in the prompt."""
+    folder = tmp_path / "folder"
+    tasks: list[Task] = []
+    for number, colour in enumerate(("red", "blue", "")):
+        path = folder / f"{number}" / "photo.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (64, 64), colour or "white").save(path)
+        if not colour:
+            path.write_bytes(b"no picture")
+        name = path.relative_to(folder).as_posix()
+        prompt = {
+            "photo": {"class_type": "LoadImage", "inputs": {"image": name}},
+            "picture": {"class_type": "SaveImage", "inputs": {"images": ["photo", 0], "filename_prefix": "a"}},
+        }
+        target = tmp_path / "out" / f"{number}.png"
+        tasks.append(Task(Case(str(number), "", (), ("all",)), Graph(prompt, {}), target, f"of {number}"))
+    frame = multi_human.frame_of(made_up.pose_of(3))
+    assert frame is not None
+    places = multi_human.places_of(frame, (128, 64))
+    prompt = {
+        "places": {"class_type": places.class_type, "inputs": {**places.inputs, "width": 128, "height": 64}},
+        "picture": {"class_type": "SaveImage", "inputs": {"images": ["places", 1], "filename_prefix": "a"}},
+    }
+    tasks.append(Task(Case("pose", "", (), ("all",)), Graph(prompt, {}), tmp_path / "out" / "pose.png", ""))
+    with OneWorker(WorkerSettings()) as workers:
+        finished = {one.task.case.name: one for one in drawn_by_workers(workers, folder, tasks)}
+    assert finished["0"].error == finished["1"].error == "" and finished["2"].error
+    assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
+    assert finished["pose"].error == "" and size_of(tasks[3].path) == (128, 64)
+    for task, colour in zip(tasks, ((255, 0, 0), (0, 0, 255)), strict=False):
+        with Image.open(task.path) as picture:
+            assert picture.getpixel((5, 5)) == colour
+            assert json.loads(picture.info["prompt"]) == task.graph.prompt
+        assert picture_cache.taken(task.path, task.fingerprint) is not None, "it says what it is made of"

@@ -743,14 +743,14 @@ def test_a_call_of_a_worker_has_the_rows_of_a_second(
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])
 def test_a_cluster_that_does_not_answer(address: str) -> None:
     with pytest.raises(SetupError, match=f"Nothing answers at {address} .*ray start --head"):
-        RayWorkers(address, None, WorkerSettings(), "", "")
+        RayWorkers(address, None, WorkerSettings(), "")
 
 
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     with pytest.raises(SetupError, match=r'-m pip install "ray\[default\]"\. One worker needs no Ray: leave --workers'):
-        RayWorkers(HERE, 2, WorkerSettings(), "", "")
+        RayWorkers(HERE, 2, WorkerSettings(), "")
 
 
 @pytest.mark.parametrize(
