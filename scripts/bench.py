@@ -85,9 +85,9 @@ def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, An
 
 def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on UNets and on transformers."""
-    import tiny_dits
     from bench import figures, people_in_pictures, transformers, unets
     from real_packs import by_packs
+    from tiny import tiny_dits
 
     families = () if options.transformers else (unets.SDXL, unets.SD15)
     ours = chosen(options, unets.ON_UNETS)
@@ -108,10 +108,10 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on SDXL or on transformers. Raises SetupError where the ComfyUI knows none of them."""
     from functools import partial
 
-    import tiny_dits
     import torch
     from bench import figures, transformers, unets
     from real_packs import by_packs
+    from tiny import tiny_dits
 
     numbers = (1, 2, 4) if options.transformers else (1, 2, 4, 8)
     timing = figures.Timing(numbers, options.pictures or 1)

@@ -28,10 +28,10 @@ os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
 SCRIPTS = ROOT / "scripts"
 SUPPORT = ROOT / "tests" / "support"
-sys.path += [str(SCRIPTS), str(SCRIPTS / "tiny"), str(SUPPORT)]
+sys.path += [str(SCRIPTS), str(SUPPORT)]
 
-import devices  # noqa: E402
 from shared.pack import load_host, load_pack  # noqa: E402
+from tiny import devices  # noqa: E402
 
 
 def _write_below_a_folder_of_its_own() -> None:

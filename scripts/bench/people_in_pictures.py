@@ -12,7 +12,6 @@ from typing import Any
 import comfy.controlnet
 import comfy.latent_formats
 import comfy.ops
-import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
@@ -25,6 +24,7 @@ from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind
 from shared import shapes
 from shared.standins import Weights
+from tiny import tiny_dits
 
 from .figures import Applied, Way
 from .transformers import DTYPE, ON_TRANSFORMERS, Network, Transformer, cast

@@ -16,13 +16,10 @@ from typing import Any
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
-import lora_made
-import people_made
-import tiny_dits
-import tiny_networks
 import torch
 from pack.core.people import Lora, Person, PlacedCast
-from seeded import normal
+from tiny import lora_made, people_made, tiny_dits, tiny_networks
+from tiny.seeded import normal
 from torch import Tensor, nn
 
 from .figures import Applied, Way

@@ -21,9 +21,6 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.samplers
 import comfy.supported_models
-import lora_made
-import people_made
-import tiny_encoders
 import torch
 import torch.nn.functional as functional
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
@@ -36,10 +33,11 @@ from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
-from seeded import normal
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
-from tiny_networks import NETWORKS, host_sample
+from tiny import lora_made, people_made, tiny_encoders
+from tiny.seeded import normal
+from tiny.tiny_networks import NETWORKS, host_sample
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 

@@ -18,14 +18,14 @@ from unittest.mock import patch
 import comfy.model_management
 import folder_paths
 import numpy as np
-import tiny_encoders
 import torch
 from bench.figures import Applied, Line, Way, count
 from bench.unets import BOTH, STEPS, Networks, strips
 from pack.bridge.host.unet import attention_widths
-from seeded import normal
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
+from tiny import tiny_encoders
+from tiny.seeded import normal
 from torch import Tensor
 
 from . import installed

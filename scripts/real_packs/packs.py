@@ -12,14 +12,14 @@ from typing import Any
 from unittest.mock import patch
 
 import folder_paths
-import tiny_encoders
 import torch
 from bench.figures import Applied
 from pack.core.errors import LikenessError
 from safetensors.torch import save_file
-from seeded import normal
 from shared import adapters
 from shared.standins import Weights, nested
+from tiny import tiny_encoders
+from tiny.seeded import normal
 from torch import Tensor
 
 from . import by_packs, graphs, installed

@@ -25,7 +25,6 @@ def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> Non
     load_host(str(hosts[0].path))
     host_folders.add_folders(hosts[0])
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
-    sys.path.append(str(ROOT / "scripts" / "tiny"))
 
 
 def load_pack() -> None:

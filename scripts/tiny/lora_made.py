@@ -11,13 +11,14 @@ from tempfile import mkdtemp
 from typing import Any
 
 import folder_paths
-import lora_dense
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from pack.core.models.tensors import below
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from . import lora_dense
 
 KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "lokr tucker", "glora", "older glora")
 

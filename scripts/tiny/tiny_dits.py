@@ -6,12 +6,13 @@ from typing import Any
 import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models
-import tiny_networks
 import torch
 from pack.bridge.networks.transformer_families import TRANSFORMERS
 from pack.core import families
-from seeded import normal
 from torch import Tensor
+
+from . import tiny_networks
+from .seeded import normal
 
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""

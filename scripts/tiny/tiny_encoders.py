@@ -14,7 +14,8 @@ import comfy.sdxl_clip
 import comfy.taesd.taesd
 import folder_paths
 import torch
-from seeded import fill
+
+from .seeded import fill
 
 SD15 = 768
 """Width of SD1.5's tokens, as published."""

@@ -13,11 +13,12 @@ from unittest.mock import patch
 import comfy.sample
 import comfy.samplers
 import comfy.supported_models
-import devices
 import torch
 from comfy.model_patcher import ModelPatcher
-from seeded import fill
 from torch import Tensor
+
+from . import devices
+from .seeded import fill
 
 LATENT_SCALE = 0.13025
 """Of the host's SDXL latent format."""

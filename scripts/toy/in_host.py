@@ -12,9 +12,9 @@ from typing import Any
 from unittest.mock import patch
 
 import comfy.supported_models
-import small_networks
 import torch
 from shared.standins import Files, narrow
+from tiny import small_networks
 from torch import Tensor
 
 from . import export

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-import tiny_dits
 from figures import relative
 from graph_run import run
 from graphs import UNCONNECTED
 from method_rows import Condition, Row, latents, often, picture
 from sample_values import cast, identity, layout, slot, with_loras
+from tiny import tiny_dits
 from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")

@@ -6,7 +6,6 @@ from pathlib import Path
 import folder_paths
 import pytest
 import sample_values
-import tiny_dits
 import torch
 from format_files import TABLE, state_of
 from graph_run import OURS
@@ -17,6 +16,7 @@ from pack.core.models import manifest
 from pack.core.models.formats import known
 from pack.nodes.adapters import LOADERS
 from standins_made import Standins
+from tiny import tiny_dits
 
 OWN = {
     "story-maker": "story_maker", "photo-maker": "photo_maker", "photo-maker-v2": "photo_maker_v2",

@@ -2,12 +2,12 @@
 
 import cv2
 import numpy as np
-import people_made
 import pytest
 import torch
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.story_maker.bodies import SIDE, cut_out
 from PIL import Image
+from tiny import people_made
 
 ANNA = people_made.person(1)
 BEN = people_made.person(2)

@@ -11,7 +11,6 @@ import comfy.utils
 import marks
 import pytest
 import real_faces
-import tiny_dits
 import tiny_vaes
 import torch
 from crops import WIDGETS, crop, friends_of
@@ -23,7 +22,8 @@ from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Cast
 from pack.core.value_checks import BadPicture
 from pack.nodes import measure, second_pass
-from tiny_dits import FLUX_2, QWEN
+from tiny import tiny_dits
+from tiny.tiny_dits import FLUX_2, QWEN
 
 import nodes
 

@@ -16,7 +16,6 @@ import comfy.clip_model
 import numpy as np
 import pytest
 import real_faces
-import small_networks
 import torch
 from batch.one_worker import OneWorker, WorkerSettings
 from comparison import command, identities_collapse, made_up, multi_human, picture_cache, rehearsal
@@ -33,6 +32,7 @@ from host_as_before import host_as_before
 from html_page import Page
 from pack.core.faces.model import FaceModel
 from PIL import Image
+from tiny import small_networks
 
 KEYS = tuple(BENCHMARKS)
 SIZES = {"multi-id": [256, 192], "multi-human": [256, 192], "identities-collapse": [320, 256]}

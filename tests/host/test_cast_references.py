@@ -5,9 +5,7 @@ from functools import cache
 
 import family_encoders
 import marks
-import people_made
 import pytest
-import tiny_dits
 import tiny_vaes
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -23,6 +21,7 @@ from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import references
 from peers import apply as node_applied
 from sample_values import klein
+from tiny import people_made, tiny_dits
 
 from nodes import CLIPTextEncode, VAEEncode
 

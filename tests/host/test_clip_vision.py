@@ -3,8 +3,8 @@
 import drawn
 import family_encoders
 import pytest
-import tiny_encoders
 from pack.bridge.host import encode
+from tiny import tiny_encoders
 
 WIDTH = 32
 

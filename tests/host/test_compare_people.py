@@ -22,8 +22,6 @@ import folder_paths
 import numpy as np
 import pytest
 import real_faces
-import small_networks
-import tiny_encoders
 import torch
 from bench.unets import run
 from comparison import outfits, page, people, photos, picture_cache
@@ -51,6 +49,7 @@ from shared import adapters, shapes
 from shared.links import as_link
 from shared.standins import NARROW, Weights, narrow
 from shared.workflow import WorkflowError, load, nodes_in, specs
+from tiny import small_networks, tiny_encoders
 from torch import Tensor
 from toy.in_host import as_published, files_in
 

@@ -5,11 +5,9 @@ from typing import Any
 import comfy.controlnet
 import comfy.ldm.qwen_image.controlnet
 import comfy.ops
-import devices
 import infuse_made
 import marks
 import pytest
-import tiny_dits
 import torch
 from comfy.model_patcher import ModelPatcher
 from figures import relative
@@ -17,8 +15,9 @@ from hidden_text import without_common
 from pack.bridge.networks import transformer_families
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.words import person_texts, transformer_words
-from seeded import fill, normal
-from tiny_dits import FLUX, QWEN, Z_IMAGE
+from tiny import devices, tiny_dits
+from tiny.seeded import fill, normal
+from tiny.tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
 from words_made import carried_words
 

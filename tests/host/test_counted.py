@@ -14,7 +14,6 @@ import comfy.model_patcher
 import comfy.supported_models
 import marks
 import pytest
-import tiny_dits
 import torch
 from bench import figures, people_in_pictures, transformers, unets
 from bench.counting import LiveBytes, counting
@@ -29,6 +28,7 @@ from pack.bridge.sampling.runs import ForwardInput, call_network
 from pack.core import families
 from pack.core.methods import methods
 from pack.core.people import Cast, Identity, Person
+from tiny import tiny_dits
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
 """For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More

@@ -5,7 +5,6 @@ The picture is the one without such a pack, or the error names the pack.
 
 from dataclasses import replace
 
-import lora_made
 import photo_maker_made
 import pytest
 import torch
@@ -18,6 +17,7 @@ from pack.bridge.host.unet import transformers
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.people import Lora, RowCast
 from peers import apply
+from tiny import lora_made
 
 WORDS = "left: smiling\nright: asleep"
 ALMOST = 2e-5

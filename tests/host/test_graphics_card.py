@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import devices
 import pytest
 import row_pictures
 import torch
@@ -22,6 +21,7 @@ from marks import each
 from method_rows import OFTEN, Row, in_front, latents, picture, rows, with_variants
 from safetensors.torch import load_file
 from sample_values import in_half
+from tiny import devices
 from torch import Tensor
 
 pytestmark = pytest.mark.skipif(devices.ON_CPU, reason="compares a graphics card with the CPU")

@@ -6,13 +6,13 @@ from typing import Any
 
 import folder_paths
 import pytest
-import tiny_dits
 import torch
 from graph_run import run
 from graphs import DEFAULTS, MODELS, SCHEMAS, Node, ours, sampled, value
 from pack.core.pictures import as_rgb
 from sample_values import image, with_hidden
 from standins_made import Standins
+from tiny import tiny_dits
 
 pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import folder_paths
 import pytest
-import tiny_dits
 from graph_run import run
 from hostile.cases import EXPLAINED, FORGED, RIGHT, Case, inputs_of
 from hostile.sections import SECTIONS
 from hostile.texts import ENCODED, NOT_ENCODED
 from pack.core.errors import LikenessError
 from standins_made import Standins
+from tiny import tiny_dits
 
 pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
 LONG = ("unlinked", "schedules", "rows")

@@ -10,10 +10,7 @@ from dataclasses import replace
 import comfy.model_management
 import comfy.samplers
 import comfy.utils
-import devices
-import people_made
 import pytest
-import tiny_networks
 import tiny_sdxl
 import torch
 from graph_run import shown
@@ -25,6 +22,7 @@ from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
+from tiny import devices, people_made, tiny_networks
 
 import nodes
 

@@ -2,11 +2,10 @@
 
 import marks
 import sample_values
-import tiny_dits
-import tiny_networks
 import torch
 from figures import relative
 from peers import apply
+from tiny import tiny_dits, tiny_networks
 
 import nodes
 

@@ -15,8 +15,8 @@ from pack.core.models.tensors import flatten
 from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
-from people_made import person
 from sample_values import text
+from tiny.people_made import person
 
 WIDTH, HEIGHT = 136, 104  # odd multiples of 8
 ALMOST = 1e-5  # of the largest value: what float32 makes of another order

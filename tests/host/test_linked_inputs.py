@@ -6,9 +6,7 @@ from functools import cache
 from inspect import getfullargspec
 from typing import Any
 
-import people_made
 import pytest
-import tiny_dits
 import torch
 from graph_run import call, run
 from graphs import SOCKETS, Value
@@ -19,6 +17,7 @@ from pack.core.value_checks import BadPicture
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded
+from tiny import people_made, tiny_dits
 
 ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""

@@ -1,9 +1,7 @@
 """Names of layers in LoRA files of every trainer, by family of transformers: each finds the layer that is meant."""
 
-import lora_made
 import marks
 import pytest
-import tiny_dits
 import torch
 import transformer_loras as on_transformers
 from figures import relative
@@ -11,7 +9,8 @@ from pack.bridge.loras.layer_names import layers_of_transformer, more_names
 from pack.bridge.loras.lora_files import NotForOnePerson, read_lora_file
 from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
-from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny import lora_made, tiny_dits
+from tiny.tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 pytestmark = marks.transformers
 

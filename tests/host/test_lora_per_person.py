@@ -7,14 +7,11 @@ from dataclasses import replace
 from itertools import product
 
 import compiled
-import devices
 import graphs
 import host_nodes as host_nodes_of
-import lora_made
 import photo_maker_made
 import pytest
 import sample_values
-import tiny_dits
 import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
@@ -31,6 +28,7 @@ from pack.core.models.tensors import below
 from pack.core.people import Identity, Lora, Person, PlacedCast
 from peers import apply
 from safetensors.torch import load_file, save_file
+from tiny import devices, lora_made, tiny_dits
 
 import nodes as host_nodes
 

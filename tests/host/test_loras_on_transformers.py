@@ -3,11 +3,8 @@
 import re
 from dataclasses import replace
 
-import lora_made
 import marks
-import people_made
 import pytest
-import tiny_dits
 import torch
 from figures import relative
 from marks import EACH, families
@@ -15,7 +12,8 @@ from pack.bridge.loras.lora_files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny import lora_made, people_made, tiny_dits
+from tiny.tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,

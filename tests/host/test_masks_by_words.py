@@ -5,12 +5,12 @@ Its published network has 848 million weights; here its own code around the netw
 
 from typing import Any
 
-import people_made
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.core.people import Person, PlacedCast, Slot
 from pack.nodes import parts, places
+from tiny import people_made
 from torch import Tensor
 
 sam3 = pytest.importorskip("comfy_extras.nodes_sam3", reason="this ComfyUI has no SAM3 nodes")

@@ -7,7 +7,6 @@ import drawn
 import family_encoders
 import pytest
 import real_faces
-import tiny_encoders
 import torch
 from pack.bridge.people.face_model import HostedFaceModel
 from pack.core import identities
@@ -18,6 +17,7 @@ from pack.core.measure import score
 from pack.core.parts.parts import Part, Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure
+from tiny import tiny_encoders
 
 DEFAULTS = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
 MBF = "w600k_mbf"

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_networks
 import tiny_sdxl
 from figures import relative
 from graph_run import run
@@ -17,6 +16,7 @@ from pack.core.errors import WrongBaseModel
 from pack.nodes.instant_id.nodes import InstantID
 from sample_values import net_for, read, sdxl_clip, text
 from seeded_files import instant_id_file
+from tiny import tiny_networks
 
 # Depths of the released files, in ComfyUI's order: down, up (from the end of its list), middle (-1: without
 # transformers, -2: none at all).

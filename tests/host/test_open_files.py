@@ -7,10 +7,10 @@ from typing import Any
 import comfy.supported_models
 import folder_paths
 import pytest
-import small_networks
 from graph_run import run
 from graphs import DEFAULTS, Node, node, ours
 from standins_made import Standins
+from tiny import small_networks
 
 OPEN = Path("/proc/self/fd")
 KEYS = (

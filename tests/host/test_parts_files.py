@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import comfy.model_management
-import devices
 import folder_paths
 import parts_made
 import pytest
@@ -23,6 +22,7 @@ from pack.core.models.tensors import load
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import LoadParts2Whole
 from safetensors.torch import save_file
+from tiny import devices
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"
 

@@ -8,11 +8,8 @@ import comfy.sample
 import comfy.samplers
 import compiled
 import marks
-import people_made
 import pytest
 import sample_values
-import tiny_dits
-import tiny_networks
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
@@ -33,7 +30,8 @@ from pack.core.places import group
 from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from peers import apply, without_options
-from tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny import people_made, tiny_dits, tiny_networks
+from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (
     CLIPS,
     COMMON,

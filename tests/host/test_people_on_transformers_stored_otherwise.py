@@ -2,7 +2,6 @@
 
 import compiled
 import marks
-import people_made
 import pytest
 import sample_values
 import torch
@@ -10,7 +9,8 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from figures import relative
 from host_nodes import novram
 from marks import EACH, families
-from tiny_dits import FLUX_2, QWEN, Z_IMAGE
+from tiny import people_made
+from tiny.tiny_dits import FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import HEIGHT, TOLERANCE, WIDTH, Setting, cast, put_on, setting_of
 
 pytestmark = marks.transformers

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import people_made
 import pytest
 import torch
 from pack.core.people import Cast, Identity, Layout, Person, Slot
 from pack.core.places import extra_places
 from pack.nodes import places
+from tiny import people_made
 
 
 def group(count: int = 3, **changed: Any) -> Any:

@@ -4,13 +4,9 @@ from dataclasses import replace
 
 import comfy.model_management
 import comfy.samplers
-import devices
 import family_encoders
 import marks
-import people_made
 import pytest
-import tiny_dits
-import tiny_networks
 import torch
 from dense_texts import Dense, joined, text
 from figures import relative
@@ -28,7 +24,8 @@ from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.word_groups import TextLayout, split_by_words
 from peers import apply, without_options
-from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
+from tiny import devices, people_made, tiny_dits, tiny_networks
+from tiny.tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 from words_made import carried_words, encoded
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import comfy.ldm.modules.attention as attention
-import people_made
 import photo_maker_made
 import pytest
 import torch
@@ -21,6 +20,7 @@ from pack.bridge.words.regional_text import RegionalText, chunks_by_row, without
 from pack.core.people import PlacedCast
 from pack.core.value_checks import BadPicture
 from peers import apply
+from tiny import people_made
 
 CENTERS = [(32.0, 48.0), (96.0, 48.0)]
 TWO, ONE = people_made.cast(CENTERS, WIDTH, HEIGHT), people_made.cast(CENTERS[:1], WIDTH, HEIGHT)

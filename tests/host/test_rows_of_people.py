@@ -4,15 +4,11 @@ references, and nobody else's."""
 from dataclasses import replace
 from functools import partial
 
-import lora_made
 import marks
 import other_packs
-import people_made
 import photo_maker_made
 import pytest
 import sample_values
-import tiny_dits
-import tiny_encoders
 import torch
 from figures import relative
 from instant_id_run import sample as sample_unet
@@ -24,7 +20,8 @@ from pack.bridge.sampling.model_conds import ConditioningLost, rows_of_nodes
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
-from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
+from tiny import lora_made, people_made, tiny_dits, tiny_encoders
+from tiny.tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import COMMON, EVERY_LAYER, EVERYWHERE, HEIGHT, TOLERANCE, WIDTH, setting_of
 
 import nodes as host_nodes

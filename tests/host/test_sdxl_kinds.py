@@ -8,7 +8,6 @@ import comfy.sample
 import comfy.samplers
 import node_helpers
 import pytest
-import tiny_networks
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -18,6 +17,7 @@ from graphs import Node, node, value
 from marks import each
 from method_rows import Row, rows
 from sample_values import sdxl_clip, text
+from tiny import tiny_networks
 from torch import Tensor
 
 KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "StylePerPerson", "ApplyStoryMaker", "ApplyPhotoMaker")

@@ -5,11 +5,9 @@ That a row is the picture of its person by every method: tests/every_method/test
 
 from dataclasses import replace
 
-import people_made
 import pytest
 import real_faces
 import sample_values
-import tiny_encoders
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from crops import MBF, crop, friends_of
@@ -22,7 +20,8 @@ from pack.core.second_pass import MATCHES, turned_upright
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons
 from peers import apply
-from tiny_networks import LATENT_SCALE
+from tiny import people_made, tiny_encoders
+from tiny.tiny_networks import LATENT_SCALE
 
 
 @pytest.fixture(scope="module")

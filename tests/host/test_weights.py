@@ -6,7 +6,6 @@ Two people with different weights, compared with both at weight 1. Who has weigh
 from typing import Any
 
 import pytest
-import tiny_dits
 import torch
 from figures import relative
 from graph_run import run
@@ -14,6 +13,7 @@ from graphs import ours
 from pack.bridge.image_tokens.injections import Injection
 from pack.bridge.sampling.model_conds import CarriedCond
 from sample_values import cast
+from tiny import tiny_dits
 from torch import Tensor
 
 LOUD, QUIET = 0.9, 0.3

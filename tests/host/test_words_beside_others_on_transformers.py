@@ -6,12 +6,9 @@ import comfy.ldm.qwen_image.controlnet
 import comfy.model_management
 import comfy.ops
 import comfy.sampler_helpers
-import devices
 import family_encoders
 import marks
-import people_made
 import pytest
-import tiny_dits
 import torch
 from comfy.model_patcher import ModelPatcher
 from dense_texts import Dense, joined, text
@@ -24,8 +21,9 @@ from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.words import person_texts
 from pack.bridge.words.transformer_words import PersonTextsRun
 from peers import apply
-from seeded import fill
-from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
+from tiny import devices, people_made, tiny_dits
+from tiny.seeded import fill
+from tiny.tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import COMMON, EVERYWHERE, HEIGHT, NOWHERE, PICTURE, TOLERANCE, WIDTH, setting_of
 from words_made import carried_words, encoded
 

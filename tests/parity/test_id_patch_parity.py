@@ -4,7 +4,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import tiny_networks
 import tiny_sdxl
 import torch
 from figures import relative
@@ -14,6 +13,7 @@ from peers import Sampling, apply, converted, read
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded_files import id_patch_file
+from tiny import tiny_networks
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "id_patch_projections.safetensors")
 TOLERANCE = 1e-5  # relative to the largest latent value

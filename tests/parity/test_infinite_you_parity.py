@@ -7,8 +7,6 @@ import comfy.samplers
 import infuse_made
 import marks
 import pytest
-import tiny_dits
-import tiny_networks
 import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
@@ -16,8 +14,9 @@ from figures import WHOLE_SAMPLING, relative
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints
 from peers import apply, converted, read
-from people_made import person
-from seeded import fill
+from tiny import tiny_dits, tiny_networks
+from tiny.people_made import person
+from tiny.seeded import fill
 
 pytestmark = marks.transformers
 DEPTHS = {"depth": 19, "depth_single_blocks": 38}

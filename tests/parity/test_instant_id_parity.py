@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import sample_values
-import tiny_networks
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -17,6 +16,7 @@ from pack.core.people import Cast, PlacedCast, Slot
 from peers import Sampling, apply, attend, scaled, with_adapters
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tiny import tiny_networks
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instant_id.safetensors"
 TOLERANCE = 1e-5  # relative to the largest latent value

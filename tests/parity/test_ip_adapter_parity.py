@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import family_encoders
 import pytest
-import tiny_networks
 import tiny_sd15
 import tiny_sdxl
 import torch
@@ -20,10 +19,11 @@ from pack.bridge.host.unet import text_width
 from pack.core.people import Cast
 from pack.core.projections import FacePlusProjection
 from peers import Sampling, adapter_for, apply, converted, read, with_adapters
-from people_made import person
-from seeded import seeded
 from seeded_files import STATES, parts
 from shared.shapes import of
+from tiny import tiny_networks
+from tiny.people_made import person
+from tiny.seeded import seeded
 from torch.nn.functional import normalize
 
 TEXT, TOLERANCE = 128, 2e-6  # relative to the largest latent value, in double precision

@@ -4,12 +4,9 @@ sequence of text, references and picture, each reference fitted into the picture
 from functools import cache
 
 import comfy.patcher_extension
-import devices
 import family_encoders
 import marks
-import people_made
 import pytest
-import tiny_dits
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
@@ -19,6 +16,7 @@ from pack.core.people import PlacedCast
 from pack.core.places import group
 from peers import apply
 from sample_values import image
+from tiny import devices, people_made, tiny_dits
 
 pytestmark = marks.transformers
 MARK = "<|vision_start|><|image_pad|><|vision_end|>"

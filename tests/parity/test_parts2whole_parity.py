@@ -7,8 +7,6 @@ import comfy.model_management
 import parts_made
 import parts_run
 import pytest
-import tiny_encoders
-import tiny_networks
 import tiny_sd15
 import torch
 import torch.nn.functional as functional
@@ -26,6 +24,7 @@ from parts_made import HEIGHT, WIDTH
 from parts_run import POSE, apply, denoiser, encode, reading, text
 from peers import Sampling, attend
 from safetensors.torch import load_file
+from tiny import tiny_encoders, tiny_networks
 
 GOLDEN = load_file(tiny_sd15.GOLDEN)
 TOLERANCE = 1e-5

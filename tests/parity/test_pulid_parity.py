@@ -2,11 +2,9 @@
 formula in its processors, on FLUX.1 against the formula in hooks behind the blocks of the host's network."""
 
 import comfy.patcher_extension
-import devices
 import marks
 import pulid_made
 import pytest
-import tiny_dits
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -18,7 +16,8 @@ from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.pulid import face_parser as parser_of_pack
 from pack.nodes.pulid.net import reads_behind
 from peers import Sampling, apply, attend, linear, norm, read
-from people_made import person
+from tiny import devices, tiny_dits
+from tiny.people_made import person
 
 EXACT = 1e-5
 WIDTH, HEIGHT = 128, 96

@@ -7,7 +7,6 @@ from itertools import pairwise
 import comfy.clip_vision
 import marks
 import pytest
-import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
 from marks import each
@@ -24,9 +23,10 @@ from pack.core.people import Cast
 from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
-from people_made import person
-from seeded import normal
-from tiny_dits import FLUX_2, QWEN
+from tiny import tiny_dits
+from tiny.people_made import person
+from tiny.seeded import normal
+from tiny.tiny_dits import FLUX_2, QWEN
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens

@@ -5,11 +5,9 @@ from dataclasses import replace
 from functools import partial
 
 import comfy.patcher_extension
-import devices
 import instant_id_run
 import pytest
 import sample_values
-import tiny_networks
 import tiny_sd15
 import tiny_sdxl
 import torch
@@ -22,7 +20,8 @@ from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
 from pack.core.parts.bank import PartWeights, token_mask, window
 from peers import attend
-from seeded import normal
+from tiny import devices, tiny_networks
+from tiny.seeded import normal
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 

@@ -6,7 +6,6 @@ from functools import cache
 import comfy.model_management
 import pytest
 import story_maker_made
-import tiny_encoders
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -17,9 +16,10 @@ from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.story_maker.bodies import cut_out
 from pack.nodes.story_maker.net import PersonFeatures, Projection
 from peers import Sampling, apply, attend, converted, read
-from people_made import person
-from seeded import seeded
 from story_maker_made import body, story_maker_file
+from tiny import tiny_encoders
+from tiny.people_made import person
+from tiny.seeded import seeded
 
 TOLERANCE = 2e-6  # relative to the largest latent value, in double precision
 WIDTH, HEIGHT, STATES = 136, 104, 32  # odd multiples of 8; of the tiny CLIP

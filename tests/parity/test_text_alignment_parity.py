@@ -1,11 +1,11 @@
 """Text alignment of Measure Likeness against transformers' CLIPModel with the same weights, and its tokenizer."""
 
 import family_encoders
-import tiny_encoders
 import torch
 import transformers
 from figures import relative
 from pack.bridge.host import encode
+from tiny import tiny_encoders
 
 SIDE = 28
 LONG = "Anna and Ben, (smiling:1.3), in a street of an old town at night " * 8

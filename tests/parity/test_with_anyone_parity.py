@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import comfy.controlnet
 import comfy.patcher_extension
-import devices
 import marks
 import pytest
 import sample_values
-import tiny_dits
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
@@ -19,7 +17,8 @@ from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.face_regions import REGIONS
 from peers import apply, linear, norm
-from seeded import normal
+from tiny import devices, tiny_dits
+from tiny.seeded import normal
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
 pytestmark = marks.transformers

@@ -14,7 +14,6 @@ from pathlib import Path
 SUPPORT = Path(__file__).resolve().parent
 SCRIPTS = SUPPORT.parents[1] / "scripts"
 sys.path[0] = str(SCRIPTS)  # as if compare.py itself had been called
-sys.path.append(str(SCRIPTS / "tiny"))
 
 from shared import pack  # noqa: E402
 
@@ -30,7 +29,7 @@ def main() -> None:
         import comfy.clip_model
         import comfy.supported_models
         import folder_paths
-        import small_networks
+        from tiny import small_networks
 
         comfy.supported_models.models = small_networks.families()
         for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):

@@ -8,11 +8,11 @@ from typing import Any
 
 import comfy.ldm.modules.attention as attention
 import pytest
-import tiny_networks
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_torch_compile import TorchCompileModel
+from tiny import tiny_networks
 
 SHAPE = {
     **tiny_sdxl.HOST_CONFIG, "model_channels": 32, "channel_mult": [1, 2], "num_res_blocks": [1, 1],

@@ -8,12 +8,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import tiny_dits
 import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from pack.bridge.networks.attention import OVERRIDE
-from tiny_dits import ANIMA, FLUX_2, IDEOGRAM_4, QWEN, Z_IMAGE
+from tiny import tiny_dits
+from tiny.tiny_dits import ANIMA, FLUX_2, IDEOGRAM_4, QWEN, Z_IMAGE
 from torch import Tensor
 
 LENGTHS = {"common": 7, "anna": 11, "ben": 5}

@@ -11,7 +11,7 @@ import comfy.sdxl_clip
 import torch
 from comfy.text_encoders import flux, llama, qwen_image, qwen_vl
 from comfy_extras.nodes_hooks import SetClipHooks
-from tiny_encoders import clip_vision, looking, made, small_clip
+from tiny.tiny_encoders import clip_vision, looking, made, small_clip
 
 WIDTH = 16
 _LLAMA = {

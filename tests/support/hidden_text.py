@@ -6,7 +6,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge.networks.attention import with_reading
 from pack.core.token_groups import Group, RowSplit, Split
-from tiny_dits import ANIMA, FLUX_2, Z_IMAGE
+from tiny.tiny_dits import ANIMA, FLUX_2, Z_IMAGE
 
 
 class _Hidden:

@@ -6,14 +6,13 @@ import comfy.controlnet
 import comfy.latent_formats
 import comfy.model_detection
 import comfy.ops
-import devices
-import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from diffusers import FluxControlNetModel
 from pack.nodes.infinite_you.net import BLOCKS
-from seeded import fill, seeded
 from seeded_files import resampler_shapes
+from tiny import devices, tiny_dits
+from tiny.seeded import fill, seeded
 from torch import Tensor
 
 MLP = {"mlp_ratio": 4.0}

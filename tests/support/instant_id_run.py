@@ -1,11 +1,11 @@
 """Apply InstantID and the host's sampler on one tiny picture, 128x96 px: what host tests of InstantID share."""
 
 import comfy.samplers
-import tiny_networks
 import torch
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.instant_id.nodes import ApplyInstantID
+from tiny import tiny_networks
 from torch import Tensor
 
 WIDTH, HEIGHT = 128, 96

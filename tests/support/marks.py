@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
-import tiny_dits
+from tiny import tiny_dits
 
 transformers = pytest.mark.skipif(not tiny_dits.KNOWN, reason="an older ComfyUI has no FLUX.2")
 

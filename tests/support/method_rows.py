@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import other_packs
-import tiny_dits
 from graph_run import OURS, run
 from graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, Value, node, ours, sampled, sampler, value
 from pack.core.methods import Method, methods
@@ -27,6 +26,7 @@ from sample_values import (
     sdxl,
     with_loras,
 )
+from tiny import tiny_dits
 from torch import Tensor
 
 ANOTHER_PART = ours("LikenessPart", image=value(image, seed=2))

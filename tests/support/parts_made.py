@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import tiny_encoders
 import tiny_sd15
 import torch
 from diffusers import UNet2DConditionModel
@@ -16,8 +15,9 @@ from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
 from pack.nodes.parts2whole.nodes import Parts2Whole
 from safetensors.torch import save_file
-from seeded import fill, seeded
 from shared.shapes import of
+from tiny import tiny_encoders
+from tiny.seeded import fill, seeded
 from torch import Tensor
 
 SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}

@@ -1,8 +1,6 @@
 """Parts through the pack's own nodes and the host's sampler, on the tiny networks."""
 
 import parts_made
-import tiny_encoders
-import tiny_networks
 import torch
 from diffusers import DDIMScheduler
 from drawn import picture
@@ -12,6 +10,7 @@ from pack.bridge.sampling.runs import patched
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from parts_made import HEIGHT, WIDTH
+from tiny import tiny_encoders, tiny_networks
 
 LATENT_SCALE = 0.18215
 STEPS = 8

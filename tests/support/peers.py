@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tiny_networks
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -14,6 +13,7 @@ from graphs import ours
 from pack.bridge.host.unet import attention_widths, text_width
 from sample_values import read as read
 from seeded_files import ip_adapter_file
+from tiny import tiny_networks
 from torch import Tensor, nn
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}

@@ -5,13 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import comfy.utils
-import tiny_encoders
 import tiny_sdxl
 import torch
 from pack.nodes.photo_maker.nodes import PhotoMaker, load_photo_maker
-from people_made import person as person
-from seeded import Shapes, seeded
 from shared.shapes import of
+from tiny import tiny_encoders
+from tiny.people_made import person as person
+from tiny.seeded import Shapes, seeded
 from torch import Tensor
 
 TEXT, VISION = 2048, 64

@@ -1,7 +1,7 @@
 """PuLID's files at small sizes: adapters for SDXL and FLUX.1, EVA-CLIP, the face parser."""
 
-from seeded import seeded
 from shared.shapes import of
+from tiny.seeded import seeded
 from torch import Tensor
 
 SMALL = {"inside": 64, "states": 64, "seen": 544}

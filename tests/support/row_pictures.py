@@ -37,9 +37,9 @@ def write(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path += [str(ROOT / "scripts"), str(ROOT / "scripts" / "tiny"), str(ROOT / "tests" / "support")]
-    import devices
+    sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
     from shared.pack import load_host, load_pack
+    from tiny import devices
 
     load_pack()
     load_host(os.environ["COMFYUI_PATH"], on_cpu=True)

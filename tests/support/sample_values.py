@@ -14,11 +14,9 @@ import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
 import compiled
-import devices
 import family_encoders
 import host_nodes
 import infuse_made
-import lora_made
 import numpy as np
 import other_packs
 import parts_made
@@ -26,9 +24,6 @@ import parts_run
 import photo_maker_made
 import pulid_made
 import real_faces
-import tiny_dits
-import tiny_encoders
-import tiny_networks
 import tiny_sd15
 import tiny_sdxl
 import tiny_vaes
@@ -58,9 +53,10 @@ from pack.core.people import (
 from pack.core.places import bodies
 from pack.nodes.adapters import LOADERS
 from safetensors.torch import load_file, save_file
-from seeded import fill, normal, seeded
 from seeded_files import adapter_shapes, id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
+from tiny import devices, lora_made, tiny_dits, tiny_encoders, tiny_networks
+from tiny.seeded import fill, normal, seeded
 from with_anyone_made import with_anyone_file
 
 WIDTH, HEIGHT = 128, 96

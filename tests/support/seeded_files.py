@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from seeded import Shapes, seeded
 from shared import adapters
 from shared.shapes import of
+from tiny.seeded import Shapes, seeded
 from torch import Tensor
 
 

@@ -1,9 +1,9 @@
 """StoryMaker's file at small sizes, and a picture of somebody's clothes."""
 
 import torch
-from seeded import Shapes, seeded
 from seeded_files import adapter_shapes, parts
 from shared.shapes import of
+from tiny.seeded import Shapes, seeded
 from torch import Tensor
 
 

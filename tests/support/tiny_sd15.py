@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import comfy.model_patcher
 import comfy.supported_models
 import comfy.utils
-import devices
 from safetensors import safe_open
-from seeded import fill
-from tiny_networks import NETWORKS
+from tiny import devices
+from tiny.seeded import fill
+from tiny.tiny_networks import NETWORKS
 
 if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do without
     from diffusers import UNet2DConditionModel

@@ -15,12 +15,11 @@ import comfy.sample
 import comfy.samplers
 import comfy.supported_models
 import comfy.utils
-import devices
-import tiny_networks
 import torch
 from safetensors import safe_open
-from seeded import fill
-from tiny_networks import NETWORKS
+from tiny import devices, tiny_networks
+from tiny.seeded import fill
+from tiny.tiny_networks import NETWORKS
 from torch import Tensor
 
 if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do without

@@ -5,7 +5,7 @@ from typing import Any
 import comfy.ldm.models.autoencoder as host
 import comfy.ldm.wan.vae
 import comfy.sd
-from seeded import fill
+from tiny.seeded import fill
 from torch import nn
 
 _KL = {

@@ -15,7 +15,6 @@ import comfy.controlnet
 import comfy.sd
 import comfy.supported_models
 import comfy.utils
-import small_networks
 import torch
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
@@ -27,6 +26,7 @@ from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from safetensors.torch import load_file
 from shared.standins import Files
+from tiny import small_networks
 from torch import Tensor
 from toy import export_parts2whole, garments, net, places
 from toy.parts2whole import Pictures

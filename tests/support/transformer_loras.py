@@ -5,15 +5,13 @@ from dataclasses import replace
 from functools import cache
 
 import family_encoders
-import lora_made
-import people_made
-import tiny_dits
 import torch
 from hidden_text import without_common
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny import lora_made, people_made, tiny_dits
+from tiny.tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 

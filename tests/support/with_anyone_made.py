@@ -3,9 +3,9 @@
 from itertools import chain
 
 from pack.core.people import PlacedCast, Slot
-from people_made import person
-from seeded import seeded
 from shared.shapes import of
+from tiny.people_made import person
+from tiny.seeded import seeded
 from torch import Tensor
 
 TOKENS, HEAD = 8, 64

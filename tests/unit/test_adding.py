@@ -3,13 +3,13 @@
 import math
 from functools import partial
 
-import people_made
 import pytest
 from pack.core.errors import BadLayout
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Cast, Layout, Person, Slot
 from pack.core.places import bodies, extra_places, group, placing, regions
 from pack.core.places.regions import RegionShape
+from tiny import people_made
 
 CANVAS = (1216, 832)
 layout_of = partial(people_made.layout, width=CANVAS[0], height=CANVAS[1])

@@ -9,7 +9,7 @@ from pack.core.people import Faces, Layout, Pose
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
 from pack.core.places.poses import BadPoses
-from people_made import face, painted
+from tiny.people_made import face, painted
 
 
 def visible_joints(pose: Pose | None) -> set[int]:

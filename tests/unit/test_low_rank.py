@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-import lora_dense
 import pytest
 import torch
 import torch.nn.functional as functional
 from pack.core.low_rank import LORA_KINDS, LowRank, in_groups
+from tiny import lora_dense
 from torch import Tensor
 
 LAYERS = {"linear": (12, 8), "square": (8, 8), "conv 1x1": (12, 8, 1, 1), "conv 3x3": (12, 8, 3, 3)}

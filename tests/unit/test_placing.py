@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import people_made
 import pytest
 import torch
 from pack.core.errors import BadEmbedding
 from pack.core.people import Cast, Faces, Identity, Layout, Lora, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch
+from tiny import people_made
 
 NAMES = ("Ann", "Bob", "Cid", "Dee")
 

@@ -1,6 +1,5 @@
 """Regions, numbered pictures, contact sheets and tables."""
 
-import people_made
 import pytest
 import torch
 from pack.core import lettering, previews
@@ -9,6 +8,7 @@ from pack.core.people import Layout, Person, Slot
 from pack.core.places.place_previews import numbered_layout, read_regions
 from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
+from tiny import people_made
 
 BLUE = (86, 180, 233)
 ORANGE = (230, 159, 0)

@@ -1,12 +1,12 @@
 """Who stands where in words, and sizes of pictures that become references."""
 
-import people_made
 import pytest
 import torch
 from pack.core.parts.parts import Part
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.references.parts import OwnedPart, words_of
 from pack.nodes.references.pictures import Fit, fitted, references, resized, with_sentences
+from tiny import people_made
 
 
 def references_at(slots, width=1024, height=1024):

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import people_made
 import pytest
 import torch
 from pack.core.errors import BadCast
@@ -10,7 +9,8 @@ from pack.core.people import Layout, Lora, Person, PlacedCast, Slot
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.regions import BadRegion, RegionShape
 from pack.core.taking_part import present
-from people_made import painted
+from tiny import people_made
+from tiny.people_made import painted
 
 
 def cast(*slots, width=96, height=64):

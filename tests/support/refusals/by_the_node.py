@@ -10,9 +10,6 @@ import infuse_made
 import other_packs
 import parts_made
 import pulid_made
-import tiny_dits
-import tiny_encoders
-import tiny_networks
 import tiny_sdxl
 import tiny_vaes
 import torch
@@ -70,6 +67,7 @@ from sample_values import (
     small,
     unplaced,
 )
+from tiny import tiny_dits, tiny_encoders, tiny_networks
 
 
 @dataclass(frozen=True)

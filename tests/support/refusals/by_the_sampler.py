@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import other_packs
-import tiny_dits
 from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, BadSize, LikenessError, TokensMoved, WrongBaseModel
 from sample_values import cast, dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
+from tiny import tiny_dits
 
 
 @dataclass(frozen=True)
