@@ -11,7 +11,7 @@ or in the wrong place. It changes nothing. Its exit code is 0 where all are ther
 where it could not look: there is no such workflow, or no ComfyUI. Run it with the Python that runs ComfyUI. `download`
 needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and
 GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and the descriptions of model
-families in README, docs/, node texts and help pages, the gallery's models, the workflows and the blueprints.
+families: tables in README and docs/, the gallery's models, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -276,9 +276,6 @@ def made() -> dict[Path, str]:
     files[WHICH_METHOD] = families
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     files[GALLERY] = as_json(json.loads(GALLERY.read_bytes()) | {"likenessTemplateModels": gallery_models()})
-    pages = *READMES.values(), *ROOT.glob("docs/*.md"), *ROOT.glob("web/docs/**/*.md")
-    for path in [*pages, *ROOT.glob("locales/*/nodeDefs.json"), README_WORDS]:
-        files[path] = families_table.with_all_families(files.get(path) or path.read_text("utf-8"))
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 

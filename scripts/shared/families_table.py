@@ -1,11 +1,10 @@
-"""What people can be put into a picture by, on each family of models: rows of a table, and sentences with families.
+"""What people can be put into a picture by, on each family of models: rows of a table.
 
 From the descriptions of the families and the records of the methods.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -87,34 +86,6 @@ def _transformers() -> tuple[Any, ...]:
     from pack.bridge.networks.transformer_families import TRANSFORMERS
 
     return TRANSFORMERS
-
-
-_JOINT = ", |、| and | or | 和 | 或 "
-_ALL, _WITH_REFERENCES = ("FLUX.1", "FLUX.2"), ("Qwen-Image-Edit", "FLUX.2")
-"""How a list of all families begins, and one of those that take reference pictures."""
-
-
-def with_all_families(text: str) -> str:
-    """A text in which each sentence that lists the families of transformers lists every one.
-
-    Such a list has three names or more, the first two as above. They stay in their order, and what is missing follows.
-    """
-    names = [transformer.name for transformer in _transformers()]
-    with_references = [transformer.name for transformer in _transformers() if transformer.references is not None]
-    listed = {_ALL: names, _WITH_REFERENCES: with_references}
-    by_length = sorted(map(re.escape, names), key=len, reverse=True)
-    item = rf"(?:{'|'.join(by_length)})(?:-Edit| Kontext| \(Kontext\)|（Kontext）)?"
-
-    def completed(match: re.Match[str]) -> str:
-        items = list(dict.fromkeys(re.split(_JOINT, match[0])))
-        comma, *others = re.findall(_JOINT, match[0])
-        if len(items) < 3 or tuple(items[:2]) not in listed:
-            return match[0]
-        items += [name for name in listed[items[0], items[1]] if not any(item.startswith(name) for item in items)]
-        last = others[-1] if others else comma
-        return f"{comma.join(items[:-1])}{last}{items[-1]}"
-
-    return re.sub(rf"{item}(?:(?:{_JOINT}){item})+", completed, text)
 
 
 def _reads_people_of(reads: Iterable[str], families: Iterable[str], family: str) -> bool:

@@ -56,16 +56,13 @@ def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> Non
 
 
 def test_pages_call_templates_by_their_titles(root: Path) -> None:
-    """What stands in italics behind "template" or "blueprint", or under a picture of the gallery, is in the menu."""
+    """What stands in italics behind "template" or "blueprint" is in the menu."""
     titles_and_names = {*titles(root, "en").values(), *(path.stem for path in (root / "subgraphs").glob("*.json"))}
     named = re.compile(r"\b(?:[Tt]emplates?|[Bb]lueprints?):? ((?:\*[^*]+\*(?:, | and | or )?)+)")
     quoted: list[tuple[str, str]] = []
     for path in [*sorted((root / "web" / "docs").glob("*.md")), *sorted((root / "docs").rglob("*.md"))]:
         for names in named.findall(path.read_text("utf-8")):
             quoted += [(path.name, name.rstrip(".")) for name in re.findall(r"\*([^*]+)\*", names)]
-    gallery = (root / "docs" / "gallery.md").read_text("utf-8")
-    under_pictures = "\n".join(line for line in gallery.splitlines() if line.startswith("|"))
-    quoted += [("gallery.md", name) for name in re.findall(r"\*([^*]+)\*", under_pictures)]
     assert len(quoted) > 20
     assert [(page, name) for page, name in quoted if name not in titles_and_names] == []
 
