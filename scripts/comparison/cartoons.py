@@ -33,7 +33,6 @@ REMARK = (
     "drawn by the toy model: the figures say nothing of the released weights. They are read from colours "
     "in people's places, so no face is extra"
 )
-_NAMES = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
 _METHODS = ("ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one")
 """Those whose files it has."""
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -45,7 +44,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 def everybody() -> list[PersonFiles]:
     """The pack's drawn people, one photo of each."""
-    return [PersonFiles(name.capitalize(), (path,)) for name, path in zip(_NAMES, photos.drawn(*_NAMES), strict=True)]
+    return [
+        PersonFiles(name.capitalize(), (path,))
+        for name, path in zip(photos.DRAWN, photos.drawn(*photos.DRAWN), strict=True)
+    ]
 
 
 def methods() -> tuple[TemplateMethod, ...]:

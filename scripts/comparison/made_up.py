@@ -12,7 +12,7 @@ from shared import photos
 
 from .identities_collapse import SCENES
 
-_NAMES = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo", "anna", "ben")
+_NAMES = (*photos.DRAWN, *photos.DRAWN[:2])
 _OPENPOSE = (
     (0.0, 0.0), (0.0, 0.12), (-0.06, 0.12), (-0.08, 0.26), (-0.08, 0.4), (0.06, 0.12), (0.08, 0.26), (0.08, 0.4),
     (-0.04, 0.42), (-0.04, 0.6), (-0.04, 0.78), (0.04, 0.42), (0.04, 0.6), (0.04, 0.78), (-0.015, -0.015),

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from core.previews import as_tensor
 
+DRAWN = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
+
 
 def drawn(*names: str) -> list[Path]:
     """Pictures of people who do not exist: what is left with users, or shown, needs nobody's consent. Without names:
