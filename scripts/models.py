@@ -274,7 +274,7 @@ def made() -> dict[Path, str]:
         files[path] = filled(text, "others", other_methods(language), "the records")
     families = filled(WHICH_METHOD.read_text("utf-8"), "families", abilities(), "the descriptions of the families")
     files[WHICH_METHOD] = families
-    files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
+    files[PAGE] = filled(filled(PAGE.read_text("utf-8"), "table", table()), "templates", downloads())
     files[GALLERY] = as_json(json.loads(GALLERY.read_bytes()) | {"likenessTemplateModels": gallery_models()})
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
@@ -317,21 +317,36 @@ def gallery_models() -> dict[str, str]:
 
 
 def start(language: str) -> str:
-    """What one wants, the system and the template for it, and how much that is to download.
-
-    Where the size of a file is not known, the download is "at least" the sum of the others.
-    """
+    """What one wants, the system and the template for it, and how much that is to download."""
     gallery = titles(language)
     workflows = used()
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():
-        sizes = [model.size for model in workflows[name]]
-        # One decimal, as the notes of the templates and the message of missing files have it.
-        download = f"{round(sum(size or 0 for size in sizes) / 1e9, 1):g} GB"
-        if None in sizes:
-            download = f"{worded('at least', language)} {download}"
-        body.append((wish[language], worded(wish["system"], language), gallery[name], download))
+        size = download_size(workflows[name], language)
+        body.append((wish[language], worded(wish["system"], language), gallery[name], size))
     return rows(language, ("I want", "system", "template", "download"), body)
+
+
+def download_size(of_workflow: Iterable[Model], language: str) -> str:
+    """The sum of the files' sizes; where one is not known, "at least" that of the others."""
+    sizes = [model.size for model in of_workflow]
+    # One decimal, as the notes of the templates and the message of missing files have it.
+    size = f"{round(sum(size or 0 for size in sizes) / 1e9, 1):g} GB"
+    return f"{worded('at least', language)} {size}" if None in sizes else size
+
+
+def downloads() -> str:
+    """The files of each template and how much they are to download; templates with the same files are one row."""
+    workflows = used()
+    templates: dict[tuple[Model, ...], list[str]] = {}
+    for name, title in titles("en").items():
+        if workflows[name]:
+            templates.setdefault(workflows[name], []).append(f"*{title}*")
+    body: list[Sequence[str]] = []
+    for models_of_row, names in templates.items():
+        files = ", ".join(model.title.split(" (")[0] for model in models_of_row)  # without what it is for
+        body.append((", ".join(names), files, download_size(models_of_row, "en")))
+    return rows("en", ("template", "files", "download"), body)
 
 
 def other_methods(language: str) -> str:

@@ -10,7 +10,7 @@ SIZE = (128, 192)
 LABELS = ("shoes", "lower body clothes", "upper body clothes", "face", "hair or headwear")
 """What a part can be, in the order in which the networks count them."""
 FOLDER = Path(__file__).parent / "clothes"
-"""What the networks were trained on was drawn so too, by scripts/miniature/garments.py of commit dc14814a."""
+"""Drawn in the same way as what the networks were trained on."""
 PARTS = {
     "face": "face",
     "hair": "hair or headwear",

@@ -51,8 +51,7 @@ class Host(NamedTuple):
 
 
 def drawn_people(name: str) -> Tensor:
-    """Drawn people as the toy model's recogniser sees them, (people, 512). scripts/miniature/portraits.py of commit
-    dc14814a has drawn them.
+    """Drawn people as the toy model's recogniser sees them, (people, 512).
 
     name: "unseen" for 40 whom it was not trained on, "apart" for six whose hair and skin are easily told apart.
     """
