@@ -68,7 +68,7 @@ class Finding:
         if not self.fetch or not self.place:
             return ""
         if self.fetch.archive:
-            return f"unpacked into {self.place}"
+            return f"unpacked into {self.fetch.unpacked_into(self.place)}"
         if len(self.fetch.fetched) > 1:
             return f"all of its files into {self.place}"
         return f"into {self.place.parent} as {self.place.name}"

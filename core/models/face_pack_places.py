@@ -107,7 +107,9 @@ def _misplaced(model: Model, files: Iterable[PackFile], folders: Folders) -> Fin
         if name not in (archive, *needed) or not os.path.isfile(path):
             continue
         if name == archive:
-            return Finding(model.title, MISPLACED, (f"{path} is not unpacked: unpack it into {into}.",))
+            return Finding(
+                model.title, MISPLACED, (f"{path} is not unpacked: unpack it into {model.unpacked_into(into)}.",)
+            )
         if folded(path.parent.name) == folded(model.name):
             return Finding(model.title, MISPLACED, (move(path.parent, into),))
     return _under_another_name(model, files, folders)

@@ -35,7 +35,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
         return (fetch,)
     # PowerShell takes a quoted path for a text unless a call operator stands before it.
     call = "& " if system == WINDOWS else ""
-    unpack = f'{call}"{sys.executable}" -m zipfile -e "{into}" "{into.with_suffix("")}"'
+    unpack = f'{call}"{sys.executable}" -m zipfile -e "{into}" "{model.unpacked_into(into.with_suffix(""))}"'
     return (fetch, unpack)
 
 

@@ -53,7 +53,8 @@ class File:
     url: where it is fetched from, None where it comes out of the model's archive. {name} in it stands for one of
     `names` without the folder of the model at its beginning, see Model.url_of.
     size: in bytes, None where nobody states it. exact: whether the size is that of the published file to the byte.
-    part: its role among the files of the model, such as "detector", "recogniser" or "unet".
+    part: its role among the files of the model, such as "detector", "recogniser" or "unet"; of an archive "folder" where
+    its files lie in a folder of the model's name.
     """
 
     names: tuple[str, ...]
@@ -142,6 +143,10 @@ class Model:
     def url_of(self, file: File, name: str) -> str:
         """The address of one of its files under one of the file's names; "" where it comes out of an archive."""
         return (file.url or "").replace("{name}", name.removeprefix(f"{self.name}/"))
+
+    def unpacked_into(self, folder: Path) -> Path:
+        """Where the archive is to be unpacked so that its files lie in this folder, which has the model's name."""
+        return folder.parent if self.archive and self.archive.part == "folder" else folder
 
 
 def human(size: int | None) -> str:

@@ -256,6 +256,8 @@ class Session:
         if method.recogniser and method.recogniser not in self.face_model.ids:
             published = packs.published(method.recogniser)
             missing.append(MissingFile(published.key, published.name))
+        if missing and self.settings.remark:
+            raise Refusal("The toy model has no files for it.")
         if missing:
             raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
 

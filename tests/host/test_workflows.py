@@ -53,7 +53,7 @@ BEHIND = -20
 """What the links inside of a box at its own outputs end at."""
 PHOTO_OF = {"parts_try_on": "likeness_full_length.png", "start_person_in_photo": "likeness_carla.png"}
 """By template: the photo whose own size its result has."""
-PAINTED = {"left.png": (58, 106, 238, 512), "right.png": (274, 106, 454, 512), "shirt.png": (114, 130, 286, 325)}
+PAINTED_BOXES = {"left.png": (58, 106, 238, 512), "right.png": (274, 106, 454, 512), "shirt.png": (114, 130, 286, 325)}
 """Pictures of which a box is painted over, for inputs of masks: left, top, right, bottom."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
@@ -79,7 +79,7 @@ Prompt = dict[str, dict[str, Any]]
 def pictures(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Names of uploaded photos: of one person each, and last one of six people."""
     folder = tmp_path_factory.mktemp("pictures")
-    for name, box in PAINTED.items():
+    for name, box in PAINTED_BOXES.items():
         with Image.open(ROOT / "pictures" / "likeness_full_length.png") as photo:
             painted = photo.resize((512, 512)).convert("RGBA")
         painted.paste((0, 0, 0, 0), box)

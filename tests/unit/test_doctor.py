@@ -366,9 +366,10 @@ def test_commands_for_powershell(tmp_path):
     models = folders(tmp_path)
     model = manifest.model("instantid")
     assert fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
-    unpack = fetching(manifest.model("antelopev2"), models, "nt")[1]
-    assert unpack.startswith('& "')
-    assert "-m zipfile -e" in unpack
+    for pack, into in (("antelopev2", ""), ("buffalo_l", os.sep + "buffalo_l")):  # the zip of antelopev2 holds a folder
+        unpack = fetching(manifest.model(pack), models, "nt")[1]
+        assert unpack.startswith('& "')
+        assert "-m zipfile -e " in unpack and unpack.endswith(f'{os.sep}models{into}"')
     parts = fetching(manifest.model("parts2whole"), models, "nt")
     assert [line.split("--include ")[1] for line in parts] == [
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
