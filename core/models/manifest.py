@@ -53,8 +53,8 @@ class File:
     url: where it is fetched from, None where it comes out of the model's archive. {name} in it stands for one of
     `names` without the folder of the model at its beginning, see Model.url_of.
     size: in bytes, None where nobody states it. exact: whether the size is that of the published file to the byte.
-    part: its role among the files of the model, such as "detector", "recogniser" or "unet"; of an archive "folder" where
-    its files lie in a folder of the model's name.
+    part: its role among the files of the model, such as "detector", "recogniser" or "unet"; of an archive "folder"
+    where its files lie in a folder of the model's name.
     """
 
     names: tuple[str, ...]
