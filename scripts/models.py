@@ -36,7 +36,7 @@ from shared.workflow import nodes_in, offered
 from core.errors import LikenessError, counted
 from core.methods import Method
 from core.methods import methods as records
-from core.models import manifest, needs, packs, workflow_nodes
+from core.models import licences, manifest, needs, workflow_nodes
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -367,13 +367,9 @@ def commercial_use(record: Method) -> str:
 
     What a file of its own needs beside it, for any family of models as EVA-CLIP, allows nothing.
     """
-    own = {entry.id for entry in record.formats if entry.family}
     answers: set[str] = set()
-    for model in manifest.models():
-        if model.id in record.files and model.format in own:
-            reads_embeddings = model.format.startswith(record.embedding_formats or "")
-            of_faces = packs.published(record.recogniser).commercial if reads_embeddings else ""
-            answers.add("no" if "no" in (model.commercial, of_faces) else model.commercial)
+    for model in licences.own_files(record):
+        answers.add("no" if licences.non_commercial(record, model) else model.commercial)
     if not answers:
         return "as the model"
     return answers.pop() if len(answers) == 1 else "by the file"

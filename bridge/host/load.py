@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ...core.errors import ModelMissing, UnsupportedCheckpoint
 from ...core.methods import FOLDERS, BadRecord, Method
-from ...core.models import elsewhere, manifest, tensors
+from ...core.models import elsewhere, licences, manifest, tensors
 from ...core.models.files import SAFETENSORS
-from ...core.models.formats import require
+from ...core.models.formats import recognised, require
 from ...core.models.manifest import Model
 from ...core.names import ending
 from ...core.text import in_one_line
@@ -221,22 +221,22 @@ class FileLoader:
     """How a method's own file is loaded, whatever node asks for it.
 
     published: its published files. load_file: called as load_file(path, **inputs); it gives what travels on the
-    method's socket. inputs: the method's own optional inputs of the loading node. licence: said under the node where
-    the weights may not be used freely.
+    method's socket. inputs: the method's own optional inputs of the loading node.
     """
 
     published: Published
     load_file: Callable[..., Any]
     inputs: tuple[io.WidgetInput, ...] = ()
-    licence: str = ""
 
     def load(self, path: str, **values: Any) -> Any:
         """What travels on the method's socket, of the file at `path`.
 
-        values: of the loading node's inputs, those of other methods among them. Raises what load_file raises, such as
-        UnsupportedCheckpoint.
+        A note under the node says so where commercial use is not allowed. values: of the loading node's inputs, those
+        of other methods among them. Raises what load_file raises, such as UnsupportedCheckpoint.
         """
         own_values = {own_input.id: values.get(own_input.id, own_input.default) for own_input in self.inputs}
         loaded = self.load_file(path, **own_values)
-        notes.tell(self.licence)
+        file_format, _ = recognised(Path(path))
+        if file_format is not None and not manifest.is_standin(path):
+            notes.tell(licences.note(file_format.id))
         return loaded

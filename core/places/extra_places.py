@@ -47,7 +47,7 @@ class _Spot:
 def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
     """The layout with more places after its own, for people who look into the camera.
 
-    The heads of the new places are on the canvas and cover no other head, and no two ID patches overlap.
+    The heads of the new places are on the canvas and cover no other head, and no two noses are too close.
     where: one of SIDES. nose: px, of the first new person where `where` is AT_POINT; the others get free places then.
     face_size: height of the face boxes, px, 0 for as large as the faces around. body: "bust", "half", "full" or "none".
     count: how many places are added.
@@ -164,10 +164,10 @@ def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
     for neighbour in neighbours:
         if shared_area(box, neighbour.around(_HEAD)):
             return f"the head would cover that of place {neighbour.number}"
-    patch = geometry.patch_rect(spot.nose)
+    square = geometry.patch_rect(spot.nose)
     for number, slot in enumerate(layout.slots, 1):
-        if geometry.overlaps([patch, geometry.patch_rect(slot.center)]):
-            return f"the nose of place {number} is less than {geometry.PATCH} px away, so their ID patches would mix"
+        if geometry.overlaps([square, geometry.patch_rect(slot.center)]):
+            return f"the nose of place {number} is less than {geometry.PATCH} px away, so the faces would mix"
     return ""
 
 

@@ -25,7 +25,7 @@ def numbered_layout(
     fit: str = "crop",
     boxes: Sequence[Box] = (),
 ) -> Tensor:
-    """A picture of the places on their canvas: number, face box, keypoints, body, region, and square of the ID patch.
+    """A picture of the places on their canvas: number, face box, keypoints, body and region.
 
     captions: a name per place, "" for none. notes: lines at the lower edge.
     faces: a picture (H, W, 1|3|4) per place, of the person who stands there, shown in the face box; None for nobody.
@@ -95,7 +95,7 @@ def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Ten
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
-    """One place: its mask, skeleton, face box and keypoints in a colour, and the square of its ID patch in white."""
+    """One place: its mask, skeleton, face box and keypoints in a colour, and its nose in white."""
     if slot.mask is not None:
         _draw_mask(sheet, slot.mask, color)
     if slot.pose is not None:
@@ -107,7 +107,6 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():
         sheet.dot(point, color)
-    sheet.frame(patch_rect(slot.center), (255, 255, 255), line=1)
     sheet.dot(slot.center, (255, 255, 255))
 
 

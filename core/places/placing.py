@@ -252,22 +252,22 @@ def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequen
 
 def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> list[str]:
     """What may go wrong, a line for each kind: a custom order that is not read, people without a face, faces off the
-    canvas, overlapping ID patches, faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
+    canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
 
     places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
     gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
     LARGEST_FACES, they have all free places. No line says of these places that they are empty.
     """
     standing = [each for each in _standing(cast, layout, places) if each.person.weight > 0]
-    patches: list[tuple[str, geometry.Rect]] = []
+    squares: list[tuple[str, geometry.Rect]] = []
     off: list[str] = []
     for each in standing:
         x, y = each.slot.center
-        patch = geometry.patch_rect(each.slot.center)
-        if geometry.off_canvas(patch, layout.width, layout.height):
+        square = geometry.patch_rect(each.slot.center)
+        if geometry.off_canvas(square, layout.width, layout.height):
             off.append(f"{each.person.name} at ({x:.0f}, {y:.0f})")
         else:
-            patches.append((each.person.name, patch))
+            squares.append((each.person.name, square))
     sizes = [(each.person.name, each.face_size) for each in standing]
     small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
     staying = 0  # the number of the last place that may belong to somebody who stays
@@ -285,8 +285,8 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", without_face),
-        *gathered("Off the canvas, so without an ID patch", off, f"; it has {layout.width}x{layout.height} px"),
-        *overlaps(patches),
+        *gathered("Nose off the canvas", off, f"; it has {layout.width}x{layout.height} px"),
+        *overlaps("Noses too close, faces may mix", squares),
         *gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing"),
         *_note_on_empty_places(empty, layout),
         *gathered("Left out, without a place", without_place),
@@ -298,17 +298,18 @@ def _with_number(name: str, number: int) -> str:
     return f"{name} {number}" if name == UNNAMED else f"{name} (person {number})"
 
 
-def overlaps(patches: Sequence[tuple[str, geometry.Rect]]) -> list[str]:
-    """A line that names the people whose ID patches run into each other; no line where all are apart.
+def overlaps(title: str, squares: Sequence[tuple[str, geometry.Rect]]) -> list[str]:
+    """A line that names the people whose squares, of PATCH pixels around the nose, run into each other; no line where
+    all are apart.
 
-    patches: name and patch of everybody who is present.
+    title: what the line says of them. squares: name and square of everybody who is present.
     """
-    names = [name for name, _ in patches]
+    names = [name for name, _ in squares]
     pairs = [
         f"{names[overlap.first]} and {names[overlap.second]} by {overlap.width}x{overlap.height} px"
-        for overlap in geometry.overlaps([rect for _, rect in patches])
+        for overlap in geometry.overlaps([square for _, square in squares])
     ]
-    return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
+    return gathered(title, pairs, f"; move them {geometry.PATCH} px apart")
 
 
 def _note_on_unread_order(order: str, custom_order: str) -> list[str]:

@@ -148,7 +148,8 @@ def participants_of(cast: PlacedCast) -> Participants:
     warnings = list(without_part)
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:
-        warnings += placing.overlaps([(member.name, member.rect) for member in members])
+        squares = [(member.name, member.rect) for member in members]
+        warnings += placing.overlaps("ID patches overlap, faces may mix", squares)
     warnings += _cut_by_the_border(members, cast)
     return Participants(cast, tuple(members), tuple(without_part), tuple(warnings))
 

@@ -251,10 +251,5 @@ def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewI
     return ui.PreviewImage(torch.cat(pictures), cls=cls)
 
 
-LOADER = FileLoader(
-    FILE,
-    load_infinite_you,
-    licence="InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and "
-    "the face recogniser have licences of their own",
-)
+LOADER = FileLoader(FILE, load_infinite_you)
 NODES = [ApplyInfiniteYou]

@@ -164,10 +164,5 @@ def load_with_anyone(path: str) -> WithAnyone:
     return WithAnyone(FILE.build(path, WithAnyoneNet, face_branch(FILE.read(path))))
 
 
-LOADER = FileLoader(
-    FILE,
-    load_with_anyone,
-    licence="Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
-    "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well.",
-)
+LOADER = FileLoader(FILE, load_with_anyone)
 NODES = [ApplyWithAnyone]

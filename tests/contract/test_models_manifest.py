@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from pack.core import errors
-from pack.core.models import manifest, needs, workflow_nodes
+from pack.core.methods import methods
+from pack.core.models import licences, manifest, needs, workflow_nodes
 from pack.core.models.formats import formats
 
 
@@ -52,6 +53,16 @@ def test_one_licence_where_commercial_use_is_clear() -> None:
     assert not [model.id for model in models if model.commercial in ("yes", "no") and len(model.licences) != 1]
     unclear = {model.id for model in models if model.commercial == "unclear, ask the authors"}
     assert unclear == {"id-patch", "id-patch-controlnet", "juggernaut-x"}
+    own = {entry.id: licences.note(entry.id) for method in methods() for entry in method.formats}
+    free = ("id-patch", "eva-clip", "face-parser", "photo-maker", "parts2whole")
+    assert {entry for entry, note in own.items() if not note} == {
+        *free, *(entry for entry in own if entry.startswith("ip-adapter"))
+    }  # fmt: skip
+    assert own["story-maker"] == "Not for commercial use: its face pack buffalo_l (non-commercial research only)"
+    assert own["instant-id"] == (
+        "Not for commercial use: InstantID adapter (for research only), "
+        "its face pack antelopev2 (non-commercial research only)"
+    )
 
 
 def test_nodes_exist(node_ids: set[str]) -> None:

@@ -9,10 +9,11 @@ import sample_values
 import torch
 from format_files import TABLE, state_of
 from graph_run import OURS
+from logged import messages_of_the_pack
 from method_rows import Condition, applies_to
 from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.methods import Format, Method, methods
-from pack.core.models import manifest
+from pack.core.models import licences, manifest
 from pack.core.models.formats import known
 from pack.nodes.adapters import LOADERS
 from standins_made import Standins
@@ -100,8 +101,9 @@ def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
     assert page(of) in str(error.value)
 
 
-def test_a_file_of_something_else_is_named(method, folder, files):
-    """Its own is loaded. So is that of another method, for what it is (tests/host/test_id_patch_files.py).
+def test_a_file_of_something_else_is_named(method, folder, files, caplog):
+    """Its own is loaded, and it is said where commercial use is not allowed. So is that of another method, for what it
+    is (tests/host/test_id_patch_files.py).
 
     Any other file is refused: what each is one method says, and each method says it of some.
     """
@@ -111,7 +113,10 @@ def test_a_file_of_something_else_is_named(method, folder, files):
     for kind, path in files:
         if kind in method.formats:
             (folder / path.name).symlink_to(path)
+            caplog.clear()
             execute(path.name)
+            note = licences.note(kind.id)
+            assert messages_of_the_pack(caplog) == ([note] if note else []), kind.id
     refused = [(kind, path) for kind, path in files if kind.id not in loadable]
     number = [*LOADERS].index(method.folder)
     assert len(refused) > len(LOADERS)

@@ -9,6 +9,7 @@ from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
 from marks import each
 from method_rows import OFTEN, Row, node, rows
+from pack.bridge.control_nets.attachment import with_nets_of_positive
 
 import nodes
 
@@ -49,20 +50,25 @@ def test_an_old_net_on_the_positive_is_on_the_negative_too(row: Row) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
-def test_two_old_nets_and_several_entries(row: Row) -> None:
-    """The host hands out chains in turns: of two positive entries and one negative the last chain counts."""
+def test_two_old_nets(row: Row) -> None:
     texts = host_sampling.plain(row)
     two_old_nets = old(old(texts.positive, 9, 0.6), 11, 0.8)
     two_on_both_sides = advanced(*advanced(texts.positive, texts.negative, 9, 0.6), 11, 0.8)
     assert relative(drawn_with(row, two_old_nets, texts.negative), drawn_with(row, *two_on_both_sides)) <= 1e-6
 
-    first, last = old(texts.positive, 9), old(texts.positive, 11)
-    _, negative = advanced(texts.positive, texts.negative, 11)
-    # The very net of the positive entry, as the host would hand it on.
-    negative = [[text, {**options, "control": last[0][1]["control"]}] for text, options in negative]
-    by_old = drawn_with(row, [*first, *last], texts.negative)
-    by_hand = drawn_with(row, [*first, *last], negative)
-    assert relative(by_old, by_hand) <= 1e-6
+
+@pytest.mark.parametrize("negatives", [1, 2, 3])
+def test_two_old_nets_and_several_entries(negatives: int) -> None:
+    """The chains go to the negatives in turns, the very nets, as the host hands them on."""
+    import comfy.samplers
+
+    text = host_sampling.plain(WITH_A_NET[0]).positive
+    positive = [*old(text, 9), *old(text, 11)]
+    of_positive = [dict(options) for _, options in positive]
+    of_negative = [dict(options) for _, options in text * negatives]
+    comfy.samplers.apply_empty_x_to_equal_area(of_positive, of_negative, "control", lambda nets, n: nets[n])
+    by_us = with_nets_of_positive(positive, text * negatives)
+    assert [options.get("control") for _, options in by_us] == [options.get("control") for options in of_negative]
 
 
 @pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)

@@ -13,6 +13,7 @@ from figures import relative
 from instant_id_run import DEFAULTS, person
 from marks import each
 from pack.core.people import Cast, PlacedCast, Slot
+from pack.nodes.instant_id.net import unconditional
 from peers import Sampling, apply, attend, scaled, with_adapters
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -58,7 +59,12 @@ def test_golden_sampling_of_the_authors():
     sampling = Sampling(64, 64, seed=181)
     assert torch.equal(sampling.pooled, golden["in.pooled"])
     face = golden["in.emb"][None, None]
-    tokens = pair.instant_id.tokens([torch.zeros(1, 1, 512), face])
+    no_face = unconditional(0.0, 5, 512)
+    noise = unconditional(1.0, 5, 512)
+    assert not no_face.any()
+    assert 0 <= noise.min() < 0.01 < 0.99 < noise.max() <= 1
+    assert torch.equal(unconditional(0.35, 5, 512), noise * 0.35)
+    tokens = pair.instant_id.tokens([no_face, face])
     assert (tokens - golden["sdxl.tokens"]).abs().max() <= 1e-5
 
     hint = golden["in.hint"][None] / 255.0

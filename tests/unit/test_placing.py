@@ -222,18 +222,18 @@ def report(people: Cast, places: Layout) -> list[str]:
     return placing.report(people, places, assigned, troubles).splitlines()
 
 
-OVERLAP = "ID patches overlap, faces may mix: Ann and Bob by 14x54 px; move them 64 px apart"
-OFF = "Off the canvas, so without an ID patch: Ann at (-20, 300); it has 1024x768 px"
+CLOSE = "Noses too close, faces may mix: Ann and Bob by 14x54 px; move them 64 px apart"
+OFF = "Nose off the canvas: Ann at (-20, 300); it has 1024x768 px"
 SMALL = "Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer framing"
 
 
 @pytest.mark.parametrize(
     ("places", "head", "line"),
     [
-        (((300, 300), (700, 310)), 200.0, "No problems found."), (((300, 300), (350, 310)), 200.0, OVERLAP),
+        (((300, 300), (700, 310)), 200.0, "No problems found."), (((300, 300), (350, 310)), 200.0, CLOSE),
         (((-20, 300), (10, 310)), 200.0, OFF), (((300, 300), (700, 310)), 100.0, SMALL),
     ],
-    ids=["good", "overlap", "off", "small"],
+    ids=["good", "close", "off", "small"],
 )  # fmt: skip
 def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float, line: str) -> None:
     (ann_x, ann_y), (bob_x, bob_y) = places
@@ -248,7 +248,7 @@ def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float,
     for left_out, people in (("Ann", (replace(ann, weight=0.0), bob)), ("Bob", (ann, replace(bob, weight=0.0)))):
         troubles = report(Cast(people), layout(*places, head=head))[2:]
         assert [line for line in troubles if left_out in line] == [f"Weight 0, as if absent: {left_out}"]
-        assert not any("overlap" in trouble for trouble in troubles)
+        assert not any("too close" in trouble for trouble in troubles)
 
 
 def test_who_is_left_out_is_named_by_the_number_too() -> None:

@@ -1,0 +1,39 @@
+"""What does not allow commercial use: a method's own files, and the face packs whose embeddings they read.
+
+Standard library only: scripts read it where there is no torch.
+"""
+
+from ..methods import Method, methods
+from . import packs
+from .manifest import Model, models
+
+
+def own_files(method: Method) -> list[Model]:
+    """The published files of a method's own, without what one of them needs beside it, for any family of models."""
+    own = {entry.id for entry in method.formats if entry.family}
+    return [model for model in models() if model.id in method.files and model.format in own]
+
+
+def non_commercial(method: Method, model: Model) -> list[Model]:
+    """Which of these does not allow commercial use: a file of a method's own, and the pack that it needs."""
+    needed = [model]
+    if method.recogniser and model.format.startswith(method.embedding_formats or ""):
+        needed.append(packs.published(method.recogniser))
+    return [entry for entry in needed if entry.commercial == "no"]
+
+
+def note(format_id: str) -> str:
+    """A line about a file of a method, by its format; "" where nothing forbids commercial use."""
+    for method in methods():
+        for model in own_files(method):
+            if model.format == format_id:
+                return _in_words(non_commercial(method, model))
+    return ""
+
+
+def _in_words(forbidden: list[Model]) -> str:
+    named: list[str] = []
+    for model in forbidden:
+        title = f"its face pack {model.name}" if model.format == "face-pack" else model.title
+        named.append(f"{title} ({model.licences[0].licence})")
+    return f"Not for commercial use: {', '.join(named)}" if named else ""
