@@ -298,17 +298,11 @@ def rows(language: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> s
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def titles(language: str) -> dict[str, str]:
-    """Template -> its title in the gallery."""
-    texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
-    return texts["templateWorkflows"]["template"]["likeness"]
-
-
 def gallery_models() -> dict[str, str]:
     """What the gallery's filter calls a family -> the templates that load a model of it, also in a part that is off."""
     base = [model for model in manifest.models() if model.family and model.key in ("checkpoints", "diffusion_models")]
     templates: dict[str, list[str]] = {}
-    for name in titles("en"):
+    for name in workflow_files.titles("en"):
         nodes = nodes_in(read_workflow(name))
         loaded = {offer["name"] for node in nodes for offer in node["properties"].get("models", ())}
         for family in {model.family for model in base if model.name in loaded}:
@@ -321,7 +315,7 @@ def start(language: str) -> str:
 
     Where the size of a file is not known, the download is "at least" the sum of the others.
     """
-    gallery = titles(language)
+    gallery = workflow_files.titles(language)
     workflows = used()
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():

@@ -32,6 +32,12 @@ class NoWorkflow(ValueError):
     before it."""
 
 
+def titles(language: str) -> dict[str, str]:
+    """Template -> its title, in the order of the gallery."""
+    texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
+    return texts["templateWorkflows"]["template"]["likeness"]
+
+
 def named(name: str) -> Path:
     """The file that a script is told to take: one that is there, else a template of ours by its name, with or without
     its ending. Raises SetupError with what is near."""
