@@ -19,7 +19,7 @@ def node_of(cls: type[io.ComfyNode]) -> str | None:
 
 
 NOTE = "likeness_note"
-"""Under this name web/notes.js finds notes: in what a node shows, and as an event while a sampler runs."""
+"""The name by which web/notes.js finds notes: in what a node shows, and as an event while a sampler runs."""
 
 
 def show(node_id: str | None, image: Tensor) -> None:
