@@ -117,27 +117,21 @@ class WrongBaseModel(LikenessError):
         super().__init__(f"{what} is made for {actual}, but {expected} is needed.", advice or SAME_FAMILY)
 
 
-_BOX_OF_PERSON = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
-
-
 class FaceNotFound(LikenessError):
     """The face detector has found no face in a picture.
 
     where: how the message calls the picture. width, height: of the picture, px. placeholder: whether the picture is the
-    example.png that comes with ComfyUI.
+    example.png that comes with ComfyUI. boxable: whether a box for it can be written into Person.
     """
 
-    def __init__(self, where: str, width: int, height: int, placeholder: bool = False) -> None:
+    def __init__(self, where: str, width: int, height: int, placeholder: bool = False, boxable: bool = True) -> None:
         problem = f"No face found in {where} ({width}x{height} px)."
-        advice = f"Use a photo in which the face is larger, sharper and not covered{_BOX_OF_PERSON}."
+        box = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
+        advice = f"Use a photo in which the face is larger, sharper and not covered{box if boxable else ''}."
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
             advice = "Choose your own photo."
         super().__init__(problem, advice)
-
-    def leave_out_box(self) -> None:
-        """Take the advice about Face boxes of the Person node out, for a picture that is given to another node."""
-        self.advice = self.advice.replace(_BOX_OF_PERSON, "")
 
 
 class BadChoice(LikenessError):
@@ -155,14 +149,13 @@ class BadInput(LikenessError):
         super().__init__(f"{what} is {actual}; {expected} is needed.", advice)
 
 
-class FileOfOtherMethod(BadInput):
+class FileOfOtherMethod(LikenessError):
     """A file of another method than an input takes, from Load Adapter. actual, expected: titles of methods."""
 
     def __init__(self, what: str, actual: str, expected: str) -> None:
         problem = f"{what} is a file of {actual}; a file of {expected} is needed."
         advice = f"Choose a file of {expected} in File (file) of the Load Adapter that is linked to it."
-        # Not BadInput.__init__, which builds a message of its own.
-        LikenessError.__init__(self, problem, advice)
+        super().__init__(problem, advice)
 
 
 class BadSize(LikenessError):

@@ -31,8 +31,8 @@ _FORMATS = (
 HEIF where another pack has taught it to."""
 
 _MOST_PIXELS = 120_000_000
-"""Of a photo: cameras have 100 million, and a picture of a few kilobytes may claim billions. However its pixels lie in
-the file, each takes at most 25 bytes of memory while it is read: 3 GB in all."""
+"""More pixels of a photo are not read. Cameras have 100 million, and a picture of a few kilobytes may claim billions.
+However the pixels lie in the file, each takes at most 25 bytes of memory while it is read: 3 GB in all."""
 
 _WHITES = (255, 4095, 65_535)
 """White in 8, 12 and 16 bits: programs also write the first two into numbers of 16 bits."""

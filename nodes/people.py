@@ -134,11 +134,8 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)  # of the one picture; None without landmarks
         picture = to_picture(image[0])
         photo = photos.Photo(image[0], mesh)
-        try:
-            detections = photos.detected(face_model, picture, "the picture of Image (image) of Detect Faces", photo)
-        except FaceNotFound as error:
-            error.leave_out_box()  # the advice to draw a box is for Person
-            raise
+        picture_name = "the picture of Image (image) of Detect Faces"
+        detections = photos.detected(face_model, picture, picture_name, photo, boxable=False)
         detections = analysis.large_enough(detections, min_size)
         detections = analysis.arrange(detections, order)
         if max_faces:  # 0 is for all

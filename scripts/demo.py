@@ -37,6 +37,7 @@ from environment import CACHE, COMFYUI, ROOT, Host, SetupError, say
 if TYPE_CHECKING:
     from shared.host_server import HostServer
     from shared.standins import Files
+    from shared.workflow import Prompt
 
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
@@ -55,7 +56,6 @@ NOTHING_TO_DOWNLOAD_FOR = f"""\
 --download fetches the released weights for a ComfyUI, and there is no ComfyUI here. Get ComfyUI 0.3.64 or newer
 (git clone {COMFYUI}), set COMFYUI_PATH to its folder, and run this again."""
 
-Prompt = dict[str, dict[str, Any]]
 Report = dict[str, Any]
 
 

@@ -84,8 +84,8 @@ def say(text: str) -> None:
 def run(main: Callable[[], int]) -> NoReturn:
     """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped.
 
-    To fix are also a full disk and a folder that may not be written to.
-    Names of people and files may be in what it prints, also where the console has no letters for them.
+    The user also has to fix a full disk, and a folder that may not be written to.
+    The script may print names of people and files for which the console has no letters.
     """
     from core.consoles import accept_any_text  # shared has made it importable
 
@@ -113,7 +113,7 @@ _LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, 
 """What a system says of a place that may not be written to, or where something else is in the way."""
 
 
-def disk_problem(problem: OSError, folder: Path | None = None) -> str | None:
+def disk_problem(problem: OSError, folder: Path | str | None = None) -> str | None:
     """A sentence about an error of a disk, with what to do; None for any other error, such as that of a connection.
 
     folder: into which was written, where the error does not say it.

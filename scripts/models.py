@@ -5,13 +5,13 @@
     python scripts/models.py download start_two_people
     python scripts/models.py write --check
 
-A workflow is a name in workflows/, or the path of a file that ComfyUI saved, also of a picture with its workflow in it.
-Models lie in the ComfyUI that is found, or in --models. `doctor` says which models of a workflow are missing, damaged
-or in the wrong place. It changes nothing. Its exit code is 0 where all are there, 1 where something is to be done, 2
-where it could not look: there is no such workflow, or no ComfyUI. Run it with the Python that runs ComfyUI. `download`
-needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and
-GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and the descriptions of model
-families: tables in README and docs/, the gallery's models, the workflows and the blueprints.
+A workflow is a template, by its title or by its file in workflows/, or the path of a file that ComfyUI saved, also of a
+picture with its workflow in it. Models lie in the ComfyUI that is found, or in --models. `doctor` says which models of
+a workflow are missing, damaged or in the wrong place. It changes nothing. Its exit code is 0 where all are there, 1
+where something is to be done, 2 where it could not look: there is no such workflow, or no ComfyUI. Run it with the
+Python that runs ComfyUI. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`),
+mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and
+the descriptions of model families: tables in README and docs/, the gallery's models, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -298,17 +298,11 @@ def rows(language: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> s
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def titles(language: str) -> dict[str, str]:
-    """Template -> its title in the gallery."""
-    texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
-    return texts["templateWorkflows"]["template"]["likeness"]
-
-
 def gallery_models() -> dict[str, str]:
     """What the gallery's filter calls a family -> the templates that load a model of it, also in a part that is off."""
     base = [model for model in manifest.models() if model.family and model.key in ("checkpoints", "diffusion_models")]
     templates: dict[str, list[str]] = {}
-    for name in titles("en"):
+    for name in workflow_files.titles("en"):
         nodes = nodes_in(read_workflow(name))
         loaded = {offer["name"] for node in nodes for offer in node["properties"].get("models", ())}
         for family in {model.family for model in base if model.name in loaded}:
@@ -318,7 +312,7 @@ def gallery_models() -> dict[str, str]:
 
 def start(language: str) -> str:
     """What one wants, the system and the template for it, and how much that is to download."""
-    gallery = titles(language)
+    gallery = workflow_files.titles(language)
     workflows = used()
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():
@@ -339,7 +333,7 @@ def downloads() -> str:
     """The files of each template and how much they are to download; templates with the same files are one row."""
     workflows = used()
     templates: dict[tuple[Model, ...], list[str]] = {}
-    for name, title in titles("en").items():
+    for name, title in workflow_files.titles("en").items():
         if workflows[name]:
             templates.setdefault(workflows[name], []).append(f"*{title}*")
     body: list[Sequence[str]] = []

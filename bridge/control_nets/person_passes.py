@@ -16,8 +16,8 @@ from ..sampling.missing_people import NetReport
 from ..sampling.model_conds import cut_regions
 
 Residuals = dict[str, Sequence[Tensor]]
-"""As the host's network returns them: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width)
-per block."""
+"""What the host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width) per
+block."""
 TOKEN_CELLS = 2
 """How many latent pixels of FLUX.1 a token is wide and high."""
 

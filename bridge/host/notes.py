@@ -19,7 +19,7 @@ def node_of(cls: type[io.ComfyNode]) -> str | None:
 
 
 NOTE = "likeness_note"
-"""Under this name web/notes.js finds notes: in what a node shows, and as an event while a sampler runs."""
+"""The name by which web/notes.js finds notes: in what a node shows, and as an event while a sampler runs."""
 
 
 def show(node_id: str | None, image: Tensor) -> None:
@@ -71,8 +71,8 @@ def with_notes(execute: Callable[[], io.NodeOutput]) -> io.NodeOutput:
     return output
 
 
-_logged: dict[tuple[str, str], tuple[Any, str]] = {}
-"""By id of a node and topic: the prompt and the text of the last note of a sampling run.
+_logged: dict[Any, set[tuple[str, str, str]]] = {}
+"""The last prompt with notes of sampling runs, by its id -> those that are logged: the node's id, the topic, the text.
 
 It stands here because the samplers of a node's MODEL share nothing else that may change: each run of one has objects of
 its own, and what a node has put on a socket stays as it is.
@@ -86,12 +86,15 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
     browser shows the last text of a topic. It takes it away for "" of a later prompt, and not for "" of another sampler
     of the same prompt. So "" is told as well.
     """
-    about = (node_id or "", topic)
+    note = (node_id or "", topic, text)
     prompt_id = getattr(running_server(), "last_prompt_id", None)
     # Without a server, as in a script, nothing tells one run of the node from the next: each is logged.
-    if text and (prompt_id is None or _logged.get(about) != (prompt_id, text)):
+    if prompt_id is None or prompt_id not in _logged:
+        _logged.clear()
+    logged = _logged.setdefault(prompt_id, set())
+    if text and note not in logged:
         logger.warning(text)
-        _logged[about] = (prompt_id, text)
+        logged.add(note)
     if node_id is not None:
         _send(NOTE, {"node": node_id, "topic": topic, "text": plain_lines(text)})
 

@@ -22,10 +22,13 @@ from torch import Tensor
 
 from ...core.block_tokens import read_tokens
 from ...core.cross_attention import on_tokens
+from ...core.errors import WrongBaseModel
+from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
-from ..networks.model_family import network_of, tokens_of
+from ..networks.model_family import family, network_of, tokens_of
 from ..sampling.canvas_check import check_canvases
+from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run
 from .injections import Injection
@@ -42,6 +45,35 @@ def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
     else:
         lengths = {"double_block": len(network.transformer_blocks)}
     return [(kind, number) for kind, length in lengths.items() for number in range(length)]
+
+
+def blocks_with_faces(
+    model: ModelPatcher,
+    texts: Conditioning,
+    node: str,
+    reads_behind: Callable[[int, int], list[bool]],
+    attentions: int,
+    width: int,
+) -> list[bool]:
+    """For each block of a MODEL of FLUX.1 whether people are read behind it.
+
+    node: the name of the apply node. reads_behind: says it, for so many double and so many single blocks. attentions,
+    width: how many attentions the method's file has, and the width of the blocks that they are for. Raises
+    WrongBaseModel for another MODEL, and for texts of another.
+    """
+    family(model, (FLUX.name,))
+    network = network_of(model_of(model))
+    double, single = len(network.double_blocks), len(network.single_blocks)
+    reads = reads_behind(double, single)
+    if (sum(reads), network.hidden_size) != (attentions, width):
+        raise WrongBaseModel(
+            "The MODEL",
+            f"a Flux of {double} + {single} blocks of width {network.hidden_size}, with {sum(reads)} places for faces",
+            f"one of width {width} with {attentions} (FLUX.1 dev has 19 + 38 blocks)",
+            "Use FLUX.1 dev, or a fine-tune that has kept its blocks.",
+        )
+    check_conditioning(texts, network.params.context_in_dim, node)
+    return reads
 
 
 Read = tuple[Tensor, ...]

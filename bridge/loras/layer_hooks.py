@@ -136,7 +136,7 @@ class LayerHook:
         return self.hooks is None
 
     def end(self) -> None:
-        """From now on it hands on what comes, whoever still calls it."""
+        """The hook adds nothing any more: it hands on what comes, whoever still calls it."""
         self.hooks = None
         self.layer_additions = ()
 

@@ -184,8 +184,8 @@ class TransformerLorasBatch(Batch):
         self._check_references()
 
     def _modulated_layers(self) -> dict[str, ModulatedLayer]:
-        """By name, the layers that modulate in a network that takes one answer for all tokens, and that LoRAs change by
-        region."""
+        """Name -> layer, of the layers that LoRAs change by region and that modulate in a network that takes one answer
+        for all tokens."""
         layers: dict[str, ModulatedLayer] = {}
         for node in self._nodes:
             if node.people is None:

@@ -61,6 +61,7 @@ from ..host.unet import (
     grid_of,
     grids,
     modules_of_unet,
+    tokens_moved,
     transformers,
     with_patch,
 )
@@ -80,10 +81,8 @@ class LoraTokensMoved(TokensMoved):
 
 
 def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
-    height, width = grid
     return LoraTokensMoved(
-        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "
-        f"{width}x{height} of a layer. Which of them belong to whose LoRA is unknown.",
+        f"{tokens_moved(token_count, grid)}. Which of them belong to whose LoRA is unknown.",
         "Take that node out, or use one person without regions.",
     )
 

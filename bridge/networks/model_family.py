@@ -22,7 +22,7 @@ from .attention import COUNTS
 from .transformer_families import TRANSFORMERS, TransformerFamily
 
 FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
-"""Those that take reference pictures."""
+"""The families that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
 UPDATE = "Update ComfyUI."

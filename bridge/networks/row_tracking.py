@@ -39,7 +39,7 @@ from ..host.unet import Options
 from ..sampling.runs import made_rows_error
 
 SOURCE_ROWS = "likeness_rows"
-"""In the extra_options of a layer: (rows of the layer,), of which row of the batch each row of the layer was made.
+"""The key of a tensor in a layer's extra_options: of which row of the batch each row of the layer was made, (rows,).
 
 It is there for two reasons. Another pack has made rows, or has put them into another order: then this tensor says which
 is which. Or another pack has put a shorter text of its own in the place of ours: then the rows are those of the batch,

@@ -114,7 +114,7 @@ class ReferencePictures:
     vae: str
     """The name of the file."""
     most: Mapping[str, int] = field(default_factory=dict[str, int])
-    """By the name of the models, how many pictures their makers recommend at most."""
+    """Name of the models -> how many pictures their makers recommend at most."""
 
     # --- What the text encoder is given
     tokenizers: Mapping[str, str]
@@ -176,7 +176,7 @@ class TransformerFamily:
 
     # --- Which networks are of it
     name: str
-    """As in core.families."""
+    """The name of the family in core.families."""
     network: str
     """The class of the network in the host, "module.Class"."""
     is_of: Callable[[Any], bool]

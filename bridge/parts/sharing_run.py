@@ -432,7 +432,9 @@ class PartsInLayer:
         Raises TokensMoved where another node moves tokens and parts are meant for regions.
         """
         if self.regional:
-            unet.check_tokens(q, unet.grid_of(extra_options))
+            unknown = "lie in the target_mask of a part"
+            advice = "Take that node out, or the target_mask of every part."
+            unet.check_tokens(q, unet.grid_of(extra_options), unknown, advice)
         bias = self._bias_for(k, extra_options)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None

@@ -236,17 +236,22 @@ _TILE_ADVICE = (
 
 
 def detected(
-    face_model: HostedFaceModel, picture: Picture, picture_name: str, photo: Photo | None, expected: int = 1
+    face_model: HostedFaceModel,
+    picture: Picture,
+    picture_name: str,
+    photo: Photo | None,
+    expected: int = 1,
+    boxable: bool = True,
 ) -> Sequence[Detection]:
     """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
 
     picture_name: what messages call the picture. photo: the picture as it came by a link; None for one of a file.
-    expected: how many faces the user says are in it. Raises FaceNotFound.
+    expected: how many faces the user says are in it. boxable: as in FaceNotFound, which is raised.
     """
     try:
         if photo is None or photo.mesh is None:
-            return analysis.detect(face_model.detector, picture, picture_name, expected)
-        return landmarks.detect(photo.mesh, picture, picture_name)
+            return analysis.detect(face_model.detector, picture, picture_name, expected, boxable)
+        return landmarks.detect(photo.mesh, picture, picture_name, boxable)
     except FaceNotFound as error:
         if photo is not None and photo.is_cut:
             error.advice = f"{_cut_advice(photo)} {error.advice}"

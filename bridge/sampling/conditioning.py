@@ -169,7 +169,7 @@ def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
 
 
 def factor_between(before: Tensor, now: Tensor) -> float | None:
-    """By what a text has been multiplied, (B, T, width) before, and now perhaps with tokens behind it.
+    """The factor by which a text has been multiplied: (B, T, width) before, and now perhaps with tokens behind it.
 
     None for a text that has been changed in another way. 0 for one that was zeroed out.
     """

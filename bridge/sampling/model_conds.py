@@ -171,7 +171,7 @@ class CarriedOfPeople(Carried):
         raise NotImplementedError
 
     def for_picture(self, picture_number: int) -> Self:
-        """With by_row what is carried of the person whose row it is, else all.
+        """What one picture of a batch reads: with by_row what is carried of the person whose row it is, else all.
 
         Picture n shows person n, and the people again from the first on where there are more pictures.
         """

@@ -28,8 +28,8 @@ WORDS = "words"
 CHECKPOINT = "checkpoint"
 """The topic of notes about a checkpoint for which the files of a method were not made."""
 _CHECKED = "likeness_checked"
-"""In a guider's model_options, which the host copies for each sampling: a set of (PIECE or CHECKPOINT, canvas of the
-node), for which this sampling has been checked already.
+"""The key of a set in a guider's model_options, which the host copies for each sampling: (PIECE or CHECKPOINT, canvas
+of the node), for which this sampling has been checked already.
 
 Some nodes have two Runs in one sampling, such as LoRA per Person with its words, and each calls `tell_of_start`. The
 second would look at every pixel of the latent again."""

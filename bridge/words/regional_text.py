@@ -86,8 +86,8 @@ class RegionalText(CarriedOfPeople):
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
-        """With by_row the tokens of the person whose row it is, and of inline tokens, which may differ by row, those of
-        that row."""
+        """The text of one row: with by_row only the tokens of its person; of inline tokens, which may differ by row,
+        those of that row."""
         of_person = super().for_picture(picture_number)
         if of_person is not self:
             return of_person

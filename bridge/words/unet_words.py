@@ -259,7 +259,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         bias = of_source_rows(bias, source_rows, dim=0)  # (B, N, keys and padding)
         pixels: Tensor | None = extra_options.get(PIXELS)
         if pixels is None:
-            check_tokens(q, grid)
+            advice = "Take that node out, or use one person without regions."
+            check_tokens(q, grid, "read whose words", advice)
         else:
             bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
         padding = bias.shape[-1] - k.shape[1]

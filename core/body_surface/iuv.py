@@ -28,7 +28,7 @@ _LEAST_COORDINATE = -(2.0**30)
 """Coordinates (times 255) below this are raised to it before they become int32, which could not hold them: converting
 such a float is undefined."""
 _OPACITY = 0.7
-"""Of a surface that is drawn over its photo, 0 to 1."""
+"""How much a surface covers the photo over which it is drawn, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)

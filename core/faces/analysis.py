@@ -38,15 +38,17 @@ class Recogniser(Protocol):
         ...
 
 
-def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) -> tuple[Detection, ...]:
+def detect(
+    detector: Detector, picture: Picture, where: str, expected: int = 1, boxable: bool = True
+) -> tuple[Detection, ...]:
     """Every face of a picture, the surest first.
 
     where: what a message calls the picture. expected: how many faces are known to be in it, see `find_faces`.
-    Raises FaceNotFound where no look at the picture finds a face.
+    boxable: as in FaceNotFound. Raises FaceNotFound where no look at the picture finds a face.
     """
     faces = find_faces(detector, picture, expected)
     if not faces:
-        raise no_face(picture, where)
+        raise no_face(picture, where, boxable)
     return faces
 
 

@@ -41,10 +41,10 @@ def is_placeholder(picture: Picture) -> bool:
     return zlib.crc32(picture.tobytes()) == _PLACEHOLDER
 
 
-def no_face(picture: Picture, where: str) -> FaceNotFound:
-    """The error about a picture without a face. where: what a message calls it."""
+def no_face(picture: Picture, where: str, boxable: bool = True) -> FaceNotFound:
+    """The error about a picture without a face. where: what a message calls it. boxable: as in FaceNotFound."""
     height, width = picture.shape[:2]
-    return FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
+    return FaceNotFound(where, width, height, is_placeholder(picture), boxable)
 
 
 def to_image(picture: Picture) -> Tensor:

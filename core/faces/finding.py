@@ -103,7 +103,7 @@ _WHERE = _CloserLook(size=640, around=3.0)
 # 13 px on all are found, from 20 px on with scores above 0.7 and with exact keypoints.
 _FOUND_FROM, _CLEAR_FROM = 16, 24
 _CLOSER = _CLEAR_FROM / CROP
-"""By how much a large photo is scaled for the closer look."""
+"""The scale of a large photo for the closer look."""
 _LEAST_LOOKED_FOR = CROP / 2
 """Px in the photo. For faces below this width no photo is looked at closer."""
 _FIRST, _MOST = 640, 2560

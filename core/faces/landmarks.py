@@ -71,13 +71,13 @@ def meshes_of_batches(landmarks: Sequence[Mapping[str, Any]], batches: Sequence[
     return meshes
 
 
-def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
+def detect(faces: Mesh, picture: Picture, where: str, boxable: bool = True) -> tuple[Detection, ...]:
     """The faces of one picture, the surest first.
 
-    where: what a message calls the picture. Raises FaceNotFound where there is no face.
+    where: what a message calls the picture. boxable: as in FaceNotFound. Raises FaceNotFound where there is no face.
     """
     if not faces:
-        raise no_face(picture, where)
+        raise no_face(picture, where, boxable)
     detections = [detection(face) for face in faces]
     return tuple(sorted(detections, key=lambda one: -one.score))
 

@@ -33,7 +33,7 @@ _PROVIDERS = {
     "OpenVINO": _Provider(("OpenVINOExecutionProvider",), "onnxruntime-openvino"),
     "MIGraphX": _Provider(("MIGraphXExecutionProvider",), "onnxruntime-migraphx"),
 }
-"""By their words in the menu."""
+"""What the menu calls a provider -> the provider."""
 PROVIDERS = (AUTO, *_PROVIDERS)
 _AUTO_ORDER = ("CUDA", "MIGraphX", "ROCm", "DirectML", "CoreML", "CPU")
 

@@ -33,7 +33,7 @@ class Correction:
 
 
 def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str], text: str) -> list[str]:
-    """Per face the name of its person after the corrections in `text`, one after the other.
+    """The name of every face's person after the corrections in `text`, one after the other.
 
     names: per face, before. files: of all photos, also of those without a face; "" for pictures without a file.
     Raises BadCast for a correction that means no face or photo, and for one without a name or a left side.

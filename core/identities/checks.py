@@ -9,7 +9,7 @@ from ..people import ALIGNED, EMBEDDING, FFHQ, LOOSE, Identity, Portraits
 
 _SMALLEST = 1e-6
 _LARGEST = 1e4
-"""Between these two lies the largest number of every embedding; the numbers of recognisers reach a few units."""
+"""The largest number of every embedding lies between these two; the numbers of recognisers reach a few units."""
 
 
 def lengths(rows: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def tokens_inside(weights: Tensor, like: Tensor) -> TokensInside:
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]
-"""Per layer, the tokens of every part in order."""
+"""Layer -> the tokens of every part in order."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,13 +16,13 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_with_faces
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
 from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.conditioning import Conditioning
 from ...bridge.sampling.missing_people import NamedRange
-from ...core.errors import BadPhoto, WrongBaseModel
+from ...core.errors import BadPhoto
 from ...core.families import FLUX, SDXL
 from ...core.identities import combine, photos_of, portraits
 from ...core.methods import method
@@ -328,10 +328,10 @@ class ApplyPuLIDFlux(io.ComfyNode):
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
-        acts_behind = _acts_behind(pulid.net, model)
-        check_conditioning(
-            [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
-        )
+        net = pulid.net
+        texts = [*positive, *negative]
+        acts_behind = blocks_with_faces(model, texts, APPLY_FLUX, reads_behind, len(net.pulid_ca), net.block_width)
+        model_family.transformer_of(model, APPLY_FLUX)  # raises where another pack has put its own code into it
         scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * person.weight for person in scope.people])
@@ -342,29 +342,6 @@ class ApplyPuLIDFlux(io.ComfyNode):
             carried.append(scope.injection(source, side, layers, kind=BlockFaces))
         ranges = [NamedRange("the faces", schedule)]
         return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, BlocksRun)
-
-
-def _acts_behind(net: PuLIDFluxNet, model: ModelPatcher) -> list[bool]:
-    """For each block of a MODEL whether people are read behind it.
-
-    Raises WrongBaseModel unless it is a FLUX.1 of the file's width with as many such blocks as the file has attentions,
-    BadSetup where another pack has put its own code into it.
-    """
-    model_family.family(model, (FLUX.name,))
-    model_family.transformer_of(model, APPLY_FLUX)
-    kinds = [kind for kind, _ in blocks_of(model)]
-    double, single = kinds.count("double_block"), kinds.count("single_block")
-    acts_behind = reads_behind(double, single)
-    width = model_family.network_of(model_of(model)).hidden_size
-    attentions = len(net.pulid_ca)
-    if (sum(acts_behind), width) != (attentions, net.block_width):
-        raise WrongBaseModel(
-            "The MODEL",
-            f"a Flux of {double} + {single} blocks of width {width}, with {sum(acts_behind)} places for faces",
-            f"one of width {net.block_width} with {attentions} (FLUX.1 dev has 19 + 38 blocks)",
-            "Use FLUX.1 dev, or a fine-tune that has kept its blocks.",
-        )
-    return acts_behind
 
 
 def _layers(

@@ -15,13 +15,12 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_of
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_with_faces
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
 from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.conditioning import Conditioning
 from ...bridge.sampling.missing_people import NamedRange
-from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
@@ -86,10 +85,8 @@ class ApplyWithAnyone(io.ComfyNode):
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
-        _check_layout(with_anyone.net, model)
-        check_conditioning(
-            [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY
-        )
+        net = with_anyone.net
+        blocks_with_faces(model, [*positive, *negative], APPLY, _reads_behind, len(net.ipa_arc), net.width)
         with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
         canvas = Canvas(APPLY, notes.node_of(cls))
         scope = apply_nodes.scope_of_faces(acting, canvas, schedule, inputs, boxed=with_whole_boxes)
@@ -100,24 +97,9 @@ class ApplyWithAnyone(io.ComfyNode):
         return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, BlocksRun)
 
 
-def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
-    """Raise WrongBaseModel unless the MODEL is a FLUX.1 of the file's width, with a block for each attention."""
-    model_family.family(model, (FLUX.name,))
-    blocks = len(blocks_of(model))
-    width = model_family.network_of(model_of(model)).hidden_size
-    attentions = len(net.ipa_arc)
-    if (blocks, width) != (attentions, net.width):
-        raise WrongBaseModel(
-            "The MODEL",
-            _flux_in_words(blocks, width),
-            _flux_in_words(attentions, net.width),
-            "Use FLUX.1 dev, or a fine-tune that has kept its blocks.",
-        )
-
-
-def _flux_in_words(block_count: int, width: int) -> str:
-    """A model in the words of a message. width: of one row of the picture, a token of FLUX.1."""
-    return f"a Flux of {block_count} blocks of width {width}"
+def _reads_behind(double_blocks: int, single_blocks: int) -> list[bool]:
+    """Faces are read behind every block."""
+    return [True] * (double_blocks + single_blocks)
 
 
 def _with_whole_far_edges(cast: Cast) -> Cast:

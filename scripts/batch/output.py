@@ -10,7 +10,6 @@ memory.
 
 import codecs
 import contextlib
-import errno
 import json
 import platform
 import shutil
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from environment import SetupError
+from environment import SetupError, disk_problem
 from shared import tables
 from shared.tables import as_csv
 from shared.workflow import Prompt
@@ -348,14 +347,12 @@ def disk_errors_told(folder: Folder) -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            problem = f"{folder.address} is full"
-            advice = "make room and run the same again"
-        else:
+        problem = disk_problem(cause, folder.address)
+        if problem is None:
             place = cause.filename2 or cause.filename or folder.address
-            problem = f"{place} cannot be written to ({cause.strerror or cause})"
-            advice = "mend that and run the same again, or name another --output"
-        raise SetupError(f"{problem}: what is done is there; {advice}.") from cause
+            why = cause.strerror or cause
+            problem = f"{place} cannot be written to ({why}): mend that or name another --output, and run it again."
+        raise SetupError(f"{problem} What was made so far is kept.") from cause
 
 
 # --- Pictures

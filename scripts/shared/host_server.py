@@ -25,9 +25,9 @@ import environment
 from environment import Host
 
 from .pack import has_card
+from .workflow import Prompt
 
 Event = dict[str, Any]
-Prompt = dict[str, dict[str, Any]]
 
 START_SECONDS = 180
 _ENDED = {"execution_success": "success", "execution_interrupted": "interrupted", "execution_error": "error"}

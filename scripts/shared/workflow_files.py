@@ -32,11 +32,18 @@ class NoWorkflow(ValueError):
     before it."""
 
 
+def titles(language: str) -> dict[str, str]:
+    """Template -> its title, in the order of the gallery."""
+    texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
+    return texts["templateWorkflows"]["template"]["likeness"]
+
+
 def named(name: str) -> Path:
-    """The file that a script is told to take: one that is there, else a template of ours by its name, with or without
-    its ending. Raises SetupError with what is near."""
+    """The file that a script is told to take: one that is there, else a template of ours by its title or the name of
+    its file, with or without its ending. Raises SetupError with what is near."""
     path = Path(name)
-    stem = path.stem if path.name == name else name
+    by_title = {title: file for file, title in titles("en").items()}
+    stem = by_title.get(name) or (path.stem if path.name == name else name)
     ours = TEMPLATES / f"{stem}.json"
     for file in (path, ours):
         if os.path.isfile(file):  # that of a path is an error for letters that no name of a file has

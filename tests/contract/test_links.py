@@ -1,10 +1,10 @@
 """Links between the documents lead somewhere; templates have titles, and nodes help pages, also in Chinese."""
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 
 import pytest
+from shared.workflow_files import titles
 
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,26 +38,20 @@ def test_links_to_our_own_files(document: Path, tracked: set[str]) -> None:
         assert not anchor or anchor in anchors((ROOT / path).read_text("utf-8")), (name, path, anchor)
 
 
-def titles(root: Path, language: str) -> dict[str, str]:
-    """Of templates, which are also the names of their tabs and files: by file, in the gallery's order."""
-    texts = json.loads((root / "locales" / language / "main.json").read_text("utf-8"))
-    return texts["templateWorkflows"]["template"]["likeness"]
-
-
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> None:
     """In letters that are in no address and in no name of a file (Windows) anything else, nor in a message."""
-    table = titles(root, language)
+    table = titles(language)
     files = {path.stem for path in (root / "workflows").glob("*.json")}
     assert sorted(files ^ table.keys()) == []
-    assert list(table) == list(titles(root, "en")), "another order than in English"
+    assert list(table) == list(titles("en")), "another order than in English"
     assert len(set(table.values())) == len(table)
     assert [title for title in table.values() if re.search(r'[<>:"/\\|?*#%{}@]', title)] == []
 
 
 def test_pages_call_templates_by_their_titles(root: Path) -> None:
     """What stands in italics behind "template" or "blueprint" is in the menu."""
-    titles_and_names = {*titles(root, "en").values(), *(path.stem for path in (root / "subgraphs").glob("*.json"))}
+    titles_and_names = {*titles("en").values(), *(path.stem for path in (root / "subgraphs").glob("*.json"))}
     named = re.compile(r"\b(?:[Tt]emplates?|[Bb]lueprints?):? ((?:\*[^*]+\*(?:, | and | or )?)+)")
     quoted: list[tuple[str, str]] = []
     for path in [*sorted((root / "web" / "docs").glob("*.md")), *sorted((root / "docs").rglob("*.md"))]:

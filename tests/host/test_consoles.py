@@ -8,7 +8,8 @@ import pytest
 from environment import Host
 from PIL import Image
 from shared import photos, standins
-from shared.host_server import HostServer, Prompt
+from shared.host_server import HostServer
+from shared.workflow import Prompt
 
 pytestmark = pytest.mark.xdist_group("server")
 PEOPLE = "小明 \N{GRINNING FACE} Полина"

@@ -1,7 +1,8 @@
 """The ComfyUI that the scripts and these tests drive."""
 
 import pytest
-from shared.host_server import HostServer, Prompt
+from shared.host_server import HostServer
+from shared.workflow import Prompt
 
 
 @pytest.mark.thorough

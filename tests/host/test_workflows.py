@@ -27,6 +27,7 @@ from PIL import Image, ImageOps
 from prompts import node
 from shared import photos, workflow
 from shared.host_server import HostError, HostServer, Run
+from shared.workflow import Prompt
 from standin_server import kept_waiting, said_against, write_lora, write_transformer_lora
 from standins_made import Standins
 from toy import built, install
@@ -72,7 +73,6 @@ FLUX_2_LORA = "klein.safetensors"
 """That of every LoRA's stand-in for FLUX.2."""
 Z_IMAGE_LORA = "z-image.safetensors"
 """That of every LoRA's stand-in for Z-Image."""
-Prompt = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from environment import as_typed, python_command
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
-from shared.workflow_files import named
+from shared.workflow_files import named, titles
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "models.py"
@@ -122,7 +122,9 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
 
 def test_a_template_by_its_name(models: Path) -> None:
     """Also without its ending. Everything but the checkpoint is missing."""
-    assert named("start_two_people") == named("start_two_people.json") == ROOT / "workflows" / "start_two_people.json"
+    of_template = ROOT / "workflows" / "start_two_people.json"
+    title = titles("en")["start_two_people"]
+    assert named("start_two_people") == named("start_two_people.json") == named(title) == of_template
     process = examined("start_two_people", "--models", models)
     assert process.returncode == 1, process.stdout + process.stderr
     assert "found" in line_of(process.stdout, "SDXL base 1.0")

@@ -345,7 +345,11 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     ],
     "LikenessApplyWithAnyone": [
         refused(WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed", model=value(tiny_dits.model, "FLUX.2")),
-        refused(WrongBaseModel, "3 blocks of width 64.*4 blocks", model=value(tiny_dits.model, "FLUX.1", depth=1)),
+        refused(
+            WrongBaseModel,
+            r"1 \+ 2 blocks of width 64, with 3 places.* with 4 ",
+            model=value(tiny_dits.model, "FLUX.1", depth=1),
+        ),
     ],
     "LikenessApplyInfiniteYou": [
         refused(
