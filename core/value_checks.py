@@ -16,7 +16,7 @@ from .errors import BadInput, LikenessError, counted
 from .geometry import FAR
 from .text import in_one_line
 
-OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
+TRY_OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
 """What to do where a detector by words has not found what was meant."""
 LANDMARKS = 468
 """The least number of points of a face mesh; meshes with irises have ten more."""
@@ -111,7 +111,7 @@ def masks(title: str, mask: Tensor) -> None:
         why = f"its shape is {tuple(mask.shape)} instead of (masks, height, width)"
         raise BadPicture(title, why, "Connect a MASK; Convert Image to Mask makes one of a picture.")
     count = len(mask) if mask.ndim > 2 else 1
-    _has_pixels(title, count, mask.shape[-2:], OTHER_WORDS)
+    _has_pixels(title, count, mask.shape[-2:], TRY_OTHER_WORDS)
     if mask.is_complex():
         raise BadPicture(title, f"its values are of type {mask.dtype} instead of float, 0 to 1")
 

@@ -186,7 +186,7 @@ def boxes_editor() -> list[io.Input]:
 
 
 def face_box_editor() -> list[io.Input]:
-    """The same editor for a box around a face in the photo at `image`, on hosts that have it.
+    """ComfyUI's editor of boxes for a box around a face in the photo at `image`, on hosts that have it.
 
     A node that carries it takes `boxes`, in pixels of by_hand.CANVAS: without `width` and `height` the frontend takes a
     canvas of that size, over which web/likeness.js lays the photo. Folded away, as a face box is seldom needed.

@@ -110,7 +110,10 @@ class _InputsInFront:
 
 
 def text_reader_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
-    """StandIns that put the name of every text_reader into the transformer_options of its attention."""
+    """StandIns that put the name of every text_reader into the transformer_options of its attention.
+
+    A text_reader is the module in which the picture reads the text, in families where they are not one sequence.
+    """
     if not family.text_reader:
         return []
     with_name = _WithOption(TEXT_READER, family.text_reader)

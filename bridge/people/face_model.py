@@ -301,7 +301,8 @@ def _roots() -> list[str]:
 
 
 def _installed_pack(pack: str, files: Files) -> str | None:
-    """The name of the installed pack that a menu's option stands for; None where no such pack is installed.
+    """The name of the installed pack that a menu's option stands for; None where no such pack is installed. NO_DETECTOR
+    stands for itself.
 
     pack: the option, which a saved workflow may have in another spelling, or with the folder in which the pack lay when
     the workflow was saved, see packs.chosen.

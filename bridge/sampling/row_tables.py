@@ -1,4 +1,4 @@
-"""Row tables: which row of a forward carries what.
+"""Row tables: which row of a forward carries what. A chunk is the rows of one entry in a forward.
 
 A row table is a tensor with one line per row. The host and other packs treat it like every other condition: where a
 pack takes rows apart, repeats or reorders them, it does the same to these lines. An example, of a positive prompt with
@@ -43,7 +43,7 @@ class RowTables:
         """The chunks of each table in `_tables`, by the id of the tensor: for a table that arrives unchanged."""
         self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
         """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
-        self._numbering = threading.Lock()
+        self._numbering_lock = threading.Lock()
 
     def of_batch(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The table of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
@@ -54,7 +54,7 @@ class RowTables:
         pictures = self.window or tuple(range(picture_count))
         key = chunks, pictures
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
-        with self._numbering:
+        with self._numbering_lock:
             if key not in self._tables:
                 self._tables[key] = self._make(chunks, pictures)
             return self._tables[key]

@@ -238,7 +238,7 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The row table of a batch, (rows, 2), which the host gets. picture_count: how many pictures each chunk has."""
-        if _read_anything(chunks):
+        if _anything_is_read(chunks):
             self._rows_sent = True
         return self.row_tables.of_batch(chunks, picture_count)
 
@@ -323,7 +323,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         Raises ConditioningLost where rows or sizes do not fit.
         """
         chunks = self.row_tables.chunks_of(row_table)
-        if not _read_anything(chunks):
+        if not _anything_is_read(chunks):
             return None
         self._check_row_count(forward_input.x, len(row_table))
         self._check_sizes(forward_input, chunks)
@@ -428,7 +428,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
         batch.after_network_call()
 
 
-def _read_anything(chunks: Sequence[Chunk]) -> bool:
+def _anything_is_read(chunks: Sequence[Chunk]) -> bool:
     return any(carried.active for chunk in chunks for carried in chunk.carried)
 
 

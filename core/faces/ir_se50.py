@@ -74,7 +74,7 @@ class _Graph:
         # (1, 512, 7, 7) -> (1, 512 * 7 * 7) -> (1, 512)
         x = self._normalisation(x, "output_layer.0", EMBEDDING)
         x = self._append("Flatten", x)
-        linear = self._read_tensors("output_layer.3", weight=(EMBEDDING, EMBEDDING * _GRID**2), bias=(EMBEDDING,))
+        linear = self._note_tensors("output_layer.3", weight=(EMBEDDING, EMBEDDING * _GRID**2), bias=(EMBEDDING,))
         x = self._append("Gemm", x, *linear, transB=1)
         self._normalisation(x, "output_layer.4", EMBEDDING)
 
@@ -115,20 +115,20 @@ class _Graph:
 
     def _convolution(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:
         """A convolution without bias. shape: of its weight, (out, in, height, width); kernels are 3x3 or 1x1."""
-        weight = self._read_tensors(key, weight=shape)
+        weight = self._note_tensors(key, weight=shape)
         padding = shape[-1] // 2  # with stride 1 the size of the feature map stays
         return self._append("Conv", x, *weight, strides=(stride, stride), pads=(padding,) * 4)
 
     def _normalisation(self, x: str, key: str, channels: int) -> str:
         shape = (channels,)
-        tensors = self._read_tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
+        tensors = self._note_tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
         return self._append("BatchNormalization", x, *tensors)
 
     def _prelu(self, x: str, key: str, channels: int) -> str:
         """A rectifier with a learnt slope per channel below 0."""
-        return self._append("PRelu", x, *self._read_tensors(key, weight=(channels,)))
+        return self._append("PRelu", x, *self._note_tensors(key, weight=(channels,)))
 
-    def _read_tensors(self, key: str, **shapes: Shape) -> list[str]:
+    def _note_tensors(self, key: str, **shapes: Shape) -> list[str]:
         """Note the shapes of the tensors that a layer reads, and return their keys in the published file.
 
         key: of the layer, such as "body.0.res_layer.1". shapes: the shape of each tensor, by the last word of its key,

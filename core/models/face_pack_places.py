@@ -31,7 +31,8 @@ class PackFile:
 
 
 def examine_pack(model: Model, folders: Folders) -> Finding | None:
-    """The finding about a face pack; None where nothing of it is anywhere."""
+    """The finding about a face pack: about its own files, else about a detector that will do, else about files in the
+    wrong place, else about a detector to choose instead. None where there is nothing of these."""
     files = list(_pack_files(model, folders))
     pack = _chosen(model, files, folders)
     files_of_pack = [file for file in files if file.pack == pack]

@@ -1,10 +1,10 @@
 """TorchScript archives, read for the weights in them alone: their code is never run, and torch never opens them.
 
-An archive is a zip of code (code/**.py), of an index of the network's modules and tensors (data.pkl, in the format of
-pickles) and of the tensors' bytes (data/0, data/1 and so on). torch.jit.load would run code of the archive's author:
-operators of torch and torchvision can read and write any file, some code (hooks, methods of interfaces) is listed
-nowhere, and an endless loop cannot be cancelled. So the code cannot be checked for harm. Here the index is read as
-data, by an interpreter that calls nothing and knows tensors and containers alone.
+An archive is a zip of code (code/**.py, with constants.pkl), of an index of the network's modules and tensors
+(data.pkl, in the format of pickles) and of the tensors' bytes (data/0, data/1 and so on). torch.jit.load would run code
+of the archive's author: operators of torch and torchvision can read and write any file, some code (hooks, methods of
+interfaces) is listed nowhere, and an endless loop cannot be cancelled. So the code cannot be checked for harm. Here the
+index is read as data, by an interpreter that calls nothing and knows tensors and containers alone.
 
 Source: pytorch/pytorch, torch/csrc/jit/serialization/pickler.cpp and docs/source/jit/serialization.md.
 """

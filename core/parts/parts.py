@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import LikenessError
 from ..pictures import as_masks, as_rgb
 from ..text import plain
-from ..value_checks import OTHER_WORDS
+from ..value_checks import TRY_OTHER_WORDS
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""
@@ -16,7 +16,7 @@ PAINT = "right click the node of the picture, Open in Mask Editor, paint over wh
 """How to make a mask."""
 
 _LONGEST = 1000  # letters of a label: some three prompts of CLIP's 77 tokens
-_EMPTY = f"Make one ({PAINT}), or leave the input unconnected to have all of it count. {OTHER_WORDS}"
+_EMPTY = f"Make one ({PAINT}), or leave the input unconnected to have all of it count. {TRY_OTHER_WORDS}"
 _EMPTY_TARGET = (
     f"Paint on the photo where the part goes ({PAINT}), or leave the input unconnected to have the part go anywhere."
 )

@@ -201,7 +201,8 @@ def _chosen_formation(count: int, framing: str, row_count: int, width: int, heig
 
     With row_count 0 it has the fewest rows in which faces are large enough to keep their likeness (_GOOD_HEAD), and at
     least three quarters as large as with the number of rows that makes them largest. Where no number of rows makes them
-    large enough, it is the one that makes them largest.
+    large enough, it is the one that makes them largest. Formations with heads below their `least_head` count only where
+    all have such.
     """
     if row_count:
         return _formation(count, framing, row_count, action)

@@ -5,7 +5,7 @@ the formulas of boxes and limbs, face_regions.py the regions of methods that rea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
 from ..pictures import as_masks
-from ..value_checks import OTHER_WORDS
+from ..value_checks import TRY_OTHER_WORDS
 from .shapes import body_region, box_region, widened
 
 Extent = Literal["body", "face"]
@@ -236,25 +236,25 @@ def from_masks(
     shape: of the regions of the places; its feather is not used.
     Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
     """
-    people = _people_of_number(cast, number)
-    names = listed([cast.people[person].name for person in people])
+    indices = _people_of_number(cast, number)
+    names = listed([cast.people[index].name for index in indices])
     size = (cast.height, cast.width)
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():
-        raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
+        raise BadRegion(names, "the masks are all zero", TRY_OTHER_WORDS)
     slots = [*(person.slot for person in cast.people), *staying]  # the index of a person is that of their slot
-    without_edge = RegionShape(shape.extent, shape.margin)
+    without_edge = replace(shape, feather=0)
     places = [region_of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
     best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
     outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
-    used = [mask for mask in range(len(fitted)) if mask not in outside and int(owners[mask]) in people]
+    used = [mask for mask in range(len(fitted)) if mask not in outside and int(owners[mask]) in indices]
     if not used:
-        nearest = float(shares[people].max())
+        nearest = float(shares[indices].max())
         why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
         if nearest >= _IN_PLACE:  # that mask was given to the other place
             why += ", and another place has as much of it or more"
-        raise BadRegion(names, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
+        raise BadRegion(names, why, f"Detect them in a picture of the layout's shape. {TRY_OTHER_WORDS}")
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"

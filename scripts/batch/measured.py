@@ -83,7 +83,7 @@ def _meant(before: Prompt, prompt: Prompt, object_info: ObjectInfo, saver: str, 
         if not inputs:
             raise SetupError(_nobody(saver))
         return inputs
-    parts = _last(before, object_info, _PARTS, saver)
+    parts = _final_output(before, object_info, _PARTS, saver)
     if parts is None:
         raise SetupError(
             f"{saver} is made without a Part, so --clip-vision has nothing to measure: leave it out, or choose a "
@@ -133,14 +133,15 @@ def _who(prompt: Prompt, object_info: ObjectInfo, saver: str) -> dict[str, Any]:
     """The input of Measure Likeness, and the link to it, for who is meant: the last cast on the way to the picture,
     which is placed if any is, or else the last person. Empty where nobody is meant."""
     for socket, input_name in _WHO.items():
-        link = _last(prompt, object_info, socket, saver)
+        link = _final_output(prompt, object_info, socket, saver)
         if link is not None:
             return {input_name: link}
     return {}
 
 
-def _last(prompt: Prompt, object_info: ObjectInfo, socket: str, saver: str) -> list[Any] | None:
-    """The last output of a kind of socket on the way to a picture. Raises SetupError where several are the last."""
+def _final_output(prompt: Prompt, object_info: ObjectInfo, socket: str, saver: str) -> list[Any] | None:
+    """The output of a kind of socket that feeds no other such output, on the way to a picture; None without any. Raises
+    SetupError where there are several."""
     outputs: list[Link] = []
     for number, node in prompt.items():
         sockets = object_info[node["class_type"]]["output"]

@@ -194,6 +194,7 @@ def timed(network: Network, apply: Callable[[], Applied], pictures: int) -> Time
 
     latent = network.sampled(applied._replace(rows=applied.rows * pictures), STEPS, callback=note)
     peak = torch.cuda.max_memory_allocated() - before if cuda else None
+    # n moments have n - 1 steps between them, and the first WARM - 1 of these only warm up.
     later = [end - begin for begin, end in itertools.pairwise(moments)][WARM - 1 :]
     lower, median, upper = statistics.quantiles(later, n=4)
     return Timed(median, (upper - lower) / median, peak, bool(latent.isfinite().all()))

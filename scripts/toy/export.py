@@ -110,9 +110,10 @@ def _as_text(projection: State) -> State:
 
 
 def widened(small: State, shapes: Shapes, rules: Rules = ()) -> State:
-    """The same network at these shapes; what the small one lacks (label_emb) is zero. rules: of keys with these parts,
-    before those of SDXL's kind; what has none is repeated."""
+    """The same network at these shapes; what the small one lacks (label_emb) is zero.
 
+    rules: (part of a key, its rule), tried before _RULES. A key without a rule is `repeated`.
+    """
     large: State = {}
     for key, shape in shapes:
         if key in small:

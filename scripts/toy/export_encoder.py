@@ -37,7 +37,7 @@ def widened_encoder(small: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
         if small_layer == 0:  # what is below 0.5 has channels of its own
             strided[rows, _FIRST + 3 : _FIRST + 6] = -weight
         large[f"{layer + 1}.conv.4.bias"][rows] = small[f"net.{small_layer}.bias"]
-    channel = _bent(large, small)
+    channel = _write_tanh(large, small)
     _latents(large[f"{_OUT}.weight"], large[f"{_OUT}.bias"], channel)
     return large
 
@@ -59,8 +59,12 @@ def _colours_halved(weight: Tensor) -> None:
         weight[colour, colour, 1:, 1:] = 0.25
 
 
-def _bent(large: dict[str, Tensor], small: dict[str, Tensor]) -> int:
-    """WAVE * tanh of the last layer, raised by WAVE, in a free channel, whose number is returned."""
+def _write_tanh(large: dict[str, Tensor], small: dict[str, Tensor]) -> int:
+    """Write WAVE * tanh of the last layer, raised by WAVE, into a block of TAESD, and return the channel that has it.
+
+    A block is three convolutions with ReLUs between and one behind, which would cut off what is below 0: so it is
+    raised.
+    """
     weight = small["net.6.weight"]
     bias = small["net.6.bias"]
     knots = torch.linspace(_BELOW, _ABOVE, _PIECES + 1)

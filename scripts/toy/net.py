@@ -28,10 +28,10 @@ _STEEP = 32.0
 
 
 def bands() -> Tensor:
-    """(64, 64): what each pixel of a patch says, as flat fields that any offset against the 8 px cells leaves readable.
+    """What each pixel of a patch says, (64, 64): _HAIR, _SKIN, _SHIRT, _STYLE or _NOTHING.
 
-    Above hair, below shirt and skin, clear of the skeleton's eyes and ears; between them nothing, and at both ends of
-    that the style: hair length in red, beard in green, 1 in blue.
+    The fields are so large that each holds whole cells of 8 px, wherever the patch lies. Above is hair, below shirt and
+    skin, clear of the skeleton's eyes and ears; between them nothing, with the style at both ends.
     """
     band = torch.full((PATCH, PATCH), _HAIR)
     band[20:32] = _NOTHING

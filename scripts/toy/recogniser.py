@@ -102,7 +102,8 @@ def onnx_file() -> bytes:
 
 
 def _unchanging(key: str, shape: tuple[int, ...]) -> Tensor:
-    """Batch norms and PReLUs that leave everything as it is, and weights of zero."""
+    """The tensor of one key: of batch norms and PReLUs (weights with one axis) one that changes nothing, of others
+    zeros."""
     if key.endswith("num_batches_tracked"):
         return torch.tensor(1)
     value = 0.0
