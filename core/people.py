@@ -104,7 +104,7 @@ class Identity:
     combining them is chosen where they are used.
     crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
     name: one line of at most MOST_NAME_LETTERS letters.
-    portraits: None for people saved by versions that kept none.
+    portraits: None for a person who is known to a LoRA alone.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, as in `Face`.
     """
 

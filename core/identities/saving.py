@@ -27,6 +27,7 @@ CROPS_KEY = "crops"
 ALIGNED_KEY = "portraits.aligned"
 LOOSE_KEY = "portraits.loose"
 FFHQ_KEY = "portraits.ffhq"
+_PORTRAIT_KEYS = {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY}
 """The three kinds of portraits. Files of people without portraits have none of them."""
 
 _MOST_LORAS = 1000
@@ -82,7 +83,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if why:
         raise _damaged(path, why)
     portraits: Portraits | None = None
-    if {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY} <= set(tensors):
+    if _PORTRAIT_KEYS <= set(tensors):
         portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
     identity = Identity(
         name=metadata.get("name", "person"),
@@ -151,15 +152,15 @@ def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, floa
 def _check_same_photos(identity: Identity, tensors: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless all tensors are of the same photos, and something says who the person is.
 
-    tensors: all tensors of the file. A damaged file may have one of the two kinds of portraits without the other.
+    tensors: all tensors of the file. A damaged file may have some of the kinds of portraits without the others.
     """
-    portraits = [tensors[key] for key in (ALIGNED_KEY, LOOSE_KEY) if key in tensors]
+    portraits = [tensors[key] for key in _PORTRAIT_KEYS if key in tensors]
     per_photo = [*identity.embeddings.values(), *portraits]
     is_known = bool(per_photo) or bool(identity.loras)
-    both_or_none = len(portraits) != 1
+    all_or_none = len(portraits) in (0, len(_PORTRAIT_KEYS))
     crops = identity.crops
     same_photos = all(tensor.shape[:1] == crops.shape[:1] for tensor in per_photo)
-    if is_known and both_or_none and same_photos and crops.shape[1:] == (CROP, CROP, 3):
+    if is_known and all_or_none and same_photos and crops.shape[1:] == (CROP, CROP, 3):
         return
     shapes = {key: tuple(tensor.shape) for key, tensor in sorted(tensors.items())}
     raise _damaged(path, f"its tensors do not belong to the same photos ({shapes})")
