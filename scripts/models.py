@@ -114,7 +114,7 @@ def show_list(given: argparse.Namespace) -> int:
     workflows = used()
     for model in manifest.models():
         print(f"{model.id:40} {model.size_text:24} commercial use: {model.commercial:24} {model.title}")
-        names = [name for name, needs in workflows.items() if model in needs]
+        names = [name for name, needed in workflows.items() if model in needed]
         if names:
             print(f"{'':40} {', '.join(names)}")
     return 0

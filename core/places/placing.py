@@ -314,9 +314,9 @@ def overlaps(title: str, squares: Sequence[tuple[str, geometry.Rect]]) -> list[s
 
 def _note_on_unread_order(order: str, custom_order: str) -> list[str]:
     """That somebody has written a custom order, and that another order is chosen, so that nothing reads it."""
-    if order == "custom" or not custom_order.strip():
+    if order == CUSTOM or not custom_order.strip():
         return []
-    return [f"Custom order (custom_order) {plain(custom_order, 40)} is not read: set order (Who is where) to custom"]
+    return [f"Custom order (custom_order) {plain(custom_order, 40)} is not read: set order (Who is where) to {CUSTOM}"]
 
 
 def _note_on_empty_places(numbers: Sequence[int], layout: Layout) -> list[str]:
