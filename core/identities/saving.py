@@ -83,7 +83,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if why:
         raise _damaged(path, why)
     portraits: Portraits | None = None
-    if _PORTRAIT_KEYS <= set(tensors):
+    if set(tensors) >= _PORTRAIT_KEYS:
         portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
     identity = Identity(
         name=metadata.get("name", "person"),
