@@ -35,9 +35,7 @@ def people_to_find(cast: Cast | None, identity: Identity | None, node_name: str)
     picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
-    people: list[Person] = []
-    if cast:
-        people += [person for person in for_photos(cast).people if person.weight > 0]
+    people = [person for person in for_photos(cast).people if person.weight > 0] if cast else []
     if identity:
         people.append(Person(identity))
     if not people:

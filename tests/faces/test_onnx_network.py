@@ -163,6 +163,8 @@ UNKNOWN = {
     "whole numbers to normalise": ([node("BatchNormalization", ["x", *"sbmv"], ["y"])],
                                    dict.fromkeys("sbmv", np.ones(8, np.int64)), "another kind of weights"),
     "mode": ([node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode"),
+    "rounding": ([node("Resize", ["x", "s"], ["y"], nearest_mode="ceil")], {"s": np.ones(4, np.float32)},
+                 "another nearest_mode"),
     "shapes": ([conv()], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),
     "weight left out": ([node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
     "outputs": ([node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),

@@ -236,6 +236,19 @@ def test_z_image_with_references_knows_the_picture_behind_them():
     assert relative(tokens[:, :, picture][:, :, ~owned], plain[:, :, picture][:, :, ~owned]) <= TOLERANCE
 
 
+def test_beside_a_text_whose_reference_is_not_read_another_is_read_with_its_own():
+    """Krea 2 reads references by a method alone. After one step two texts give the mean of what each gives."""
+    setting = setting_of(KREA_2)
+    people = cast(*setting.files, words=("", ""))
+    unread, read = with_reference(setting), with_reference(setting, "index")
+    both, *alone = [
+        setting.sample(put_on(setting, people, BETWEEN, positive=positive), steps=1)
+        for positive in ([*unread, *read], unread, read)
+    ]
+    assert relative(alone[0], alone[1]) > 100 * TOLERANCE
+    assert relative(both, sum(alone) / 2) <= TOLERANCE
+
+
 SPLIT = {
     FLUX: {
         "transformer.transformer_blocks.0.attn.to_q": (64, 64), "transformer.transformer_blocks.1.attn.to_v": (64, 64),

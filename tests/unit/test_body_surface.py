@@ -342,6 +342,11 @@ def test_the_head_of_a_mannequin_is_wide_at_the_nose() -> None:
     parts = mannequin.draw_layout(Layout(256, 384, (Slot(pose[0][:2], pose=pose),))).iuv[2]
     widths = (parts >= 23).sum(1)
     assert widths[60] > 0.9 * widths.max() > 0.9 * 0.7 * 46
+    for aside in (-6, 0, 6):
+        turned = ((128.0 + aside, 60.0, 1.0), *pose[1:])
+        surface = mannequin.draw_layout(Layout(256, 384, (Slot(turned[0][:2], pose=turned),)))
+        u_across = surface.iuv[1, 60][surface.iuv[2, 60] >= 23]
+        assert u_across[[0, -1]].tolist() == pytest.approx([138, 138], abs=8), "the halves meet again at the back"
 
 
 def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:

@@ -158,7 +158,10 @@ def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, no
     layout, notes = of_poses(frames)
     head = bodies.head_of_pose(pose)
     assert head
-    assert math.dist(layout.slots[0].center, pose[0][:2]) < 0.25 * head
+    (slot,) = layout.slots
+    assert math.dist(slot.center, pose[0][:2]) < 0.25 * head
+    assert slot.keypoints
+    assert slot.keypoints[2] == slot.center
     assert notes == [f"Place 1: nose guessed from the {words}"]
 
 

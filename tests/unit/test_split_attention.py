@@ -74,7 +74,7 @@ def test_a_weight_goes_from_the_attention_without_a_reference_to_the_hosts_witho
     q, k, v = qkv()
     plan, everything = weighed(1, 1, 1)
     (group,) = plan.of(TOKENS.total, TOKENS.total).groups
-    assert group.keys is None
+    assert group.keys is group.shares is None
     assert torch.equal(everything, attention(q, k, v))
     anna = slice(9, 13)
     others = [*range(9), *range(13, TOKENS.total)]
