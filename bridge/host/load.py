@@ -16,6 +16,7 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ...core.errors import ModelMissing, UnsupportedCheckpoint
+from ...core.memory import is_out_of_memory
 from ...core.methods import FOLDERS, BadRecord, Method
 from ...core.models import elsewhere, licences, manifest, tensors
 from ...core.models.files import SAFETENSORS
@@ -204,6 +205,8 @@ class Published:
             _try_out(network, network_state)
             return in_patcher(partial(network, network_state), network_state)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             damage = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
             raise UnsupportedCheckpoint(path, damage, self._expected_at(path), self._advice_on(path)) from error
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ...core.cross_attention import Block
+from ...core.memory import is_out_of_memory
 from ..host.unet import Grid, Options, Replacement, grids, replacement_in, transformers
 from ..sampling.runs import ForwardInput, modules_of
 
@@ -79,9 +80,9 @@ def _reads_text(
         out = replacement(query, text, text, extra_options)
         out_of_other_text = replacement(query, -text, -text, extra_options)
         return not torch.equal(out, out_of_other_text)
-    except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, but says nothing about the function
-        raise
-    except NEEDS_MORE:
+    except NEEDS_MORE as error:
+        if is_out_of_memory(error):
+            raise
         return None
 
 

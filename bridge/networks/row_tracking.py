@@ -35,6 +35,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...core.memory import is_out_of_memory
 from ..host.unet import Options
 from ..sampling.runs import made_rows_error
 
@@ -160,9 +161,9 @@ class RowTracker:
         try:
             # One token is enough: what becomes of the text is not looked at.
             answer = patch(as_hidden, before.for_keys[:, :1], before.for_values[:, :1], dict(extra_options))
-        except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, and the whole text would need more still
-            raise
-        except RuntimeError:  # it puts texts of its own beside ours, which have to be of their length
+        except RuntimeError as error:  # it puts texts of its own beside ours, which have to be of their length
+            if is_out_of_memory(error):
+                raise  # the whole text would need more still
             answer = patch(as_hidden, before.for_keys, before.for_values, dict(extra_options))
         return answer[0][:, 0, 0]
 

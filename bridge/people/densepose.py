@@ -19,6 +19,7 @@ from ...core.body_surface import iuv
 from ...core.body_surface.network import DensePose, own_weights
 from ...core.errors import BadPhoto, UnsupportedCheckpoint
 from ...core.geometry import Fit
+from ...core.memory import is_out_of_memory
 from ...core.models import manifest, tensors, torchscript
 from ...core.models.files import stamp
 from ...core.pictures import as_rgb
@@ -46,6 +47,8 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     try:
         state = own_weights(exported)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _other_kind_error(path, error) from error
     try:
         tensors.check_weights(state)
@@ -55,6 +58,8 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     try:
         return load.in_patcher(partial(DensePose, state), state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _other_kind_error(path, error) from error
 
 
@@ -95,9 +100,9 @@ def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: i
             # (H, W, 3) -> (3, H, W)
             outputs = network.model(load.on_device(network, picture.pixels.movedim(-1, 0)))
         return iuv.read_bodies(outputs).surest(most)
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the file may be good
     except (RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         problem = f"a DensePose network whose weights give no bodies ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, problem, _EXPECTED, _ADVICE) from error
 

@@ -39,6 +39,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core.cross_attention import EVERYBODY, NOBODY, Block, region_bias
+from ...core.memory import is_out_of_memory
 from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text
@@ -216,9 +217,9 @@ class RegionalTextBatch(CrossAttentionBatch):
         few_values = value[:, :_TOKENS_TO_ASK_WITH]
         try:
             super().call_patches(patches, n, few_keys, few_values, options_of_trial)
-        except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, but says nothing about them
-            raise
-        except RuntimeError:  # they put texts of their own beside ours, which have to be of their length
+        except RuntimeError as error:  # they put texts of their own beside ours, which have to be of their length
+            if is_out_of_memory(error):
+                raise
             return True
         return SOURCE_ROWS in options_of_trial
 

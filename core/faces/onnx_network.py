@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedCheckpoint
+from ..memory import is_out_of_memory
 from ..models.onnx_file import Node, Program
 from ..models.tensors import State
 from ..text import in_one_line
@@ -237,9 +238,9 @@ def _explained(path: str) -> Generator[None, None, None]:
     """
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        raise  # no fault of the file: the host frees memory and tells the user
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise  # the host frees memory and tells the user
         raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
 
 

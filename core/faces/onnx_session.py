@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import LikenessError, UnsupportedCheckpoint, listed
+from ..memory import is_out_of_memory
 from ..text import in_one_line
 
 AUTO = "auto"
@@ -100,6 +101,8 @@ def opened(
     try:
         session: Any = runtime.InferenceSession(path, options, providers=[name])
     except Exception as error:  # onnxruntime has errors of its own, for each kind of damage
+        if is_out_of_memory(error):
+            raise
         raise _unusable(path, in_one_line(error)) from error
     # Where a library of the provider is missing, onnxruntime goes on with the CPU and says so on the console alone.
     if name not in session.get_providers():
@@ -116,6 +119,8 @@ def opened(
     try:
         actual_sizes = [output.numel() for output in run(torch.zeros(*picture_shape))]
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise _unusable(path, in_one_line(error)) from error
     if actual_sizes != list(output_sizes):
         raise _unusable(path, f"it gives {listed(actual_sizes)} numbers instead of {listed(output_sizes)}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from ..errors import UnsupportedCheckpoint
+from ..errors import UnsupportedCheckpoint, listed
 from ..names import among, ending, folded
 from . import onnx_file, packs
 from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, RENAMED, Finding
@@ -112,7 +112,7 @@ def _misplaced(model: Model, files: Iterable[PackFile], folders: Folders) -> Fin
                 model.title, MISPLACED, (f"{path} is not unpacked: unpack it into {model.unpacked_into(into)}.",)
             )
         if folded(path.parent.name) == folded(model.name):
-            return Finding(model.title, MISPLACED, (move(path.parent, into),))
+            return Finding(model.title, MISPLACED, (_moving(model, path.parent, folders),))
     return _under_another_name(model, files, folders)
 
 
@@ -123,9 +123,30 @@ def _under_another_name(model: Model, files: Iterable[PackFile], folders: Folder
     for folder in _folders_with_all(model, folders):
         pack = pack_of_folder.get(folder)
         if pack is None:  # not in the folders of face packs
-            return Finding(model.title, MISPLACED, (move(folder, target(model, folders)),))
+            return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
         return Finding(model.title, RENAMED, (f"{folder}: choose {pack} in Load Face Embedder.",))
     return None
+
+
+def _moving(model: Model, folder: Path, folders: Folders) -> str:
+    """A sentence that says what to do with a folder in the wrong place that holds files of the pack: to move all of it,
+    or these files alone where the folder is a model folder or holds anything else."""
+    into = target(model, folders)
+    names = sorted(os.listdir(folder))
+    of_pack = [name for name in names if packs.comes_with(model, name)]
+    if of_pack == names and not _is_model_folder(folder, model, folders):
+        return move(folder, into)
+    return f"Move {listed(of_pack)} from {folder} into {into}."
+
+
+def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
+    """Whether a folder is searched for models, or lies directly in the folder of all models under another name than
+    that of the pack."""
+    roots = {os.path.realpath(root) for searched in folders.values() for root in searched}
+    if os.path.realpath(folder) in roots:
+        return True
+    of_all = {os.path.realpath(root) for root in folders.get("", ())}
+    return os.path.realpath(folder.parent) in of_all and folded(folder.name) != folded(model.name)
 
 
 def _folders_with_all(model: Model, folders: Folders) -> Iterator[Path]:

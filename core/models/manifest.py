@@ -145,8 +145,9 @@ class Model:
         return (file.url or "").replace("{name}", name.removeprefix(f"{self.name}/"))
 
     def unpacked_into(self, folder: Path) -> Path:
-        """Where the archive is to be unpacked so that its files lie in this folder, which has the model's name."""
-        return folder.parent if self.archive and self.archive.part == "folder" else folder
+        """Where the archive is to be unpacked so that its files lie in this folder or below it."""
+        has_folder = self.archive is not None and self.archive.part == "folder"  # of the model's name, in these letters
+        return folder.parent if has_folder and folder.name == self.name else folder
 
 
 def human(size: int | None) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
+from ..memory import is_out_of_memory
 from ..people import CROP, EMBEDDING
 
 Shape = tuple[int, ...]
@@ -286,6 +287,8 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
             graphs = _Message(_File(data), 0, len(data)).all(_Field.MODEL_GRAPH)
             return extract(graphs[0])
     except OSError as error:
+        if is_out_of_memory(error):
+            raise
         problem = f"a file that cannot be read ({error.strerror})"
         advice = "Look at its permissions."
         cause = error

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
-from ..names import ending
+from ..names import ending, folded
 from .manifest import File, Model, model, models
 
 LOOSE = "loose files"
@@ -37,7 +37,8 @@ _NOT_FETCHED = ("buffalo_m", "buffalo_sc", "auraface")
 # packages and the release zips put beside them.
 _DETECTORS = ("det_", "scrfd", "retinaface")
 _RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
-_OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
+_IN_ZIPS = ("1k3d68", "2d106det", "genderage")
+_OTHERS = (*_IN_ZIPS, "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
 
 # Bytes of AuraFace's recogniser. Its file is called glintr100.onnx like that of antelopev2, but is another network.
 _AURAFACE = 260694151
@@ -73,6 +74,13 @@ def where(key: str) -> str:
     below, names = folder_and_names(entry)
     folder = "/".join(["models", entry.key, *below])
     return f"{', '.join(names)} in {folder}, from {entry.url} ({entry.size_text})"
+
+
+def comes_with(entry: Model, name: str) -> bool:
+    """Whether a file of this name is one of a published pack: its detector, its recogniser, or one that its zip holds
+    beside them."""
+    names = {folded(PurePath(file.names[0]).name) for file in published(entry.id).files}
+    return folded(name) in names or (ending(name) == ".onnx" and PurePath(name).stem.lower() in _IN_ZIPS)
 
 
 def pack_of(name: str) -> str:

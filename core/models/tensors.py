@@ -17,6 +17,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
+from ..memory import is_out_of_memory
 from ..text import in_one_line, plain
 from .files import is_zip, no_model, sha256, unfinished
 from .holes import emptied
@@ -119,11 +120,11 @@ def read(
         if key is not None:
             raise NotTensors(f"a download that has stopped: numbers of {plain(key, 100)} are zeros")
         return state
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # too little memory, which is no fault of the file
     except NotTensors as error:
         raise refusal(str(error), f"Download it again. {advice}") from error
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        if is_out_of_memory(error):
+            raise
         raise refusal(_unreadable(error, path), f"Delete it and download it again. {advice}") from error
 
 
@@ -145,9 +146,9 @@ def described_tensors(path: Path) -> dict[str, Tensor]:
         return _tensors_in(content, path)
     except NotTensors:
         raise  # it says already what the file is
-    except MemoryError:
-        raise  # too little memory, which is no fault of the file
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        if is_out_of_memory(error):
+            raise
         raise NotTensors(_unreadable(error, path)) from error
 
 

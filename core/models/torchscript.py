@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
+from ..memory import is_out_of_memory
 from ..text import in_one_line, plain
 from .files import is_zip, no_model, unfinished
 from .formats import recognised
@@ -117,9 +118,9 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
             return _named_tensors(_run(members.index(), members))
     except Refused as error:
         raise refusal(str(error)) from error
-    except MemoryError:
-        raise  # too little memory, which is no fault of the file
     except Exception as error:  # arbitrary bytes in an archive raise anything
+        if is_out_of_memory(error):
+            raise
         raise refusal(f"a TorchScript archive that cannot be read ({in_one_line(error)})") from error
 
 

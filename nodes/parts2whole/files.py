@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...bridge.host import folders, load
 from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
+from ...core.memory import is_out_of_memory
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, dead_link, listing, stamp
 from ...core.models.formats import identify, require
@@ -186,6 +187,8 @@ def _network(network_class: type[nn.Module], state: Mapping[str, Tensor], path: 
         check_weights(weights)
         return load.in_patcher(partial(network_class, state), weights)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         why = f"a Parts2Whole whose {network_class.__name__} is damaged ({in_one_line(error)})"
         raise _refused(path, why) from error
 
@@ -214,9 +217,9 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
             raise _incomplete_unet(path, unknown)
         # The host takes tensors out of the dict that it is given, so `host_keys` was made before.
         model = comfy.sd.load_diffusion_model_state_dict(host_state)
-    except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, but says nothing about the file
-        raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _refused(path, f"a damaged SD1.5 UNet ({in_one_line(error)})") from error
     if model is None:  # the host recognises no model by these layers
         raise _incomplete_unet(path, [])

@@ -140,6 +140,21 @@ def test_rows_that_are_changed_and_stay_where_they_are_leave_nothing():
     assert extra_options == {}
 
 
+@pytest.mark.parametrize("words", ["CUDA error: out of memory", "DefaultCPUAllocator: can't allocate memory: 4 bytes"])
+def test_memory_that_runs_out_is_not_tried_with_the_whole_text(words):
+    lengths = []
+
+    def patch(n, context, value, extra_options):
+        lengths.append(context.shape[1])
+        if context.shape[1] == 1:
+            raise RuntimeError(words)
+        return regions_of_the_positive(n, context, value, extra_options)
+
+    with pytest.raises(RuntimeError, match=words):
+        RowTracker().call([patch], layer_input(), {})
+    assert lengths == [77, 1]
+
+
 def test_rows_that_are_moved_and_changed_are_refused():
     with pytest.raises(ConditioningLost, match=r"test_row_tracking\) makes 4 rows of 4 inside attention"):
         RowTracker().call([reversed_and_larger_where_not_whole], layer_input(), {})

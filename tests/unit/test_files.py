@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import random
 
@@ -101,6 +102,31 @@ def test_zeros_as_long_as_a_row_and_in_two_rows_are_a_hole(tmp_path):
     save_file({"a": values}, tmp_path / "a.safetensors")
     with pytest.raises(UnsupportedCheckpoint, match="numbers of a are zeros"):
         tensors.read(tmp_path / "a.safetensors")
+
+
+NO_MEMORY = {
+    "Python": MemoryError(),
+    "the system": OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "a GPU": torch.cuda.OutOfMemoryError("no memory is left"),
+    "CUDA": RuntimeError("CUDA error: out of memory"),
+    "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+    "a CPU": RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    "a CPU on Windows": RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes."),
+    "a mapped file": RuntimeError("unable to mmap 4 bytes from file <a>: Cannot allocate memory (12)"),
+    "a mapped file on Windows": RuntimeError("Couldn't open file mapping: <a>, error code: <1455>"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_MEMORY)
+def test_memory_that_runs_out_says_nothing_about_a_file(tmp_path, kind):
+    path = tmp_path / "a.safetensors"
+    save_file({"a": numbers(4)}, path)
+
+    def loaded(path):
+        raise NO_MEMORY[kind]
+
+    with pytest.raises(type(NO_MEMORY[kind])):
+        tensors.read(path, loaded=loaded)
 
 
 @pytest.mark.parametrize("mark", UNFINISHED)
