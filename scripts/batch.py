@@ -107,6 +107,7 @@ def make_all(
     made = 0
     if survey.first:
         run.require_files(survey.first)
+    output.begin()
     if survey.to_do or survey.repeated:
         made = run.make(Maker(template, object_info, output.folder, measuring), survey)
     if output.failed:

@@ -41,6 +41,8 @@ QUESTIONS = ("crowd", "seeds", "ablations")
 SOURCES = ("people", "outfits", "pictures", "benchmark", "toy")
 BENCHMARKS = ("multi-id", "multi-human", "identities-collapse")
 MODULES = ("tqdm", "scipy", "jinja2")
+SMALLEST, LARGEST = 64, 8192
+"""Side of a picture, as the nodes of a layout take it."""
 PROMPT_OF_OUTFITS = "photo of a person standing, full body, plain light grey studio background, high quality photo"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
 
@@ -79,6 +81,8 @@ def parsed() -> argparse.Namespace:
         folder = Path(folders[0]) if folders else None
     if options.rehearse and options.models:
         parser.error("--rehearse has files of its own: leave --models out.")
+    if options.size and not all(SMALLEST <= side <= LARGEST for side in options.size):
+        parser.error(f"--size takes sides from {SMALLEST} to {LARGEST}.")
     if folder and not folder.is_dir():
         parser.error(f"{folder} is no folder.")
     return options

@@ -26,6 +26,8 @@ from typing import NoReturn
 
 from shared import stopping
 
+from core.shell import WINDOWS, quoted
+
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
 VENV = ROOT / ".venv"
@@ -263,8 +265,9 @@ def _advice(python: Path | str) -> str:
 
 
 def as_typed(path: Path | str) -> str:
-    """A path as it is typed into a shell."""
-    return f'"{path}"' if " " in str(path) else str(path)
+    """A path as it is typed into a shell: in quotes where it needs them."""
+    plain_letters = r"[\w./:\\~+=-]+" if os.name == WINDOWS else r"[\w./:@%+=,-]+"
+    return str(path) if re.fullmatch(plain_letters, str(path)) else quoted(path)
 
 
 def python_command() -> str:
@@ -495,7 +498,7 @@ def _by_pip(python: Path, *arguments: str) -> None:
     """Raises SetupError."""
     command = [*_pip(python), *arguments]
     if called(command):
-        raise SetupError(f"pip failed. Its message is above. The command was: {' '.join(command)}")
+        raise SetupError(f"pip failed. Its message is above. The command was: {' '.join(map(as_typed, command))}")
 
 
 def _pip(python: Path) -> list[str]:

@@ -11,6 +11,7 @@ memory.
 import codecs
 import contextlib
 import json
+import math
 import platform
 import shutil
 import struct
@@ -149,7 +150,8 @@ def names_of(row: Row, endings: Sequence[str]) -> list[str]:
 
 
 class Output:
-    """The folder of a run. One on a disk is one run's at a time; a store has no locks.
+    """The folder of a run. One on a disk is one run's at a time; a store has no locks. Until `begin` it stays as it
+    was: a run that is refused before leaves the files of earlier ones, and no new folder.
 
     Raises SetupError where another run has it on a disk, and for a folder that holds other things.
     """
@@ -163,15 +165,28 @@ class Output:
         """What the rows have taken that are done."""
         with disk_errors_told(folder):
             self._require_own_folder()
-            self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
+            is_store = isinstance(folder, StoreFolder)
+            self._new_folders = [] if is_store else _not_there(folder.path)
+            self._lock = None if is_store else _locked(folder.path)
             self._read_lists(measuring)
             self._temporary = temporary_folder()
-            is_store = isinstance(folder, StoreFolder)
-            failed_path = (Path(self._temporary.name) if is_store else folder.path) / "failed.csv"
+            failed_path = Path(self._temporary.name) / "failed.csv"
             self._failed_rows = failed_path.open("wb")
             # It begins as Excel wants it.
             self._failed_rows.write(codecs.BOM_UTF8 + as_csv([FAILED]))
+            self._is_begun = False
+            self._show_failed_again = math.inf
+
+    def begin(self) -> None:
+        """Rows can be made: failed.csv of an earlier run gives way to that of this one."""
+        with disk_errors_told(self.folder):
+            if not isinstance(self.folder, StoreFolder):
+                self._failed_rows.close()
+                failed_path = self.folder.path / "failed.csv"
+                shutil.copyfile(self._failed_rows.name, failed_path)
+                self._failed_rows = failed_path.open("ab")
             self._show_failed()
+        self._is_begun = True
 
     def _require_own_folder(self) -> None:
         """Raises SetupError for a folder that holds other things than a run's."""
@@ -220,7 +235,7 @@ class Output:
         return is_known and self._fingerprints[place] == number_of(fingerprint)
 
     def refuse(self, row: Row, reason: str) -> None:
-        """Write a row that cannot be made into failed.csv, where it can be read after some seconds."""
+        """Write a row that cannot be made into failed.csv, where it can be read some seconds after `begin`."""
         self.failed += 1
         in_one_line = " ".join(reason.split())
         self.first_failure = self.first_failure or f"{row.name}: {in_one_line}"
@@ -240,6 +255,9 @@ class Output:
 
     def close(self) -> None:
         """Write the rest of failed.csv, and out of the lists done.csv; likeness.csv where something was measured."""
+        if not self._is_begun:
+            self._leave()
+            return
         with self._temporary, disk_errors_told(self.folder):
             with self._failed_rows:
                 self._show_failed()
@@ -250,6 +268,18 @@ class Output:
             self._write_tables(Path(self._temporary.name), is_last)
         if self._lock:
             self._lock.close()
+
+    def _leave(self) -> None:
+        """Of a run that has not begun nothing stays."""
+        with self._temporary:
+            self._failed_rows.close()
+        if self._lock:
+            self._lock.close()
+        with contextlib.suppress(OSError):  # somebody else has put something there
+            if self._new_folders:
+                Path(self.folder.place(".lock")).unlink()
+            for path in self._new_folders:
+                path.rmdir()
 
     def _write_tables(self, temporary: Path, is_last: Any) -> None:
         done_path, scores_path = temporary / "done.csv", temporary / "likeness.csv"
@@ -321,6 +351,11 @@ def _last(names: Sequence[int]) -> Any:
     backwards = np.frombuffer(array("Q", names), np.uint64)[::-1]
     _, places = np.unique(backwards, return_index=True)
     return len(backwards) - 1 - places
+
+
+def _not_there(folder: Path) -> list[Path]:
+    """The folders that are to be made for this one, itself first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _locked(folder: Path) -> IO[bytes]:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from environment import ROOT, SetupError, say
+from environment import ROOT, SetupError, as_typed, say
 
 from .one_worker import Finished, Maker, WorkerSettings
 from .worker import TRIES, shortened
@@ -293,7 +293,7 @@ def _imported_ray(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise SetupError(NO_RAY.format(python=sys.executable)) from None
+        raise SetupError(NO_RAY.format(python=as_typed(sys.executable))) from None
     return ray
 
 

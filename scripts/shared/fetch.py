@@ -20,7 +20,7 @@ from io import BufferedWriter, FileIO
 from pathlib import Path, PurePath
 from typing import Any
 
-from environment import SetupError, disk_problem, say
+from environment import SetupError, as_typed, disk_problem, say
 
 from core.models.files import no_model, sha256, unfinished, unfinished_folder
 from core.models.manifest import File, Model
@@ -31,7 +31,7 @@ try:
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     from huggingface_hub.file_download import http_get
 except ImportError as error:
-    install = f'"{sys.executable}" -m pip install huggingface_hub'
+    install = f"{as_typed(sys.executable)} -m pip install huggingface_hub"
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
 except ValueError as error:  # huggingface_hub reads its addresses when it is imported
     raise SetupError(f"HF_ENDPOINT is no address: {error}.") from error

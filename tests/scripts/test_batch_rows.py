@@ -470,6 +470,7 @@ def opened(
     folder: Path, worker: str = "1", measuring: Measuring | None = None, kind: type[Folder] = Folder
 ) -> Iterator[tuple[Output, PictureWriter]]:
     output = Output(kind(str(folder)), measuring)
+    output.begin()
     writer = PictureWriter(output.folder, worker)
     yield output, writer
     assert writer._lock
@@ -582,6 +583,19 @@ def test_a_list_names_no_file_but_its_rows_own(tmp_path: Path) -> None:
         pass
     assert (tmp_path / "mine.txt").is_file()
     assert names(folder) == {"mine.txt", "one.png"}
+
+
+def test_a_run_that_is_refused_before_its_first_row_leaves_the_folder(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new" / "deep"
+    with opened(old) as (output, _):
+        output.refuse(Row(3, "three", {}), "no photo")
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    for folder in (old, new):
+        output = Output(Folder(str(folder)))
+        output.refuse(Row(2, "two", {}), "no seed")
+        output.close()
+    assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
+    assert not new.parent.exists()
 
 
 def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
         return [output.has(rows.key_of(f"row{number}"), "made so") for number in range(8)]
 
     output = Output(folder)
+    output.begin()
     writer = PictureWriter(folder, "1")
     for number in range(5):
         writer.keep(task(number), [SavedFile(".png", b"1")], 1.0)
@@ -137,6 +138,7 @@ def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     assert store.files().cat("bucket/out/failed.csv").endswith(b"7,row7,no\r\n")
     store.files().rm_file("bucket/out/row2.png")
     output = Output(folder)
+    output.begin()
     assert done(output) == [True, True, False, True, True, True, False, False]
     assert output.free_bytes is None
     output.close()
@@ -167,7 +169,7 @@ def test_what_lists_in_a_store_cost(
 ) -> None:
     """No list grows with the run, and each call writes one; a row that waits for it is not done."""
     folder = CountingFolder(f"memory://lists{rows_of_call}")
-    Output(folder).close()
+    Output(folder).begin()
     writer = PictureWriter(folder, "1")
     task = Task(Row(2, "one", {}), "made so")
     for number in range(1000):

@@ -159,6 +159,8 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
         ("--benchmark multi {folder}", "No such benchmark: multi"),
         ("--benchmark multi-id {folder} --rehearse", "--rehearse makes up its folder"),
         ("--people {folder} --steps 0", "0 is not a whole number"),
+        ("--people {folder} --size 1024 63", "--size takes sides from 64 to 8192"),
+        ("--outfits {folder} --size 8193 1024", "--size takes sides from 64 to 8192"),
         ("--people {folder} halves", r"No such question: halves\. There are crowd, seeds, ablations\."),
         ("--people {folder}/nowhere", "nowhere is no folder"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from environment import as_typed, python_command
+from environment import SetupError, as_typed, python_command
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
@@ -96,6 +97,7 @@ def test_all_is_there(workflow: Path, models: Path) -> None:
 
 def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -> None:
     """With the size and the address of what is to be downloaded; nothing is changed."""
+    workflow = workflow.rename(workflow.with_name("für $(id) `zwei`.json"))
     (models / "loras" / LORA).unlink()
     (models / "checkpoints" / CHECKPOINT).write_bytes(b"")
     (models / "instantid" / ADAPTER).rename(models / "ipadapter" / ADAPTER)
@@ -115,7 +117,7 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
     address = "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
     assert line_of(process.stdout, "curl").endswith(address)
     script = as_typed(SCRIPT)
-    command = f'{python_command()} {script} download "{workflow}" --models "{models}"'
+    command = f"{python_command()} {script} download '{workflow}' --models \"{models}\""
     assert process.stdout.splitlines()[-1] == f"Or download all of this with: {command}"
     assert sorted(path for path in models.rglob("*") if path.is_file()) == files_before
 
@@ -123,8 +125,9 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
 def test_a_template_by_its_name(models: Path) -> None:
     """Also without its ending. Everything but the checkpoint is missing."""
     of_template = ROOT / "workflows" / "start_two_people.json"
-    title = titles("en")["start_two_people"]
-    assert named("start_two_people") == named("start_two_people.json") == named(title) == of_template
+    title, chinese = (titles(language)["start_two_people"] for language in ("en", "zh"))
+    for name in ("start_two_people", "start_two_people.json", title, f" {title.upper()} ", chinese):
+        assert named(name) == of_template
     process = examined("start_two_people", "--models", models)
     assert process.returncode == 1, process.stdout + process.stderr
     assert "found" in line_of(process.stdout, "SDXL base 1.0")
@@ -153,6 +156,9 @@ def test_what_is_no_workflow(models: Path) -> None:
     assert process.stdout == ""
     assert "no template of that name" in process.stderr
     assert "start_two_people" in process.stderr
+    title = titles("en")["id_patch_two_people"]
+    with pytest.raises(SetupError, match=f"such as {re.escape(title)}"):
+        named(title[:-1].lower())
 
 
 def test_no_models_to_look_for(workflow: Path, models: Path, tmp_path: Path) -> None:

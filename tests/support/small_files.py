@@ -129,6 +129,7 @@ def run_all(options: argparse.Namespace, began: float) -> None:
             run = Run(table, template, OBJECT_INFO, output, workers)
             survey = run.survey()
             run.say_what_comes(survey)
+            output.begin()
             say(f"begins after {time.monotonic() - began:.1f} s, {memory()} MB")
             threading.Thread(target=watch, daemon=True).start()
             since = time.monotonic()

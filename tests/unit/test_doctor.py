@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pack.core.models.doctor_findings import Diagnosis, Finding
 from pack.core.models.fetch_commands import fetching
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.searched_folders import Folders
+from pack.core.shell import quoted
 from shared import adapters
 from shared import workflow as rig_workflow
 from shared.standins import copy_face_pack
@@ -360,6 +362,25 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
         assert len(list(searched.listed(str(tmp_path)))) == 10_000
         assert searched.crowded() == crowded
         (tmp_path / "one more.txt").touch()
+
+
+@pytest.mark.parametrize(
+    ("word", "posix", "powershell"),
+    [
+        ("my models", '"my models"', '"my models"'), ("it's", '"it\'s"', '"it\'s"'),
+        ("a$(id)", "'a$(id)'", "'a$(id)'"), ("a`id`", "'a`id`'", "'a`id`'"), ('a"b', "'a\"b'", "'a\"b'"),
+        ("a\\b", r"'a\b'", r'"a\b"'), ("hi!", "'hi!'", '"hi!"'),
+        ("it's $HOME", shlex.quote("it's $HOME"), "'it''s $HOME'"),
+        ("a\u201d\u2019;id", '"a\u201d\u2019;id"', "'a\u201d\u2019\u2019;id'"),
+    ],
+)  # fmt: skip
+def test_words_of_commands_run_nothing(tmp_path, word, posix, powershell):
+    model = manifest.model("parts2whole")
+    place = tmp_path / word / model.key / model.name
+    for system, expected in (("posix", posix), ("nt", powershell)):
+        assert quoted(word, system) == expected
+        commands = fetching(model, folders(tmp_path / word), system)
+        assert all(f"--local-dir {quoted(place, system)} --include" in command for command in commands)
 
 
 def test_commands_for_powershell(tmp_path):
