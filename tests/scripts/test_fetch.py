@@ -113,7 +113,7 @@ def models(tmp_path: Path) -> Path:
     pack = tmp_path / "pack"
     folder.mkdir()
     pack.mkdir()
-    for name in ("core", "nodes", "scripts", "workflows"):
+    for name in ("core", "locales", "nodes", "scripts", "workflows"):
         (pack / name).symlink_to(ROOT / name)
     manifest = json.loads((ROOT / "models_manifest.json").read_bytes())
     for file in files_in(manifest):
