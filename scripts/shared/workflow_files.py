@@ -42,16 +42,17 @@ def named(name: str) -> Path:
     """The file that a script is told to take: one that is there, else a template of ours by its title or the name of
     its file, with or without its ending. Raises SetupError with what is near."""
     path = Path(name)
-    by_title = {
-        title.casefold(): (title, file) for language in ("en", "zh") for file, title in titles(language).items()
-    }
-    _, stem = by_title.get(name.strip().casefold()) or ("", path.stem if path.name == name else name)
-    ours = TEMPLATES / f"{stem}.json"
-    for file in (path, ours):
+    stem = path.stem if path.name == name else name
+    for file in (path, TEMPLATES / f"{stem}.json"):
         if os.path.isfile(file):  # that of a path is an error for letters that no name of a file has
             return file
     if os.path.exists(path):
         return path  # a folder or a device, which is named where it is read
+    by_title = {
+        title.casefold(): (title, file) for language in ("en", "zh") for file, title in titles(language).items()
+    }
+    if called := by_title.get(name.strip().casefold()):
+        return TEMPLATES / f"{called[1]}.json"
     known = {file.stem: file.stem for file in sorted(TEMPLATES.glob("*.json"))}
     known |= {folded: title for folded, (title, _) in by_title.items()}
     near = difflib.get_close_matches(path.name.strip().removesuffix(".json").casefold(), known, cutoff=0.4)
