@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import folded
 from .people import Cast, RowCast, is_a
-from .text import MOST_NAME_LETTERS, names_in, plain
+from .text import COLONS, MOST_NAME_LETTERS, names_in, plain
 
 MOST_SCENES = 100
 """The most scenes in one run: each is a whole picture."""
@@ -21,8 +21,6 @@ DEEPEST = 100
 """Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
 _BRACKET = re.compile(r"\\[()]|[()]")
 """A bracket, with the backslash before it where there is one: such a bracket is no weight and does not nest."""
-_COLON = "[:\uff1a]"
-"""The second one is that of a Chinese keyboard."""
 
 
 class BadText(LikenessError):
@@ -114,7 +112,7 @@ def line_about(index: int, words: str, names: Sequence[str]) -> str:
     Raises BadCast where the number is another person's name.
     """
     for head in (plain(names[index], MOST_NAME_LETTERS), str(index + 1)):
-        if not re.search(_COLON, head) and _people_called(head, names) == [index]:
+        if not re.search(f"[{COLONS}]", head) and _people_called(head, names) == [index]:
             return f"{head}: {words}"
     raise BadCast(f"No line can be about {names[index]!r}: others have this name.", "Give each person a name.")
 
@@ -137,7 +135,7 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
 
     number: of the line, from 1, for messages. Raises BadPrompts.
     """
-    halves = re.split(_COLON, line, maxsplit=1)
+    halves = re.split(f"[{COLONS}]", line, maxsplit=1)
     if len(halves) < 2:
         raise BadPrompts(number, line, "it has no colon", names)
     name = halves[0].strip()
@@ -180,6 +178,6 @@ def _people_called(text: str, names: Sequence[str]) -> list[int]:
     Large and small letters are the same.
     """
     people = [index for index, name in enumerate(names) if folded(plain(name, MOST_NAME_LETTERS)) == folded(text)]
-    if not people and re.fullmatch("[0-9]{1,4}", text) and 0 < int(text) <= len(names):
+    if not people and re.fullmatch(r"\d{1,4}", text) and 0 < int(text) <= len(names):
         return [int(text) - 1]
     return people

@@ -9,8 +9,13 @@ _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udf
 
 MOST_NAME_LETTERS = 100
 """Letters of a person's name that are kept."""
-COMMAS = ",\uff0c\u3001"
-"""Chinese keyboards have commas of their own."""
+SEPARATORS = (
+    ",;\u055d\u060c\u061b\u07f8\u1363\u1364\u1802\u1808\u3001\ua4fe\ua60d\ufe10\ufe11\ufe14\ufe50\ufe51\ufe54\uff0c"
+    "\uff1b\uff64"
+)
+"""What people write between the items of a list: the commas and semicolons of all scripts, such as Chinese and
+Arabic."""
+COLONS = ":\uff1a\ufe13\ufe55"
 
 
 def plain(text: object, most_letters: int | None = None) -> str:
@@ -26,9 +31,21 @@ def plain(text: object, most_letters: int | None = None) -> str:
     return line
 
 
+def items_in(text: str) -> list[str]:
+    """The items of a list: what stands between separators or in lines, "" where nothing does. A separator at the end
+    of a line is one with that end. There is always an item."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    items: list[str] = []
+    for line in lines:
+        if items and not items[-1]:
+            items.pop()
+        items += map(plain, re.split(f"[{SEPARATORS}]", line))
+    return items or [""]
+
+
 def names_in(text: str) -> list[str]:
-    """Names with commas between them, "" for an empty one."""
-    return [plain(part, MOST_NAME_LETTERS) for part in re.split(f"[{COMMAS}]", text)]
+    """The names of a list, "" for an empty one."""
+    return [plain(item, MOST_NAME_LETTERS) for item in items_in(text)]
 
 
 def plain_lines(text: str) -> str:

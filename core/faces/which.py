@@ -1,11 +1,10 @@
 """Which face of a photo is meant, as people write it: one word for all photos, or one for each."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
 from ..errors import BadChoice, BadPhoto, counted
-from ..text import COMMAS, plain
+from ..text import items_in, plain
 
 ONLY, LARGEST = "only", "largest"
 """The only face of a photo (several are an error), and the largest one."""
@@ -44,13 +43,13 @@ class WhichFace:
 def which_face(text: str) -> WhichFace:
     """The words of the input which_face: one, or several with commas between them.
 
-    Nothing between two commas, or a 0, is ONLY. Numbers and commas may be full-width, as Chinese keyboards write them.
+    Nothing between two commas, or a 0, is ONLY. Digits and commas may be those of any script.
 
     Raises BadChoice for another word.
     """
     words: list[str] = []
-    for item in re.split(f"[{COMMAS}]", text):
-        word = plain(unicodedata.normalize("NFKC", item)).lower()
+    for item in items_in(text):
+        word = unicodedata.normalize("NFKC", item).lower()
         if word.isdecimal():
             number = int(word)
             word = str(number) if number else ONLY

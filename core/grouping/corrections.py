@@ -1,8 +1,7 @@
 """What somebody wrote by hand to change who is on which photo: "5: Ben", "5.2: Ben", "anna_3.jpg: Ben", "7, 9: -".
 
 The left side is a photo by its number or file, one of its faces, or all faces of a name; the right side is the name
-that they get, or - to leave them out. Commas, semicolons or line breaks, also those of Chinese keyboards, stand between
-corrections.
+that they get, or - to leave them out. Commas, semicolons or line breaks stand between corrections.
 """
 
 import os
@@ -12,12 +11,9 @@ from dataclasses import dataclass
 
 from ..errors import BadCast, counted, listed
 from ..names import folded, same_name
-from ..text import COMMAS, MOST_NAME_LETTERS, plain
+from ..text import COLONS, MOST_NAME_LETTERS, items_in, plain
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
-
-_BETWEEN_PIECES = re.compile(f"[{COMMAS};\uff1b]")  # \uff1b is the semicolon of a Chinese keyboard
-_CHINESE_COLON = "\uff1a"
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,10 @@ def _parsed(text: str) -> Iterator[Correction]:
     """The corrections of a text, in order. Raises BadCast at the first that cannot be read."""
     for line in text.splitlines():
         keys: list[str] = []
-        for written in _BETWEEN_PIECES.split(line):
-            piece = plain(written)
+        for piece in items_in(line):
             if not piece:
                 continue
-            key, colon, name = piece.replace(_CHINESE_COLON, ":").rpartition(":")
+            key, colon, name = re.sub(f"[{COLONS}]", ":", piece).rpartition(":")
             if not colon:
                 # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a
                 # colon back as its last part.

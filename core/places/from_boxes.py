@@ -16,7 +16,7 @@ from ..errors import LikenessError, counted, gathered, listed
 from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..previews import color_of
-from ..text import COMMAS, MOST_NAME_LETTERS, plain
+from ..text import COLONS, MOST_NAME_LETTERS, SEPARATORS, items_in, plain
 from . import bodies, layouts, poses
 
 SHOWS = ("person", "face")
@@ -310,8 +310,7 @@ def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
         metadata = {}
     texts = cast("Mapping[str, Any]", metadata)
     description = str(texts.get("desc") or texts.get("text") or "").strip()
-    # Up to the first comma or line break: names are listed with commas.
-    name = re.split(f"[{COMMAS}\n]", description)[0]
+    name = items_in(description)[0]
     label = plain(dictionary.get("label"), MOST_NAME_LETTERS).lower()
     return Marked((x, y, x + width, y + height), plain(name, MOST_NAME_LETTERS), label)
 
@@ -343,9 +342,9 @@ def written(text: str) -> tuple[Marked, ...]:
 
 def _dictionary_of_line(line: str) -> dict[str, Any]:
     """A line of text as a dictionary of BOUNDING_BOX. Raises ValueError unless four numbers stand at its end."""
-    # A Chinese keyboard writes a wide colon. The name may hold colons itself.
-    *name, numbers = re.split("[:\uff1a]", line)
-    words = re.split(rf"[{COMMAS}\s]", numbers)
+    # The name may hold colons itself.
+    *name, numbers = re.split(f"[{COLONS}]", line)
+    words = re.split(rf"[{SEPARATORS}\s]", numbers)
     sides = [float(word) for word in words if word]
     x, y, width, height = sides  # ValueError for any other count of numbers
     return {"x": x, "y": y, "width": width, "height": height, "metadata": {"desc": ":".join(name)}}

@@ -12,7 +12,7 @@ from ..identities import assigned, in_common, known_by, similarities
 from ..names import folded
 from ..people import UNNAMED, Cast, Identity, Layout, Person, PlacedCast, Slot
 from ..taking_part import with_names
-from ..text import plain
+from ..text import items_in, plain
 
 LEFT_TO_RIGHT = "left to right"
 MATCH_FACES = "match faces"
@@ -141,8 +141,8 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
 def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> list[int]:
     """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0" or "Ben, Ann, 0".
 
-    names: of all people in the list, by their numbers. What stands between commas, semicolons or line ends, Chinese
-    ones too, is a name, or several numbers and names with spaces between. Raises BadOrder.
+    names: of all people in the list, by their numbers. An item is a name, or several numbers and names with spaces
+    between. Raises BadOrder.
     """
 
     def refusal(why: str) -> BadOrder:
@@ -152,11 +152,11 @@ def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> l
     for number, name in names.items():
         numbers_by_name.setdefault(folded(name), []).append(number)
     numbers: list[int] = []
-    for part in map(plain, re.split("[,;\uff0c\uff1b\u3001\n]+", text)):
-        words = [part] if folded(part) in numbers_by_name else part.split()
+    for item in items_in(text):
+        words = [item] if folded(item) in numbers_by_name else item.split()
         for word in words:
             named = numbers_by_name.get(folded(word), [])
-            if re.fullmatch("[0-9]{1,4}", word):
+            if re.fullmatch(r"\d{1,4}", word):
                 named = [int(word)]
             if len(named) > 1:
                 raise refusal(f"{len(named)} people are called {plain(word, 40)}")

@@ -61,7 +61,7 @@ def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
         ("custom", "0,3,0", 3, 0, 3, {"Cid": 2}),
         ("custom", "1,0,2", 2, 0, 3, {"Ann": 1, "Bob": 3}),
         *(("custom", text, 3, 0, 3, {"Ann": 3, "Bob": 1, "Cid": 2})
-          for text in ("2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1")),
+          for text in ("2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1", "2\u060c\n\u0663\u061b 1")),
         *without_a_face(),
         ("custom", "Cid, ann; Bob", 3, 0, 3, {"Cid": 1, "Ann": 2, "Bob": 3}),
         ("custom", "Bob 0 1", 3, 0, 3, {"Bob": 1, "Ann": 3}),

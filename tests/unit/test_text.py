@@ -3,7 +3,7 @@
 import pytest
 from pack.core.errors import BadChoice, BadPhoto, LikenessError, counted, first_few, joined, listed
 from pack.core.faces.which import which_face
-from pack.core.text import plain
+from pack.core.text import names_in, plain
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,21 @@ def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
     [
         ("largest", 3, ["largest"] * 3), ("3,1", 2, ["3", "1"]), ("3,1", 3, ["3", "1", "only"]),
         (" 2\uff0c Largest,, 0", 4, ["2", "largest", "only", "only"]),
+        ("\u0663\u060c \u0661; 2,", 4, ["3", "1", "2", "only"]),
     ],
 )  # fmt: skip
 def test_which_face_of_each_photo(typed: str, photos: int, words: list[str]) -> None:
     which = which_face(typed)
     which.check_photos(photos)
     assert [which.word_for_photo(number) for number in range(1, photos + 1)] == words
+
+
+@pytest.mark.parametrize(
+    "between", [", ", "\uff0c", "\u3001", "\u060c ", "\uff64", "\ufe50", "; ", "\uff1b", "\n", ",\r\n", ";\n\n "]
+)
+def test_whatever_people_write_between_names(between: str) -> None:
+    assert names_in(f" Anna{between}Ben\n") == ["Anna", "Ben"]
+    assert names_in(f"{between.strip() or ','}Ben,, Ida") == ["", "Ben", "", "Ida"]
 
 
 def test_which_face_speaks_of_no_more_photos_than_there_are() -> None:
