@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import Host, SetupError, say
-from shared.arguments import positive
+from shared.arguments import path_of, path_or_url, positive
 
 if TYPE_CHECKING:
     from batch.folders import Folder
@@ -132,14 +132,15 @@ def arguments() -> argparse.Namespace:
         description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     table = "a picture a row: CSV, JSON lines (.jsonl) or Parquet; a path, or an address such as s3://bucket/jobs.csv"
-    parser.add_argument("jobs", metavar="JOBS.csv", help=table)
+    parser.add_argument("jobs", type=path_or_url, metavar="JOBS.csv", help=table)
     parser.add_argument("--workflow", required=True, help="a workflow's file, or a template's name in workflows/")
     every = "what an input is in every row, called as a column would be; as often as needed"
     parser.add_argument("--set", type=fixed_input, action="append", default=[], metavar="INPUT=VALUE", help=every)
     output = "the folder of the pictures, a path or an address; else one beside the table with its name"
-    parser.add_argument("--output", help=output)
-    parser.add_argument("--photos", help="the folder that photos are in, a path or an address; else the table's")
-    parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
+    parser.add_argument("--output", type=path_or_url, help=output)
+    photos = "the folder that photos are in, a path or an address; else the table's"
+    parser.add_argument("--photos", type=path_or_url, help=photos)
+    parser.add_argument("--models", type=path_of, help="a models folder besides ComfyUI's own")
     workers = "how many ComfyUIs, by Ray where they are several; with --address as many as there are GPUs, else one"
     parser.add_argument("--workers", type=positive, help=workers)
     address = "run on Ray: a cluster's address, auto, or local for this machine; each machine has its ComfyUI"

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import environment
-from shared.arguments import positive
+from shared.arguments import path_of, positive
 from shared.pack import entered
 
 QUESTIONS = ("crowd", "seeds", "ablations")
@@ -97,15 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     people = "a folder of photos: one of each person, or a folder of each"
-    source.add_argument("--people", type=Path, metavar="FOLDER", help=people)
+    source.add_argument("--people", type=path_of, metavar="FOLDER", help=people)
     outfits = "a folder of folders with pictures of clothes and the like"
-    source.add_argument("--outfits", type=Path, metavar="FOLDER", help=outfits)
-    source.add_argument("--pictures", type=Path, metavar="FOLDER", help="a folder with people/ and pictures/")
+    source.add_argument("--outfits", type=path_of, metavar="FOLDER", help=outfits)
+    source.add_argument("--pictures", type=path_of, metavar="FOLDER", help="a folder with people/ and pictures/")
     benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
     source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
     source.add_argument("--toy", action="store_true", help="cartoons of drawn people, by the toy model")
     out = "the folder of the results; default: one in output, of --pictures FOLDER/measured"
-    parser.add_argument("--out", type=Path, help=out)
+    parser.add_argument("--out", type=path_of, help=out)
     parser.add_argument("--python", help="a Python that has everything already")
     return parser
 
@@ -123,7 +123,7 @@ def _add_options_of_some_sources(parser: argparse.ArgumentParser) -> dict[str, S
 
     methods = 'by the names of docs/likeness.md, such as "ID-Patch", or "all"; default: all, of a benchmark ID-Patch'
     add("--methods", "people benchmark", methods, nargs="+", metavar="METHOD")
-    add("--models", "people outfits benchmark pictures", "a models folder besides ComfyUI's own", type=Path)
+    add("--models", "people outfits benchmark pictures", "a models folder besides ComfyUI's own", type=path_of)
     add("--prompt", "people outfits", "the text of every picture")
     size = "those of each template where not named; of a benchmark as many pixels, in its proportions"
     drawn = "people outfits benchmark"

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 import environment
 from environment import ROOT, SetupError
 from shared import families_table, host_folders, workflow_files
+from shared.arguments import path_of
 from shared.workflow import nodes_in, offered
 
 from core.errors import LikenessError, counted
@@ -83,13 +84,13 @@ def parsed_arguments() -> argparse.Namespace:
 
     examination = commands.add_parser("doctor", help="what of a workflow's models is missing, damaged or misplaced")
     examination.add_argument("workflow", metavar="WORKFLOW", help="a template's name, or the file of a workflow")
-    examination.add_argument("--models", type=Path, metavar="DIR", help=folder)
+    examination.add_argument("--models", type=path_of, metavar="DIR", help=folder)
     examination.set_defaults(run=doctor)
 
     downloading = commands.add_parser("download", help="fetch what workflows need")
     downloading.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
     downloading.add_argument("--yes", action="store_true", help="do not ask")
-    downloading.add_argument("--models", type=Path, metavar="DIR", help=folder)
+    downloading.add_argument("--models", type=path_of, metavar="DIR", help=folder)
     downloading.set_defaults(run=download)
 
     writing = commands.add_parser("write", help="renew what is made from the manifest and the records")

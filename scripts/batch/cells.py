@@ -15,8 +15,12 @@ from .rows import BadRow
 
 _YES = ("true", "yes", "on", "1")
 _NO = ("false", "no", "off", "0")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+"""In many countries a comma stands before the decimals."""
+_THOUSANDS = re.compile(r"[+-]?0*[1-9]\d{0,2},\d{3}")
+"""1,000 may be a thousand or one."""
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,20}([.,]0{1,2})?")
-"""Without separators of thousands: 1,000 may be a thousand or one. Spreadsheets may add decimals."""
+"""Spreadsheets may add decimals."""
 _FIRST = 5
 """Words of a menu in a message, where none of them is near."""
 
@@ -32,7 +36,7 @@ def value_of(cell: str, spec: Spec, current: Any) -> Any:
     if kind == "BOOLEAN":
         return _boolean(cell)
     if kind in ("INT", "FLOAT"):
-        number = _whole_number(cell) if kind == "INT" else _decimal_number(cell)
+        number = _number(cell, is_whole=kind == "INT")
         _require_range(number, spec.options)
         return number
     if cell != cell.encode(errors="ignore").decode():
@@ -53,23 +57,18 @@ def _boolean(cell: str) -> bool:
     return word in _YES
 
 
-def _whole_number(cell: str) -> int:
-    if not _WHOLE_NUMBER.fullmatch(cell):
-        raise BadRow("a whole number is needed, with all of its digits and nothing between them.")
-    return int(re.split("[.,]", cell)[0])
-
-
-def _decimal_number(cell: str) -> float:
-    text = cell
-    if "." not in cell:
-        # In many countries a comma stands before the decimals.
-        text = cell.replace(",", ".")
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise BadRow("a number is needed.")
+def _number(cell: str, is_whole: bool) -> float:
+    if _THOUSANDS.fullmatch(cell):
+        raise BadRow(
+            "it may be thousands or decimals: write all digits with nothing between them, decimals with a dot."
+        )
+    if is_whole:
+        if not _WHOLE_NUMBER.fullmatch(cell):
+            raise BadRow("a whole number is needed, with all of its digits and nothing between them.")
+        return int(re.split("[.,]", cell)[0])
+    number = float(cell.replace(",", ".")) if _NUMBER.fullmatch(cell) else math.inf
+    if math.isinf(number):
+        raise BadRow("a number is needed, with nothing between its digits.")
     return number
 
 

@@ -35,9 +35,7 @@ _READ_AT_ONCE = 64
 
 def folder_of(address: str) -> Folder:
     """The folder at an address: a path, or what fsspec calls a URL."""
-    if "://" in address and not address.startswith("file://"):
-        return StoreFolder(address)
-    return Folder(address.removeprefix("file://"))
+    return StoreFolder(address) if "://" in address else Folder(address)
 
 
 class Folder:
@@ -288,7 +286,8 @@ class StoreList(List):
         # The files of a list are NAME.00000.jsonl and so on. Those that are there already stay as they are: the next
         # one has the number behind theirs.
         parent, _, last = name.rpartition("/")
-        self._file_number = sum(file.startswith(f"{last}.") for file in folder.sizes(parent))
+        numbers = [file.removeprefix(f"{last}.").removesuffix(".jsonl") for file in folder.sizes(parent)]
+        self._file_number = max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
 
     def add(self, line: bytes) -> None:
         self._lines.append(line + b"\n")

@@ -22,8 +22,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 import numpy as np
 from environment import SetupError, disk_problem
@@ -36,7 +36,7 @@ from core.names import folded
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder
 from .locks import lock_alone, lock_shared
-from .rows import Row, key_of, number_of
+from .rows import Row, key_of, number_of, problem_of_name
 from .temporary import temporary_folder
 from .worker import SavedFile
 
@@ -45,6 +45,9 @@ FAILED = ("line", "name", "reason")
 SCORES = (*tables.COLUMNS, "seed", "kept")
 LISTS = "done"
 """The folder of the lists."""
+_KINDS = {"line": int, "name": str, "fingerprint": str, "files": list, "sizes": list, "seconds": (int, float),
+          "tries": int, "vision": str}  # fmt: skip
+"""What an entry of a list always has."""
 _ROWS_IN_FOLDER = 1000
 _LOCK_SECONDS = 5
 _FAILED_SECONDS = 10
@@ -307,7 +310,7 @@ class Output:
         others: set[str] = set()
         for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
             if names[number] in replaced:
-                (kept if is_last[number] else others).update(_own_files(entry))
+                (kept if is_last[number] else others).update(entry["files"])
         twins = {folded(file): file for file in kept}
         sizes_in = lru_cache(16)(self.folder.sizes)
 
@@ -327,22 +330,31 @@ def _lists(folder: Folder) -> list[str]:
 
 
 def _entries(folder: Folder, lists: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """What is in lists, which may end anywhere."""
+    """What is in lists, which may end anywhere and hold anything: entries as `keep` writes them, no others."""
     for line in folder.lines([f"{LISTS}/{name}" for name in lists]):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, RecursionError):
             entry = json.loads(line)
-            if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
+            if _is_entry(entry):
                 yield entry
 
 
-def _own_files(entry: Mapping[str, Any]) -> list[str]:
-    """The pictures of a row; nothing else, whatever somebody has put into a list."""
-    files: list[str] = []
-    for file in entry["files"]:
-        parent, _, name = file.rpartition("/")
-        if name.startswith(entry["name"]) and (not parent or parent.isdecimal()):
-            files.append(file)
-    return files
+def _is_entry(entry: Any) -> bool:
+    """Whether a value is an entry that `keep` has written: what is read from it is there, and it names no file but
+    those of its row."""
+    if not isinstance(entry, dict):
+        return False
+    values = cast("dict[str, Any]", entry)
+    if not all(isinstance(values.get(key), kind) for key, kind in _KINDS.items()):
+        return False
+    scores = values.get("scores", [])
+    if not isinstance(scores, list) or not all(isinstance(line, dict) for line in cast("list[Any]", scores)):
+        return False
+    files, sizes = values["files"], values["sizes"]
+    if len(files) != len(sizes) or not all(isinstance(size, int) for size in sizes):
+        return False
+    row = Row(values["line"], values["name"], {})
+    own_files = names_of(row, [PurePosixPath(str(file)).suffix for file in files])
+    return files == own_files and not problem_of_name(row.name) and math.isfinite(values["seconds"])
 
 
 def _last(names: Sequence[int]) -> Any:

@@ -7,6 +7,8 @@ import posixpath
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from shared.given_files import plain_path
+
 from core.picture_files import ENDINGS
 
 from .file_names import FileNames
@@ -53,6 +55,7 @@ class PhotoCells:
     def _looked_up(self, cell: str) -> FoundFile | str:
         """The file that a cell names, or why there is none, which goes on behind the cell."""
         folder = f"{self._photos.address}/".replace("\\", "/")
+        cell = plain_path(cell)
         inside = cell.replace("\\", "/").removeprefix(folder)
         name = posixpath.normpath(inside)
         if name.startswith("../") or os.path.isabs(name) or "://" in inside:

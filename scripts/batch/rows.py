@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from environment import SetupError
+from shared.given_files import plain_path
 
 from core import names
 from core.names import ending
@@ -98,7 +99,7 @@ def with_inputs(table: Table, inputs: Sequence[tuple[str, str]]) -> Table:
 
 
 def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
-    """Every row; one with too many or too few cells with its problem.
+    """Every row; one with too many cells with its problem. Spreadsheets leave out empty cells at the end of a line.
 
     is_photo: whether a column holds files, which a row without a name is called after, behind its line's number.
     """
@@ -115,10 +116,10 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
                 cells[column] = cell
         problem = line.problem
         if name:
-            problem = problem or _problem_of_name(name)
+            problem = problem or problem_of_name(name)
         else:
             name = _name_of_photos(line.number, [cells[column] for column in photo_columns if column in cells])
-        if len(line.cells) != column_count and (len(line.cells) < column_count or any(line.cells[column_count:])):
+        if any(line.cells[column_count:]):
             problem = (
                 f"{len(line.cells)} cells for {column_count} columns: put text that holds the separator into straight "
                 'quotes, as "one, two".'
@@ -138,14 +139,15 @@ def number_of(text: str) -> int:
 
 
 def _name_of_photos(line: int, photos: Sequence[str]) -> str:
-    """The name of a row that has none: 00002_anna for the photo people/anna.jpg in line 2."""
-    stems = [Path(photo.replace("\\", "/")).stem for photo in photos]
+    """The name of a row that has none: 00002_anna for the photo people/anna.jpg in line 2. A file may have it."""
+    stems = [Path(plain_path(photo).replace("\\", "/")).stem for photo in photos]
     text = "_".join([f"{line:05}", *stems])
     plain_text = re.sub(r"[^\w.-]+", "-", text)[:_MOST_LETTERS]
-    return cut(plain_text, _MOST_BYTES).rstrip(".-")
+    name = cut(plain_text, _MOST_BYTES).rstrip(".-")
+    return re.sub(r"_(?=\d+of\d+$)", "-", name)
 
 
-def _problem_of_name(name: str) -> str:
+def problem_of_name(name: str) -> str:
     """Why no file can have a name; empty where one can."""
     is_long = len(name) > _MOST_LETTERS or len(name.encode(errors="replace")) > _MOST_BYTES
     if not is_long and not _NO_NAME.search(name) and not _DEVICES.match(name):

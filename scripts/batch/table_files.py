@@ -1,8 +1,8 @@
 """Files of tables as people and programs write them, read as streams: a table of any length takes the same memory.
 
-CSV is UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs, or what
-a first line such as sep=| says; lines that end as on any system. JSON lines have an object in each line. Parquet needs
-pyarrow.
+Text is UTF-8, with or without the mark that Excel puts before it, or UTF-16 or UTF-32 with it; its lines end as on any
+system. CSV has commas, semicolons or tabs, or what a first line such as sep=| says. JSON lines have an object in each
+line. Parquet needs pyarrow.
 """
 
 import codecs
@@ -18,10 +18,17 @@ from typing import Any
 from environment import SetupError, python_command
 
 JSON_LINES = (".jsonl", ".ndjson")
-_MOST_CELL_LETTERS = 10**7
+_MOST_LINE_LETTERS = 10**7
 """A prompt, or the names of thousands of pictures, may be longer than csv's limit of 131072 letters."""
-_HEAD_BYTES = 2**16
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MOST_JSON_COLUMNS = 1000
+"""Every line gets a cell for every name in any of the objects."""
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16 does
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 """Letters without a width: programs leave them before what is copied from them."""
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
@@ -46,7 +53,7 @@ class Line:
 
 def csv_lines(path: Path, place: str) -> Iterator[Line]:
     """The lines of a CSV file that are not empty. One in quotes may span several. Raises SetupError."""
-    csv.field_size_limit(_MOST_CELL_LETTERS)
+    csv.field_size_limit(_MOST_LINE_LETTERS)
     file_lines = _text_lines(path, place)
     above = 0  # lines of the file before the table
     first = next(file_lines, "").lstrip(_UNSEEN)
@@ -79,14 +86,18 @@ def _reader(lines: Iterable[str], separator: str) -> Any:
 def _text_lines(path: Path, place: str) -> Iterator[str]:
     """The lines of a text, with their ends. Raises SetupError."""
     with path.open("rb") as file:
-        start = file.read(_HEAD_BYTES)
+        start = file.read(max(map(len, _MARKS)))
     encoding = next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), "utf-8")
-    if b"\0" in start and encoding != "utf-16":
-        raise SetupError(f"{place} is no CSV: it holds binary data. Save the table as CSV UTF-8.")
     number = 0
     with path.open(encoding=encoding, newline="") as file:
         try:
-            for line in file:
+            while line := file.readline(_MOST_LINE_LETTERS):
+                if "\0" in line:
+                    raise SetupError(f"{place} is no text (line {number + 1}). Save the table as CSV UTF-8.")
+                if len(line) == _MOST_LINE_LETTERS:
+                    raise SetupError(
+                        f"{place} has too long a line: {number + 1}. Less than 10 million letters are read."
+                    )
                 yield line
                 number += 1
         except UnicodeDecodeError as cause:
@@ -114,33 +125,40 @@ def _separator(first_line: str) -> str:
 def json_lines(path: Path, place: str) -> tuple[list[str], Callable[[], Iterator[Line]]]:
     """The columns of a file of JSON lines, which are the names in any of its objects, and its lines. Raises
     SetupError."""
-    with path.open("rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise SetupError(f"{place} is UTF-16, as PowerShell writes it: save it as UTF-8.")
     columns: dict[str, None] = {}
-    for _, entry in _objects(path):
+    for _, entry in _objects(path, place):
         if isinstance(entry, Mapping):
             columns.update(dict.fromkeys(entry))
+    if len(columns) > _MOST_JSON_COLUMNS:
+        problem = f"{place} has {len(columns):,} columns, which are all names in its objects"
+        raise SetupError(f"{problem}: at most {_MOST_JSON_COLUMNS:,} are read. Name the same inputs in every line.")
 
     def lines() -> Iterator[Line]:
-        for number, entry in _objects(path):
+        for number, entry in _objects(path, place):
             if isinstance(entry, Mapping):
                 yield _line(number, entry, list(columns))
             else:
-                yield Line(number, [""] * len(columns), f"line {number} is no object of JSON.")
+                yield Line(number, [], f"line {number} is {entry}.")
 
     return list(columns), lines
 
 
-def _objects(path: Path) -> Iterator[tuple[int, Any]]:
-    """The number of every line that is not empty, and what it holds; None where that is no JSON."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line.removeprefix(codecs.BOM_UTF8))
-                except (ValueError, RecursionError):
-                    yield number, None
+def _objects(path: Path, place: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+    """The number of every line that is not empty, and its object, or what it is instead. Raises SetupError."""
+    for number, line in enumerate(_text_lines(path, place), 1):
+        if line.strip(_BLANKS):
+            try:
+                entry = json.loads(line.lstrip(_UNSEEN), object_pairs_hook=_with_each_key_once)
+            except (ValueError, RecursionError):
+                entry = None
+            yield number, entry if isinstance(entry, Mapping) else "no object of JSON, or has a name twice"
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        raise ValueError
+    return entry
 
 
 def parquet_lines(path: Path, place: str) -> tuple[list[str], Callable[[], Iterator[Line]]]:

@@ -5,11 +5,34 @@ Standard library only.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.request import url2pathname
+
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u201e": "\u201c", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+"""Around what is copied: Windows' "Copy as path", a shell's, and those that programs make of them."""
+_URL = "file:"
 
 
 class Unreadable(Exception):
     """Why a path is not read; the text goes on behind its name."""
+
+
+def plain_path(text: str) -> str:
+    """A path as people copy it, in quotes or as a URL such as file:///home/anna/my%20photo.jpg, as a path of this
+    system. Other texts stay as they are."""
+    path = text.strip()
+    if len(path) > 1 and _QUOTES.get(path[0]) == path[-1]:
+        path = path[1:-1].strip()
+    if path[: len(_URL)].lower() != _URL:
+        return path
+    rest = path[len(_URL) :]
+    if not rest.startswith("//"):
+        return url2pathname(rest)
+    machine, _, below = rest.removeprefix("//").partition("/")
+    if machine in ("", "localhost"):
+        return url2pathname(f"/{below}")
+    return f"{os.sep}{os.sep}{machine}{os.sep}{url2pathname(below)}"
 
 
 def bytes_of(path: Path, most: int) -> bytes:

@@ -17,7 +17,7 @@ from environment import ROOT, SetupError
 
 from core.errors import listed
 
-from .given_files import Unreadable, bytes_of
+from .given_files import Unreadable, bytes_of, plain_path
 
 Graph = dict[str, Any]
 """A workflow as the editor saves it, or as the API takes it."""
@@ -41,6 +41,7 @@ def titles(language: str) -> dict[str, str]:
 def named(name: str) -> Path:
     """The file that a script is told to take: one that is there, else a template of ours by its title or the name of
     its file, with or without its ending. Raises SetupError with what is near."""
+    name = plain_path(name)
     path = Path(name)
     stem = path.stem if path.name == name else name
     for file in (path, TEMPLATES / f"{stem}.json"):

@@ -57,6 +57,7 @@ TABLES = {
     "semicolons": SEMICOLONS.encode("utf-8-sig"),
     "lines that end with a return": written(end="\r").encode(),
     "semicolons and returns": written(";", "\r").encode(),
+    "UTF-32": PLAIN.encode("utf-32"),
     "sep=,": f"sep=,\r\n{PLAIN}".encode(),
     "sep=; in quotes": f'"sep=;"\r{SEMICOLONS}'.encode("utf-8-sig"),
     "SEP=; in capitals, filled up": f"SEP=;;;\n{SEMICOLONS}".encode(),
@@ -91,6 +92,7 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
         (b"", "is empty"), (b"name,Prompt\n\n", "has no rows"), (b"Seed,seed\n1,2\n", "has the column Seed 2 times"),
         ("name,Prompt\n1,ok\n2,Jürgen\n".encode("cp1252"), r"is not UTF-8 \(line 3\): save it as CSV UTF-8"),
         (b'name,Prompt\n1,a\n2,"never closed\n3,b\n', "cannot be read as CSV from line 3 on"),
+        (b"name,Prompt\n" + b"1,a\n" * 50_000 + b"2,a\0\n", r"is no text \(line 50002\)"),
         (b'name,Prompt\n1,"a "red" coat"\n', r"from line 2 on \(.*\): let nothing stand between a quote"),
     ],
 )  # fmt: skip
@@ -122,7 +124,8 @@ def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("\n".join([*lines, "a_1of2,x,1", ",set 1\\Anna Ö.png,1", ",,", ",,9"]))
     rows_read = list(rows.rows(read(tmp_path), lambda column: column == "Photo"))
     problems = [row.problem.split(":")[0] for row in rows_read]
-    assert problems[:4] == ["", "", "2 cells for 3 columns", "4 cells for 3 columns"]
+    assert problems[:4] == ["", "", "", "4 cells for 3 columns"]
+    assert rows_read[2].cells == {"Photo": "z.png"}  # spreadsheets leave out empty cells at the end of a line
     assert all(row.problem.startswith("the name ") for row in rows_read[4:8])
     assert [(row.name, row.problem) for row in rows_read[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
 
@@ -134,7 +137,7 @@ def test_inputs_that_every_row_has(tmp_path: Path) -> None:
     first, short, long = rows.rows(rows.with_inputs(table, [("Steps", "30"), ("Node.cfg", "2")]), lambda _: False)
     assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"}
     assert not first.problem
-    assert short.problem.startswith("1 cells for 2 columns")
+    assert (short.cells, short.problem) == ({"Steps": "30", "Node.cfg": "2"}, "")
     assert long.problem.startswith("3 cells for 2 columns")
     for inputs in ([("prompt", "z")], [("Steps", "1"), ("steps", "2")], [("Name", "x")]):
         with pytest.raises(SetupError, match=f"--set gives {inputs[0][0]}, which is a column"):
@@ -293,6 +296,10 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
         "net.png": "net-",
         "Net.png": "Net-",
         str(tmp_path / "Net.png"): "Net-",
+        f'"{tmp_path}/Net.png"': "Net-",
+        "\u201cset/ben.png\u201d": "Ben-",
+        f"file://{tmp_path}/Jose%CC%81.png": "Jose\u0301-",
+        f"file://localhost{tmp_path}/net.png": "net-",
     }.items():
         (photo,) = of.job(Row(2, "a", {"First person": cell})).files
         assert photo.startswith(beginning)
@@ -370,9 +377,13 @@ def test_a_word_that_a_menu_does_not_have_is_looked_for_once(tmp_path: Path) -> 
     ("name", "cell", "value"),
     [
         ("seed", "18446744073709551615", 2**64 - 1), ("seed", "7.0", 7), ("cfg", "4,5", 4.5),
+        ("cfg", "0,500", 0.5), ("cfg", "1.000", 1.0), ("cfg", ".5e1", 5.0),
         ("sampler", "EULER", "euler"), ("size", "1024", 1024), ("noise", "FALSE", False),
         ("seed", "1.8E+19", "a whole number is needed, with all of its digits"),
-        ("seed", "1,000", "a whole number is needed, with all of its digits and nothing between"),
+        ("seed", "1.000", "a whole number is needed, with all of its digits and nothing between"),
+        *((name, cell, "it may be thousands or decimals: write all digits")
+          for name in ("seed", "cfg") for cell in ("1,000", "+12,345")),
+        ("cfg", "1_0", "a number is needed"), ("cfg", "1,000,000", "a number is needed"),
         ("seed", "-1", "0 to 18446744073709551615 is needed"), ("cfg", "-1", "0.0 to 100.0 is needed"),
         ("sampler", "euler_a", "the menu has 3 entries, such as euler"), ("cfg", "nan", "a number is needed"),
         ("noise", "2", "true or false is needed"), ("text", "a \ud83d", "it holds half of a letter: write that letter"),
@@ -567,7 +578,7 @@ def test_a_row_is_done_only_if_it_is_measured_as_asked_for(tmp_path: Path) -> No
     assert written[-2:] == [str(2**64 - 1), "yes"]
 
 
-def test_a_list_names_no_file_but_its_rows_own(tmp_path: Path) -> None:
+def test_a_list_has_what_a_run_writes_and_names_no_file_but_its_rows_own(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with opened(folder, "1"):
         pass
@@ -578,9 +589,17 @@ def test_a_list_names_no_file_but_its_rows_own(tmp_path: Path) -> None:
         {**entry, "files": ["../mine.txt", "mine.txt"], "sizes": [0, 0]},
         {**entry, "files": ["one.png"], "sizes": [0]},
     ]
-    (folder / "done" / "1.jsonl").write_text("\n".join(json.dumps(entry) for entry in entries) + "\n[]\n{}\n5\n")
-    with opened(folder, "2"):
-        pass
+    changes = [
+        {"name": "../mine", "files": ["../mine.txt"]}, {"name": 5, "files": ["5.png"]}, {"name": "\ud800"},
+        {"files": [1]}, {"files": "one.png"}, {"files": ["one\0.png"]}, {"sizes": ["0"]}, {"sizes": [math.inf]},
+        {"sizes": None}, {"seconds": "1"}, {"seconds": math.nan}, {"fingerprint": ["x"]}, {"tries": "x"},
+        {"vision": None}, {"line": 5000}, {"line": "2"}, {"scores": 5}, {"scores": [5]},
+    ]  # fmt: skip
+    entries += [{**entries[1], **change} for change in changes]
+    (folder / "done" / "1.jsonl").write_text("\n".join(map(json.dumps, entries)) + f"\n[]\n{{}}\n5\n{'[' * 10**5}\n")
+    for number, measuring in enumerate((None, Measuring(2))):
+        with opened(folder, f"2{number}", measuring):
+            pass
     assert (tmp_path / "mine.txt").is_file()
     assert names(folder) == {"mine.txt", "one.png"}
 
@@ -726,7 +745,7 @@ def ran(folder: Path, text: str, run: str) -> tuple[Run, Short, dict[str, str]]:
 
 
 def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "name,Photo,Seed\na,x,1\nbad,y,2\na,x,3\na,x\nb,x\nc,z,1\n"
+    text = "name,Photo,Seed\na,x,1\nbad,y,2\na,x,3\na,x\nb,x,1,2\nc,z,1\n"
     _, worker, failed = ran(tmp_path, text, "1")
     assert [one.row.name for one in worker.tasks] == ["a", "bad", "c"]
     assert failed.keys() == {"bad", "a", "b"}
@@ -796,11 +815,14 @@ def test_a_table_of_json_lines(tmp_path: Path) -> None:
         (1, "a", {"Prompt": "x, y", "Seed": str(2**64 - 1)}),
         (3, "b", {"Noise": "true"}),
     ]
-    assert json_rows[2].problem == "line 4 is no object of JSON."
+    assert json_rows[2].problem == "line 4 is no object of JSON, or has a name twice."
     assert json_rows[3].problem.startswith("name is a list, an object or bytes")
-    assert json_rows[4].problem == "line 6 is no object of JSON."
-    (tmp_path / "jobs.jsonl").write_text(text, "utf-16")
-    with pytest.raises(SetupError, match=r"jobs\.jsonl is UTF-16, as PowerShell writes it: save it as UTF-8"):
+    assert json_rows[4].problem.startswith("line 6 is no object of JSON")
+    (tmp_path / "jobs.jsonl").write_text(f'{text}{{"Seed": 1, "Seed": 2}}\n', "utf-16")  # as PowerShell writes it
+    assert [*rows.rows(read(tmp_path, "jobs.jsonl"), lambda _: False)][:2] == json_rows[:2]
+    assert "has a name twice" in [*rows.rows(read(tmp_path, "jobs.jsonl"), lambda _: False)][2].problem
+    (tmp_path / "jobs.jsonl").write_text("".join(f'{{"key{number}": 1}}\n' for number in range(1001)))
+    with pytest.raises(SetupError, match="has 1,001 columns"):
         read(tmp_path, "jobs.jsonl")
 
 
