@@ -4,7 +4,6 @@
     python scripts/compare.py --people my_people --prompt "photo of people in a park"
     python scripts/compare.py --outfits my_outfits
     python scripts/compare.py --pictures my_pictures --made-with InstantID
-    python scripts/compare.py --benchmark multi-human MultiHuman-Testbench --check
 
 --people draws people from photos, one of each or a folder of each, by every method whose files are in the ComfyUI that
 is found. Questions: crowd (1 to 12 people), seeds (the same people by every method and seed), ablations (methods
@@ -12,16 +11,12 @@ without one of their parts, and with several photos). --outfits dresses a person
 Parts Attention. --pictures measures pictures of any model. docs/likeness.md says what lies in each of these folders and
 what comes out: OUT/index.html, a page to look at, tables, and report.json.
 
---benchmark draws a published one and measures it as it measures: multi-id (MultiID-Bench, 1 to 4 people), multi-human
-(MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities Collapse, 2 to 10). Their data are not with the
-pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing.
-
 --toy draws cartoons of the pack's drawn people and judges them by colours. Questions as of --people.
 
 --rehearse needs no file of a method: the toy model draws the same. Its figures say nothing.
 
-The same command again draws only what is missing. Exit status: 1 where something has to be mended first or a picture of
-a benchmark failed, 2 for wrong options, 130 after Ctrl-C.
+The same command again draws only what is missing. Exit status: 1 where something has to be mended first,
+2 for wrong options, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -38,8 +33,7 @@ from shared.pack import entered
 
 QUESTIONS = ("crowd", "seeds", "ablations")
 """Of --people and --toy."""
-SOURCES = ("people", "outfits", "pictures", "benchmark", "toy")
-BENCHMARKS = ("multi-id", "multi-human", "identities-collapse")
+SOURCES = ("people", "outfits", "pictures", "toy")
 MODULES = ("tqdm", "scipy", "jinja2")
 SMALLEST, LARGEST = 64, 8192
 """Side of a picture, as the nodes of a layout take it."""
@@ -70,15 +64,6 @@ def parsed() -> argparse.Namespace:
     options.question = options.question or QUESTIONS
     options.prompt = options.prompt or (PROMPT_OF_OUTFITS if options.outfits else PROMPT)
     folder: Path | None = options.people or options.outfits or options.pictures
-    if options.benchmark:
-        name, *folders = options.benchmark
-        if name not in BENCHMARKS:
-            parser.error(f"No such benchmark: {name}. There are {', '.join(BENCHMARKS)}.")
-        if options.rehearse and (folders or options.workers or options.address):
-            parser.error("--rehearse makes up its folder and its files, and draws in this process.")
-        if not options.rehearse and len(folders) != 1:
-            parser.error("Name the benchmark and its folder, or add --rehearse.")
-        folder = Path(folders[0]) if folders else None
     if options.rehearse and options.models:
         parser.error("--rehearse has files of its own: leave --models out.")
     if options.size and not all(SMALLEST <= side <= LARGEST for side in options.size):
@@ -101,8 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     outfits = "a folder of folders with pictures of clothes and the like"
     source.add_argument("--outfits", type=path_of, metavar="FOLDER", help=outfits)
     source.add_argument("--pictures", type=path_of, metavar="FOLDER", help="a folder with people/ and pictures/")
-    benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
-    source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
     source.add_argument("--toy", action="store_true", help="cartoons of drawn people, by the toy model")
     out = "the folder of the results; default: one in output, of --pictures FOLDER/measured"
     parser.add_argument("--out", type=path_of, help=out)
@@ -121,25 +104,18 @@ def _add_options_of_some_sources(parser: argparse.ArgumentParser) -> dict[str, S
         of_sources[name_in_namespace] = sources.split()
         parser.add_argument(option, help=f"with {_listed(sources.split())}: {words}", **settings)
 
-    methods = 'by the names of docs/likeness.md, such as "ID-Patch", or "all"; default: all, of a benchmark ID-Patch'
-    add("--methods", "people benchmark", methods, nargs="+", metavar="METHOD")
-    add("--models", "people outfits benchmark pictures", "a models folder besides ComfyUI's own", type=path_of)
+    methods = 'by the names of docs/likeness.md, such as "ID-Patch", or "all"; default: all'
+    add("--methods", "people", methods, nargs="+", metavar="METHOD")
+    add("--models", "people outfits pictures", "a models folder besides ComfyUI's own", type=path_of)
     add("--prompt", "people outfits", "the text of every picture")
-    size = "those of each template where not named; of a benchmark as many pixels, in its proportions"
-    drawn = "people outfits benchmark"
-    add("--size", drawn, size, type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"))
-    add("--steps", drawn, "those of each template where not named", type=positive)
-    add("--rehearse", "people benchmark", "the toy model draws, no file is needed", action="store_true")
-    quick = "few pictures, in seeds of two people, of a benchmark one of each kind: whether it runs"
-    add("--quick", "people outfits benchmark toy", quick, action="store_true")
+    of_templates = "those of each template where not named"
+    add("--size", "people outfits", of_templates, type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"))
+    add("--steps", "people outfits", of_templates, type=positive)
+    add("--rehearse", "people", "the toy model draws, no file is needed", action="store_true")
+    quick = "few pictures, in seeds of two people: whether it runs"
+    add("--quick", "people outfits toy", quick, action="store_true")
     made_with = "their method, as Measure Likeness calls it"
     add("--made-with", "pictures", made_with, metavar="METHOD", default="unknown")
-    add("--check", "benchmark", "draw nothing, say what was read and what is missing", action="store_true")
-    places = "where people stand: as it gives it, or in a group layout of ours"
-    add("--places", "benchmark", places, choices=("given", "group"), default="given")
-    workers = "draw by so many ComfyUIs, by Ray where they are several"
-    add("--workers", "benchmark", workers, type=positive)
-    add("--address", "benchmark", "draw on Ray: a cluster's address, auto, or local for Ray on this machine")
     add("question", "people toy", "one or more of the questions above; default: all", nargs="*", default=[])
     return of_sources
 

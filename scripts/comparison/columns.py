@@ -1,7 +1,4 @@
-"""The columns of compare.py: what each one says, where it is from, and how it is read of a row's pictures.
-
-A benchmark has columns of its own by its own definitions, in the file of the benchmark.
-"""
+"""The columns of compare.py: what each one says, where it is from, and how it is read of a row's pictures."""
 
 from __future__ import annotations
 

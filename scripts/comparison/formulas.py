@@ -1,4 +1,4 @@
-"""Figures of benchmarks: people who are confused (MultiBind), who have collapsed, and faces that copy their photo.
+"""Figures: people who are confused (MultiBind), who have collapsed, and faces that copy their photo.
 
 **Dominance and blending** are MultiBind's (arXiv 2603.21937), which reads both from a matrix of similarities between
 generated subjects and real ones, less how alike the real ones are to each other. Its thresholds are not in the public
@@ -122,9 +122,5 @@ def copied(face: Tensor, reference: Tensor, others: Sequence[Tensor]) -> float |
 
 def _between(first: Tensor, second: Tensor) -> float:
     """The angle between two embeddings (512,), in radians."""
-    return angle(float(normalize(first.double(), dim=-1) @ normalize(second.double(), dim=-1)))
-
-
-def angle(cosine: float) -> float:
-    """In radians; a cosine may be rounded to more than 1."""
-    return math.acos(max(-1.0, min(1.0, cosine)))
+    cosine = float(normalize(first.double(), dim=-1) @ normalize(second.double(), dim=-1))
+    return math.acos(max(-1.0, min(1.0, cosine)))  # it may be rounded to more than 1

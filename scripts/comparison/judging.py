@@ -19,20 +19,19 @@ from pack.core.geometry import longer_side
 from pack.core.parts.parts import Part
 from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity
 
-from .benchmarks import Case
 from .formulas import between_people, copied
 from .host import HOST_NODES
-from .judged import Compared, Judged, Table
+from .judged import Judged
 from .photos import PersonFiles, image, largest_face
-from .picture_cache import Drawn, content_of, state_of
+from .picture_cache import Drawn
 from .prompts import Scene
 
 SQUARE = 2.0
 """The side of the square that DINOv2 sees of a person, in longer sides of the face's box."""
 _REMEMBERED = 4096
-"""Photos. A benchmark has the same people again in other pictures, and by other methods."""
+"""Photos. The same people are in other pictures, and by other methods."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +83,6 @@ class Judge:
         self._embedding_of_square = lru_cache(_REMEMBERED)(self._look_at_square)
         self.known = {person.name: self._known_by_photos(person) for person in people}
 
-    def names_for(self, case: Case) -> list[str]:
-        """What looks at the picture of a case, with which files, and beside which photo that it should be like.
-
-        A picture that others have looked at is looked at again.
-        """
-        names = list(self.face_model.ids)
-        if self.vision is not None:
-            names.append("DINOv2")
-        if self.text is not None:
-            names.append("CLIP")
-        for path in self.files:
-            names.append(f"{path.name} {state_of(path)}")
-        if case.truth is not None:
-            names.append(f"photo {content_of(case.truth)}")
-        return names
-
     # --- What is measured of a picture (H, W, 3)
 
     def of_people(self, drawn: Drawn, scene: Scene, measured_as: str) -> Judged:
@@ -130,29 +113,6 @@ class Judge:
             copied=copies,
             seconds=drawn.seconds,
             step_seconds=drawn.step_seconds,
-        )
-
-    def of_case(self, case: Case, pixels: Tensor) -> Judged:
-        """A picture of a benchmark. Raises SetupError for a photo without a face."""
-        found = faces.faces_in(self.face_model, pixels).faces
-        references = [self._face_of(photo) for photo in case.photos]
-        truth: Sequence[Face] = ()
-        if case.truth is not None:
-            truth = faces.faces_in(self.face_model, image(case.truth)).faces
-        compared: dict[str, Compared] = {}
-        for recogniser in self.face_model.ids:
-            compared[recogniser] = Compared(
-                references=cosines(found, references, recogniser),
-                truth=cosines(found, truth, recogniser),
-                between=cosines(truth, references, recogniser),
-            )
-        return Judged(
-            people=len(case.photos),
-            faces=len(found),
-            truth_faces=len(truth),
-            compared=compared,
-            whole=self._whole_like(case.photos, pixels),
-            text_alignment=self._text_alignment(case.prompt, pixels),
         )
 
     def of_parts(self, drawn: Drawn, parts: Sequence[Part], prompt: str) -> Judged:
@@ -212,15 +172,6 @@ class Judge:
     def _look_at_square(self, photo: Path) -> Tensor:
         """What DINOv2 makes of the face of a photo with its surroundings, (1, width)."""
         return embedding_of(self.vision, square_around(image(photo), self._face_of(photo).box))
-
-
-def cosines(rows: Sequence[Face], columns: Sequence[Face], recogniser: str) -> Table:
-    """The cosine of each of some faces and each of others by a recogniser."""
-    if not rows or not columns:
-        return ()
-    first = normalize(torch.stack([face.embeddings[recogniser] for face in rows]).double())
-    second = normalize(torch.stack([face.embeddings[recogniser] for face in columns]).double())
-    return (first @ second.T).tolist()
 
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:

@@ -47,7 +47,7 @@ class Answer:
 
 def facts_of(rows: Sequence[Row]) -> list[str]:
     """What the rows of a table say beside title, figures and notes: names of fields of Row in which there is any."""
-    names = ("group", "recogniser", "people", "pictures", "asked")
+    names = ("recogniser", "people", "pictures")
     return [name for name in names if name == "pictures" or any(getattr(row, name) for row in rows)]
 
 
@@ -81,12 +81,10 @@ def as_csv(rows: Sequence[Row], columns: Sequence[Column], title: str = "method"
     """All rows for a spreadsheet, with four digits and nothing for what is not known. title: what a row is called."""
     facts = facts_of(rows)
     names = [column.name for column in columns]
-    endings = ["source", "note"] if any(row.source for row in rows) else ["note"]
-    lines: list[list[Any]] = [[title, *facts, *names, *endings]]
+    lines: list[list[Any]] = [[title, *facts, *names, "note"]]
     for row in rows:
         values = [row.figures.get(name) for name in names]
-        facts_of_row = [getattr(row, name) for name in (*facts, *endings)]
-        lines.append([row.title, *facts_of_row[: len(facts)], *values, *facts_of_row[len(facts) :]])
+        lines.append([row.title, *[getattr(row, name) for name in facts], *values, row.note])
     return lines_as_csv(lines)
 
 
@@ -98,8 +96,6 @@ def report(answer: Answer) -> str:
         lines: list[dict[str, Any]] = []
         for row in rows:
             line = {"method": row.title, **{name: getattr(row, name) for name in facts}, "note": row.public_note}
-            if row.source:
-                line["source"] = row.source
             seeds = [picture.seed for picture in row.shown if picture.seed is not None]
             lines.append({**line, "seeds": seeds, "figures": dict(row.figures)})
         tables[heading] = lines
@@ -133,7 +129,7 @@ def write(answer: Answer, out: Path) -> None:
 
 
 def write_page(answer: Answer, out: Path) -> None:
-    # Names of files and texts of a benchmark may hold bytes that are no letters.
+    # Names of files may hold bytes that are no letters.
     whole.write(out / "index.html", as_html(answer, out).encode(errors="replace"))
 
 
@@ -147,7 +143,7 @@ def as_html(answer: Answer, out: Path) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    functions = (in_words, facts_of, known_columns, cells, fact, without_figures, association_by_people, address_of)
+    functions = (in_words, facts_of, known_columns, cells, without_figures, association_by_people, address_of)
     by_name = {function.__name__: function for function in functions}
     return templates.get_template("page.html").render(answer=answer, **by_name)
 
@@ -164,14 +160,6 @@ def in_words(name: str, value: Any) -> str:
     separator = "x" if name == "size" else ", "
     values = cast("Sequence[object]", value)
     return separator.join(str(part) for part in values)
-
-
-def fact(row: Row, name: str) -> str:
-    """A cell beside the figures."""
-    value = getattr(row, name)
-    if value is None:
-        return DASH
-    return f"{value} of {row.asked}" if name == "pictures" and row.asked else str(value)
 
 
 def without_figures(rows: Sequence[Row], answer: Answer) -> list[str]:

@@ -128,16 +128,6 @@ def taken(path: Path, expected: str) -> Drawn | None:
     return Drawn(path, pixels, note.seconds, note.step_seconds)
 
 
-def is_drawn(path: Path, expected: str) -> bool:
-    """Whether the picture of an earlier run is at a path, by its note alone. expected: as in `taken`."""
-    try:
-        with Image.open(path) as opened:
-            note = _note_of(opened.info)
-    except _NO_PICTURE:
-        return False
-    return note is not None and note.fingerprint == expected
-
-
 def _note_of(texts: Mapping[Any, Any]) -> Note | None:
     """The note among the texts of a PNG, None where there is none that this version can read."""
     try:

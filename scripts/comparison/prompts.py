@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from shared.widgets import SEEDS
 
@@ -25,30 +23,12 @@ SAMPLERS = ("KSampler", "SamplerCustomAdvanced")
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where people stand: the node that makes their layout, and who gets which place.
-
-    class_type, inputs: of the node, whose outputs are the layout and a picture of the canvas; its `count`, `width` and
-    `height` are those of the picture. order: an order of Place Cast.
-    """
-
-    class_type: str = "LikenessLayoutForAGroup"
-    inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"framing": "half", "rows": 0}))
-    order: str = "left to right"
-
-
-IN_A_ROW = Places()
-"""A made-up group photo, with everybody beside each other."""
-
-
-@dataclass(frozen=True)
 class Scene:
     """What a picture is of.
 
     people: in the order of the places, from left to right. photos: by how many photos each is known. seed: of the
     sampler. prompt: the text. size: (width, height) in pixels. steps: None for those of the template. pack: the face
-    pack of Load Face Embedder. folder: where the photos and LoRAs are, below which the prompt names them. places: where
-    the people stand.
+    pack of Load Face Embedder. folder: where the photos and LoRAs are, below which the prompt names them.
     """
 
     people: Sequence[PersonFiles]
@@ -59,7 +39,6 @@ class Scene:
     steps: int | None
     pack: str
     folder: Path
-    places: Places = IN_A_ROW
 
     def named(self, path: Path) -> str:
         """A file of the folder as a prompt names it."""
@@ -102,14 +81,12 @@ def people_into(graph: Graph, scene: Scene, by_lora: bool) -> None:
 
 
 def _add_places(graph: Graph, scene: Scene, cast: Output) -> None:
-    """Add the layout of the picture and Place Cast. cast: the output with everybody."""
+    """Add a made-up group photo, with everybody beside each other, and Place Cast. cast: the output with everybody."""
     width, height = scene.size
-    inputs = {**scene.places.inputs, "width": width, "height": height}
-    if scene.places.class_type == IN_A_ROW.class_type:
-        inputs["count"] = len(scene.people)
-    graph.add(LAYOUT, scene.places.class_type, **inputs)
-    order = scene.places.order
-    graph.add(PLACED, "LikenessPlaceCast", cast=cast, layout=(LAYOUT, 0), order=order, custom_order="")
+    graph.add(
+        LAYOUT, "LikenessLayoutForAGroup", count=len(scene.people), framing="half", rows=0, width=width, height=height
+    )
+    graph.add(PLACED, "LikenessPlaceCast", cast=cast, layout=(LAYOUT, 0), order="left to right", custom_order="")
 
 
 def _add_person(graph: Graph, scene: Scene, person: PersonFiles, number: int) -> str:

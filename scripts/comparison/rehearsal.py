@@ -16,8 +16,6 @@ STEPS = 4
 """Of the toy model's pictures."""
 SIZE = (512, 384)
 """Of its pictures (width, height)."""
-LARGE = (768, 576)
-"""Of those of up to ten people, who have no room on a smaller canvas."""
 SAYS_NOTHING = "drawn by a toy model: the figures say nothing"
 
 

@@ -45,10 +45,9 @@ class Row:
 
     title: the method and what is changed in it, or the set. people: in each picture; of a set in all of them; 0 where
     it says nothing. shown: the pictures on the page. figures: by name of the column. note: why there are none, "" where
-    there are. public_note: the same without names of people and without paths, for the report. group: of a benchmark.
-    measured: how many pictures the figures are of, where the page does not show all. asked: how many there should be, 0
-    where that is no question. source: of published figures, "" for ours. recogniser: that alone measures, "" for those
-    that judge.
+    there are. public_note: the same without names of people and without paths, for the report. recogniser: that
+    alone measures, "" for those that judge. measured: how many pictures the figures are of, where the page does not
+    show all.
     """
 
     title: str
@@ -57,17 +56,12 @@ class Row:
     figures: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
     note: str = ""
     public_note: str = ""
-    group: str = ""
     measured: int | None = None
-    asked: int = 0
-    source: str = ""
     recogniser: str = ""
 
     @property
-    def pictures(self) -> int | None:
-        """How many pictures its figures are of, None for published ones."""
-        if self.source:
-            return None
+    def pictures(self) -> int:
+        """How many pictures its figures are of."""
         return len(self.shown) if self.measured is None else self.measured
 
 

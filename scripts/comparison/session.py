@@ -64,10 +64,8 @@ class Asked:
 class Settings:
     """What the command line asks for.
 
-    folder: of photos, or of a benchmark. out: of results. prompt: "" for those of a benchmark. size: (width, height) of
-    a picture, or how many pixels that of a benchmark has. size, steps: None for those of templates. remark: what the
-    page says first of all, "" for nothing. methods: those that draw. quick: few pictures of a question, one
-    of each kind of a benchmark. given_places: whether people stand where a benchmark says.
+    folder: of photos. out: of results. size: (width, height) of a picture. size, steps: None for those of templates.
+    remark: what the page says first of all, "" for nothing. methods: those that draw. quick: few pictures.
     """
 
     folder: Path
@@ -78,7 +76,6 @@ class Settings:
     remark: str = ""
     methods: tuple[TemplateMethod, ...] = METHODS
     quick: bool = False
-    given_places: bool = True
 
 
 class Session:

@@ -14,6 +14,7 @@ from typing import Any
 
 from environment import ROOT, SetupError
 from pack.core.methods import method as method_of_pack
+from pack.core.names import among
 from shared.workflow import Json, load, to_prompt
 
 from .graphs import Graph, Output
@@ -320,11 +321,14 @@ ALL = "all"
 
 
 def methods_named(names: Sequence[str]) -> list[TemplateMethod]:
-    """The methods of these names, all of them for ALL. Raises SetupError for an unknown one."""
+    """The methods of these names, in any capitals, all of them for ALL. Raises SetupError for an unknown one."""
     if ALL in names:
         return list(METHODS)
     by_title = {method.title: method for method in METHODS}
-    unknown = [name for name in names if name not in by_title]
-    if unknown:
-        raise SetupError(f"No such method: {', '.join(unknown)}. There are {', '.join(by_title)}, and {ALL}.")
-    return [by_title[name] for name in names]
+    titles = [among(name, by_title) for name in names]
+    if None in titles:
+        unknown = names[titles.index(None)]
+        # A title may hold a comma.
+        known = " ".join(f'"{title}"' for title in (*by_title, ALL))
+        raise SetupError(f'No such method: "{unknown}". There are {known}.')
+    return [by_title[title] for title in titles if title]

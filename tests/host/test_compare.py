@@ -17,7 +17,6 @@ import real_faces
 import torch
 from comparison import cartoons, command
 from comparison import people as people_source
-from comparison.benchmark_run import BENCHMARKS
 from comparison.cartoons import ColourJudge
 from comparison.columns import figures
 from comparison.judging import Known, placed
@@ -114,10 +113,9 @@ def test_a_person_alone_has_no_association() -> None:
     assert not {"association", "leakage", "swapped"} & judged(names, looks_of(names)).keys()
 
 
-def test_the_command_line_knows_all_questions_and_benchmarks() -> None:
+def test_the_command_line_knows_all_questions() -> None:
     """It names them before anything is loaded that has them."""
     assert tuple(people_source.QUESTIONS) == compare.QUESTIONS
-    assert tuple(BENCHMARKS) == compare.BENCHMARKS
 
 
 def test_an_output_that_cannot_be_written_to_is_told_with_what_to_do(
