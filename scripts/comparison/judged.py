@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pack.core.measure import MeasuredPicture
+from torch import Tensor
 
 Table = Sequence[Sequence[float]]
 """Cosines of embeddings: a row for each of some faces, a number for each of others."""
@@ -26,6 +27,8 @@ class Judged:
     person. subjects: per person DINOv2's cosine of the square around the face with that in the photo, None for a
     missing person. copied: per person who is there and has a photo that was not drawn from.
 
+    annotated: (H, W, 3) the picture with a frame, a name and a figure at each face.
+
     Of an outfit: parts, of each part DINOv2's cosine.
     """
 
@@ -37,6 +40,7 @@ class Judged:
     alike_in_photos: Table = ()
     subjects: Sequence[float | None] = ()
     copied: Sequence[float] = ()
+    annotated: Tensor | None = None
     parts: Sequence[float] = ()
     seconds: float | None = None
     step_seconds: float | None = None

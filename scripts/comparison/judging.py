@@ -111,6 +111,7 @@ class Judge:
             alike_in_photos=between_people([person.identity for person in people], names[0]),
             subjects=self._subjects_like(photos, picture, drawn.pixels),
             copied=copies,
+            annotated=measure.annotate(drawn.pixels, report, 0),
             seconds=drawn.seconds,
             step_seconds=drawn.step_seconds,
         )

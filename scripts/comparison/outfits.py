@@ -149,7 +149,8 @@ def _asked(session: Session, setting: Setting, outfit: Outfit, number: int) -> A
         return session.judge.of_parts(drawn, parts, session.settings.prompt)
 
     called = f"{setting.title}: {outfit.name}"
-    return Asked(f"{setting.title}, {number}.png", f"outfit {number}", number, called, called, graph, judged)
+    photos = [part.path for part in outfit.parts[: setting.count]]
+    return Asked(f"{setting.title}, {number}.png", f"outfit {number}", number, called, called, photos, graph, judged)
 
 
 # --- The prompts

@@ -20,18 +20,15 @@ from pack.core.faces.model import FaceModel
 from pack.core.geometry import FAR
 from pack.core.names import among
 from pack.core.people import Cast, Identity, Person, PlacedCast, Slot
-from PIL import Image
 from shared import tables
 
 from . import page
 from .columns import OF_A_SET, figures
 from .formulas import between_people
 from .judged import Judged
-from .photos import image, is_hidden, largest_face, pictures_below, size_of
+from .photos import image, is_hidden, largest_face, pictures_below, size_of, write_jpeg
 from .rows import Line, Row, Shown
 
-WIDTH = 768
-"""Pixels of the longer side of the pictures with names."""
 NO_SET = "pictures in no folder"
 """What the page calls the pictures that lie in pictures/ itself."""
 _MOST_LETTERS = 10**6
@@ -181,11 +178,7 @@ def measured_picture(path: Path, root: Path, cast: Cast, face_model: FaceModel, 
     report = measure.measure([faces.faces_in(face_model, pixels)], cast, names, method)
     group = path.parent.relative_to(root).as_posix()
     result = Result("" if group == "." else group, path.relative_to(root).as_posix(), report)
-    drawn = Image.fromarray((measure.annotate(pixels, report, 0) * 255).byte().numpy())
-    drawn.thumbnail((WIDTH, WIDTH))
-    annotated = out / annotated_name(result.name)
-    annotated.parent.mkdir(parents=True, exist_ok=True)
-    drawn.save(annotated, quality=88)
+    write_jpeg(measure.annotate(pixels, report, 0), out / annotated_name(result.name))
     return result
 
 

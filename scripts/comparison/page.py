@@ -136,14 +136,23 @@ def write_page(answer: Answer, out: Path) -> None:
 def as_html(answer: Answer, out: Path) -> str:
     """The page. out: the folder where it lies; pictures are named from there. It loads nothing from the network."""
 
-    def address_of(picture: Shown) -> str:
+    def address_of(path: Path) -> str:
         # The name of a file may have any letters: quoted, so that a browser finds it, with bytes that are no letters.
-        return quote(picture.path.relative_to(out).as_posix(), errors="surrogateescape")
+        return quote(path.relative_to(out).as_posix(), errors="surrogateescape")
 
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    functions = (in_words, facts_of, known_columns, cells, without_figures, association_by_people, address_of)
+    functions = (
+        in_words,
+        facts_of,
+        known_columns,
+        cells,
+        best_first,
+        without_figures,
+        association_by_people,
+        address_of,
+    )
     by_name = {function.__name__: function for function in functions}
     return templates.get_template("page.html").render(answer=answer, **by_name)
 
@@ -160,6 +169,11 @@ def in_words(name: str, value: Any) -> str:
     separator = "x" if name == "size" else ", "
     values = cast("Sequence[object]", value)
     return separator.join(str(part) for part in values)
+
+
+def best_first(row: Row) -> list[Shown]:
+    """The pictures of a row, those of which nothing is measured last."""
+    return sorted(row.shown, key=lambda picture: -math.inf if picture.score is None else picture.score, reverse=True)
 
 
 def without_figures(rows: Sequence[Row], answer: Answer) -> list[str]:

@@ -13,7 +13,7 @@ from pack.core.faces.model import FaceModel
 from pack.core.geometry import area
 from pack.core.people import Face
 from pack.core.picture_files import ENDINGS, read_picture
-from pack.core.previews import as_tensor
+from pack.core.previews import as_picture, as_tensor
 from pack.core.text import MOST_NAME_LETTERS, plain
 from torch import Tensor
 
@@ -101,6 +101,15 @@ def image(path: Path) -> Tensor:
         advice = "Save it again as PNG or JPEG, or take it out."
         raise SetupError(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
     return as_tensor(picture)
+
+
+def write_jpeg(pixels: Tensor, path: Path, longer_side: int | None = None) -> None:
+    """Write a picture (H, W, 3) float 0..1. longer_side: at most so many pixels."""
+    picture = as_picture(pixels)
+    if longer_side:
+        picture.thumbnail((longer_side, longer_side))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=88)
 
 
 def size_of(path: Path) -> tuple[int, int]:

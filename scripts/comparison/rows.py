@@ -29,7 +29,8 @@ class Shown:
     """One picture on the page.
 
     path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known. lines: of
-    a table behind the caption.
+    a table behind the caption. annotated: the file of the same with a frame, a name and a figure at each face. photos:
+    files of what it should show, small. score: the higher, the further in front; None where nothing is measured.
     """
 
     path: Path
@@ -37,6 +38,9 @@ class Shown:
     column: str = ""
     seed: int | None = None
     lines: Sequence[Line] = ()
+    annotated: Path | None = None
+    photos: Sequence[Path] = ()
+    score: float | None = None
 
 
 @dataclass(frozen=True)

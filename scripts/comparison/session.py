@@ -24,7 +24,7 @@ from .graphs import Graph, GraphError
 from .host import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .judged import Judged
 from .judging import Judge, JudgeOfPeople, TextJudge, dino_in, text_judge
-from .photos import PersonFiles
+from .photos import PersonFiles, image, write_jpeg
 from .picture_cache import Drawn
 from .prompts import Scene
 from .rows import Pictured, Row, Shown, Unread
@@ -33,6 +33,8 @@ from .template_methods import METHODS, TemplateMethod
 TEXT_FILES = ("sdxl-base", "clip-vit-bigg")
 """Ids in the manifest of the two sides of the CLIP that compares pictures with the prompt."""
 ANTELOPE = packs.ANTELOPE
+SMALL = 256
+"""Pixels of the longer side of photos on the page."""
 
 
 class Refusal(Exception):
@@ -47,8 +49,8 @@ NOT_DRAWN = (Refusal, WorkflowError, GraphError)
 class Asked:
     """A picture of a row.
 
-    name: of its file. column, seed, caption: on the page. said: what it is called while it is drawn. graph: its prompt;
-    raises one of NOT_DRAWN. judged: what is measured of it.
+    name: of its file. column, seed, caption: on the page. said: what it is called while it is drawn. photos: of what
+    it should show. graph: its prompt; raises one of NOT_DRAWN. judged: what is measured of it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Asked:
     seed: int
     said: str
     caption: str
+    photos: Sequence[Path]
     graph: Callable[[], Graph]
     judged: Callable[[Drawn], Judged]
 
@@ -97,6 +100,7 @@ class Session:
         self.taken_count = 0
         """Pictures of an earlier run that this one has taken."""
         self._said: set[str] = set()
+        self._copied: set[Path] = set()
 
     def first_people(self, most: int) -> list[int]:
         """The indexes of the first people of the folder, at most so many; it is said where others are left out."""
@@ -146,6 +150,7 @@ class Session:
             seed=pictured.seed,
             said=f"{title}, {people}, seed {pictured.seed}",
             caption=f"{title}, seed {pictured.seed}: {', '.join(person.name for person in scene.people)}",
+            photos=[person.photos[0] for person in scene.people],
             graph=lambda: self.graph(question, method, scene, title, column, ablation),
             judged=lambda drawn: self.judge_of_people.of_people(drawn, scene, method.measured_as),
         )
@@ -169,9 +174,30 @@ class Session:
                 self._say_once(f"  {title}: {error}")
                 return Row(title, people, note=str(error), public_note=str(error))
             judged.append(asked.judged(drawn))
-            shown.append(Shown(drawn.path, asked.caption, asked.column, asked.seed))
+            shown.append(self._shown(asked, drawn, judged[-1], columns))
             environment.say(f"  {asked.said}: drawn and measured.")
         return Row(title, people, shown, figures(judged, columns))
+
+    def _shown(self, asked: Asked, drawn: Drawn, judged: Judged, columns: Sequence[Column]) -> Shown:
+        """A picture on the page, beside photos of what it should show. columns: of which the first gives the order."""
+        annotated = None
+        if judged.annotated is not None:
+            annotated = drawn.path.with_suffix(".jpg")
+            write_jpeg(judged.annotated, annotated)
+        return Shown(
+            drawn.path, asked.caption, asked.column, asked.seed,
+            annotated=annotated,
+            photos=[self._small(photo) for photo in asked.photos],
+            score=figures([judged], columns[:1])[columns[0].name],
+        )  # fmt: skip
+
+    def _small(self, photo: Path) -> Path:
+        """A photo as the page shows it: a small copy beside it, because a page loads nothing from elsewhere."""
+        copy = self.settings.out / "photos" / f"{photo.relative_to(self.settings.folder).as_posix()}.jpg"
+        if copy not in self._copied:
+            write_jpeg(image(photo), copy, SMALL)
+            self._copied.add(copy)
+        return copy
 
     def drawn(self, graph: Graph, method: TemplateMethod, path: Path) -> Drawn:
         """The picture of a prompt: that of an earlier run where nothing has changed that it is made of, else a new one.

@@ -730,7 +730,7 @@ def test_a_rehearsal_draws_and_measures_without_a_file_of_a_method(tmp_path: Pat
     drawn = {row["method"] for row in report["tables"]["seeds"] if row["figures"].get("resemblance") is not None}
     assert drawn >= {"ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"}
     html = (out / "index.html").read_text("utf-8")
-    assert "<b>recognisers</b>: antelopev2, arcface-ir-se50<" in html and "<b>photos of each</b>: 1, 1<" in html
+    assert "<b>recognisers</b>: antelopev2, arcface-ir-se50 " in html and "<b>photos of each</b>: 1, 1<" in html
 
 
 # --- Outfits

@@ -266,9 +266,10 @@ def one_page(folder: Path) -> tuple[str, Any]:
     from comparison.rows import Row, Shown, Unread
 
     path = folder / "crowd" / "ID-Patch & <i>, 2_00001_.png"
-    shown = Shown(path, 'ID-Patch, seed 7: <script>alert(1)</script>, A "B" & C', "2", 7)
+    shown = Shown(path, 'ID-Patch, seed 7: <script>alert(1)</script>, A "B" & C', "2", 7, score=0.2)
+    better = Shown(folder / "2.png", "2", annotated=folder / "2.jpg", photos=[folder / "photos/a.jpg"], score=0.3)
     rows = [
-        Row("ID-Patch", 2, [shown], figures(ROW)),
+        Row("ID-Patch", 2, [shown, better, Shown(folder / "3.png", "3")], figures(ROW)),
         Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
         Row("PhotoMaker", 2, note="Missing: <i>d</i>.", public_note=""),
     ]
@@ -283,7 +284,8 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     html, _ = one_page(tmp_path)
     parsed = Page(html)
     assert "script" not in parsed.tags and "i" not in parsed.tags
-    assert {*parsed.sources, *parsed.links} == {"crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"}
+    first = "crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"
+    assert [parsed.sources, parsed.links] == [["photos/a.jpg", "2.jpg", first, "3.png"], ["2.png", first, "3.png"]]
     for text in (
         "<script>alert(1)</script>",
         'A "B" & C',
@@ -304,7 +306,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
 def test_what_a_page_says_to_programs_has_no_names_of_people_and_no_paths(tmp_path: Path) -> None:
     _, said = one_page(tmp_path)
     assert said["tables"]["crowd"][0] == {
-        "method": "ID-Patch", "people": 2, "pictures": 1, "seeds": [7], "note": "", "figures": figures(ROW),
+        "method": "ID-Patch", "people": 2, "pictures": 3, "seeds": [7], "note": "", "figures": figures(ROW),
     }  # fmt: skip
     assert said["tables"]["crowd"][1]["note"] == "Missing: a & b."
     assert said["recognisers"] == ["first", "second"] and said["size"] is None, "programs read lists"
