@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..errors import BadSize
-from ..faces.finding import Detection
 from ..geometry import longer_side
 from ..identities import assigned
 from ..people import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
@@ -36,7 +35,7 @@ def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stra
     return without_strangers
 
 
-def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: PlacedCast) -> list[int | None]:
+def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -> list[int | None]:
     """The index of the face that stands in each person's place, None where no face does.
 
     faces: of one picture. size: of that picture; one of another size than the canvas is scaled. As many places as
@@ -69,7 +68,7 @@ def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: P
     return within_reach
 
 
-def _distance(face: Face | Detection, slot: Slot, scale_x: float, scale_y: float) -> float:
+def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
     """The distance from the nose of a face to a place, in longer sides of the larger face of the two.
 
     scale_x, scale_y: from the canvas of the places onto the picture of the face.
