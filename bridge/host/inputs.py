@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...core import socket_values, value_checks
 from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
+from ...core.memory import tensors_on_cpu
 from ...core.people import Cast, Faces, Identity, Layout, is_a
 from . import folders, notes
 from .schema import with_texts
@@ -103,13 +104,14 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         # The host gives every value by name; a script may give some by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
-        schema = _schema_of(node)
-        unlinked_values = _unlinked_values(schema, required_names)
-        if schema.takes_lists:
-            linked_values = _checked_lists(schema, values)
-        else:
-            linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-        return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
+        with tensors_on_cpu():
+            schema = _schema_of(node)
+            unlinked_values = _unlinked_values(schema, required_names)
+            if schema.takes_lists:
+                linked_values = _checked_lists(schema, values)
+            else:
+                linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
+            return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
 

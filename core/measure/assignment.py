@@ -55,11 +55,11 @@ def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -
         )
     distances = [[_distance(face, slot, scale_x, scale_y) for face in faces] for slot in cast.slots]
     # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
-    distance = torch.tensor(distances).reshape(len(cast.people), len(faces))  # (people, faces)
+    distance = torch.tensor(distances, dtype=torch.float32).reshape(len(cast.people), len(faces))  # (people, faces)
     # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. All faces within reach cost
     # at most REACH for each person together. One that is out of reach costs more than that, so no person loses a face
     # within reach for the sake of the sum.
-    too_far = torch.tensor(REACH * (len(cast.people) + 1))
+    too_far = torch.tensor(REACH * (len(cast.people) + 1), dtype=torch.float32)
     indices = assigned(-distance.where(distance <= REACH, too_far))
     within_reach: list[int | None] = []
     for person, face in enumerate(indices):
