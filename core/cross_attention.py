@@ -106,8 +106,8 @@ def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]
     on_layer = [functional.interpolate(region[:, None].float(), size=grid, mode="area") for region in regions]
     shares = torch.cat(on_layer).flatten(1)  # (all people, pixels)
     of_people = shares.log().clamp(min=EXCLUDED)  # log(0) is -inf before the clamp
-    of_everybody = torch.zeros(1, pixels)
-    of_nobody = torch.full((1, pixels), EXCLUDED)
+    of_everybody = torch.zeros(1, pixels, dtype=torch.float32)
+    of_nobody = torch.full((1, pixels), EXCLUDED, dtype=torch.float32)
     # EVERYBODY (-2) and NOBODY (-1) are indices from the end: the last two rows.
     table = torch.cat([of_people, of_everybody, of_nobody])  # (all people + 2, pixels)
     return table[owners].T  # (tokens, pixels) -> (pixels, tokens)

@@ -258,7 +258,7 @@ def with_patches(control: Tensor, patches: Sequence[Tensor], rects: Sequence[Rec
     `patch_rect` gives them.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
-    canvas = torch.zeros(control.shape[1:])  # (H, W, 3)
+    canvas = torch.zeros(control.shape[1:], dtype=torch.float32)  # (H, W, 3)
     for patch, rect in zip(patches, rects, strict=True):
         x0, y0 = rect[:2]
         rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])

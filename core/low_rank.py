@@ -351,7 +351,7 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
     down = low_rank.down.repeat(groups, *once_in_other_dimensions)
     out_width, rank = low_rank.up.shape
     group_width = out_width // groups
-    up = torch.zeros(out_width, groups * rank).to(low_rank.up)
+    up = torch.zeros(out_width, groups * rank, dtype=torch.float32).to(low_rank.up)
     for group in range(groups):
         rows = slice(group * group_width, (group + 1) * group_width)
         ranks = slice(group * rank, (group + 1) * rank)

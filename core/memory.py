@@ -1,7 +1,8 @@
-"""Errors that say that memory has run out: they say nothing about the file that was read or the function called."""
+"""Memory: on what device tensors are made, and errors that say that it has run out."""
 
 import errno
 import re
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -20,7 +21,7 @@ _WORDS = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out.
+    """Whether an error says that memory has run out: it says nothing about the file or the function then.
 
     For most devices torch has no class of its own for it, but raises RuntimeError. Texts of LookupError, TypeError and
     ValueError are not looked at: they quote names out of the file.
@@ -30,3 +31,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM or getattr(error, "winerror", None) == _PAGE_FILE_TOO_SMALL
     return not isinstance(error, (LookupError, TypeError, ValueError)) and bool(_WORDS.search(str(error)))
+
+
+def tensors_on_cpu() -> AbstractContextManager[object]:
+    """A context in which a tensor is made on the CPU where no device is named, also where another pack has called
+    torch.set_default_device. Kinds of numbers are named at each tensor: their default is one for all threads."""
+    # Inside such a context every call of torch is slower.
+    is_switched = torch.get_default_device().type != "cpu"
+    return torch.device("cpu") if is_switched else nullcontext()

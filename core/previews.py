@@ -133,7 +133,7 @@ def as_picture(image: Tensor) -> Image.Image:
 
     image: (H, W, 1|3|4), float 0..1 or uint8.
     """
-    in_floats = image / 255 if image.dtype == torch.uint8 else image
+    in_floats = image.float() / 255 if image.dtype == torch.uint8 else image
     rgb = as_rgb(in_floats).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
@@ -307,7 +307,7 @@ def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
     # Of a part with no share at all, 0 is divided by the clamp instead of by 0.
     scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
     # Red rises over the first third, green over the second, blue over the last: (parts, h, w, 3).
-    hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
+    hot = (3 * scaled[..., None] - torch.arange(3.0, dtype=torch.float32)).clamp(0, 1)
     # Each number becomes a square of 4 x 4 px, so that its edges stay sharp in the sheet.
     pictures = [picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot]
     captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]

@@ -105,18 +105,6 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     return prompts
 
 
-def line_about(index: int, words: str, names: Sequence[str]) -> str:
-    """A line of which `per_person` reads these words as those of the person with this index in `names`.
-
-    It has the name, or the number where others have that name or where a colon in it would end it.
-    Raises BadCast where the number is another person's name.
-    """
-    for head in (plain(names[index], MOST_NAME_LETTERS), str(index + 1)):
-        if not re.search(f"[{COLONS}]", head) and _people_called(head, names) == [index]:
-            return f"{head}: {words}"
-    raise BadCast(f"No line can be about {names[index]!r}: others have this name.", "Give each person a name.")
-
-
 def per_member(text: str, cast: Cast) -> list[str]:
     """The prompt of each person of a cast, as `per_person` reads it of a text.
 

@@ -130,7 +130,7 @@ def _factors(
         for piece in pieces:
             is_own = span.kind in _OF_REFERENCES and owners[span.number] == owners[piece.number]
             of_span.append(1.0 if is_own or not weights else weights[piece.number])
-        factors.append(torch.tensor(of_span).expand(span.count, -1))
+        factors.append(torch.tensor(of_span, dtype=torch.float32).expand(span.count, -1))
     return torch.cat(factors)
 
 

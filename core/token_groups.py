@@ -232,10 +232,12 @@ def readers_of(weights: Tensor) -> Sequence[Readers]:
     points, order = points_of_things.sort(dim=1, descending=True, stable=True)
     # Part n lies before the points of the first n things of this order, and after those of all others. So it begins at
     # the next point, or at 0, and ends at the point before, or at 1: (tokens, things + 2).
-    edges = torch.cat([torch.ones(tokens, 1), points, torch.zeros(tokens, 1)], dim=1)
+    edges = torch.cat(
+        [torch.ones(tokens, 1, dtype=torch.float32), points, torch.zeros(tokens, 1, dtype=torch.float32)], dim=1
+    )
     times_of_parts: list[Tensor] = []
     for part in range(things + 1):
-        is_before = torch.zeros(tokens, things).scatter_(1, order[:, :part], 1.0)
+        is_before = torch.zeros(tokens, things, dtype=torch.float32).scatter_(1, order[:, :part], 1.0)
         times_of_parts.append(more_often - 1 + is_before)
     times = torch.cat(times_of_parts)  # ((things + 1) * tokens, things)
     shares = (edges[:, :-1] - edges[:, 1:]).T.flatten()  # of the same rows: the length of the part

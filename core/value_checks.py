@@ -6,14 +6,18 @@ calls the value. A check returns nothing, and raises where the value cannot be u
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from numbers import Real
+from types import NoneType
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .errors import BadInput, LikenessError, counted
 from .geometry import FAR
+from .memory import is_out_of_memory
 from .text import in_one_line
 
 TRY_OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
@@ -80,9 +84,44 @@ def named(value: Any) -> str:
             return "a number of too many digits"
         return str(value)
     kind = f"an object of type {type(value).__name__}"
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and not value.is_nested:  # a nested tensor has no shape
         return f"{kind} of shape {tuple(value.shape)}"
     return kind
+
+
+def unusual(tensor: Tensor) -> str:
+    """The kind of a tensor whose numbers do not lie in memory one after the other, as all code here needs them: "meta",
+    "sparse_coo"; "" for a usual one."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout is not torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_quantized:
+        return "quantized"
+    return "named" if tensor.has_names() else ""
+
+
+def require_numbers(title: str, value: Any) -> None:
+    """Raise BadInput for a tensor that is `unusual`, also within lists, dictionaries and objects of ours."""
+    waiting = [value]
+    seen: set[int] = set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:  # lists may hold themselves
+            continue
+        seen.add(id(part))
+        if isinstance(part, Tensor):
+            kind = unusual(part)
+            if kind:
+                raise BadInput(title, f"{named(value)} with a tensor of kind {kind!r}", "a usual tensor")
+        elif isinstance(part, Mapping):
+            waiting += cast("Mapping[Any, Any]", part).values()
+        elif isinstance(part, (list, tuple)):
+            waiting += cast("Sequence[Any]", part)
+        elif is_dataclass(part):
+            waiting += getattr(part, "__dict__", {}).values()
 
 
 def picture(title: str, image: Tensor) -> None:
@@ -145,8 +184,19 @@ def latent(title: str, value: Mapping[str, Any]) -> None:
     raise BadPicture(title, problem, "Connect the LATENT of a sampler.")
 
 
+_CONDITIONING = "CONDITIONING, as CLIP Text Encode makes it,"
+_OPTIONS: Mapping[str, type[Any] | tuple[type[Any], ...]] = {
+    "model_conds": Mapping,
+    "pooled_output": (Tensor, NoneType),
+    "mask": (Tensor, NoneType),
+    **dict.fromkeys(("start_percent", "end_percent", "clip_start_percent", "clip_end_percent"), Real),
+}
+"""Options of CONDITIONING that our nodes read -> their kinds."""
+
+
 def conditioning(title: str, value: Sequence[Any]) -> None:
-    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options].
+    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options], the options of
+    the kinds in which the host reads them.
 
     Raises BadPicture for a text with NaN or infinity.
     """
@@ -154,7 +204,10 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
         pair = cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
         text, options = pair if len(pair) == 2 else (None, None)
         if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
-            raise BadInput(title, "something else under this name", "CONDITIONING, as CLIP Text Encode makes it,")
+            raise BadInput(title, "something else under this name", _CONDITIONING)
+        for name, kinds in _OPTIONS.items():
+            if name in options and not isinstance(options[name], kinds):
+                raise BadInput(title, f"CONDITIONING with {named(options[name])} under {name!r}", _CONDITIONING)
         if not text.isfinite().all():
             raise unusable_text(title)
 
@@ -196,10 +249,12 @@ def check_foreign(check: Callable[[str, Any], None], title: str, value: Any) -> 
     """Run a check of a value that has the class name or the keys of what our sockets carry; any pack may have made it.
 
     check: called as check(title, value). Raises what `check` raises. A value that lacks something makes `check` raise
-    one of Python's own errors; BadInput is raised then.
+    one of Python's own errors, or of torch's; BadInput is raised then.
     """
     try:
         check(title, value)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         kind = f"an object of type {type(value).__name__} that is not whole ({in_one_line(error)})"
         raise BadInput(title, kind, "what another node of Likeness makes") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
@@ -94,7 +93,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
     """
     respelled: list[Finding] = []
     for file in needs.chosen_in_host_menus(prompt):
-        menu = folder_paths.get_filename_list(file.key)
+        menu = folders.host_menu(file.key)
         entry = among(file.name, menu)
         # None: the file is missing, which other findings say. The same name: the spelling is right.
         if entry not in (None, file.name):

@@ -71,7 +71,7 @@ class AddLoRAToPerson(ChoosesFile, io.ComfyNode):
     ) -> io.NodeOutput:
         if person is None:
             # A person who is known to a LoRA alone has no photo: a grey square stands for the crop of the face.
-            person = Identity(UNNAMED, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5))
+            person = Identity(UNNAMED, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5, dtype=torch.float32))
         words = check_text("The words of the LoRA", plain(words))
         loras = (*person.loras, Lora(file, strength, words))
         new_name = plain(name, MOST_NAME_LETTERS) or person.name

@@ -141,8 +141,8 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
     rgb = as_rgb(images)
     cropped: list[Crop] = []
     # Both begin with a tensor of no rows, because torch.cat needs one where nobody is cut out.
-    pictures = [torch.zeros(0, size, size, 3)]
-    masks = [torch.zeros(0, size, size)]
+    pictures = [torch.zeros(0, size, size, 3, dtype=torch.float32)]
+    masks = [torch.zeros(0, size, size, dtype=torch.float32)]
     for decision in decisions:
         crop = decision.crop
         if crop is None:  # this person stays as they are
@@ -239,7 +239,7 @@ class PasteFaces(io.ComfyNode):
     @classmethod
     def execute(cls, images: Tensor, where: Crops, color_match: str, sampled: Tensor | None = None) -> io.NodeOutput:
         if not where.crops:  # nobody was cut out: nothing is pasted, and `sampled` was never computed
-            sampled = torch.zeros(0, where.size, where.size, 3)
+            sampled = torch.zeros(0, where.size, where.size, 3, dtype=torch.float32)
         if sampled is None:
             why = f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled."
             raise BadPhoto(why, "Connect the IMAGE of the VAE Decode behind the sampler to sampled.")

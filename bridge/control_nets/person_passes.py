@@ -125,7 +125,7 @@ def _shares(people: Sequence[Person], regions: Tensor | None, boxes: Tensor | No
     regions, boxes: (people, H, W), where the residuals act: in the boxes if there are any. height, width: of the
     latent, in latent pixels.
     """
-    shares = torch.tensor([person.weight for person in people])[:, None, None]  # (people, 1, 1)
+    shares = torch.tensor([person.weight for person in people], dtype=torch.float32)[:, None, None]  # (people, 1, 1)
     acting = boxes
     if acting is None and regions is not None:
         acting = region_weights(regions)  # regions that overlap are scaled to a sum of at most 1

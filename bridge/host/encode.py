@@ -133,7 +133,7 @@ def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: in
     of_people: list[list[EncodedText] | None] = []
     for clip, words in zip(clips, all_words, strict=True):
         of_people.append(encoded_by_schedule(clip, words, width, advice) if words else None)
-    no_words = torch.zeros(1, 0, width)
+    no_words = torch.zeros(1, 0, width, dtype=torch.float32)
     first = next(parts for parts in of_people if parts is not None)
     people_words: list[PeopleWords] = []
     for number, part in enumerate(first):
@@ -331,7 +331,7 @@ def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
     network = _clip_network(clip_vision, STATES, width)
     size = clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
-    zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
+    zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device, dtype=torch.float32)
     # The host's network gives the last hidden states, those of the layer asked for (-2), embeddings, and a fourth
     # value.
     _, before_last, embeddings, _ = network(pixel_values=zeros, intermediate_output=-2)

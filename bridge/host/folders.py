@@ -1,8 +1,10 @@
 """Model folders: registered once, without taking anything from whoever registered the same key before us."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import folder_paths
 
@@ -61,11 +63,52 @@ def register() -> None:
     A key that exists already (another pack, extra_model_paths.yaml) keeps its folders and endings of files; ours are
     added. A key that only extra_model_paths.yaml names has no endings, and the host would list every file there.
     """
-    for key, endings in _KEYS.items():
-        default = os.path.join(folder_paths.models_dir, key)
-        paths, registered_endings = folder_paths.folder_names_and_paths.get(key, ([], set()))
-        merged = list(dict.fromkeys([*paths, default, *filter(os.path.isdir, _paths_in_packs(key))]))
-        folder_paths.folder_names_and_paths[key] = (merged, {*registered_endings, *endings})
+    for key in _KEYS:
+        before = _registered(key)
+        merged = list(dict.fromkeys([*before.paths, _default(key), *filter(os.path.isdir, _paths_in_packs(key))]))
+        folder_paths.folder_names_and_paths[key] = (merged, set(before.endings), *before.more)
+
+
+class _Registered(NamedTuple):
+    """What the host's table has under a model key.
+
+    paths: of folders. endings: of the files that are listed; all files are where there is none. more: what another pack
+    has put behind these two.
+    """
+
+    paths: Collection[str]
+    endings: frozenset[str]
+    more: Collection[Any]
+
+
+def _registered(key: str) -> _Registered:
+    """What the host's table has under a key; our own keys always have a folder and our endings.
+
+    The table is read here alone. Any pack writes into it, and the host takes nearly everything. So it is here: lists,
+    sets or a single value, paths of any kind, values that are left out or too many. What is no path is passed over.
+    """
+    entry: Any = folder_paths.folder_names_and_paths.get(key)
+    paths, endings, *more = [*entry, None, None] if isinstance(entry, (list, tuple)) else [entry, None]
+    usable_paths = [path for path in _texts(paths) if path and "\0" not in path]
+    if not usable_paths and key in _KEYS:
+        usable_paths = [_default(key)]
+    return _Registered(usable_paths, frozenset([*_texts(endings), *_KEYS.get(key, ())]), more[:-2])
+
+
+def _default(key: str) -> str:
+    """The folder of a key of ours, where downloads go."""
+    return os.path.join(folder_paths.models_dir, key)
+
+
+def _texts(value: Any) -> list[str]:
+    """A path of any kind, or several, as texts; what is no path is left out."""
+    is_single = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Collection)
+    items: Any = [value] if is_single else value
+    texts: list[str] = []
+    for item in items:
+        with suppress(TypeError, ValueError):
+            texts.append(os.fsdecode(item))
+    return texts
 
 
 def _paths_in_packs(key: str) -> list[str]:
@@ -81,9 +124,10 @@ def folders(*keys: str) -> list[str]:
     """Every folder searched for these keys, in the host's order, without repeats."""
     paths: list[str] = []
     for key in keys:
-        for path in folder_paths.get_folder_paths(key):
-            # extra_model_paths.yaml may name one with a separator at its end.
-            paths.append(path.rstrip(f"/{os.sep}") or path)
+        for path in _registered(folder_paths.map_legacy(key)).paths:
+            # extra_model_paths.yaml may name one with a separator at its end, which only the root of a drive needs.
+            is_root = os.path.dirname(path) == path
+            paths.append(path if is_root else path.rstrip(f"/{os.sep}"))
     return list(dict.fromkeys(paths))
 
 
@@ -92,9 +136,9 @@ def folders_by_key() -> dict[str, tuple[str, ...]]:
     # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
     old_folder = os.path.join(folder_paths.models_dir, "unet")
     folders_of_keys: dict[str, tuple[str, ...]] = {}
-    for key, (paths, _) in folder_paths.folder_names_and_paths.items():
-        if key not in _NO_MODELS:
-            old_folder_last = sorted(paths, key=lambda path: path == old_folder)
+    for key in list(folder_paths.folder_names_and_paths):
+        if isinstance(key, str) and key not in _NO_MODELS:
+            old_folder_last = sorted(_registered(key).paths, key=lambda path: path == old_folder)
             folders_of_keys[key] = tuple(old_folder_last)
     folders_of_keys[""] = (folder_paths.models_dir,)
     return folders_of_keys
@@ -102,14 +146,21 @@ def folders_by_key() -> dict[str, tuple[str, ...]]:
 
 def file_names(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
-    endings = folder_paths.folder_names_and_paths[key][1]
     listings = tuple(listing(folder) for folder in folders(key))
-    return list(_sorted_file_names(listings, frozenset(endings)))
+    return list(_sorted_file_names(listings, _registered(key).endings))
+
+
+def host_menu(key: str) -> list[str]:
+    """The names in the host's own menus of these files; none where the host cannot read what stands in its table."""
+    try:
+        return folder_paths.get_filename_list(key)
+    except (LookupError, TypeError):
+        return []
 
 
 @lru_cache(maxsize=64)
 def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
-    """The names of the files of these folders that have one of the endings, as `file_names` gives them.
+    """The names of the files of these folders that have one of the endings, if any, as `file_names` gives them.
 
     They are kept, because sorting thousands of names takes long. As long as nothing has changed in the folders, the
     listings are the same, and so is the answer.
@@ -117,7 +168,7 @@ def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -
     names_with_ending: set[str] = set()
     for folder in listings:
         for name, path in folder.files:
-            if ending(name) in endings and dead_link(path) is None:
+            if (not endings or ending(name) in endings) and dead_link(path) is None:
                 names_with_ending.add(name)
     return tuple(sorted(names_with_ending))
 
@@ -168,9 +219,14 @@ def path_within(folder: str, name: str) -> str:
     """`folder`/`name`, refusing names that lead outside of `folder`. Links inside the folder may point anywhere."""
     root = os.path.abspath(folder)
     path = os.path.abspath(os.path.join(root, name))
-    if not path.startswith(root + os.sep):
+    if not lies_within(path, root):
         raise UnsafePath(name, folder)
     return path
+
+
+def lies_within(path: str, folder: str) -> bool:
+    """Whether a path is below a folder, by their names. join: the root of a drive ends with a separator already."""
+    return path.startswith(os.path.join(folder, ""))
 
 
 def chosen_file_exists(path_of: Callable[[str], str], file: object) -> bool:

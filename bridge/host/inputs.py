@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...core import socket_values, value_checks
 from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
+from ...core.memory import tensors_on_cpu
 from ...core.people import Cast, Faces, Identity, Layout, is_a
 from . import folders, notes
 from .schema import with_texts
@@ -103,13 +104,14 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         # The host gives every value by name; a script may give some by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
-        schema = _schema_of(node)
-        unlinked_values = _unlinked_values(schema, required_names)
-        if schema.takes_lists:
-            linked_values = _checked_lists(schema, values)
-        else:
-            linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-        return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
+        with tensors_on_cpu():
+            schema = _schema_of(node)
+            unlinked_values = _unlinked_values(schema, required_names)
+            if schema.takes_lists:
+                linked_values = _checked_lists(schema, values)
+            else:
+                linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
+            return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
 
@@ -249,6 +251,7 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     is_menu = schema_input.io_type == io.Combo.io_type
     if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:
         raise BadChoice(input_in_words, str(value), schema_input.options)
+    value_checks.require_numbers(input_in_words, value)
     for io_type in str(schema_input.io_type).split(","):  # an input may take several types
         value_check = _VALUE_CHECKS.get(io_type)
         if value_check is not None and is_a(value, value_check.value_class):

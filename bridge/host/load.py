@@ -72,7 +72,7 @@ def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:
     output of one layer may still have another width than the next one takes.
     network, state: as in Published.build.
     """
-    zeros = partial(torch.zeros, device="meta")
+    zeros = partial(torch.zeros, device="meta", dtype=torch.float32)
     trial = network(state, ops=comfy.ops.manual_cast, device="meta", dtype=torch.float32)
     trial_state = {key: zeros(tensor.shape) for key, tensor in state.items()}
     trial.load_state_dict(trial_state, strict=True, assign=True)

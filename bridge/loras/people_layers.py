@@ -108,7 +108,7 @@ class PersonLoras(CarriedOfPeople):
         """
         if self.by_row:
             # (people, people, 1, 1): row n is person n's alone
-            share_of_rows = torch.eye(len(self.names))[:, :, None, None]
+            share_of_rows = torch.eye(len(self.names), dtype=torch.float32)[:, :, None, None]
             return list(share_of_rows) if self.row is None else [share_of_rows[self.row]]
         if self.regions is None:
             return []

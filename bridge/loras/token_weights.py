@@ -89,7 +89,7 @@ class TokenWeights:
         people: whose LoRAs they are. tokens: how many the layer is given. Raises ConditioningLost where these are other
         tokens than expected.
         """
-        weights = torch.zeros(len(people.names), tokens, device=people.weights.device)
+        weights = torch.zeros(len(people.names), tokens, device=people.weights.device, dtype=torch.float32)
         for place in placed_spans(self._spans(stream, tokens)):
             if place.span.kind is TokenKind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.

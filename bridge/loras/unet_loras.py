@@ -122,7 +122,7 @@ class LoraNetwork:
         and of areas, so they share one set of PeopleLayers.
         """
         if lora.source not in self._layers:
-            like = place.like_queries(torch.empty(0))
+            like = place.like_queries(torch.empty(0, dtype=torch.float32))
             self._layers[lora.source] = people_layers(lora, self._model, self.modules, like)
         return self._layers[lora.source]
 

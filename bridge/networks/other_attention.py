@@ -73,7 +73,7 @@ def _reads_text(
     width = transformer.attn2.to_q.out_features
     pixels = grid[0] * grid[1]
     extra_options = _extra_options(transformer, block, grid, forward_input)
-    numbers = torch.linspace(-1, 1, tokens * width).to(forward_input.like()).view(1, tokens, width)
+    numbers = torch.linspace(-1, 1, tokens * width, dtype=torch.float32).to(forward_input.like()).view(1, tokens, width)
     text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
     query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
     try:

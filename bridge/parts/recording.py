@@ -95,7 +95,7 @@ def record_one(
     layer_calls: Sequence[ClassCall] = (),
 ) -> Recorded:
     """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
-    recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks, layer_calls)
+    recorded = record(unet, x, torch.zeros(1, device=x.device, dtype=torch.float32), context, y, blocks, layer_calls)
     return {block: states[0].cpu() for block, states in recorded.items()}
 
 

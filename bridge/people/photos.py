@@ -291,7 +291,7 @@ def _is_photo(name: str) -> bool:
 
 def _lies_in(path: str, root: str) -> bool:
     """Whether a file or folder lies in the folder `root`, once links are followed."""
-    return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
+    return folders.lies_within(os.path.realpath(path), os.path.realpath(root))
 
 
 def _by_number(name: str) -> tuple[list[str | int], str]:

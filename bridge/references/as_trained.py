@@ -70,10 +70,14 @@ class CentredBatch(Batch):
         patch = cells_per_token(forward_input.model)
         rows, columns = _grid(forward_input.x, patch)
         self._picture = rows * columns
-        offsets = [torch.zeros(self._picture, 3)]  # of the axes of a position: frame, row and column
+        offsets = [
+            torch.zeros(self._picture, 3, dtype=torch.float32)
+        ]  # of the axes of a position: frame, row and column
         for reference in forward_input.references:
             own_rows, own_columns = _grid(reference, patch)
-            offset = torch.tensor([0.0, max(0, rows - own_rows) / 2, max(0, columns - own_columns) / 2])
+            offset = torch.tensor(
+                [0.0, max(0, rows - own_rows) / 2, max(0, columns - own_columns) / 2], dtype=torch.float32
+            )
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
 

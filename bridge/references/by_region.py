@@ -56,7 +56,7 @@ _PICTURES = "pictures"
 alone. It is that of Z-Image's refiner of pictures."""
 
 
-_OF_ANOTHER_NODE = ReferenceLatent(torch.empty(0), owner=None, region=None)
+_OF_ANOTHER_NODE = ReferenceLatent(torch.empty(0, dtype=torch.float32), owner=None, region=None)
 
 
 class TokensChanged(LikenessError):

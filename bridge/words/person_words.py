@@ -74,7 +74,9 @@ def _carried(
     source: of the node. numbers: of the people in the scope. words: theirs; by row there are none for a person without
     words. The other arguments are those of carry_words.
     """
-    people_regions = torch.ones(len(scope.people), 1, 1) if scope.regions is None else scope.regions
+    people_regions = (
+        torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
+    )
     strengths = people_regions[list(numbers)] * strength  # how strongly each pixel reads the words
     if text.transformer is None:
         return RegionalText(

@@ -197,7 +197,7 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Re
         if id_tokens.start + token_count <= context.shape[1]:
             counts = (token_count,)
             start = id_tokens.start
-    everywhere = torch.ones(len(counts), 1, 1)
+    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)
     source = object()
     return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
 
@@ -226,7 +226,7 @@ def times_repeated(context: Tensor) -> Tensor:
     """
     # One channel of every token is enough to tell whether two tokens are the same.
     channel = context[..., 0]  # (B, T)
-    times = torch.ones(len(context), device=context.device)
+    times = torch.ones(len(context), device=context.device, dtype=torch.float32)
     differs = (channel != channel[:, :1]).any(dim=1)  # (B,), whether not all tokens of a text are the same
     token_count = context.shape[1]
     # From the longest part to the shortest, so that the shortest that fits is what remains.

@@ -75,8 +75,8 @@ def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: 
     if node[0].by_row:
         return [_place_by_row(node, forward_input, family)]
     weights_of: dict[PersonTexts, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
-    no_words = torch.zeros(1, 0, forward_input.context.shape[-1])
-    nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x))
+    no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
+    nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
     with_all_people = max(node, key=lambda of_row: len(of_row.texts))  # rows of the other side have no words
     places: list[TextPlace] = []
     for person, name in enumerate(with_all_people.names):
@@ -103,9 +103,9 @@ def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, fami
     node: the PersonTexts of each row.
     """
     texts: list[Tensor] = []
-    weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x))
+    weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
     for number, of_row in enumerate(node):
-        text = torch.zeros(1, 0, forward_input.context.shape[-1])
+        text = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
         if of_row.row is not None and of_row.texts[of_row.row].shape[1]:
             person = of_row.row
             text = left_padded(of_row.texts[person], family)

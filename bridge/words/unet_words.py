@@ -310,7 +310,9 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
     rows_per_chunk = row_count // len(chunks)
     tokens_of_chunks: list[Tensor] = []
     for regional_texts in chunks:
-        tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width)]  # no token, for a chunk in which no node has any
+        tokens_of_nodes = [
+            torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)
+        ]  # no token, for a chunk in which no node has any
         for regional_text in regional_texts:
             if regional_text.tokens is not None:
                 tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_per_chunk))

@@ -159,7 +159,7 @@ class Surface:
         all_masks = [self.person == number for number in range(1, int(self.person.max()) + 1)]
         masks = [mask.float() for mask in all_masks if mask.any()]
         if not masks:
-            return torch.zeros(0, *self.person.shape)
+            return torch.zeros(0, *self.person.shape, dtype=torch.float32)
         return torch.stack(sorted(masks, key=_mean_column))
 
 
@@ -214,7 +214,7 @@ def _coordinate_in_pixels(charts: Tensor, part: Tensor) -> Tensor:
 
     charts: (25, h, w), the coordinate on every part, 0..1. part: (height, width) int32, 0 for no part.
     """
-    values = torch.zeros(part.shape)
+    values = torch.zeros(part.shape, dtype=torch.float32)
     for number in range(1, PARTS + 1):
         on_part = part == number
         if on_part.any():
@@ -238,7 +238,7 @@ def over_photos(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
     size = (surfaces.shape[2], surfaces.shape[1])
     below = torch.stack([_placed(photo, size, fit) for photo in photos])  # (B, H, W, 3)
     on_body = surfaces[..., 2:] > 0  # (B, H, W, 1): blue is the number of the part, 0 for none
-    return torch.lerp(below, surfaces, _OPACITY * on_body)
+    return torch.lerp(below, surfaces, _OPACITY * on_body.float())
 
 
 def _placed(photo: Tensor, size: tuple[int, int], fit: str) -> Tensor:

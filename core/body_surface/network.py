@@ -291,9 +291,13 @@ def _anchor_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
         box_width = math.sqrt(side * side / shape)
         box_height = shape * box_width  # of the area side * side
         around_zero.append([-box_width / 2, -box_height / 2, box_width / 2, box_height / 2])
-    y, x = torch.meshgrid(torch.arange(height) * stride, torch.arange(width) * stride, indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32) * stride,
+        torch.arange(width, dtype=torch.float32) * stride,
+        indexing="ij",
+    )
     places = torch.stack([x, y, x, y], -1)  # (h, w, 4)
-    boxes = places[:, :, None] + torch.tensor(around_zero)  # (h, w, 1, 4) + (3, 4) -> (h, w, 3, 4)
+    boxes = places[:, :, None] + torch.tensor(around_zero, dtype=torch.float32)  # (h, w, 1, 4) + (3, 4) -> (h, w, 3, 4)
     return boxes.reshape(-1, 4)
 
 
@@ -577,7 +581,7 @@ class DensePose(nn.Module):
 
     def forward(self, photo: Tensor) -> Bodies:
         """The bodies in a photo (3, H, W) of red, green and blue, 0 to 255; sides are multiples of 32."""
-        mean = torch.tensor(_MEAN, device=photo.device).reshape(3, 1, 1)
+        mean = torch.tensor(_MEAN, device=photo.device, dtype=torch.float32).reshape(3, 1, 1)
         pixels = photo.float().flip(0) - mean  # blue, green and red
         levels = self.backbone(pixels[None])
         size = (photo.shape[2], photo.shape[1])

@@ -92,7 +92,7 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     # grid_sample has -1 and 1 at the edges of a picture, and 0 for colours outside of it.
     height, width = picture.shape[:2]
     grid = torch.stack([(source.real * 2 + 1) / width - 1, (source.imag * 2 + 1) / height - 1], dim=-1).float()
-    outside = torch.tensor(_FFHQ_OUTSIDE)
+    outside = torch.tensor(_FFHQ_OUTSIDE, dtype=torch.float32)
     colors = torch.as_tensor(picture) - outside.to(torch.int16)  # (height, width, 3)
     sampled = functional.grid_sample(colors.movedim(-1, 0)[None].float(), grid[None], align_corners=False)
     return (sampled[0].movedim(0, -1) + outside).round().to(torch.uint8).numpy()

@@ -223,7 +223,7 @@ def opened(program: Program, hold: Holder, picture_shape: Sequence[int], output_
     """
     with _explained(program.path):
         planned = plan(program)
-        outputs = Network(planned, device="meta")(torch.empty(picture_shape, device="meta"))
+        outputs = Network(planned, device="meta")(torch.empty(picture_shape, device="meta", dtype=torch.float32))
         sizes = [output.numel() for output in outputs]
         if sizes != list(output_sizes):
             raise _unsupported(planned.path, f"whose outputs are of {sizes} numbers instead of {list(output_sizes)}")

@@ -117,7 +117,7 @@ def opened(
         return [torch.as_tensor(output).float() for output in outputs]
 
     try:
-        actual_sizes = [output.numel() for output in run(torch.zeros(*picture_shape))]
+        actual_sizes = [output.numel() for output in run(torch.zeros(*picture_shape, dtype=torch.float32))]
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -100,8 +100,8 @@ def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
         scores = outputs[level].reshape(-1, 1)  # (anchors, 1)
         edges = outputs[count + level].reshape(-1, 4)  # (anchors, 4)
         points = outputs[2 * count + level].reshape(-1, 10)  # (anchors, 10)
-        rows = torch.arange(height // stride)
-        columns = torch.arange(width // stride)
+        rows = torch.arange(height // stride, dtype=torch.float32)
+        columns = torch.arange(width // stride, dtype=torch.float32)
         grid = torch.cartesian_prod(rows, columns).flip(-1)  # (points, 2): x and y, row by row
         anchors = grid.repeat_interleave(levels.anchors, 0) * float(stride)  # (anchors, 2), px
         is_sure = scores[:, 0] >= _SURE  # (anchors,)

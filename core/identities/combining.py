@@ -38,8 +38,8 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     by_recogniser: dict[str, Tensor] = {}
     for recogniser in recognisers:
         rows = [face.embeddings[recogniser] for face in faces]
-        by_recogniser[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING)
-    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3)
+        by_recogniser[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING, dtype=torch.float32)
+    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
     one_person_from = dict(item for face in faces for item in face.one_person_from.items())
     return check(Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from))
 
@@ -151,7 +151,7 @@ def _agreement(rows: Tensor) -> Tensor:
     were tried and gave worse results; both already change the length (docs/dev/measuring.md).
     """
     if len(rows) < 3:
-        return torch.ones(len(rows), 1)
+        return torch.ones(len(rows), 1, dtype=torch.float32)
     units = rows / lengths(rows)
     # Each row's sum holds the cosine with itself, which is 1.
     sums = (units @ units.T).sum(dim=1, keepdim=True) - 1

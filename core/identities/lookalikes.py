@@ -51,14 +51,18 @@ class _Alike:
 def _alike(people: Sequence[Identity]) -> _Alike:
     """All people compared with each other by each recogniser that both have."""
     count = len(people)
-    cosines = torch.full((count, count), torch.inf)  # the smallest so far; infinite before any recogniser
+    cosines = torch.full(
+        (count, count), torch.inf, dtype=torch.float32
+    )  # the smallest so far; infinite before any recogniser
     differ = torch.zeros(count, count, dtype=torch.bool)
     for recogniser in {recogniser for person in people for recogniser in person.embeddings}:
         numbers = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
         if not numbers:
             continue
         photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
-        limits = torch.tensor([people[number].one_person_from.get(recogniser, ONE_PERSON) for number in numbers])
+        limits = torch.tensor(
+            [people[number].one_person_from.get(recogniser, ONE_PERSON) for number in numbers], dtype=torch.float32
+        )
         # An index of the rows and columns of these people in the tables of all people.
         pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
         nearest = _nearest_photos(photos)

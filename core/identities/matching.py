@@ -33,7 +33,7 @@ def similarities(
     faces: the embeddings of each, by recogniser. node_name: for messages. Raises what `combine` does.
     """
     if not faces:
-        return torch.zeros(len(people), 0)
+        return torch.zeros(len(people), 0, dtype=torch.float32)
     embeddings = torch.stack([face[recogniser].float() for face in faces])
     units = normalize(embeddings, dim=-1)  # (faces, 512)
     photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each

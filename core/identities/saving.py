@@ -50,7 +50,7 @@ def to_tensors(identity: Identity) -> PersonFile:
     for recogniser, rows in identity.embeddings.items():
         tensors[f"{EMBEDDING_PREFIX}{recogniser}"] = rows
     for recogniser, cosine in identity.one_person_from.items():
-        tensors[f"{ONE_PERSON_PREFIX}{recogniser}"] = torch.tensor(cosine)
+        tensors[f"{ONE_PERSON_PREFIX}{recogniser}"] = torch.tensor(cosine, dtype=torch.float32)
     tensors[CROPS_KEY] = identity.crops
     if identity.portraits:
         tensors[ALIGNED_KEY] = identity.portraits.aligned

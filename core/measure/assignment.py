@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..errors import BadSize
-from ..faces.finding import Detection
 from ..geometry import longer_side
 from ..identities import assigned
 from ..people import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
@@ -36,7 +35,7 @@ def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stra
     return without_strangers
 
 
-def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: PlacedCast) -> list[int | None]:
+def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -> list[int | None]:
     """The index of the face that stands in each person's place, None where no face does.
 
     faces: of one picture. size: of that picture; one of another size than the canvas is scaled. As many places as
@@ -56,11 +55,11 @@ def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: P
         )
     distances = [[_distance(face, slot, scale_x, scale_y) for face in faces] for slot in cast.slots]
     # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
-    distance = torch.tensor(distances).reshape(len(cast.people), len(faces))  # (people, faces)
+    distance = torch.tensor(distances, dtype=torch.float32).reshape(len(cast.people), len(faces))  # (people, faces)
     # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. All faces within reach cost
     # at most REACH for each person together. One that is out of reach costs more than that, so no person loses a face
     # within reach for the sake of the sum.
-    too_far = torch.tensor(REACH * (len(cast.people) + 1))
+    too_far = torch.tensor(REACH * (len(cast.people) + 1), dtype=torch.float32)
     indices = assigned(-distance.where(distance <= REACH, too_far))
     within_reach: list[int | None] = []
     for person, face in enumerate(indices):
@@ -69,7 +68,7 @@ def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: P
     return within_reach
 
 
-def _distance(face: Face | Detection, slot: Slot, scale_x: float, scale_y: float) -> float:
+def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
     """The distance from the nose of a face to a place, in longer sides of the larger face of the two.
 
     scale_x, scale_y: from the canvas of the places onto the picture of the face.

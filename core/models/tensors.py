@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import UnsupportedCheckpoint
 from ..memory import is_out_of_memory
 from ..text import in_one_line, plain
+from ..value_checks import unusual
 from .files import is_zip, no_model, sha256, unfinished
 from .holes import emptied
 
@@ -258,8 +259,7 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
     flat = flatten(cast("Mapping[str, Any]", content))
     largest = max(path.stat().st_size, _LARGEST)
     for key, tensor in flat.items():
-        has_no_numbers = tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized
-        if has_no_numbers or tensor.numel() * tensor.element_size() > largest:
+        if unusual(tensor) or tensor.numel() * tensor.element_size() > largest:
             kind = f"{tensor.layout} of {tensor.dtype}, shape {tuple(tensor.shape)}"
             raise NotTensors(f"a pickle whose tensor {key[:100]} does not lie in it ({kind})")
     return flat

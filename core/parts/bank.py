@@ -28,7 +28,7 @@ def token_mask(mask: Tensor, token_count: int) -> Tensor:
     grid = (math.ceil(height / scale), math.ceil(width / scale))
     small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
     # The sum over a window of 3x3 is above 0 where the token or one of its eight neighbours is in the mask.
-    widened = functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1)
+    widened = functional.conv2d(small, torch.ones(1, 1, 3, 3, dtype=torch.float32), padding=1).clamp(0, 1)
     return widened.flatten()
 
 
@@ -143,8 +143,8 @@ def key_bias(
     Returns (1, 1 or queries, keys) float32; None where nothing has to be added.
     """
     kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
-    dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts])  # (parts,)
-    weights = torch.tensor(part_weights.weights)  # (parts,)
+    dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts], dtype=torch.float32)  # (parts,)
+    weights = torch.tensor(part_weights.weights, dtype=torch.float32)  # (parts,)
     if part_weights.targets is None:
         if not dropped.any() and bool((weights == 1).all()):
             return None
@@ -153,7 +153,7 @@ def key_bias(
         # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
         regions = functional.interpolate(part_weights.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
-    of_picture = torch.zeros(picture_tokens, weights.shape[1])
+    of_picture = torch.zeros(picture_tokens, weights.shape[1], dtype=torch.float32)
     of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
     of_sinks = of_kept[:0]  # no sinks: (0, 1 | queries)
     if dropped.any():

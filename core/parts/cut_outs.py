@@ -21,7 +21,7 @@ def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
     """
     height, width = picture.shape[:2]
     target = targets((part,), width, height)
-    mask = torch.ones(height, width) if target is None else target[0]
+    mask = torch.ones(height, width, dtype=torch.float32) if target is None else target[0]
     return _square(_piece(picture, mask))
 
 

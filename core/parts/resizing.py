@@ -43,7 +43,7 @@ def resized(part: Part, width: int, height: int) -> Prepared:
     """
     alpha = part.alpha
     if alpha is None:
-        alpha = torch.ones(part.picture.shape[:2])
+        alpha = torch.ones(part.picture.shape[:2], dtype=torch.float32)
     rgba = _by_pillow(torch.cat([part.picture, alpha[..., None]], dim=-1), width, height)  # (height, width, 4)
     picture = rgba[..., :3]
     alpha = rgba[..., 3]
@@ -72,6 +72,8 @@ def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
     """
     if all(part.target is None for part in parts):
         return None
-    masks = [torch.ones(1, 1) if part.target is None else part.target for part in parts]  # (h, w) each
+    masks = [
+        torch.ones(1, 1, dtype=torch.float32) if part.target is None else part.target for part in parts
+    ]  # (h, w) each
     # (1, 1, h, w) -> (1, 1, height, width) -> (1, height, width)
     return torch.cat([functional.interpolate(mask[None, None], (height, width), mode="area")[0] for mask in masks])

@@ -203,7 +203,7 @@ def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
 
     It is all 0 for a person without a box.
     """
-    masks = torch.zeros(len(people), height, width)
+    masks = torch.zeros(len(people), height, width, dtype=torch.float32)
     for index, person in enumerate(people):
         if person.slot and person.slot.box:
             # int() cuts towards 0; the slices end at the canvas by themselves.

@@ -256,8 +256,8 @@ def _moved_mask(mask: Tensor, fit: Fit, canvas: CanvasSize) -> Tensor:
     old_height, old_width = mask.shape
     # x_new = x_old * scale + shift, so x_old = (x_new - shift) / scale. x_new is the middle of each pixel of the new
     # mask. grid_sample wants x_old with -1 at the left edge of the old mask and 1 at its right edge.
-    xs = 2 * (torch.arange(width) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
-    ys = 2 * (torch.arange(height) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
+    xs = 2 * (torch.arange(width, dtype=torch.float32) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
+    ys = 2 * (torch.arange(height, dtype=torch.float32) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
     picture = mask.float()[None, None]  # (1, 1, H, W)
     moved_picture = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)

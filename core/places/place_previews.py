@@ -61,11 +61,11 @@ def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
     regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
     """
     colors = [color_of((person.place or number) - 1) for number, person in enumerate(people, 1)]
-    background = torch.tensor(BACKGROUND)
+    background = torch.tensor(BACKGROUND, dtype=torch.float32)
     picture = background.expand(*regions.shape[1:], 3) / 255
     for share, color in zip(region_weights(regions), colors, strict=True):
         # 510: at a share of 1, half way from the background to the colour.
-        picture = picture + share[..., None] * (torch.tensor(color) - background) / 510
+        picture = picture + share[..., None] * (torch.tensor(color, dtype=torch.float32) - background) / 510
     sheet = Sheet(as_picture(picture))
     for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
         left, top, right, below = bounds(region)

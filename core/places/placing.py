@@ -183,7 +183,9 @@ def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -
     """
     recognisers = _common_recognisers(identities, slots)
     faces = [slot.embeddings for slot in slots]
-    likeness = torch.zeros(len(identities), len(slots))  # the sum, over recognisers, of the mean cosine of the photos
+    likeness = torch.zeros(
+        len(identities), len(slots), dtype=torch.float32
+    )  # the sum, over recognisers, of the mean cosine of the photos
     for recogniser in recognisers:
         cosines = similarities(identities, faces, recogniser, "Place Cast")  # (people, places)
         for identity, row in zip(identities, cosines, strict=True):

@@ -111,7 +111,7 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
     if slot is not None and shape.extent == "body" and slot.mask is not None:
         return slot.mask.float()
     if slot is None or slot.box is None:
-        return torch.zeros(cast.height, cast.width)
+        return torch.zeros(cast.height, cast.width, dtype=torch.float32)
     face = box_region(widened(slot.box, shape.margin), cast.width, cast.height, shape.feather)
     if shape.extent == "face" or slot.pose is None:
         return face

@@ -28,8 +28,8 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
     The value of a pixel is that at its centre.
     """
     x0, y0, x1, y1 = box
-    x = torch.arange(width) + 0.5  # (width,)
-    y = torch.arange(height) + 0.5  # (height,)
+    x = torch.arange(width, dtype=torch.float32) + 0.5  # (width,)
+    y = torch.arange(height, dtype=torch.float32) + 0.5  # (height,)
     across = soft_edge(torch.maximum(x0 - x, x - x1), feather)
     down = soft_edge(torch.maximum(y0 - y, y - y1), feather)
     return down[:, None] * across  # (height, 1) * (width,) -> (height, width)
@@ -42,8 +42,8 @@ def box_distance(box: Box, width: int, height: int) -> Tensor:
     the pixels at one distance lie on the edge of the box that `widened` makes with that margin.
     """
     x0, y0, x1, y1 = box
-    x = torch.arange(width) + 0.5  # (width,)
-    y = torch.arange(height) + 0.5  # (height,)
+    x = torch.arange(width, dtype=torch.float32) + 0.5  # (width,)
+    y = torch.arange(height, dtype=torch.float32) + 0.5  # (height,)
     across = torch.maximum(x0 - x, x - x1).clamp(min=0) / max(x1 - x0, SHORTEST)
     down = torch.maximum(y0 - y, y - y1).clamp(min=0) / max(y1 - y0, SHORTEST)
     return torch.maximum(down[:, None], across)  # (height, 1), (width,) -> (height, width)
@@ -59,7 +59,7 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     corners = torso(pose)
     segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
     segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)  # the four edges of the torso
-    distance = torch.full((height, width), float("inf"))
+    distance = torch.full((height, width), float("inf"), dtype=torch.float32)
     # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1
     for start, end in segments:
@@ -88,8 +88,8 @@ def _pixels_near(start: float, end: float, far: float, side: int) -> slice:
 
 def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) -> Tensor:
     """How far the centre of each of these pixels is from a line between two points, in px: (rows, columns)."""
-    x = torch.arange(columns.start, columns.stop) + 0.5 - start[0]  # (columns,)
-    y = torch.arange(rows.start, rows.stop)[:, None] + 0.5 - start[1]  # (rows, 1)
+    x = torch.arange(columns.start, columns.stop, dtype=torch.float32) + 0.5 - start[0]  # (columns,)
+    y = torch.arange(rows.start, rows.stop, dtype=torch.float32)[:, None] + 0.5 - start[1]  # (rows, 1)
     dx = end[0] - start[0]
     dy = end[1] - start[1]
     # How far along the segment its point nearest to each pixel lies, 0 at the start and 1 at the end: (rows, columns).

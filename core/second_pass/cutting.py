@@ -117,7 +117,7 @@ def paste_mask(
     within_square = Fit(1, 1, -left, -top)
     mask = box_region(within_square.box(widened(box, mask_margin)), side, side, feather)  # (side, side)
     rim = max(feather, SHORTEST)  # px
-    centers = torch.arange(side) + 0.5  # of the pixels
+    centers = torch.arange(side, dtype=torch.float32) + 0.5  # of the pixels
     x = centers[None, :]  # (1, side)
     y = centers[:, None]  # (side, 1)
     if left > 0:

@@ -70,7 +70,7 @@ def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> Pasted:
     what `check` does.
     """
     check(images, crops, sampled)
-    pasted = Pasted(images.clone(), torch.zeros(images.shape[:3]))
+    pasted = Pasted(images.clone(), torch.zeros(images.shape[:3], dtype=torch.float32))
     # The smallest face first, so that larger faces are pasted over smaller ones.
     pairs = sorted(zip(crops.crops, sampled, strict=True), key=lambda pair: pair[0].face_side)
     for crop, picture in pairs:
@@ -122,7 +122,9 @@ def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) ->
     current = _color_statistics(picture, weight)
     original_statistics = _color_statistics(original, weight)
     gain = original_statistics.deviation / current.deviation.clamp(min=_FLAT)
-    gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
+    gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3, dtype=torch.float32)).clamp(
+        1 / _MOST_GAIN, _MOST_GAIN
+    )
     return ((picture - current.mean) * gain + original_statistics.mean).clamp(0, 1)
 
 

@@ -92,7 +92,7 @@ class IDPatch(Loaded[IDPatchNet]):
 
         The negative reads them where the positive reads the tokens of the people.
         """
-        no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)  # (1, 1 photo, 512)
+        no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding, dtype=torch.float32)  # (1, 1 photo, 512)
         tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, 16, width)
         return tokens.repeat(count, 1, 1)
 
@@ -127,7 +127,7 @@ class IDPatchConditionImage(io.ComfyNode):
         placed_cast = require_places(cast, IMAGE)
         participants = participants_of(placed_cast)
         if image is None:
-            control = torch.zeros(1, placed_cast.height, placed_cast.width, 3)
+            control = torch.zeros(1, placed_cast.height, placed_cast.width, 3, dtype=torch.float32)
         else:
             # The image is usually that of Draw Skeletons; the ID patches are drawn on top of it.
             advice = "Resize the image to the canvas, or give the layout node the size of the image."

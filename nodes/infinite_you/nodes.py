@@ -227,7 +227,7 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
     """
     faces = [person.slot.keypoints if keypoints and person.slot else None for person in people]
     if not is_a(cast, PlacedCast) or not any(faces):
-        return torch.zeros(1, FLUX.token, FLUX.token, 3)
+        return torch.zeros(1, FLUX.token, FLUX.token, 3, dtype=torch.float32)
     pictures: list[Tensor] = []
     for face in faces:
         faces_of_picture = [] if face is None else [face]

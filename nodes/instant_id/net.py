@@ -43,5 +43,5 @@ def unconditional(noise: float, seed: int, length: int) -> Tensor:
     its own, so that it changes no other random numbers.
     """
     generator = torch.Generator().manual_seed(seed)
-    uniform = torch.rand(1, 1, length, generator=generator)
+    uniform = torch.rand(1, 1, length, generator=generator, dtype=torch.float32)
     return uniform * noise

@@ -167,7 +167,7 @@ def _injections(
     embeddings_of_people = [embeddings(person, METHOD, photos)[None] for person in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
-    scales = torch.tensor([weight * person.weight for person in people])
+    scales = torch.tensor([weight * person.weight for person in people], dtype=torch.float32)
     return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 

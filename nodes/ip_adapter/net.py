@@ -278,7 +278,7 @@ def fitted(images: Tensor, fit: str) -> Tensor:
     if fit == CROP or height == width:
         return pictures
     side = max(height, width)
-    squares = torch.tensor(CLIP_MEAN).expand(len(pictures), side, side, 3).clone()
+    squares = torch.tensor(CLIP_MEAN, dtype=torch.float32).expand(len(pictures), side, side, 3).clone()
     top = (side - height) // 2
     left = (side - width) // 2
     squares[:, top : top + height, left : left + width] = pictures

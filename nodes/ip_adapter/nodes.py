@@ -77,7 +77,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
         # Hidden states are those of a picture that is zero for CLIP; image embeddings are zeros themselves.
         if self.variant.clip == "states":
             return encode.encode_grey(clip_vision, self.net.clip_width)  # (1, states, clip_width)
-        return torch.zeros(1, self.net.clip_width)
+        return torch.zeros(1, self.net.clip_width, dtype=torch.float32)
 
     @property
     def _clip_output(self) -> str:
@@ -187,7 +187,9 @@ def _injections(
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
-    scales = torch.tensor([settings.weight * person.weight for person in scope.people])  # (people,), of the values
+    scales = torch.tensor(
+        [settings.weight * person.weight for person in scope.people], dtype=torch.float32
+    )  # (people,), of the values
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
     return injections(loaded, scope, sides, scales)
 
@@ -329,7 +331,8 @@ class StylePerPerson(io.ComfyNode):
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
             scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings, people, alone=False)
-        scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
+        shares = in_style if scope.by_row else [True]
+        scales = weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
         preview, ranges = scope.preview(cls), [NamedRange("the style", schedule)]

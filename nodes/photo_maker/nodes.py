@@ -62,7 +62,7 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
 
         n is one token for each photo in version 1, and two in version 2. Raises BadCast, BadEmbedding.
         """
-        photos = portraits(person.identity, METHOD.title).loose / 255  # (photos, H, W, 3), 0..1
+        photos = portraits(person.identity, METHOD.title).loose.float() / 255  # (photos, H, W, 3), 0..1
         pixels = comfy.clip_vision.clip_preprocess(photos)  # (photos, 3, 224, 224)
         faces: Tensor | None = None
         if self.net.qformer_perceiver is not None:  # version 2

@@ -120,7 +120,9 @@ class EvaNet(nn.Module):
         # Without antialias, as in the version of torchvision that the authors' code names.
         size = (self.side, self.side)
         resized = functional.interpolate(pictures, size, mode="bicubic", align_corners=False)
-        mean, deviation = (torch.tensor(color).to(resized)[:, None, None] for color in (CLIP_MEAN, CLIP_DEVIATION))
+        mean, deviation = (
+            torch.tensor(color, dtype=torch.float32).to(resized)[:, None, None] for color in (CLIP_MEAN, CLIP_DEVIATION)
+        )
         patches = self.patch_embed["proj"]((resized - mean) / deviation)  # (n, width, cells, cells)
         patches = patches.flatten(2).transpose(1, 2)  # (n, patches, width)
         class_token = self.cls_token.to(patches).expand(len(patches), -1, -1)
@@ -150,8 +152,8 @@ def rotation_table(cells: int) -> Tensor:
     are a pair that turns by one angle, faster pairs first (rotary embeddings, arXiv 2104.09864).
     """
     half = HEAD_DIM // 2
-    speeds = _THETA ** -(torch.arange(0, half, 2) / half)  # (half / 2,)
-    positions = torch.arange(cells) / cells * _TRAINED_CELLS
+    speeds = _THETA ** -(torch.arange(0, half, 2, dtype=torch.float32) / half)  # (half / 2,)
+    positions = torch.arange(cells, dtype=torch.float32) / cells * _TRAINED_CELLS
     angles = (positions[:, None] * speeds).repeat_interleave(2, dim=-1)  # (cells, half)
     by_row = angles[:, None].expand(cells, cells, half)
     by_column = angles[None].expand(cells, cells, half)

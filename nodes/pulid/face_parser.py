@@ -44,7 +44,7 @@ def folded_state(state: State) -> dict[str, Tensor]:
         name = key.removesuffix(".weight")
         norm = _norm_behind(name, state)
         weight = weight.float()
-        bias = torch.zeros(len(weight))
+        bias = torch.zeros(len(weight), dtype=torch.float32)
         if norm:
             mean, variance, gain, offset = (
                 state[f"{norm}.{part}"].float() for part in ("running_mean", "running_var", "weight", "bias")
@@ -87,7 +87,9 @@ class FaceParserNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """How likely each class is at each pixel, (n, 19, H, W), by logits. pictures: (n, 3, H, W), RGB 0..1."""
-        mean, deviation = (torch.tensor(color).to(pictures)[:, None, None] for color in (_MEAN, _DEVIATION))
+        mean, deviation = (
+            torch.tensor(color, dtype=torch.float32).to(pictures)[:, None, None] for color in (_MEAN, _DEVIATION)
+        )
         x = self._conv((pictures - mean) / deviation, "cp.resnet.conv1").relu()
         x = functional.max_pool2d(x, 3, stride=2, padding=1)
         levels: list[Tensor] = []
@@ -145,5 +147,5 @@ def face_alone(pictures: Tensor, logits: Tensor) -> Tensor:
     """
     classes = logits.argmax(dim=1, keepdim=True)  # (n, 1, H, W)
     beside = torch.isin(classes, torch.tensor(_BESIDE_THE_FACE, device=classes.device))
-    grey = (pictures * torch.tensor(_GREY).to(pictures)[:, None, None]).sum(dim=1, keepdim=True)
+    grey = (pictures * torch.tensor(_GREY, dtype=torch.float32).to(pictures)[:, None, None]).sum(dim=1, keepdim=True)
     return torch.where(beside, torch.ones_like(grey), grey).expand_as(pictures)

@@ -271,7 +271,9 @@ class ApplyPuLID(io.ComfyNode):
             is_v1_1 = pulid.net.reads_photos_together
             zero_tokens = _V1_1_ZERO_TOKENS if is_v1_1 else _V1_ZERO_TOKENS[settings.projection]
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
-        scales = torch.tensor([settings.weight * person.weight for person in scope.people])  # (people,), of the values
+        scales = torch.tensor(
+            [settings.weight * person.weight for person in scope.people], dtype=torch.float32
+        )  # (people,), of the values
         carried: list[Injection] = []
         for injection in injections(pulid, scope, sides, scales):
             carried.append(replace(injection, reads=PROJECTIONS[settings.projection]))
@@ -334,7 +336,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         model_family.transformer_of(model, APPLY_FLUX)  # raises where another pack has put its own code into it
         scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
-        weights = torch.tensor([settings.weight * person.weight for person in scope.people])
+        weights = torch.tensor([settings.weight * person.weight for person in scope.people], dtype=torch.float32)
         source = object()
         carried: list[Injection] = []
         for side in (tokens.faces, tokens.no_faces):

@@ -305,14 +305,14 @@ def _encoded_by_weight(
     text = text.lstrip("\r\n")
     levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
     mixed: Conditioning = []
-    shares = torch.zeros(0)
+    shares = torch.zeros(0, dtype=torch.float32)
     before = 0.0
     for level in levels:
         seen = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
         entries = _encoded_with(clip, family, text, seen)
         if not mixed:  # with all pictures
             mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
-            shares = torch.zeros(mixed[0][0].shape[1], 1)
+            shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)
         are_there = torch.ones(len(shares), dtype=torch.bool)
         for tokens, weight in zip(torch.arange(sum(shown)).split(list(shown)), weights, strict=True):
             are_there[tokens] = weight >= level

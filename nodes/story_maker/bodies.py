@@ -20,7 +20,7 @@ from ...core.previews import as_picture, as_tensor
 
 SIDE = 224
 """The side in pixels of the square picture of a body that CLIP is shown."""
-_BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+_BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=torch.float32) / 16
 """The weights of OpenCV's Gaussian blur of 5 pixels, in one direction: (5,)."""
 
 
@@ -111,7 +111,7 @@ def _body(part: Part | None) -> Body:
     0, the body is white and has weight 0.
     """
     if part is None or part.weight <= 0:
-        return Body(torch.ones(SIDE, SIDE, 3), weight=0.0)
+        return Body(torch.ones(SIDE, SIDE, 3, dtype=torch.float32), weight=0.0)
     if part.mask is not None:
         # on_white: what the alpha channel hides stays hidden where the mask shows it.
         picture = _cut_by_mask(part.label, part.on_white, part.mask)

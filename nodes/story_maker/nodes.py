@@ -191,7 +191,7 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
 
     background = net.background().cpu()  # (1, 20, width)
     token_count = background.shape[1]
-    people_weights = torch.tensor([person.weight for person in people])[:, None]  # (people, 1)
+    people_weights = torch.tensor([person.weight for person in people], dtype=torch.float32)[:, None]  # (people, 1)
     token_weights = people_weights.expand(-1, token_count)  # (people, 20)
     background_weights = torch.ones_like(token_weights[:1])  # (1, 20)
     scales = joined(background_weights, token_weights) * weight  # of each token's values

@@ -134,7 +134,7 @@ def _injection(
     Raises BadCast.
     """
     face_embeddings = torch.cat([embeddings(person, METHOD, photos) for person in scope.people])  # (people, 512)
-    weights = torch.tensor([weight * person.weight for person in scope.people])  # (people,)
+    weights = torch.tensor([weight * person.weight for person in scope.people], dtype=torch.float32)  # (people,)
     tokens_by_block = loaded.net.block_tokens(loaded.on_device(face_embeddings))
     layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
     return scope.injection(object(), face_embeddings[:, None], layers, kind=BlockInjection)

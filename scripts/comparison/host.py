@@ -222,7 +222,6 @@ def missing_files(graph: Graph) -> list[MissingFile]:
     """The model files that the loaders of a prompt name and that are in no model folder of the host."""
     missing: list[MissingFile] = []
     for file in needs.loaded(graph.prompt):
-        keys = [key for key in (file.key, *file.further) if key in folder_paths.folder_names_and_paths]
-        if not any(folder_paths.get_full_path(key, file.name) for key in keys):
+        if not any(folder_paths.get_full_path(key, file.name) for key in (file.key, *file.further)):
             missing.append(MissingFile(file.key, file.name))
     return missing

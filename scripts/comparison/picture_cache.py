@@ -82,7 +82,7 @@ def _model_files(graph: Graph, recogniser: str) -> dict[str, str]:
     files: dict[str, str] = {}
     for file in needs.loaded(graph.prompt):
         for key in (file.key, *file.further):
-            path = folder_paths.get_full_path(key, file.name) if key in folder_paths.folder_names_and_paths else None
+            path = folder_paths.get_full_path(key, file.name)
             if path:
                 files[f"{key}/{file.name}"] = state_of(Path(path))
     for node_id in graph.ids("LikenessLoadFaceEmbedder"):

@@ -27,7 +27,7 @@ def toy_in(folder: Path) -> Iterator[None]:
     with files_in(folder / "files") as files:
         as_published(files, models)
         for kind in models.iterdir():
-            folder_paths.folder_names_and_paths[kind.name] = ([str(kind)], before[kind.name][1])
+            folder_paths.folder_names_and_paths[kind.name] = ([str(kind)], set())  # all files
         folder_paths.filename_list_cache.clear()
         try:
             yield

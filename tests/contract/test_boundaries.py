@@ -257,6 +257,22 @@ def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
     assert [path for path in paths if "maxsize=None" in path.read_text("utf-8")] == []
 
 
+_OF_DEFAULT_DTYPE = {f"torch.{name}" for name in ("zeros", "ones", "empty", "eye", "linspace", "rand", "randn")}
+
+
+def test_nothing_depends_on_what_other_packs_have_set(trees: Trees) -> None:
+    """torch's default kind of numbers, and entries of any shape in the host's table of folders."""
+    by_default: list[tuple[str, int]] = []
+    for file, tree in below(trees, *SHIPPED):
+        for item in ast.walk(tree):
+            if isinstance(item, ast.Call) and dotted(item.func) in _OF_DEFAULT_DTYPE:
+                names = {keyword.arg for keyword in item.keywords}
+                by_default += [] if names & {"dtype", None} else [(file, item.lineno)]  # None: **factory has it
+    assert by_default == []
+    readers = {file for file, tree in below(trees, *SHIPPED) if "folder_names_and_paths" in attributes(tree)}
+    assert readers == {"bridge/host/folders.py"}
+
+
 CAUGHT = {
     "core/body_surface/iuv.py",  # bodies of bridge/people/densepose.py
     "core/body_surface/network.py",  # network_of of bridge/people/densepose.py

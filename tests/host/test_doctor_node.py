@@ -1,8 +1,11 @@
 """Check Model Files in a running host: by itself, beside loaders without their file, and for a template."""
 
 import json
+import ntpath
+import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import comfy.model_management
 import folder_paths
@@ -172,12 +175,62 @@ def test_check_files_opens_on_the_templates_to_start_with():
     assert "StoryMaker" in every - few
 
 
-def test_folders_of_a_users_own_are_kept(monkeypatch, tmp_path):
-    """As extra_model_paths.yaml names them: ours is searched after them."""
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(tmp_path)], {".gguf"}))
+OF_OTHER_PACKS = {
+    "as the host": lambda path: ([str(path)], {".gguf"}),
+    "lists": lambda path: [[str(path)], [".gguf"]],
+    "a path object": lambda path: ([path, None], (".gguf", None)),
+    "bytes": lambda path: ([os.fsencode(path), b"a\0b"], {".gguf"}),
+    "sets": lambda path: ({str(path)}, frozenset({".gguf"})),
+    "no list": lambda path: (str(path), ".gguf"),
+    "three values": lambda path: ([f"{path}{os.sep}"], {".gguf"}, "more"),
+}
+
+
+@pytest.mark.parametrize("shape", OF_OTHER_PACKS)
+def test_folders_of_other_packs_are_kept_in_whatever_shape_they_stand(monkeypatch, tmp_path, shape):
+    """As extra_model_paths.yaml and packs name them: ours is searched after them."""
+    table = folder_paths.folder_names_and_paths
+    monkeypatch.setitem(table, "instantid", OF_OTHER_PACKS[shape](tmp_path))
+    monkeypatch.setitem(table, "segm", OF_OTHER_PACKS[shape](tmp_path))
     folders.register()
-    assert folders.folders("instantid") == [str(tmp_path), str(Path(folder_paths.models_dir) / "instantid")]
-    assert {".gguf", ".bin"} <= folder_paths.folder_names_and_paths["instantid"][1]
+    ours = str(Path(folder_paths.models_dir) / "instantid")
+    assert folders.folders("instantid", "segm") == [str(tmp_path), ours]
+    assert {".gguf", ".bin"} <= table["instantid"][1]
+    assert table["instantid"][2:] == (("more",) if shape == "three values" else ())
+    assert [path.rstrip(os.sep) for path in folders.folders_by_key()["segm"]] == [str(tmp_path)]
+
+
+@pytest.mark.parametrize("root", ["R:\\", "\\\\NAS\\ai\\", "R:\\in"])
+def test_a_folder_may_be_the_root_of_a_drive_or_share(monkeypatch, root):
+    """By the rules of Windows. R: alone would be whatever folder of that drive is the current one."""
+    windows = SimpleNamespace(**{**vars(os), "path": ntpath, "sep": "\\"})
+    monkeypatch.setattr(folders, "os", windows)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "segm", ([root], set()))
+    assert folders.folders("segm") == [root]
+    inside = folders.path_within(root, "anna/1.png")
+    assert inside == ntpath.join(root, "anna", "1.png")
+    assert folders.lies_within(inside, root)
+    assert not folders.lies_within(f"{root.rstrip(chr(92))}2\\1.png", root), "a neighbour with a longer name"
+    with pytest.raises(folders.UnsafePath):
+        folders.path_within(root, "Q:\\1.png")
+
+
+@pytest.mark.parametrize("entry", [None, 5, (), ([],), (["/none"], None), {"paths": ["/none"]}])
+def test_what_is_no_entry_of_the_host_s_table_stops_nothing(monkeypatch, tmp_path, entry):
+    table = folder_paths.folder_names_and_paths
+    for key in ("likeness_faces", "loras", "custom_nodes", 5, None):
+        monkeypatch.setitem(table, key, entry)
+    monkeypatch.delitem(table, "controlnet")
+    (tmp_path / "anna.pt").touch()
+    monkeypatch.setitem(table, "vae", ([tmp_path], None))
+    assert folders.folders("likeness_faces"), "where people are saved"
+    folders.register()
+    assert ".safetensors" in table["likeness_faces"][1]
+    assert {type(key) for key in folders.folders_by_key()} == {str}
+    assert folders.folders("controlnet") == []
+    assert folders.file_names("vae") == ["anna.pt"], "without endings all files are listed, as in the host"
+    prompt = {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "anna.safetensors"}}}
+    assert "anna.safetensors" in str(bridge.report("this workflow", prompt).findings)
 
 
 def test_it_ends_where_the_user_interrupts():

@@ -12,7 +12,7 @@ from graph_run import call, run
 from graphs import SOCKETS, Value
 from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod, LikenessError
 from pack.core.methods import methods
-from pack.core.people import Layout, Slot
+from pack.core.people import Cast, Identity, Layout, Person, Slot
 from pack.core.value_checks import BadPicture
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
@@ -152,6 +152,17 @@ UNUSABLE = (
     Unusable("LATENT", BadPicture, {"samples": torch.zeros(2, 4, 8, 8), "batch_index": [0]}),
     Unusable("CONDITIONING", BadInput, [[3, {}]]),
     Unusable("CONDITIONING", BadPicture, [[torch.full((1, 77, 48), math.nan), {}]]),
+    Unusable("IMAGE", BadInput, torch.zeros(1, 8, 8, 3, device="meta")),
+    Unusable("IMAGE", BadInput, torch.zeros(1, 8, 8, 3).to_sparse()),
+    Unusable("MASK", BadInput, torch.nested.nested_tensor([torch.zeros(8, 8)], layout=torch.jagged)),
+    Unusable("LATENT", BadInput, {"samples": torch.zeros(1, 4, 8, 8, device="meta")}),
+    Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48, device="meta"), {}]]),
+    Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48), {"pooled_output": torch.zeros(1, 8).to_sparse()}]]),
+    Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48), {"model_conds": []}]]),
+    Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48), {"clip_start_percent": "0"}]]),
+    Unusable("LIKENESS_CAST", BadInput, Cast((Person(Identity("Anna", {}, torch.zeros(1, 8, 8, 3, device="meta"))),))),
+    Unusable("BOUNDING_BOX", BadInput, [{"x": torch.zeros((), device="meta"), "y": 0, "width": 8, "height": 8}]),
+    Unusable("POSE_KEYPOINT", BadInput, [{"people": torch.zeros(1, 18, 3, device="meta")}]),
     Unusable("LIKENESS_LAYOUT", BadLayout, Layout(64, 64, (NOWHERE,))),
     Unusable("LIKENESS_CAST", BadLayout, people_made.cast([NOWHERE.center], 64, 64)),
 )

@@ -31,7 +31,6 @@ from sample_values import (
     klein,
     klein_clip,
     klein_said,
-    landmarks,
     latent,
     layout,
     loaded,
@@ -227,7 +226,6 @@ def _defaults_of_people() -> None:
     _by_default("LikenessCastFromPhotos", names="Yao", which_face="largest", photo_1=value(photo))
     _by_default("LikenessSortPhotosIntoPeople", image=value(photo), names="Yao")
     _by_default("LikenessAddLoRAToPerson", file="any.safetensors")
-    _by_default("LikenessExpressionInWords", face_landmarks=value(landmarks), cast=value(identity))
 
 
 def _defaults_of_places() -> None:

@@ -17,7 +17,6 @@ import compiled
 import family_encoders
 import host_nodes
 import infuse_made
-import numpy as np
 import other_packs
 import parts_made
 import parts_run
@@ -32,7 +31,6 @@ from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from pack.bridge.host import unet
 from pack.bridge.people import face_bank
-from pack.core.faces.expressions import SHAPES
 from pack.core.methods import method
 from pack.core.people import (
     ALIGNED,
@@ -420,12 +418,10 @@ def faces(*members: Face, width: int = WIDTH, height: int = HEIGHT) -> Faces:
 
 
 def landmarks(**changed: Any) -> dict[str, Any]:
-    """FACE_LANDMARKS of the photo of YAO: points as measured, and a smile at the camera."""
+    """FACE_LANDMARKS of the photo of YAO: points as measured."""
     golden = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
     height, width = photo().shape[1:3]
-    shapes = {**dict.fromkeys(SHAPES, 0.0), "mouthSmileLeft": 0.9, "mouthSmileRight": 0.8}
-    expression = {"blendshapes": shapes, "transformation_matrix": np.eye(4, dtype=np.float32)}
-    faces_in_the_photo = [{"landmarks_xy": load_file(golden)["yao"].numpy()[0], "score": 0.9, **expression}]
+    faces_in_the_photo = [{"landmarks_xy": load_file(golden)["yao"].numpy()[0], "score": 0.9}]
     return {"frames": [faces_in_the_photo], "image_size": (height, width), "connection_sets": {}, **changed}
 
 

@@ -128,13 +128,11 @@ def _write_adapters(to: Standins) -> None:
 
 def _landmarker() -> dict[str, Tensor]:
     """The ends of MediaPipe's networks as ComfyUI reads them, which leaves the rest as it is made: whatever the
-    picture, there is one face in its middle, upright, a third of its longer side, which smiles at the camera."""
+    picture, there is one face in its middle, upright, a third of its longer side."""
     face = _drawn_face()
     crop = torch.tensor([96.0, 96.0]) + face * 192 / (6 * 1.5 * 3)  # the detector says six times the picture
     depth = face.sin().sum(1, keepdim=True)
     mesh = torch.cat([crop, -depth * 192 / (6 * 1.5 * 3)], 1)  # its third axis leads away from the camera
-    smile = torch.full((52,), -50.0)
-    smile[44:46] = 50.0  # mouthSmileLeft and mouthSmileRight
     places = torch.zeros(6, 16)
     places[:, 2:4], places[:, 4], places[:, 6] = 6 * 128.0, -64.0, 64.0  # width and height, the two eyes
     score = torch.full((6,), -50.0)
@@ -146,7 +144,7 @@ def _landmarker() -> dict[str, Tensor]:
         "detector_full.cls_dw": ((4, 1, 3, 3), torch.full((4,), -50.0)),
         "mesh.head_landmarks": ((3 * len(mesh), 8, 3, 3), mesh.flatten()),
         "mesh.head_presence": ((1, 8, 3, 3), torch.tensor([5.0])),
-        "blendshapes.head": ((len(smile), 64), smile),
+        "blendshapes.head": ((52, 64), torch.full((52,), -50.0)),
     }
     state = {"canonical_vertices": torch.cat([face * torch.tensor([1.0, -1.0]), depth], 1)}  # y leads up there
     state |= {"procrustes_indices": torch.arange(0, len(mesh), 20), "procrustes_weights": torch.ones(24)}

@@ -5,7 +5,7 @@ import torch
 from pack.core.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.errors import BadCast, BadSetup
 from pack.core.people import Identity, Person, RowCast, Slot
-from pack.core.prompts import BadPrompts, BadText, check_text, line_about, named, per_member, per_person, per_scene
+from pack.core.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
 
@@ -44,22 +44,6 @@ def test_lines_that_are_about_nobody() -> None:
             per_person(text, names)
         assert why in str(refused.value)
         assert f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("names", "heads"),
-    [
-        (("Anna", "Ben"), ("Anna", "Ben")), (("Anna", "anna", "Ben"), ("1", "2", "Ben")),
-        (("Dr: No", "Anna\uff1aMia"), ("1", "2")), (("2", "Ben"), ("2", "Ben")), (("person", "person"), ("1", "2")),
-    ],
-)  # fmt: skip
-def test_a_line_about_somebody_is_read_as_theirs(names: tuple[str, ...], heads: tuple[str, ...]) -> None:
-    for index, head in enumerate(heads):
-        line = line_about(index, "smiling, up", names)
-        assert line == f"{head}: smiling, up"
-        assert per_person(line, names) == ["smiling, up" if number == index else "" for number in range(len(names))]
-    with pytest.raises(BadCast, match=r"No line can be about 'Anna': others have this name. Give each person a name"):
-        line_about(0, "smiling", ["Anna", "anna", "1"])
 
 
 @pytest.mark.parametrize(

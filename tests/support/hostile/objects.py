@@ -139,6 +139,3 @@ def face_landmarks() -> Iterator[Case]:
     )
     for link in refused:
         yield bad("The face_landmarks input of Detect Faces is ", "LikenessDetectFaces", face_landmarks=link)
-        yield bad("face_landmarks input of Expression in", "LikenessExpressionInWords", face_landmarks=link)
-    without_blendshapes = "The face_landmarks input of Expression in Words is a face without blendshapes"
-    yield bad(without_blendshapes, "LikenessExpressionInWords", face_landmarks=one_face(points))
