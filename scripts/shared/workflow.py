@@ -399,7 +399,7 @@ def _prompt_entry(entry: _Running, object_info: Json, places: _Places) -> dict[s
     node = entry.node
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-    inputs = values_of(node, specs(object_info, node["type"]))
+    inputs = values_of(node, specs(object_info, node["type"]), is_of_others(node["type"], object_info))
     set_at: dict[str, list[Place]] = {}
     for name in inputs:
         set_at[name] = [Place(entry.number, name, shown, label(slots.get(name, {}), name))]
@@ -492,6 +492,12 @@ def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> No
 def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
     """Ids of the nodes of these classes, in the prompt's order."""
     return [number for number, node in prompt.items() if node["class_type"] in classes]
+
+
+def is_of_others(kind: str, object_info: Json) -> bool:
+    """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
+    is_of_host = object_info[kind].get("python_module", "nodes").startswith(("nodes", "comfy_extras"))
+    return not is_of_host and not kind.startswith("Likeness")
 
 
 def title(prompt: Prompt, node: str) -> str:

@@ -239,6 +239,7 @@ def test_nodes_that_this_comfyui_has_not_are_named_with_their_packs(tmp_path: Pa
     with pytest.raises(SetupError, match=message):
         template(tmp_path, of=workflow)
     workflow["nodes"].append({**lost, "id": 16, "type": "Other", "properties": {}})
+    workflow["links"].append([99, 15, 0, 16, 0, "IMAGE"])
     with pytest.raises(SetupError, match=r"pack\), Other \(node 16\) are not known"):
         template(tmp_path, of=workflow)
     workflow["nodes"][-1]["mode"] = workflow["nodes"][-2]["mode"] = 4

@@ -366,6 +366,18 @@ def test_a_box_keeps_values_for_which_it_has_no_slot() -> None:
     assert [(place.node, place.name) for place in places] == [("4", "first"), ("4", "second")]
     box["widgets_values"] = []
     assert workflow.to_prompt(ui, PLAIN)["4:7"]["inputs"] == {"text": "in"}
+    # So do those of widgets that are listed, some of which lie inside, in the order of the list.
+    third_inner = typed(9, "Named", ["in"], {})
+    third_inner["inputs"].append({"name": "text", "link": None, "widget": {"name": "text"}})
+    inside["nodes"].append(third_inner)
+    listed = [["-1", "second"], ["9", "text"], ["9", "control_after_generate"], ["-1", "first"]]
+    box |= {"properties": {"proxyWidgets": listed}, "widgets_values": ["two", "three", "fixed", None]}
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert [prompt[f"4:{number}"]["inputs"]["text"] for number in (7, 8, 9)] == ["in", "two", "three"]
+    box |= {"widgets_values_named": {"second": "named two", "first": "named one"}}
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert [prompt[f"4:{number}"]["inputs"]["text"] for number in (7, 8, 9)] == ["named one", "named two", "in"]
+    del box["properties"], box["widgets_values_named"]
     # An older one keeps values for its slots alone.
     box["widgets_values"] = ["two"]
     prompt = workflow.to_prompt(ui, PLAIN)
@@ -414,6 +426,33 @@ def test_widgets_are_those_of_the_editor(
     """Values behind the last widget are the editor's own, and a widget that is newer than the file has its default."""
     prompt = workflow.to_prompt(graph(node(1, "Any", widget_values)), {"Any": definition(inputs)})
     assert prompt["1"]["inputs"] == expected
+
+
+LORA = {"on": True, "lora": "anna.safetensors", "strength": 0.5}
+
+
+@pytest.mark.parametrize(("saved", "expected"), [
+    ({"widgets_values": {"steps": 7, "view": "x"}}, {"steps": 7, "name": "euler", "view": "x"}),
+    ({"widgets_values": ["heun", 9], "widgets_values_named": {"name": "heun", "steps": 9}},
+     {"steps": 9, "name": "heun"}),
+    ({"widgets_values_named": {"steps": 9, "control_after_generate": "fixed", "lora_1": LORA}},
+     {"steps": 9, "name": "euler", "lora_1": LORA}),
+    ({"widgets_values": [9, "heun", "", {}, {"type": "header"}, None, "a text that is shown"]},
+     {"steps": 9, "name": "heun"}),
+    ({"widgets_values": [9, "heun", {}, LORA]}, None),
+    ({"widgets_values": [9, "heun", [LORA]]}, None),
+    ({"widgets_values": [9, "heun", 0.5]}, None),
+], ids=["in a dictionary", "named in another order", "named by a script", "texts", "a LoRA", "LoRAs",
+        "a number"])  # fmt: skip
+def test_widgets_that_a_pack_makes_in_the_editor(saved: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    """Sent where the file has their names, else refused."""
+    known = definition({"steps": ["INT"], "name": [["euler", "heun"]]}) | {"python_module": "custom_nodes.a-pack"}
+    ui = graph(node(1, "Power", []) | saved)
+    if expected is not None:
+        assert workflow.to_prompt(ui, {"Power": known})["1"]["inputs"] == expected
+        return
+    with pytest.raises(workflow.WorkflowError, match=r"Power \(node 1\) has values of widgets that a pack makes"):
+        workflow.to_prompt(ui, {"Power": known})
 
 
 @pytest.mark.parametrize(("widget_values", "names"), [
