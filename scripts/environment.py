@@ -78,6 +78,12 @@ class Host:
         return f"ComfyUI {'.'.join(map(str, self.version))}"
 
 
+def pack_version() -> str:
+    """Of this pack."""
+    found = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    return found[1] if found else ""
+
+
 def say(text: str) -> None:
     """Progress, on stderr so that what a script prints as its result stays alone on stdout."""
     print(f"[likeness] {text}", file=sys.stderr, flush=True)

@@ -16,6 +16,26 @@ MOST_NODES = 10_000
 come from strangers."""
 _SWITCHED_OFF = (2, 4)
 """Modes of a node in a saved workflow: muted, bypassed."""
+CONTROLS = ("control_after_generate", "control_before_generate", "control_filter_list")
+"""Widgets that the editor adds behind a seed: no inputs."""
+INPUTS = -10
+"""The source of the links inside of a subgraph that begin at its inputs."""
+
+# Nodes of the editor alone, which have no Python: what they do is done when the editor makes a prompt.
+PRIMITIVE = "PrimitiveNode"
+"""A widget for the widgets it is linked to."""
+REROUTES = ("Reroute", "Reroute (rgthree)")
+"""A corner of a link."""
+SETTERS = ("SetNode", "easy setNode")
+"""A link that ends here goes on from every getter of the same name, in the same graph and in those inside of it."""
+GETTERS = ("GetNode", "easy getNode")
+HELPERS = (
+    "Note", "MarkdownNote", "Label (rgthree)", "Bookmark (rgthree)", "Node Collector (rgthree)",
+    "Fast Muter (rgthree)", "Fast Bypasser (rgthree)", "Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)",
+    "Fast Actions Button (rgthree)", "Mute / Bypass Relay (rgthree)", "Mute / Bypass Repeater (rgthree)",
+)  # fmt: skip
+"""Nothing of them is in a prompt. What they switch off is saved as switched off."""
+EDITOR_NODES = frozenset((PRIMITIVE, *REROUTES, *SETTERS, *GETTERS, *HELPERS))
 
 
 class WorkflowNode(NamedTuple):
@@ -75,14 +95,39 @@ def nodes(graph: Graph) -> Iterator[WorkflowNode]:
         yield WorkflowNode(str(node["class_type"]), [*named.values()], linked, named)
 
 
+class Link(NamedTuple):
+    """From an output of the node `source` to an input of the node `target`."""
+
+    source: Any
+    output: Any
+    target: Any
+    input: Any
+
+
+class BoxValues(NamedTuple):
+    """What a box says of the widgets in its subgraph.
+
+    inputs: the value by the name of an input of the subgraph that leads to a widget; None where the widget's own value
+    counts. inside: by the id of a node in the subgraph and the name of its widget, where no input leads to it.
+    """
+
+    inputs: dict[str, Any]
+    inside: dict[tuple[str, str], Any]
+
+
+_NO_BOX = BoxValues({}, {})
+
+
 class _SavedNode(NamedTuple):
     """A node as it is saved, and where it stands.
 
-    brought: id of a link -> the value that it brings, of a box or a Primitive node. boxes: types of the boxes around.
+    brought: id of a link -> the value that it brings, of a box or a Primitive node. box: what the box around says.
+    boxes: types of the boxes around.
     """
 
     node: dict[str, Any]
     brought: dict[Any, Any]
+    box: BoxValues
     boxes: tuple[str, ...]
 
 
@@ -98,30 +143,34 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     level = _listed(graph, "nodes")
     count = len(level)
     _require_few(count)
-    waiting = _stacked(level, brought=_of_primitives(level), boxes=())
+    waiting = _stacked(graph, level, _NO_BOX, boxes=())
     while waiting:
-        node, brought, boxes = waiting.pop()
+        node, brought, box, boxes = waiting.pop()
         if node.get("mode", 0) in _SWITCHED_OFF:
             continue
         kind = str(node.get("type", ""))
-        values = _values(node, brought)
+        within = values_of_box(node, inside[kind]) if kind in inside else _NO_BOX
+        values = _known(within.inputs) if kind in inside else _own_values(node)
+        if values or kind in inside:
+            values |= _over_links(node, brought)
+        values |= _set_by_box(node, box)
         named = _texts_by_name(values)
         linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
         yield WorkflowNode(kind, [*named.values()] if values else _texts(node.get("widgets_values")), linked, named)
-        key = f"{kind} {sorted(named.items())}"
+        key = f"{kind} {sorted(named.items())} {within.inside}"
         if kind not in inside or kind in boxes or key in opened:
             continue
         opened.add(key)
         level = _listed(inside[kind], "nodes")
         count += len(level)
         _require_few(count)
-        brought_inside = {**_of_box(inside[kind], values), **_of_primitives(level)}
-        waiting += _stacked(level, brought_inside, (*boxes, kind))
+        waiting += _stacked(inside[kind], level, BoxValues(values, within.inside), (*boxes, kind))
 
 
-def _stacked(level: list[dict[str, Any]], brought: dict[Any, Any], boxes: tuple[str, ...]) -> list[_SavedNode]:
-    """The nodes of a workflow or subgraph as a stack, from which the first is taken first. brought, boxes: of all."""
-    return [_SavedNode(node, brought, boxes) for node in reversed(level)]
+def _stacked(graph: Graph, level: list[dict[str, Any]], box: BoxValues, boxes: tuple[str, ...]) -> list[_SavedNode]:
+    """The nodes of a workflow or subgraph as a stack, from which the first is taken first. box, boxes: of all."""
+    brought = _brought(graph, level, box.inputs)
+    return [_SavedNode(node, brought, box, boxes) for node in reversed(level)]
 
 
 def _require_few(count: int) -> None:
@@ -132,55 +181,173 @@ def _require_few(count: int) -> None:
         )
 
 
-def _values(node: Mapping[str, Any], brought: Mapping[Any, Any]) -> dict[str, Any]:
+def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name of an input -> its value, of the inputs of a node that have a widget.
 
-    {} where the workflow does not save these names, as those of old frontends. An input with a widget may be linked
-    to a box's value or a Primitive node: then the value of the link counts. brought: id of a link -> value.
+    {} where the workflow does not save these names, as those of old frontends and those inside of pictures.
     """
-    saved: Any = node.get("widgets_values")
-    if not isinstance(saved, list):
-        return _dictionary(saved)
-    saved_values = cast("list[Any]", saved)
-    slots = [slot for slot in _slots(node) if "widget" in slot]
-    names = [str(slot.get("name")) for slot in slots]
+    named = named_values(node)
+    if named is not None:
+        return named
+    values = _list(node.get("widgets_values"))
+    names = [str(slot.get("name")) for slot in _slots(node) if "widget" in slot]
     for seed in ("seed", "noise_seed"):
         # After the value of a seed, frontends save what becomes of it after a run ("randomize"), which is no input: the
         # name "" takes it. Where there is no value too many, it was not saved.
-        if seed in names and len(saved_values) > len(names):
+        if seed in names and len(values) > len(names):
             names.insert(names.index(seed) + 1, "")
-    values = dict(zip(names, saved_values, strict=False))
-    for slot in slots:
+    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))
+
+
+def _over_links(node: Mapping[str, Any], brought: Mapping[Any, Any]) -> dict[str, Any]:
+    """Name of an input -> the value of a box or a Primitive node that is linked to its widget. brought: id of a link ->
+    value."""
+    values: dict[str, Any] = {}
+    for slot in _slots(node):
         link: Any = slot.get("link")
-        if isinstance(link, int) and link in brought:
+        if "widget" in slot and isinstance(link, int) and link in brought:
             values[str(slot.get("name"))] = brought[link]
     return values
 
 
-def _of_primitives(level: list[dict[str, Any]]) -> dict[Any, Any]:
-    """Id of a link -> the value that a Primitive node gives over it to the inputs that are linked to it."""
+def named_values(node: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of a node's widgets by their names; None where the file has them in a row alone."""
+    for key in ("widgets_values_named", "widgets_values"):
+        values: Any = node.get(key)
+        if isinstance(values, dict):
+            return dict(cast("dict[str, Any]", values))
+    return None
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _set_by_box(node: Mapping[str, Any], box: BoxValues) -> dict[str, Any]:
+    """What the box around a node says of its widgets, by their names."""
+    number = str(node.get("id"))
+    return {name: value for (inner, name), value in box.inside.items() if inner == number}
+
+
+def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any]) -> dict[Any, Any]:
+    """Id of a link -> the value that it brings, of a Primitive node or of the box around.
+
+    graph: a workflow or a subgraph. level: its nodes. of_box: values of the box by the inputs of the subgraph.
+    """
+    inputs = _slots(graph)
+    nodes_by_id = {str(node.get("id")): node for node in level}
+    setters = {first_value(node): node for node in reversed(level) if node.get("type") in SETTERS}
+    known_links = links(graph)
     brought: dict[Any, Any] = {}
-    for node in level:
-        values = _list(node.get("widgets_values"))
-        if node.get("type") == "PrimitiveNode" and values:
-            for output in _list(node.get("outputs")):
-                brought |= _over(_dictionary(output).get("links"), values[0])
+    followed: set[Any] = set()
+    for start in known_links:
+        passed: list[Any] = []
+        number: Any = start
+        # Back to where the value begins. Each link is gone over once, however long the way is.
+        while isinstance(number, int) and number in known_links and number not in followed:
+            followed.add(number)
+            passed.append(number)
+            link = known_links[number]
+            if link.source == INPUTS:
+                name = _name(_at(inputs, link.output))
+                if name in of_box:
+                    brought[number] = of_box[name]
+                break
+            source: Mapping[str, Any] = nodes_by_id.get(str(link.source), {})
+            kind = source.get("type")
+            if kind == PRIMITIVE:
+                brought[number] = first_value(source)
+            if kind in GETTERS:
+                source = setters.get(first_value(source), {})
+            elif kind not in (*REROUTES, *SETTERS):
+                break
+            number = next((slot.get("link") for slot in _slots(source)), None)
+        if number in brought:
+            brought |= dict.fromkeys(passed, brought[number])
     return brought
 
 
-def _of_box(subgraph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
-    """Id of a link inside of a subgraph -> the value that its box gives over it. values: those of the box."""
-    brought: dict[Any, Any] = {}
-    for slot in _slots(subgraph):
-        name: Any = slot.get("name")
-        if isinstance(name, str) and name in values:
-            brought |= _over(slot.get("linkIds"), values[name])
-    return brought
+def first_value(node: Mapping[str, Any]) -> Any:
+    """Of a node's widgets."""
+    values: Any = node.get("widgets_values")
+    if isinstance(values, dict):
+        values = [*cast("dict[str, Any]", values).values()]
+    value = next(iter(_list(values)), None)
+    return value if isinstance(value, str | int | float | bool) else None
 
 
-def _over(links: Any, value: Any) -> dict[Any, Any]:
-    """A value by the ids of the links that bring it. links: as saved, perhaps damaged."""
-    return {link: value for link in _list(links) if isinstance(link, int)}
+def links(graph: Graph) -> dict[Any, Link]:
+    """The links of a workflow or a subgraph by their numbers. They are lists in a workflow and have names in a
+    subgraph; those that are damaged are left out."""
+    known: dict[Any, Link] = {}
+    for link in _list(graph.get("links")):
+        if isinstance(link, dict):
+            named = cast("dict[str, Any]", link)
+            ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+            entry = [named.get(key) for key in ends]
+        else:
+            entry = _list(link)[:5]
+        if len(entry) == 5 and isinstance(entry[0], int):
+            known[entry[0]] = Link(*entry[1:])
+    return known
+
+
+def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxValues:
+    """What a box says of the widgets in its subgraph.
+
+    Editors have saved this in four ways: by the names of the inputs; in a row as `proxyWidgets` lists them, of which
+    some lie inside of the subgraph; in a row for each input that leads to a widget, also where the box has no slot for
+    it; in a row for each slot with a widget.
+    """
+    with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}
+    leading = _inputs_with_widget(subgraph)
+    names = [_name(slot) for slot in _slots(subgraph)]
+    by_slot = [name for name in names if name in with_slot]
+    by_widget = [name for name in names if name in with_slot or name in leading.values()]
+    inputs: dict[str, Any] = dict.fromkeys(by_widget)
+    inside: dict[tuple[str, str], Any] = {}
+    named = box.get("widgets_values_named")
+    values = _list(box.get("widgets_values"))
+    promoted = [_list(entry) for entry in _list(_dictionary(box.get("properties")).get("proxyWidgets"))]
+    if isinstance(named, dict):
+        inputs |= {name: value for name, value in cast("dict[str, Any]", named).items() if name in inputs}
+    elif promoted:
+        for entry, value in zip(promoted, values, strict=False):
+            if len(entry) < 2 or value is None:
+                continue
+            number, name = str(entry[0]), str(entry[1])
+            outer = name if number == "-1" else leading.get((number, name))
+            if outer is not None:
+                inputs[outer] = value
+            elif name not in CONTROLS:
+                inside[number, name] = value
+    else:
+        inputs |= zip(by_slot if len(values) == len(by_slot) else by_widget, values, strict=False)
+    return BoxValues(inputs, inside)
+
+
+def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """The widgets in a subgraph that its inputs lead to: id of the node and name of its input -> name of the
+    subgraph's."""
+    inputs = _slots(subgraph)
+    nodes_by_id = {str(node.get("id")): node for node in _listed(subgraph, "nodes")}
+    leading: dict[tuple[str, str], str] = {}
+    for link in links(subgraph).values():
+        slot = _at(_slots(nodes_by_id.get(str(link.target), {})), link.input)
+        declared = _at(inputs, link.output)
+        if link.source == INPUTS and "widget" in slot and declared:
+            leading[str(link.target), _name(slot)] = _name(declared)
+    return leading
+
+
+def _at(slots: list[dict[str, Any]], place: Any) -> dict[str, Any]:
+    """The slot at a place that a file says; {} where there is none."""
+    return slots[place] if isinstance(place, int) and 0 <= place < len(slots) else {}
+
+
+def _name(slot: Mapping[str, Any]) -> str:
+    name = slot.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:

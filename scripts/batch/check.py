@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from environment import SetupError
-from shared.workflow import Prompt, specs, title
+from shared.workflow import Prompt, is_of_others, specs, title
 
 from core.models import needs
 
-from .prompts import Job, ObjectInfo, is_of_others
+from .prompts import Job, ObjectInfo
 
 
 def doctor(job: Job, object_info: ObjectInfo) -> Prompt:

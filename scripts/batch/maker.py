@@ -12,7 +12,7 @@ from shared.workflow import Prompt
 
 from .folders import Folder
 from .inputs import Template
-from .output import Measuring, PictureWriter, Task, disk_errors_told, names_of, sizes_kept, with_prompt
+from .output import Measuring, PictureWriter, Task, disk_errors_told, made_by, names_of, sizes_kept, with_prompt
 from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
@@ -49,7 +49,7 @@ class Maker:
         """Make rows, and put their pictures into the folder. Raises SetupError where that cannot be written to."""
         with disk_errors_told(self._folder):
             if self._writer is None:
-                self._writer = PictureWriter(self._folder, worker.name)
+                self._writer = PictureWriter(self._folder, worker.name, made_by(worker.version))
             made = [self._made(self._writer, worker, task) for task in tasks]
             self._writer.write_list()
             return made

@@ -64,9 +64,10 @@ class Maker(Protocol):
 
 
 class Workers(Protocol):
-    """Whoever makes tasks. count: how many do so at a time."""
+    """Whoever makes tasks. count: how many do so at a time. version: of their ComfyUI, such as "ComfyUI 0.33.0"."""
 
     count: int
+    version: str
 
     def object_info(self) -> dict[str, Any]:
         """Every class of nodes that their ComfyUI has. Raises SetupError where none starts."""
@@ -84,6 +85,7 @@ class OneWorker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._worker = settings.worker(0)
+        self.version = self._worker.version
 
     def __enter__(self) -> OneWorker:
         return self

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 import numpy as np
-from environment import SetupError, disk_problem
+from environment import SetupError, disk_problem, pack_version
 from shared import tables
 from shared.tables import as_csv
 from shared.workflow import Prompt
@@ -85,10 +85,12 @@ class Measuring:
 
 
 class PictureWriter:
-    """Where a worker puts the pictures of its rows. name: of the worker, which has a list of its own."""
+    """Where a worker puts the pictures of its rows. name: of the worker, which has a list of its own. made_by: the
+    versions that make them."""
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    def __init__(self, folder: Folder, name: str, made_by: str = "") -> None:
         self._folder = folder
+        self._made_by = made_by
         if "failed.csv" not in folder.sizes():
             raise SetupError(
                 f"{folder.address} is another folder on {platform.node()}: name one for --output that all machines "
@@ -122,6 +124,7 @@ class PictureWriter:
             "seconds": round(seconds, 2),
             "tries": measuring.tries if measuring else 0,
             "vision": measuring.vision if measuring else "",
+            "made_by": self._made_by,
         }
         if scores:
             entry["scores"] = scores
@@ -130,6 +133,11 @@ class PictureWriter:
     def write_list(self) -> None:
         """The entries of all rows that have been kept are in the folder."""
         self._list.write()
+
+
+def made_by(host: str) -> str:
+    """What makes pictures, in words. host: a ComfyUI and its version."""
+    return f"Likeness {pack_version()}, {host}"
 
 
 def sizes_kept(folder: Folder, worker: str, tasks: Iterable[Task]) -> list[int | None]:
@@ -203,13 +211,14 @@ class Output:
 
     def _read_lists(self, measuring: Measuring | None) -> None:
         """Read what earlier runs have made, for `has`: the keys of names, in order, and beside each the fingerprint of
-        its last entry.
+        its last entry, and what made it.
 
-        Both are hashes of 64 bits in plain arrays, 16 bytes a row, because a table may have millions of rows. The
-        fingerprint is 0 where pictures are gone or cut off, or not measured as is asked for: no row has this one, so
-        the row is made again.
+        They are hashes of 64 bits and a number in plain arrays, 20 bytes a row, because a table may have millions of
+        rows. The fingerprint is 0 where pictures are gone or cut off, or not measured as is asked for: no row has this
+        one, so the row is made again.
         """
-        names, fingerprints = array("Q"), array("Q")
+        names, fingerprints, versions = array("Q"), array("Q"), array("I")
+        numbers: dict[str, int] = {}
         sizes_in = lru_cache(16)(self.folder.sizes)
         for entry in _entries(self.folder, _lists(self.folder)):
             is_usable = measuring is None or measuring.is_in(entry)
@@ -220,9 +229,12 @@ class Output:
                 self.earlier.add(entry["seconds"], sum(entry["sizes"]))
             names.append(key_of(entry["name"]))
             fingerprints.append(number_of(entry["fingerprint"]) if is_usable else 0)
+            versions.append(numbers.setdefault(str(entry.get("made_by", "")), len(numbers)))
         last = _last(names)
         self._names = array("Q", np.frombuffer(names, np.uint64)[last].tobytes())
         self._fingerprints = array("Q", np.frombuffer(fingerprints, np.uint64)[last].tobytes())
+        self._versions = array("I", np.frombuffer(versions, np.uintc)[last].tobytes())
+        self._version_names = list(numbers)
 
     @property
     def free_bytes(self) -> int | None:
@@ -236,6 +248,10 @@ class Output:
         place = bisect_left(self._names, name)
         is_known = place < len(self._names) and self._names[place] == name
         return is_known and self._fingerprints[place] == number_of(fingerprint)
+
+    def made_by(self, name: int) -> str:
+        """The versions that made a row that is done; "" where its list does not say. name: its key."""
+        return self._version_names[self._versions[bisect_left(self._names, name)]]
 
     def refuse(self, row: Row, reason: str) -> None:
         """Write a row that cannot be made into failed.csv, where it can be read some seconds after `begin`."""

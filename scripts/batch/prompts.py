@@ -53,9 +53,3 @@ def _require_no_loose_link(prompt: Prompt) -> None:
                 f"{title(prompt, number)} is linked to node {min(lost)}, which is not in the workflow: link it in the "
                 "editor and save the workflow again."
             )
-
-
-def is_of_others(kind: str, object_info: ObjectInfo) -> bool:
-    """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
-    is_of_host = object_info[kind]["python_module"].startswith(("nodes", "comfy_extras"))
-    return not is_of_host and not kind.startswith("Likeness")

@@ -63,7 +63,7 @@ class RayWorkers:
         self._ray = _imported_ray(address)
         _join(self._ray, address)
         self._settings = settings
-        self._host = host
+        self.version = host
         self._place = place
         # Of this machine's own scripts. To a cluster they are sent with the actor.
         self._scripts = str(ROOT / "scripts") if address == HERE else None
@@ -204,8 +204,8 @@ class RayWorkers:
                 self._start_another(worker, cause)
             return
         worker.is_ready = True
-        if version != self._host:
-            say(f"A worker has {version}, not {self._host}: its pictures may differ a little.")
+        if version != self.version:
+            say(f"A worker has {version}, not {self.version}: its pictures may differ a little.")
 
     def _leave_out(self, worker: _Worker, cause: BaseException) -> None:
         """Go on without a worker. Raises SetupError where no other is left."""

@@ -10,8 +10,9 @@ import os
 import sys
 import time
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from . import check, prompts
 from .estimate import RowCosts
 from .inputs import Template
 from .one_worker import Finished, Workers
-from .output import Measuring, Output, Task
+from .output import Measuring, Output, Task, made_by
 from .prompts import Job, ObjectInfo
 from .rows import BadRow, Row, Table, key_of, rows
 from .seeds import with_moved_seeds
@@ -43,11 +44,13 @@ _MOST_GIVEN_UP = 3
 class Survey:
     """What is known of the rows before the first is made.
 
-    states: a number of each. first: the first row that is to be made.
+    states: a number of each. first: the first row that is to be made. made_by: how many of those that are done each
+    version made.
     """
 
     states: Any
     first: Row | None = None
+    made_by: Counter[str] = field(default_factory=Counter)
 
     def count(self, state: int) -> int:
         return int((self.states == state).sum())
@@ -104,6 +107,7 @@ class Run:
             is_later = np.ones(len(keys), bool)
             is_later[first] = False
             survey.states[is_later & (survey.states != _REFUSED)] = _REPEATED
+        survey.made_by.update(map(self._output.made_by, keys[survey.states == _DONE].tolist()))
         return survey
 
     def _fingerprint(self, row: Row) -> str:
@@ -183,6 +187,10 @@ class Run:
             sentence = earlier.estimate(survey.to_do, self._output.free_bytes, folder, self._workers.count)
             text += f" By the earlier rows: {sentence}"
         say(text)
+        now = made_by(self._workers.version)
+        for earlier_version, count in survey.made_by.items():
+            if earlier_version not in ("", now):
+                say(f"{counted(count, 'row')} done earlier: made by {earlier_version}; now {now} is used.")
 
 
 class Asking:

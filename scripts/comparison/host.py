@@ -8,7 +8,6 @@ import importlib
 import inspect
 import json
 import logging
-import re
 import shutil
 import sys
 import time
@@ -23,7 +22,7 @@ import comfyui_version
 import execution
 import folder_paths
 import torch
-from environment import ROOT
+from environment import pack_version
 from pack.core.models import needs
 from pack.nodes.extension import NODES
 from PIL import Image
@@ -104,12 +103,11 @@ class Host:
     @property
     def made_with(self) -> dict[str, str]:
         """What pictures and their seconds depend on beside their prompts and files."""
-        likeness = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
         return {
             "device": self.device,
             "ComfyUI": comfyui_version.__version__,
             "torch": torch.__version__,
-            "Likeness": likeness[1] if likeness else "",
+            "Likeness": pack_version(),
         }
 
     def draw(self, graph: Graph, path: Path, fingerprint: str) -> Drawn:

@@ -6,9 +6,12 @@ follows from the host's answer to /object_info alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from core.models.workflow_nodes import CONTROLS, named_values
 
 Json = Mapping[str, Any]
 """A workflow as the editor saves it, a node of it, or what the host says of one."""
@@ -20,6 +23,8 @@ _BOXES = "BOUNDING_BOXES"
 _WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC, _BOXES}
 _SIMPLE = ("INT", "FLOAT", "STRING", "BOOLEAN")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload")
+_MOST_LETTERS = 80
+"""Of a value in a message."""
 SEEDS = ("seed", "noise_seed")
 _AFTER_A_RUN = ("fixed", "increment", "decrement", "randomize")
 """What the widget says that the editor adds behind a seed; the host has no such input."""
@@ -128,20 +133,52 @@ def sent(value: Any) -> Any:
     return value
 
 
-def values_of(node: Json, known: Mapping[str, Spec]) -> dict[str, Any]:
+def values_of(node: Json, known: Mapping[str, Spec], is_of_others: bool = False) -> dict[str, Any]:
     """What a node's own widgets say, by the name of the input.
 
-    known: the node's inputs today. As in the editor, values behind those of the last widget do not count, and a widget
-    that is newer than the file has its default. Raises WorkflowError where the file has fewer or more values than the
-    node has widgets and they cannot belong to each other.
+    known: the node's inputs today. As in the editor, a widget that is newer than the file has its default.
+    is_of_others: whether the node is of another pack, whose script in the editor may have made further widgets: their
+    values are sent where the file names them. Values behind the last widget of ComfyUI's own nodes are the editor's.
+    Raises WorkflowError where the file has fewer or more values than the node has widgets and they cannot belong to
+    each other.
     """
-    saved = node.get("widgets_values") or []
-    if isinstance(saved, dict):
-        return {name: sent(saved[name]) for name, spec in known.items() if spec.is_widget and name in saved}
-    row = _Row(node, saved)
+    named = named_values(node)
+    if named is not None:
+        return _by_name(named, known, is_of_others)
+    row = _Row(node, node.get("widgets_values") or [])
     row.read(known)
-    row.require_fit()
+    row.require_fit(is_of_others)
     return {widget.name: sent(widget.value) for widget in row.widgets}
+
+
+def _by_name(named: Mapping[str, Any], known: Mapping[str, Spec], is_of_others: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    waiting = dict(known)
+    while waiting:
+        name, spec = next(iter(waiting.items()))
+        del waiting[name]
+        if not spec.is_widget:
+            continue
+        value = named.get(name, spec.default)
+        if value is not None:
+            values[name] = sent(value)
+        if spec.kind == _DYNAMIC:
+            waiting |= spec.chosen(name, value) or {}
+    for name, value in named.items():
+        menu, _, rest = name.partition(".")
+        is_further = is_of_others and name not in known and name not in CONTROLS
+        if is_further or (rest and menu in known and name not in values and rest not in CONTROLS):
+            values[name] = sent(value)
+    return values
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a value without a name may steer a node: texts are shown by many, and buttons have them."""
+    if isinstance(value, dict):
+        return not value.keys() <= {"type"}
+    if isinstance(value, list):
+        return any(map(_is_setting, value))
+    return isinstance(value, int | float)
 
 
 class _Widget(NamedTuple):
@@ -176,8 +213,14 @@ class _Row:
                 if spec.has_upload_button and self._is_left():
                     self.read_values += 1
 
-    def require_fit(self) -> None:
-        """Raises WorkflowError."""
+    def require_fit(self, is_of_others: bool) -> None:
+        """Raises WorkflowError. is_of_others: as of `values_of`."""
+        further = [value for value in self.values[self.read_values :] if is_of_others and _is_setting(value)]
+        if further:
+            raise WorkflowError(
+                f"{self.node['type']} (node {self.node['id']}) has values of widgets that a pack makes in the editor: "
+                f"{json.dumps(further)[:_MOST_LETTERS]}"
+            )
         if not (self._is_left() or self.lacking or self.defaults):
             return
         wrong = [widget for widget in self.widgets if widget.value is not None and not widget.spec.fits(widget.value)]

@@ -22,31 +22,44 @@ On the other files both give the same prompts.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from environment import say
+
 from core.errors import listed
 from core.models import workflow_nodes
 from core.models.manifest import Model
-from core.models.workflow_nodes import subgraphs
-from core.names import among
+from core.models.workflow_nodes import (
+    EDITOR_NODES,
+    GETTERS,
+    INPUTS,
+    PRIMITIVE,
+    REROUTES,
+    SETTERS,
+    first_value,
+    links,
+    subgraphs,
+    values_of_box,
+)  # fmt: skip
+from core.names import among, folded
 
 from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
 
 Prompt = dict[str, dict[str, Any]]
 
 NOTES = {"Note", "MarkdownNote"}
-PRIMITIVE = "PrimitiveNode"
-"""A node of the editor alone: a widget for the widgets it is linked to."""
-REROUTE = "Reroute"
-"""A node of the editor alone: a corner of a link."""
-_OF_THE_EDITOR = (*NOTES, PRIMITIVE, REROUTE)
 _HOST = "comfy-core"
 """What the editor notes as the pack of ComfyUI's own nodes."""
 _MUTED = 2
 BYPASSED = 4
+_AT_SENDING = re.compile(r" Everywhere\b|^Random Unmuter \(rgthree\)$")
+"""Nodes that link or unmute others when the editor makes a prompt."""
+_GROUP_NODES = ("workflow>", "workflow/")
+"""How the types of older editors' groups begin, which the file has in a form of their own."""
 _ANY = ("*", "", None)
 """Types that fit every type."""
 
@@ -95,11 +108,13 @@ _Brought = list[Any] | Place
 
 
 class _Running(NamedTuple):
-    """A node that is not switched off. brought: what links bring to its inputs, by their names."""
+    """A node that is not switched off. brought: what links bring to its inputs, by their names. is_linked: whether
+    anything leads to it or from it."""
 
     number: str
     node: Json
     brought: dict[str, _Brought]
+    is_linked: bool
 
 
 def to_prompt(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> Prompt:
@@ -122,13 +137,13 @@ def opened(workflow: Json, object_info: Json, replaced: Collection[str] = ()) ->
     running: list[_Running] = []
     for entry in _Level(workflow, subgraphs(workflow), object_info).running():
         kind = entry.node["type"]
-        if kind in object_info or kind not in replaced:
+        if kind in object_info or kind not in (*EDITOR_NODES, *replaced):
             running.append(entry)
-    _require_nodes(running, object_info)
+    _require_links(workflow, running)
+    running = _known_or_linked(running, object_info)
     prompt: Prompt = {}
     for entry in running:
-        if entry.node["type"] not in _OF_THE_EDITOR:
-            prompt[entry.number] = _prompt_entry(entry, object_info, places)
+        prompt[entry.number] = _prompt_entry(entry, object_info, places)
     for node in prompt.values():
         node["inputs"] = _without_dead_links(node["inputs"], prompt)
     return as_offered(prompt, object_info), list(places.values())
@@ -162,31 +177,66 @@ def _as_offered(value: Any, spec: Spec | None) -> Any:
     return among(value, words) or value
 
 
-def _require_nodes(running: Sequence[_Running], object_info: Json) -> None:
-    """Raises WorkflowError for nodes that the host does not know, with the packs that the editor has noted for them.
+def _require_links(workflow: Json, running: Sequence[_Running]) -> None:
+    """Raises WorkflowError for nodes that change what is sent while the editor sends it, in ways of their own."""
+    found = [
+        f"{entry.node['type']} (node {entry.number})" for entry in running if _AT_SENDING.search(entry.node["type"])
+    ]
+    extra = workflow.get("extra")
+    if not found and isinstance(extra, dict) and extra.get("ue_links"):
+        found = ["Use Everywhere"]
+    if found:
+        verb = "is" if len(found) == 1 else "are"
+        raise WorkflowError(f"{listed(found)} {verb} carried out by the editor when it sends the workflow.")
 
+
+def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Running]:
+    """The nodes that the host runs. Labels and switches of other packs, which it does not know and to which nothing
+    leads, are left out.
+
+    Raises WorkflowError for other nodes that the host does not know, with the packs that the editor has noted for them.
     For ComfyUI's own nodes the error names the version that they were saved with.
     """
+    installed = {folded(node.get("python_module", "").rpartition(".")[2]) for node in object_info.values()}
     unknown: list[str] = []
+    of_editor: list[str] = []
     versions: dict[str, str] = {}
+    kept: list[_Running] = []
     for entry in running:
         kind = entry.node["type"]
-        if kind in object_info or kind in _OF_THE_EDITOR:
+        if kind in object_info:
+            kept.append(entry)
             continue
         noted = entry.node.get("properties")
         properties: Json = noted if isinstance(noted, dict) else {}
         pack = properties.get("cnr_id") or properties.get("aux_id")
-        if pack == _HOST and properties.get("ver"):
+        is_installed = folded(str(pack).rpartition("/")[2]) in installed
+        if not entry.is_linked and (is_installed or not pack):
+            say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and it is linked to nothing.")
+        elif kind.startswith(_GROUP_NODES):
+            of_editor.append(f"{kind} (node {entry.number}, a group)")
+        elif pack == _HOST and properties.get("ver"):
             versions[kind] = properties["ver"]
+        elif pack and is_installed:
+            of_editor.append(f"{kind} (node {entry.number}, of {pack}, which is installed)")
         elif pack:
             unknown.append(f"{kind} (node {entry.number}, of the pack {pack})")
         else:
             unknown.append(f"{kind} (node {entry.number})")
+    _require_none(versions, of_editor, unknown)
+    return kept
+
+
+def _require_none(versions: Mapping[str, str], of_editor: Sequence[str], unknown: Sequence[str]) -> None:
+    """Raises WorkflowError with all nodes that the host does not know. versions: of those of ComfyUI itself."""
     sentences: list[str] = []
     if versions:
         newest = max(versions.values(), key=_as_numbers)
         verb = "is" if len(versions) == 1 else "are"
         sentences.append(f"{listed(list(versions))} {verb} not known to this ComfyUI: update it to {newest} or later.")
+    if of_editor:
+        verb = "is" if len(of_editor) == 1 else "are"
+        sentences.append(f"{listed(of_editor)} {verb} of the editor alone.")
     if len(unknown) == 1:
         sentences.append(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
     elif unknown:
@@ -200,35 +250,12 @@ def _as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
-class _Link(NamedTuple):
-    """From an output of the node `source` to an input of the node `target`."""
-
-    source: int
-    output: int
-    target: int
-    input: int
-
-
-def _links(graph: Json) -> dict[int, _Link]:
-    """By number. Links are lists in a workflow and have names in a subgraph."""
-    links: dict[int, _Link] = {}
-    for link in graph["links"]:
-        if isinstance(link, dict):
-            entry = _Link(link["origin_id"], link["origin_slot"], link["target_id"], link["target_slot"])
-            links[link["id"]] = entry
-        else:
-            links[link[0]] = _Link(*link[1:5])
-    return links
-
-
 class _Level:
     """The nodes of a workflow, or of a subgraph that stands in one.
 
     box: the node of the level `around` that the subgraph is behind; both None for the workflow itself.
     """
 
-    _INPUTS = -10
-    """What a subgraph's links come from that begin at its own inputs."""
     _OUTPUTS = -20
     """What a subgraph's links go to that end at its own outputs."""
 
@@ -245,7 +272,8 @@ class _Level:
         self.box = box
         self.object_info = object_info
         self.nodes = {node["id"]: node for node in graph["nodes"]}
-        self.links = _links(graph)
+        self.links = links(graph)
+        self.values = values_of_box(box or {}, graph)
         self.path = ""
         """What the numbers of these nodes begin with in a prompt."""
         if around and box:
@@ -257,6 +285,7 @@ class _Level:
 
     def running(self) -> Iterator[_Running]:
         """Every node that is not switched off, those inside of subgraphs in their place."""
+        linked = {end for link in self.links.values() for end in (link.source, link.target)}
         for number, node in self.nodes.items():
             if node.get("mode", 0) in (_MUTED, BYPASSED):
                 continue
@@ -270,7 +299,18 @@ class _Level:
                 value = self.brought_by(slot["link"], slot.get("type"))
                 if value is not None:
                     brought[slot["name"]] = value
-            yield _Running(f"{self.path}{number}", node, brought)
+            yield _Running(f"{self.path}{number}", node, brought | self._promoted(number), number in linked)
+
+    def _promoted(self, number: int) -> dict[str, Place]:
+        """The widgets of a node that the box has a value for without an input of the subgraph between."""
+        places: dict[str, Place] = {}
+        for (inner, name), value in self.values.inside.items():
+            if inner == str(number):
+                places[name] = Place(self.path.removesuffix(":"), name, self._title_of_box(), name, value=value)
+        return places
+
+    def _title_of_box(self) -> str:
+        return (self.box or {}).get("title") or self.graph.get("name", "")
 
     def brought_by(self, number: int, wanted: Any = None) -> _Brought | None:
         """What a link of this level brings to an input of the type `wanted`, None where there is nothing in the end.
@@ -279,26 +319,16 @@ class _Level:
         input is linked around the box in turn, or has its value in a widget of the box.
         """
         link = self.links[number]
-        if link.source != self._INPUTS or self.around is None or self.box is None:
+        if link.source != INPUTS or self.around is None or self.box is None:
             return self.given_by(link.source, link.output, wanted)
         slot = self._slot_of_box(link.output)
         if slot.get("link") is not None:
             return self.around.brought_by(slot["link"], wanted)
-        return self._widget_of_box(self.box, link.output, slot["name"], label(slot, slot["name"]))
-
-    def _widget_of_box(self, box: Json, number: int, name: str, shown: str) -> Place | None:
-        """The widget of the box that has the value of an input of the subgraph; None where none has.
-
-        number: of the input. name, shown: of the box's slot, and what the editor shows for it.
-        """
-        with_value = self._widgets_of_box()
-        if number not in with_value:
+        if slot["name"] not in self.values.inputs:
             return None
-        values = box.get("widgets_values") or []
-        index = with_value.index(number)
-        value = values[index] if index < len(values) else None
-        title = box.get("title") or self.graph.get("name", "")
-        return Place(self.path.removesuffix(":"), name, title, shown, value=value)
+        shown = label(slot, slot["name"])
+        value = self.values.inputs[slot["name"]]
+        return Place(self.path.removesuffix(":"), slot["name"], self._title_of_box(), shown, value=value)
 
     def _slots_of_box(self) -> list[Json]:
         return (self.box or {}).get("inputs") or []
@@ -317,50 +347,21 @@ class _Level:
                 return slot
         return {"name": declared[number]["name"], "label": declared[number].get("label")}
 
-    def _widgets_of_box(self) -> list[int]:
-        """Numbers of the subgraph's inputs that have a value among those of the box, in the order of these values.
-
-        Newer editors keep a value for each input that leads to a widget, also where the box has no slot for it, older
-        ones for each slot with a widget.
-        """
-        slots_with_widget: set[str] = set()
-        for slot in self._slots_of_box():
-            if "widget" in slot:
-                slots_with_widget.add(slot["name"])
-        by_slot: list[int] = []
-        by_widget: list[int] = []
-        for number, declared in enumerate(self.graph.get("inputs") or []):
-            if declared["name"] in slots_with_widget:
-                by_slot.append(number)
-            if declared["name"] in slots_with_widget or self._leads_to_widget(number):
-                by_widget.append(number)
-        values = (self.box or {}).get("widgets_values") or []
-        if len(values) == len(by_slot):
-            return by_slot
-        return by_widget
-
-    def _leads_to_widget(self, number: int) -> bool:
-        """Whether an input of the subgraph is linked to a widget of a node in it, or of a box in it."""
-        for link in self.links.values():
-            if link.source != self._INPUTS or link.output != number:
-                continue
-            slots = self.nodes[link.target].get("inputs") or []
-            if link.input < len(slots) and "widget" in slots[link.input]:
-                return True
-        return False
-
     def given_by(self, number: int, output: int, wanted: Any) -> _Brought | None:
         """What an output of a node gives to an input of the type `wanted`, as `brought_by` has it."""
         node = self.nodes[number]
-        if node["type"] == PRIMITIVE:
+        kind = node["type"]
+        is_of_editor = kind not in self.object_info
+        if kind == PRIMITIVE:
             title = node.get("title") or "Primitive"
-            values = node.get("widgets_values") or [None]
-            return Place(f"{self.path}{number}", "value", title, "value", value=values[0])
+            return Place(f"{self.path}{number}", "value", title, "value", value=first_value(node))
         if node.get("mode", 0) == _MUTED:
             return None
-        if node["type"] == REROUTE or node.get("mode", 0) == BYPASSED:
+        if node.get("mode", 0) == BYPASSED or (is_of_editor and kind in (*REROUTES, *SETTERS)):
             link = self._link_through(node, output, wanted)
             return None if link is None else self.brought_by(link, wanted)
+        if is_of_editor and kind in GETTERS:
+            return self._set_by_name(node, wanted)
         if number not in self.inside:
             return [f"{self.path}{number}", output]
         level = self.inside[number]
@@ -369,11 +370,24 @@ class _Level:
                 return level.brought_by(end, wanted)
         return None
 
+    def _set_by_name(self, getter: Json, wanted: Any) -> _Brought | None:
+        """What leads to the setter with the name of a getter, of this level or one around it. Raises WorkflowError
+        where there is none."""
+        name = first_value(getter)
+        level: _Level | None = self
+        while level:
+            for setter in level.nodes.values():
+                if setter["type"] in SETTERS and first_value(setter) == name:
+                    link = setter["inputs"][0].get("link")
+                    return None if link is None else level.brought_by(link, wanted)
+            level = level.around
+        raise WorkflowError(f"{getter['type']} (node {self.path}{getter['id']}) gets {name}, which is set nowhere.")
+
     def _link_through(self, node: Json, output: int, wanted: Any) -> int | None:
         """The link into a reroute or a bypassed node that comes out of its output; None where there is none."""
         slots = _slots(node, specs(self.object_info, node["type"]))
         place: int | None = 0
-        if node["type"] != REROUTE:
+        if node["type"] not in (*REROUTES, *SETTERS):
             place = _through(slots, node["outputs"][output].get("type"), output, wanted)
         if place is None or place >= len(slots):
             return None
@@ -385,7 +399,7 @@ def _prompt_entry(entry: _Running, object_info: Json, places: _Places) -> dict[s
     node = entry.node
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-    inputs = values_of(node, specs(object_info, node["type"]))
+    inputs = values_of(node, specs(object_info, node["type"]), is_of_others(node["type"], object_info))
     set_at: dict[str, list[Place]] = {}
     for name in inputs:
         set_at[name] = [Place(entry.number, name, shown, label(slots.get(name, {}), name))]
@@ -478,6 +492,12 @@ def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> No
 def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
     """Ids of the nodes of these classes, in the prompt's order."""
     return [number for number, node in prompt.items() if node["class_type"] in classes]
+
+
+def is_of_others(kind: str, object_info: Json) -> bool:
+    """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
+    is_of_host = object_info[kind].get("python_module", "nodes").startswith(("nodes", "comfy_extras"))
+    return not is_of_host and not kind.startswith("Likeness")
 
 
 def title(prompt: Prompt, node: str) -> str:

@@ -242,6 +242,7 @@ def test_nodes_that_this_comfyui_has_not_are_named_with_their_packs(tmp_path: Pa
     with pytest.raises(SetupError, match=message):
         template(tmp_path, of=workflow)
     workflow["nodes"].append({**lost, "id": 16, "type": "Other", "properties": {}})
+    workflow["links"].append([99, 15, 0, 16, 0, "IMAGE"])
     with pytest.raises(SetupError, match=r"pack\), Other \(node 16\) are not known"):
         template(tmp_path, of=workflow)
     workflow["nodes"][-1]["mode"] = workflow["nodes"][-2]["mode"] = 4
@@ -482,7 +483,7 @@ def opened(
 ) -> Iterator[tuple[Output, PictureWriter]]:
     output = Output(kind(str(folder)), measuring)
     output.begin()
-    writer = PictureWriter(output.folder, worker)
+    writer = PictureWriter(output.folder, worker, f"Likeness of run {worker}")
     yield output, writer
     assert writer._lock
     writer._lock.close()  # as the end of its process does
@@ -713,6 +714,7 @@ class Short:
     """A worker that makes rows at once, but for those that are called so."""
 
     count = 1
+    version = "ComfyUI 0.33.0"
 
     def __init__(self, writer: PictureWriter) -> None:
         self._writer = writer
@@ -754,7 +756,13 @@ def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.Ca
     _, worker, failed = ran(tmp_path, text.replace("z,1", "z,9").replace("x,3", "x,1"), "2")
     assert [one.row.name for one in worker.tasks] == ["bad", "c"]
     assert failed.keys() == {"bad", "a", "b"}
-    assert "2 rows to make; 1 done earlier, 3 refused." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 rows to make; 1 done earlier, 3 refused." in said
+    assert "1 row done earlier: made by Likeness of run 1; now Likeness " in said
+    ran(tmp_path, text.replace("z,1", "z,9").replace("x,3", "x,1"), "3")
+    said = capsys.readouterr().err
+    assert "1 row done earlier: made by Likeness of run 1;" in said
+    assert "1 row done earlier: made by Likeness of run 2;" in said
 
 
 def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:

@@ -259,6 +259,67 @@ def test_a_bypassed_node_has_the_inputs_that_it_has_grown_to() -> None:
     assert prompt["3"]["inputs"] == {"*": ["1", 0]}
 
 
+PHOTO = typed(1, "Model", [], {}, "MODEL")
+KEEP = typed(9, "Save", [], {"model": 9})
+TO_SET = [8, 1, 0, 2, 0, "MODEL"]
+
+
+def through(*nodes: dict[str, Any], links: tuple[list[Any], ...] = (), **more: Any) -> dict[str, Any]:
+    """A model that is saved, by way of these nodes or beside them."""
+    return graph(PHOTO, *nodes, KEEP, links=links or ([9, 1, 0, 9, 0, "MODEL"],)) | more
+
+
+def setter(number: int, kind: str = "SetNode", name: str = "photo") -> dict[str, Any]:
+    return typed(number, kind, [name], {"MODEL": 8}, "*")
+
+
+GETTER = typed(3, "GetNode", ["photo"], {}, "MODEL")
+FROM_GETTER = [9, 3, 0, 9, 0, "MODEL"]
+BOXED_GETTER = {
+    "id": "box", "inputs": [], "nodes": [typed(7, "GetNode", ["photo"], {}, "MODEL")],
+    "links": [link(1, 7, 0, -20, 0)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ui", [
+    through(typed(2, "Label (rgthree)", [], {})),
+    through(typed(2, "Fast Muter (rgthree)", [], {"": 8}, "*"), links=([9, 1, 0, 9, 0, "MODEL"], TO_SET)),
+    through(typed(2, "Title of a pack of tomorrow", ["words"], {})),
+    through(typed(2, "Reroute (rgthree)", [], {"": 8}, "*"), links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
+    through(setter(2), GETTER, links=(TO_SET, FROM_GETTER)),
+    through(setter(2), links=(TO_SET, [9, 2, 0, 9, 0, "MODEL"])),
+    through(setter(2, "easy setNode"), {**GETTER, "type": "easy getNode"}, links=(TO_SET, FROM_GETTER)),
+    through(setter(2, name="other"), setter(4), GETTER, links=(TO_SET, [7, 1, 0, 4, 0, "MODEL"], FROM_GETTER)),
+    through({**setter(2), "mode": 2}, GETTER, links=(TO_SET, FROM_GETTER)),
+    through(setter(2), typed(3, "box", [], {}, "MODEL"), links=(TO_SET, FROM_GETTER),
+            definitions={"subgraphs": [BOXED_GETTER]}),
+], ids=["label", "switch", "label of tomorrow", "corner", "set and get", "set alone", "of another pack", "two names",
+        "muted", "set around a box"])  # fmt: skip
+def test_nodes_of_the_editor_alone_are_followed(ui: dict[str, Any]) -> None:
+    """As the editor with their packs does, whether or not ComfyUI has these."""
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert list(prompt) == ["1", "9"]
+    assert prompt["9"]["inputs"] == {"model": ["1", 0]}
+
+
+IN_PACK = definition({}) | {"python_module": "custom_nodes.a-pack"}
+
+
+@pytest.mark.parametrize(("ui", "said"), [
+    (through(GETTER, links=(FROM_GETTER,)), r"GetNode \(node 3\) gets photo, which is set nowhere"),
+    (through(typed(2, "Seed Everywhere", [7], {})), r"Seed Everywhere \(node 2\) is carried out by the editor"),
+    (through(extra={"ue_links": [{"downstream": 9}]}), "Use Everywhere is carried out by the editor"),
+    (through(typed(2, "workflow>mine", [], {}, "MODEL"), links=([9, 2, 0, 9, 0, "MODEL"],)),
+     r"workflow>mine \(node 2, a group\) is of the editor alone"),
+    (through(typed(2, "Hub", [], {"": 8}, "*") | {"properties": {"aux_id": "someone/A-Pack"}},
+             links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
+     r"Hub \(node 2, of someone/A-Pack, which is installed\) is of the editor alone"),
+], ids=["set nowhere", "everywhere", "links of a file", "group", "pack is there"])  # fmt: skip
+def test_what_the_editor_alone_can_do_is_refused_by_name(ui: dict[str, Any], said: str) -> None:
+    with pytest.raises(workflow.WorkflowError, match=said):
+        workflow.to_prompt(ui, PLAIN | {"InPack": IN_PACK, "Seed Everywhere": IN_PACK})
+
+
 def test_where_a_value_of_the_prompt_is_set() -> None:
     """In the widget itself, in a Primitive for several, or in the box around."""
     box = typed(4, "box", ["boxed"], {}) | {"title": "Box"}
@@ -305,6 +366,18 @@ def test_a_box_keeps_values_for_which_it_has_no_slot() -> None:
     assert [(place.node, place.name) for place in places] == [("4", "first"), ("4", "second")]
     box["widgets_values"] = []
     assert workflow.to_prompt(ui, PLAIN)["4:7"]["inputs"] == {"text": "in"}
+    # So do those of widgets that are listed, some of which lie inside, in the order of the list.
+    third_inner = typed(9, "Named", ["in"], {})
+    third_inner["inputs"].append({"name": "text", "link": None, "widget": {"name": "text"}})
+    inside["nodes"].append(third_inner)
+    listed = [["-1", "second"], ["9", "text"], ["9", "control_after_generate"], ["-1", "first"]]
+    box |= {"properties": {"proxyWidgets": listed}, "widgets_values": ["two", "three", "fixed", None]}
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert [prompt[f"4:{number}"]["inputs"]["text"] for number in (7, 8, 9)] == ["in", "two", "three"]
+    box |= {"widgets_values_named": {"second": "named two", "first": "named one"}}
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert [prompt[f"4:{number}"]["inputs"]["text"] for number in (7, 8, 9)] == ["named one", "named two", "in"]
+    del box["properties"], box["widgets_values_named"]
     # An older one keeps values for its slots alone.
     box["widgets_values"] = ["two"]
     prompt = workflow.to_prompt(ui, PLAIN)
@@ -353,6 +426,33 @@ def test_widgets_are_those_of_the_editor(
     """Values behind the last widget are the editor's own, and a widget that is newer than the file has its default."""
     prompt = workflow.to_prompt(graph(node(1, "Any", widget_values)), {"Any": definition(inputs)})
     assert prompt["1"]["inputs"] == expected
+
+
+LORA = {"on": True, "lora": "anna.safetensors", "strength": 0.5}
+
+
+@pytest.mark.parametrize(("saved", "expected"), [
+    ({"widgets_values": {"steps": 7, "view": "x"}}, {"steps": 7, "name": "euler", "view": "x"}),
+    ({"widgets_values": ["heun", 9], "widgets_values_named": {"name": "heun", "steps": 9}},
+     {"steps": 9, "name": "heun"}),
+    ({"widgets_values_named": {"steps": 9, "control_after_generate": "fixed", "lora_1": LORA}},
+     {"steps": 9, "name": "euler", "lora_1": LORA}),
+    ({"widgets_values": [9, "heun", "", {}, {"type": "header"}, None, "a text that is shown"]},
+     {"steps": 9, "name": "heun"}),
+    ({"widgets_values": [9, "heun", {}, LORA]}, None),
+    ({"widgets_values": [9, "heun", [LORA]]}, None),
+    ({"widgets_values": [9, "heun", 0.5]}, None),
+], ids=["in a dictionary", "named in another order", "named by a script", "texts", "a LoRA", "LoRAs",
+        "a number"])  # fmt: skip
+def test_widgets_that_a_pack_makes_in_the_editor(saved: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    """Sent where the file has their names, else refused."""
+    known = definition({"steps": ["INT"], "name": [["euler", "heun"]]}) | {"python_module": "custom_nodes.a-pack"}
+    ui = graph(node(1, "Power", []) | saved)
+    if expected is not None:
+        assert workflow.to_prompt(ui, {"Power": known})["1"]["inputs"] == expected
+        return
+    with pytest.raises(workflow.WorkflowError, match=r"Power \(node 1\) has values of widgets that a pack makes"):
+        workflow.to_prompt(ui, {"Power": known})
 
 
 @pytest.mark.parametrize(("widget_values", "names"), [

@@ -245,6 +245,12 @@ CHOSEN = {
 }  # fmt: skip
 
 
+def part(name, node, menu, slot=0):
+    """A subgraph of one node, 2, whose input is linked to the node's by link 7."""
+    link = {"id": 7, "origin_id": -10, "origin_slot": 0, "target_id": 2, "target_slot": slot}
+    return {"id": name, "nodes": [node], "inputs": [{"name": menu}], "links": [link]}
+
+
 @pytest.mark.parametrize("kind", CHOSEN)
 def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     """Whichever menu chose it, in a prompt, on a node, and on a box around one, at any depth."""
@@ -253,21 +259,30 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     first = [] if menu != "clip_name2" else [{"name": "clip_name1", "widget": {"name": "clip_name1"}}]
     first_values = ["mine.safetensors" for _ in first]
     node = {"type": kind, "inputs": [*first, slot], "widgets_values": [*first_values, "mine.safetensors"]}
-    inner = {**node, "inputs": [*first, {**slot, "link": 7}], "widgets_values": [*first_values, "before.safetensors"]}
-    middle = {"type": "inner", "inputs": [{**slot, "link": 8}], "widgets_values": ["older.safetensors"]}
+    inner = {**node, "id": 2, "inputs": [*first, {**slot, "link": 7}]}
+    inner |= {"widgets_values": [*first_values, "before.safetensors"]}
+    middle = {"id": 2, "type": "inner", "inputs": [{**slot, "link": 7}], "widgets_values": ["older.safetensors"]}
     box = {"type": "outer", "inputs": [slot], "widgets_values": ["mine.safetensors"]}
-    parts = [
-        {"id": "outer", "nodes": [middle], "inputs": [{"name": menu, "linkIds": [8]}]},
-        {"id": "inner", "nodes": [inner], "inputs": [{"name": menu, "linkIds": [7]}]},
-    ]
-    primitive = {
-        "type": "PrimitiveNode", "outputs": [{"links": [7]}], "widgets_values": ["mine.safetensors", "fixed"],
-    }  # fmt: skip
+    parts = [part("outer", middle, menu), part("inner", inner, menu, len(first))]
+    hidden = [part("outer", {**inner, "inputs": [*first, slot]}, menu)]
+    hidden[0]["links"] = []
+    primitive = {"id": 1, "type": "PrimitiveNode", "widgets_values": ["mine.safetensors", "fixed"]}
+    corner = {"id": 3, "type": "Reroute", "inputs": [{"link": 8}]}
+    in_picture = {**node, "inputs": []}  # a frontend leaves out the slots of widgets that are not linked
+    promoted = [["2", "other"], ["2", menu]]
     graphs = [
         {"1": {"class_type": kind, "inputs": {"zzz": "a text", menu: "mine.safetensors"}}},
         {"nodes": [node]},
+        {"nodes": [in_picture]},
+        {"nodes": [{**in_picture, "widgets_values": [], "widgets_values_named": {menu: "mine.safetensors"}}]},
         {"nodes": [box], "definitions": {"subgraphs": parts}},
-        {"nodes": [primitive, inner]},
+        {"nodes": [{**box, "widgets_values_named": {menu: "mine.safetensors"}}], "definitions": {"subgraphs": parts}},
+        {
+            "nodes": [{**box, "properties": {"proxyWidgets": promoted}, "widgets_values": [1, "mine.safetensors"]}],
+            "definitions": {"subgraphs": hidden},
+        },
+        {"nodes": [primitive, inner], "links": [[7, 1, 0, 2, 0, ""]]},
+        {"nodes": [primitive, corner, inner], "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""]]},
     ]
     searched = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
     for graph in graphs:
@@ -279,13 +294,13 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
     slot = {"name": "ckpt_name", "widget": {"name": "ckpt_name"}}
-    inner = {"type": "CheckpointLoaderSimple", "inputs": [{**slot, "link": 7}], "widgets_values": ["a.safetensors"]}
-    part = {"id": "box", "nodes": [inner], "inputs": [{"name": "ckpt_name", "linkIds": [7]}]}
+    inner = {"id": 2, "type": "CheckpointLoaderSimple", "inputs": [{**slot, "link": 7}], "widgets_values": ["a"]}
+    inside = part("box", inner, "ckpt_name")
     boxes = [{"type": "box", "inputs": [slot], "widgets_values": [name]} for name in ("b.safetensors", "c.safetensors")]
-    graph = {"nodes": boxes, "definitions": {"subgraphs": [part]}}
+    graph = {"nodes": boxes, "definitions": {"subgraphs": [inside]}}
     assert [file.name for file in needs.loaded(graph)] == ["b.safetensors", "c.safetensors"]
     # A box that stands inside of itself is opened once.
-    part["nodes"].append({"type": "box", "inputs": [slot], "widgets_values": ["d.safetensors"]})
+    inside["nodes"].append({"type": "box", "inputs": [slot], "widgets_values": ["d.safetensors"]})
     assert len(needs.loaded(graph)) == 2
 
 
