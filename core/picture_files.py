@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
+from . import picture_opening
 from .errors import BadPhoto
 from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
 from .text import in_one_line
@@ -24,11 +25,6 @@ ENDINGS = (
     ".heif", ".jp2", ".jxl",
 )  # fmt: skip
 """Endings of photos. Pillow does not read all of them: such a photo is named, not left out."""
-_FORMATS = (
-    "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA",
-)  # fmt: skip
-"""Pillow's names of what is opened, whatever a file is called: Pillow hands other formats to other programs. It reads
-HEIF where another pack has taught it to."""
 
 _MOST_PIXELS = 120_000_000
 """More pixels of a photo are not read. Cameras have 100 million, and a picture of a few kilobytes may claim billions.
@@ -40,7 +36,13 @@ _DARKEST = 16
 """A number is taken for white only where it is at most this many times the brightest pixel: with a larger white the
 whole picture would look black."""
 
+_MOST_SCANS = 500
+_MOST_SCANNED_PIXELS = 12 * 10**9
+"""A scan of a progressive JPEG goes over all pixels, also one of a few hundred bytes: so many pixels take three
+seconds. Cameras and programs write 20 scans at most."""
+
 _SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG, 8 bits a colour."
+_COPY_AGAIN = f"Copy it again from where it came. {_SAVE_AGAIN}"
 _CHOOSE_ANOTHER = "Choose a picture."
 
 
@@ -60,15 +62,15 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
             head = file.read(HEAD)
             if not head:
                 raise _unreadable(name, "it is empty", _CHOOSE_ANOTHER)
-            file.seek(0)
-            return _read(cast("io.BytesIO", file), head, name)
+            return _read(picture_opening.Source(file, head), head, name)
     except BadPhoto:
         raise
     except UnidentifiedImageError as error:
         raise _unreadable(name, f"it is {kind_of(head) or _NO_PICTURE}") from error
+    except picture_opening.CutOff as error:
+        raise _unreadable(name, str(error), _COPY_AGAIN) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        advice = f"Copy it again from where it came. {_SAVE_AGAIN}"
-        raise _unreadable(name, in_one_line(error).rstrip("."), advice) from error
+        raise _unreadable(name, in_one_line(error).rstrip("."), _COPY_AGAIN) from error
 
 
 _NO_PICTURE = "no picture of a kind that Pillow knows"
@@ -78,32 +80,33 @@ def _unreadable(name: str, why: str, advice: str = _SAVE_AGAIN) -> BadPhoto:
     return BadPhoto(f"{name} cannot be read: {why}.", advice)
 
 
-def _read(file: io.BytesIO, head: bytes, name: str) -> Image.Image:
-    """The picture in an open file, as `read_picture` gives it. head: its first bytes. name: for messages.
+def _read(source: picture_opening.Source, head: bytes, name: str) -> Image.Image:
+    """The picture of a file, as `read_picture` gives it. head: its first bytes. name: for messages.
 
     Raises BadPhoto, and whatever Pillow raises for a damaged file.
     """
-    Image.init()
-    opened: Image.Image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
-    with opened:
-        _check_memory(opened, name)
-        _refuse_what_is_misread(opened, head, name)
-        _fit_transparent_color(opened)
-        opened.load()
-        # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
-        picture = opened if opened.format == "TIFF" else _upright(opened)
-        # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
-        on_white = _on_white(picture, name, is_white_zero=tag(opened, Tag.PhotometricInterpretation) == 0)
-        return _in_srgb(on_white, picture)
+    header = source.opened()
+    _check_work(header, source.scans, name)
+    _refuse_what_is_misread(header, head, name)
+    opened = source.loaded()
+    # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
+    picture = opened if opened.format == "TIFF" else _upright(opened)
+    # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
+    on_white = _on_white(picture, name, is_white_zero=tag(opened, Tag.PhotometricInterpretation) == 0)
+    return _in_srgb(on_white, picture)
 
 
-def _check_memory(opened: Image.Image, name: str) -> None:
-    """Raise BadPhoto for a picture of more than _MOST_PIXELS. opened: not loaded yet."""
+def _check_work(opened: Image.Image, scans: int, name: str) -> None:
+    """Raise BadPhoto for a picture of more than _MOST_PIXELS, or with too many scans. opened: not loaded yet."""
     # A TIFF is read by pieces, each whole, and a small one may claim a huge piece.
     piece_pixels = (tag(opened, Tag.TileWidth) or 0) * (tag(opened, Tag.TileLength) or 0)
-    if max(opened.width * opened.height, piece_pixels) > _MOST_PIXELS:
+    pixels = opened.width * opened.height
+    if max(pixels, piece_pixels) > _MOST_PIXELS:
         why = f"{name} has {opened.width}x{opened.height} px; {_MOST_PIXELS // 10**6} million are read at most"
         raise BadPhoto(f"{why}.", "Save it smaller.")
+    most_scans = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // pixels)
+    if scans > most_scans:
+        raise _unreadable(name, f"it is a JPEG of {scans} scans; of so many pixels {most_scans} are read at most")
 
 
 _IN_PLANES = 2
@@ -130,29 +133,6 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
         raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
     if opened.mode == "F":
         raise _unreadable(name, "its pixels are floats")
-
-
-_TO_8_BITS = {"RGB;16B": 1 / 256, "L;2": 85, "L;4": 17}
-"""How Pillow lays out the pixels of some PNGs -> the factor by which it brings them to 8 bits."""
-
-
-def _fit_transparent_color(opened: Image.Image) -> None:
-    """Bring the colour that a PNG declares transparent to 8 bits, as Pillow brings the pixels; in place.
-
-    opened: not loaded yet: Pillow's list of tiles, which says how pixels lie in the file, is empty afterwards.
-    """
-    tiles: Any = getattr(opened, "tile", None)
-    transparent: Any = opened.info.get("transparency")
-    if opened.format != "PNG" or transparent is None or not tiles:
-        return
-    layout_of_pixels = str(tiles[0][-1])
-    factor = _TO_8_BITS.get(layout_of_pixels)
-    if factor is None:
-        return
-    if isinstance(transparent, int):  # a grey
-        opened.info["transparency"] = int(transparent * factor)
-    elif isinstance(transparent, tuple):  # red, green, blue
-        opened.info["transparency"] = tuple(int(color * factor) for color in cast("tuple[int, ...]", transparent))
 
 
 _PROBE = Image.frombytes("RGB", (6, 36), bytes(sum(product(range(0, 256, 51), repeat=3), ())))

@@ -6,6 +6,8 @@ IMAGE: (B, H, W, C), 0..1, any float type, grey, colour or with alpha. MASK: (B,
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -26,6 +28,25 @@ def as_rgb(image: Tensor) -> Tensor:
     image: (..., H, W, 1|3|4), 0..1, of any float type.
     """
     return _opaque(image, background=1.0)
+
+
+_STRIP = 64
+"""Rows of a picture that are converted at once: in whole, a photo of 24 million pixels takes 300 MB for each step."""
+RGB, BGR = (0, 1, 2), (2, 1, 0)
+
+
+def eight_bits(image: Tensor, channels: Sequence[int] = RGB) -> npt.NDArray[np.uint8]:
+    """One picture as `as_rgb` gives it, in 8 bits: (H, W, 3).
+
+    image: (H, W, 1|3|4), 0..1, of any float type. channels: RGB or BGR.
+    """
+    pixels = np.empty((*image.shape[:2], 3), np.uint8)
+    for start in range(0, len(image), _STRIP):
+        numbers = as_rgb(image[start : start + _STRIP]) * 255
+        rgb = numbers.round_().clamp_(0, 255).to(torch.uint8).numpy()
+        for place, channel in enumerate(channels):
+            pixels[start : start + _STRIP, :, place] = rgb[..., channel]
+    return pixels
 
 
 def as_drawing(image: Tensor) -> Tensor:

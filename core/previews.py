@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .lettering import DOTS, cut_to, font_for, in_lines
 from .people import Box, Point
-from .pictures import as_rgb
+from .pictures import eight_bits
 from .text import plain
 
 Color = tuple[int, int, int]
@@ -134,13 +134,12 @@ def as_picture(image: Tensor) -> Image.Image:
     image: (H, W, 1|3|4), float 0..1 or uint8.
     """
     in_floats = image.float() / 255 if image.dtype == torch.uint8 else image
-    rgb = as_rgb(in_floats).clamp(0, 1)
-    return Image.fromarray((rgb * 255).round().byte().numpy())
+    return Image.fromarray(eight_bits(in_floats))
 
 
 def as_tensor(picture: Image.Image) -> Tensor:
     """Pillow's picture of 8 bits as float32 0..1, (H, W) or (H, W, channels)."""
-    return torch.as_tensor(np.array(picture)).float() / 255
+    return torch.as_tensor(np.array(picture)).float().div_(255)
 
 
 def color_of(number: int) -> Color:

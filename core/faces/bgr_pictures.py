@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import FaceNotFound
 from ..people import FFHQ, Keypoints
 from ..picture_files import read_picture
-from ..pictures import as_rgb
+from ..pictures import BGR, eight_bits
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""
@@ -27,8 +26,7 @@ def to_picture(image: Tensor) -> Picture:
 
     image: (H, W, 1|3|4) float of any precision, 0..1.
     """
-    rgb = (as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rgb.numpy()[..., ::-1])
+    return eight_bits(image, BGR)
 
 
 def from_file(path: str) -> Picture:
@@ -38,7 +36,7 @@ def from_file(path: str) -> Picture:
 
 def is_placeholder(picture: Picture) -> bool:
     """Whether this is example.png, the drawing that comes with ComfyUI: a new Load Image shows it."""
-    return zlib.crc32(picture.tobytes()) == _PLACEHOLDER
+    return zlib.crc32(np.ascontiguousarray(picture).data) == _PLACEHOLDER
 
 
 def no_face(picture: Picture, where: str, boxable: bool = True) -> FaceNotFound:
@@ -89,13 +87,13 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) for point in _FFHQ_TEMPLATE]
     source = _source(_robust_fit(points, targets), FFHQ)
-    # grid_sample has -1 and 1 at the edges of a picture, and 0 for colours outside of it.
+    # In the numbers of 32 bits, and by the steps, of torch's grid_sample, which would need the whole photo in floats.
     height, width = picture.shape[:2]
-    grid = torch.stack([(source.real * 2 + 1) / width - 1, (source.imag * 2 + 1) / height - 1], dim=-1).float()
-    outside = torch.tensor(_FFHQ_OUTSIDE, dtype=torch.float32)
-    colors = torch.as_tensor(picture) - outside.to(torch.int16)  # (height, width, 3)
-    sampled = functional.grid_sample(colors.movedim(-1, 0)[None].float(), grid[None], align_corners=False)
-    return (sampled[0].movedim(0, -1) + outside).round().to(torch.uint8).numpy()
+    x = ((source.real * 2 + 1) / width - 1).float()
+    y = ((source.imag * 2 + 1) / height - 1).float()
+    x = (x + 1) * (width / 2) - 0.5
+    y = (y + 1) * (height / 2) - 0.5
+    return _sampled(torch.as_tensor(picture), x, y, _FFHQ_OUTSIDE)
 
 
 Fit = tuple[complex, complex]
@@ -150,24 +148,27 @@ def _source(fit: Fit, size: int) -> Tensor:
     return (torch.complex(x, y) - shift) / factor  # crop = factor * picture + shift, solved for picture
 
 
-def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
+def _sampled(pixels: Tensor, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 0, 0)) -> Picture:
     """The colours of a picture (H, W, 3) at points, each a mixture of its four nearest pixels (bilinear).
 
-    x, y: of the points in pixels of the picture, (h, w) each. Pixels outside of the picture are black. Returns (h, w,
-    3) of 8 bits.
+    x, y: of the points in pixels of the picture, (h, w) each. outside: the colour outside of the picture. Returns (h,
+    w, 3) of 8 bits.
     """
     height, width = pixels.shape[:2]
+    background = torch.tensor(outside, dtype=x.dtype)
+    left, top = x.floor(), y.floor()
+    # A neighbour weighs less the further it is away: 1 minus the distance, along each axis.
+    right_share, lower_share = x - left, y - top
     total = torch.zeros(*x.shape, 3, dtype=x.dtype)
-    for column in (x.floor(), x.floor() + 1):
-        for row in (y.floor(), y.floor() + 1):
+    for row, row_share in ((top, 1 - lower_share), (top + 1, lower_share)):
+        for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            # A neighbour weighs less the further it is away: 1 minus the distance, along each axis.
-            share = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+            share = column_share * row_share * inside
             rows = row.clamp(0, height - 1).long()
             columns = column.clamp(0, width - 1).long()
-            colors = pixels[rows, columns]  # (h, w, 3)
+            colors = pixels[rows, columns] - background  # (h, w, 3)
             total += share[..., None] * colors
-    return total.round().to(torch.uint8).numpy()
+    return (total + background).round().to(torch.uint8).numpy()
 
 
 def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
@@ -203,14 +204,19 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
         """The rows of the picture with these numbers, (height,), each resized to the new width by mixing two pixels:
         (height, width, 3) with 7 fractional bits."""
         rows = pixels.index_select(0, row_numbers)  # (height, W, 3)
-        left_share = rows.index_select(1, left) * (2048 - right_weight[:, None])
-        right_share = rows.index_select(1, right) * right_weight[:, None]
-        return (left_share + right_share) >> 4
+        mixed = rows.index_select(1, left) * (2048 - right_weight[:, None])
+        mixed += rows.index_select(1, right) * right_weight[:, None]
+        mixed >>= 4
+        return mixed
 
-    upper = mixed_along_rows(above) * (2048 - below_weight[:, None, None])  # 18 fractional bits
-    lower = mixed_along_rows(below) * below_weight[:, None, None]
-    quarters = (upper >> 16) + (lower >> 16)  # 2 fractional bits
-    return ((quarters + 2) >> 2).to(torch.uint8)
+    upper = mixed_along_rows(above).mul_(2048 - below_weight[:, None, None])  # 18 fractional bits
+    lower = mixed_along_rows(below).mul_(below_weight[:, None, None])
+    upper >>= 16
+    lower >>= 16
+    upper += lower  # 2 fractional bits
+    upper += 2
+    upper >>= 2
+    return upper.to(torch.uint8)
 
 
 def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -313,7 +313,8 @@ def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, 
     if min(height, width) * view.size < max(height, width):
         return ()  # fitted into the square, the shorter side would have no pixel left
     border = round(view.border * max(height, width))
-    padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
+    # Without a border a copy of a large photo is saved.
+    padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY) if border else turned
 
     def onto_picture(point: Point) -> Point:
         """A point of the padded and turned picture in pixels of the picture itself."""

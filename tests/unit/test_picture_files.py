@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from drawn import photo
 from pack.core.errors import BadPhoto
 from pack.core.faces.bgr_pictures import from_file
 from pack.core.picture_files import read_picture
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIENTED = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
@@ -54,6 +55,23 @@ def telephone(cut: int) -> bytes:
     return data[: len(data) - cut]
 
 
+def cut(kind: str, count: int, **options: object) -> bytes:
+    """The photo without the last bytes of its file."""
+    data = saved(photo(), kind, **options)
+    return data[: len(data) - count]
+
+
+def png_of_pixels(change: Callable[[bytes], bytes], between: bytes = b"") -> bytes:
+    """The photo with a change of its compressed pixels. between: a chunk in the middle of them."""
+    data = saved(photo(), "PNG")
+    length = int.from_bytes(data[33:37], "big")
+    pixels = change(data[41 : 41 + length])
+    return data[:33] + chunk(b"IDAT", pixels[:99]) + between + chunk(b"IDAT", pixels[99:]) + chunk(b"IEND", b"")
+
+
+SHARP: dict[str, object] = {"quality": 95, "subsampling": 0}
+
+
 def exif_with(tag: bytes) -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + tag + b"\0\0\0\0"
 
@@ -76,16 +94,55 @@ AS_IT_LIES = {
     "EXIF no TIFF.webp": saved(photo(), "WEBP", lossless=True, exif=b"http://ns.adobe.com"),
     "profile.webp": saved(photo(), "WEBP", lossless=True, icc_profile=b"abc"),
     "XMP.webp": saved(photo(), "WEBP", lossless=True, xmp=b"\xff\xfe\0"),
+    "no end.jpg": cut("JPEG", 2, **SHARP),
+    "half an end.jpg": cut("JPEG", 1, **SHARP),
+    "no end, progressive.jpg": cut("JPEG", 2, progressive=True, **SHARP),
+    "zeros in place of its end.jpg": cut("JPEG", 2, **SHARP) + bytes(99),
+    "line end before.jpg": b"\r\n" + saved(photo(), "JPEG", **SHARP),
+    "of an old Mac.png": bytes(128) + saved(photo(), "PNG"),
+    "another behind.jpg": 2 * saved(photo(), "JPEG", **SHARP),
+    "short Adobe.jpg": jpeg(0xEE, b"Adobe"),
+    "short JFIF.jpg": jpeg(0xE0, b"JFIF\0"),
+    "short profile.jpg": jpeg(0xE2, b"ICC_PROFILE\0"),
+    "bytes between.jpg": jpeg(0xFE, b"")[:2] + b"ab" + jpeg(0xFE, b"")[2:],
+    "too long a text.png": png(b"zTXt", b"a\0\0" + LONG_TEXT),
+    "too long a profile.png": png(b"iCCP", b"a\0\0" + LONG_TEXT * 2),
+    "damaged text.png": png(b"tEXt", b"a\0b", checksum=1),
+    "short gamma.png": png(b"gAMA", b""),
+    "short transparency.png": png(b"tRNS", b"a"),
+    "name of no chunk.png": png(b"a\xffbc", b"a"),
+    "no end.png": cut("PNG", 12),
+    "no sum of its pixels.png": cut("PNG", 20),
+    "wrong sum of its pixels.png": png_of_pixels(lambda pixels: pixels[:-4] + b"abcd"),
+    "a text in its pixels.png": png_of_pixels(bytes, chunk(b"tEXt", b"a\0b")),
+    "more behind.webp": saved(photo(), "WEBP", lossless=True) + bytes(99),
+    "no end.bmp": saved(photo(), "BMP") + bytes(99),
 }
 
 
+def switch_pillow(monkeypatch: pytest.MonkeyPatch, cut_files: bool, most_pixels: int | None) -> None:
+    """As another pack of ComfyUI may, for everything in the process."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", cut_files)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most_pixels)
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 1)
+    monkeypatch.setattr(TiffImagePlugin, "READ_LIBTIFF", cut_files)
+    monkeypatch.setattr(Image, "OPEN", {})
+
+
+SWITCHES = pytest.mark.parametrize(("cut_files", "most_pixels"), [(False, 9), (True, None)])
+
+
 @pytest.mark.parametrize("name", AS_IT_LIES)
-def test_metadata_that_is_none_fails_no_photo(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(AS_IT_LIES[name])
-    pixels = np.asarray(read_picture(str(tmp_path / name))).astype(int)
-    tolerance = 0 if name.endswith((".png", ".webp")) else 24
+@SWITCHES
+def test_what_stands_around_its_pixels_fails_no_photo(
+    name: str, cut_files: bool, most_pixels: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = np.asarray(photo()).astype(int)
+    switch_pillow(monkeypatch, cut_files, most_pixels)
+    pixels = np.asarray(read_picture(name, AS_IT_LIES[name])).astype(int)
+    tolerance = 24 if name.endswith(".jpg") else 0
     assert pixels.shape == (64, 96, 3)
-    assert abs(pixels - np.asarray(photo()).astype(int)).max() <= tolerance
+    assert abs(pixels - expected).max() <= tolerance
 
 
 TURNED = {
@@ -110,13 +167,32 @@ def test_a_photo_is_turned_as_the_camera_says(name: str, tmp_path: Path) -> None
     assert abs(pixels - upright).max() <= (24 if name.endswith(".jpg") else 0)
 
 
-@pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "cut.webp"])
-def test_a_photo_whose_pixels_are_damaged_is_refused_for_that(name: str, tmp_path: Path) -> None:
-    kinds = {"cut.jpg": jpeg(0xFE, b"a comment"), "cut.png": png(b"tEXt", b"a\0b")}
-    data = kinds.get(name) or saved(photo(), "WEBP", lossless=True)
-    (tmp_path / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(BadPhoto, match=f"^{name} cannot be read: "):
-        read_picture(str(tmp_path / name))
+CUT = {
+    "last pixels.jpg": (cut("JPEG", 6, **SHARP), "of its 64 lines 5[56] are whole"),
+    "half.jpg": (saved(photo(), "JPEG", **SHARP)[:2500], "of its 64 lines [23][0-9] are whole"),
+    "half, progressive.jpg": (
+        saved(photo(), "JPEG", progressive=True, **SHARP)[:2500],
+        "of its 64 lines [0-9]+ are whole",
+    ),
+    "damaged.png": (png_of_pixels(lambda pixels: pixels[:60] + bytes(9) + pixels[69:]), "of its 64 lines 0 are whole"),
+    "last line.png": (png_of_pixels(lambda pixels: pixels[:-30]), "of its 64 lines 6[0-3] are whole"),
+    "last pixel.bmp": (cut("BMP", 3), "of its 64 lines 63 are whole"),
+    "a third.bmp": (saved(photo(), "BMP")[: 54 + 96 * 3 * 22], "of its 64 lines 22 are whole"),
+    "half.gif": (cut("GIF", 99), "of its 64 lines [0-9]+ are whole"),
+    "half.tif": (saved(photo(), "TIFF")[: -96 * 3 * 32], "of its 64 lines 32 are whole"),
+    "a byte.webp": (cut("WEBP", 2, lossless=True), r"of its \d+ bytes \d+ are there"),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@SWITCHES
+def test_of_a_photo_that_is_cut_off_it_is_said_how_much_is_there(
+    name: str, cut_files: bool, most_pixels: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch_pillow(monkeypatch, cut_files, most_pixels)
+    data, why = CUT[name]
+    with pytest.raises(BadPhoto, match=f"^{name} cannot be read: it is cut off.*: {why}"):
+        read_picture(name, data)
 
 
 GREY = np.asarray(photo().convert("L"))
@@ -386,9 +462,6 @@ REFUSED = {
     "reflex.tif": (tiff(DEEP, _262=2, _254=1), "a raw photo of a camera"),
     "reflex.jpg": (tiff(OF_8_BITS[..., :3], _262=2, _50706=1), "a raw photo of a camera"),
     "reflex.png": (b"FUJIFILMCCD-RAW" + bytes(99), "a raw photo of a camera"),
-    "too long a text.png": (png(b"zTXt", b"a\0\0" + LONG_TEXT), "[dD]ata [tT]oo [lL]arge"),
-    "damaged text.png": (png(b"tEXt", b"a\0b", checksum=1), "a damaged PNG"),
-    "short Adobe.jpg": (jpeg(0xEE, b"Adobe"), "a damaged JPEG"),
     "anything.png": (b"anything at all", "no picture of a kind that Pillow knows"),
 }
 
@@ -426,9 +499,25 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         read_picture(str(tmp_path / "a.png"))
 
 
+def scans(side: int, count: int) -> bytes:
+    """A progressive JPEG of grey with so many scans behind the first one; each says of one block that it is empty."""
+    tables = b"".join(
+        struct.pack(">BBHB", 0xFF, 0xC4, 20, kind) + bytes([1] + [0] * 15) + bytes([symbol])
+        for kind, symbol in ((0x00, 0), (0x10, 0))
+    )
+    frame = struct.pack(">BBHBHHBBBB", 0xFF, 0xC2, 11, 8, side, side, 1, 1, 0x11, 0)
+    quantisation = b"\xff\xdb\0\x43\0" + b"\1" * 64
+    first = b"\xff\xda\0\x08\1\1\0\0\0\0\x7f"
+    return (
+        b"\xff\xd8" + quantisation + frame + tables + first + b"\xff\xda\0\x08\1\1\0\1\x3f\0\x7f" * count + b"\xff\xd9"
+    )
+
+
 HUGE = {
     "large.png": (png_of(b"", 15_000, 10_000, 16, 6), "15000x10000 px; 120 million are read at most"),
-    "long.png": (png_of(b"", 2_000_000_000, 1, 8, 2), "2000000000 pixels"),
+    "long.png": (png_of(b"", 2_000_000_000, 1, 8, 2), "2000000000x1 px; 120 million"),
+    "scans.jpg": (scans(8, 501), "it is a JPEG of 502 scans; of so many pixels 500 are read at most"),
+    "scans of many pixels.jpg": (scans(10_000, 121), "it is a JPEG of 122 scans; of so many pixels 120 are read"),
     "a piece.tif": (tiff(OF_8_BITS[..., :3], _262=2, _322=60_000, _323=60_000), "120 million are read at most"),
 }
 

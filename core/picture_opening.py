@@ -1,0 +1,248 @@
+"""Files of pictures opened by Pillow, the same way whatever another pack has switched in it.
+
+Pillow keeps its switches in its modules, and every pack of ComfyUI sets them for all: whether a cut file is filled with
+grey, which size is taken for an attack, which class opens a format. Nothing of it is changed here, not even for a
+moment: formats are opened by Pillow's classes themselves, and the methods that ask a switch are copied with a value of
+their own (`_with`).
+"""
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from types import FunctionType, SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from . import picture_parts
+from .picture_kinds import kind_of
+
+try:
+    from PIL import AvifImagePlugin
+except ImportError:  # Pillow before 11.3
+    AvifImagePlugin = None
+
+
+class CutOff(Exception):
+    """Pixels of a picture are not in its file, or are damaged."""
+
+
+def _with(function: Any, **switches: object) -> Any:
+    """A function of Pillow that finds these values where it asks for a switch of its module."""
+    global_names = {**function.__globals__, **switches}
+    return FunctionType(function.__code__, global_names, function.__name__, function.__defaults__, function.__closure__)
+
+
+def _is_of_any_size(*_size: object, **_options: object) -> None:
+    """Stands in for Pillow's question whether a picture is too large: `read_picture` has a limit of its own."""
+
+
+_load_all = _with(ImageFile.ImageFile.load, LOAD_TRUNCATED_IMAGES=False)
+"""Loads the pixels of an opened file, and raises where one is missing or damaged."""
+_load_what_is_there = _with(ImageFile.ImageFile.load, LOAD_TRUNCATED_IMAGES=True)
+_OF_ANY_SIZE = SimpleNamespace(**{**vars(Image), "_decompression_bomb_check": _is_of_any_size})
+"""Pillow's module Image, for which no picture is too large."""
+
+
+_open_webp = _with(vars(WebPImagePlugin.WebPImageFile)["_open"], Image=_OF_ANY_SIZE)
+
+
+class _WebP(WebPImagePlugin.WebPImageFile):
+    def _open(self) -> None:
+        file: Any = self.fp
+        data = file.read()
+        byte_count = 8 + int.from_bytes(data[4:8], "little")
+        if len(data) < byte_count:
+            raise CutOff(f"it is cut off: of its {byte_count} bytes {len(data)} are there")
+        file.seek(0)
+        _open_webp(self)
+
+
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    _setup = _with(vars(TiffImagePlugin.TiffImageFile)["_setup"], READ_LIBTIFF=False)
+    load_prepare = _with(TiffImagePlugin.TiffImageFile.load_prepare, Image=_OF_ANY_SIZE)
+
+
+Opener = Callable[..., Any]
+_OPENERS: list[tuple[bytes, Opener]] = [
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (picture_parts.PNG_START, PngImagePlugin.PngImageFile),
+    (b"RIFF", _WebP),
+    (b"GIF8", GifImagePlugin.GifImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"\x28\0\0\0", BmpImagePlugin.DibImageFile),
+    (b"II", _Tiff),
+    (b"MM", _Tiff),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (b"P", PpmImagePlugin.PpmImageFile),
+    (b"", TgaImagePlugin.TgaImageFile),
+]
+"""The first bytes of a file, and Pillow's class for such files: it hands other formats to other programs."""
+
+
+def _openers(head: bytes) -> list[Opener]:
+    """Whatever may open a file with these first bytes: none is asked of another kind."""
+    if head[4:8] != b"ftyp":
+        return [opener for start, opener in _OPENERS if head.startswith(start)]
+    # AVIF, which Pillow may read, or HEIF, where another pack has taught it to.
+    own: list[Opener] = [AvifImagePlugin.AvifImageFile] if AvifImagePlugin is not None and b"avi" in head[8:64] else []
+    return own + [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN and not own]
+
+
+_SEARCHED = 256
+"""Line ends, or a head of old Macs, stand before some pictures, in at most so many bytes."""
+
+
+def _start(head: bytes) -> int:
+    """Where in a file a JPEG or a PNG begins: behind a few bytes that are of no kind, as other programs find it."""
+    for start in (b"\xff\xd8\xff", picture_parts.PNG_START):
+        place = head.find(start, 0, _SEARCHED)
+        if place > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
+            return place
+    return 0
+
+
+_DECODED_WHOLE = ("WEBP", "AVIF", "HEIF")
+"""What Pillow decodes as a whole before it asks a switch."""
+
+
+class Source:
+    """A file with a picture. Of a JPEG and a PNG Pillow gets what makes up the picture alone.
+
+    scans: of a JPEG.
+    """
+
+    def __init__(self, file: io.BufferedIOBase, head: bytes) -> None:
+        """head: the first bytes of the file."""
+        start = _start(head)
+        self._head = head[start:]
+        self._file = file
+        self._parts: picture_parts.Parts | None = None
+        file.seek(start)
+        if self._head.startswith(picture_parts.JPEG_START):
+            self._parts = picture_parts.of_jpeg(file.read())
+        elif self._head.startswith(picture_parts.PNG_START):
+            self._parts = picture_parts.of_png(file.read())
+        self.scans = self._parts.scans if self._parts else 1
+
+    def opened(self, tail: bytes = b"") -> Image.Image:
+        """The picture without its pixels. tail: what stands behind them, before the mark of the end.
+
+        Raises UnidentifiedImageError for what Pillow does not know.
+        """
+        data: bytes | None = None
+        if self._parts:
+            data = self._parts.file + tail + self._parts.end
+        elif tail:
+            self._file.seek(0)
+            data = self._file.read() + tail
+        file: Any = self._file if data is None else io.BytesIO(data)
+        for opener in _openers(self._head if data is None else data[: len(self._head)]):
+            file.seek(0)
+            with suppress(SyntaxError):  # Pillow's word for a file of another kind
+                opened = opener(file, "")
+                if self._parts:
+                    opened.info |= self._parts.info
+                _fit_transparent_color(opened)
+                return opened
+        raise UnidentifiedImageError
+
+    def loaded(self) -> Image.Image:
+        """The picture with its pixels. Raises CutOff, and whatever Pillow raises for a damaged file."""
+        opened = self.opened()
+        if opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False):
+            opened.load()
+            return opened
+        cause: Exception | None = None
+        if not self._parts or self._parts.had_end:
+            try:
+                _load_all(opened)
+            except Exception as error:  # noqa: BLE001  damaged files make Pillow raise nearly anything
+                cause = error
+            else:
+                return opened
+        if cause and opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
+            raise cause
+        whole_lines = self._whole_lines()
+        if whole_lines < opened.height:
+            why = f"it is cut off or damaged: of its {opened.height} lines {whole_lines} are whole"
+            raise CutOff(why) from cause
+        opened = self.opened(_ZEROS)  # what is missing or damaged is not of the pixels
+        _load_what_is_there(opened)
+        return opened
+
+    def _whole_lines(self) -> int:
+        """The number of lines of the picture of which every pixel is in the file.
+
+        The file is decoded twice, over black and over white, and with other bytes in the place of those that are
+        missing: a pixel that is in the file is alike in both.
+        """
+        differs = self._over(0, _ZEROS) != self._over(255, _NOISE)  # (H, W) or (H, W, channels)
+        is_whole = ~differs.reshape(len(differs), -1).any(axis=1)  # (H,)
+        if self._parts:  # these end at the first line that is missing; the first line of a BMP may be its last
+            is_whole = np.logical_and.accumulate(is_whole)
+        return int(is_whole.sum())
+
+    def _over(self, fill: int, tail: bytes) -> npt.NDArray[Any]:
+        """The picture as far as it is there, (H, W) or (H, W, channels), in a plain colour elsewhere.
+
+        Of a GIF the part that its first picture covers.
+        """
+        opened: Any = self.opened(tail)
+        box = opened.tile[0][1]
+        prepare = opened.load_prepare
+
+        def prepared_and_filled() -> None:
+            prepare()
+            opened.im.paste(fill, (0, 0, *opened.size))
+
+        opened.load_prepare = prepared_and_filled
+        with suppress(Exception):
+            _load_what_is_there(opened)
+        opened.tile = []
+        left, top, right, bottom = box
+        return np.asarray(opened)[top:bottom, left:right]
+
+
+_ZEROS = bytes(300)
+"""More than one block of a GIF has."""
+_NOISE = np.random.default_rng(0).integers(1, 255, len(_ZEROS), dtype=np.uint8).tobytes()
+"""Bytes that decode to other pixels. None is 0xFF, so that they are no markers of a JPEG."""
+
+_TO_8_BITS = {"RGB;16B": 1 / 256, "L;2": 85, "L;4": 17}
+"""How Pillow lays out the pixels of some PNGs -> the factor by which it brings them to 8 bits."""
+
+
+def _fit_transparent_color(opened: Image.Image) -> None:
+    """Bring the colour that a PNG declares transparent to 8 bits, as Pillow brings the pixels; in place.
+
+    opened: not loaded yet: Pillow's list of tiles, which says how pixels lie in the file, is empty afterwards.
+    """
+    tiles: Any = getattr(opened, "tile", None)
+    transparent: Any = opened.info.get("transparency")
+    if opened.format != "PNG" or transparent is None or not tiles:
+        return
+    layout_of_pixels = str(tiles[0][-1])
+    factor = _TO_8_BITS.get(layout_of_pixels)
+    if factor is None:
+        return
+    if isinstance(transparent, int):  # a grey
+        opened.info["transparency"] = int(transparent * factor)
+    elif isinstance(transparent, tuple):  # red, green, blue
+        opened.info["transparency"] = tuple(int(color * factor) for color in cast("tuple[int, ...]", transparent))

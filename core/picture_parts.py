@@ -1,0 +1,149 @@
+"""The parts of a JPEG and a PNG that make up its picture, without all that stands around them.
+
+Programs leave broken texts, thumbnails and checksums in files, and copies lose the mark of their end. Viewers show such
+pictures; Pillow refuses them, or does not, as any pack of ComfyUI has switched it. So Pillow gets these parts alone.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+JPEG_START = b"\xff\xd8"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+_JPEG_END = b"\xff\xd9"
+_SCAN = 0xDA
+"""The marker of a scan, ISO 10918-1, table B.1."""
+_NO_SEGMENT = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)
+"""What may stand behind a byte 0xFF without the length and the content of a segment."""
+_TABLES = (*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD)
+"""The markers of segments without which pixels cannot be decoded: frames, and tables of codes and quantisation."""
+_EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
+_TRANSPARENT_BYTES = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
+"""Color type of a PNG -> how many bytes its chunk tRNS may have."""
+_MOST_BYTES = 1 << 22
+"""A profile or EXIF that is compressed in a PNG is left out where it is larger."""
+_RAW_EXIF = b"Raw profile type exif"
+"""The key of a text in which ImageMagick keeps EXIF."""
+
+
+Info = dict[str, bytes | str]
+
+
+@dataclass
+class Parts:
+    """What makes up a picture.
+
+    file: a file without anything else, but for the mark of its end. end: that mark. info: what Pillow's Image.info is
+    to have: "exif", "xmp", "icc_profile". had_end: whether it was there. scans: of a JPEG.
+    """
+
+    file: bytes
+    end: bytes = b""
+    info: Info = field(default_factory=dict[str, bytes | str])
+    had_end: bool = True
+    scans: int = 1
+
+
+def of_jpeg(data: bytes) -> Parts:
+    """The parts of a JPEG. data: the file, from JPEG_START on."""
+    kept = [data[:2]]
+    info: Info = {}
+    exif: list[bytes] = []  # a long one is in several segments
+    profile_pieces: dict[int, bytes] = {}
+    first_scan = len(data)
+    for start, end in _segments(data):
+        marker = data[start + 1]
+        content = data[start + 4 : end]
+        if marker == _SCAN:
+            first_scan = start
+            break
+        # Decoders tell by these two which colours the channels are.
+        is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
+        is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
+        if marker in _TABLES or is_jfif or is_adobe:
+            kept.append(data[start:end])
+        elif marker == 0xE1 and content.startswith(_EXIF):
+            exif.append(content[len(_EXIF) :])
+        elif marker == 0xE1 and content.startswith(_XMP):
+            info["xmp"] = content[len(_XMP) :]
+        elif marker == 0xE2 and content.startswith(_PROFILE) and len(content) > len(_PROFILE) + 2:
+            profile_pieces[content[len(_PROFILE)]] = content[len(_PROFILE) + 2 :]  # behind its number and their count
+    if exif:
+        info["exif"] = _EXIF + b"".join(exif)
+    if profile_pieces:
+        info["icc_profile"] = b"".join(profile_pieces[number] for number in sorted(profile_pieces))
+    # In codes of pixels a byte 0 follows 0xFF, so these are markers.
+    end = data.find(_JPEG_END, first_scan)
+    scans = data.count(bytes((0xFF, _SCAN)), first_scan, end if end >= 0 else len(data))
+    pixels = data[first_scan : end if end >= 0 else len(data)]
+    return Parts(b"".join([*kept, pixels]), _JPEG_END, info, end >= 0, scans)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each segment of a JPEG begins and ends, in the order of the file; bytes between them are passed over."""
+    start = data.find(b"\xff", 2)
+    while 0 <= start < len(data) - 4:
+        if data[start + 1] in _NO_SEGMENT:
+            end = start + 1
+        else:
+            end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
+            yield start, end
+        start = data.find(b"\xff", end)
+
+
+def of_png(data: bytes) -> Parts:
+    """The parts of a PNG, of an animated one its first picture. data: the file, from PNG_START on."""
+    before: list[bytes] = []
+    pixels: list[bytes] = []
+    info: Info = {}
+    color_type = data[25] if len(data) > 25 else 0
+    for name, content in _chunks(data):
+        if name == b"IDAT":
+            pixels.append(content)
+        elif name in _PIXEL_CHUNKS or (
+            name == b"tRNS" and len(content) in _TRANSPARENT_BYTES.get(color_type, range(0))
+        ):
+            before.append(_chunk(name, content))
+        elif name == b"eXIf":
+            info["exif"] = _EXIF + content.removeprefix(_EXIF)
+        elif name == b"iCCP":
+            info["icc_profile"] = _unpacked(content.partition(b"\0")[2])
+        elif name == b"zTXt" and content.startswith(_RAW_EXIF + b"\0"):
+            info[_RAW_EXIF.decode()] = _unpacked(content.partition(b"\0")[2]).decode("latin-1")
+        elif name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0\0"):
+            info["xmp"] = content
+    content = b"".join(pixels)
+    # The checksum of all pixels stands in a chunk of its own: Pillow decodes chunk by chunk, and a wrong one spoils no
+    # line so.
+    before += [_chunk(b"IDAT", content[:-4]), _chunk(b"IDAT", content[-4:])]
+    return Parts(
+        b"".join([PNG_START, *before]), _chunk(b"IEND", b""), {key: value for key, value in info.items() if value}
+    )
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each chunk of a PNG, whatever its checksum."""
+    start = len(PNG_START)
+    name = b""
+    while name != b"IEND" and start + 8 <= len(data):
+        name = data[start + 4 : start + 8]
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        yield name, data[start + 8 : end]
+        start = end + 4
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(content, zlib.crc32(name))
+    return len(content).to_bytes(4, "big") + name + content + checksum.to_bytes(4, "big")
+
+
+def _unpacked(compressed: bytes) -> bytes:
+    """What a chunk holds behind the number of its kind of compression; b"" where that is damaged or too large."""
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(compressed[1:], _MOST_BYTES)
+    except zlib.error:
+        return b""
+    return b"" if unpacker.unconsumed_tail else content
