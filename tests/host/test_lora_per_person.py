@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from itertools import product
 
+import comfy.utils
 import compiled
 import graphs
 import host_nodes as host_nodes_of
@@ -74,6 +75,51 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     assert relative(plain, expected) > 2e-3
     assert torch.equal(sample(model, *sides, **LATENT), plain)
     assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
+
+
+PEFT, OLD = ("lora_A", "lora_B"), ("lora.down", "lora.up")
+NAMES = {
+    "diffusers": ("lora", "unet.{}", "text_encoder{}.{}", *PEFT),
+    "diffusers of 2023": ("lora", "unet.{}", "text_encoder{}.{}", *OLD),
+    "PEFT": ("lora", "base_model.model.{}", "text_encoder{}.base_model.model.{}", *PEFT),
+    "PEFT in diffusers": ("lora", "unet.base_model.model.{}", "base_model.model.text_encoder{}.{}", *PEFT),
+    "PEFT, not by its own save": ("lora", "base_model.model.{}", "text_encoder{}.{}", "lora_A.me", "lora_B.me"),
+    "PEFT of layers of ComfyUI": ("lora", "base_model.model.diffusion_model.{}", "text_encoder{}.{}", *PEFT),
+    "LoKr of PEFT": ("lokr", "base_model.model.{}", "text_encoder{}.{}", *PEFT),
+    "LoHa of PEFT": ("loha", "unet.base_model.model.{}", "text_encoder{}.base_model.model.{}", *PEFT),
+}
+"""By trainer: the kind; where the name of a layer of the UNet goes; where those of text encoders go, behind "" or "_2";
+the names of the two matrices."""
+
+
+def renamed(model, file, unet_name, text_name, down, up):
+    """The same file as diffusers and PEFT call layers, by ComfyUI's own table."""
+    names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
+    of_diffusers = {f"diffusion_model.{layer}": name for name, layer in names.items()}
+    state = {}
+    for key, tensor in load_file(lora_made.folder() / file).items():
+        layer, ending = re.fullmatch(r"(.+)\.(lora_\w+\.weight|hada\w+|lokr\w+|alpha)", key).groups()
+        encoder, _, in_encoder = layer.partition(".transformer.")
+        if in_encoder:
+            new_name = text_name.format({"text_encoders.clip_l": "", "text_encoders.clip_g": "_2"}[encoder], in_encoder)
+        elif unet_name.endswith("diffusion_model.{}"):
+            new_name = unet_name.format(layer.removeprefix("diffusion_model."))
+        else:
+            new_name = unet_name.format(of_diffusers[f"{layer}.weight"].removesuffix(".weight"))
+        state[f"{new_name}.{ending.replace('lora_down', down).replace('lora_up', up)}"] = tensor
+    save_file(state, lora_made.folder() / f"renamed {file}")
+    return f"renamed {file}"
+
+
+@pytest.mark.parametrize("kind_and_names", each(NAMES, ["diffusers", "LoHa of PEFT"]))
+def test_a_lora_under_other_names_is_the_same(model, kind_and_names, caplog):
+    """In every layer of the UNet and of the text encoders that it has, by the words too."""
+    kind, *names = NAMES[kind_and_names]
+    file = lora_made.file(model, kind, clip=photo_maker_made.clip())
+    people = [person_with_lora(name, 0.7, "a red coat") for name in (file, renamed(model, file, *names))]
+    pictures = [sample(*put_on(model, person), **LATENT) for person in people]
+    assert torch.equal(*pictures)
+    assert "Left out" not in caplog.text
 
 
 def test_a_patch_that_gives_keys_and_values_a_text_each_still_does(model):
@@ -360,6 +406,10 @@ def test_what_is_no_addition_is_named(model):
     for other_model in other_models:
         with pytest.raises(WrongBaseModel):
             put_on(other_model, person_with_lora(lora_made.file(model)))
+    unknown = {f"blocks.{number}.to_q.lora_A.weight": torch.ones(3, 8) for number in range(2)}
+    save_file(unknown, lora_made.folder() / "unknown.safetensors")
+    with pytest.raises(WrongBaseModel, match=r"that ComfyUI does not know \(2; first blocks\.0\.to_q\)"):
+        put_on(model, person_with_lora("unknown.safetensors"))
     with pytest.raises(ModelMissing, match=r"nowhere\.safetensors is not in models/loras.* Put a LoRA of your own"):
         put_on(model, cast_of(replace(person_with_lora(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 
