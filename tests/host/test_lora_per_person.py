@@ -20,7 +20,7 @@ from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from marks import each
-from other_packs import forwards
+from other_packs import forwards, ic_light
 from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
@@ -120,6 +120,22 @@ def test_a_lora_under_other_names_is_the_same(model, kind_and_names, caplog):
     pictures = [sample(*put_on(model, person), **LATENT) for person in people]
     assert torch.equal(*pictures)
     assert "Left out" not in caplog.text
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_a_first_convolution_that_another_pack_has_widened_is_that_of_load_lora(model, when):
+    """The host fills it up with zeros, where the LoRA comes first."""
+    first = {"lora_up.weight": torch.ones(32, 1, 1, 1), "lora_down.weight": torch.ones(1, 4, 3, 3) * 0.02}
+    named = {f"diffusion_model.input_blocks.0.0.{key}": tensor for key, tensor in first.items()}
+    file = lora_made.file(model, words=("attn1.to_q",), **named)
+    if when == "before":
+        applied = put_on(ic_light(model), person_with_lora(file))
+    else:
+        model_out, *sides = put_on(model, person_with_lora(file))
+        applied = ic_light(model_out), *sides
+    expected = sample(ic_light(loaded_by_the_host(model, file)[0]), [text(1)], [text(2)], **LATENT)
+    assert relative(sample(*applied, **LATENT), expected) <= ALMOST
+    assert relative(sample(ic_light(model), [text(1)], [text(2)], **LATENT), expected) > 2e-3
 
 
 def test_a_patch_that_gives_keys_and_values_a_text_each_still_does(model):
