@@ -183,8 +183,7 @@ class SharePartsAttention(io.ComfyNode):
         outputs = with_missing_notes(
             apply_node,
             patched(model, SharingRun),
-            share_with(positive, with_parts),
-            share_with(negative, without_parts),
+            *share_with(positive, negative, with_parts, without_parts),
         )
         return io.NodeOutput(*outputs)
 

@@ -66,10 +66,8 @@ def reference(model, cover=0.5, steps=1, crop=False):
 
 def sides(model, live):
     common = {"source": object(), "weights": PartWeights([1.0, 1.0], None), "pose": None, "schedule": WHOLE_SCHEDULE}
-    return (
-        share_with(text(model, 1), SharedParts(bank=None, live=live, **common)),
-        share_with(text(model, 2), SharedParts(bank=None, **common)),
-    )
+    with_parts, without_parts = SharedParts(bank=None, live=live, **common), SharedParts(bank=None, **common)
+    return share_with(text(model, 1), text(model, 2), with_parts, without_parts)
 
 
 sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
