@@ -183,7 +183,7 @@ class _PromptsAndSteps:
             if self._is_lost(attachment):
                 return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
             return []
-        sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node)]
+        sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node, self._reads_negative)]
         for named_range in apply_node.ranges:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
@@ -263,11 +263,12 @@ def _lost_sentence(apply_node: ApplyNode, missing_from: str, connected: str) -> 
     )
 
 
-def _in_negative_alone(apply_node: ApplyNode) -> str:
+def _in_negative_alone(apply_node: ApplyNode, is_read: bool) -> str:
     verb = "are" if apply_node.several else "is"
+    effect = "keeps the picture away from them" if is_read else "is not read at a CFG of 1"
     return (
-        f"{apply_node.subject} {verb} in the negative prompt of this sampler alone, which keeps the picture away from "
-        f"them. To draw them, connect the positive output of {apply_node.node_name} to positive."
+        f"{apply_node.subject} {verb} in the negative prompt of this sampler alone, which {effect}. To draw them, "
+        f"connect the positive output of {apply_node.node_name} to positive."
     )
 
 

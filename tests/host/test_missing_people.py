@@ -177,9 +177,11 @@ def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: li
     """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
-    run(Applied(with_people.model, with_people.negative, with_people.positive), row)
-    assert len(texts_under) == 1
-    assert re.search("(is|are) in the negative prompt of this sampler alone", texts_under[0])
+    for cfg, effect in ((4.0, "keeps the picture away"), (1.0, "is not read at a CFG of 1")):
+        texts_under.clear()
+        run(Applied(with_people.model, with_people.negative, with_people.positive), row, cfg)
+        assert len(texts_under) == 1
+        assert f"in the negative prompt of this sampler alone, which {effect}" in texts_under[0]
     texts_under.clear()
     run(Applied(with_people.model, average(plain.positive, with_people.positive), zeroed(with_people.positive)), row)
     assert [text for text in texts_under if LOST in text]
