@@ -105,7 +105,8 @@ class SelfReference:
     """Parts that are recorded during a run, with the MODEL that samples. A PartsRecorder records them.
 
     latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
-    adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
+    adm: (parts, adm) or None; masks: (H, W) per part;
+    noise: (1, 4, h, w), the same for every part, so that their order does not matter, and at every step.
     layers: which layers share, one of LAYERS.
     windows: the piece of its latent that each part is recorded from, (left, top, right, below) in latent pixels.
     steps: for how many steps of the run one recording is used. None: the parts are recorded once per run, without
@@ -166,7 +167,7 @@ class PartsRecorder:
         self._inpainting = inpainting
         self._layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         self._latents = reference.latents.to(like.device)
-        self._noise = reference.noise.to(like.device)
+        self._noise = reference.noise.to(like.device).expand_as(self._latents)
         self._contexts = reference.contexts.to(like)
         self._adm: Tensor | None = None
         if reference.adm is not None:

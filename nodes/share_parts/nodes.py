@@ -94,7 +94,7 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
         contexts=first_context.concat(other_contexts),
         adm=None if adm_of_parts[0] is None else torch.cat(adm_of_parts),
         masks=masks,
-        noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(settings.seed)),
+        noise=torch.randn(latents[:1].shape, generator=torch.Generator().manual_seed(settings.seed)),
         layers=settings.layers,
         windows=windows,
         steps=settings.renew_every if settings.reference == EVERY_STEP else None,  # None: one serves the whole run
