@@ -302,18 +302,20 @@ def test_two_loras_of_one_person_are_both_as_load_lora_stacks_them(model):
 
 
 def test_words_are_encoded_with_the_lora_and_read_by_that_person(model):
-    """By one person everywhere: a longer prompt, from Load LoRA's CLIP and on Load LoRA's MODEL."""
+    """By one person everywhere: a longer prompt, from Load LoRA's CLIP and on Load LoRA's MODEL, of all strengths."""
     clip = photo_maker_made.clip()
     file = lora_made.file(model, clip=clip)
-    loaded, encoder = loaded_by_the_host(model, file, clip=clip)
+    loaded, encoder = loaded_by_the_host(model, file, 0.8 * 0.5 * 1.5, clip)
     encoded_words = encoder.encode_from_tokens(encoder.tokenize("a red coat"))
     assert relative(encoded_words, clip.encode_from_tokens(clip.tokenize("a red coat"))) > 1e-3
     positive = text(1)
     longer = [torch.cat([positive[0], encoded_words], dim=1), positive[1]]
     expected = sample(loaded, [longer], [text(2)], **LATENT)
-    with_words = sample(*put_on(model, person_with_lora(file, words="a red coat")), **LATENT)
+    with_words, without_words = (
+        sample(*put_on(model, cast_of(person_with_lora(file, 0.8, words), weights=(0.5,)), strength=1.5), **LATENT)
+        for words in ("a red coat", "")
+    )
     assert relative(with_words, expected) <= 2 * ALMOST
-    without_words = sample(*put_on(model, person_with_lora(file)), **LATENT)
     assert relative(without_words, expected) > 1e-3
 
 
