@@ -27,7 +27,7 @@ from .image_tokens.injections import Injection, InjectionsRun
 from .sampling.canvas_check import Canvas
 from .sampling.conditioning import Conditioning, check_conditioning
 from .sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
-from .sampling.model_conds import InBoxes, carry
+from .sampling.model_conds import InBoxes, carry_both
 from .sampling.runs import Run, patched
 
 BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
@@ -147,13 +147,15 @@ class Scope(InBoxes):
         lies in one. run: the class of the run that reads what they carry. subject: what the node puts in, in words,
         such as "The style"; "" for a node that puts in people.
         """
+        positive, negative = sides
+        of_positive, of_negative = carried
         return self.outputs(
             patched(model, run),
-            [carry(side, for_side) for side, for_side in zip(sides, carried, strict=True)],
+            carry_both(positive, negative, of_positive, of_negative),
             [subject] if subject else taking_part.names(self.people),
             preview,
             ranges,
-            in_negative=carried[1].active,
+            in_negative=of_negative.active,
         )
 
     def outputs(

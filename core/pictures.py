@@ -72,6 +72,14 @@ def as_masks(masks: Tensor) -> Tensor:
     return batch.float().nan_to_num().clamp(0, 1).cpu()
 
 
+def joined_masks(masks: Tensor) -> Tensor:
+    """Masks (n, H, W) as one, (H, W): their sum, at most 1.
+
+    Masks that share a soft border add up to 1 there. Their maximum would fall to a half on it.
+    """
+    return masks.sum(0).clamp(max=1)
+
+
 def without_row(name: str, number: int, row_count: int) -> str:
     """A note where a batch of pictures does not fit the rows of a latent; "" where every picture serves as many rows.
 

@@ -12,8 +12,8 @@ from ..bridge import apply_nodes
 from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.schedule import schedule_range
-from ..bridge.loras.layer_names import layers_of_transformer
-from ..bridge.loras.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
+from ..bridge.loras.layer_names import layers_of_transformer, layers_of_unet
+from ..bridge.loras.lora_files import LoraFile, path_of, read_lora_file
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
 from ..bridge.loras.transformer_loras import TransformerLorasRun
 from ..bridge.loras.unet_loras import UNetLorasRun

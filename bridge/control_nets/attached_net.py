@@ -372,7 +372,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         settings = self.settings
         rows_per_entry = len(x_noisy) // batched_number
         if settings.report:
-            settings.report.see_forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
+            settings.report.see_forward(rows, cond["c_crossattn"], options)
         self.in_run.name_as_one(rows, options)
         if self.in_run.id_tokens_reader:
             id_tokens = [entry.tokens for entry in rows.entries]

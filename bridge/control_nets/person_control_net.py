@@ -96,12 +96,13 @@ class PersonControlNet(ControlNet):
         # which have no mark and no faces.
         if rows is None:
             return control
-        self.given.report.see_forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
+        context: Tensor = cond["c_crossattn"]
+        self.given.report.see_forward(rows, context, transformer_options)
         first_sigma, last_sigma = self.timestep_range
         if not first_sigma >= t[0] >= last_sigma:
             return control
         picture_count = len(x_noisy) // batched_number  # each entry has as many rows
-        rows_with_faces = _rows_of_positive(rows, picture_count)
+        rows_with_faces = _rows_of_positive(rows.sides(context, transformer_options), picture_count)
         if not rows_with_faces:
             return control
         latent = whole_latent(x_noisy, rows.area, transformer_options, self._latent)
@@ -224,11 +225,14 @@ def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
     return 8 * width, 8 * height  # a latent pixel of FLUX.1's VAE is 8x8 pixels
 
 
-def _rows_of_positive(rows: AttachedRows, picture_count: int) -> list[int]:
-    """The numbers of the rows of a forward that belong to the positive prompt. picture_count: rows of an entry."""
+def _rows_of_positive(sides: Sequence[Side], picture_count: int) -> list[int]:
+    """The numbers of the rows of a forward that stand for the positive prompt.
+
+    sides: of each entry. picture_count: rows of an entry.
+    """
     numbers: list[int] = []
-    for entry_number, entry in enumerate(rows.entries):
-        if entry.side is Side.POSITIVE:
+    for entry_number, side in enumerate(sides):
+        if side is Side.POSITIVE:
             start = entry_number * picture_count
             numbers.extend(range(start, start + picture_count))
     return numbers

@@ -109,8 +109,8 @@ def modules_of_unet(unet: nn.Module) -> dict[str, nn.Module]:
 def layer_shape(module: Any) -> tuple[int, ...] | None:
     """The shape of the weights of a layer that multiplies, (out, in) or (out, in / groups, h, w); None for any other.
 
-    It is asked of the layer, because weights may be stored as something else (GGUF, fp8). Whoever adds to a layer asks
-    `as_patched` too, or `weight_shape` for both.
+    It is asked of the layer, because weights may be stored as something else (GGUF, fp8). In a MODEL the layer may have
+    another shape: see `weight_shape`.
     """
     if hasattr(module, "in_features"):
         return module.out_features, module.in_features
@@ -120,22 +120,26 @@ def layer_shape(module: Any) -> tuple[int, ...] | None:
 
 
 def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
-    """The shape that a weight or bias has while this MODEL samples; () where there is none of this name."""
-    return as_patched(model, name, own_shape(model, name))
+    """The shape that a weight or bias has while this MODEL samples; () where there is none of this name.
 
-
-def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that the patches of a MODEL give to a weight of this name and shape.
-
-    A LoRA may widen a layer, as FLUX.1 Canny's and Depth's do with img_in: the host fills the weight up with zeros.
+    Patches may widen a layer, which the host then fills up with zeros: a LoRA img_in of FLUX.1 (Canny, Depth), and a
+    whole difference the first convolution of SD1.5 (IC-Light).
     """
+    shape = own_shape(model, name)
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
-        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have: the sixth of a LoRA's weights is the shape
-        # that it gives to the layer's weight, None for none.
-        weights = getattr(patch, "weights", ()) if part is None else ()
-        if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
-            shape = tuple(weights[5])
+        if part is None:
+            shape = _widened_shape(patch) or shape
     return shape
+
+
+def _widened_shape(patch: Any) -> tuple[int, ...] | None:
+    """The shape that a patch gives to the weight, None for no other; as the host's calculate_shape, which ComfyUI
+    0.3.64 does not have."""
+    if getattr(patch, "name", None) == "lora" and len(patch.weights) > 5 and isinstance(patch.weights[5], Sequence):
+        return tuple(patch.weights[5])  # a LoRA's sixth
+    if isinstance(patch, tuple) and patch[0] == "diff" and len(patch[-1]) > 1 and patch[-1][1]["pad_weight"]:
+        return tuple(patch[-1][0].shape)  # ("diff", (tensor, {"pad_weight": True}))
+    return None
 
 
 def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What LoRA files may change in a transformer for single people, and names of layers that the host's loader lacks.
+"""What LoRA files may change in a network for single people, and names of layers that the host's loader lacks.
 
 Trainers write one layer in many ways: as the network of ComfyUI or of diffusers calls it, with dots and a prefix
 (PEFT, ai-toolkit, DiffSynth, diffusers) or with underscores and a prefix (kohya, musubi, OneTrainer, LyCORIS). The host
@@ -12,30 +12,36 @@ from functools import partial
 from typing import Any
 
 import comfy.lora
+import comfy.utils
 from comfy.model_patcher import ModelPatcher
 
 from ..host.shared_network import model_of, network_within
-from ..host.unet import NETWORK, WEIGHT, layer_shape
+from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
 from ..networks.transformer_families import TransformerFamily
 from .lora_files import LoraLayers
 from .transformer_loras import has_place, is_in_forward
 
-_DOTTED = (
-    "",
-    "diffusion_model.",
-    "model.diffusion_model.",
-    "transformer.",
-    "unet.",
-    "base_model.model.",
-    "base_model.model.diffusion_model.",
-    "base_model.model.transformer.",
-)
-"""What stands in front of a name with dots."""
+_DOTTED = ("", "diffusion_model.", "model.diffusion_model.", "transformer.", "unet.")
+"""What stands in front of a name with dots; what PEFT puts there, lora_files.py has taken away."""
 _UNDERSCORED = ("lora_unet_", "lora_transformer_", "lycoris_")
 """What stands in front of a name with underscores."""
 Target = Any
 """What the host makes of a name: the name of a weight, (name, (dimension, start, length)) for a part of it, or (name,
 None, function) for one whose outputs stand in another order."""
+
+
+def layers_of_unet(model: ModelPatcher) -> LoraLayers:
+    """What of a MODEL's UNet can have a LoRA of a single person."""
+    advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
+    # A linear layer's place is that of its block. The output of a convolution has pixels, wherever it stands.
+    return LoraLayers(
+        type(model.model.model_config).__name__,
+        more_names(model, None),
+        has_place=lambda layer: block_of(layer) is not None,
+        is_in_forward=lambda layer: True,
+        linear_alone=False,
+        advice=advice_on(model, advice),
+    )
 
 
 def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> LoraLayers:
@@ -51,11 +57,14 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
     )
 
 
-def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
-    """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
+def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[str, Target]:
+    """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong.
+
+    family: None for a UNet.
+    """
     targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     layers = _layers_of(targets)
-    corrected = _corrected_layers(model, family)
+    corrected = _layers_of_diffusers(model) if family is None else _corrected_layers(model, family)
     layers.update(corrected)
     names: dict[str, Target] = {}
     for layer, target in layers.items():
@@ -84,6 +93,15 @@ def _without_prefix(name: str) -> str:
         if prefix and name.startswith(prefix):
             return name.removeprefix(prefix)
     return name
+
+
+def _layers_of_diffusers(model: ModelPatcher) -> dict[str, Target]:
+    """The weights of a UNet as diffusers calls them; the host knows older names of its attention."""
+    layers: dict[str, Target] = {}
+    for name, weight in comfy.utils.unet_to_diffusers(model_of(model).model_config.unet_config).items():
+        if name.endswith(WEIGHT):
+            layers[name.removesuffix(WEIGHT)] = NETWORK + weight
+    return layers
 
 
 def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:

@@ -30,7 +30,7 @@ from ...core.text import in_one_line
 from ..host import folders
 from ..host.load import read_state_dict
 from ..host.shared_network import model_of, object_of
-from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
+from ..host.unet import NETWORK, WEIGHT, layer_shape
 from .host_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
 from .people_layers import LayerLora, Reorder
 
@@ -39,8 +39,16 @@ _LARGEST = 65504
 _MAY_BE_INTEGERS = (".alpha", ".reshape_weight")
 """Endings of keys whose tensors may hold integers: a scale, which some trainers save as the user has typed it, and a
 shape."""
-_PEFT_DORA = re.compile(r"\.lora_magnitude_vector(\.default)?(\.weight)?$")
+_PEFT_NETWORK = "base_model.model."
+"""PEFT's names of what it puts around a network, in front of a layer or behind "unet." and "text_encoder."."""
+_PEFT_ADAPTER = re.compile(
+    r"(\.(?:lora_[AB]|lora_magnitude_vector|hada_\w+|lokr_\w+))\.(?!weight$)[^.]+(?=\.weight$|$)"
+)
+"""A tensor of PEFT's with the name of an adapter behind it, such as "default"."""
+_PEFT_DORA = re.compile(r"\.lora_magnitude_vector(\.weight)?$")
 """The end of PEFT's keys for the scale of DoRA, which the host knows by another name."""
+_TEXT_ENCODER = "text_encoder."
+"""What diffusers' names of layers of the first text encoder begin with."""
 _LAYER_KEY = re.compile(r"(.+?)[._](lora|hada|lokr)[._]")
 """The name of a layer at the beginning of a key that names a LoRA."""
 
@@ -84,21 +92,6 @@ class LoraLayers:
     is_in_forward: Callable[[str], bool]
     linear_alone: bool
     advice: str
-
-
-def layers_of_unet(model: ModelPatcher) -> LoraLayers:
-    """What of a MODEL's UNet can have a LoRA of a single person."""
-    advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
-    family = type(model.model.model_config).__name__
-    # A linear layer's place is that of its block. The output of a convolution has pixels, wherever it stands.
-    return LoraLayers(
-        family,
-        {},
-        has_place=lambda layer: block_of(layer) is not None,
-        is_in_forward=lambda layer: True,
-        linear_alone=False,
-        advice=advice_on(model, advice),
-    )
 
 
 @dataclass(frozen=True)
@@ -201,6 +194,9 @@ def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, 
     """
     names = dict(layers.names)
     host_names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    for name, weight in host_names.items():
+        if name.startswith(_TEXT_ENCODER):  # PEFT's file of a text encoder alone has no such beginning
+            names[name.removeprefix(_TEXT_ENCODER)] = weight
     for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
         names.setdefault(name, weight)
     return names
@@ -209,29 +205,29 @@ def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, 
 class _FileTensors:
     """The tensors of a file, by whether they belong to a layer of the MODEL or the CLIP.
 
-    known: those that do. names: of layers in files, see _names_of. second_names: names of layers that the file has
-    under a later name too, from which the host reads it.
+    known: those that do, by keys as the host knows them. names: those of `_names_of` that the file has. second_names:
+    names of layers that the file has under a later name too, from which the host reads it.
     """
 
     def __init__(self, state: State, names: Mapping[str, Any]) -> None:
-        self.names = names
         self.known: dict[str, Tensor] = {}
         self._unknown: list[str] = []
         names_in_file: set[str] = set()
         for key, tensor in state.items():
-            name = _layer_name(key, names)
-            if name is None:
+            host_key = _host_key(key)
+            name = _layer_name(host_key, names)
+            if name is None or host_key in self.known:
                 self._unknown.append(key)
                 continue
             names_in_file.add(name)
-            self.known[_PEFT_DORA.sub(".dora_scale", key)] = tensor
+            self.known[host_key] = tensor
+        self.names = {name: weight for name, weight in names.items() if name in names_in_file}
         name_by_weight: dict[Any, str] = {}
         self.second_names: list[str] = []
-        for name, weight in names.items():
-            if name in names_in_file:
-                if weight in name_by_weight:
-                    self.second_names.append(name_by_weight[weight])
-                name_by_weight[weight] = name
+        for name, weight in self.names.items():
+            if weight in name_by_weight:
+                self.second_names.append(name_by_weight[weight])
+            name_by_weight[weight] = name
 
     def read_by(self, patches: Sequence[_Patch]) -> State:
         """The tensors that the host reads; all that are known where patches do not say: of whole differences."""
@@ -246,6 +242,12 @@ class _FileTensors:
         """The keys of tensors that the host reads nothing of."""
         read = self.read_by(patches)
         return [*self._unknown, *(key for key in self.known if key not in read)]
+
+
+def _host_key(key: str) -> str:
+    """A key of a file without what PEFT alone writes into it."""
+    key = _PEFT_ADAPTER.sub(r"\1", key.replace(_PEFT_NETWORK, ""))
+    return _PEFT_DORA.sub(".dora_scale", key)
 
 
 def _layer_name(key: str, names: Mapping[str, Any]) -> str | None:
@@ -369,12 +371,20 @@ def _parts_that_fit(
     if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
     found = len(of_network) + len(of_clip)
-    raise _another_model(file, layers, [*misfits, *unread_layers], found - len(misfits), found + len(unread_layers))
+    odd = [*misfits, *unread_layers] or list(left_out)
+    raise _another_model(file, layers, odd, found, len(misfits))
 
 
-def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], fitting: int, total: int) -> WrongBaseModel:
+def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], found: int, misfits: int) -> WrongBaseModel:
+    """The error about a file that does not fit.
+
+    odd: layers that do not fit, and names that are not known. found: how many layers are known. misfits: of them.
+    """
+    total = found + len(odd) - misfits
     first = f"; first {odd[0]}" if odd else ""
-    base = f"another model ({counted(total, 'layer')}, of which {fitting} fit{first})"
+    base = f"another model ({counted(total, 'layer')}, of which {found - misfits} fit{first})"
+    if odd and not misfits:
+        base = f"another model, or has names of layers that ComfyUI does not know ({len(odd)}{first})"
     needed = f"one that fits the MODEL ({layers.family}) and the CLIP"
     return WrongBaseModel(f"The LoRA {file}", base, needed, layers.advice)
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...core.cross_attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
-from ..host.unet import NETWORK, WEIGHT, as_patched, layer_shape
+from ..host.unet import NETWORK, WEIGHT, weight_shape
 from ..sampling.model_conds import CarriedOfPeople
 
 LayerCall = Callable[[Tensor], Tensor]
@@ -218,8 +218,7 @@ def people_layers(
     """
     layers: dict[str, PeopleLayer] = {}
     for name, layer_loras in loras.layers.items():
-        shape = layer_shape(modules[name]) or ()
-        shape = as_patched(model, f"{NETWORK}{name}{WEIGHT}", shape)
+        shape = weight_shape(model, f"{NETWORK}{name}{WEIGHT}")
         if any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
             raise BadSetup(
                 f"The MODEL that is sampled has a smaller layer {name} than the MODEL of LoRA per Person.",

@@ -13,10 +13,11 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core.cross_attention import Block
+from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
 from ..host.shared_network import without_replaced_methods
-from ..host.unet import Grid, Options, dtype_of, grids, layers_of
+from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
 
 Recorded = dict[Block, Tensor]
 """The tokens that the self-attention of each layer has seen, by layer: (B, tokens, C), or (tokens, C) of one part."""
@@ -104,8 +105,8 @@ class SelfReference:
     """Parts that are recorded during a run, with the MODEL that samples. A PartsRecorder records them.
 
     latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
-    inpainting: whether the model is given a mask and a picture beside the noisy latent;
-    adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
+    adm: (parts, adm) or None; masks: (H, W) per part;
+    noise: (1, 4, h, w), the same for every part, so that their order does not matter, and at every step.
     layers: which layers share, one of LAYERS.
     windows: the piece of its latent that each part is recorded from, (left, top, right, below) in latent pixels.
     steps: for how many steps of the run one recording is used. None: the parts are recorded once per run, without
@@ -120,7 +121,25 @@ class SelfReference:
     layers: str
     windows: Sequence[Rect]
     steps: int | None = 1
-    inpainting: bool = False
+
+
+def is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
+    """Whether a MODEL reads a mask and a picture beside the latent, as models for inpainting do.
+
+    latent_channels: how many channels the latent has. Raises WrongBaseModel for a MODEL that reads something else.
+    """
+    # All that the UNet reads beside text and time comes in by the channels of its first convolution.
+    other_channels = weight_shape(model, f"{NETWORK}input_blocks.0.0{WEIGHT}")[1] - latent_channels
+    if other_channels == 0:
+        return False
+    if other_channels == 1 + latent_channels:  # the mask, and the latent of the picture
+        return True
+    raise WrongBaseModel(
+        "The MODEL",
+        f"a model that is given {other_channels} more channels than a latent has",
+        "an ordinary or an inpainting model",
+        "Use another SD1.5 or SDXL model, without a node that gives it a picture (IC-Light).",
+    )
 
 
 class UNetInput(NamedTuple):
@@ -141,12 +160,14 @@ class PartsRecorder:
     MODEL that samples says, because a node between ours and the sampler may have changed how.
     """
 
-    def __init__(self, reference: SelfReference, like: Tensor, options: Options) -> None:
-        """like: a tensor on the device and in the dtype of the UNet. options: transformer_options of the run."""
+    def __init__(self, reference: SelfReference, like: Tensor, options: Options, inpainting: bool) -> None:
+        """like: a tensor on the device and in the dtype of the UNet. options: transformer_options of the run.
+        inpainting: see is_inpainting, of the MODEL that samples."""
         self._reference = reference
+        self._inpainting = inpainting
         self._layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         self._latents = reference.latents.to(like.device)
-        self._noise = reference.noise.to(like.device)
+        self._noise = reference.noise.to(like.device).expand_as(self._latents)
         self._contexts = reference.contexts.to(like)
         self._adm: Tensor | None = None
         if reference.adm is not None:
@@ -229,7 +250,7 @@ class PartsRecorder:
         clean: the latents without noise. An inpainting model also gets a mask of zeros, which says that nothing is
         to be painted, and the part itself, in this order, as in the host.
         """
-        if not self._reference.inpainting:
+        if not self._inpainting:
             return latents.to(self._contexts)
         paint_nothing = torch.zeros_like(clean[:, :1])
         return torch.cat([latents, paint_nothing, clean], dim=1).to(self._contexts)

@@ -10,7 +10,7 @@ from ...core.errors import BadParts, BadSize
 from ...core.geometry import OF_A_PIECE
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ..sampling.conditioning import Conditioning
-from ..sampling.model_conds import Carried, carry
+from ..sampling.model_conds import Carried, carry_both
 from .recording import SelfReference
 
 
@@ -103,11 +103,13 @@ def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
     return picture[..., y : y + height, x : x + width]
 
 
-def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:
-    """Every entry with the parts in it. Raises BadParts where there are parts already."""
-    if any(SharedParts.key in options.get("model_conds", {}) for _, options in conditioning):
+def share_with(
+    positive: Conditioning, negative: Conditioning, with_parts: SharedParts, without_parts: SharedParts
+) -> tuple[Conditioning, Conditioning]:
+    """Both sides, every entry of the positive with the parts in it. Raises BadParts where there are parts already."""
+    if any(SharedParts.key in options.get("model_conds", {}) for _, options in (*positive, *negative)):
         raise BadParts(
             "The conditioning carries parts already, from another node.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
         )
-    return carry(conditioning, parts)
+    return carry_both(positive, negative, with_parts, without_parts)

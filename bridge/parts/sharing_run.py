@@ -36,7 +36,7 @@ from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
-from .recording import PartsRecorder, SelfReference
+from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts, Watch
 
 
@@ -47,8 +47,11 @@ class SharingRun(Run[SharedParts]):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
+        self._inpainting = False
         for parts in self.everything(guider):
             parts.check_size((self.cell * latent.shape[-1], self.cell * latent.shape[-2]))
+            if parts.live is not None:
+                self._inpainting = is_inpainting(guider.model_patcher, parts.live.latents.shape[1])
         # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
         self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
         self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
@@ -64,7 +67,7 @@ class SharingRun(Run[SharedParts]):
         parts_of_chunks = [parts for (parts,) in chunks]
         place = forward_input.model, forward_input.x.device
         if place not in self._caches:
-            self._caches[place] = PartsCache(forward_input, self._options_of_run)
+            self._caches[place] = PartsCache(forward_input, self._options_of_run, self._inpainting)
         cache = self._caches[place]
         if not any(self.is_on(parts, forward_input.sigmas) for parts in parts_of_chunks):
             if all(parts.pose is None for parts in parts_of_chunks):
@@ -273,8 +276,10 @@ class KeyBiases:
 class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, forward_input: ForwardInput, options_of_run: Options) -> None:
-        """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options."""
+    def __init__(self, forward_input: ForwardInput, options_of_run: Options, inpainting: bool) -> None:
+        """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
+        inpainting: as in PartsRecorder."""
+        self._inpainting = inpainting
         self._like = forward_input.like()
         self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run
@@ -308,7 +313,8 @@ class PartsCache:
         if parts.live is None:
             return parts
         if parts.live not in self._recorders:
-            self._recorders[parts.live] = PartsRecorder(parts.live, self._like, forward_input.options)
+            recorder = PartsRecorder(parts.live, self._like, forward_input.options, self._inpainting)
+            self._recorders[parts.live] = recorder
         if parts.live not in self._banks:
             self._banks[parts.live] = self._recorders[parts.live].record(forward_input.model, forward_input.sigmas[:1])
         if parts not in self._recorded:

@@ -188,6 +188,15 @@ def factor_between(before: Tensor, now: Tensor) -> float | None:
     return factor if close else None
 
 
+def is_zeroed(entry: RunEntry) -> bool:
+    """Whether the text of an entry is 0 everywhere, as Conditioning Zero Out makes it.
+
+    In a negative prompt it is a copy of the positive without its words, as FLUX and SD3 are often given.
+    """
+    text: Tensor | None = entry.get("cross_attn")
+    return text is not None and not text.any()
+
+
 def check_conditioning(
     conditioning: Conditioning, width: int, node_name: str, needed: str = "", advice: str = ""
 ) -> None:

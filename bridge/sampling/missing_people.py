@@ -22,7 +22,8 @@ from torch import Tensor
 from ...core.errors import joined
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
-from .conditioning import Conditioning, NeverCopied, RunEntry, named_as_one
+from ..host.unet import Options
+from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed, named_as_one
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
 
@@ -174,12 +175,15 @@ class _PromptsAndSteps:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
         apply_node = attachment.apply_node
-        carrying = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
+        drawn = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
+        moved = _entries_of_side(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
+        zeroed = [entry for entry in moved if is_zeroed(entry)]
+        carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
         if not carrying:
             if self._is_lost(attachment):
                 return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
             return []
-        sentences: list[str] = []
+        sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node, self._reads_negative)]
         for named_range in apply_node.ranges:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
@@ -187,7 +191,8 @@ class _PromptsAndSteps:
                 sentences.append(never_works(apply_node.node_name, named_range, self._sigmas, self._model_sampling))
         # A prompt that does not come from the node is computed in a forward of its own.
         negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
-        if negative_matters and not _entries_of_side(self._negative, apply_node, Side.NEGATIVE):
+        in_negative = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
+        if negative_matters and not in_negative:
             sentences.append(_not_in_negative(apply_node))
         return sentences
 
@@ -258,6 +263,15 @@ def _lost_sentence(apply_node: ApplyNode, missing_from: str, connected: str) -> 
     )
 
 
+def _in_negative_alone(apply_node: ApplyNode, is_read: bool) -> str:
+    verb = "are" if apply_node.several else "is"
+    effect = "keeps the picture away from them" if is_read else "is not read at a CFG of 1"
+    return (
+        f"{apply_node.subject} {verb} in the negative prompt of this sampler alone, which {effect}. To draw them, "
+        f"connect the positive output of {apply_node.node_name} to positive."
+    )
+
+
 def _not_in_negative(apply_node: ApplyNode) -> str:
     return (
         f"The negative prompt of this sampler is not the negative output of {apply_node.node_name}, so the picture is "
@@ -302,9 +316,9 @@ class NetReport:
         """Called before a run, once for every prompt that has the net: so it forgets nothing."""
         self._model_sampling = model.model_sampling
 
-    def see_forward(self, rows: AttachedRows, context: Tensor, schedule: Tensor | None) -> None:
-        """Called in every forward. context: the text that the rows read, (B, T, width). schedule: (steps + 1,), all
-        sigmas of the run."""
+    def see_forward(self, rows: AttachedRows, context: Tensor, options: Options) -> None:
+        """Called in every forward. context: the text that the rows read, (B, T, width). options: of the forward."""
+        schedule: Tensor | None = options.get("sample_sigmas")  # (steps + 1,), all sigmas of the run
         # The host gives all forwards of a run the same tensor. Another tensor is that of the first forward of a new
         # run.
         if schedule is not self._schedule:
@@ -313,15 +327,20 @@ class NetReport:
             # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
             if schedule is not None and not is_unfinished(schedule):
                 self._sentences += self._ranges_without_step(steps_of(schedule))
-        self._sides.update(entry.side for entry in rows.entries)
+        sides = rows.sides(context, options)
+        self._sides.update(sides)
         # The rows of an entry stand together: (B / entries, T, width) of each.
         contexts = context.chunk(len(rows.entries))
-        for entry, entry_context in zip(rows.entries, contexts, strict=True):
+        for entry, side, entry_context in zip(rows.entries, sides, contexts, strict=True):
             # Each entry is looked at once in a run. The run holds all entries, so no id can become that of another one.
-            if id(entry) not in self._checked_entries:
+            if side is entry.side and id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
-                if not _holds_tokens(entry, entry_context):
+                if _holds_tokens(entry, entry_context):
+                    continue
+                if side is Side.POSITIVE:
                     self._sentences.append(_tokens_changed(self._apply_node))
+                elif entry_context.any():  # not zeroed out on purpose
+                    self._sentences.append(_not_in_negative(self._apply_node))
 
     def end_run(self) -> None:
         """Called at the end of a run, by every copy of the net. The first copy writes the notes and leaves none for the

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import comfy.conds
+from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
@@ -19,7 +20,7 @@ from ...core.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .canvas_check import Canvas, Pictures
-from .conditioning import Conditioning, NeverCopied, factor_between
+from .conditioning import Conditioning, NeverCopied, factor_between, is_zeroed
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -52,6 +53,7 @@ class Carried(NeverCopied):
     that the MODEL has others. None for no such note.
     words_note_node: the Canvas that names the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
+    of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
     """
 
     key: ClassVar[str]
@@ -62,6 +64,7 @@ class Carried(NeverCopied):
     latents_note_node: Canvas | None = field(default=None, kw_only=True)
     words_note_node: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
+    of_negative: Self | None = field(default=None, kw_only=True)
 
     @property
     def active(self) -> bool:
@@ -342,6 +345,25 @@ def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
         conds = {**conds, carried.key: CarriedCond((*before, carried), text=text)}
         entries.append([text, {**options, "model_conds": conds}])
     return entries
+
+
+def carry_both(
+    positive: Conditioning, negative: Conditioning, of_positive: CarriedT, of_negative: CarriedT
+) -> tuple[Conditioning, Conditioning]:
+    """Both sides of the conditioning, each with what a node puts there."""
+    return carry(positive, replace(of_positive, of_negative=of_negative)), carry(negative, of_negative)
+
+
+def read_as_negative(guider: CFGGuider, key: str) -> None:
+    """Let copies of the positive that were zeroed out for the negative prompt carry what the negative output has.
+
+    Conditioning Zero Out hands on all options, and people in both prompts would cancel each other.
+    """
+    for entry in guider.conds.get("negative") or ():
+        if key in entry["model_conds"] and is_zeroed(entry):
+            cond: CarriedCond = entry["model_conds"][key]
+            carried = tuple(item.of_negative or item for item in cond.cond)
+            entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(carried, text=cond.text)}
 
 
 def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:

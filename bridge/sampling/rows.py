@@ -15,6 +15,7 @@ from typing import Any
 import comfy.conds
 from torch import Tensor
 
+from ..host.unet import Options
 from .areas import Area, area_of
 from .conditioning import CHANGES, ID_TOKENS, IDTokens
 
@@ -72,6 +73,19 @@ class AttachedRows:
 
     entries: tuple[AttachedEntry, ...]
     area: Area | None
+
+    def sides(self, context: Tensor, options: Options) -> list[Side]:
+        """For each entry the side that it stands for: a copy of the positive that was zeroed out for the negative
+        prompt stands for the negative, see model_conds.read_as_negative.
+
+        context: the text of all rows, (B, T, width). options: the transformer_options of the forward.
+        """
+        prompts: Sequence[int] = options.get("cond_or_uncond") or [0] * len(self.entries)  # the host's: 0 is positive
+        sides: list[Side] = []
+        for entry, text, prompt in zip(self.entries, context.chunk(len(self.entries)), prompts, strict=True):
+            is_copy = prompt != 0 and entry.side is Side.POSITIVE and not text.any()
+            sides.append(Side.NEGATIVE if is_copy else entry.side)
+        return sides
 
 
 class AttachedCond(comfy.conds.CONDRegular):

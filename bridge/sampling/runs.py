@@ -47,7 +47,7 @@ from .areas import WHOLE_LATENT, row_window
 from .canvas_check import Canvas
 from .conditioning import NeverCopied, RunEntry, factor_between
 from .current_forward import current
-from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost
+from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, read_as_negative
 from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
@@ -76,6 +76,7 @@ def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
+    read_as_negative(guider, run_class.key)
     _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
     run = run_class(guider, start.latent_image)
     tell_of_start(run.everything(guider), guider, start)

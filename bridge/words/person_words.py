@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from comfy.sd import CLIP
@@ -42,14 +43,14 @@ def carry_words(
     parts = _encoded(text, [clips[number] for number in numbers], [all_words[n] for n in numbers])
     source = object()  # both sides and all parts are from one node, so they have one source
     carried_of_parts = [_carried(source, scope, text, numbers, part, strength) for part in parts]
-    positive: Conditioning = []
-    for part, carried in zip(parts, carried_of_parts, strict=True):
-        positive += carry(within(given.positive, part.schedule), carried)
     first = carried_of_parts[0]  # the host gives one part at least
     if isinstance(first, PersonTexts):
         no_words = person_texts.without_people(first)
     else:
         no_words = regional_text.without_people(first)
+    positive: Conditioning = []
+    for part, carried in zip(parts, carried_of_parts, strict=True):
+        positive += carry(within(given.positive, part.schedule), replace(carried, of_negative=no_words))
     return SamplerInputs(given.model, positive, carry(given.negative, no_words))
 
 

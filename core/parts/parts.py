@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import LikenessError
-from ..pictures import as_masks, as_rgb
+from ..pictures import as_masks, as_rgb, joined_masks
 from ..text import plain
 from ..value_checks import TRY_OTHER_WORDS
 
@@ -110,10 +110,8 @@ def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _together(masks: Tensor | None) -> Tensor | None:
-    """Masks that count together as one mask: (pieces, h, w) or (h, w) -> (h, w), the largest value of each pixel."""
-    if masks is None:
-        return None
-    return as_masks(masks).amax(0)
+    """Masks that count together as one mask: (pieces, h, w) or (h, w) -> (h, w)."""
+    return None if masks is None else joined_masks(as_masks(masks))
 
 
 def is_unpainted(mask: Tensor) -> bool:
@@ -123,7 +121,7 @@ def is_unpainted(mask: Tensor) -> bool:
 
 def share_of(masks: Tensor) -> float:
     """The share of the picture that masks (h, w) or (pieces, h, w) keep together, 0..1."""
-    return float((as_masks(masks).amax(0) > 0.5).float().mean())
+    return float((joined_masks(as_masks(masks)) > 0.5).float().mean())
 
 
 def size_text(picture: Tensor) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
-from ..pictures import as_masks
+from ..pictures import as_masks, joined_masks
 from ..value_checks import TRY_OTHER_WORDS
 from .shapes import body_region, box_region, widened
 
@@ -64,7 +64,7 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
     # One person, unless all are asked for.
     people = [cast.people[index] for index in _people_of_number(cast, number)]
     regions = [_region_of(person, cast, shape, staying) for person in people]
-    return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
+    return joined_masks(torch.stack(regions))
 
 
 def _region_of(person: Person, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
@@ -263,7 +263,7 @@ def from_masks(
         mask_size = f"{masks.shape[-1]}x{masks.shape[-2]} px"
         canvas = f"{cast.width}x{cast.height} px"
         notes.append(f"The masks are {mask_size} and the layout {canvas}: they are stretched over it.")
-    return PersonMask(fitted[used].amax(0), notes)
+    return PersonMask(joined_masks(fitted[used]), notes)
 
 
 def owner_of_mask(mask: Tensor, cast: PlacedCast) -> int | None:

@@ -27,7 +27,7 @@ from ...core.families import SDXL, family_of_text_width
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, require_places
-from ...core.pictures import as_masks
+from ...core.pictures import as_masks, joined_masks
 from ...core.places import regions
 from ...core.places.regions import BadRegion
 from ...core.prompts import named
@@ -376,7 +376,7 @@ def _injections_of_pictures(
     """
     if scope.regions is not None:
         # All people have the same style, so their regions become one: (people, H, W) -> (1, H, W).
-        scope = replace(scope, regions=scope.regions.amax(0, keepdim=True))
+        scope = replace(scope, regions=joined_masks(scope.regions)[None])
     features = loaded.clip_features(clip_vision, pictures)  # (B, ...)
     blank = loaded.blank_features(clip_vision).expand_as(features)
     sides: list[Tensor] = []
@@ -399,7 +399,7 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     picture of their own (the cast of Crop Faces), because the mask belongs to one picture.
     """
     regions.check_one_picture(cast)
-    painted = as_masks(mask).amax(0, keepdim=True)
+    painted = joined_masks(as_masks(mask))[None]
     if not painted.any():
         raise BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
     return painted

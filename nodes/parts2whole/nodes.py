@@ -23,7 +23,7 @@ from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
-from ...bridge.sampling.model_conds import carry
+from ...bridge.sampling.model_conds import carry_both
 from ...bridge.sampling.runs import patched
 from ...core import previews
 from ...core.cross_attention import Block
@@ -216,12 +216,10 @@ def put_in(
         """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
         return SharedParts(source, schedule, bank, weights, pose, size=features.size, watch=watch, poses=poses)
 
-    positive = share_with(sides[0], shared(features.bank if strength else None))
-    negative = share_with(sides[1], shared(bank=None))
+    with_parts = share_with(*sides, shared(features.bank if strength else None), shared(bank=None))
     if not strength:
-        return positive, negative
-    of_positive, of_negative = _image_tokens(features, strength, schedule, source)
-    return carry(positive, of_positive), carry(negative, of_negative)
+        return with_parts
+    return carry_both(*with_parts, *_image_tokens(features, strength, schedule, source))
 
 
 def _image_tokens(

@@ -22,14 +22,13 @@ from ...bridge.host.schedule import schedule_range
 from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, range_inputs, seed_input
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
-from ...bridge.parts.recording import LAYERS, SelfReference
+from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.runs import patched
 from ...core import geometry
-from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
@@ -75,6 +74,7 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
     prepared_parts = [prepare(part, width, height) for part in present]
     latents_of_parts = [latent_of(vae, prepared, model, _SAME_CHECKPOINT) for prepared in prepared_parts]
     latents = torch.cat(latents_of_parts)  # (parts, 4, h, w)
+    is_inpainting(model, latents.shape[1])  # refused here, and not first when the sampler has begun
     masks = [prepared.mask for prepared in prepared_parts]  # (height, width) each
     cell = coarsest_token_side(unet_of(model))  # in latent pixels; windows are whole cells
     contexts: list[comfy.conds.CONDCrossAttn] = []
@@ -91,11 +91,12 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
     first_context, *other_contexts = contexts
     return SelfReference(
         latents=latents,
-        inpainting=_is_inpainting(model, latents.shape[1]),
         contexts=first_context.concat(other_contexts),
         adm=None if adm_of_parts[0] is None else torch.cat(adm_of_parts),
         masks=masks,
-        noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(settings.seed), dtype=torch.float32),
+        noise=torch.randn(
+            latents[:1].shape, generator=torch.Generator().manual_seed(settings.seed), dtype=torch.float32
+        ),
         layers=settings.layers,
         windows=windows,
         steps=settings.renew_every if settings.reference == EVERY_STEP else None,  # None: one serves the whole run
@@ -119,27 +120,6 @@ def _adm(model: ModelPatcher, pooled: Tensor | None, size: tuple[int, int], part
         crop_h=top,
         target_width=right - left,
         target_height=bottom - top,
-    )
-
-
-def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
-    """Whether the MODEL reads a mask and a picture beside the latent, as models for inpainting do.
-
-    latent_channels: how many channels the latent has. Raises WrongBaseModel for a MODEL that reads something else.
-    """
-    unet = unet_of(model)
-    # All that the UNet reads beside text and time comes in by the channels of its first convolution.
-    first_convolution = unet.input_blocks[0][0]
-    other_channels = first_convolution.in_channels - latent_channels
-    if other_channels == 0:
-        return False
-    if other_channels == 1 + latent_channels:  # the mask, and the latent of the picture
-        return True
-    raise WrongBaseModel(
-        "The MODEL",
-        f"a model that is given {other_channels} more channels than a latent has",
-        "an ordinary or an inpainting model",
-        "Use another SD1.5 or SDXL model.",
     )
 
 
@@ -205,8 +185,7 @@ class SharePartsAttention(io.ComfyNode):
         outputs = with_missing_notes(
             apply_node,
             patched(model, SharingRun),
-            share_with(positive, with_parts),
-            share_with(negative, without_parts),
+            *share_with(positive, negative, with_parts, without_parts),
         )
         return io.NodeOutput(*outputs)
 

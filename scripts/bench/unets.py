@@ -500,9 +500,10 @@ def parts2whole(networks: Networks, count: int) -> Applied:
         bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), seen).of(seen)] * count
     weights = PartWeights([1.0] * count)
     source = object()
+    with_parts = SharedParts(source, WHOLE_SCHEDULE, bank, weights)
+    without_parts = SharedParts(source, WHOLE_SCHEDULE, None, weights)
     sides = networks.sides()
-    positive = share_with(sides["positive"], SharedParts(source, WHOLE_SCHEDULE, bank, weights))
-    negative = share_with(sides["negative"], SharedParts(source, WHOLE_SCHEDULE, None, weights))
+    positive, negative = share_with(sides["positive"], sides["negative"], with_parts, without_parts)
     return Applied(patched(networks.model, SharingRun), positive, negative)
 
 

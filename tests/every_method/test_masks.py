@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from figures import relative
 from graphs import UNCONNECTED, node, ours, value
 from method_rows import Condition, Row, applies_to, latents, often, picture
@@ -146,6 +147,20 @@ def test_of_everything_it_is_none(row: Row) -> None:
     everywhere = shown(row, None, **alone)
     assert relative(shown(row, mask(1), **alone), everywhere) <= 2e-5
     assert relative(everywhere, picture(row, "plain")) > 1e-4, "it does nothing"
+
+
+@applies_to(lambda row: row.kind in ALONE, "Its masks belong to a person each.")
+@often("ip_adapter, StylePerPerson")
+def test_soft_masks_that_add_up_to_everything_are_none(row: Row) -> None:
+    """Also of two people in one style, at whose border it does not fall to a half."""
+    across = torch.linspace(0, 1, mask(1).shape[-1])
+    left, right = (1 - across) * mask(1)[0], across * mask(1)[0]
+    alone = {} if row.kind in PARTS else {"cast": None, "who": ""}
+    everywhere = shown(row, None, **alone)
+    assert relative(shown(row, torch.stack([left, right]), **alone), everywhere) <= 2e-5
+    if row.kind not in PARTS:
+        two = cast(places=layout(slot(mask=left), slot(94.0, mask=right)))
+        assert relative(shown(row, None, **{**alone, "cast": two}), everywhere) <= 2e-5
 
 
 @applies_to(*BESIDE_A_LORA)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from itertools import product
 
+import comfy.utils
 import compiled
 import graphs
 import host_nodes as host_nodes_of
@@ -19,7 +20,7 @@ from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from marks import each
-from other_packs import forwards
+from other_packs import forwards, ic_light
 from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
@@ -74,6 +75,67 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     assert relative(plain, expected) > 2e-3
     assert torch.equal(sample(model, *sides, **LATENT), plain)
     assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
+
+
+PEFT, OLD = ("lora_A", "lora_B"), ("lora.down", "lora.up")
+NAMES = {
+    "diffusers": ("lora", "unet.{}", "text_encoder{}.{}", *PEFT),
+    "diffusers of 2023": ("lora", "unet.{}", "text_encoder{}.{}", *OLD),
+    "PEFT": ("lora", "base_model.model.{}", "text_encoder{}.base_model.model.{}", *PEFT),
+    "PEFT in diffusers": ("lora", "unet.base_model.model.{}", "base_model.model.text_encoder{}.{}", *PEFT),
+    "PEFT, not by its own save": ("lora", "base_model.model.{}", "text_encoder{}.{}", "lora_A.me", "lora_B.me"),
+    "PEFT of layers of ComfyUI": ("lora", "base_model.model.diffusion_model.{}", "text_encoder{}.{}", *PEFT),
+    "LoKr of PEFT": ("lokr", "base_model.model.{}", "text_encoder{}.{}", *PEFT),
+    "LoHa of PEFT": ("loha", "unet.base_model.model.{}", "text_encoder{}.base_model.model.{}", *PEFT),
+}
+"""By trainer: the kind; where the name of a layer of the UNet goes; where those of text encoders go, behind "" or "_2";
+the names of the two matrices."""
+
+
+def renamed(model, file, unet_name, text_name, down, up):
+    """The same file as diffusers and PEFT call layers, by ComfyUI's own table."""
+    names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
+    of_diffusers = {f"diffusion_model.{layer}": name for name, layer in names.items()}
+    state = {}
+    for key, tensor in load_file(lora_made.folder() / file).items():
+        layer, ending = re.fullmatch(r"(.+)\.(lora_\w+\.weight|hada\w+|lokr\w+|alpha)", key).groups()
+        encoder, _, in_encoder = layer.partition(".transformer.")
+        if in_encoder:
+            new_name = text_name.format({"text_encoders.clip_l": "", "text_encoders.clip_g": "_2"}[encoder], in_encoder)
+        elif unet_name.endswith("diffusion_model.{}"):
+            new_name = unet_name.format(layer.removeprefix("diffusion_model."))
+        else:
+            new_name = unet_name.format(of_diffusers[f"{layer}.weight"].removesuffix(".weight"))
+        state[f"{new_name}.{ending.replace('lora_down', down).replace('lora_up', up)}"] = tensor
+    save_file(state, lora_made.folder() / f"renamed {file}")
+    return f"renamed {file}"
+
+
+@pytest.mark.parametrize("kind_and_names", each(NAMES, ["diffusers", "LoHa of PEFT"]))
+def test_a_lora_under_other_names_is_the_same(model, kind_and_names, caplog):
+    """In every layer of the UNet and of the text encoders that it has, by the words too."""
+    kind, *names = NAMES[kind_and_names]
+    file = lora_made.file(model, kind, clip=photo_maker_made.clip())
+    people = [person_with_lora(name, 0.7, "a red coat") for name in (file, renamed(model, file, *names))]
+    pictures = [sample(*put_on(model, person), **LATENT) for person in people]
+    assert torch.equal(*pictures)
+    assert "Left out" not in caplog.text
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_a_first_convolution_that_another_pack_has_widened_is_that_of_load_lora(model, when):
+    """The host fills it up with zeros, where the LoRA comes first."""
+    first = {"lora_up.weight": torch.ones(32, 1, 1, 1), "lora_down.weight": torch.ones(1, 4, 3, 3) * 0.02}
+    named = {f"diffusion_model.input_blocks.0.0.{key}": tensor for key, tensor in first.items()}
+    file = lora_made.file(model, words=("attn1.to_q",), **named)
+    if when == "before":
+        applied = put_on(ic_light(model), person_with_lora(file))
+    else:
+        model_out, *sides = put_on(model, person_with_lora(file))
+        applied = ic_light(model_out), *sides
+    expected = sample(ic_light(loaded_by_the_host(model, file)[0]), [text(1)], [text(2)], **LATENT)
+    assert relative(sample(*applied, **LATENT), expected) <= ALMOST
+    assert relative(sample(ic_light(model), [text(1)], [text(2)], **LATENT), expected) > 2e-3
 
 
 def test_a_patch_that_gives_keys_and_values_a_text_each_still_does(model):
@@ -240,18 +302,20 @@ def test_two_loras_of_one_person_are_both_as_load_lora_stacks_them(model):
 
 
 def test_words_are_encoded_with_the_lora_and_read_by_that_person(model):
-    """By one person everywhere: a longer prompt, from Load LoRA's CLIP and on Load LoRA's MODEL."""
+    """By one person everywhere: a longer prompt, from Load LoRA's CLIP and on Load LoRA's MODEL, of all strengths."""
     clip = photo_maker_made.clip()
     file = lora_made.file(model, clip=clip)
-    loaded, encoder = loaded_by_the_host(model, file, clip=clip)
+    loaded, encoder = loaded_by_the_host(model, file, 0.8 * 0.5 * 1.5, clip)
     encoded_words = encoder.encode_from_tokens(encoder.tokenize("a red coat"))
     assert relative(encoded_words, clip.encode_from_tokens(clip.tokenize("a red coat"))) > 1e-3
     positive = text(1)
     longer = [torch.cat([positive[0], encoded_words], dim=1), positive[1]]
     expected = sample(loaded, [longer], [text(2)], **LATENT)
-    with_words = sample(*put_on(model, person_with_lora(file, words="a red coat")), **LATENT)
+    with_words, without_words = (
+        sample(*put_on(model, cast_of(person_with_lora(file, 0.8, words), weights=(0.5,)), strength=1.5), **LATENT)
+        for words in ("a red coat", "")
+    )
     assert relative(with_words, expected) <= 2 * ALMOST
-    without_words = sample(*put_on(model, person_with_lora(file)), **LATENT)
     assert relative(without_words, expected) > 1e-3
 
 
@@ -360,6 +424,10 @@ def test_what_is_no_addition_is_named(model):
     for other_model in other_models:
         with pytest.raises(WrongBaseModel):
             put_on(other_model, person_with_lora(lora_made.file(model)))
+    unknown = {f"blocks.{number}.to_q.lora_A.weight": torch.ones(3, 8) for number in range(2)}
+    save_file(unknown, lora_made.folder() / "unknown.safetensors")
+    with pytest.raises(WrongBaseModel, match=r"that ComfyUI does not know \(2; first blocks\.0\.to_q\)"):
+        put_on(model, person_with_lora("unknown.safetensors"))
     with pytest.raises(ModelMissing, match=r"nowhere\.safetensors is not in models/loras.* Put a LoRA of your own"):
         put_on(model, cast_of(replace(person_with_lora(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 

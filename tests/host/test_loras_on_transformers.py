@@ -295,7 +295,7 @@ def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
      "without a place in the picture"),
     (FLUX, {"diffusion_model.img_in": (64, 32)}, WrongBaseModel, "one that fits the MODEL .FLUX.1."),
     (FLUX, {"diffusion_model.img_in": (64, 128)}, WrongBaseModel, "img_in.weight is made of 64x3 and 3x128"),
-    (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "of which 0 fit; first lora_unet"),
+    (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "does not know .1; first lora_unet"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_one_persons_is_refused_by_name(family, layers, error, words):
     setting = setting_of(family)

@@ -56,8 +56,12 @@ def texts_under(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield texts
 
 
-def run(applied_node: Applied, row: Row, cfg: float = 4.0, steps: int = 1) -> None:
-    sampled(applied_node.guider(cfg), latent_of(row), sigmas_of(applied_node.model, steps))
+def zeroed(conditioning: Any) -> Any:
+    return nodes.ConditioningZeroOut().zero_out(conditioning)[0]
+
+
+def run(applied_node: Applied, row: Row, cfg: float = 4.0, steps: int = 1) -> torch.Tensor:
+    return sampled(applied_node.guider(cfg), latent_of(row), sigmas_of(applied_node.model, steps))
 
 
 def two_in_a_chain(row: Row) -> tuple[Applied, Applied]:
@@ -173,14 +177,29 @@ def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: li
     """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
-    zeros = nodes.ConditioningZeroOut().zero_out(with_people.positive)[0]
-    for positive, negative in (
-        (with_people.negative, with_people.positive),
-        (average(plain.positive, with_people.positive), zeros),
-    ):
+    for cfg, effect in ((4.0, "keeps the picture away"), (1.0, "is not read at a CFG of 1")):
         texts_under.clear()
-        run(Applied(with_people.model, positive, negative), row)
-        assert [text for text in texts_under if LOST in text]
+        run(Applied(with_people.model, with_people.negative, with_people.positive), row, cfg)
+        assert len(texts_under) == 1
+        assert f"in the negative prompt of this sampler alone, which {effect}" in texts_under[0]
+    texts_under.clear()
+    run(Applied(with_people.model, average(plain.positive, with_people.positive), zeroed(with_people.positive)), row)
+    assert [text for text in texts_under if LOST in text]
+
+
+@pytest.mark.parametrize("row", each(HERE, OFTEN), ids=str)
+def test_a_positive_that_is_zeroed_out_for_the_negative_is_that_of_the_negative(
+    row: Row, texts_under: list[str]
+) -> None:
+    """As FLUX and SD3 are often given: people in both prompts would cancel each other."""
+    with_people = applied(row, row.node())
+    pictures = [
+        run(replace(with_people, negative=zeroed(side)), row) for side in (with_people.positive, with_people.negative)
+    ]
+    assert relative(*pictures) <= 1e-6
+    assert texts_under == []
+    in_both = run(replace(with_people, negative=with_people.positive), row)
+    assert relative(in_both, pictures[1]) > 1e-4
 
 
 @pytest.mark.parametrize("row", [row for row in HERE if row.kind == "LikenessApplyIPAdapter"], ids=str)
@@ -202,7 +221,7 @@ def test_id_patch_without_a_model_sees_it_by_its_net(join: Any, texts_under: lis
 
 CHANGES = {
     "average": lambda with_people, with_others: average(with_people.positive, with_others.positive),
-    "zero out": lambda with_people, with_others: nodes.ConditioningZeroOut().zero_out(with_people.positive)[0],
+    "zero out": lambda with_people, with_others: zeroed(with_people.positive),
 }
 
 

@@ -18,6 +18,7 @@ from pack.bridge.parts.sharing_run import SharingBatch, step_of
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core import errors
 from pack.core.parts.bank import PartWeights
+from pack.core.parts.parts import Parts
 from pack.nodes.parts2whole import nodes as parts2whole
 from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
 from parts_run import apply, denoiser, encode, reading, sample, text
@@ -187,8 +188,9 @@ REFERENCES = {
 }
 
 
-def shared(model, reference, positive=None, negative=None):
-    sides = {"positive": positive or [text(1)], "negative": negative or [text(2)], "parts": parts_made.parts(2)}
+def shared(model, reference, positive=None, negative=None, parts=None):
+    sides = {"positive": positive or [text(1)], "negative": negative or [text(2)]}
+    sides |= {"parts": parts or parts_made.parts(2)}
     size = {"width": WIDTH, "height": HEIGHT}
     return apply_node("LikenessSharePartsAttention", model=model, **sides, **size, **REFERENCES[reference])
 
@@ -202,6 +204,14 @@ def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(networks, dty
     in_few_bits = picture(*shared(stored(networks, dtype), reference))
     in_float32 = picture(*shared(stored(networks, torch.float32), reference))
     assert relative(in_few_bits, in_float32) <= 1e-4
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_parts_in_another_order_are_the_same_picture(model, reference):
+    parts = parts_made.parts(3).parts
+    pictures = [picture(*shared(model, reference, parts=Parts(chain))) for chain in (parts, parts[::-1], parts[:2])]
+    assert relative(pictures[1], pictures[0]) <= 1e-5
+    assert relative(pictures[2], pictures[0]) > 1e-3
 
 
 @pytest.mark.parametrize("reference", REFERENCES)

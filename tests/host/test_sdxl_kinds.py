@@ -16,6 +16,8 @@ from graph_run import run
 from graphs import Node, node, value
 from marks import each
 from method_rows import Row, rows
+from other_packs import ic_light
+from pack.core.errors import WrongBaseModel
 from sample_values import sdxl_clip, text
 from tiny import tiny_networks
 from torch import Tensor
@@ -83,13 +85,13 @@ def test_it_samples_and_people_count(kind: str, change: Any, model: tuple[str, i
     assert not torch.equal(of_others, first)
 
 
-def test_eight_channels_are_refused_for_shared_parts() -> None:
-    applied = ROWS["SharePartsAttention"].node()
-    changed = {
-        "model": wide("SDXL_instructpix2pix", 8),
-        "clip": value(sdxl_clip),
-        "positive": text(1),
-        "negative": text(2),
-    }
-    with pytest.raises(Exception, match="4 more channels than a latent has"):
-        run(node(applied.kind, **{**applied.inputs, **changed}), {})
+@pytest.mark.parametrize("wider", ["by itself", "by a node before", "by a node behind"])
+def test_eight_channels_are_refused_for_shared_parts(wider: str) -> None:
+    row = ROWS["SharePartsAttention"]
+    model = wide("SDXL_instructpix2pix", 8) if wider == "by itself" else wide("SDXL", 4)
+    if wider == "by a node before":
+        model = ic_light(model)
+    changed = {"clip": value(sdxl_clip), "positive": text(1), "negative": text(2)}
+    applied = node(row.node().kind, **{**row.node().inputs, **changed})
+    with pytest.raises(WrongBaseModel, match="4 more channels than a latent has"):
+        drawn(row, applied, ic_light if wider == "by a node behind" else None, model, 4)

@@ -114,10 +114,10 @@ def plain_sampling(pair, x, sigmas, sides, cfg, passes, inside):
 
 
 def two(width, height):
-    """Each in a region whose edges lie inside tokens; between them nobody."""
+    """Each in a region whose edges lie inside tokens, and which is partly that of the other; elsewhere nobody."""
     left, right = torch.zeros(2, height, width)
     left[21:80, :60] = 1
-    right[:, 101:] = 0.7
+    right[:, 37:] = 0.7
     slots = [Slot((30.0, 40.0), (10.0, 20.0, 50.0, 60.0), KEYPOINTS, mask=left), Slot((0.0, 0.0), mask=right)]
     people = (person(n, slot=slot, weight=weight) for n, slot, weight in zip((1, 2), slots, (1.0, 0.5), strict=True))
     return PlacedCast(tuple(people), width, height)
@@ -139,9 +139,10 @@ def passes(pair, cast, x, strength):
         black = pair.hint(torch.zeros(8 * height, 8 * width, 3))
         return [(pair.tokens(cast.people[0]), black, torch.ones(()), strength)]
     passes_of_people = []
+    shared = sum(member.slot.mask for member in cast.people).clamp(min=1)
     for member in cast.people:
         faces = [member.slot.keypoints] if member.slot.keypoints else []
-        share = on_tokens(member.slot.mask)
+        share = on_tokens(member.slot.mask / shared)
         visible = (share > 0).float().repeat_interleave(2, 0).repeat_interleave(2, 1)[:height, :width]
         hint = pair.hint(face_keypoints(faces, cast.width, cast.height))
         strength_of_tokens = share.reshape(1, -1, 1) * member.weight * strength

@@ -11,6 +11,7 @@ import sample_values
 import tiny_sd15
 import tiny_sdxl
 import torch
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from figures import relative
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import coarsest_token_side, transformers
@@ -19,7 +20,8 @@ from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
 from pack.core.parts.bank import PartWeights, token_mask, window
-from peers import attend
+from pack.core.parts.parts import Parts, make_part
+from peers import apply, attend
 from tiny import devices, tiny_networks
 from tiny.seeded import normal
 
@@ -56,7 +58,7 @@ def reference(model, cover=0.5, steps=1, crop=False):
     adm = None if width_of(model) != 2048 else normal(9, 2, 2816)
     masks_of_parts = masks(cover, 20 if crop else WIDTH)
     cell = coarsest_token_side(model.model.diffusion_model)
-    latents, noise = (normal(seed, count, 4, HEIGHT // 8, WIDTH // 8) for seed in (3, 5))
+    latents, noise = (normal(seed, rows, 4, HEIGHT // 8, WIDTH // 8) for seed, rows in ((3, count), (5, 1)))
     return SelfReference(
         model.model.process_latent_out(latents), masks=masks_of_parts, noise=noise, adm=adm,
         contexts=normal(4, count, 77, width_of(model)), layers="all", steps=steps,
@@ -66,10 +68,8 @@ def reference(model, cover=0.5, steps=1, crop=False):
 
 def sides(model, live):
     common = {"source": object(), "weights": PartWeights([1.0, 1.0], None), "pose": None, "schedule": WHOLE_SCHEDULE}
-    return (
-        share_with(text(model, 1), SharedParts(bank=None, live=live, **common)),
-        share_with(text(model, 2), SharedParts(bank=None, **common)),
-    )
+    with_parts, without_parts = SharedParts(bank=None, live=live, **common), SharedParts(bank=None, **common)
+    return share_with(text(model, 1), text(model, 2), with_parts, without_parts)
 
 
 sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
@@ -158,6 +158,21 @@ def test_it_equals_the_idea_written_plainly(model, changed):
     result = sample(patched(model, SharingRun), *sides(model, parts_reference))
     expected = sample(oracle(model, parts_reference), text(model, 1), text(model, 2))
     assert relative(result, expected) <= 1e-5
+
+
+def test_sdxl_is_told_which_crop_of_a_part_it_is_shown():
+    """By the node: height and width, top and left of the crop, height and width of the crop, as in SDXL's training."""
+    mask = torch.zeros(1, 256, 384)
+    mask[:, 70:180, 200:300] = 1
+    garment = make_part("coat", normal(6, 1, 256, 384, 3).sigmoid(), mask, 1.0, None)
+    given = {"model": tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()), "clip": sample_values.sdxl_clip()}
+    given |= {"positive": sample_values.text(1), "negative": sample_values.text(2), "parts": Parts((garment,))}
+    _, positive, _ = apply("LikenessSharePartsAttention", **given, width=384, height=256, crop_to_mask=True)
+    live = positive[0][1]["model_conds"][SharedParts.key].cond[0].live
+    ((left, top, right, below),) = live.windows
+    told = torch.tensor([256, 384, 8 * top, 8 * left, 8 * (below - top), 8 * (right - left)])
+    assert top != left and 8 * top <= 70 and 8 * left <= 200 and 8 * below >= 180 and 8 * right >= 300
+    assert relative(live.adm[0, -6 * 256 :], timestep_embedding(told, 256).flatten()) <= 1e-6
 
 
 RENEWED = [

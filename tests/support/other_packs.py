@@ -42,6 +42,22 @@ def inside(model: Any, function: Callable[..., Tensor]) -> Any:
     return clone
 
 
+def ic_light(model: Any) -> Any:
+    """As IC-Light: the first convolution reads a lit picture beside the latent, by a patch that widens its weights."""
+    layer = model.model.diffusion_model.input_blocks[0][0]
+    generator = torch.Generator().manual_seed(83)
+    change = torch.randn(layer.out_channels, 2 * layer.in_channels, 3, 3, generator=generator) * 0.05
+
+    def with_picture(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        x = arguments["input"]
+        picture = torch.ones_like(x).cumsum(dim=-1) / x.shape[-1]
+        return apply_model(x, arguments["timestep"], **{**arguments["c"], "c_concat": picture})
+
+    clone = around(model, with_picture)
+    clone.add_patches({"diffusion_model.input_blocks.0.0.weight": ("diff", (change, {"pad_weight": True}))}, 1.0, 1.0)
+    return clone
+
+
 def one_by_one(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     """As for little memory: one row after the other, with its own line of every condition."""
     x, t, c = arguments["input"], arguments["timestep"], arguments["c"]

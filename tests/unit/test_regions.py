@@ -224,11 +224,14 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     assert face_regions.notes(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
 
 
-def test_all_people_have_the_larger_of_their_regions():
+def test_all_people_have_all_that_their_regions_reach():
+    across = torch.linspace(0, 1, 96).expand(64, 96)
+    sharing = cast(replace(box(10, 10, 22, 22), mask=across), replace(box(60, 10, 72, 22), mask=1 - across))
+    assert (regions.region_of_person(sharing, regions.ALL_PEOPLE, RegionShape("body", 0)) > 0.9999).all()
     neighbours = cast(standing(100), standing(280), width=512, height=384)
     shape = RegionShape("body", 1.0, 24)
     everybody, first, second = (regions.region_of_person(neighbours, number, shape) for number in range(3))
-    assert torch.equal(everybody, torch.maximum(first, second))
+    assert torch.equal(everybody, (first + second).clamp(max=1))
     assert ((torch.minimum(first, second) > 0) & (everybody < 1)).any(), "their soft edges cross"
 
 

@@ -216,6 +216,8 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
     x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
     assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
     assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
+    white_on_black = crops.paste(torch.zeros(1, 200, 320, 3), of(decisions), torch.ones(2, 256, 256, 3), "none")
+    assert torch.allclose(white_on_black.images[..., 0], white_on_black.mask, atol=1e-6)
 
 
 @pytest.mark.parametrize("contrast", [0.7, 1.4])
