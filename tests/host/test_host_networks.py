@@ -5,14 +5,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.supported_models
+import marks
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
+from dense_texts import text
+from figures import relative
+from hidden_text import without_common
 from pack.bridge.networks import model_family
 from pack.bridge.networks.transformer_families import RELATIVES, TRANSFORMERS
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.words import person_texts
+from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import WrongBaseModel, joined
 from tiny import tiny_dits, tiny_networks
+from tiny.seeded import normal
 from tiny.tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE
+from transformer_loras import EVERYWHERE, HEIGHT, PICTURE, TOLERANCE, WIDTH
+from words_made import carried_words
 
 LAYERED, IN_PIXELS = (family.name for family in RELATIVES)
 NONE_OF_THEM = ""
@@ -48,7 +58,11 @@ NETWORKS = {
     "Qwen-Image-Edit-2511": Network("QwenImage", QWEN, {"default_ref_method": "index_timestep_zero"}, QWEN),
     "Z-Image Omni": Network("ZImage", Z_IMAGE, {"siglip_feat_dim": 24}, Z_IMAGE),
     LAYERED: Network("QwenImage", QWEN, {"use_additional_t_cond": True}, LAYERED),
-    IN_PIXELS: Network("ZImagePixelSpace", Z_IMAGE, {**_PIXELS, "image_model": "zimage_pixel"}, IN_PIXELS),
+    IN_PIXELS: Network(
+        "ZImagePixelSpace", Z_IMAGE,
+        {**_PIXELS, "image_model": "zimage_pixel", "decoder_hidden_size": 64, "decoder_num_res_blocks": 1},
+        IN_PIXELS,
+    ),
     "Chroma Radiance": Network(
         "ChromaRadiance", CHROMA, {**_PIXELS, **_NERF, "out_channels": 3, "image_model": "chroma_radiance"}
     ),
@@ -112,10 +126,27 @@ def test_one_description_says_yes_to_a_network_and_none_to_a_relative(name: str)
         model_family.transformer_of(model, "A node")
 
 
-@pytest.mark.parametrize("name", [LAYERED, IN_PIXELS])
-def test_relatives_with_other_pictures_are_refused_for_references(name: str) -> None:
+LATENTS = {LAYERED: (1, 16, 3, HEIGHT // 8, WIDTH // 8), IN_PIXELS: (1, 3, HEIGHT, WIDTH)}
+
+
+@marks.transformers
+@pytest.mark.parametrize("name", LATENTS)
+def test_relatives_are_given_words_but_no_references(name: str) -> None:
+    """One person everywhere is the plain forward of their words."""
+    network = NETWORKS[name]
+    model = tiny_networks.seeded_model(network.kind, {**settings_like(network.like), **network.changes}, 301)
+    start = normal(7, *LATENTS[name])
+    frames = start.shape[2] if start.dim() == 5 else 1
+    words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
+    positive = model_conds.carry(text("common"), words)
+    negative = model_conds.carry(text("common"), person_texts.without_people(words))
+    hidden = without_common(model, network.like, text("common"), PICTURE * frames)
+    picture = tiny_dits.sample(runs.patched(hidden, PersonTextsRun), positive, negative, start, cfg=1.0)
+    expected = tiny_dits.sample(model, text("anna"), text("common"), start, cfg=1.0)
+    others = tiny_dits.sample(model, text("common"), text("common"), start, cfg=1.0)
+    assert relative(picture, expected) <= TOLERANCE < relative(others, expected) / 100
     with pytest.raises(WrongBaseModel, match=f"made for {name}, but FLUX.1.* or Mage-Flow is needed"):
-        model_family.family(tiny(NETWORKS[name]))
+        model_family.family(model)
 
 
 @pytest.mark.parametrize("family", EVERY)
