@@ -55,10 +55,12 @@ def _asked_for_in(network: nn.Module) -> list[tuple[nn.Module, Attention]]:
 
 def file_attention_stand_ins(network: nn.Module) -> list[StandIn]:
     """StandIns by which an attention knows what the model's file asks for there."""
-    return [
-        StandIn(part, "forward", WithOption(_ASKED_FOR, function).call_module)
-        for part, function in _asked_for_in(network)
-    ]
+    by_function: dict[Attention, WithOption] = {}  # one for all blocks, which torch.compile then takes for the same
+    stand_ins: list[StandIn] = []
+    for part, function in _asked_for_in(network):
+        with_function = by_function.setdefault(function, WithOption(_ASKED_FOR, function))
+        stand_ins.append(StandIn(part, "forward", with_function.call_module))
+    return stand_ins
 
 
 def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried]) -> None:
