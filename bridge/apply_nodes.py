@@ -364,9 +364,8 @@ def check_fits(
     text_width = unet.text_width(model)
     if text_width != loaded.width:
         advice = unet.advice_between(text_width, loaded.width)
-        raise WrongBaseModel(
-            f"The MODEL given to {node_name}", unet.family(text_width), unet.family(loaded.width), advice
-        )
+        kind = unet.kind_of(model.model, text_width)
+        raise WrongBaseModel(f"The MODEL given to {node_name}", kind, unet.family(loaded.width), advice)
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:

@@ -38,6 +38,7 @@ ANIMA = Family("Anima", (1024,), 16)
 FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW, CHROMA, IDEOGRAM_4, ANIMA
 
 
+_ANOTHER = "another family"
 SDXL_REFINER = 1280
 """Width of the text that the SDXL refiner reads: the part of SDXL's text that CLIP ViT-bigG makes. None of our nodes
 works with the refiner, so FAMILIES has no entry for it. Stable Cascade, which has no UNet, reads texts of this width as
@@ -62,12 +63,16 @@ def family_of_text_width(width: int | None) -> Family | None:
 
 
 def text_name(width: int | None) -> str:
-    """The name of the models that read texts of this width, for a message."""
-    if width in FLUX.text:
-        return "Kolors, Flux, Chroma or SD3"  # their texts have one width
+    """The names of the models that read texts of this width, for a message.
+
+    Outside of UNets, a text is as wide as what a language model gives, which models that are not known here read too.
+    """
     if width == SDXL_REFINER:
         return "the SDXL refiner or Stable Cascade"
-    return _alternatives([family.name for family in FAMILIES if width in family.text])
+    found = [family for family in FAMILIES if width in family.text]
+    names = ["Kolors", "Flux", "Chroma", "SD3"] if FLUX in found else [family.name for family in found]
+    others = [] if all(family.unet for family in found) else [_ANOTHER]
+    return _alternatives([*names, *others])
 
 
 def latent_name(channels: int) -> str:
@@ -77,4 +82,4 @@ def latent_name(channels: int) -> str:
 
 def _alternatives(names: Sequence[str]) -> str:
     """The names of families of which a thing is for one or the other, for a message."""
-    return joined(names, "or") or "another family"
+    return joined(names, "or") or _ANOTHER

@@ -44,7 +44,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ...core.errors import BadSize, WrongBaseModel
-from ..host.unet import Options, advice_between, family
+from ..host.unet import Options, advice_between, family, kind_of
 from ..sampling.areas import (
     Area,
     AreaHint,
@@ -443,9 +443,8 @@ def _check_text_width(width: int, model: BaseModel) -> None:
     width_of_model = model.model_config.unet_config.get("context_dim")
     if width_of_model == width:
         return
-    name = family(width_of_model) if width_of_model else type(model.model_config).__name__
     advice = advice_between(width_of_model, width)
-    raise WrongBaseModel("The MODEL given to the sampler", name, family(width), advice)
+    raise WrongBaseModel("The MODEL given to the sampler", kind_of(model, width_of_model), family(width), advice)
 
 
 def _check_blocks(net: ControlBase, model: BaseModel) -> None:

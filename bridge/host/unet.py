@@ -84,6 +84,12 @@ def family(width: int | None) -> str:
     return f"{families.text_name(width)} (text width {width or 'unknown'})"
 
 
+def kind_of(model: BaseModel, width: int | None) -> str:
+    """The host's name of a model that reads text of this width, None where it is unknown."""
+    name = type(model.model_config).__name__
+    return f"{name} (text width {width})" if width else name
+
+
 def unet_of(model: ModelPatcher) -> UNetModel:
     """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
     network = network_within(model_of(model).diffusion_model)

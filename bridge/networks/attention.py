@@ -16,6 +16,7 @@ from torch import Tensor
 from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.model_conds import ConditioningLost
+from .file_attention import Attention, asked_for_in, for_some_tokens
 from .transformer_families import TransformerFamily
 
 OVERRIDE = "optimized_attention_override"
@@ -24,8 +25,6 @@ COUNTS = "reference_image_num_tokens"
 the last of the picture's."""
 _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
-Attention = Callable[..., Tensor]
-"""(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
 
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -51,13 +50,14 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     """A copy of transformer_options in which a function is called instead of every attention.
 
     function: called as function(attend, q, k, v, heads, mask=None, ...). It gives what the attention gives. attend: the
-    attention that it stands around, of the host or of another pack, called as attend(q, k, v, heads, mask=None, ...).
-    q, k, v: as the host gives them, after RoPE (B, heads, N, d).
+    attention that it stands around, of the host, of the model's file or of another pack, called as attend(q, k, v,
+    heads, mask=None, ...). q, k, v: as the host gives them, after RoPE (B, heads, N, d).
     """
     before = options.get(OVERRIDE)  # the function that another pack has put there
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
+        own = asked_for_in(kwargs.get("transformer_options", {})) or kernel
+        return function(partial(before, kernel) if before else own, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
 
@@ -122,7 +122,7 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
             split = split_of_reading if split is None else _joined(split, split_of_reading)
     if split is None:
         return attend(q, k, v, *args, **kwargs)
-    call = _Call(attend, q, k, v, args, kwargs)
+    call = _Call(for_some_tokens(attend, options), q, k, v, args, kwargs)
     return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
 
 

@@ -3,8 +3,9 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from inspect import getsource
+from dataclasses import dataclass, is_dataclass
+from functools import cache
+from inspect import getsource, signature
 from typing import Any
 
 import comfy.ldm.flux.model
@@ -19,7 +20,7 @@ from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, pixels_of, text_width, weight_shape
 from .attention import COUNTS
-from .transformer_families import TRANSFORMERS, TransformerFamily
+from .transformer_families import RELATIVES, TRANSFORMERS, HostNetwork, TransformerFamily
 
 FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
 """The families that take reference pictures."""
@@ -51,13 +52,75 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
     Raises BadSetup for a transformer of another pack.
     """
     network = network_of(model)
-    kinds = type(network).__mro__
-    for family in TRANSFORMERS:
-        if any(f"{kind.__module__}.{kind.__qualname__}" == family.network for kind in kinds):
-            _refuse_other_packs(network)
-            if family.is_of(network):
-                return family
-    return None
+    families = (*TRANSFORMERS, *RELATIVES)
+    kinds = [_path_of(kind) for kind in type(network).__mro__]
+    if any(family.made.network in kinds for family in families):
+        _refuse_other_packs(network)
+    return next((family for family in families if is_of(model, family)), None)
+
+
+def is_of(model: BaseModel, family: TransformerFamily) -> bool:
+    """Whether a model's network is as the HostNetwork of a family says."""
+    return _is_near(model, family.made) and not any(_other_settings(model, family.made))
+
+
+def _is_near(model: BaseModel, made: HostNetwork) -> bool:
+    """Whether a model is what a HostNetwork says, or differs from it in settings alone."""
+    latent = model.latent_format
+    return (
+        _path_of(type(network_of(model))) == made.network
+        and _path_of(type(model)) == f"{BaseModel.__module__}.{made.model}"
+        and model.model_config.unet_config.get("image_model") == made.image_model
+        and (latent.latent_channels, latent.latent_dimensions) == made.latent
+    )
+
+
+def _other_settings(model: BaseModel, made: HostNetwork) -> tuple[list[str], list[str]]:
+    """The names of the settings of a model that are not as a HostNetwork has them: those that are on, and those that
+    are off."""
+    given = model.model_config.unet_config
+    settings = {name: given.get(name) for name in _settings_of(network_of(model))}
+    on: list[str] = []
+    off: list[str] = []
+    for name in sorted({*settings, *made.required}.difference(made.sizes.split())):
+        value, known = settings.get(name), made.required.get(name)
+        if value and not (known is True or value == known):
+            on.append(name)
+        elif known and not value:
+            off.append(name)
+    return on, off
+
+
+_NO_SETTINGS = frozenset({"self", "args", "kwargs", "image_model", "dtype", "device", "operations"})
+"""Arguments of the host's networks that say nothing of what they are."""
+
+
+def _settings_of(network: Any) -> frozenset[str]:
+    """The names of the settings that a network is made with. The host's files may have more, which change nothing."""
+    params = getattr(network, "params", None)
+    return _arguments_of(type(network)).union(vars(params) if is_dataclass(params) else ())
+
+
+@cache
+def _arguments_of(kind: type) -> frozenset[str]:
+    """The names of what a class and those that it is derived from are made with."""
+    names = {name for one in kind.__mro__ for name in signature(one.__init__).parameters}
+    return frozenset(names - _NO_SETTINGS)
+
+
+def _path_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _name_of(model: BaseModel) -> str:
+    """What a model of no known family is called: the host's name, with the settings that tell it from a family whose
+    name may be the same."""
+    name = type(model.model_config).__name__
+    near = [_other_settings(model, family.made) for family in TRANSFORMERS if _is_near(model, family.made)]
+    for on, off in near:
+        name += f" with {joined(on)}" if on else ""
+        name += f" without {joined(off)}" if off else ""
+    return name
 
 
 def taken_family(model: BaseModel) -> TransformerFamily:
@@ -87,7 +150,7 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     if described is not None and described.name in wanted:
         return described.name
     needed_models = joined(wanted, "or")
-    name = type(model.model.model_config).__name__ if described is None else described.name
+    name = _name_of(given) if described is None else described.name
     raise WrongBaseModel(
         "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
     )
@@ -109,7 +172,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
         names = [transformer.name for transformer in TRANSFORMERS]
         needed_models = f"a UNet of the SD family, or {joined(names, 'or')}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
-        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed_models, advice)
+        raise WrongBaseModel("The MODEL", _name_of(given), needed_models, advice)
     require_known_code(network, family, node)
     return family
 

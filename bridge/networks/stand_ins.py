@@ -116,7 +116,7 @@ def text_reader_stand_ins(network: nn.Module, family: TransformerFamily) -> list
     """
     if not family.text_reader:
         return []
-    with_name = _WithOption(TEXT_READER, family.text_reader)
+    with_name = WithOption(TEXT_READER, family.text_reader)
     stand_ins: list[StandIn] = []
     for path in family.blocks:
         for block in _blocks(network, path):
@@ -133,7 +133,7 @@ def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[Sta
     stand_ins: list[StandIn] = []
     for name in (family.refiners, family.looks_refiners):
         for block in _blocks(network, name):
-            stand_ins.append(StandIn(block, "forward", _WithOption(REFINER, name).call_module))
+            stand_ins.append(StandIn(block, "forward", WithOption(REFINER, name).call_module))
     return stand_ins
 
 
@@ -147,10 +147,10 @@ def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
     return attrgetter(path)(network) or ()
 
 
-class _WithOption:
+class WithOption:
     """One more entry for the transformer_options with which a module is called, a keyword argument of the host."""
 
-    def __init__(self, key: str, value: str) -> None:
+    def __init__(self, key: str, value: object) -> None:
         self._key = key
         self._value = value
 

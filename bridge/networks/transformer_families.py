@@ -4,10 +4,9 @@ docs/dev/add_a_family.md says how to add one.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
 
 from ...core import families
 
@@ -171,16 +170,35 @@ class BlockInputs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostNetwork:
+    """Which networks of the host are of a family: those of which all of this is so.
+
+    A network that differs anywhere is a relative: it may place its tokens elsewhere, and is not described by this.
+    """
+
+    network: str
+    """The class of the network, "module.Class". One that is derived from it is another."""
+    model: str
+    """The class in comfy.model_base that the host puts around it. One that is derived from it is another."""
+    image_model: str
+    """What the host calls it where it recognises a file."""
+    latent: tuple[int, int]
+    """The channels of its latents, and how many axes follow them: 2, or 3 with frames."""
+    sizes: str
+    """The settings, of those with which the host makes the network, that may have any value, separated by spaces."""
+    required: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Settings with their value; True stands for any but None, False and 0. Every other setting is off, at one of
+    these: it would be a part of the network that is not known here."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TransformerFamily:
     """What is known of a family."""
 
     # --- Which networks are of it
     name: str
-    """The name of the family in core.families."""
-    network: str
-    """The class of the network in the host, "module.Class"."""
-    is_of: Callable[[Any], bool]
-    """Whether such a network is of this family and not of another that shares the class."""
+    """The name of the family in core.families, which has the widths of its texts; of a relative, its own."""
+    made: HostNetwork
     least_host: str = "0.33"
     """The ComfyUI from which on all of this is so."""
     code: tuple[str, ...]
@@ -243,7 +261,7 @@ class TransformerFamily:
 
     @property
     def module(self) -> str:
-        return self.network.rpartition(".")[0]
+        return self.made.network.rpartition(".")[0]
 
     @property
     def calls_post_input(self) -> bool:
@@ -264,20 +282,20 @@ _FLUX_STREAMS = (
 )
 
 
-def _is_flux_1(network: Any) -> bool:
-    """Whether a network of FLUX's class is FLUX.1's.
-
-    FLUX.2 modulates all blocks at once. LongCat-Image and Ovis-Image count the tokens of a text, which those of FLUX.1
-    are not, and are not described here. In LongCat-Image the picture's positions begin where those of the text end.
-    """
-    counted_axes = getattr(network.params, "txt_ids_dims", ())  # ComfyUI 0.3.64 has no such setting
-    return not getattr(network.params, "global_modulation", False) and not counted_axes
-
-
+_FLUX_SIZES = (
+    "in_channels out_channels vec_in_dim context_in_dim hidden_size mlp_ratio num_heads depth depth_single_blocks "
+    "axes_dim theta patch_size qkv_bias "
+)
+_FLUX_1 = HostNetwork(
+    network="comfy.ldm.flux.model.Flux",
+    model="Flux",
+    image_model="flux",
+    latent=(families.FLUX.latent, 2),
+    sizes=_FLUX_SIZES + "guidance_embed",
+)
 FLUX = TransformerFamily(
     name=families.FLUX.name,
-    network="comfy.ldm.flux.model.Flux",
-    is_of=_is_flux_1,
+    made=_FLUX_1,
     blocks=("double_blocks", "single_blocks"),
     text_layers=("txt_in",),
     code=("reference_image_num_tokens", _POST_INPUT),
@@ -295,8 +313,14 @@ FLUX = TransformerFamily(
 )
 FLUX_2 = TransformerFamily(
     name=families.FLUX_2.name,
-    network="comfy.ldm.flux.model.Flux",
-    is_of=lambda network: bool(getattr(network.params, "global_modulation", False)),
+    made=replace(
+        _FLUX_1,
+        model="Flux2",
+        image_model="flux2",
+        latent=(families.FLUX_2.latent, 2),
+        sizes=_FLUX_SIZES + "guidance_embed mlp_silu_act ops_bias default_ref_method ref_index_scale",
+        required={"global_modulation": True, "txt_ids_dims": [3]},
+    ),
     blocks=("double_blocks", "single_blocks"),
     text_layers=("txt_in",),
     code=("reference_image_num_tokens", _POST_INPUT, "txt_ids_dims"),
@@ -368,8 +392,14 @@ def _qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
 
 QWEN = TransformerFamily(
     name=families.QWEN.name,
-    network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
-    is_of=lambda network: True,
+    made=HostNetwork(
+        network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
+        model="QwenImage",
+        image_model="qwen_image",
+        latent=(families.QWEN.latent, 3),
+        sizes="patch_size in_channels out_channels num_layers attention_head_dim num_attention_heads "
+        "joint_attention_dim pooled_projection_dim axes_dims_rope default_ref_method",
+    ),
     blocks=("transformer_blocks",),
     text_layers=("txt_in",),
     code=("reference_image_num_tokens", _POST_INPUT),
@@ -410,8 +440,15 @@ def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
 
 Z_IMAGE = TransformerFamily(
     name=families.Z_IMAGE.name,
-    network="comfy.ldm.lumina.model.NextDiT",
-    is_of=lambda network: getattr(network, "pad_tokens_multiple", None) is not None,
+    made=HostNetwork(
+        network="comfy.ldm.lumina.model.NextDiT",
+        model="Lumina2",
+        image_model="lumina2",
+        latent=(families.Z_IMAGE.latent, 2),
+        sizes="patch_size in_channels dim n_layers n_refiner_layers n_heads n_kv_heads multiple_of ffn_dim_multiplier "
+        "norm_eps qk_norm cap_feat_dim axes_dims axes_lens rope_theta time_scale siglip_feat_dim",
+        required={"pad_tokens_multiple": True, "z_image_modulation": True},
+    ),
     blocks=("layers",),
     text_layers=("cap_embedder.1",),
     code=(
@@ -456,8 +493,14 @@ Z_IMAGE = TransformerFamily(
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
-    network="comfy.ldm.krea2.model.SingleStreamDiT",
-    is_of=lambda network: True,
+    made=HostNetwork(
+        network="comfy.ldm.krea2.model.SingleStreamDiT",
+        model="Krea2",
+        image_model="krea2",
+        latent=(families.KREA_2.latent, 3),
+        sizes="features tdim txtdim heads kvheads multiplier layers patch channels theta txtlayers txtheads txtkvheads "
+        "default_ref_method",
+    ),
     blocks=("blocks",),
     text_layers=("txtfusion.projector", "txtmlp.1"),  # a text holds what several layers of its encoder give
     code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
@@ -488,8 +531,14 @@ KREA_2 = TransformerFamily(
 )
 MAGE_FLOW = TransformerFamily(
     name=families.MAGE_FLOW.name,
-    network="comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",
-    is_of=lambda network: True,
+    made=HostNetwork(
+        network="comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",
+        model="MageFlow",
+        image_model="mage_flow",
+        latent=(families.MAGE_FLOW.latent, 2),
+        sizes="in_channels out_channels num_layers attention_head_dim num_attention_heads joint_attention_dim "
+        "axes_dims_rope",
+    ),
     blocks=("transformer_blocks",),
     text_layers=("txt_in",),
     code=(
@@ -520,8 +569,13 @@ MAGE_FLOW = TransformerFamily(
 )
 CHROMA = TransformerFamily(
     name=families.CHROMA.name,
-    network="comfy.ldm.chroma.model.Chroma",
-    is_of=lambda network: type(network).__name__ == "Chroma",  # Chroma Radiance is a subclass, and is not described
+    made=HostNetwork(
+        network="comfy.ldm.chroma.model.Chroma",
+        model="Chroma",
+        image_model="chroma",
+        latent=(families.CHROMA.latent, 2),
+        sizes=_FLUX_SIZES + "in_dim out_dim hidden_dim n_layers",
+    ),
     blocks=("double_blocks", "single_blocks"),
     text_layers=("txt_in",),
     code=(
@@ -535,8 +589,14 @@ CHROMA = TransformerFamily(
 )
 IDEOGRAM_4 = TransformerFamily(
     name=families.IDEOGRAM_4.name,
-    network="comfy.ldm.ideogram4.model.Ideogram4Transformer2DModel",
-    is_of=lambda network: True,
+    made=HostNetwork(
+        network="comfy.ldm.ideogram4.model.Ideogram4Transformer2DModel",
+        model="Ideogram4",
+        image_model="ideogram4",
+        latent=(families.IDEOGRAM_4.latent, 2),
+        sizes="in_channels num_layers num_attention_heads attention_head_dim intermediate_size adaln_dim "
+        "llm_features_dim rope_theta mrope_section norm_eps",
+    ),
     blocks=("layers",),
     text_layers=("llm_cond_proj",),
     code=(
@@ -561,8 +621,17 @@ IDEOGRAM_4 = TransformerFamily(
 )
 ANIMA = TransformerFamily(
     name=families.ANIMA.name,
-    network="comfy.ldm.anima.model.Anima",
-    is_of=lambda network: True,
+    made=HostNetwork(
+        network="comfy.ldm.anima.model.Anima",
+        model="Anima",
+        image_model="anima",
+        latent=(families.ANIMA.latent, 3),
+        sizes="max_img_h max_img_w max_frames in_channels out_channels patch_spatial patch_temporal "
+        "concat_padding_mask model_channels num_blocks num_heads mlp_ratio crossattn_emb_channels pos_emb_cls "
+        "pos_emb_learnable pos_emb_interpolation min_fps max_fps use_adaln_lora adaln_lora_dim "
+        "rope_h_extrapolation_ratio rope_w_extrapolation_ratio rope_t_extrapolation_ratio "
+        "extra_h_extrapolation_ratio extra_w_extrapolation_ratio extra_t_extrapolation_ratio",
+    ),
     blocks=("blocks",),
     text_layers=("blocks.0.cross_attn.k_proj",),
     code=("class Anima(MiniTrainDIT)", "def preprocess_text_embeds(self, text_embeds, text_ids, t5xxl_weights=None)"),
@@ -579,3 +648,28 @@ ANIMA = TransformerFamily(
     ),
 )
 TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW, CHROMA, IDEOGRAM_4, ANIMA
+
+# --- Relatives of which all of a description is so but how they are given reference pictures
+QWEN_LAYERED = replace(
+    QWEN,
+    name="Qwen-Image-Layered",
+    made=replace(QWEN.made, required={"use_additional_t_cond": True}),
+    references=None,  # its VAE has an alpha channel, and its latents a frame for each layer
+    control_net="",
+)
+Z_IMAGE_PIXELS = replace(
+    Z_IMAGE,
+    name="Z-Image in pixel space",
+    made=replace(
+        Z_IMAGE.made,
+        network="comfy.ldm.lumina.model.NextDiTPixelSpace",
+        model="ZImagePixelSpace",
+        image_model="zimage_pixel",
+        latent=(3, 2),
+        sizes=f"{Z_IMAGE.made.sizes} decoder_hidden_size decoder_num_res_blocks decoder_max_freqs decoder_in_channels "
+        "use_x0",
+    ),
+    references=None,  # its cells are pixels, and its tokens 16 or 32 of them wide
+    control_net="",
+)
+RELATIVES = QWEN_LAYERED, Z_IMAGE_PIXELS

@@ -39,6 +39,7 @@ from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..networks.attention import BlockCalls, untraced, with_reading
+from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
 from ..networks.stand_ins import LAYERS, REFINER, refiner_stand_ins
@@ -183,6 +184,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
+        tell_of_file_attention(guider.model_patcher, self.everything(guider))
         self._batches: dict[Hashable, RegionalReferencesBatch] = {}
         height, width = self.latent
         for carried in self.everything(guider):
@@ -266,7 +268,8 @@ class RegionalReferencesBatch(Batch):
         family = taken_family(forward_input.model)
         self._family = family
         network = network_of(forward_input.model)
-        self._refiners = refiner_stand_ins(network, family)  # they tell attention in which refiner it is
+        # They tell attention in which refiner it is, and what the model's file asks for.
+        self._stand_ins = [*refiner_stand_ins(network, family), *file_attention_stand_ins(network)]
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
         self._calls = BlockCalls(network, family, is_first)
@@ -280,7 +283,7 @@ class RegionalReferencesBatch(Batch):
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
-            for stand_in in self._refiners:
+            for stand_in in self._stand_ins:
                 stack.enter_context(stand_in.standing())
             yield
 

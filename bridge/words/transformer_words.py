@@ -17,6 +17,7 @@ from ...core.errors import BadSetup
 from ..host.shared_network import model_of
 from ..host.unet import Options
 from ..networks.attention import BlockCalls, with_reading
+from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
 from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, text_reader_stand_ins, with_input_patch
@@ -40,6 +41,7 @@ class PersonTextsRun(Run[PersonTexts]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         check_canvases(self.everything(guider), latent, self.cell)
+        tell_of_file_attention(guider.model_patcher, self.everything(guider))
         self._batches: dict[Any, PersonTextsBatch] = {}
         self._read: dict[Any, PersonTexts] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
@@ -128,6 +130,7 @@ class PersonTextsBatch(Batch):
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self._calls)
         self._reading.get_ready(device)
         self._stand_ins = [
+            *file_attention_stand_ins(self._texts.network),
             *TextsAlone(self._texts).stand_ins(),
             *input_stand_ins(self._texts.network, family, self._reading.with_positions),
             *text_reader_stand_ins(self._texts.network, family),

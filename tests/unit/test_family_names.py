@@ -6,10 +6,10 @@ from pack.core.families import latent_name, text_name
 TEXTS = {
     768: "SD1.5",
     1280: "the SDXL refiner or Stable Cascade",
-    1024: "SD2 or Anima",
-    2560: "Z-Image or Mage-Flow",
-    3584: "Qwen-Image",
-    4096: "Kolors, Flux, Chroma or SD3",
+    1024: "SD2, Anima or another family",
+    2560: "Z-Image, Mage-Flow or another family",
+    3584: "Qwen-Image or another family",
+    4096: "Kolors, Flux, Chroma, SD3 or another family",
     5: "another family",
     None: "another family",
 }

@@ -1,0 +1,205 @@
+"""Which description says yes to which network of the host: exactly one to each that it describes, none to relatives."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.supported_models
+import marks
+import pytest
+import torch
+from comfy.model_patcher import ModelPatcher
+from dense_texts import text
+from figures import relative
+from hidden_text import without_common
+from pack.bridge.networks import model_family
+from pack.bridge.networks.transformer_families import RELATIVES, TRANSFORMERS
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.words import person_texts
+from pack.bridge.words.transformer_words import PersonTextsRun
+from pack.core.errors import WrongBaseModel, joined
+from tiny import tiny_dits, tiny_networks
+from tiny.seeded import normal
+from tiny.tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE
+from transformer_loras import EVERYWHERE, HEIGHT, PICTURE, TOLERANCE, WIDTH
+from words_made import carried_words
+
+LAYERED, IN_PIXELS = (family.name for family in RELATIVES)
+NONE_OF_THEM = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the host that is like one of a family.
+
+    kind: its class in comfy.supported_models. like, changes: the family, and the settings that are other than there.
+    family: whose description says yes. called: what the refusal calls it, the name of the class where it is "".
+    """
+
+    kind: str
+    like: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    family: str = NONE_OF_THEM
+    called: str = ""
+
+
+_PIXELS = {"patch_size": 16, "in_channels": 3}
+_COUNTED = {"guidance_embed": False, "txt_ids_dims": [1, 2]}
+_NERF = {
+    "nerf_hidden_size": 64, "nerf_mlp_ratio": 2, "nerf_depth": 1, "nerf_max_freqs": 8, "nerf_tile_size": 512,
+    "nerf_final_head_type": "conv", "nerf_embedder_dtype": torch.float32, "use_x0": False,
+    "use_sequential_txt_ids": True,
+}  # fmt: skip
+_LUMINA = {"z_image_modulation": False, "pad_tokens_multiple": None}
+NETWORKS = {
+    **{family: Network(tiny_dits.CONFIGS[family][0], family, {}, family) for family in EVERY},
+    "FLUX.1 Fill": Network("FluxInpaint", FLUX, {"in_channels": 96}, FLUX),
+    "FLUX.1 schnell": Network("FluxSchnell", FLUX, {"guidance_embed": False}, FLUX),
+    "Qwen-Image-Edit-2511": Network("QwenImage", QWEN, {"default_ref_method": "index_timestep_zero"}, QWEN),
+    "Z-Image Omni": Network("ZImage", Z_IMAGE, {"siglip_feat_dim": 24}, Z_IMAGE),
+    LAYERED: Network("QwenImage", QWEN, {"use_additional_t_cond": True}, LAYERED),
+    IN_PIXELS: Network(
+        "ZImagePixelSpace", Z_IMAGE,
+        {**_PIXELS, "image_model": "zimage_pixel", "decoder_hidden_size": 64, "decoder_num_res_blocks": 1},
+        IN_PIXELS,
+    ),
+    "Chroma Radiance": Network(
+        "ChromaRadiance", CHROMA, {**_PIXELS, **_NERF, "out_channels": 3, "image_model": "chroma_radiance"}
+    ),
+    "LongCat-Image": Network("LongCatImage", FLUX, {**_COUNTED, "vec_in_dim": None}),
+    "Ovis-Image": Network(
+        "Flux", FLUX, {**_COUNTED, "yak_mlp": True, "txt_norm": True},
+        called="Flux with txt_ids_dims, txt_norm and yak_mlp",
+    ),
+    "FLUX.2 with one part more": Network("Flux2", FLUX_2, {"txt_norm": True}, called="Flux2 with txt_norm"),
+    "FLUX.2 with positions of FLUX.1": Network("Flux2", FLUX_2, {"txt_ids_dims": []}, called="Flux2 without txt_ids"),
+    "Lumina 2": Network("Lumina2", Z_IMAGE, _LUMINA),
+    "NewBie": Network("Lumina2", Z_IMAGE, {**_LUMINA, "clip_text_dim": 24}, called="Lumina2 with clip_text_dim"),
+    "Ming-Image Layer": Network("MingImage", Z_IMAGE, {"image_model": "ming_image"}),
+    "Ming-Image Design": Network(
+        "MingImage", Z_IMAGE, {"image_model": "ming_image", "pad_tokens_multiple": None, "masked_pad_multiple": 8}
+    ),
+}  # fmt: skip
+CANNOT_BE_MADE = TypeError, KeyError, ValueError, AssertionError, RuntimeError
+pytestmark = pytest.mark.both_hosts
+
+
+def built(kind: str, settings: dict[str, Any]) -> ModelPatcher:
+    """A MODEL without weights: what a class of the host's makes of settings."""
+    with torch.device("meta"), tiny_networks.small_adapter(settings):
+        network = tiny_networks.host_class(kind, settings)(settings).get_model({}, device="meta")
+    return ModelPatcher(network, load_device=torch.device("meta"), offload_device=torch.device("meta"))
+
+
+def tiny(network: Network) -> ModelPatcher:
+    if not hasattr(comfy.supported_models, network.kind):
+        pytest.skip(f"this ComfyUI has no {network.kind}")
+    try:
+        return built(network.kind, {**settings_like(network.like), **network.changes})
+    except TypeError:
+        if tiny_dits.KNOWN:
+            raise
+        pytest.skip("this older ComfyUI has no such settings")
+
+
+def settings_like(family: str) -> dict[str, Any]:
+    settings = tiny_dits.CONFIGS[family][1]
+    return {name: value for name, value in settings.items() if tiny_dits.KNOWN or name != "txt_ids_dims"}
+
+
+def families_of(model: Any) -> list[str]:
+    """Whose descriptions say yes."""
+    return [family.name for family in (*TRANSFORMERS, *RELATIVES) if model_family.is_of(model, family)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_description_says_yes_to_a_network_and_none_to_a_relative(name: str) -> None:
+    network = NETWORKS[name]
+    model = tiny(network)
+    assert families_of(model.model) == [network.family] * (network.family != NONE_OF_THEM)
+    if network.family != NONE_OF_THEM:
+        found = model_family.transformer_family(model.model)
+        assert found is not None and found.name == network.family
+        return
+    known = f"{EVERY[-2]} or {EVERY[-1]} is needed"
+    with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {network.called or network.kind}.*{known}"):
+        model_family.transformer_of(model, "A node")
+
+
+LATENTS = {LAYERED: (1, 16, 3, HEIGHT // 8, WIDTH // 8), IN_PIXELS: (1, 3, HEIGHT, WIDTH)}
+
+
+@marks.transformers
+@pytest.mark.parametrize("name", LATENTS)
+def test_relatives_are_given_words_but_no_references(name: str) -> None:
+    """One person everywhere is the plain forward of their words."""
+    network = NETWORKS[name]
+    model = tiny_networks.seeded_model(network.kind, {**settings_like(network.like), **network.changes}, 301)
+    start = normal(7, *LATENTS[name])
+    frames = start.shape[2] if start.dim() == 5 else 1
+    words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
+    positive = model_conds.carry(text("common"), words)
+    negative = model_conds.carry(text("common"), person_texts.without_people(words))
+    hidden = without_common(model, network.like, text("common"), PICTURE * frames)
+    picture = tiny_dits.sample(runs.patched(hidden, PersonTextsRun), positive, negative, start, cfg=1.0)
+    expected = tiny_dits.sample(model, text("anna"), text("common"), start, cfg=1.0)
+    others = tiny_dits.sample(model, text("common"), text("common"), start, cfg=1.0)
+    assert relative(picture, expected) <= TOLERANCE < relative(others, expected) / 100
+    with pytest.raises(WrongBaseModel, match=f"made for {name}, but FLUX.1.* or Mage-Flow is needed"):
+        model_family.family(model)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_what_is_derived_from_a_network_is_none_of_its_family(family: str) -> None:
+    """A class around it, a class of it, a name or latents that are others."""
+
+    def derived(kind: type) -> type:
+        return type(f"Later{kind.__name__}", (kind,), {"__module__": kind.__module__})
+
+    for part in ("model", "network", "image_model", "latent"):
+        model = tiny(NETWORKS[family]).model
+        assert families_of(model) == [family]
+        if part == "model":
+            model.__class__ = derived(type(model))
+        elif part == "network":
+            model.diffusion_model.__class__ = derived(type(model.diffusion_model))
+        elif part == "image_model":
+            model.model_config.unet_config["image_model"] += "3"
+        else:
+            model.latent_format.latent_channels += 1
+        assert families_of(model) == [], part
+
+
+@pytest.mark.thorough
+def test_no_other_network_of_the_host_is_taken_for_one_of_ours() -> None:
+    """Of every transformer of this ComfyUI: made of its own settings, or of these and those of each tiny network. What
+    was met is written, for the weekly run on ComfyUI's master."""
+    met: list[str] = []
+    for kind in comfy.supported_models.models:
+        if "image_model" not in kind.unet_config:
+            continue
+        known = {
+            network.family
+            for network in NETWORKS.values()
+            if issubclass(getattr(comfy.supported_models, network.kind, object), kind)
+        }
+        lines = {f"{kind.__name__}: not made without a file"}
+        for like in ({}, *map(settings_like, EVERY)):
+            try:
+                model = built(kind.__name__, {**like, **kind.unet_config}).model
+            except CANNOT_BE_MADE:
+                continue
+            found = families_of(model)
+            assert len(found) < 2 and known.issuperset(found), f"{kind.__name__} is taken for {found}"
+            lines.discard(f"{kind.__name__}: not made without a file")
+            lines.add(f"{kind.__name__}: {found[0] if found else 'none' + of_which_relative(model)}")
+        met += sorted(lines)
+    sys.stdout.write("\n".join(met))
+    assert len(met) > 30
+
+
+def of_which_relative(model: Any) -> str:
+    """Of which families the network has the class, or one that is derived from it."""
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(model.diffusion_model).__mro__}
+    names = [family.name for family in TRANSFORMERS if family.made.network in kinds]
+    return f", a relative of {joined(names)}" if names else ""
