@@ -10,7 +10,7 @@
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
---mutants  how many of so many small changes of core/ and bridge/ the tests notice (scripts/mutation/score.py)
+--mutants  how many of so many small changes of core/, bridge/ and nodes/ the tests notice (scripts/mutation/score.py)
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in a
 ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one

@@ -191,8 +191,9 @@ class UNetNodeLoras:
         """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
         self.layers = layers
         self._place = place
-        self._shares = _shares_of(loras)
-        """See _shares_of; empty where one person is everywhere."""
+        first = loras[0]  # all of one batch have the same regions
+        self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
+        """See PersonLoras.shares. With a row for each person it is that of the rows of all chunks."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
         self._make_all_weights(set(block_grids.values()))
@@ -320,22 +321,6 @@ def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
     # For a layer of the time step, whose output has no pixels, the addition gives it some.
     pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
     return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
-
-
-def _shares_of(loras: Sequence[PersonLoras]) -> list[Tensor]:
-    """How much of each person's LoRAs every pixel has: tensors (people, H, W).
-
-    There is none where one person is everywhere; one for all rows; one for each chunk, where prompts have areas of
-    their own; or one for each row, where people have rows: a chunk of several rows has several, see PersonLoras.shares.
-    loras: what one node has put into each chunk of the batch.
-    """
-    first = loras[0]
-    # Chunks with the same regions have the same shares. A prompt with an area of its own has its own part of the
-    # regions.
-    same_regions = all(lora.regions is first.regions for lora in loras)
-    if same_regions and not first.by_row:
-        return first.shares
-    return [shares for lora in loras for shares in lora.shares]
 
 
 def _as_tokens(x: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ class SharePartsAttention(io.ComfyNode):
         # bank=None: the parts are recorded while sampling (live), and not before, as in Parts2Whole.
         with_parts = SharedParts(source, schedule, bank=None, weights=weights, live=self_reference, size=size)
         # The negative attends to itself alone.
-        without_parts = SharedParts(source, schedule, bank=None, weights=weights, live=None, size=size)
+        without_parts = SharedParts(source, schedule, bank=None, weights=weights, size=size)
         ranges = (NamedRange("the parts", schedule),)
         apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
         outputs = with_missing_notes(

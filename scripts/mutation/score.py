@@ -1,4 +1,4 @@
-"""How many small changes of core/ and bridge/ the tests notice: `scripts/test.py --mutants N --seed S`.
+"""How many small changes of core/, bridge/ and nodes/ the tests notice: `scripts/test.py --mutants N --seed S`.
 
 N changes (changes.py) are drawn by the seed. For each of these mutants tests that reach the changed line run until one
 fails: first of a few files that are quick and reach little else (FIRST), then of others (THEN), as many as fit into so
@@ -46,10 +46,10 @@ from shared.pack import load_host
 from mutation.changes import Mutant, mutants_of
 
 ROOT = environment.ROOT
-MUTATED = ("core", "bridge")
+MUTATED = ("core", "bridge", "nodes")
 TESTS = ("unit", "faces", "scripts", "parity", "every_method", "host", "contract")
 KEPT = environment.CACHE / "mutants"
-SHARED = ("core", "bridge", "nodes", "scripts", "tests/support", "tests/conftest.py")
+SHARED = (*MUTATED, "scripts", "tests/support", "tests/conftest.py")
 """What any test may run: lines of all tests are found out again after a change."""
 IMPORTED = (
     "torch", "pytest", "xdist.plugin", "comfy.sd", "comfy.samplers", "comfy.controlnet", "comfy_api.latest", "nodes",
@@ -92,7 +92,7 @@ Reached = dict[str, int]
 
 @dataclass
 class Test:
-    """seconds: of CPU time. reached: lines of core and bridge."""
+    """seconds: of CPU time. reached: lines of what is mutated."""
 
     id: str
     seconds: float
@@ -194,7 +194,7 @@ def tests_with_lines() -> list[Test]:
 class Tracer:
     """A plugin of pytest that keeps what the tests of each file reach.
 
-    Before each statement of core and bridge stands a call that notes its line. It costs the code of others nothing, as
+    Before each statement of what is mutated stands a call that notes its line. It costs the code of others nothing, as
     a trace function would."""
 
     def __init__(self, kept: dict[Path, Path]) -> None:

@@ -9,7 +9,20 @@ from graphs import UNCONNECTED, node, ours, value
 from method_rows import Condition, Row, applies_to, latents, often, picture
 from pack.core.errors import LikenessError
 from pack.core.people import PlacedCast, Slot
-from sample_values import by_lora, cast, identity, image, latent, layout, mask, slot, unplaced
+from sample_values import (
+    HEIGHT,
+    WIDTH,
+    by_lora,
+    cast,
+    identity,
+    image,
+    latent,
+    layout,
+    mask,
+    slot,
+    unplaced,
+    with_loras,
+)
 from torch import Tensor
 
 ODD = {"width": 136, "height": 104}
@@ -31,6 +44,8 @@ ALONE = ("LikenessStylePerPerson", *PARTS)
 """With a mask for one picture or part."""
 SPOKEN = "LikenessPromptPerPerson"
 """Whose people are words."""
+READ_AS_TEXT = (SPOKEN, REFERENCES, "LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
+"""Whose people are read beside or within the text."""
 
 CONDITIONS = (Condition(lambda row: "mask" in row.inputs or row.kind in PARTS, "The node has no mask."),)
 
@@ -161,6 +176,19 @@ def test_soft_masks_that_add_up_to_everything_are_none(row: Row) -> None:
     if row.kind not in PARTS:
         two = cast(places=layout(slot(mask=left), slot(94.0, mask=right)))
         assert relative(shown(row, None, **{**alone, "cast": two}), everywhere) <= 2e-5
+
+
+@applies_to(lambda row: row.kind not in ALONE, "Its masks are of one picture or part.")
+@applies_to(lambda row: row.kind not in READ_AS_TEXT, "Where regions overlap, the texts of both are read.")
+@often("instant_id, ApplyInstantID", "infinite_you, ApplyInfiniteYou", "LoRAPerPerson")
+def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> None:
+    overlapping = torch.zeros(2, HEIGHT, WIDTH)
+    overlapping[0, :, :80] = 1.0
+    overlapping[1, :, 48:] = 0.6
+    shared = overlapping.clone()
+    shared[:, :, 48:80] /= 1.6
+    people = cast(*(with_loras(identity(name), words="") for name in ("Anna", "Boris")))
+    assert relative(shown(row, overlapping, cast=people), shown(row, shared, cast=people)) <= 1e-5
 
 
 @applies_to(*BESIDE_A_LORA)

@@ -1,5 +1,6 @@
 """Off is the picture without the node, bit for bit: weight 0, everybody's weight 0, or the MODEL alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,11 +9,28 @@ from comfy_api.latest import io
 from figures import relative
 from graph_run import linked_inputs, run
 from graphs import UNCONNECTED, Node, ours, sampler
-from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, patches_the_model, picture
-from sample_values import cast, identity
+from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, often, patches_the_model, picture, rows
+from pack.core.people import Lora
+from sample_values import cast, identity, sdxl_clip, small
+from tiny import lora_made
 from torch import Tensor
 
 PASSES_ON = (lambda row: not {*row.inputs}.isdisjoint(row.outputs), "No output of it has the name of an input.")
+NOT_MULTIPLIED = (
+    "LikenessApplyIDPatch",  # of a ControlNet
+    "LikenessPromptPerPerson",  # of words
+    "LikenessStylePerPerson",  # of a style
+    "LikenessApplyStoryMaker",  # of the background too
+    "LikenessApplyParts2Whole",  # of values, and a part's own weight also of keys
+)
+"""Nodes whose weight is of something else than a person's or part's is."""
+TOTALS = {
+    row.kind: total
+    for row in rows()
+    for total in ("weight", "strength", "adapter_weight")
+    if total in row.inputs and row.kind not in NOT_MULTIPLIED
+}
+"""By node: its weight."""
 
 
 @pytest.mark.both_hosts
@@ -35,6 +53,29 @@ def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
     alone = shown(cast(identity("Anna")))
     assert torch.equal(shown(cast(weights=(1.0, 0.0))), alone)
     assert relative(alone, picture(row, "plain")) > 1e-4, "it does nothing"
+
+
+@applies_to(lambda row: row.kind in TOTALS, "No weight of the node multiplies that of a person or part.")
+@often("LoRAPerPerson", "instant_id, ApplyInstantID", "share_parts, SharePartsAttention")
+def test_the_weight_of_the_node_multiplies_that_of_whom_it_puts_in(row: Row) -> None:
+    """And that of a LoRA, also where it reads its person's words."""
+    whole, multiplied = (
+        latents(row.sampled(row.node(**{TOTALS[row.kind]: of_node}, **of_weight(row, weight, of_lora))))
+        for of_node, weight, of_lora in ((1.0, 0.6, 1.0), (0.8, 0.5, 1.5))
+    )
+    assert relative(whole, multiplied) <= 1e-5
+    assert relative(whole, picture(row)) > 1e-4, "it does nothing"
+
+
+def of_weight(row: Row, weight: float, of_lora: float) -> dict[str, Any]:
+    """Inputs with people of this weight and LoRAs of this strength. Of others both are multiplied."""
+    if row.kind == "LikenessSharePartsAttention":
+        return {"parts": ours("LikenessPart", weight=weight * of_lora)}
+    if row.kind != "LikenessLoRAPerPerson":
+        return {"cast": cast(weights=(weight * of_lora, weight * of_lora))}
+    lora = Lora(lora_made.file(small(), clip=sdxl_clip()), of_lora, "up")
+    people = [replace(identity(name), loras=(lora,)) for name in ("Anna", "Boris")]
+    return {"cast": cast(*people, weights=(weight, weight))}
 
 
 @applies_to(*PASSES_ON)

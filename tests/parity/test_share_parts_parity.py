@@ -1,8 +1,9 @@
 """Share Parts Attention: the model as its own reference, on tiny SD1.5- and SDXL-shaped networks."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import comfy.patcher_extension
 import instant_id_run
@@ -11,21 +12,21 @@ import sample_values
 import tiny_sd15
 import tiny_sdxl
 import torch
-from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
+from diffusers.models.embeddings import get_timestep_embedding
 from figures import relative
-from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from graphs import ours
+from marks import each
 from pack.bridge.host.unet import coarsest_token_side, transformers
-from pack.bridge.parts.recording import PartsRecorder, SelfReference
-from pack.bridge.parts.shared_parts import SharedParts, share_with
-from pack.bridge.parts.sharing_run import SharingRun
-from pack.bridge.sampling.runs import patched
-from pack.core.parts.bank import PartWeights, token_mask, window
-from pack.core.parts.parts import Parts, make_part
+from pack.bridge.parts.recording import PartsRecorder
+from pack.core.geometry import Rect
+from pack.core.parts.bank import token_mask, window
 from peers import apply, attend
-from tiny import devices, tiny_networks
-from tiny.seeded import normal
+from tiny import devices, tiny_encoders, tiny_networks
+from torch import Tensor
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
+LABELS = ("hair or headwear", "shoes")
+SEED = 5
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
@@ -46,30 +47,70 @@ def text(model, seed):
     return sample_values.text(seed, width_of(model))
 
 
-def masks(cover, wide):
-    bands = torch.zeros(2, HEIGHT, WIDTH)
+def clip_of(model):
+    return sample_values.clip() if width_of(model) != 2048 else sample_values.sdxl_clip()
+
+
+def masks(crop):
+    """A band each, or a piece each that does not begin at the picture's edges."""
+    of_parts = torch.zeros(2, HEIGHT, WIDTH)
     for n in range(2):
-        bands[n, n * 20 : n * 20 + int(HEIGHT * cover), :wide] = 1
-    return list(bands)
+        if crop:
+            of_parts[n, 10 + 60 * n : 34 + 60 * n, 40:60] = 1
+        else:
+            of_parts[n, 20 * n : 20 * n + HEIGHT // 2] = 1
+    return list(of_parts)
 
 
-def reference(model, cover=0.5, steps=1, crop=False):
-    count = 2
-    adm = None if width_of(model) != 2048 else normal(9, 2, 2816)
-    masks_of_parts = masks(cover, 20 if crop else WIDTH)
-    cell = coarsest_token_side(model.model.diffusion_model)
-    latents, noise = (normal(seed, rows, 4, HEIGHT // 8, WIDTH // 8) for seed, rows in ((3, count), (5, 1)))
-    return SelfReference(
-        model.model.process_latent_out(latents), masks=masks_of_parts, noise=noise, adm=adm,
-        contexts=normal(4, count, 77, width_of(model)), layers="all", steps=steps,
-        windows=[window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8) for mask in masks_of_parts],
+def pictures():
+    return torch.randint(0, 256, (2, HEIGHT, WIDTH, 3), generator=torch.Generator().manual_seed(9)) / 255
+
+
+def sharing(model, steps=1, crop=False):
+    """The node's outputs for two parts. steps: None for a reference that is read once."""
+    parts = None
+    for picture, mask, label in zip(pictures(), masks(crop), LABELS, strict=True):
+        in_front = {} if parts is None else {"parts": parts}
+        parts = ours("LikenessPart", image=picture[None], mask=mask[None], label=label, **in_front)
+    return apply(
+        "LikenessSharePartsAttention", model=model, positive=text(model, 1), negative=text(model, 2), parts=parts,
+        clip=clip_of(model), vae=tiny_encoders.vae(), width=WIDTH, height=HEIGHT, layers="all", seed=SEED,
+        reference="once" if steps is None else "at every step", renew_every=steps or 1, crop_to_mask=crop,
     )  # fmt: skip
 
 
-def sides(model, live):
-    common = {"source": object(), "weights": PartWeights([1.0, 1.0], None), "pose": None, "schedule": WHOLE_SCHEDULE}
-    with_parts, without_parts = SharedParts(bank=None, live=live, **common), SharedParts(bank=None, **common)
-    return share_with(text(model, 1), text(model, 2), with_parts, without_parts)
+@dataclass(frozen=True)
+class Reference:
+    """What the model is shown of the parts. adm: what SDXL reads beside a text. windows: in latent pixels."""
+
+    latents: Tensor
+    noise: Tensor
+    contexts: Tensor
+    adm: Tensor | None
+    masks: list[Tensor]
+    windows: list[Rect]
+    steps: int | None
+
+
+@torch.no_grad()
+def reference(model, steps=1, crop=False):
+    """The same parts, read by the networks as diffusers' pipelines read a picture and a text."""
+    masks_of_parts = masks(crop)
+    cell = coarsest_token_side(model.model.diffusion_model)
+    latents, contexts, adm, windows = [], [], [], []
+    for picture, mask, label in zip(pictures(), masks_of_parts, LABELS, strict=True):
+        windows.append(window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8))
+        left, top, right, below = (8 * side for side in windows[-1])
+        latents.append(model.model.process_latent_in(tiny_encoders.vae().encode(picture[None])))
+        context, pooled = clip_of(model).encode_from_tokens(clip_of(model).tokenize(label), return_pooled=True)
+        contexts.append(context)
+        # Original size, where the crop begins, and its size, as `add_time_ids` of diffusers' SDXL.
+        numbers = torch.tensor([HEIGHT, WIDTH, top, left, below - top, right - left])
+        embedded = get_timestep_embedding(numbers, 256, flip_sin_to_cos=True, downscale_freq_shift=0)
+        adm.append(torch.cat([pooled, embedded.reshape(1, -1)], dim=1))
+    noise = torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(SEED))
+    adm_of_parts = torch.cat(adm) if width_of(model) == 2048 else None
+    return Reference(torch.cat(latents), noise, torch.cat(contexts), adm_of_parts, masks_of_parts, windows, steps)
 
 
 sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
@@ -79,8 +120,9 @@ def oracle(model, parts_reference):
     """The same written plainly: before every n-th forward, or once without noise, each part's own forward, all tokens
     kept, masked ones as zeros; those around a window, which are not computed, too."""
     state = {"calls": 0}
-    read = {name: getattr(parts_reference, name) for name in ("latents", "noise", "contexts", "adm")}
-    parts_reference = replace(parts_reference, **devices.on_device(read))
+    latents, noise, contexts, adm_of_parts = devices.on_device(
+        [parts_reference.latents, parts_reference.noise, parts_reference.contexts, parts_reference.adm]
+    )
 
     def seen_of(unet, x, timesteps, n):
         tokens_by_block = {}
@@ -89,24 +131,22 @@ def oracle(model, parts_reference):
         def record(tokens, k, v, extra):
             high, wide = extra["activations_shape"][-2:]
             shrunk = 1 << round(math.log2((right - left) * (below - top) / (high * wide)) / 2)
-            grid = [math.ceil(side / shrunk) for side in parts_reference.latents.shape[-2:]]
+            grid = [math.ceil(side / shrunk) for side in latents.shape[-2:]]
             dense = tokens.new_zeros(*grid, tokens.shape[-1])
             dense[top // shrunk :, left // shrunk :][:high, :wide] = tokens[0].unflatten(0, (high, wide))
             tokens_by_block[(*extra["block"], extra["block_index"])] = dense.flatten(0, 1)
             return tokens, k, v
 
-        adm = None if parts_reference.adm is None else parts_reference.adm[n : n + 1]
+        adm = None if adm_of_parts is None else adm_of_parts[n : n + 1]
         options = {"patches": {"attn1_patch": [record]}}
         x = x[n : n + 1, :, top:below, left:right]
-        unet._forward(x, timesteps[:1], parts_reference.contexts[n : n + 1], adm, None, options)
+        unet._forward(x, timesteps[:1], contexts[n : n + 1], adm, None, options)
         return tokens_by_block
 
     def forward(executor, *args, **kwargs):
-        kwargs.pop(SharedParts.key, None)
         timesteps, options = args[1], args[-1]
         sigma = options["sigmas"].max()
-        latents = model.model.process_latent_in(parts_reference.latents)
-        shown = (latents + sigma * parts_reference.noise) / (sigma**2 + 1).sqrt()
+        shown = (latents + sigma * noise) / (sigma**2 + 1).sqrt()
         if parts_reference.steps is None:
             shown, timesteps = latents, torch.zeros_like(timesteps)
         if state["calls"] % (parts_reference.steps or math.inf) == 0:
@@ -139,40 +179,17 @@ def oracle(model, parts_reference):
     return clone
 
 
-ONCE = {"steps": None}
+ONCE, PIECES = {"steps": None}, {"crop": True, "steps": 2}
+CASES = product(("sd15", "sdxl"), ({}, {"steps": 2}, ONCE, PIECES))
 
 
-@sd15_often
 @pytest.mark.parametrize(
-    "changed",
-    [
-        pytest.param({}, marks=pytest.mark.thorough),
-        {"steps": 2},
-        ONCE,
-        {"crop": True, "cover": 0.2, "steps": 2},
-    ],
-    ids=str,
+    ("model", "changed"), each(CASES, [("sd15", {"steps": 2}), ("sd15", ONCE), ("sdxl", PIECES)]), indirect=["model"]
 )
 def test_it_equals_the_idea_written_plainly(model, changed):
-    parts_reference = reference(model, **changed)
-    result = sample(patched(model, SharingRun), *sides(model, parts_reference))
-    expected = sample(oracle(model, parts_reference), text(model, 1), text(model, 2))
+    result = sample(*sharing(model, **changed))
+    expected = sample(oracle(model, reference(model, **changed)), text(model, 1), text(model, 2))
     assert relative(result, expected) <= 1e-5
-
-
-def test_sdxl_is_told_which_crop_of_a_part_it_is_shown():
-    """By the node: height and width, top and left of the crop, height and width of the crop, as in SDXL's training."""
-    mask = torch.zeros(1, 256, 384)
-    mask[:, 70:180, 200:300] = 1
-    garment = make_part("coat", normal(6, 1, 256, 384, 3).sigmoid(), mask, 1.0, None)
-    given = {"model": tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()), "clip": sample_values.sdxl_clip()}
-    given |= {"positive": sample_values.text(1), "negative": sample_values.text(2), "parts": Parts((garment,))}
-    _, positive, _ = apply("LikenessSharePartsAttention", **given, width=384, height=256, crop_to_mask=True)
-    live = positive[0][1]["model_conds"][SharedParts.key].cond[0].live
-    ((left, top, right, below),) = live.windows
-    told = torch.tensor([256, 384, 8 * top, 8 * left, 8 * (below - top), 8 * (right - left)])
-    assert top != left and 8 * top <= 70 and 8 * left <= 200 and 8 * below >= 180 and 8 * right >= 300
-    assert relative(live.adm[0, -6 * 256 :], timestep_embedding(told, 256).flatten()) <= 1e-6
 
 
 RENEWED = [
@@ -194,6 +211,6 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
 
     monkeypatch.setattr(PartsRecorder, "record", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
-    live = sides(model, reference(model, steps=3))
-    tiny_networks.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
+    model_out, *sides = sharing(model, steps=3)
+    tiny_networks.host_sample(model_out, zeros, torch.tensor(sigmas).float(), *sides, sampler=name)
     assert recorded_sigmas == recorded

@@ -12,13 +12,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 from typing import Any
 
 import pytest
 from shared import fetch
+from systems import STOPS, posix
 
 from core.models.manifest import File
 
@@ -152,17 +153,21 @@ def command(models: Path, *names: str) -> list[str]:
     return [sys.executable, str(script), "download", *names, "--yes", "--models", str(models)]
 
 
-def download(
-    server: Server, models: Path, *names: str, longest: int = RLIM_INFINITY, **changed: str
-) -> tuple[int, str]:
+def download(server: Server, models: Path, *names: str, longest: int | None = None, **changed: str) -> tuple[int, str]:
     """`names` with --yes, into a models folder: exit status, and what is said. longest: bytes of a file, beyond which
     the system refuses."""
     process = subprocess.run(
         command(models, *names), env=variables(server, models, **changed), capture_output=True, text=True, timeout=120,
-        preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (longest, longest)),
+        preexec_fn=None if longest is None else partial(limit_files, longest),
     )  # fmt: skip
     assert "Traceback" not in process.stderr, process.stderr
     return process.returncode, process.stderr
+
+
+def limit_files(longest: int) -> None:
+    import resource  # which Windows has not
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest))
 
 
 def files(models: Path) -> list[str]:
@@ -252,7 +257,7 @@ def begun(server: Server, models: Path, beginning: str) -> Iterator[subprocess.P
 
 def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
     with begun(server, models, "*.incomplete") as run:
-        run.send_signal(signal.SIGKILL)
+        run.kill()
     assert not (models / "instantid" / "ip-adapter.bin").exists()
     assert len(files(models)) > 0
     for path in (models / "instantid").rglob("*"):
@@ -262,15 +267,13 @@ def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
     assert files(models) == ["instantid/ip-adapter.bin"]
 
 
-@pytest.mark.parametrize(
-    "number",
-    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.thorough) for other in (signal.SIGHUP, signal.SIGINT))],
-)
-def test_what_is_told_to_stop_leaves_nothing(server, models, number):
-    """As a service manager, a terminal that is closed, and Ctrl-C do; the exit status says by which."""
+@posix
+@pytest.mark.parametrize("name", STOPS)
+def test_what_is_told_to_stop_leaves_nothing(server, models, name):
+    """The exit status says by which signal."""
     with begun(server, models, ".fetching-*") as run:
-        run.send_signal(number)
-        assert run.wait(60) == 128 + number
+        run.send_signal(signal.Signals[name])
+        assert run.wait(60) == 128 + signal.Signals[name]
     assert [path for path in models.rglob("*") if not path.is_dir()] == []
     assert [*models.rglob(".fetching-*")] == []
 
@@ -335,6 +338,7 @@ def test_text_of_any_kind_is_no_model(server, models):
     assert said.count("text, not a model (") == 3
 
 
+@posix
 def test_a_disk_without_room_is_named(server, models):
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
     said = refused(server, models, "instantid", "arcface-ir-se50", longest=1 << 21)
@@ -363,6 +367,7 @@ def places(models):
     return [models / name for name in names]
 
 
+@posix
 def test_a_folder_and_a_pipe_in_the_way_are_named(server, models, places):
     """Opening the pipe would wait for ever."""
     adapter, recogniser, _ = places

@@ -19,6 +19,7 @@ from pack.core.models.tensors import described_tensors, flatten, origin
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded_files import id_patch_file
+from systems import STOPS, posix
 from to_safetensors import convert
 
 from core.errors import LikenessError
@@ -67,7 +68,7 @@ def test_every_tensor_arrives(tmp_path):
     state = {**state, "patch_proj.again": state["patch_proj.norm.weight"]}
     assert written.keys() == state.keys()
     assert all(torch.equal(written[key], state[key]) for key in state)
-    assert target.stat().st_mode & 0o777 == 0o644
+    assert target.stat().st_mode == source.stat().st_mode
     assert (folder / "own.txt").read_text() == "one's own"
     with pytest.raises(LikenessError, match="exists already"):
         convert(source)
@@ -86,11 +87,9 @@ def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
 
 
-@pytest.mark.parametrize(
-    "number",
-    [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.thorough) for one in (signal.SIGHUP, signal.SIGINT))],
-)
-def test_what_is_told_to_stop_leaves_nothing(number, tmp_path):
+@posix
+@pytest.mark.parametrize("name", STOPS)
+def test_what_is_told_to_stop_leaves_nothing(name, tmp_path):
     """The file of 200 MB is written for a while: it is ended as soon as there is something to be cleared up."""
     source = saved(tmp_path)
     with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as process:
@@ -98,8 +97,8 @@ def test_what_is_told_to_stop_leaves_nothing(number, tmp_path):
         while not [*tmp_path.glob(".converting-*")] and process.poll() is None:
             assert time.monotonic() < give_up
             time.sleep(0.001)
-        process.send_signal(number)
-        assert process.wait(60) == 128 + number, process.stderr and process.stderr.read()
+        process.send_signal(signal.Signals[name])
+        assert process.wait(60) == 128 + signal.Signals[name], process.stderr and process.stderr.read()
     assert {path.name for path in tmp_path.iterdir()} == {"id-patch.bin"}
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,13 +15,13 @@ from safetensors.torch import save_file
 
 def test_a_stop_right_after_the_folder_is_made_leaves_nothing(tmp_path, monkeypatch):
     """As Ctrl-C does between the system's call and the line behind it."""
-    make = os.mkdir
+    make = Path.mkdir
 
     def stopped(path, *arguments, **options):
         make(path, *arguments, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "mkdir", stopped)
+    monkeypatch.setattr(Path, "mkdir", stopped)
     with pytest.raises(KeyboardInterrupt), unfinished_folder(tmp_path, ".converting-"):
         pass
     assert [*tmp_path.iterdir()] == []

@@ -279,3 +279,6 @@ def test_a_module_of_torchscript_has_tensors_beside_other_values_and_not_too_man
     many = b"".join(struct.pack("<cic", b"J", number, b"N") for number in range(100_001))
     with pytest.raises(UnsupportedCheckpoint, match="more than 100000 modules and numbers"):
         torchscript.weights(torchscript_of(tmp_path / "a", many), "", "")
+    without_numbers = b"X\x01\0\0\0w" + TENSOR.replace(FLOATS, b"N")
+    with pytest.raises(UnsupportedCheckpoint, match="a tensor of an unknown kind"):
+        torchscript.weights(torchscript_of(tmp_path / "a", without_numbers), "", "")

@@ -204,19 +204,28 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     assert torch.equal(crops.paste(images, made_crops, enlarged(images, made_crops), "none").images, images)
 
 
+@pytest.mark.parametrize("match", crops.MATCHES)
 @pytest.mark.parametrize("heights", [(60, 70), (70, 60)])
-def test_the_larger_of_two_faces_lies_on_top(heights):
-    """Whoever was listed first."""
+def test_the_larger_of_two_faces_lies_on_top(heights, match):
+    """Whoever was listed first, in the colours of the picture as it was: as if it were pasted alone."""
+    images = picture() * 0.5 + 0.2
     decisions = cut(face(100, 100, heights[0]), face(130, 100, heights[1]))
     above = heights.index(70)
     line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
     assert crops.notes(decisions, 1) == [line]
-    colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
-    pasted = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none").images
-    x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
-    assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
-    assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
-    white_on_black = crops.paste(torch.zeros(1, 200, 320, 3), of(decisions), torch.ones(2, 256, 256, 3), "none")
+    both = of(decisions)
+    tinted = enlarged(images, both) * 0.6 + torch.tensor([0.3, 0.0, 0.1])
+    tinted[1 - above] = 1 - tinted[1 - above]
+    pasted = crops.paste(images, both, tinted, match).images
+    alone = crops.paste(images, of([decisions[above]]), tinted[above][None], match)
+    on_top = alone.mask == 1
+    assert on_top.sum() > 1000
+    assert torch.equal(pasted[on_top], alone.images[on_top])
+    below = crops.paste(images, of([decisions[1 - above]]), tinted[1 - above][None], match)
+    free = (below.mask == 1) & (alone.mask == 0)
+    assert free.sum() > 100
+    assert torch.equal(pasted[free], below.images[free])
+    white_on_black = crops.paste(torch.zeros(1, 200, 320, 3), both, torch.ones(2, 256, 256, 3), "none")
     assert torch.allclose(white_on_black.images[..., 0], white_on_black.mask, atol=1e-6)
 
 

@@ -1,0 +1,129 @@
+"""A range of the schedule is the host's samplings joined: what is on in a step acts in it, and nothing else does.
+
+They are joined as by KSampler (Advanced): one ends with noise left, and the next goes on from there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import torch
+from figures import relative
+from graph_run import brought
+from graphs import Node, value
+from host_sampling import Applied, latent_of, sigmas_of
+from method_rows import ALONE, Condition, Row, bypassed, in_front, model_behind, often
+from sample_values import cast
+from torch import Tensor
+
+EARLY, LATE = (0.1, 0.5), (0.3, 0.7)
+"""Where a range begins and ends. Of the steps, at 0, 0.2, 0.4, 0.6 and 0.8 of the schedule, the second is in the early
+one, the third in both, and the fourth in the late one."""
+STEPS = 5
+WHOLE, NEVER = (0.0, 1.0), (1.0, 1.0)
+OFF: dict[tuple[str, str], dict[str, Any]] = {
+    ("LikenessApplyInstantID", ""): {"control_strength": 0.0},
+    ("LikenessApplyInstantID", "adapter_"): {"adapter_weight": 0.0},
+    ("LikenessApplyParts2Whole", ""): {"strength": 0.0},
+    ("LikenessPeopleAsReferences", ""): {"region_strength": 0.0},
+    ("LikenessPeopleAsReferences", "references_"): {"cast": value(cast, weights=(0.0, 0.0))},
+}
+"""By node and range: what switches off what it is the range of. Without a line it is a range without a step."""
+STAYS = (
+    "LikenessApplyParts2Whole", "LikenessApplyPhotoMaker", "LikenessLoRAPerPerson", "LikenessPeopleAsReferences",
+)  # fmt: skip
+"""Nodes of which something acts in every step: a pose, words, other pictures."""
+
+
+def ranges_of(row: Row) -> list[str]:
+    """How the names of begin and end begin, for each range of the node."""
+    return [name.removesuffix("start_percent") for name in row.inputs if name.endswith("start_percent")]
+
+
+OF_PARTS = ("parts2whole, ApplyParts2Whole", "share_parts, SharePartsAttention")
+CONDITIONS = (Condition(lambda row: bool(ranges_of(row)), "It acts in every step."),)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A node whose conditioning is an entry of a prompt. make: makes it with other inputs. ends: of its ranges."""
+
+    row: Row
+    make: Callable[..., Node]
+    ends: tuple[tuple[float, float], ...]
+
+    def in_its_ranges(self) -> Node:
+        return self.make(**self._inputs(dict(zip(ranges_of(self.row), self.ends, strict=False))))
+
+    def on(self, percent: float) -> tuple[str, ...]:
+        """The ranges in which a point of the schedule lies. One that has no end goes on to that of the schedule."""
+        ranges = zip(ranges_of(self.row), self.ends, strict=False)
+        endless = [name for name in ranges_of(self.row) if f"{name}end_percent" not in self.row.inputs]
+        return tuple(name for name, (start, end) in ranges if start <= percent and (percent < end or name in endless))
+
+    def with_alone(self, on: tuple[str, ...]) -> Node:
+        """With these ranges whole, and without what the others are of."""
+        ranges = ranges_of(self.row)
+        inputs = self._inputs({name: WHOLE if name in on else NEVER for name in ranges})
+        for name in set(ranges) - set(on):
+            inputs |= OFF.get((self.row.kind, name), {})
+        return self.make(**inputs)
+
+    def _inputs(self, ranges: dict[str, tuple[float, float]]) -> dict[str, Any]:
+        inputs: dict[str, Any] = {}
+        for name, ends in ranges.items():
+            inputs |= zip((f"{name}start_percent", f"{name}end_percent"), ends, strict=True)
+        return {name: percent for name, percent in inputs.items() if name in self.row.inputs}
+
+
+def prompt_of(row: Row, nodes: list[Node], acts: list[bool], outputs: dict[Node, Any]) -> Applied:
+    """Nodes behind each other, with conditioning put together as by Conditioning (Combine).
+
+    acts: whether it is a node's own, or else what it is where that is bypassed.
+    """
+    model = row.model
+    sides: tuple[list[Any], list[Any]] = ([], [])
+    for node, is_acting in zip(nodes, acts, strict=True):
+        behind = in_front(node, model) if "model" in row.inputs else node
+        model = model_behind(row, behind) if "model" in row.outputs else model
+        for number, side in enumerate(("positive", "negative")):
+            source = behind[row.outputs.index(side)] if is_acting else bypassed(behind, side)
+            sides[number].extend(brought(source, outputs))
+    return Applied(brought(model, outputs), *sides)
+
+
+def sampled(given: Applied, start: Tensor, sigmas: Tensor, noise: Tensor | None) -> Tensor:
+    """From a latent with this noise, or with the noise that is left in it."""
+    noise = torch.zeros_like(start) if noise is None else noise
+    euler = comfy.samplers.sampler_object("euler")
+    return given.guider().sample(noise, start, euler, sigmas, seed=1, disable_pbar=True)
+
+
+def assert_joined(row: Row, *entries: Entry) -> None:
+    outputs: dict[Node, Any] = {}
+    ranged = prompt_of(row, [entry.in_its_ranges() for entry in entries], [True] * len(entries), outputs)
+    start = comfy.sample.fix_empty_latent_channels(ranged.model, latent_of(row))
+    noise = comfy.sample.prepare_noise(start, 1)
+    sigmas = sigmas_of(ranged.model, STEPS, "simple")
+    joined = start
+    for on, steps in groupby(range(STEPS), lambda step: [entry.on(step / STEPS) for entry in entries]):
+        first, *others = steps
+        nodes = [entry.with_alone(names) for entry, names in zip(entries, on, strict=True)]
+        acts = [bool(names) or row.kind in STAYS for names in on]
+        part_of_sigmas = sigmas[first : first + len(others) + 2]
+        joined = sampled(prompt_of(row, nodes, acts, outputs), joined, part_of_sigmas, None if first else noise)
+    assert relative(sampled(ranged, start, sigmas, noise), joined) <= 1e-5
+
+
+@often(*OF_PARTS, "infinite_you, ApplyInfiniteYou", "instant_id, ApplyInstantID", "id_patch, ApplyIDPatch, by region")
+def test_of_one_node(row: Row) -> None:
+    assert_joined(row, Entry(row, row.node, (EARLY, LATE)))
+
+
+@often(*ALONE, "references, PeopleAsReferences, by region")
+def test_of_two_nodes_in_one_prompt(row: Row) -> None:
+    """With other people and other ranges in the second."""
+    assert_joined(row, Entry(row, row.node, (EARLY, LATE)), Entry(row, row.other, (LATE, EARLY)))
