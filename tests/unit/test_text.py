@@ -47,8 +47,10 @@ def test_which_face_of_each_photo(typed: str, photos: int, words: list[str]) -> 
 
 def test_which_face_speaks_of_no_more_photos_than_there_are() -> None:
     which_face("2").check_photos(0)
+    which_face("2,1,0,").check_photos(2)
     with pytest.raises(BadPhoto, match="'2,1,3', which speaks of 3 photos, and there are 2 photos"):
         which_face("2,1,3").check_photos(2)
+    assert which_face("2,largest,0,7").without_photo({1, 3}) == ["the largest face of photo 2", "face 7 of photo 4"]
     with pytest.raises(BadChoice, match="first"):
         which_face("first")
 
