@@ -19,9 +19,8 @@ def node_of(cls: type[io.ComfyNode]) -> str | None:
     All that is sent to the page and looked up in the prompt goes by this id. Of a node that another one has become
     while it ran, such as a turn of a loop, it is the id of the one that stands in the graph.
     """
-    if not cls.hidden:
-        return None
-    return cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
+    graph = cls.hidden and cls.hidden.dynprompt
+    return graph.get_display_node_id(cls.hidden.unique_id) if graph else None
 
 
 NOTE = "likeness_note"

@@ -241,7 +241,8 @@ CHOSEN = {
     "VAELoader": ("vae", "vae_name"), "UNETLoader": ("diffusion_models", "unet_name"),
     "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLoRAToPerson": ("loras", "file"),
     "LikenessLoadAdapter": ("ipadapter", "file"), "LikenessDetectBodySurface": ("densepose", "file"),
-    "UpscaleModelLoader": ("upscale_models", "model_name"),
+    "UpscaleModelLoader": ("upscale_models", "model_name"), "LoadLoraModel": ("loras", "loras.3.lora_name"),
+    "LoadLoraTextEncoder": ("loras", "loras.0.lora_name"),
 }  # fmt: skip
 
 
@@ -275,6 +276,13 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
     for graph in graphs:
         assert doctor.findings_to_fix(needs.wanted(graph), Folders(searched)) == [], graph
+
+
+def test_every_row_of_a_stack_of_loras_is_a_file():
+    named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
+    for node in ({"widgets_values": named}, {"widgets_values": ["a", 0.5, True, "none", 1, True, "b", 1, False]}):
+        graph = {"nodes": [{"type": "LoadLoraModel", "inputs": [{"name": "model", "link": 1}], **node}]}
+        assert [(file.key, file.name) for file in needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
