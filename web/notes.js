@@ -93,7 +93,7 @@ function toast(lines) {
   if (text === toasted) return;
   toasted = text;
   const count = lines.length;
-  if (text) show(TOAST, "warn", `${count} ${count === 1 ? "note" : "notes"} on this run`, text, 0, true);
+  if (text) show(TOAST, "warn", `${count} ${count === 1 ? "note" : "notes"} on this run`, text, true);
   else hide(TOAST);
 }
 

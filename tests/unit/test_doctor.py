@@ -182,8 +182,12 @@ def findings_of(diagnosis, beginning):
     return [finding for finding in diagnosis.findings if finding.what.startswith(beginning)]
 
 
+def findings_to_fix(graph, searched):
+    return doctor.report("", needs.wanted(graph), searched).to_fix
+
+
 def names_to_fix(graph, searched):
-    return [finding.name for finding in doctor.findings_to_fix(needs.wanted(graph), searched)]
+    return [finding.name for finding in findings_to_fix(graph, searched)]
 
 
 def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
@@ -204,16 +208,16 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
             is_loader = node["type"] == "LikenessLoadFaceEmbedder"
             if values and is_loader == (template == "id_patch_two_people"):
                 node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
-        assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
+        assert findings_to_fix(graph, folders(complete)) == []
 
 
 def test_a_pack_that_nobody_publishes(complete):
     graph = {"1": {"class_type": "LikenessLoadFaceEmbedder", "inputs": {"pack": "mine", "recognisers": "all found"}}}
-    (finding,) = doctor.findings_to_fix(needs.wanted(graph), folders(complete))
+    (finding,) = findings_to_fix(graph, folders(complete))
     place = complete / "insightface" / "models" / "mine"
     assert (finding.name, finding.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
     copy_face_pack(complete / "insightface" / "mine")
-    assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
+    assert findings_to_fix(graph, folders(complete)) == []
     graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
     assert needs.wanted(graph) == ()
     graph["1"]["inputs"]["pack"] = "none found"
@@ -275,7 +279,7 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
         assert names_to_fix(graph, searched) == ["mine.safetensors"], graph
     sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
     for graph in graphs:
-        assert doctor.findings_to_fix(needs.wanted(graph), Folders(searched)) == [], graph
+        assert findings_to_fix(graph, Folders(searched)) == [], graph
 
 
 def test_every_row_of_a_stack_of_loras_is_a_file():
@@ -300,7 +304,7 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     """A run is refused for it, although the file is there under another name."""
     (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
-    (finding,) = doctor.findings_to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
+    (finding,) = findings_to_fix(workflow("instant_id_portrait"), folders(complete))
     assert finding.state == "under another name"
     assert finding.fetch is None
     assert finding.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
