@@ -436,40 +436,8 @@ def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
 
 # --- In Chinese: everything that the doctor says has a sentence in locales
 
-TABLE = translations.table("zh", translations.SENTENCES)
-NAME = re.compile(r"\{(\w+)\}")
-ENGLISH = re.compile(r"\b[a-z]+ (?:[a-z]+|[A-Z]\w*) [a-z]+\b")
-"""Three words in a row: names of files and models have fewer."""
-
-
-def pattern(english: str) -> re.Pattern[str]:
-    parts = NAME.split(english)
-    source = ""
-    for place, part in enumerate(parts):
-        source += f"(?P<{part}>.+?)" if place % 2 else re.escape(part)
-    return re.compile(source, re.DOTALL)
-
-
-PATTERNS = [(english, pattern(english)) for english in sorted(TABLE, key=lambda text: -len(NAME.sub("", text)))]
-
-
-def translated(text: str) -> str:
-    """As web/sentences.js does it."""
-    if text in TABLE and not NAME.search(text):
-        return TABLE[text]
-    for english, form in PATTERNS:
-        match = form.fullmatch(text)
-        if match and NAME.search(english):
-            return NAME.sub(lambda name, match=match: in_list(match[name[1]]), TABLE[english])
-    return text
-
-
-def in_list(text: str) -> str:
-    translation = translated(text)
-    if translation != text:
-        return translation
-    parts = re.split(r"(; | and (?=\S))", text)
-    return "".join(part if place % 2 else translated(part) for place, part in enumerate(parts))
+ENGLISH = translations.ENGLISH
+translated = translations.sentence_in_chinese
 
 
 def texts(report: Diagnosis) -> Iterator[str]:
@@ -525,5 +493,6 @@ def test_a_heading_says_of_what_in_chinese():
 
 
 def test_every_sentence_has_the_same_names_in_both_languages():
-    for english, chinese in TABLE.items():
-        assert set(NAME.findall(english)) == set(NAME.findall(chinese)), english
+    for english, chinese in translations.table("zh", translations.SENTENCES).items():
+        names, names_in_chinese = (set(re.findall(r"\{(\w+)\}", text)) for text in (english, chinese))
+        assert names == names_in_chinese, english
