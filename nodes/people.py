@@ -446,13 +446,15 @@ class CastNode(io.ComfyNode):
         require_together(cast_before, "Cast")
         present = list(cast_before.people)
         absent = list(cast_before.absent)  # (number in the list, name) of people without a photo that shows a face
-        linked_people = {name: value for name, value in people_and_weights.items() if not name.startswith("weight_")}
+        given_weights = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
+        linked_people = {name: value for name, value in people_and_weights.items() if name not in given_weights}
+        weights = _by_number("Cast", "weight", given_weights)
+        identities_by_number = _by_number("Cast", "person", linked_people)
         names_without_face: list[str] = []
-        for input_number, identity in _by_number("Cast", "person", linked_people).items():
+        for input_number, identity in identities_by_number.items():
             # Absent people keep their number, so that the people after them are not renumbered.
             number_in_cast = len(present) + len(absent) + 1
-            weight = people_and_weights.get(f"weight_{input_number}", 1.0)
-            person = people.Person(identity, weight, number=number_in_cast)
+            person = people.Person(identity, weights.get(input_number, 1.0), number=number_in_cast)
             if identities.photos_of(identity):
                 present.append(person)
             else:
@@ -464,7 +466,16 @@ class CastNode(io.ComfyNode):
                 why = f"no photo of {listed(names_without_face)} shows a face"
             raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
         extended_cast = replace(cast_before, people=tuple(present), absent=tuple(absent))
-        return _cast_output(cls, extended_cast, gathered("Left out, no photo with a face", names_without_face))
+        without_person = [
+            f"weight {number}"
+            for number, weight in weights.items()
+            if number not in identities_by_number and weight != 1
+        ]
+        left_out = [
+            *gathered("Left out, no photo with a face", names_without_face),
+            *gathered("Left out, no person", without_person),
+        ]
+        return _cast_output(cls, extended_cast, left_out)
 
 
 def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
@@ -478,7 +489,7 @@ def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int
     numbers = {f"{kind}_{number}": number for number in range(1, _INPUTS + 1)}
     beyond = [name for name in inputs if name not in numbers]
     if beyond:
-        why = f"{node_name} takes {kind}_1 to {kind}_{_INPUTS} and got {listed(beyond)} as well, who would be lost."
+        why = f"{node_name} takes {kind}_1 to {kind}_{_INPUTS} and got {listed(beyond)} as well, which would be lost."
         raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
     linked: dict[int, Any] = {}
     for name, number in numbers.items():
@@ -564,6 +575,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
+        without_photo += which_faces.without_photo(batches_by_number)
         left_out = gathered("Left out, no photo", first_few(without_photo))
         lines = [*examples, *left_out, *doubts, *analysis.weak_faces(named_faces)]
         return _cast_output(cls, people.Cast(tuple(members)), lines)

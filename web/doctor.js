@@ -1,13 +1,13 @@
 // Which model files are missing: what Check Model Files finds as a table with links, and a toast that names all of them
-// where a workflow is opened, or run, that lacks some. Nothing here changes what is saved or sent: without this
-// file the node shows the same as a picture.
+// where a workflow is opened, or run, that lacks some, with the same table of that workflow behind its button. Nothing
+// here changes what is saved or sent: without this file the node shows the same as a picture.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { onMissing } from "./errors.js";
-import { PACK, activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
+import { activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 import { readSentences, translated } from "./sentences.js";
-import { hide, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
+import { hide, isShown, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const DOCTOR = "LikenessCheckModelFiles";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
@@ -126,10 +126,10 @@ function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs
   return true;
 }
 
-/** An app has no nodes: there the table stands in a window of its own. */
+/** The table in a window of its own: of an app, which has no nodes, and of a workflow that has no node for it. */
 function openWindow(report) {
   const close = made("button", shown("Close"), "float: right; padding: 4px 12px");
-  const pane = made("dialog", [close, ...table(JSON.parse(report))], "margin: auto; width: min(900px, 90vw)");
+  const pane = made("dialog", [close, ...table(report)], "margin: auto; width: min(900px, 90vw)");
   pane.style.cssText += "; padding: 16px; max-height: 85vh; overflow: auto; user-select: text; font-size: 13px; line-height: 1.4";
   pane.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-menu-bg, #202020)";
   close.onclick = () => pane.close();
@@ -142,7 +142,7 @@ function extendDoctor(prototype) {
   const { onExecuted, onDrawBackground } = prototype;
   prototype.onExecuted = function (output) {
     onExecuted?.apply(this, arguments);
-    if (showReport(this, output) && inApp()) openWindow(output[REPORT][0]);
+    if (showReport(this, output) && inApp()) openWindow(JSON.parse(output[REPORT][0]));
   };
   // Classic nodes show their picture here, also that of a run before the workflow's tab was left.
   prototype.onDrawBackground = function () {
@@ -154,8 +154,11 @@ function extendDoctor(prototype) {
 
 const NAMED = 8; // as many files as a toast has room for
 
+const NOTHING = { names: [] };
+const lacking = new WeakMap(); // workflow -> what it lacks; NOTHING once somebody has closed the toast, or a run succeeded
+
 /** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
-function tell({ names, size, unsized, all_missing: allMissing }, unasked) {
+function tell({ names, size, unsized, all_missing: allMissing, report }, unasked) {
   const [number, rest] = [names.length, names.length - NAMED];
   const files = number === 1 ? "One file is missing" : `${number} files are missing`;
   const summary = shown(allMissing ? files : `${files} or not in order`);
@@ -165,34 +168,44 @@ function tell({ names, size, unsized, all_missing: allMissing }, unasked) {
   if (size && unsized) download = `To download: at least ${size}; the size of ${unsized} is not stated.`;
   else if (size) download = `To download: ${size}.`;
   else if (unsized) download = "The sizes are not stated.";
-  const way = button(shown("Links and folders"), openDoctor);
+  const way = button(shown("Links and folders"), () => openWindow(report));
   way.style.cssText += "; display: block; margin: 8px 0 0; pointer-events: auto; cursor: pointer";
-  show(MISSING, "warn", summary, [`${list}. ${shown(download)}`, way], 30000, unasked);
+  show(MISSING, "warn", summary, [`${list}. ${shown(download)}`, way], unasked, settle);
 }
 
-/** The template that lists them. */
-async function openDoctor() {
-  const answer = await api.fetchApi(`/workflow_templates/${PACK}/check_files.json`);
-  const title = titles.get("check_files") ?? "check_files";
-  if (answer.ok) await app.loadGraphData(await answer.json(), true, true, title, { openSource: "template" });
+/** Of the open workflow no more is said when its tab is shown again. */
+function settle() {
+  const workflow = activeWorkflow();
+  if (workflow) lacking.set(workflow, NOTHING);
 }
 
-/** What a workflow lacks. */
-async function missingIn(graph) {
+/** What the open workflow lacks, where it has nodes of ours. */
+async function missingHere(workflow) {
+  const graph = (app.rootGraph ?? app.graph).serialize();
+  if (!someAreOurs(nodesOf(graph))) return NOTHING;
   const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
-  return answer.ok ? await answer.json() : { names: [] };
+  const missing = answer.ok ? await answer.json() : NOTHING;
+  if (workflow) lacking.set(workflow, missing);
+  return missing;
 }
 
 /** After a run that lacks a file. */
 async function tellAll() {
-  const graph = (app.rootGraph ?? app.graph).serialize();
-  if (!someAreOurs(nodesOf(graph))) return false;
-  const missing = await missingIn(graph);
+  const missing = await missingHere(activeWorkflow());
   if (missing.names.length) tell(missing, false);
   return missing.names.length > 0;
 }
 
-const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
+/** R has been pressed: files may have come. */
+async function tellAnew() {
+  if (!isShown(MISSING)) return;
+  const now = opened;
+  const missing = await missingHere(activeWorkflow());
+  if (now !== opened) return;
+  if (missing.names.length) tell(missing, true);
+  else hide(MISSING);
+}
+
 let opened = 0; // graphs, so far
 
 const wait = (milliseconds) =>
@@ -210,17 +223,14 @@ async function workflowOf(graphId) {
   return undefined;
 }
 
+/** Of each workflow the host is asked once, however often its tab is shown or a change undone. */
 async function tellWhatIsMissing() {
   const now = opened;
   const workflow = await workflowOf((app.rootGraph ?? app.graph).id);
-  if (now !== opened) return; // its turn comes when it is shown again
-  const graph = app.graph.serialize();
-  if (!workflow || asked.has(workflow) || !someAreOurs(nodesOf(graph))) return;
-  asked.add(workflow);
+  if (!workflow || now !== opened) return; // its turn comes when it is shown again
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
-  const missing = await missingIn(graph);
-  if (now !== opened) asked.delete(workflow); // it has been left: when it is shown again
-  else if (missing.names.length) tell(missing, true);
+  const missing = lacking.get(workflow) ?? (await missingHere(workflow));
+  if (now === opened && missing.names.length) tell(missing, true);
 }
 
 // The menu
@@ -243,7 +253,10 @@ app.registerExtension({
   name: "likeness.doctor",
   async setup() {
     onMissing(tellAll);
-    api.addEventListener("execution_success", () => hide(MISSING)); // other files have been chosen
+    api.addEventListener("execution_success", () => {
+      hide(MISSING); // other files have been chosen
+      settle();
+    });
     await readTitles();
     await readSentences();
   },
@@ -253,6 +266,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass === DOCTOR) nameTemplates(node);
   },
+  refreshComboInNodes: tellAnew,
   afterConfigureGraph() {
     opened += 1;
     // Only then has a workflow its tab, and its nodes what they have shown there before.

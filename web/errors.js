@@ -1,10 +1,11 @@
-// Errors of our nodes, where they are looked for: cause and remedy, in English as the host shows them, and where one sets
-// what they ask for when the node is inside of a subgraph or the graph is shown as an app.
+// Errors of our nodes, where they are looked for: cause and remedy, in the language of the editor as far as its table goes,
+// and where one sets what they ask for when the node is inside of a subgraph or the graph is shown as an app.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { find, inApp, settingOf, templateTitles } from "./ours.js";
 import { onPrompt } from "./prompts.js";
+import { translated, translatedMessage } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
 const ERROR = "error"; // what its toast is about
@@ -26,7 +27,7 @@ async function whereToDrawABox() {
   const titles = new Map(await templateTitles());
   const forOne = titles.get(TEMPLATE_WITH_BOX) ?? TEMPLATE_WITH_BOX;
   const forTwo = titles.get(TEMPLATE_WITH_TWO_BOXES) ?? TEMPLATE_WITH_TWO_BOXES;
-  return `Boxes are drawn in the template “${forOne}”, for two people in “${forTwo}”.`;
+  return translated(`Boxes are drawn in the template “${forOne}”, for two people in “${forTwo}”.`);
 }
 
 const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";
@@ -38,7 +39,7 @@ async function showErrors(nodes, noFile) {
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const titles = failed.map(([id, type]) => titleOf(id, type));
-  const lines = [...new Set(failed.map(([, , message]) => String(message).trim()))];
+  const lines = [...new Set(failed.map(([, type, message]) => translatedMessage(String(message), type)))];
   const needsTemplate = failed.some((one) => isWithoutFace(one) && !isPersonInSight(one));
   if (needsTemplate) lines.push(await whereToDrawABox());
   const ways = failed.filter((one) => !isWithoutFace(one)).map(whereToSet).filter(Boolean);
@@ -51,7 +52,7 @@ function whereToSet([id, type, message]) {
   const around = boxesAround(id, type);
   if (!around.length) return "";
   const fields = fieldsOutside(around, find(id).at(-1), String(message));
-  if (fields.length) return `Set it on the subgraph “${around[0].title}”: ${fields.join(", ")}.`;
+  if (fields.length) return translated(`Set it on the subgraph “${around[0].title}”: ${fields.join(", ")}.`);
   return howToOpen(around.map(({ title }) => title).join(" › "));
 }
 
@@ -129,7 +130,7 @@ function howToOpen(path) {
   const before = inApp() ? "In the graph this" : "This";
   // With an error the button is called "Enter" in Nodes 2.0.
   const button = "“Enter” or “Enter subgraph” at its bottom opens it";
-  return `${before} node is in the subgraph “${path}”: ${button}, or under classic nodes the icon at its top right.`;
+  return translated(`${before} node is in the subgraph “${path}”: ${button}, or under classic nodes the icon at its top right.`);
 }
 
 const isLikenessError = (type) => String(type).startsWith("likeness.");

@@ -7,7 +7,7 @@
 import { app } from "../../scripts/app.js";
 import { isOurs, nodesOf, someAreOurs } from "./ours.js";
 
-// ComfyUI's own: those in our templates and blueprints, and two that stand beside them in graphs of users.
+// ComfyUI's own: those in our templates and blueprints, and those that stand beside them in graphs of users.
 const LOADERS = new Set([
   "CheckpointLoaderSimple",
   "CLIPLoader",
@@ -16,6 +16,8 @@ const LOADERS = new Set([
   "DualCLIPLoader",
   "LoadDA3Model",
   "LoadImage",
+  "LoadLoraModel",
+  "LoadLoraTextEncoder",
   "LoadMediaPipeFaceLandmarker",
   "LoraLoader",
   "LoraLoaderModelOnly",

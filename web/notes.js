@@ -6,6 +6,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
 import { onPrompt } from "./prompts.js";
+import { translated, translatedMessage } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
 const NOTE = "likeness_note"; // of bridge/host/notes.py: in what a node has shown, and what comes while a sampler runs
@@ -71,8 +72,8 @@ function draw() {
   const texts = new Map();
   const unseen = [];
   for (const [id, topics] of [...(notesOf.get(activeWorkflow()) ?? [])].sort(inOrder)) {
-    const lines = [...topics.values()].map(({ text }) => text);
     const nodes = find(id);
+    const lines = [...topics.values()].map(({ text }) => translatedMessage(text, nodes.at(-1)?.type));
     if (!lines.length || !nodes.length) continue;
     for (const node of nodes) texts.set(node, [...(texts.get(node) ?? []), ...lines]);
     if (!isSeen(nodes)) unseen.push(inApp() ? lines.join("\n") : `${nodes[0].title}: ${lines.join("\n")}`);
@@ -93,7 +94,7 @@ function toast(lines) {
   if (text === toasted) return;
   toasted = text;
   const count = lines.length;
-  if (text) show(TOAST, "warn", `${count} ${count === 1 ? "note" : "notes"} on this run`, text, 0, true);
+  if (text) show(TOAST, "warn", translated(`${count} ${count === 1 ? "note" : "notes"} on this run`), text, true);
   else hide(TOAST);
 }
 

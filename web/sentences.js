@@ -1,9 +1,9 @@
 // Sentences of our code, which are English, in the language of the editor. A table of that language has each
-// with a name in braces for what differs: "{path} is not there ({size})." What stands there is looked up as well, and a
-// sentence that the table does not have stays English.
+// with a name in braces for what differs: "{path} is not there ({size})." What stands there is looked up as well. A
+// sentence that the table does not have stays English; in a message it calls fields and nodes as they are on the screen.
 
 import { api } from "../../scripts/api.js";
-import { settingOf } from "./ours.js";
+import { isOurs, settingOf } from "./ours.js";
 
 const SENTENCES = "likenessSentences"; // in locales/<language>/main.json
 const NAME = /\{(\w+)\}/g;
@@ -11,6 +11,8 @@ const BETWEEN = /(; | and (?=\S))/; // in a list of files
 
 const exact = new Map(); // whole sentences without a name in them
 let patterns = []; // of sentences with names, those of which most is given first
+let nodes = []; // of ours, by their type, in English and in the language of the editor: {type, english, own}
+let titles = new Map(); // of these nodes, without what stands in brackets
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 
@@ -20,7 +22,11 @@ function patternOf([english, form]) {
 }
 
 export async function readSentences() {
-  const table = Object.entries((await api.getCustomNodesI18n())[settingOf("Comfy.Locale")]?.[SENTENCES] ?? {});
+  const { en, [settingOf("Comfy.Locale")]: texts } = await api.getCustomNodesI18n();
+  const table = Object.entries(texts?.[SENTENCES] ?? {});
+  const types = table.length ? Object.keys(texts.nodeDefs ?? {}).filter(isOurs) : [];
+  nodes = types.map((type) => ({ type, english: en?.nodeDefs?.[type], own: texts.nodeDefs[type] }));
+  titles = new Map(nodes.map(({ english, own }) => [withoutBrackets(english?.display_name ?? ""), withoutBrackets(own.display_name)]));
   for (const [english, form] of table) {
     if (!english.match(NAME)) exact.set(english, form);
   }
@@ -28,12 +34,13 @@ export async function readSentences() {
   patterns.sort((a, b) => b.letters - a.letters);
 }
 
-/** words: further translations of whole texts, such as the titles of templates. */
-export function translated(text, words = new Map()) {
+/** words: further translations of whole texts, such as the titles of templates. least: letters that a sentence has in
+ * common with that of the table, besides its names. */
+export function translated(text, words = new Map(), least = 0) {
   if (words.has(text)) return words.get(text);
   if (exact.has(text)) return exact.get(text);
-  for (const { regex, form } of patterns) {
-    const values = regex.exec(text)?.groups;
+  for (const { letters, regex, form } of patterns) {
+    const values = letters >= least && regex.exec(text)?.groups;
     if (values) return form.replace(NAME, (_, name) => inList(values[name], words));
   }
   return text;
@@ -44,4 +51,35 @@ function inList(text, words) {
   const whole = translated(text, words);
   if (whole !== text) return whole;
   return text.split(BETWEEN).map((part, place) => (place % 2 ? part : translated(part, words))).join("");
+}
+
+const LEAST = 6; // "{path} is {what}." is of files alone
+const SENTENCE_ENDS = /(?<=[.!?]) (?=[A-Z])/;
+
+/** A message of several sentences. type: of the node whose fields it means, where several have one of the same name. */
+export function translatedMessage(message, type) {
+  const inLine = (line) => line.split(SENTENCE_ENDS).map((sentence) => {
+    const own = translated(sentence, titles, LEAST);
+    return own === sentence ? withLabels(sentence, type) : own;
+  });
+  return message.trim().split("\n").map((line) => inLine(line).join(" ").replaceAll("。 ", "。")).join("\n");
+}
+
+const withoutBrackets = (title) => title.split(/ ?[(（]/)[0];
+
+/** An English sentence with the labels and titles of the editor's language: "Which face (which_face)", "min_size". */
+function withLabels(sentence, type) {
+  let shown = sentence;
+  const inOrder = [...nodes.filter((node) => node.type === type), ...nodes];
+  for (const [title, own] of titles) if (title.includes(" ")) shown = shown.replaceAll(title, `“${own}”`);
+  for (const { english, own } of inOrder) {
+    for (const [id, { name }] of Object.entries(own.inputs ?? {})) {
+      const label = english?.inputs?.[id]?.name;
+      const both = `${name}（${id}）`;
+      shown = shown.replaceAll(`${label} (${id})`, both).replaceAll(`${id} (${label})`, both);
+      // A name of several words is in no sentence by chance.
+      if (id.includes("_")) shown = shown.replace(new RegExp(`(?<![\\w(（])${id}(?![\\w)）])`, "g"), both);
+    }
+  }
+  return shown;
 }

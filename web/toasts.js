@@ -26,9 +26,11 @@ function clickable(element) {
   return element;
 }
 
-/** One toast about each, until it is closed, its time is over, or another takes its place. folded: the title alone, the
- * rest when it is clicked; then it stays. */
-export function show(about, severity, summary, detail, life, folded = false) {
+export const isShown = (about) => shown.has(about);
+
+/** One toast about each, until it is closed, or another takes its place. folded: the title alone, the rest when it is
+ * clicked. onClose: called when somebody closes it. */
+export function show(about, severity, summary, detail, folded = false, onClose = () => {}) {
   hide(about);
   const close = clickable(made("button", "×", CLOSE));
   const parts = [detail].flat().flatMap((part) => (typeof part === "string" ? linked(part) : part));
@@ -43,9 +45,10 @@ export function show(about, severity, summary, detail, life, folded = false) {
   toast.className = "likeness-toast";
   toast.role = "alert";
   close.ariaLabel = translated("Close");
-  close.onclick = () => hide(about);
-  const isRead = () => toast.querySelector("details")?.open;
-  if (life) setTimeout(() => isRead() || toast.remove(), life);
+  close.onclick = () => {
+    hide(about);
+    onClose();
+  };
   pane.append(toast);
   shown.set(about, toast);
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import LikenessError
 from ...core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
-from ...core.models.doctor_findings import Finding
+from ...core.models.doctor_findings import Diagnosis
 from ...core.text import in_one_line
 from . import folders, notes
 
@@ -16,14 +16,10 @@ ROUTE = "/likeness/missing"
 _PACK = Path(__file__).absolute().parents[2]
 
 
-def missing(graph: Mapping[str, Any]) -> list[Finding]:
-    """The files that a workflow needs and that are missing or not in order.
-
-    An empty list where the workflow chooses the demo's stand-ins.
-    """
-    if needs.chooses_standins(graph):
-        return []
-    return doctor.findings_to_fix(needs.wanted(graph), folders.folders_by_key())
+def examined(graph: Mapping[str, Any]) -> Diagnosis:
+    """The diagnosis of the files that a workflow needs: of none where it chooses the demo's stand-ins."""
+    wanted = () if needs.chooses_standins(graph) else needs.wanted(graph)
+    return doctor.report("this workflow", wanted, folders.folders_by_key())
 
 
 def serve() -> None:
@@ -44,22 +40,23 @@ async def _missing(request: Any) -> Any:
     """What is missing for a workflow, which is posted as it is saved.
 
     The answer names the files that are missing or not in order. It says how large the downloads are together, for how
-    many of them the size is unknown, and whether all are simply missing.
+    many of them the size is unknown, and whether all are simply missing; and has the report of Check Model Files.
     """
     wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
-        findings_to_fix = await asyncio.to_thread(lambda: missing(workflow_nodes.workflow(body)))
+        diagnosis = await asyncio.to_thread(lambda: examined(workflow_nodes.workflow(body)))
     except (ValueError, LikenessError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
-    sizes = [finding.fetch.size for finding in findings_to_fix if finding.fetch]  # None: unknown
+    sizes = [finding.fetch.size for finding in diagnosis.to_fix if finding.fetch]  # None: unknown
     total_size = sum(size or 0 for size in sizes)
     answer = {
-        "names": [finding.name for finding in findings_to_fix],
+        "names": [finding.name for finding in diagnosis.to_fix],
         "size": manifest.human(total_size) if total_size else "",
         "unsized": sizes.count(None),
-        "all_missing": all(finding.state == doctor_findings.MISSING for finding in findings_to_fix),
+        "all_missing": all(finding.state == doctor_findings.MISSING for finding in diagnosis.to_fix),
+        "report": diagnosis.as_json(),
     }
     return _json(answer)
 

@@ -14,8 +14,13 @@ from ...core.text import logger, plain_lines
 
 
 def node_of(cls: type[io.ComfyNode]) -> str | None:
-    """The id of the running node (a class with Hidden.unique_id), or None outside of a graph."""
-    return cls.hidden.unique_id if cls.hidden else None
+    """The id of the running node, a class with hidden inputs, or None outside of a graph.
+
+    All that is sent to the page and looked up in the prompt goes by this id. Of a node that another one has become
+    while it ran, such as a turn of a loop, it is the id of the one that stands in the graph.
+    """
+    graph = cls.hidden and cls.hidden.dynprompt
+    return graph.get_display_node_id(cls.hidden.unique_id) if graph else None
 
 
 NOTE = "likeness_note"

@@ -23,6 +23,7 @@ from ..host import folders
 
 KEY = "likeness_faces"
 _ENDING = ".safetensors"
+_SAVE_PERSON = "LikenessSavePerson"
 
 _UNFIT_ON_WINDOWS = re.compile(
     r'[<>:"|?*]|[. ]$|^\.+safetensors$|^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|$)', re.IGNORECASE
@@ -107,17 +108,15 @@ def save_identity(
 def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any]) -> list[str]:
     """The other Save Person nodes of a graph, in words, whose file name means this path, whether they run again or not.
 
-    [] where the node that saves is not in the graph itself: another node has made it while it ran.
+    node_id: of the node that saves, or of the one that has become it while it ran, which has no link of its kind.
     """
-    saving_node = prompt.get(node_id or "")
-    if saving_node is None:
-        return []
-    link = saving_node["inputs"].get("filename")
+    link = prompt.get(node_id or "", {}).get("inputs", {}).get("filename")
     rivals: list[str] = []
     for other_id, other_node in prompt.items():
-        is_save_person = other_id != node_id and other_node["class_type"] == saving_node["class_type"]
+        is_save_person = other_id != node_id and other_node["class_type"] == _SAVE_PERSON
         other_link = other_node["inputs"].get("filename")
-        if is_save_person and (other_link == link or _is_name_of(path, other_link, prompt)):
+        has_same_link = link is not None and other_link == link
+        if is_save_person and (has_same_link or _is_name_of(path, other_link, prompt)):
             rivals.append(f"node {other_id}")
     return rivals
 

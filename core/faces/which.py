@@ -1,6 +1,7 @@
 """Which face of a photo is meant, as people write it: one word for all photos, or one for each."""
 
 import unicodedata
+from collections.abc import Container
 from dataclasses import dataclass
 
 from ..errors import BadChoice, BadPhoto, counted
@@ -13,7 +14,7 @@ OFFERED = (ONLY, LARGEST, "a number from 1", "a number for each photo: 3,1")
 
 @dataclass(frozen=True)
 class WhichFace:
-    """The words of a text, of which each is ONLY, LARGEST or a number from 1 as a text.
+    """The words of a text, of which each is ONLY, LARGEST or a number from 1 as a text, or "" where it says nothing.
 
     words: never empty. One word is for all photos; of several, the first is for the first photo, and so on.
     """
@@ -21,16 +22,30 @@ class WhichFace:
     words: tuple[str, ...]
 
     def word_for_photo(self, photo_number: int) -> str:
-        """The word for the photo of this number, from 1; ONLY for photos after the last of several words."""
+        """The word for the photo of this number, from 1; ONLY for photos of which the text says nothing."""
         if len(self.words) == 1:
-            return self.words[0]
+            return self.words[0] or ONLY
         if photo_number > len(self.words):
             return ONLY
-        return self.words[photo_number - 1]
+        return self.words[photo_number - 1] or ONLY
+
+    def without_photo(self, photo_numbers: Container[int]) -> list[str]:
+        """The words that are for photos which are not there: "face 2 of photo 3". photo_numbers: those that are."""
+        if len(self.words) == 1:
+            return []
+        return [
+            f"{_in_words(word)} of photo {number}"
+            for number, word in enumerate(self.words, 1)
+            if word and number not in photo_numbers
+        ]
 
     def check_photos(self, photo_count: int) -> None:
-        """Raise BadPhoto where there are more words than photos, unless it is one word, which is for all photos."""
-        if len(self.words) > 1 and len(self.words) > photo_count:
+        """Raise BadPhoto where words are for more photos than there are.
+
+        For photos in a row alone: if one is missing, all words behind it are for the wrong photos. Where each photo
+        has an input of its own, a note of `without_photo` is enough.
+        """
+        if self.without_photo(range(1, photo_count + 1)):
             text = ",".join(self.words)
             verb = "is" if photo_count == 1 else "are"
             raise BadPhoto(
@@ -40,10 +55,14 @@ class WhichFace:
             )
 
 
+def _in_words(word: str) -> str:
+    return f"face {word}" if word.isdecimal() else f"the {word} face"
+
+
 def which_face(text: str) -> WhichFace:
     """The words of the input which_face: one, or several with commas between them.
 
-    Nothing between two commas, or a 0, is ONLY. Digits and commas may be those of any script.
+    Nothing between two commas, or a 0, says nothing. Digits and commas may be those of any script.
 
     Raises BadChoice for another word.
     """
@@ -52,8 +71,8 @@ def which_face(text: str) -> WhichFace:
         word = unicodedata.normalize("NFKC", item).lower()
         if word.isdecimal():
             number = int(word)
-            word = str(number) if number else ONLY
+            word = str(number) if number else ""
         if word and not word.isdecimal() and word not in (ONLY, LARGEST):
             raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)
-        words.append(word or ONLY)
+        words.append(word)
     return WhichFace(tuple(words))

@@ -251,12 +251,6 @@ def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]])
     return [model for model in _without_repeats(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
-def findings_to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """The findings for which the host would refuse to run a workflow with these models: all that `report` has to fix,
-    in its order."""
-    return [finding for finding in report("", wanted, known).findings if not finding.is_good]
-
-
 def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
     """Every model once. A model comes several times where several workflows need it, and may differ: a face pack may be
     without its recogniser, and a loader may have chosen it or not. The one with the most files is taken, and it counts

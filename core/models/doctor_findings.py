@@ -115,14 +115,19 @@ class Diagnosis:
         return tuple(finding.fetch for finding in self.findings if finding.fetch)
 
     @property
+    def to_fix(self) -> list[Finding]:
+        """The findings for which the host would refuse to run the workflow, in the order of the report."""
+        return [finding for finding in self.findings if not finding.is_good]
+
+    @property
     def good(self) -> bool:
         """Whether nothing has to be done."""
-        return all(finding.is_good for finding in self.findings)
+        return not self.to_fix
 
     @property
     def sentences(self) -> list[str]:
         """The result: what has to be done, and the bytes to fetch."""
-        bad = [finding.what for finding in self.findings if not finding.is_good]
+        bad = [finding.what for finding in self.to_fix]
         if not bad:
             return [f"Everything that {self.subject} needs is there."]
         what = "; ".join(bad) if len(bad) <= _NAMED else f"{len(bad)} files"

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import PurePath
 
@@ -28,6 +29,8 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
     "DualCLIPLoader": {"clip_name1": "text_encoders", "clip_name2": "text_encoders"},
     "LoraLoader": {"lora_name": "loras"},
     "LoraLoaderModelOnly": {"lora_name": "loras"},
+    "LoadLoraModel": {"loras.*.lora_name": "loras"},
+    "LoadLoraTextEncoder": {"loras.*.lora_name": "loras"},
     "UpscaleModelLoader": {"model_name": "upscale_models"},
     "LoadMediaPipeFaceLandmarker": {"model_name": "detection"},
     "LoadDA3Model": {"model_name": "geometry_estimation"},
@@ -35,12 +38,15 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
     "LikenessDetectBodySurface": {"file": "densepose"},
 }
 """Nodes whose menus list model files: type of the node -> {name of the input: model key of the folder that it lists}.
+Where a node has a stack of such menus, * stands for the number of the row.
 
 Those of the host that stand in our templates or commonly beside them; the editor itself tells of files of any other.
 Old workflows save values without names: there the first texts of a node are the values of these inputs, in this order.
 Loaders that are for one method alone are left out, those of the host, too: the code here names no method."""
 MOST_FILES = 200
 """Different files that the loaders of a workflow may choose. Workflows come from strangers, and each is looked for."""
+_EMPTY_ROW = "none"
+"""What the host's stacks of menus offer for no file."""
 SINGLE = "single templates"
 """What `users` gives for a model that no method needs, where several workflows are looked at."""
 _OUR_PREFIX = "Likeness"
@@ -297,15 +303,27 @@ def _menus() -> Mapping[str, Mapping[str, str]]:
 
 def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> list[Chosen]:
     """The files that a node has chosen, [] where it is no loader. menus: as LOADERS."""
-    menu = menus.get(node.kind, {})
+    menu = _with_rows(menus.get(node.kind, {}), node)
     files: list[Chosen] = []
     for key, name in zip(menu.values(), node.values_of(menu), strict=True):
-        if name is None or name == packs.NONE_FOUND:
+        if name is None or name in (packs.NONE_FOUND, _EMPTY_ROW):
             continue
         # In Load VAE a name without an ending is a VAE that the host has or puts together itself, such as pixel_space.
         if key != "vae" or PurePath(name).suffix:
             files.append(Chosen(key, name, _FURTHER.get(key, ())))
     return files
+
+
+def _with_rows(menu: Mapping[str, str], node: WorkflowNode) -> dict[str, str]:
+    """A menu of LOADERS with the name of each row in the place of a name with a *. node: which has the rows."""
+    keys: dict[str, str] = {}
+    for pattern, key in menu.items():
+        names = [pattern]
+        if "*" in pattern:
+            # Without names of inputs each text of the node is that of a row.
+            names = [name for name in node.named if fnmatchcase(name, pattern)] or node.texts
+        keys.update(dict.fromkeys(names, key))
+    return keys
 
 
 def _publication(file: Chosen) -> Model | None:

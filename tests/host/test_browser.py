@@ -7,7 +7,6 @@ nothing in red in the console.
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,22 +214,9 @@ TOLD = 2
 """Seconds within which a toast of missing files has come: it waits half a second, and for the host's answer."""
 
 
-@pytest.fixture
-def hurried_visit(visit: Visit) -> Iterator[Visit]:
-    """A page whose toasts stay a tenth of their 30 s."""
-    visit.page.evaluate("""() => {
-        const real = window.setTimeout;
-        window.setTimeout = (call, ms, ...rest) => real(call, ms >= 30000 ? ms / 10 : ms, ...rest);
-        window.unhurried = () => { window.setTimeout = real; };
-    }""")
-    yield visit
-    visit.page.evaluate("window.unhurried?.()")
-
-
 @pytest.mark.thorough
-def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: Visit) -> None:
-    """All in one toast, with their size, for 30 s. Of a workflow whose files are there nothing is said."""
-    visit = hurried_visit
+def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> None:
+    """All in one toast, with their size; of a workflow whose files are there nothing is said."""
     heading = "2 files are missing"
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
     sentence = f"{names}. To download: 2.9 GB."
@@ -244,12 +230,12 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: 
             visit.page.wait_for_timeout(1000 * TOLD)
         visit.toasts.await_count(heading, count)
     visit.toasts.await_count(sentence)
-    visit.canvas.note_change()
-    visit.canvas.undo()
-    visit.toasts.await_count(heading, 0)
-    visit.page.wait_for_timeout(1000 * TOLD)
-    visit.toasts.await_count(heading, 0)
-    visit.page.evaluate("window.unhurried()")
+    for closed in (False, True):
+        visit.canvas.note_change()
+        visit.canvas.undo()
+        visit.page.wait_for_timeout(1000 * TOLD)
+        visit.toasts.await_count(heading, 0 if closed else 1)
+        visit.toasts.close()
     visit.close_dialogs()
     visit.click_run()
     visit.toasts.await_count(heading)
@@ -273,6 +259,11 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
         toast.unfold()
         visit.await_text("To download")
         assert toast.lets_the_mouse_through(), "unfolded as well"
+        tab = visit.tab()
+        toast.press("Links and folders")
+        (link,) = visit.page.locator("dialog[open] a[target=_blank]").all_text_contents()
+        assert "/ID-Patch/" in link, "the only file that is missing here"
+        assert visit.tab() == tab
     finally:
         visit.close_dialogs()
         visit.resize(*WINDOW)
@@ -454,7 +445,7 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
             links.first.wait_for()
             assert not any("To fix" in text for text in visit.toasts.texts())
         finally:
-            visit.page.locator("dialog[open]").evaluate_all("windows => windows.forEach(window => window.close())")
+            visit.close_dialogs()
     assert visit.page.locator("dialog").count() == 0
 
 

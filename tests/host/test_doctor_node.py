@@ -73,7 +73,10 @@ def test_for_a_template(host_server, standin_models):
 
 def missing(server, body: bytes, **headers: str):
     """What the editor is told of a workflow."""
-    return json.loads(server.read("/likeness/missing", body, **headers))
+    answer = json.loads(server.read("/likeness/missing", body, **headers))
+    told = [finding for section in answer.pop("report")["sections"] for finding in section["findings"]]
+    assert len([finding for finding in told if finding["state"] != "found"]) == len(answer["names"])
+    return answer
 
 
 def template(name: str) -> bytes:
@@ -153,7 +156,9 @@ def test_the_menus_of_model_files_are_those_of_the_host(host_server):
             for word in spec.menu or ():
                 if isinstance(word, str) and word in files:
                     menus.setdefault(kind, {})[name] = files[word]
-    assert {kind: menus.get(kind) for kind in needs.LOADERS} == needs.LOADERS
+    # Stacks of menus came after the newest host that is tried here.
+    loaders = {kind: menu for kind, menu in needs.LOADERS.items() if not any("*" in name for name in menu)}
+    assert {kind: menus.get(kind) for kind in loaders} == loaders
 
 
 def models_in_report(choice: str) -> set[str]:

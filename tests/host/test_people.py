@@ -434,9 +434,10 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
     assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
     assert (cast.numbers, cast.absent) == ((2,), ((1, "Nobody"),))
     caplog.clear()
-    longer = nodes.CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
+    longer = nodes.CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao, weight_8=0.5).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
-    assert caplog.messages[0].splitlines()[0] == "Left out, no photo with a face: Nobody", "named by the Cast before"
+    left_out = ["Left out, no photo with a face: Nobody", "Left out, no person: weight 8"]
+    assert caplog.messages[0].splitlines()[:2] == left_out, "named by the Cast before"
 
 
 def test_of_people_of_weight_0_nothing_is_said(yao, caplog):
@@ -456,7 +457,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     yao, astronaut = picture("YAO"), picture("ASTRONAUT")
     two = torch.cat([yao, yao.flip(2)])
     people = nodes.CastFromPhotos.execute
-    cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two).args
+    cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "1,only,2", photo_2=astronaut, photo_1=two).args
     one_by_one = [person_of(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
     by_hand = nodes.CastNode.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
     for person, identity in zip(cast.people, one_by_one, strict=True):
@@ -465,7 +466,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
         assert torch.equal(person.identity.portraits.loose, identity.portraits.loose)
         assert torch.equal(embedded(person.identity), embedded(identity))
     assert torch.equal(preview, by_hand[1])
-    assert any(message.startswith("Left out, no photo: Anna, Ben\n") for message in caplog.messages)
+    assert any(message.startswith("Left out, no photo: Anna, Ben, face 2 of photo 3\n") for message in caplog.messages)
 
 
 @pytest.mark.parametrize("recognisers", ["all found", MBF])

@@ -1,5 +1,6 @@
 """The people nodes over HTTP: files of saved people, and the text of a shared workflow."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, first, seco
     bank(host_server, "twins").unlink(missing_ok=True)
     with pytest.raises(HostError, match=r"(?i)(Anna|Ben) \(node [57]\) .*node [57].*twins"):
         host_server.run(people)
+
+
+@pytest.mark.both_hosts
+def test_a_node_that_another_one_becomes_is_called_by_the_id_in_the_graph(host_server, people):
+    """The page knows no other; also by its picture, and in what two of one kind have to do with each other."""
+    bank(host_server, "twins").unlink(missing_ok=True)
+    loops = {}
+    for number, who in (("4", "anna"), ("5", "ben")):
+        inner = {"who": people[who], "last": save("who", "twins")}
+        loops[number] = node("Expanding", nodes=json.dumps(inner))
+        loops[f"view {number}"] = node("PreviewAny", source=[number, 0])
+    with pytest.raises(HostError, match=r"(Anna|Ben) \(node [45]\) and (Anna|Ben) \(node [45]\) are to be"):
+        host_server.run(loops)
+    del loops["4"], loops["view 4"]
+    saved = {"who": people["anna"], "7": save("who", "twins")}
+    with pytest.raises(HostError, match=r"Anna \(node 7\) and Ben \(node 5\)|Ben \(node 5\) and .*node 7"):
+        host_server.run(loops | saved)
 
 
 @pytest.mark.parametrize(("first", "second"), CALLED_TWINS.values(), ids=CALLED_TWINS)

@@ -141,8 +141,10 @@ def test_an_error_names_the_field_of_the_subgraph_that_people_see(
         visit.close_dialogs()
         visit.open_file(graph)
         visit.send("execution_error", failed)
-        toast = visit.toasts.with_words(f"Set it on the subgraph {advice}").text()
-        assert str(error()).splitlines()[0] in toast, "in English, as the host shows it"
+        lines = str(error()).splitlines()[0], f"Set it on the subgraph {advice}"
+        message, way = lines if language == "en" else map(translations.message_in_chinese, lines)
+        toast = visit.toasts.with_words(way).text()
+        assert message.replace("。 ", "。") in toast
         assert "Enter subgraph" not in toast
     finally:
         visit.close_dialogs()

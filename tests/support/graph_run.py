@@ -7,6 +7,7 @@ import folder_paths
 import numpy as np
 import torch
 from comfy_api.internal import make_locked_method_func
+from comfy_execution.graph import DynamicPrompt
 from graphs import Node, Output, Value
 from pack.nodes.extension import NODES
 from PIL import Image
@@ -43,6 +44,7 @@ def run_as(node: Node, node_id: str, outputs: dict[Node, Any]) -> Any:
     kind = OURS[node.kind]
     clone = kind.PREPARE_CLASS_CLONE(None)
     clone.hidden.unique_id = node_id
+    clone.hidden.dynprompt = DynamicPrompt({})
     return make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs).args
 
 

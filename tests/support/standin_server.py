@@ -34,8 +34,8 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 
 @contextmanager
 def standin_server(host: Host, models: Standins, folder: Path) -> Iterator[HostServer]:
-    """The registry's archive in a folder with dashes, the stand-ins among the models, in a Python where insightface,
-    onnxruntime, onnx and cv2 cannot be imported.
+    """The registry's archive in a folder with dashes, the stand-ins among the models and the pack `expanding`, in a
+    Python where insightface, onnxruntime, onnx and cv2 cannot be imported.
 
     folder: an empty one, for the archive and all that the host writes.
     """
@@ -44,8 +44,9 @@ def standin_server(host: Host, models: Standins, folder: Path) -> Iterator[HostS
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         server = HostServer(
-            host, Path(sys.executable), folder / "base", [models.root], "likeness-nodes", pack=folder / "archive"
-        )
+            host, Path(sys.executable), folder / "base", [models.root], "likeness-nodes", pack=folder / "archive",
+            packs=[Path(__file__).with_name("expanding")],
+        )  # fmt: skip
     with server:
         yield server
 

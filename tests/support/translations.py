@@ -6,6 +6,7 @@ workflows and blueprints web/labels.js makes Chinese.
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def main_file(language: str) -> dict[str, Any]:
     return json.loads((LOCALES / language / "main.json").read_text("utf-8"))
 
 
+@cache
 def table(language: str, name: str = LABELS) -> Texts:
     """What web/labels.js puts in the place of which words."""
     return main_file(language)[name]
@@ -85,6 +87,48 @@ def of_graph(graph: dict[str, Any]) -> set[str]:
     for _, _, *descriptions in inputs_of_the_app:
         texts |= {entry.get("description") for entry in descriptions}
     return {text for text in texts if text}
+
+
+_NAME = re.compile(r"\{(\w+)\}")
+ENGLISH = re.compile(r"\b[a-z]+ (?:[a-z]+|[A-Z]\w*) [a-z]+\b")
+"""Three words in a row: names of files and models have fewer."""
+
+
+@cache
+def _sentences() -> list[tuple[re.Pattern[str], str, int]]:
+    """English and Chinese of each sentence, and the letters that it has besides its names: the most first."""
+    sentences: list[tuple[re.Pattern[str], str, int]] = []
+    for english, chinese in table("zh", SENTENCES).items():
+        parts = _NAME.split(english)
+        source = ""
+        for place, part in enumerate(parts):
+            source += f"(?P<{part}>.+?)" if place % 2 else re.escape(part)
+        sentences.append((re.compile(source, re.DOTALL), chinese, len(_NAME.sub("", english))))
+    return sorted(sentences, key=lambda sentence: -sentence[2])
+
+
+def sentence_in_chinese(text: str, least: int = 0) -> str:
+    """As web/sentences.js does it. least: letters that the sentence has besides names."""
+    if text in table("zh", SENTENCES) and not _NAME.search(text):
+        return table("zh", SENTENCES)[text]
+    for form, chinese, letters in _sentences():
+        match = letters >= least and form.fullmatch(text)
+        if match and match.groupdict():
+            return _NAME.sub(lambda name, match=match: _in_list(match[name[1]]), chinese)
+    return text
+
+
+def _in_list(text: str) -> str:
+    translation = sentence_in_chinese(text)
+    if translation != text:
+        return translation
+    parts = re.split(r"(; | and (?=\S))", text)
+    return "".join(part if place % 2 else sentence_in_chinese(part) for place, part in enumerate(parts))
+
+
+def message_in_chinese(message: str) -> str:
+    """As web/sentences.js does it, but for the labels in sentences that stay English."""
+    return " ".join(sentence_in_chinese(sentence, 6) for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", message))
 
 
 def _slots(owner: dict[str, Any]) -> list[dict[str, Any]]:

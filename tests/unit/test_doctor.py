@@ -182,8 +182,12 @@ def findings_of(diagnosis, beginning):
     return [finding for finding in diagnosis.findings if finding.what.startswith(beginning)]
 
 
+def findings_to_fix(graph, searched):
+    return doctor.report("", needs.wanted(graph), searched).to_fix
+
+
 def names_to_fix(graph, searched):
-    return [finding.name for finding in doctor.findings_to_fix(needs.wanted(graph), searched)]
+    return [finding.name for finding in findings_to_fix(graph, searched)]
 
 
 def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
@@ -204,16 +208,16 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
             is_loader = node["type"] == "LikenessLoadFaceEmbedder"
             if values and is_loader == (template == "id_patch_two_people"):
                 node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
-        assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
+        assert findings_to_fix(graph, folders(complete)) == []
 
 
 def test_a_pack_that_nobody_publishes(complete):
     graph = {"1": {"class_type": "LikenessLoadFaceEmbedder", "inputs": {"pack": "mine", "recognisers": "all found"}}}
-    (finding,) = doctor.findings_to_fix(needs.wanted(graph), folders(complete))
+    (finding,) = findings_to_fix(graph, folders(complete))
     place = complete / "insightface" / "models" / "mine"
     assert (finding.name, finding.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
     copy_face_pack(complete / "insightface" / "mine")
-    assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
+    assert findings_to_fix(graph, folders(complete)) == []
     graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
     assert needs.wanted(graph) == ()
     graph["1"]["inputs"]["pack"] = "none found"
@@ -241,7 +245,8 @@ CHOSEN = {
     "VAELoader": ("vae", "vae_name"), "UNETLoader": ("diffusion_models", "unet_name"),
     "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLoRAToPerson": ("loras", "file"),
     "LikenessLoadAdapter": ("ipadapter", "file"), "LikenessDetectBodySurface": ("densepose", "file"),
-    "UpscaleModelLoader": ("upscale_models", "model_name"),
+    "UpscaleModelLoader": ("upscale_models", "model_name"), "LoadLoraModel": ("loras", "loras.3.lora_name"),
+    "LoadLoraTextEncoder": ("loras", "loras.0.lora_name"),
 }  # fmt: skip
 
 
@@ -289,7 +294,14 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
         assert names_to_fix(graph, searched) == ["mine.safetensors"], graph
     sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
     for graph in graphs:
-        assert doctor.findings_to_fix(needs.wanted(graph), Folders(searched)) == [], graph
+        assert findings_to_fix(graph, Folders(searched)) == [], graph
+
+
+def test_every_row_of_a_stack_of_loras_is_a_file():
+    named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
+    for node in ({"widgets_values": named}, {"widgets_values": ["a", 0.5, True, "none", 1, True, "b", 1, False]}):
+        graph = {"nodes": [{"type": "LoadLoraModel", "inputs": [{"name": "model", "link": 1}], **node}]}
+        assert [(file.key, file.name) for file in needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
@@ -307,7 +319,7 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     """A run is refused for it, although the file is there under another name."""
     (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
-    (finding,) = doctor.findings_to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
+    (finding,) = findings_to_fix(workflow("instant_id_portrait"), folders(complete))
     assert finding.state == "under another name"
     assert finding.fetch is None
     assert finding.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
@@ -439,40 +451,8 @@ def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
 
 # --- In Chinese: everything that the doctor says has a sentence in locales
 
-TABLE = translations.table("zh", translations.SENTENCES)
-NAME = re.compile(r"\{(\w+)\}")
-ENGLISH = re.compile(r"\b[a-z]+ (?:[a-z]+|[A-Z]\w*) [a-z]+\b")
-"""Three words in a row: names of files and models have fewer."""
-
-
-def pattern(english: str) -> re.Pattern[str]:
-    parts = NAME.split(english)
-    source = ""
-    for place, part in enumerate(parts):
-        source += f"(?P<{part}>.+?)" if place % 2 else re.escape(part)
-    return re.compile(source, re.DOTALL)
-
-
-PATTERNS = [(english, pattern(english)) for english in sorted(TABLE, key=lambda text: -len(NAME.sub("", text)))]
-
-
-def translated(text: str) -> str:
-    """As web/sentences.js does it."""
-    if text in TABLE and not NAME.search(text):
-        return TABLE[text]
-    for english, form in PATTERNS:
-        match = form.fullmatch(text)
-        if match and NAME.search(english):
-            return NAME.sub(lambda name, match=match: in_list(match[name[1]]), TABLE[english])
-    return text
-
-
-def in_list(text: str) -> str:
-    translation = translated(text)
-    if translation != text:
-        return translation
-    parts = re.split(r"(; | and (?=\S))", text)
-    return "".join(part if place % 2 else translated(part) for place, part in enumerate(parts))
+ENGLISH = translations.ENGLISH
+translated = translations.sentence_in_chinese
 
 
 def texts(report: Diagnosis) -> Iterator[str]:
@@ -528,5 +508,6 @@ def test_a_heading_says_of_what_in_chinese():
 
 
 def test_every_sentence_has_the_same_names_in_both_languages():
-    for english, chinese in TABLE.items():
-        assert set(NAME.findall(english)) == set(NAME.findall(chinese)), english
+    for english, chinese in translations.table("zh", translations.SENTENCES).items():
+        names, names_in_chinese = (set(re.findall(r"\{(\w+)\}", text)) for text in (english, chinese))
+        assert names == names_in_chinese, english

@@ -1,8 +1,29 @@
 """Whatever people type or files bring becomes one line that every console, log and picture can take."""
 
+from collections.abc import Callable
+
 import pytest
-from pack.core.errors import BadChoice, BadPhoto, LikenessError, counted, first_few, joined, listed
+import torch
+import translations
+from pack.core.errors import (
+    BadChoice,
+    BadPhoto,
+    FaceNotFound,
+    FileOfOtherMethod,
+    LikenessError,
+    ModelMissing,
+    WrongBaseModel,
+    counted,
+    first_few,
+    joined,
+    listed,
+)
+from pack.core.faces import analysis
+from pack.core.faces.finding import Detection
 from pack.core.faces.which import which_face
+from pack.core.people import Cast, Identity, Person, require_places
+from pack.core.places import group, placing
+from pack.core.prompts import per_person
 from pack.core.text import names_in, plain
 
 
@@ -56,8 +77,10 @@ def test_whatever_people_write_between_names(between: str) -> None:
 
 def test_which_face_speaks_of_no_more_photos_than_there_are() -> None:
     which_face("2").check_photos(0)
+    which_face("2,1,0,").check_photos(2)
     with pytest.raises(BadPhoto, match="'2,1,3', which speaks of 3 photos, and there are 2 photos"):
         which_face("2,1,3").check_photos(2)
+    assert which_face("2,largest,0,7").without_photo({1, 3}) == ["the largest face of photo 2", "face 7 of photo 4"]
     with pytest.raises(BadChoice, match="first"):
         which_face("first")
 
@@ -80,3 +103,43 @@ def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:
 def test_what_is_counted_is_in_the_right_number() -> None:
     phrases = [counted(number, "place") for number in (0, 1, 2)] + [counted(3, "person", "people")]
     assert phrases == ["0 places", "1 place", "2 places", "3 people"]
+
+
+def raised(call: Callable[[], object]) -> LikenessError:
+    with pytest.raises(LikenessError) as error:
+        call()
+    return error.value
+
+
+FACE = Detection((30.0, 30.0, 70.0, 80.0), ((40.0, 50.0),) * 5, 0.9)
+CAST = Cast((Person(Identity("Anna", {}, torch.zeros(0, 112, 112, 3)), number=1),))
+LAYOUT = group.layout(3, "bust", 0, 1024, 768)
+MET: dict[str, Callable[[], object]] = {
+    "two faces": lambda: analysis.choose([FACE, FACE], "only", "the photo of Anna"),
+    "face 3 of two": lambda: analysis.choose([FACE, FACE], "3", "photo 2 of 3 of Anna"),
+    "more numbers than photos": lambda: which_face("2,1,3").check_photos(2),
+    "nobody has a place": lambda: require_places(CAST, "Place Cast"),
+    "people and places": lambda: placing.assign(CAST, LAYOUT, "as listed", ""),
+    "a custom order": lambda: placing.assign(CAST, LAYOUT, "custom", "1,0"),
+    "too many rows": lambda: group.layout(2, "bust", 3, 1024, 768),
+    "too small a canvas": lambda: group.layout(9, "full", 0, 256, 256),
+    "a line about nobody": lambda: per_person("Cleo: smiling", ["Anna", "Ben"]),
+    "a line without a colon": lambda: per_person("smiling", ["Anna", "Ben"]),
+}
+"""What a newcomer meets first."""
+TOLD = {
+    "no face": FaceNotFound("the photo of Anna", 640, 480),
+    "no face in the faces of Detect Faces": FaceNotFound("photo 2 of 3 of Anna", 640, 480, boxable=False),
+    "example.png": FaceNotFound("the photo of Anna", 640, 480, placeholder=True),
+    "a file": ModelMissing("ID-Patch projections", ["id-patch.bin"], ["/models"], "https://x.org/a", "1 GB"),
+    "two files": ModelMissing("Parts2Whole", ["a", "b"], ["/models", "/more"], "https://x.org/a", "1 GB"),
+    "a file of another method": FileOfOtherMethod("The id_patch input of Apply ID-Patch", "InstantID", "ID-Patch"),
+    "another family": WrongBaseModel("The ControlNet given to Apply ID-Patch", "SD1.5", "SDXL"),
+    "an unknown word": BadChoice("which_face (Which face)", "first", ["only", "largest"]),
+}
+
+
+@pytest.mark.parametrize("error", [*TOLD.values(), *MET.values()], ids=[*TOLD, *MET])
+def test_what_a_newcomer_meets_is_said_in_chinese(error: LikenessError | Callable[[], object]) -> None:
+    message = str(error if isinstance(error, LikenessError) else raised(error))
+    assert not translations.ENGLISH.search(translations.message_in_chinese(message)), message

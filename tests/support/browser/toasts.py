@@ -60,6 +60,9 @@ class Toast:
     def unfold(self) -> None:
         self._element.locator("summary").click()
 
+    def press(self, name: str) -> None:
+        self._element.get_by_role("button", name=name).click()
+
     def covers(self, elements: list[playwright.ElementHandle]) -> int:
         """How many of these elements lie below it, at least in part."""
         return self._element.element_handle().evaluate(_COVERED, elements)

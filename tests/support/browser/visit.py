@@ -123,8 +123,9 @@ class Visit:
         playwright.expect(tooltip).to_have_text(words)
 
     def close_dialogs(self) -> None:
-        """Close what lies over the editor: dialogs of the frontend, and toasts of the pack."""
+        """Close what lies over the editor: dialogs of the frontend, and windows and toasts of the pack."""
         self.page.locator(".p-dialog-close-button").evaluate_all("all => all.forEach(button => button.click())")
+        self.page.locator("dialog[open]").evaluate_all("windows => windows.forEach(window => window.close())")
         self.toasts.close()
 
     def open_details_of_errors(self) -> None:
