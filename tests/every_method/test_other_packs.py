@@ -24,6 +24,7 @@ from other_packs import (
     one_by_one_where_it_knows,
     only_what_it_knows,
     reversed_rows,
+    with_copied_code,
     with_their_classes,
 )
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -141,6 +142,20 @@ def test_classes_that_a_pack_has_left_on_the_network_are_not_those_of_the_plain_
     assert relative(latents(row.plain(value(lambda: clone), steps=1)), plain(row)) <= 2e-5
     again = row.sampled(row.node(**over), steps=1)
     assert relative(latents(again), alone(row)) <= 2e-5
+
+
+@pytest.mark.parametrize("hands_on", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_behind_copied_code_they_act_as_ever_or_it_is_named(row: Row, hands_on: bool) -> None:
+    applied, outputs = ahead(row)
+    graph = row.sampled(applied, steps=1)
+    graph.inputs["model"] = value(with_copied_code, model_behind(row, applied), hands_on)
+    try:
+        picture = latents(graph, dict(outputs))
+    except ConditioningLost as refusal:
+        assert not hands_on
+        assert re.search(r"other_packs\) (passes over [1-9]\d* of the|hands on no) ", str(refusal))
+    else:
+        assert relative(picture, alone(row)) <= 2e-5
 
 
 @pytest.mark.parametrize("kind", ["LikenessSharePartsAttention", "LikenessPromptPerPerson"])

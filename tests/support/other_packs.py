@@ -11,6 +11,7 @@ import comfy.ldm.flux.model
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.patcher_extension
+import pytest
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from pack.bridge.host.unet import transformers
@@ -184,6 +185,35 @@ def with_their_classes(model: Any) -> Any:
 def _called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
     """The host's UNet has a patch that calls classes that it does not know."""
     return layer(x, context, options)
+
+
+def with_copied_code(model: Any, hands_on: bool) -> Any:
+    """As packs that put copies of a part of the host's code into the network while it runs, some of which do not hand
+    on what other nodes have put into it."""
+    network = model.get_model_object("diffusion_model")
+    block = comfy.ldm.modules.attention.BasicTransformerBlock
+    places = [(module, "forward") for module in network.modules() if isinstance(module, block)]
+
+    def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in places or [(network, "forward_orig")]:
+                patch.setattr(module, name, _copied(getattr(module, name), hands_on))
+            return apply_model(given["input"], given["timestep"], **given["c"])
+
+    return around(model, wrapper)
+
+
+def _copied(method: Callable[..., Any], hands_on: bool) -> Callable[..., Any]:
+    def handed_on(value: Any) -> Any:
+        if hands_on or not isinstance(value, dict):
+            return value
+        dropped = ("patches_replace", "optimized_attention_override")
+        return {key: option for key, option in value.items() if key not in dropped}
+
+    def copied(*args: Any, **named: Any) -> Any:
+        return method(*map(handed_on, args), **{name: handed_on(value) for name, value in named.items()})
+
+    return copied
 
 
 class CacheBetweenSteps:
