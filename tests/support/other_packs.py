@@ -11,7 +11,6 @@ import comfy.ldm.flux.model
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.patcher_extension
-import pytest
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from pack.bridge.host.unet import transformers
@@ -193,12 +192,16 @@ def with_copied_code(model: Any, hands_on: bool) -> Any:
     network = model.get_model_object("diffusion_model")
     block = comfy.ldm.modules.attention.BasicTransformerBlock
     places = [(module, "forward") for module in network.modules() if isinstance(module, block)]
+    places = places or [(network, "forward_orig")]
 
     def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
-        with pytest.MonkeyPatch.context() as patch:
-            for module, name in places or [(network, "forward_orig")]:
-                patch.setattr(module, name, _copied(getattr(module, name), hands_on))
+        for module, name in places:
+            setattr(module, name, _copied(getattr(module, name), hands_on))
+        try:
             return apply_model(given["input"], given["timestep"], **given["c"])
+        finally:
+            for module, name in places:
+                delattr(module, name)
 
     return around(model, wrapper)
 
