@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch._dynamo.eval_frame import OptimizedModule
+
+from ..host.shared_network import network_within
 
 Place = Hashable
 """What a batch has put in somewhere, by any key that is the same in all batches of a run."""
@@ -110,8 +111,11 @@ def _running(parts_by_place: Mapping[Place, nn.Module], calls: Calls) -> Iterato
 
 
 def _is_compiled(network: nn.Module) -> bool:
-    modules = list(network.modules())
-    return any(isinstance(module, OptimizedModule) or vars(module).get("_compiled_call_impl") for module in modules)
+    """Whether torch.compile has compiled a network or any module within."""
+    for module in network.modules():
+        if network_within(module) is not module or vars(module).get("_compiled_call_impl"):
+            return True
+    return False
 
 
 def part_around(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
