@@ -15,7 +15,8 @@ from ...core.errors import LikenessError
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..image_tokens.injections import Injection
 from ..networks.row_tracking import repeat_rows
-from ..sampling.model_conds import chunks_of
+from ..sampling.calls import code_of_others
+from ..sampling.model_conds import ConditioningLost, chunks_of
 from .per_thread import PerThread
 
 
@@ -211,6 +212,8 @@ class TokenNetwork:
             residuals.append(self._in_boxes(zero_conv(x, emb, context)))
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
         middle = self._in_boxes(network.middle_block_out(x, emb, context))
+        if not layers:
+            raise ConditioningLost(code_of_others(network, (), {}), "passes over the attention of a ControlNet")
         self._layers = layers  # complete by now: of a cancelled step nothing is kept
         return {"middle": [middle], "output": residuals}
 

@@ -7,7 +7,7 @@ adapter are in memory while sampling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 import comfy.model_management
 import torch
 import torch.nn.functional as functional
-from comfy.ldm.flux.model import Flux
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.block_tokens import read_tokens
 from ...core.cross_attention import on_tokens
@@ -27,6 +26,7 @@ from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import family, network_of, tokens_of
+from ..sampling.calls import Place
 from ..sampling.canvas_check import check_canvases
 from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.model_conds import ConditioningLost
@@ -39,12 +39,15 @@ TransformerBlock = tuple[str, int]
 
 def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
     """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
-    network = network_of(model_of(model))
-    if isinstance(network, Flux):
-        lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
-    else:
-        lengths = {"double_block": len(network.transformer_blocks)}
-    return [(kind, number) for kind, length in lengths.items() for number in range(length)]
+    blocks = modules_of_blocks(network_of(model_of(model)))
+    return [(kind, number) for kind, of_kind in blocks.items() for number in range(len(of_kind))]
+
+
+def modules_of_blocks(network: Any) -> dict[str, nn.ModuleList]:
+    """The blocks of each kind in such a network."""
+    if hasattr(network, "double_blocks"):
+        return {"double_block": network.double_blocks, "single_block": network.single_blocks}
+    return {"double_block": network.transformer_blocks}
 
 
 def blocks_with_faces(
@@ -211,6 +214,7 @@ class BlocksBatch(Batch):
         self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput
     ) -> None:
         """acting: for each node that is on at this step, its injection in each chunk of the batch."""
+        super().__init__()
         self.blocks = run.blocks
         self.row_count = len(forward_input.x)
         self._length = tokens_of(forward_input.model, forward_input.x)
@@ -242,13 +246,23 @@ class BlocksBatch(Batch):
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        places: dict[Place, nn.Module] = {}
+        for number, (kind, number_of_kind) in enumerate(self.blocks):
+            if self._is_read_behind(number):
+                places[kind, number_of_kind] = modules_of_blocks(network)[kind][number_of_kind]
+        return places
+
+    def _is_read_behind(self, number: int) -> bool:
+        """Whether anybody is read behind a block, by its number among all blocks."""
+        return any(readers.layers[number] for readers in self._readers)
+
     def options_with_attention(self, options: Options) -> Options:
         others = options.get("patches_replace", {}).get("dit", {})
         ours: dict[TransformerBlock, _Replacement] = {}
         for number, block in enumerate(self.blocks):
-            if not any(readers.layers[number] for readers in self._readers):
-                continue
-            ours[block] = partial(self._block_output, number, others.get(block))
+            if self._is_read_behind(number):
+                ours[block] = partial(self._block_output, number, others.get(block))
         return with_replacements(options, "dit", ours)
 
     def _block_output(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
@@ -259,13 +273,14 @@ class BlocksBatch(Batch):
         transformer_options. extra: the block itself, as original_block. Raises ConditioningLost where another node has
         taken tokens of the picture away.
         """
+        self.calls.count(self.blocks[number])
         out = replacement(args, extra) if replacement else extra["original_block"](args)
         before: Tensor = out["img"]
         # In a single block the text stands in front; references are behind the picture in all.
         text = args["transformer_options"]["img_slice"][0] if self.blocks[number][0] == "single_block" else 0
         if before.shape[1] < text + self._length:
             left = before.shape[1] - text
-            raise ConditioningLost("unknown", f"leaves {left} of the picture's {self._length} tokens")
+            raise ConditioningLost("", f"leaves {left} of the picture's {self._length} tokens")
         img = before.clone()
         for readers in self._readers:
             if readers.layers[number]:

@@ -72,7 +72,7 @@ class RankWeights:
             person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
         times, rest = divmod(len(x), len(person_of_row))
         if rest:
-            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
+            raise ConditioningLost("", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
         is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
         key = person_of_row, owners, times, is_by_token, x.dim()
         kept = self._kept(forward)

@@ -134,7 +134,7 @@ class TokenWeights:
         return replace(self._layout, words=() if texts is None else texts.lengths)
 
     def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
-        return ConditioningLost("unknown", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
+        return ConditioningLost("", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
 
 
 def _text_alone(number: int, tokens: int) -> Span:

@@ -8,7 +8,7 @@ changed: a `LayerHook` stands in each layer while a forward runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
+from ..sampling.calls import Place, part_around
 from ..sampling.canvas_check import check_canvases
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
@@ -168,6 +169,7 @@ class TransformerLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
     def __init__(self, hooks: LayerHooks, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
+        super().__init__()
         family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self.hooks = hooks
@@ -182,6 +184,9 @@ class TransformerLorasBatch(Batch):
         self._mark = Mark()
         self._in_layers = self._new_in_layers()
         self._check_references()
+
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        return {name: part_around(self.hooks.modules, name) for name in self._in_layers}
 
     def _modulated_layers(self) -> dict[str, ModulatedLayer]:
         """Name -> layer, of the layers that LoRAs change by region and that modulate in a network that takes one answer
@@ -282,6 +287,7 @@ class TransformerLorasBatch(Batch):
         x: (B, tokens, C), or (B, 1, C) for a layer that modulates, which then gives something for every token.
         For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it.
         """
+        self.calls.count(hook.name)
         in_layer = hook.addition_of(self._mark)
         if not isinstance(in_layer, PersonLorasInLayer):
             return out

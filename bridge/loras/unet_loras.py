@@ -65,8 +65,16 @@ from ..host.unet import (
     transformers,
     with_patch,
 )
-from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
+from ..networks.layers import (
+    PIXELS,
+    CrossAttentionBatch,
+    CrossAttentionRun,
+    QueryPlace,
+    can_read_some_pixels,
+    patches_dropped,
+)
 from ..networks.row_tracking import of_source_rows, repeat_rows
+from ..sampling.calls import Place, part_around
 from ..sampling.runs import ForwardInput, made_rows_error
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
@@ -286,8 +294,11 @@ class UNetNodeLoras:
         weights = self._weights_of(grid, owners)
         if weights is None:
             return tokens
-        if tokens.shape[1] not in (1, weights.shape[1]):
+        copies, moved = divmod(tokens.shape[1], weights.shape[1])
+        if tokens.shape[1] != 1 and moved:
             raise _tokens_moved(tokens.shape[1], grid)
+        if copies > 1:  # keys of other rows of the batch behind a row's own, as reference-only nodes have them
+            weights = weights.repeat(1, copies, 1)
         if len(weights) not in (1, len(tokens)):
             raise made_rows_error(len(tokens), len(weights), None)
         weights = weights.to(tokens)
@@ -415,6 +426,11 @@ class UNetLorasBatch(CrossAttentionBatch):
         self._hooked_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
         self._readings = TextReadings(nodes, network.text_layers, place)
 
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        names = {name for node in self._nodes for name in node.layers}
+        layers = {name: part_around(self.hooks.modules, name) for name in names}
+        return {**super().places(network), **layers}
+
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with self.hooks.standing_in(self._hooked_layers):
@@ -438,6 +454,7 @@ class UNetLorasBatch(CrossAttentionBatch):
         added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
         them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
         """
+        self.calls.count(hook.name)
         if hook.name.endswith(("attn2.to_k", "attn2.to_v")):
             # Empty when the host calls the layer. `get` gives 0 for a person without a LoRA in this layer.
             owners: tuple[Owner, ...] = forward.text_owners
@@ -468,7 +485,9 @@ class UNetLorasBatch(CrossAttentionBatch):
         by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
         if by_region and q.shape[1] != grid[0] * grid[1]:
             raise _tokens_moved(q.shape[1], grid)
-        layer_text: LayerText = extra_options[_TEXT]
+        layer_text: LayerText | None = extra_options.get(_TEXT)
+        if layer_text is None:
+            raise patches_dropped()
         keys_of, values_of = self._text_layers[layer_index]
         # For each node, by person: what is added to keys and to values, (B, T, C) each.
         key_additions = [self._added_to_text(node, keys_of, layer_text.for_keys) for node in self._nodes]

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
+from ..sampling.calls import Place
 from ..sampling.model_conds import ConditioningLost
 from .file_attention import Attention, asked_for_in, for_some_tokens
 from .transformer_families import TransformerFamily
@@ -71,41 +72,15 @@ def with_reading(options: Options, reading: Reading) -> Options:
     return around_attention(with_all_readings, _attention_by_readings)
 
 
-class BlockCalls:
-    """It counts the blocks of a network whose attention is split in one forward, to see whether none is missing.
-
-    is_checked: whether the next forward is checked. Only the first one of a run is, because in later steps a node that
-    saves time may leave blocks out.
-    """
-
-    def __init__(self, network: Any, family: TransformerFamily, is_checked: bool) -> None:
-        self._blocks = sum(len(network.get_submodule(path)) for path in family.blocks)
-        self._is_checked = is_checked
-        self._is_traced = False
-        self._is_called = False
-        self._calls = 0
-
-    def begin(self) -> None:
-        self._is_called = True
-
-    def count(self) -> None:
-        """Called for each attention of a block that is split."""
-        if torch.compiler.is_compiling():
-            self._is_traced = True  # what is compiled calls this no more, so nothing can be counted
-        else:
-            self._calls += 1
-
-    def check(self) -> None:
-        """Called when a forward has ended. Raises ConditioningLost where the attention of some blocks was not split.
-
-        Then another pack's copy of the host's forward does not hand on transformer_options to them.
-        """
-        if not self._is_called:
-            return
-        if self._is_checked and not self._is_traced and self._calls < self._blocks:
-            why = f"hands on transformer_options to {self._calls} of the {self._blocks} blocks"
-            raise ConditioningLost("unknown", why)
-        self._is_checked = False
+def attending_parts(network: Any, family: TransformerFamily) -> dict[Place, nn.Module]:
+    """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each. Each is a
+    place itself, see Calls.count_part."""
+    parts: dict[Place, nn.Module] = {}
+    for path in family.blocks:
+        for block in network.get_submodule(path):
+            part = block.get_submodule(family.text_reader)
+            parts[part] = part
+    return parts
 
 
 def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -164,7 +139,7 @@ class _Call:
         row_count = len(self.q)
         if row_count != len(split.splits):
             made = f"makes {row_count} rows of {len(split.splits)} inside attention"
-            raise ConditioningLost("unknown", f"{made}, without a record of which belong to whom")
+            raise ConditioningLost("", f"{made}, without a record of which belong to whom")
         out: Tensor | None = None
         for part in split.on(self.q.device):
             rows = part.rows  # (n,)

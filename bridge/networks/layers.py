@@ -7,13 +7,13 @@ already: of another pack, of another batch of ours, or None where the host's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.cross_attention import Block
 from ..host.unet import (
@@ -23,12 +23,14 @@ from ..host.unet import (
     grids,
     layers_of,
     replacement_in,
+    transformers,
     unet_of,
     with_patches,
     with_replacements,
 )
+from ..sampling.calls import Place
 from ..sampling.canvas_check import check_canvases
-from ..sampling.model_conds import CarriedT
+from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
@@ -67,9 +69,17 @@ class CrossAttentionBatch(Batch):
     """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
 
     def __init__(self, layers: Sequence[Block], row_count: int) -> None:
+        super().__init__()
         self.layers = layers
         self.row_count = row_count
         self._row_tracker = RowTracker()
+
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        places: dict[Place, nn.Module] = {}
+        for layer_index, transformer in enumerate(transformers(network)):
+            if self.changes_layer(layer_index):
+                places[self.layers[layer_index]] = transformer.module.attn2
+        return places
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention in the layers that it changes.
@@ -80,7 +90,7 @@ class CrossAttentionBatch(Batch):
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
                 replacement = replacement_in(options, "attn2", block)  # of another pack, or None
-                attentions[block] = partial(self.attention_output, layer_index, replacement)
+                attentions[block] = partial(self.called_in_layer, layer_index, replacement)
         patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = with_replacements(options, "attn2", attentions)
         if not patches:
@@ -111,6 +121,13 @@ class CrossAttentionBatch(Batch):
             raise made_rows_error(len(q), self.row_count, before)
         return source_rows
 
+    def called_in_layer(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """What stands in a layer: `attention_output`, and that it was called is counted."""
+        self.calls.count(self.layers[layer_index])
+        return self.attention_output(layer_index, before, q, k, v, extra_options)
+
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
@@ -120,6 +137,11 @@ class CrossAttentionBatch(Batch):
         q: (B, N, C). k, v: (B, T, C).
         """
         raise NotImplementedError
+
+
+def patches_dropped() -> ConditioningLost:
+    """The error where a layer has called our attention and none of our patches in front of it."""
+    return ConditioningLost("", "hands on no attn2 patches to a layer")
 
 
 def can_read_some_pixels(before: Replacement | None) -> bool:

@@ -173,7 +173,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
         needed_models = f"a UNet of the SD family, or {joined(names, 'or')}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
         raise WrongBaseModel("The MODEL", _name_of(given), needed_models, advice)
-    require_known_code(network, family, node)
+    require_known_code(family, node)
     return family
 
 
@@ -194,28 +194,14 @@ def text_of_model(model: ModelPatcher, node: str) -> ModelText:
     return ModelText(family, math.prod(widths))
 
 
-_FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")
-"""Methods of the host's networks of which a forward is made."""
-
-
-def require_known_code(network: Any, family: TransformerFamily, node: str) -> None:
-    """Raise BadSetup where the code of a network is not as described: in another version of the host, or because a pack
-    has put its own forward in the place of the host's. node: the name of the node that asks.
+def require_known_code(family: TransformerFamily, node: str) -> None:
+    """Raise BadSetup where the code of a family is not as described, in another version of the host. node: the name of
+    the node that asks.
 
     The host's source is searched for `family.code`. How a forward joins its tokens shows in no signature and in no
     attribute of a network, and an error of it in no exception: people would only be read in the wrong places. A number
     of the host's version would tell of an older host, and nothing of a newer one that has changed the code.
     """
-    methods_of_family = () if family.block_inputs is None else (family.block_inputs.method,)
-    for name in (*_FORWARD, *methods_of_family):
-        method = getattr(network, name, None)  # no network has all of them
-        module = getattr(method, "__module__", None) or "comfy."  # what does not say where it is from is the host's
-        if not module.startswith("comfy."):
-            raise BadSetup(
-                f"A node of another pack (its code: {module}) has put its own {name} into the network of "
-                f"{family.name}, so {node} does not know how it reads texts and pictures.",
-                "Bypass that node and load the model again.",
-            )
     source = getsource(sys.modules[family.module])
     if not all(piece in source for piece in family.code):
         why = f"{node} knows {family.name} as ComfyUI {family.least_host} has it. In this one its code is different."

@@ -116,13 +116,14 @@ class ModulationUse:
     def applied(self, out: Tensor) -> Tensor:
         """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C).
 
-        Raises ConditioningLost where another pack has changed the number of tokens.
+        Raises ConditioningLost where the layer was not asked, or another pack has changed the number of tokens.
         """
         modulation = self.answer.modulation
-        assert modulation is not None, "a block has not asked for its modulation"
+        if modulation is None:
+            raise ConditioningLost("", "computes a block without asking its layer for scales, shifts and gates")
         tokens = modulation.weights.shape[1]
         if out.shape[1] != tokens:
-            raise ConditioningLost("unknown", f"makes {out.shape[1]} tokens of the {tokens} of a layer")
+            raise ConditioningLost("", f"makes {out.shape[1]} tokens of the {tokens} of a layer")
         return self._of_tokens(out, modulation)
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..host.unet import Options, with_patch
+from ..sampling.calls import Calls, Place
 from ..sampling.current_forward import current
 from .transformer_families import BlockInputs, TransformerFamily
 
@@ -31,17 +32,20 @@ class StandIn:
     """
 
     def __init__(self, module: nn.Module, method: str, function: Callable[..., Any]) -> None:
-        self._module = module
+        self.module = module
         self._method = method
         self._function = function
 
     @contextmanager
-    def standing(self) -> Iterator[None]:
-        """While this context is open, the function stands in the module. Then the module is as it was."""
-        attributes = vars(self._module)
+    def standing(self, calls: Calls | None = None) -> Iterator[None]:
+        """While this context is open, the function stands in the module. Then the module is as it was.
+
+        calls: where its calls are counted, with this object as their Place.
+        """
+        attributes = vars(self.module)
         before = attributes.get(self._method)
-        method: Callable[..., Any] = getattr(self._module, self._method)
-        attributes[self._method] = _CallInFront(self._function, method).call
+        method: Callable[..., Any] = getattr(self.module, self._method)
+        attributes[self._method] = _CallInFront(self, self._function, method, calls).call
         try:
             yield
         finally:
@@ -58,11 +62,17 @@ class _CallInFront:
     a partial for another, so that it would compile every run anew.
     """
 
-    def __init__(self, function: Callable[..., Any], method: Callable[..., Any]) -> None:
+    def __init__(
+        self, place: Place, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
+    ) -> None:
+        self._place = place
         self._function = function
         self._replaced = method
+        self._calls = calls
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
+        if self._calls is not None:
+            self._calls.count(self._place)
         return self._function(self._replaced, *args, **kwargs)
 
 

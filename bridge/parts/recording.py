@@ -10,14 +10,16 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.cross_attention import Block
 from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
-from ..host.shared_network import without_replaced_methods
+from ..host.shared_network import network_within, without_replaced_methods
 from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
+from ..sampling.calls import code_of_others
+from ..sampling.model_conds import ConditioningLost
 
 Recorded = dict[Block, Tensor]
 """The tokens that the self-attention of each layer has seen, by layer: (B, tokens, C), or (tokens, C) of one part."""
@@ -56,7 +58,7 @@ def record(
     x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
     which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
     because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
-    layer_calls: how layers are called that have a class of another pack.
+    layer_calls: of other packs. Of these the ones are used by which layers are called that the host cannot call.
     """
     blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
     recorded: Recorded = {}
@@ -70,11 +72,25 @@ def record(
             raise _AllRecorded
         return hidden, keys, values
 
-    options = {"patches": {"attn1_patch": [keep_hidden], LAYER_CALLS: layer_calls}}
+    own_unet = without_replaced_methods(unet)
+    options = {"patches": {"attn1_patch": [keep_hidden], LAYER_CALLS: _needed_calls(unet, layer_calls)}}
     with suppress(_AllRecorded):
-        own_unet = without_replaced_methods(unet)
         own_unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
+    if len(recorded) < len(blocks_to_record):
+        why = f"hands on attn1 patches to {len(recorded)} of the {len(blocks_to_record)} layers in which parts are seen"
+        raise ConditioningLost(code_of_others(network_within(unet), (), {}), why)
     return recorded
+
+
+def _needed_calls(unet: UNetModel, layer_calls: Sequence[ClassCall]) -> list[ClassCall]:
+    """Those of the ClassCalls without which the host could not call a layer of this UNet.
+
+    The others would meet a forward more than the sampler has, and may count or keep something for each.
+    """
+    strange: list[nn.Module] = []
+    for block in (*unet.input_blocks, unet.middle_block or (), *unet.output_blocks):
+        strange.extend(layer for layer in block if not type(layer).__module__.startswith(("comfy.", "torch.")))
+    return [call for call in layer_calls if any(isinstance(layer, call[0]) for layer in strange)]
 
 
 def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:

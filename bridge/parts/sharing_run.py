@@ -29,12 +29,13 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.cross_attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_attention
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
+from ..sampling.calls import Calls, Place
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
 from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts, Watch
@@ -138,6 +139,10 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
     return int((schedule >= float(sigmas[0]) * _ROUNDED_DOWN).sum()) - 1
 
 
+_POSES = "poses", 0
+"""The Place of the poses."""
+
+
 @dataclass(eq=False)
 class SharingBatch(Batch):
     """The self-attention of all layers in one forward, with the parts that each chunk reads.
@@ -156,6 +161,16 @@ class SharingBatch(Batch):
     options_of_run: Options
     watch: Watch | None
     maps: list[Tensor] = field(default_factory=list[Tensor])
+    calls: Calls = field(default_factory=Calls)
+
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        places: dict[Place, nn.Module] = {}
+        for *block, transformer in unet.transformers(network):
+            if tuple(block) in self.layers:
+                places[tuple(block)] = transformer.attn1
+        if any(pose is not None for pose in self.poses):
+            places[_POSES] = network.input_blocks[0]
+        return places
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and poses after the first convolution.
@@ -169,6 +184,8 @@ class SharingBatch(Batch):
             before = unet.replacement_in(options, "attn1", block)
             if before is None or before is unet.replacement_in(self.options_of_run, "attn1", block):
                 replacements[block] = partial(self.attention_output, block, before)
+            else:
+                self.calls.count(block)
         options = unet.with_replacements(options, "attn1", replacements)
         if any(pose is not None for pose in self.poses):
             options = unet.with_patch(options, "input_block_patch", self.with_pose)
@@ -182,6 +199,7 @@ class SharingBatch(Batch):
         """
         if options["block"] != ("input", 0):
             return h
+        self.calls.count(_POSES)
         chunks: list[Tensor] = []
         for rows, pose in zip(h.chunk(len(self.poses)), self.poses, strict=True):
             if pose is None:
@@ -200,6 +218,7 @@ class SharingBatch(Batch):
         before: another node's replacement, which goes on serving the rows without parts. q, k, v: (B, N, C) each.
         Raises ConditioningLost where the rows cannot be divided among the chunks, and where the replacement makes rows.
         """
+        self.calls.count(block)
         chunks = self.layers[block]
         if len(q) % len(chunks):
             raise made_rows_error(len(q), len(chunks), before)

@@ -11,7 +11,7 @@ an error of torch. Where a MODEL is connected, a run here makes the positions of
 is connected, the conditioning refuses a batch of several rows with a message.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +19,14 @@ from typing import Any
 import comfy.conds
 import torch
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.errors import BadSetup
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token, network_of
 from ..networks.stand_ins import StandIn
+from ..sampling.calls import Place
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry
 from ..sampling.runs import Batch, ForwardInput, Run, patched
@@ -66,6 +67,7 @@ class CentredBatch(Batch):
     """The forwards of one size: positions of references are moved to the middle of the picture."""
 
     def __init__(self, forward_input: ForwardInput) -> None:
+        super().__init__()
         self.row_count = len(forward_input.x)
         patch = cells_per_token(forward_input.model)
         rows, columns = _grid(forward_input.x, patch)
@@ -81,6 +83,9 @@ class CentredBatch(Batch):
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
 
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        return {CentredBatch: network}
+
     def options_with_attention(self, options: Options) -> Options:
         return with_patch(options, "post_input", self.with_positions)
 
@@ -89,6 +94,7 @@ class CentredBatch(Batch):
 
         Raises TokensChanged where another node has changed the number of tokens.
         """
+        self.calls.count(CentredBatch)
         positions: Tensor = inputs["img_ids"]
         if positions.shape[1] == self._picture:  # the network reads no references
             return inputs
@@ -107,13 +113,17 @@ class FrameTextsBatch(Batch):
     """The forwards of one size, in which the network makes the positions of every text once for all rows."""
 
     def __init__(self, forward_input: ForwardInput) -> None:
+        super().__init__()
         self.row_count = len(forward_input.x)
         # embed_cap is the method of the host's network that makes a text's tokens with their positions.
         self._positions = StandIn(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
 
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        return {self._positions: network}
+
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with self._positions.standing():
+        with self._positions.standing(self.calls):
             yield
 
     def options_with_attention(self, options: Options) -> Options:

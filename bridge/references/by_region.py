@@ -19,7 +19,7 @@ A person's weight says how strongly all these tokens read the person's reference
 hold, and where there are none, all tokens read all references, each by the weight of its person.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from ...core.cross_attention import on_tokens
@@ -38,11 +38,12 @@ from ...core.taking_part import names_apart
 from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
-from ..networks.attention import BlockCalls, untraced, with_reading
+from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
 from ..networks.stand_ins import LAYERS, REFINER, refiner_stand_ins
+from ..sampling.calls import Place
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
@@ -231,10 +232,9 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (regions, tokens)
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
-        is_first = not self._batches  # the first forward of the run
         own_captions = taken_family(forward.model).own_captions
         batch_class = PaddedReferencesBatch if own_captions else RegionalReferencesBatch
-        return batch_class(rows, strength, regions, layout, forward, is_first)
+        return batch_class(rows, strength, regions, layout, forward)
 
 
 class RegionalReferencesBatch(Batch):
@@ -242,8 +242,7 @@ class RegionalReferencesBatch(Batch):
 
     rows: what each row of the batch carries. strength: how far references are limited to regions at this step, 0..1.
     regions: (regions, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
-    per Person. is_first: whether it is checked that the attention of every block was split. Only in the first forward
-    of a run all blocks are sure to run, see BlockCalls.
+    per Person.
     """
 
     def __init__(
@@ -253,8 +252,8 @@ class RegionalReferencesBatch(Batch):
         regions: Tensor | None,
         layout: TokenLayout,
         forward_input: ForwardInput,
-        is_first: bool,
     ) -> None:
+        super().__init__()
         self.row_count = len(forward_input.x)
         regional = rows[0]
         self._rows = rows
@@ -272,13 +271,15 @@ class RegionalReferencesBatch(Batch):
         self._stand_ins = [*refiner_stand_ins(network, family), *file_attention_stand_ins(network)]
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
-        self._calls = BlockCalls(network, family, is_first)
 
     def get_ready(self, text: int) -> None:
         """Make the plans of the blocks and of the refiners. text: how many tokens the common text has."""
         self.plan(LAYERS, text)
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
+
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        return attending_parts(network, self._family)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -334,13 +335,8 @@ class RegionalReferencesBatch(Batch):
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
     def _begin(self) -> None:
-        """Called before the network runs. From now on other code of this thread can ask whose the references are, and
-        the blocks whose attention is split are counted."""
+        """Called before the network runs. From now on other code of this thread can ask whose the references are."""
         current.references = self._people
-        self._calls.begin()
-
-    def after_forward(self) -> None:
-        self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
         """A post_input patch of the host, called after those of others: it puts the plan into what the blocks are
@@ -372,7 +368,7 @@ class RegionalReferencesBatch(Batch):
             raise TokensChanged(keys, plan.total)
         split = plan.of(queries, keys)
         if split is not None:
-            self._calls.count()
+            self.calls.count_part()
         return split
 
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
@@ -421,7 +417,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
             place = _PICTURES
         split = self.plan(place, text).of(queries, keys)
         if split is not None and place == LAYERS:
-            self._calls.count()
+            self.calls.count_part()
         return split
 
 

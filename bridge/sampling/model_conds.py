@@ -16,7 +16,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.errors import LikenessError, ModelNotPatched
+from ...core.errors import LikenessError, ModelNotPatched, counted
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .canvas_check import Canvas, Pictures
@@ -29,15 +29,40 @@ if TYPE_CHECKING:
 class ConditioningLost(LikenessError):
     """Another pack's function around the MODEL does not hand on what the conditioning carries of ours.
 
-    module: where that function lives. why: what it does, in words that follow its name.
+    module: where that function lives, "" where that is not known yet: a run then looks for it. why: what it does, in
+    words that follow its name.
     """
 
     def __init__(self, module: str, why: str) -> None:
+        self.module = module
+        self.why = why
+        subject = f"A node of another pack on this MODEL (its code: {module})" if module else "A node on this MODEL"
+        advice = "Bypass that node, or give it a sampler of its own, without the Likeness node."
+        if not module:
+            advice = "Bypass the other nodes on the MODEL one by one to see which it is, and leave that one out."
         super().__init__(
-            f"A node of another pack on this MODEL (its code: {module}) {why}. So the people, styles or parts that "
-            "Likeness has put into the conditioning would be lost.",
-            "Bypass that node, or give it a sampler of its own, without the Likeness node.",
+            f"{subject} {why}. So the people, styles or parts that Likeness has put into the conditioning would be "
+            "lost.",
+            advice,
         )
+
+
+class LayersPassedOver(ConditioningLost):
+    """Layers are computed with without being called, so that what is added to their results is not.
+
+    module: as in ConditioningLost; "" where it is ComfyUI that does so. layers: their names.
+    """
+
+    def __init__(self, module: str, layers: Sequence[str]) -> None:
+        others = f" and {counted(len(layers) - 1, 'other layer')}" if len(layers) > 1 else ""
+        why = f"computes with the weights of {layers[0]}{others} without calling the layer"
+        super().__init__(module, why)
+        if not module:
+            self.problem = f"ComfyUI {why}, so LoRAs of single people would be lost there."
+            self.advice = (
+                "Load a file of the model with bf16 or fp8 weights: kernels for int8 do not call layers. If this one "
+                "has no int8 weights, update Likeness."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,5 +400,5 @@ def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> 
     if key not in cond:
         return []
     if key not in options:
-        raise ConditioningLost("unknown", "asks the ControlNet with transformer_options of its own")
+        raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
     return [chunk.carried for chunk in options[key].row_tables.chunks_of(cond[key])]

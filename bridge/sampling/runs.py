@@ -24,8 +24,8 @@ is here already: a subclass has little more than batch_for_forward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple
@@ -36,18 +36,19 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...core.errors import counted
+from ...core.errors import LikenessError, counted
 from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
-from ..host.shared_network import model_of
+from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, dtype_of, pixels_of
 from .areas import WHOLE_LATENT, row_window
+from .calls import Calls, Lost, Place, code_of_others, is_ours, modules_of, watched
 from .canvas_check import Canvas
 from .conditioning import NeverCopied, RunEntry, factor_between
 from .current_forward import current
-from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, read_as_negative
+from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
 from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
@@ -158,9 +159,22 @@ class Sent:
 
 
 class Batch:
-    """What the rows of one forward read, ready on the device. row_count: the number of rows."""
+    """What the rows of one forward read, ready on the device.
+
+    row_count: the number of rows. calls: which of its places in the network have been called.
+    """
 
     row_count: int
+
+    def __init__(self) -> None:
+        self.calls = Calls()
+
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
+
+        The name of a layer is a place in which something is added to what the layer gives.
+        """
+        raise NotImplementedError
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers.
@@ -194,6 +208,16 @@ class Batch:
         """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
 
 
+_REFUSALS = "likeness_refusals"
+"""The key, among the model_options of a step, of the _Refusals of all runs."""
+
+
+class _Refusals:
+    """Refusals of one step that wait for its end. first: the first of them."""
+
+    first: LikenessError | None = None
+
+
 class Run(NeverCopied, Generic[CarriedT]):
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
@@ -215,6 +239,10 @@ class Run(NeverCopied, Generic[CarriedT]):
         """Whether the host was given rows with people."""
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
+        self._called: dict[nn.Module, set[Place]] = {}
+        """By network, the places that have been seen called."""
+        self._refusals: _Refusals | None = None
+        """Where a refusal waits for the end of a step, see `_put_off`; None outside of a step."""
         self._code_around_model: str = ""
         """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
@@ -271,11 +299,85 @@ class Run(NeverCopied, Generic[CarriedT]):
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
-        out = executor(model, conds, x_in, timestep, model_options)
+        out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
         if self._rows_sent and not self._rows_arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
-            raise ConditioningLost(self._code_around_model, why)
+            raise ConditioningLost(self._code_around_model or self._code_of_others(model, options), why)
         return out
+
+    def _step(self, step: Callable[[], list[Tensor]], model_options: dict[str, Any]) -> list[Tensor]:
+        """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it."""
+        refusals: _Refusals | None = model_options.get(_REFUSALS)
+        self._refusals = _Refusals() if refusals is None else refusals
+        model_options[_REFUSALS] = self._refusals
+        out: list[Tensor] = []
+        try:
+            out = step()
+        except Exception as error:
+            # Other code may not know what to do with the zeros of `_put_off`.
+            if self._refusals.first is None or isinstance(error, LikenessError):
+                raise
+        finally:
+            refusal = self._refusals.first
+            self._refusals = None
+            if refusals is None:
+                del model_options[_REFUSALS]
+        if refusal is None:
+            return out
+        try:
+            raise refusal
+        finally:
+            del refusal  # else it would hold this frame, and the frame the error, until garbage is collected
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._refusals is not None and self._refusals.first is not None
+
+    def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
+        """Zeros like x in the place of what a forward gives, whose refusal is raised when the step has ended.
+
+        Other packs put functions into a network for the time of their own forward. An error in the middle of it would
+        leave them there, for all who use the checkpoint.
+        """
+        if type(refusal) is ConditioningLost and not refusal.module:
+            refusal = ConditioningLost(self._code_of_others(forward_input.model, forward_input.options), refusal.why)
+        if self._refusals is None:  # other code has called the MODEL outside of a step
+            raise refusal
+        self._refusals.first = self._refusals.first or refusal.with_traceback(None)
+        return torch.zeros_like(x)
+
+    def _code_of_others(self, model: BaseModel, options: Options, parts: Sequence[nn.Module] = ()) -> str:
+        """The modules of code that stands in the way, "" where none is seen.
+
+        options: transformer_options. parts: of the network, where it stands.
+        """
+        return code_of_others(network_within(model.diffusion_model), parts, options) or self._code_around_model
+
+    @contextmanager
+    def _watched(self, batch: Batch, forward_input: ForwardInput) -> Iterator[None]:
+        """A context around one forward of the network. Raises ConditioningLost where something of the batch is lost."""
+        if batch.calls.is_checked:
+            yield
+            return
+        network = network_within(forward_input.model.diffusion_model)
+        called = self._called.setdefault(network, set())
+        places = {place: part for place, part in batch.places(network).items() if place not in called}
+        with watched(batch.calls, places, forward_input.model.diffusion_model) as found:
+            yield
+        if self._is_refused:
+            return
+        for lost in found:
+            raise self._lost(lost, forward_input)
+        called |= batch.calls.places
+        batch.calls.is_checked = batch.calls.is_begun
+
+    def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
+        module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)
+        layers = [place for place in lost.places if isinstance(place, str)]
+        if len(layers) == len(lost.places):
+            return LayersPassedOver(module, layers)
+        why = f"passes over {len(lost.places)} of the {lost.asked} places in the network where people act"
+        return ConditioningLost(module, f"{why}, as a copy of ComfyUI's code without transformer_options does")
 
     def wrap_apply_model(
         self,
@@ -295,6 +397,8 @@ class Run(NeverCopied, Generic[CarriedT]):
         row_table: Tensor | None = kwargs.pop(self.key, None)
         if row_table is None:
             return executor(*positional, **kwargs)
+        if self._is_refused:
+            return torch.zeros_like(x)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         options = _options_of_apply_model(args, kwargs)
         forward_input = ForwardInput(
@@ -307,15 +411,30 @@ class Run(NeverCopied, Generic[CarriedT]):
             reference_texts=kwargs.get("ref_contexts", ()),
             reference_looks=kwargs.get("siglip_feats", ()),
         )
+        try:
+            return self._apply_model(executor, row_table, forward_input, positional, kwargs)
+        except LikenessError as refusal:
+            return self._put_off(refusal, forward_input, x)
+
+    def _apply_model(
+        self,
+        executor: WrapperExecutor,
+        row_table: Tensor,
+        forward_input: ForwardInput,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Tensor:
+        """What the MODEL gives with the batch of these rows. The arguments are as in `wrap_apply_model`."""
         batch = self._checked_batch(row_table, forward_input)
         if batch is None:
             self._rows_arrived = True  # no batch is sent on that could report it
-            return executor(*positional, **kwargs)
+            return executor(*args, **kwargs)
         # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
         for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
-        with batch.prepared():
-            out = executor(*positional, **kwargs, **for_unet)
-        batch.after_forward()
+        with batch.prepared(), self._watched(batch, forward_input):
+            out = executor(*args, **kwargs, **for_unet)
+        if not self._is_refused:
+            batch.after_forward()
         return out
 
     def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
@@ -341,6 +460,23 @@ class Run(NeverCopied, Generic[CarriedT]):
         if sent is None or row_table is None:
             return executor(x, *args, **kwargs)
         self._rows_arrived = True
+        try:
+            return self._call_network(executor, sent, row_table, x, args, kwargs)
+        except LikenessError as refusal:
+            channels = sent.forward_input.x.shape[1]  # x may have others behind those of the latent
+            return self._put_off(refusal, sent.forward_input, x[:, :channels])
+
+    def _call_network(
+        self,
+        executor: WrapperExecutor,
+        sent: Sent,
+        row_table: Tensor,
+        x: Tensor,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Tensor:
+        """What the network gives with the batch that was sent, or with a new one. The other arguments are as in
+        `wrap_diffusion_model`."""
         if row_table is sent.row_table and x.shape[-2:] == sent.forward_input.x.shape[-2:]:
             # Nothing has been changed on the way. wrap_apply_model holds `prepared` of this batch open.
             self._check_row_count(x, sent.batch.row_count)
@@ -348,10 +484,11 @@ class Run(NeverCopied, Generic[CarriedT]):
         context = _context_of_diffusion_model(args, kwargs)
         if context is None:
             context = sent.forward_input.context
-        batch = self._checked_batch(row_table, sent.forward_input._replace(x=x, context=context))
+        forward_input = sent.forward_input._replace(x=x, context=context)
+        batch = self._checked_batch(row_table, forward_input)
         if batch is None:
             return executor(x, *args, **kwargs)
-        with batch.prepared():
+        with batch.prepared(), self._watched(batch, forward_input):
             out = call_network(batch, executor, x, *args, **kwargs)
         batch.after_forward()
         return out
@@ -416,6 +553,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
     What the batch lets this thread know of the forward is known until the UNet has run or anything has raised. Then the
     thread knows what it knew before: a network may be called inside of another one's forward.
     """
+    batch.calls.is_begun = True
     args, kwargs = batch.network_arguments(args, kwargs)
     before = current.known()
     try:
@@ -442,21 +580,9 @@ def _modules_around(model_options: Mapping[str, Any]) -> str:
     for kind in (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL):
         for functions in wrappers.get(kind, {}).values():
             for function in functions:
-                is_ours = isinstance(getattr(function, "__self__", None), Run)
-                if not is_ours:
+                if not is_ours(function):
                     functions_of_others.append(function)
     return modules_of(functions_of_others)
-
-
-def modules_of(functions: Sequence[Any]) -> str:
-    """The names of the modules that functions live in, to tell the user."""
-    names: dict[str, None] = {}
-    for function in functions:
-        if isinstance(function, partial):
-            function = function.func
-        module = getattr(function, "__module__", None) or type(function).__module__
-        names[module] = None
-    return ", ".join(names) or "unknown"
 
 
 def made_rows_error(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -11,17 +11,18 @@ import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.errors import BadSetup
 from ..host.shared_network import model_of
 from ..host.unet import Options
-from ..networks.attention import BlockCalls, with_reading
+from ..networks.attention import attending_parts, with_reading
 from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
 from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, text_reader_stand_ins, with_input_patch
 from ..networks.transformer_families import TransformerFamily
+from ..sampling.calls import Place
 from ..sampling.canvas_check import check_canvases
 from ..sampling.current_forward import CurrentTexts, current
 from ..sampling.model_conds import rows_of_nodes
@@ -77,8 +78,7 @@ class PersonTextsRun(Run[PersonTexts]):
         nodes = [tuple(self._as_read(texts, forward_input) for texts in of_node) for of_node in nodes]
         key = tuple(nodes), key_of_forward(forward_input)
         if key not in self._batches:
-            is_first = not self._batches
-            self._batches[key] = PersonTextsBatch(nodes, forward_input, check_calls=is_first)
+            self._batches[key] = PersonTextsBatch(nodes, forward_input)
         return self._batches[key]
 
     def _as_read(self, texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
@@ -112,11 +112,11 @@ def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -
 class PersonTextsBatch(Batch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
-    nodes: of each node what all rows have, or what each row has. check_calls: whether every block has to ask for its
-    attention, see BlockCalls.
+    nodes: of each node what all rows have, or what each row has.
     """
 
-    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
+    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput) -> None:
+        super().__init__()
         family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self._family = family
@@ -126,15 +126,18 @@ class PersonTextsBatch(Batch):
         words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]
         self._words = torch.cat(words, dim=1)  # (rows, tokens of all places, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
-        self._calls = BlockCalls(self._texts.network, family, check_calls)
-        self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self._calls)
+        self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
         self._reading.get_ready(device)
+        self._texts_alone = TextsAlone(self._texts).stand_ins()
         self._stand_ins = [
             *file_attention_stand_ins(self._texts.network),
-            *TextsAlone(self._texts).stand_ins(),
             *input_stand_ins(self._texts.network, family, self._reading.with_positions),
             *text_reader_stand_ins(self._texts.network, family),
         ]
+
+    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+        texts_alone = {stand_in: stand_in.module for stand_in in self._texts_alone}
+        return {**attending_parts(network, self._family), **texts_alone}
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -186,6 +189,8 @@ class PersonTextsBatch(Batch):
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
+            for stand_in in self._texts_alone:
+                stack.enter_context(stand_in.standing(self.calls))
             for stand_in in self._stand_ins:
                 stack.enter_context(stand_in.standing())
             if self._family.own_captions:
@@ -193,13 +198,7 @@ class PersonTextsBatch(Batch):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
-        self._calls.begin()
         names = tuple(place.name for place in self._texts.places)
         current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
         options = with_input_patch(options, self._family, self._reading.with_positions)
         return with_reading(options, self._reading)
-
-    def after_forward(self) -> None:
-        """Raises ConditioningLost where a copy of the host's forward does not hand on what attention needs to know:
-        then everybody would read all words."""
-        self._calls.check()

@@ -41,12 +41,13 @@ from torch import Tensor
 from ...core.cross_attention import EVERYBODY, NOBODY, Block, region_bias
 from ...core.memory import is_out_of_memory
 from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
-from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, patches_dropped
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
+from ..sampling.calls import modules_of
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.model_conds import CarriedCond, ConditioningLost
-from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
+from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with
 from .regional_text import (
     Chunks,
     RegionalText,
@@ -64,6 +65,8 @@ from .texts_of_others import (
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
 of 8: both cost more than a few keys that no pixel reads."""
+_APPENDED = "likeness_appended"
+"""A key in the extra_options of a layer whose text has been given to `append_tokens`."""
 _TOKENS_TO_ASK_WITH = 2
 """How many tokens of a text the patches of others are called with on trial, to see what they make of it. Packs that
 make rows repeat texts until all are equally long, so a whole text would be costly. One token is not enough: no patch
@@ -229,6 +232,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         n: the layer's input, (B, N, C), which stays as it is. context, value: the text for keys and for values,
         (B, T, width) each; they become (B, T + appended_count, width).
         """
+        extra_options[_APPENDED] = True
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         if source_rows is not None and self.batch_of_other_texts is not None:
             return self.batch_of_other_texts.append_tokens(n, context, value, extra_options)
@@ -254,6 +258,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
             return self.batch_of_other_texts.attention_output(layer_index, before, q, k, v, extra_options)
+        if self.appended_count and _APPENDED not in extra_options:
+            raise patches_dropped()
         grid = grid_of(extra_options)
         text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
         bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, N, keys and padding)

@@ -13,8 +13,9 @@ from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Span, TokenKind, placed_spans
 from ...core.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ..host.unet import Options
-from ..networks.attention import BlockCalls, untraced
+from ..networks.attention import untraced
 from ..networks.stand_ins import LAYERS, REFINER, TEXT_READER
+from ..sampling.calls import Calls
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
 from .forward_texts import ForwardTexts
@@ -37,10 +38,11 @@ class _BlockTokens:
 class WordsReading:
     """The Reading of people's words, see attention.Reading: who reads whose words in each attention of a forward.
 
-    picture: tokens of the picture, without references. calls: which count the attentions of blocks that are split.
+    picture: tokens of the picture, without references. calls: where blocks are counted whose
+    attention is split.
     """
 
-    def __init__(self, texts: ForwardTexts, picture: int, calls: BlockCalls) -> None:
+    def __init__(self, texts: ForwardTexts, picture: int, calls: Calls) -> None:
         self._texts = texts
         self._picture = picture
         self._calls = calls
@@ -68,7 +70,7 @@ class WordsReading:
         """
         picture = block_inputs["img"].shape[1]
         if picture < self._picture:
-            raise ConditioningLost("unknown", f"leaves {picture} of the picture's {self._picture} tokens")
+            raise ConditioningLost("", f"leaves {picture} of the picture's {self._picture} tokens")
         text = block_inputs["txt"].shape[1]
         block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
         axes = self._texts.family.counted_axes
@@ -110,7 +112,7 @@ class WordsReading:
                 return None
             text = tokens.text
         if place in (LAYERS, self._texts.family.text_reader):
-            self._calls.count()
+            self._calls.count_part()
         return self._split_for(place, text, queries, keys)
 
     def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
@@ -152,7 +154,7 @@ class WordsReading:
         blocks. The other arguments are those of _make_split."""
         tokens = self._texts.layout_with(text)
         if is_reader and queries != self._picture:
-            raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
+            raise ConditioningLost("", f"asks with {queries} of the picture's {self._picture} tokens")
         if is_reader:  # its queries are the picture alone
             picture_start = 0
             owned = ()

@@ -333,7 +333,6 @@ class ApplyPuLIDFlux(io.ComfyNode):
         net = pulid.net
         texts = [*positive, *negative]
         acts_behind = blocks_with_faces(model, texts, APPLY_FLUX, reads_behind, len(net.pulid_ca), net.block_width)
-        model_family.transformer_of(model, APPLY_FLUX)  # raises where another pack has put its own code into it
         scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * person.weight for person in scope.people], dtype=torch.float32)

@@ -14,7 +14,6 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...bridge.host.notes import stepwise
-from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
 from ...bridge.networks.transformer_families import TRANSFORMERS, ReferencePictures, TransformerFamily
@@ -84,7 +83,7 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
         raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
-    model_family.require_known_code(model_family.network_of(model_of(model)), of_text_encoder, NAME)
+    model_family.require_known_code(of_text_encoder, NAME)
 
 
 def unlike_training(family: EncoderFamily, sources: Sequence[Reference], has_model: bool) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sample_values
 import torch
+from comfy.ldm.modules.attention import SpatialTransformer
 from figures import relative
 from graph_run import run
 from graphs import DEFAULTS, Node, node, sampler, value
@@ -24,6 +25,7 @@ from other_packs import (
     one_by_one_where_it_knows,
     only_what_it_knows,
     reversed_rows,
+    with_copied_code,
     with_their_classes,
 )
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -143,6 +145,20 @@ def test_classes_that_a_pack_has_left_on_the_network_are_not_those_of_the_plain_
     assert relative(latents(again), alone(row)) <= 2e-5
 
 
+@pytest.mark.parametrize("hands_on", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_behind_copied_code_they_act_as_ever_or_it_is_named(row: Row, hands_on: bool) -> None:
+    applied, outputs = ahead(row)
+    graph = row.sampled(applied, steps=1)
+    graph.inputs["model"] = value(with_copied_code, model_behind(row, applied), hands_on)
+    try:
+        picture = latents(graph, dict(outputs))
+    except ConditioningLost as refusal:
+        assert not hands_on
+        assert re.search(r"other_packs\) (passes over [1-9]\d* of the|hands on no) ", str(refusal))
+    else:
+        assert relative(picture, alone(row)) <= 2e-5
+
+
 @pytest.mark.parametrize("kind", ["LikenessSharePartsAttention", "LikenessPromptPerPerson"])
 def test_a_pack_that_compares_the_steps_meets_those_of_the_picture_alone(kind: str) -> None:
     row = Row(None, kind)
@@ -155,6 +171,30 @@ def test_a_pack_that_compares_the_steps_meets_those_of_the_picture_alone(kind: s
     latents(graph, dict(outputs))
     assert of_plain.hits > 0
     assert (of_ours.calls, of_ours.hits) == (steps, of_plain.hits)
+
+
+def test_a_recording_of_parts_does_not_call_what_counts_the_layers_of_the_picture() -> None:
+    """A function for layers that the host calls by itself."""
+    row = Row(None, "LikenessSharePartsAttention")
+    calls = 0
+
+    def counted(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return layer(x, context, options)
+
+    def counting(model: Any) -> Any:
+        clone = model.clone()
+        clone.set_model_patch((SpatialTransformer, counted), "forward_timestep_embed_patch")
+        return clone
+
+    latents(row.plain(value(counting, row.model), steps=1))
+    of_plain, calls = calls, 0
+    applied, outputs = ahead(row)
+    graph = row.sampled(applied, steps=1)
+    graph.inputs["model"] = value(counting, model_behind(row, applied))
+    latents(graph, dict(outputs))
+    assert calls == of_plain > 0
 
 
 @applies_to(*CARRIED)

@@ -521,6 +521,24 @@ def test_a_bias_for_a_text_layer_without_one_is_named(model):
         put_on(model, person_with_lora(lora_made.file(model, words=("attn1.to_q",), **bias)))
 
 
+def test_keys_of_a_reference_row_have_the_lora_of_whose_pixels_they_are(model):
+    """As Reference Only Simple puts them behind a row's own. With one LoRA for both halves it is Load LoRA's."""
+
+    def patch(q, k, v, _options):
+        k = k.repeat(1, 2, 1)
+        k[1::2, q.shape[1] :] = q[::2]
+        return q, k, k
+
+    referring = model.clone()
+    referring.set_model_attn1_patch(patch)
+    file = lora_made.file(model)
+    people = cast_of(person_with_lora(file), person_with_lora(file))
+    rows = {**LATENT, "batch": 2, "steps": 1}
+    expected = sample(loaded_by_the_host(referring, file, 1.0)[0], [text(1)], [text(2)], **rows)
+    assert relative(sample(*put_on(referring, people), **rows), expected) <= 1e-5
+    assert relative(sample(loaded_by_the_host(model, file, 1.0)[0], [text(1)], [text(2)], **rows), expected) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
 def test_regions_of_moved_tokens_are_refused(name):
     moved = host_nodes_of.patch(name, sample_values.sd15())

@@ -3,13 +3,16 @@
 import re
 from dataclasses import replace
 
+import comfy.ldm.lumina.model as lumina
 import marks
 import pytest
 import torch
+import torch.nn.functional as functional
 from figures import relative
 from marks import EACH, families
 from pack.bridge.loras.lora_files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
 from tiny import lora_made, people_made, tiny_dits
@@ -99,6 +102,25 @@ def test_what_load_lora_leaves_out_is_left_out_and_said(more, said, caplog):
     assert torch.equal(*pictures)
     assert re.findall("as by Load LoRA: (.*)", caplog.text)[-1:] == [said]
     assert "lora key not loaded" not in caplog.text
+
+
+def test_layers_that_the_host_computes_with_and_does_not_call_are_named(monkeypatch):
+    """As kernels that join several layers do."""
+    setting = setting_of(Z_IMAGE)
+    applied = put_on(setting, cast(setting.files[0], words=("",)), EVERYWHERE)
+
+    def joined(self, x):
+        def of(layer, x):
+            return functional.linear(x, layer.weight, layer.bias)
+
+        return of(self.w2, functional.silu(of(self.w1, x)) * of(self.w3, x))
+
+    joined.__module__ = lumina.__name__
+    monkeypatch.setattr(lumina.FeedForward, "forward", joined)
+    with pytest.raises(
+        ConditioningLost, match=r"ComfyUI computes with the weights of \S+feed_forward\.w\d and \d+ other"
+    ):
+        setting.sample(applied)
 
 
 @families("setting", FLUX_2)

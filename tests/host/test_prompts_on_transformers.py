@@ -173,6 +173,20 @@ def test_a_person_everywhere_is_guided_by_nag_as_the_plain_forward_of_their_word
     assert relative(sample(FLUX_2, applied, cfg=cfg), expected) <= TOLERANCE
 
 
+@pytest.mark.parametrize("family", [FLUX, FLUX_2])
+def test_words_in_the_negative_alone_skip_the_layers_that_skip_layer_guidance_skips(models, family):
+    from comfy_extras.nodes_slg import SkipLayerGuidanceDiTSimple
+
+    guided = SkipLayerGuidanceDiTSimple.execute(models(family), 0.0, 1.0, "0", "0").args[0]
+    model, words, without = with_texts_of(guided, ["anna"], EVERYWHERE)
+    picture = sample(family, (model, without, words), cfg=3.0)
+    alone = sample(family, (model, words, without), steps=1)
+    skipped = SkipLayerGuidanceDiTSimple.execute(models(family), 0.0, 1.0, "9", "9").args[0]
+    assert picture.isfinite().all() and alone.isfinite().all()
+    others = with_texts_of(skipped, ["anna"], EVERYWHERE)
+    assert relative(sample(family, (others[0], others[2], others[1]), cfg=3.0), picture) > 100 * TOLERANCE
+
+
 @pytest.mark.parametrize("family", EACH)
 def test_a_picture_comes_again_and_the_model_is_as_before(models, family):
     model = models(family)
@@ -192,7 +206,7 @@ def test_a_copied_forward_without_options_is_named(models, family):
     network = models(family).model.diffusion_model
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "_forward", without_options(network._forward))
-        with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
+        with pytest.raises(ConditioningLost, match=r"peers\) passes over [1-9]"):
             sample(family, applied)
 
 

@@ -202,6 +202,39 @@ def _called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any
     return layer(x, context, options)
 
 
+def with_copied_code(model: Any, hands_on: bool) -> Any:
+    """As packs that put copies of a part of the host's code into the network while it runs, some of which do not hand
+    on what other nodes have put into it."""
+    network = model.get_model_object("diffusion_model")
+    block = comfy.ldm.modules.attention.BasicTransformerBlock
+    places = [(module, "forward") for module in network.modules() if isinstance(module, block)]
+    places = places or [(network, "forward_orig")]
+
+    def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+        for module, name in places:
+            setattr(module, name, _copied(getattr(module, name), hands_on))
+        try:
+            return apply_model(given["input"], given["timestep"], **given["c"])
+        finally:
+            for module, name in places:
+                delattr(module, name)
+
+    return around(model, wrapper)
+
+
+def _copied(method: Callable[..., Any], hands_on: bool) -> Callable[..., Any]:
+    def handed_on(value: Any) -> Any:
+        if hands_on or not isinstance(value, dict):
+            return value
+        dropped = ("patches_replace", "optimized_attention_override")
+        return {key: option for key, option in value.items() if key not in dropped}
+
+    def copied(*args: Any, **named: Any) -> Any:
+        return method(*map(handed_on, args), **{name: handed_on(value) for name, value in named.items()})
+
+    return copied
+
+
 class CacheBetweenSteps:
     """As First Block Cache of Comfy-WaveSpeed: its own `_forward`, which gives the last answer where the input is much
     as before. calls: how often it was called. hits: how often it computed nothing."""

@@ -1,0 +1,178 @@
+"""Whether a network calls what a batch of ours has put into it; where it does not, people would be lost without a word.
+
+Another pack's copy of the host's code may pass over what stands in a slot. The host computes with the weights of some
+layers without calling them. So a batch says what its places are, and in which part of the network each is called: a
+place is lost where its part has run without a call of it. A part that has not run, because a cache of another pack or a
+guidance leaves it out, says nothing. What a run has once seen called is not asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ..host.shared_network import network_within
+
+Place = Hashable
+"""What a batch has put in somewhere, by any key that is the same in all batches of a run."""
+
+_HOST = ("comfy.", "comfy_extras.", "torch", "functools", "builtins")
+_OURS = __name__.removesuffix(".bridge.sampling.calls")
+
+
+class Calls:
+    """Which of a batch's places have been called. In these, torch.compile sees no more than `is_traced`.
+
+    is_begun: whether a network was given what the batch puts in. is_traced: whether torch.compile has compiled a call,
+    which is not counted then. is_checked: whether it is known that nothing is lost. part: that runs now, while a first
+    forward is watched.
+    """
+
+    def __init__(self) -> None:
+        self.places: set[Place] = set()
+        self.is_begun = False
+        self.is_traced = False
+        self.is_checked = False
+        self.part: nn.Module | None = None
+
+    def count(self, place: Place) -> None:
+        if torch.compiler.is_compiling():
+            self.is_traced = True
+        else:
+            self.places.add(place)
+
+    def count_part(self) -> None:
+        """Count the part that runs now, for what is called in every one of them."""
+        if torch.compiler.is_compiling():
+            self.is_traced = True
+        else:
+            self.places.add(self.part)
+
+
+class Lost(NamedTuple):
+    """Places that were not called although their parts have run. asked: how many places such parts have."""
+
+    places: tuple[Place, ...]
+    parts: tuple[nn.Module, ...]
+    asked: int
+
+
+@contextmanager
+def watched(calls: Calls, parts_by_place: Mapping[Place, nn.Module], network: nn.Module) -> Iterator[list[Lost]]:
+    """Watch one forward. When the context closes, the list has what is lost, if anything is.
+
+    parts_by_place: the part of the network in which each place is called. network: as the host calls it.
+    """
+    found: list[Lost] = []
+    calls.is_begun = False
+    calls.is_traced = False
+    if _is_compiled(network):
+        yield found
+        # Which parts run does not show in what is compiled; that nothing of ours is in it does.
+        ran = [] if calls.places.intersection(parts_by_place) else list(parts_by_place)
+    else:
+        with _running(parts_by_place, calls) as parts:
+            yield found
+        ran = [place for place, part in parts_by_place.items() if part in parts]
+    places = tuple(place for place in ran if place not in calls.places)
+    if places and calls.is_begun and not calls.is_traced:
+        found.append(Lost(places, tuple({parts_by_place[place]: None for place in places}), len(ran)))
+
+
+@contextmanager
+def _running(parts_by_place: Mapping[Place, nn.Module], calls: Calls) -> Iterator[set[nn.Module]]:
+    """The parts of which any module within is called while the context is open.
+
+    A function of another pack in the place of a part's own `forward` may compute nothing of it, so the call of a part
+    itself does not count.
+    """
+    ran: set[nn.Module] = set()
+
+    def note(part: nn.Module, _module: nn.Module, _inputs: Any) -> None:
+        ran.add(part)
+        if part in parts_by_place:  # it is the place itself, see Calls.count_part
+            calls.part = part
+
+    hooks: list[Any] = []
+    try:
+        for part in set(parts_by_place.values()):
+            within = [module for module in part.modules() if module is not part] or [part]
+            hooks.extend(module.register_forward_pre_hook(partial(note, part)) for module in within)
+        yield ran
+    finally:
+        for hook in hooks:
+            hook.remove()
+        calls.part = None
+
+
+def _is_compiled(network: nn.Module) -> bool:
+    """Whether torch.compile has compiled a network or any module within."""
+    for module in network.modules():
+        if network_within(module) is not module or vars(module).get("_compiled_call_impl"):
+            return True
+    return False
+
+
+def part_around(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
+    """The part of a network in which a layer of this name is called: its block, or a module around it; the network for
+    a layer that stands alone. modules: of the network, by name."""
+    names = layer.split(".")
+    length = next((number for number, name in enumerate(names[:-1], 1) if name.isdigit()), 1)
+    part = modules[".".join(names[:length])]
+    has_others = sum(1 for _ in part.modules()) > 2  # itself and the layer
+    return part if has_others else modules[""]
+
+
+def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapping[str, Any]) -> str:
+    """The modules of code that other packs have put around or into a network, "" where none is seen.
+
+    What is nearest to `parts` comes first, and what is further away is not named then. options: the transformer_options
+    of the forward.
+    """
+    inside = [module for part in parts for module in part.modules()]
+    replaced = [functions for module in inside for functions in _replaced_methods(module)]
+    patches: list[Any] = [options.get("optimized_attention_override")]
+    for replacements in options.get("patches_replace", {}).values():
+        patches.extend(replacements.values())
+    for kind in options.get("patches", {}).values():
+        patches.extend(kind)
+    for functions in (replaced, _replaced_methods(network), patches):
+        names = modules_of([function for function in functions if function is not None and _is_of_others(function)])
+        if names:
+            return names
+    return modules_of([method for module in network.modules() for method in _replaced_methods(module)])
+
+
+def _replaced_methods(module: nn.Module) -> list[Any]:
+    """The functions of other packs in the place of a module's methods, or of those of its class in the host."""
+    methods = [value for name, value in vars(module).items() if callable(getattr(type(module), name, None))]
+    for kind in type(module).__mro__:
+        if kind.__module__.startswith(_HOST):
+            methods.extend(value for name, value in vars(kind).items() if "forward" in name and callable(value))
+    return [method for method in methods if _is_of_others(method)]
+
+
+def is_ours(function: Callable[..., Any]) -> bool:
+    return _module_of(function).startswith(f"{_OURS}.")
+
+
+def _is_of_others(function: Callable[..., Any]) -> bool:
+    return not is_ours(function) and not _module_of(function).startswith(_HOST)
+
+
+def modules_of(functions: Iterable[Any]) -> str:
+    """The names of the modules that functions live in, to tell the user; "" for none."""
+    return ", ".join(dict.fromkeys(map(_module_of, functions)))
+
+
+def _module_of(function: Any) -> str:
+    while True:
+        within = getattr(function, "func", None) or getattr(function, "__func__", None)  # of a partial, of a method
+        if within is None:
+            return getattr(function, "__module__", None) or type(function).__module__
+        function = within
