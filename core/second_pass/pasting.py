@@ -94,7 +94,7 @@ def _paste_crop(pasted: Pasted, images: Tensor, crop: Crop, picture: Tensor, mat
     mixed = torch.lerp(colors.float().cpu(), picture, mask).to(colors)
     # Not lerp alone: float16 and float64 would lose digits on the way where nothing is pasted.
     colors.copy_(torch.where(mask.to(colors.device) > 0, mixed, colors))
-    square_of_mask.lerp_(torch.ones(()), crop.mask)  # as white on black would come out
+    square_of_mask.lerp_(square_of_mask.new_ones(()), crop.mask)  # as white on black would come out
 
 
 @dataclass(frozen=True)
