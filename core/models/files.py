@@ -259,7 +259,7 @@ def no_model(path: Path) -> str | None:
         kind = "JSON" if start.startswith((b"{", b"[")) else "text"
         return f"{kind}, not a model ({size} bytes)"
     # torch's own files are zips, too.
-    members = zip_members(path) if ending(path.name) in WEIGHTS else []
+    members = zip_members(path) if ending(path.name) in (*WEIGHTS, ".onnx") else []
     if members and not any(name.rpartition("/")[2] == "data.pkl" for name in members):
         return f"a file packed with zip ({size} bytes)"
     return None
