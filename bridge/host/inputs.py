@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...core import socket_values, value_checks
-from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
+from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, joined, listed
 from ...core.memory import tensors_on_cpu
 from ...core.people import Cast, Faces, Identity, Layout, is_a
 from . import folders, notes
@@ -106,6 +106,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         with tensors_on_cpu():
             schema = _schema_of(node)
+            _refuse_unknown(schema, values)
             unlinked_values = _unlinked_values(schema, required_names)
             if schema.takes_lists:
                 linked_values = _checked_lists(schema, values)
@@ -122,6 +123,16 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(execute)
     return node
+
+
+def _refuse_unknown(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> None:
+    """Raise BadSetup for an input that the node has not: the host hands over whatever is linked under any name."""
+    unknown = [name for name in linked_by_id if name not in schema.inputs]
+    if unknown:
+        advice = "The workflow may be of another version of Likeness: link one of these, or leave it out."
+        raise BadSetup(
+            f"{schema.title} has no input {joined(unknown, 'or')}; it has {listed([*schema.inputs])}.", advice
+        )
 
 
 def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
@@ -164,14 +175,14 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
     for input_id, linked in linked_by_id.items():
         values = list(linked) if from_host else [linked]
         checked_values = [_checked_value(schema, input_id, value) for value in values]
-        schema_input = schema.inputs.get(input_id)
-        if schema_input is not None and _is_list(schema_input):
+        schema_input = schema.inputs[input_id]
+        if _is_list(schema_input):
             inputs_of_node[input_id] = [value for value in checked_values if value is not None]
             if not values and not schema_input.optional:
                 raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "at least one picture")
             continue
         if not checked_values:
-            if schema_input is not None and not _may_be_none(schema_input):
+            if not _may_be_none(schema_input):
                 raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "one value")
             continue
         inputs_of_node[input_id] = _only_value(schema, input_id, checked_values)
@@ -229,12 +240,7 @@ def single(value: Any) -> Any:
 
 
 def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
-    """The value of one input as the node runs with it. Raises as `checked` says.
-
-    What is not in the schema (hidden inputs of the host) goes through as it is.
-    """
-    if input_id not in schema.inputs:
-        return value
+    """The value of one input as the node runs with it. Raises as `checked` says."""
     schema_input = schema.inputs[input_id]
     input_in_words = f"The {input_id} input of {schema.title}"
     if schema_input.io_type in (io.Int.io_type, io.Float.io_type):

@@ -19,7 +19,7 @@ from ...core.errors import ModelMissing, UnsupportedCheckpoint
 from ...core.memory import is_out_of_memory
 from ...core.methods import FOLDERS, BadRecord, Method
 from ...core.models import elsewhere, licences, manifest, tensors
-from ...core.models.files import SAFETENSORS
+from ...core.models.files import SAFETENSORS, is_safetensors
 from ...core.models.formats import recognised, require
 from ...core.models.manifest import Model
 from ...core.names import ending
@@ -37,13 +37,13 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
 def _load_as_host(path: Path) -> Any:
     """The contents of a file by the host's loader, which maps files into memory or not, as its user chose.
 
-    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A safetensors file of
-    another name is therefore read here.
+    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A file of another name
+    is therefore read here.
     """
-    is_read_by_host = ending(path.name) in SAFETENSORS and tensors.has_name_in_utf_8(path)
-    if not is_read_by_host and tensors.is_safetensors(path):
-        return tensors.load(path)
-    return comfy.utils.load_torch_file(str(path), safe_load=True)
+    is_named_for_it = (ending(path.name) in SAFETENSORS) == is_safetensors(path)
+    if is_named_for_it and tensors.has_name_in_utf_8(path):
+        return comfy.utils.load_torch_file(str(path), safe_load=True)
+    return tensors.load(path)
 
 
 def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:

@@ -39,6 +39,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.errors import LikenessError, counted
+from ...core.memory import tensors_on_cpu
 from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within
@@ -447,7 +448,8 @@ class Run(NeverCopied, Generic[CarriedT]):
             return None
         self._check_row_count(forward_input.x, len(row_table))
         self._check_sizes(forward_input, chunks)
-        return self.batch_for_forward(tuple(chunk.carried for chunk in chunks), forward_input)
+        with tensors_on_cpu():
+            return self.batch_for_forward(tuple(chunk.carried for chunk in chunks), forward_input)
 
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.

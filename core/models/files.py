@@ -222,6 +222,13 @@ _NOT_A_MODEL = (
     (b"<html", "a web page (HTML) saved under a model's name"),
     (b"<?xml", "a web page (XML) saved under a model's name"),
     (b'{"error', "an error answer of the download server"),
+    (b"gguf", "a GGUF file, which other nodes read"),
+    (b"\x1f\x8b", "a file packed with gzip"),
+    (b"7z\xbc\xaf\x27\x1c", "a file packed with 7-Zip"),
+    (b"rar!\x1a\x07", "a file packed with RAR"),
+    (b"\xfd7zxz", "a file packed with xz"),
+    (b"\x28\xb5\x2f\xfd", "a file packed with zstd"),
+    (b"bzh", "a file packed with bzip2"),
 )
 # Bytes that no text holds, and that stand in the binary header of every model. Tab, line ends and the escape of
 # coloured console output occur in texts.
@@ -241,14 +248,29 @@ def no_model(path: Path) -> str | None:
         head = file.read(512)
     if not head:
         return "an empty file"
+    if is_safetensors(path):  # whose first bytes are a length, and may be those of anything
+        return None
     size = path.stat().st_size
     start = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     for beginning, description in _NOT_A_MODEL:
-        if start.startswith(beginning):
+        if start.startswith(beginning) and ending(path.name) != ".gguf":
             return f"{description} ({size} bytes)"
     if ending(path.name) != ".json" and _is_text(head):
-        return f"text, not a model ({size} bytes)"
+        kind = "JSON" if start.startswith((b"{", b"[")) else "text"
+        return f"{kind}, not a model ({size} bytes)"
+    # torch's own files are zips, too.
+    members = zip_members(path) if ending(path.name) in (*WEIGHTS, ".onnx") else []
+    if members and not any(name.rpartition("/")[2] == "data.pkl" for name in members):
+        return f"a file packed with zip ({size} bytes)"
     return None
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors, by its first bytes and not by its name: the length of the header, then the header,
+    which is JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def unfinished(path: Path) -> str | None:
@@ -276,6 +298,17 @@ def is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
         return False
+
+
+def zip_members(path: Path) -> list[str]:
+    """The names in a zip, in small letters, as torch finds them; none in what is no zip, or a damaged one."""
+    if not is_zip(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.lower() for name in archive.namelist()]
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
+        return []
 
 
 def sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..errors import UnsupportedCheckpoint
 from ..memory import is_out_of_memory
 from ..people import CROP, EMBEDDING
+from .files import no_model
 
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
@@ -300,6 +302,8 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
         problem = "not an ONNX file"
         advice = _DOWNLOAD
         cause = error
+    if not isinstance(cause, OSError):
+        problem = no_model(Path(path)) or problem
     raise UnsupportedCheckpoint(path, problem, "an ONNX model of a face pack", advice) from cause
 
 

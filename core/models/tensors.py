@@ -5,7 +5,6 @@ import math
 import os
 import re
 import tarfile
-import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..errors import UnsupportedCheckpoint
 from ..memory import is_out_of_memory
 from ..text import in_one_line, plain
 from ..value_checks import unusual
-from .files import is_zip, no_model, sha256, unfinished
+from .files import is_safetensors, is_zip, no_model, sha256, unfinished, zip_members
 from .holes import emptied
 
 State = Mapping[str, Tensor]
@@ -62,7 +61,19 @@ def load(path: Path) -> Any:
     if is_safetensors(path):
         with _in_utf_8(path) as name:
             return _load_file(name)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return _unpickled(path)
+
+
+def _unpickled(path: Path, mmap: bool = False) -> Any:
+    """The content of a pickle, without a dictionary that is around all tensors, as the host's loader gives it."""
+    content: Any = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+    if not isinstance(content, dict):
+        return content
+    named_content = cast("dict[Any, Any]", content)
+    if "state_dict" in named_content:
+        return named_content["state_dict"]
+    first = next(iter(named_content.values()), None)
+    return cast("Any", first) if len(named_content) == 1 and isinstance(first, dict) else named_content
 
 
 def has_name_in_utf_8(path: Path) -> bool:
@@ -143,8 +154,7 @@ def described_tensors(path: Path) -> dict[str, Tensor]:
         if problem:
             raise NotTensors(problem)
         # A pickle of before torch 1.6 cannot be mapped.
-        content: Any = torch.load(path, map_location="cpu", mmap=is_zip(path), weights_only=True)
-        return _tensors_in(content, path)
+        return _tensors_in(_unpickled(path, mmap=is_zip(path)), path)
     except NotTensors:
         raise  # it says already what the file is
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
@@ -169,13 +179,8 @@ def _with_code(path: Path) -> str | None:
     weights_only: a TorchScript archive, whose code would run, and a tar archive, whose names may lead out of the
     folder. None for any other file."""
     if is_zip(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [name.lower() for name in archive.namelist()]
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
-            return None  # damaged: torch.load, which comes next, says in which way
-        # torch finds the members of an archive whatever the case of their letters.
-        if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names):
+        # None in a damaged one: torch.load, which comes next, says in which way.
+        if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in zip_members(path)):
             return "a TorchScript network, which holds code, so it was not opened"
         return None
     try:
@@ -199,14 +204,6 @@ def origin(path: str | Path) -> str:
             (source_hash,) = hashes  # a file made of several has no single source
             return str(source_hash)
     return sha256(path)
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file is safetensors, by its first bytes and not by its name: the length of the header, then the header,
-    which is JSON."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _unreadable(error: Exception, path: Path) -> str:

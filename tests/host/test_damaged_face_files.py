@@ -1,6 +1,7 @@
 """Damaged files among those of face models: one that nobody asked for by its name is left out and named."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import folder_paths
@@ -46,8 +47,10 @@ DAMAGE = {
     "whole numbers": (lambda path: of_one_weight(path, np.ones((4, 3, 3, 3), np.int64)), "kind of weights"),
     "an operator of loops": (unknown_operator, "with the operator Loop"),
     "cut off": (cut_off, "cut off while downloading"),
-    "a web page": (lambda path: path.write_text("<!doctype html>" + "x" * 600), "not an ONNX file|web page"),
-    "empty": (lambda path: path.write_bytes(b""), "not an ONNX file|empty|cannot be read"),
+    "a web page": (lambda path: path.write_text("<!doctype html>" + "x" * 600), r"a web page \(HTML\)"),
+    "a zip": (lambda path: zipfile.ZipFile(path, "w").writestr("det_10g.onnx", "nodes"), "a file packed with zip"),
+    "a GGUF file": (lambda path: path.write_bytes(b"GGUF" + bytes(600)), "a GGUF file"),
+    "empty": (lambda path: path.write_bytes(b""), "an empty file"),
 }
 
 

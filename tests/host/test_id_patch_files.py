@@ -9,12 +9,14 @@ import pickle
 import random
 from collections.abc import Callable
 
+import comfy.utils
 import folder_paths
 import pytest
 import torch
 from pack.bridge.host.folders import UnsafePath
+from pack.bridge.host.load import read_state_dict
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
-from pack.core.models.tensors import flatten
+from pack.core.models.tensors import described_tensors, flatten
 from pack.nodes.adapters import LoadAdapter
 from pack.nodes.id_patch.nodes import LOADER, IDPatch
 from safetensors.torch import save
@@ -150,6 +152,19 @@ def test_what_cannot_be_used_is_named(folder, kind, capsys):
         assert part in message, message
     assert "weights_only" not in message
     assert "ran code" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["x.bin", "x.pth", "x.safetensors", "X.SFT"])
+@pytest.mark.parametrize("content", [whole_pickle, whole_safetensors, lambda: pickled({"state_dict": NUMBERS})])
+def test_a_file_is_read_by_what_it_holds_under_every_name(tmp_path, content, name):
+    """As by ComfyUI's own loader under the name that it should have."""
+    right_name = tmp_path / ("right.safetensors" if content is whole_safetensors else "right.bin")
+    for path in (right_name, tmp_path / name):
+        path.write_bytes(content())
+    right = flatten(comfy.utils.load_torch_file(str(right_name), safe_load=True))
+    tensors = read_state_dict(str(tmp_path / name), "ID-Patch", "")
+    assert tensors.keys() == right.keys() == described_tensors(tmp_path / name).keys()
+    assert all(torch.equal(tensors[key], right[key]) for key in right)
 
 
 def missing(file, message=r"The ID-Patch file was not found: id-patch"):

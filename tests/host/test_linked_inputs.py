@@ -10,7 +10,7 @@ import pytest
 import torch
 from graph_run import call, run
 from graphs import SOCKETS, Value
-from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod, LikenessError
+from pack.core.errors import BadChoice, BadInput, BadLayout, BadSetup, FileOfOtherMethod, LikenessError
 from pack.core.methods import methods
 from pack.core.people import Cast, Identity, Layout, Person, Slot
 from pack.core.value_checks import BadPicture
@@ -182,3 +182,13 @@ def _judged() -> list[Any]:
 @pytest.mark.parametrize(("place", "unusable"), _judged())
 def test_what_is_of_its_kind_and_cannot_be_used(place: NodeInput, unusable: Unusable) -> None:
     refused(unusable.error, place, unusable.link)
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
+def test_an_input_that_the_node_has_not(node: Any) -> None:
+    """An earlier version may have had it, or a program has misspelt it."""
+    schema = node.define_schema()
+    with pytest.raises(BadSetup) as caught:
+        call(node, identity_of_old=object())
+    today = ", ".join(entry.id for entry in schema.inputs)
+    assert caught.value.problem == f"{schema.display_name} has no input identity_of_old; it has {today}."

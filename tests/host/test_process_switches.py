@@ -11,8 +11,9 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 from graph_run import OURS, brought, call, run
-from graphs import DEFAULTS, SAMPLED, ours, sampled
+from graphs import DEFAULTS, SAMPLED, node, ours, sampled
 from standins_made import Standins
 from tiny import tiny_dits
 
@@ -79,11 +80,26 @@ def test_a_node_gives_the_same(kind: str, made: dict[Any, Any], tmp_path: Any) -
         assert torch.equal(other, one)
 
 
-@pytest.mark.parametrize("kind", SAMPLED)
-def test_a_sampler_behind_it_gives_the_same(kind: str, made: dict[Any, Any], tmp_path: Any) -> None:
-    """But for another device by default, which the host does not take either."""
+@pytest.mark.parametrize("kind", [*SAMPLED, "LikenessPromptPerPerson"])
+def test_a_sampler_behind_it_gives_the_same(
+    kind: str, made: dict[Any, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default device is another where the host calls our code for a forward: with it the host samples nothing."""
     graph = sampled(ours(kind))
+    inputs = {name: brought(source, made) for name, source in graph.inputs.items()}
     usual = run(graph, made)[0]["samples"]
-    del made[graph]
+    model = inputs["model"].clone()
+    applied = model.model._apply_model
+
+    def on_cpu(*args: Any, **kwargs: Any) -> torch.Tensor:
+        with torch.device("cpu"):
+            return applied(*args, **kwargs)
+
+    def on_meta(executor: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        with torch.device("meta"):
+            return executor(*args, **kwargs)
+
+    monkeypatch.setattr(model.model, "_apply_model", on_cpu)
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "another pack", on_meta)
     with switched(tmp_path):
-        assert torch.equal(run(graph, made)[0]["samples"], usual)
+        assert torch.equal(run(node(graph.kind, **{**inputs, "model": model}), {})[0]["samples"], usual)

@@ -335,7 +335,7 @@ def test_text_of_any_kind_is_no_model(server, models):
     server.files |= PAGES
     said = refused(server, models, *FOUR)
     assert "is a web page (HTML)" in said
-    assert said.count("text, not a model (") == 3
+    assert said.count(", not a model (") == 3
 
 
 @posix

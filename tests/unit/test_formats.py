@@ -1,9 +1,12 @@
 """Files are named for what they are, from their tensors alone; what lies below a folder, and what tells a file from the
 one that was there before."""
 
+import bz2
+import gzip
 import io
 import itertools
 import json
+import lzma
 import os
 import pickle
 import struct
@@ -124,6 +127,52 @@ def test_a_pickle_that_is_no_model_is_named_for_what_it_is(kind: str, tmp_path: 
     trouble = doctor._trouble(path, None)
     assert trouble is not None
     assert trouble.details == (f"{path} is {description}.", "Download it again.")
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("id-patch.bin", "tensors")
+    return file.getvalue()
+
+
+OTHER_FILES = {
+    "GGUF": (b"GGUF\3\0\0\0" + bytes(64), "a GGUF file, which other nodes read"),
+    "gzip": (gzip.compress(b"tensors"), "a file packed with gzip"),
+    "bzip2": (bz2.compress(b"tensors"), "a file packed with bzip2"),
+    "xz": (lzma.compress(b"tensors"), "a file packed with xz"),
+    "zip": (zipped(), "a file packed with zip"),
+    "7-Zip": (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(64), "a file packed with 7-Zip"),
+    "RAR": (b"Rar!\x1a\7\1\0" + bytes(64), "a file packed with RAR"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(68), "a file packed with zstd"),
+    "JSON": (b'{"_class_name": "AutoencoderKL"}', "JSON, not a model"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the file itself"),
+}
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.bin"])
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_what_holds_no_tensors_is_named_by_its_bytes(kind: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    data, what = OTHER_FILES[kind]
+    description = f"{what} ({len(data)} bytes)"
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedCheckpoint) as loaded:
+        read(path)
+    assert loaded.value.problem == f"{name} is {description}; this node needs a file of tensors."
+    trouble = doctor._trouble(path, None)
+    assert trouble is not None
+    assert trouble.details == (f"{path} is {description}.", "Download it again.")
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x08", b"BZh", b"PK\x03"])
+def test_safetensors_whose_length_looks_like_another_file_are_read(start: bytes, tmp_path: Path) -> None:
+    length = int.from_bytes(start, "little")
+    text = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode().ljust(length)
+    path = tmp_path / "x.bin"
+    path.write_bytes(length.to_bytes(8, "little") + text + torch.ones(2).numpy().tobytes())
+    assert read(path)["a"].tolist() == [1, 1]
+    assert [*described_tensors(path)] == ["a"]
 
 
 def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
