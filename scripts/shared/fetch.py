@@ -269,8 +269,10 @@ class _Limited(BufferedWriter):
 def _fetched(address: str, part: Path, published: File, headers: dict[str, str]) -> None:
     """Fetch the rest of a file behind what has come of it. Raises whatever the library raises."""
     size = published.size if published.exact else None
+    if size and _length(part) == size:
+        return
     with _Limited(part, size or _LONGEST) as limited:
-        http_get(address, limited, resume_size=limited.tell(), headers=headers, expected_size=size)
+        http_get(address, limited, resume_size=limited.tell(), headers=headers)
 
 
 def _is(target: Path, file: File) -> bool:
