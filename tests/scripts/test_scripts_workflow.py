@@ -118,13 +118,8 @@ def test_a_worker_has_all_packs_that_its_host_loads(tmp_path: Path) -> None:
     real, linked, packs = tmp_path / "real", tmp_path / "linked", tmp_path / "linked" / "custom_nodes"
     for folder in (real, packs / "pack", packs / "old.disabled", packs / ".disabled", packs / "ComfyUI-Manager"):
         folder.mkdir(parents=True)
-    for file in (
-        real / "main.py",
-        linked / "requirements.txt",
-        packs / "one_file.py",
-        packs / "words.json",
-        packs / "off.py.disabled",
-    ):
+    files = (packs / "one_file.py", packs / "words.json", packs / "off.py.disabled")
+    for file in (real / "main.py", linked / "requirements.txt", *files):
         file.touch()
     (packs / "away").symlink_to(real)
     (packs / "gone").symlink_to(tmp_path / "nowhere")
