@@ -401,7 +401,8 @@ def test_a_box_keeps_values_for_which_it_has_no_slot() -> None:
     box |= {"widgets_values_named": {"second": "named two", "first": "named one"}}
     prompt = workflow.to_prompt(ui, PLAIN)
     assert [prompt[f"4:{number}"]["inputs"]["text"] for number in (7, 8, 9)] == ["named one", "named two", "in"]
-    del box["properties"], box["widgets_values_named"]
+    del box["widgets_values_named"]
+    box["properties"] = {"proxyWidgets": [["7", "$$canvas-image-preview"]]}  # which is only shown
     # An older one keeps values for its slots alone.
     box["widgets_values"] = ["two"]
     prompt = workflow.to_prompt(ui, PLAIN)
