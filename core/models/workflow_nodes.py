@@ -16,6 +16,8 @@ MOST_NODES = 10_000
 come from strangers."""
 _SWITCHED_OFF = (2, 4)
 """Modes of a node in a saved workflow: muted, bypassed."""
+_PREVIEW = "$$"
+"""How the names of what a box only shows begin among the widgets that it lists."""
 CONTROLS = ("control_after_generate", "control_before_generate", "control_filter_list")
 """Widgets that the editor adds behind a seed: no inputs."""
 INPUTS = -10
@@ -311,9 +313,9 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
     promoted = [_list(entry) for entry in _list(_dictionary(box.get("properties")).get("proxyWidgets"))]
     if isinstance(named, dict):
         inputs |= {name: value for name, value in cast("dict[str, Any]", named).items() if name in inputs}
-    elif promoted:
+    elif any(len(entry) > 1 and not str(entry[1]).startswith(_PREVIEW) for entry in promoted):
         for entry, value in zip(promoted, values, strict=False):
-            if len(entry) < 2 or value is None:
+            if len(entry) < 2 or value is None or str(entry[1]).startswith(_PREVIEW):
                 continue
             number, name = str(entry[0]), str(entry[1])
             outer = name if number == "-1" else leading.get((number, name))

@@ -163,6 +163,7 @@ class StoreFolder(Folder):
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
+        self._has_answered = False
 
     @cached_property
     def _files(self) -> Any:
@@ -183,29 +184,33 @@ class StoreFolder(Folder):
         return f"{self.address}/{name}"
 
     def is_there(self) -> bool:
-        """Asked once: a wrong address or key is told at once. A store without files has no folders."""
-        files = self._files
+        """Without asking again, see `_asked`. A store without files has no folders."""
         try:
-            files.ls("")
+            self._asked("ls", "")
         except FileNotFoundError:
             return False
-        except Exception as cause:  # each store has errors of its own
-            raise SetupError(f"{self.address} cannot be read: {cause}") from cause
+        except OSError as cause:
+            raise SetupError(str(cause)) from cause
         return True
 
     def _asked(self, call: str, *arguments: Any, **options: Any) -> Any:
-        """What a store answers to a call of fsspec's. Raises OSError."""
+        """What a store answers to a call of fsspec's. Raises OSError. One that has never answered is asked once: its
+        address or key is wrong, or it is down, and nothing is lost yet."""
         files = self._files
-        give_up = time.monotonic() + STORE_SECONDS
+        give_up = time.monotonic() + (STORE_SECONDS if self._has_answered else 0)
         pause = 1.0
         while True:
             try:
-                return getattr(files, call)(*arguments, **options)
+                answer = getattr(files, call)(*arguments, **options)
+                self._has_answered = True
+                return answer
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+                self._has_answered = True
                 raise
             except Exception as cause:  # each store has errors of its own
-                if time.monotonic() > give_up:
-                    raise OSError(f"{self.address} does not answer: {cause}") from cause
+                if time.monotonic() >= give_up:
+                    hint = "" if self._has_answered else ". Look at its address (for S3 AWS_ENDPOINT_URL) and your keys"
+                    raise OSError(f"{self.address} does not answer: {cause}{hint}") from cause
                 say(f"{self.address} does not answer, and is asked again: {cause}")
             time.sleep(pause)
             pause = min(2 * pause, 30)

@@ -4,10 +4,11 @@ import contextlib
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from environment import SetupError
@@ -26,6 +27,8 @@ from .prompts import Job
 from .rows import NAME, BadRow, Row
 from .saved_people import FaceBank
 
+_ANNOTATED = re.compile(r" ?\[(input|output|temp)\]$")
+"""How the value of a menu of files ends that says in which of ComfyUI's folders the file is."""
 _KEPT_CHOICES = 2**10
 """So many words of each menu are remembered, also those that it does not have: menus of files may be long."""
 
@@ -73,12 +76,13 @@ class Input:
 
 @dataclass(frozen=True)
 class _OwnPhoto:
-    """A file of the workflow itself, from the input folder of this machine's ComfyUI. files: its bytes, by the name
-    that it travels under."""
+    """A file of the workflow itself, from a folder of this machine's ComfyUI. files: its bytes, by the name that it
+    travels under. problem: why it cannot, or nothing."""
 
     node: str
     input_name: str
     files: dict[str, bytes]
+    problem: str = ""
 
 
 class Template:
@@ -114,7 +118,10 @@ class Template:
             if folded(column) != NAME:
                 self.inputs[column] = self._input(column, names.place(column))
         _require_different(self.inputs.values())
-        self._own_photos = list(_own_photos(self.prompt, object_info, Folder(str(input_folder))))
+        self._own_photos: list[_OwnPhoto] = []
+        self._lost_photos: list[_OwnPhoto] = []
+        for photo in _own_photos(self.prompt, object_info, input_folder):
+            (self._lost_photos if photo.problem else self._own_photos).append(photo)
 
     def _input(self, column: str, place: Place) -> Input:
         node, name = place.targets[0]
@@ -140,7 +147,15 @@ class Template:
             else:
                 meaning = repr(column_input.value(cell))
             parts.append(f"{'.'.join(column_input.targets[0])}={meaning}")
+        self._require_own_photos(row)
         return hashlib.blake2b("\n".join(sorted(parts)).encode(errors="replace"), digest_size=16).hexdigest()
+
+    def _require_own_photos(self, row: Row) -> None:
+        """Raises BadRow where a row leaves an input to the workflow's own file, which cannot travel."""
+        filled = {target for column in row.cells for target in self.inputs[column].targets}
+        for photo in self._lost_photos:
+            if (photo.node, photo.input_name) not in filled:
+                raise BadRow(f"{workflow.title(self.prompt, photo.node)}, {photo.input_name}: {photo.problem}")
 
     @cached_property
     def _own_fingerprint(self) -> str:
@@ -212,20 +227,34 @@ def _require_different(inputs: Iterable[Input]) -> None:
                 raise SetupError(f"The columns {columns} are the same input: leave one of them.")
 
 
-def _own_photos(prompt: Prompt, object_info: Mapping[str, Any], folder: Folder) -> Iterator[_OwnPhoto]:
-    """The files of a workflow that are in ComfyUI's input folder."""
+def _own_photos(prompt: Prompt, object_info: Mapping[str, Any], input_folder: Path) -> Iterator[_OwnPhoto]:
+    """The files of a workflow that are in ComfyUI's folders, and those that are to be there and are not."""
     for number, node in prompt.items():
         for name, value in node["inputs"].items():
             spec = _spec(node, name, object_info)
-            if not isinstance(value, str) or not spec.takes_files:
+            annotated = _ANNOTATED.search(value) if isinstance(value, str) else None
+            # Menus of other packs list files too, and do not say so.
+            is_menu = spec.menu is not None and workflow.is_of_others(node["class_type"], object_info)
+            if not isinstance(value, str) or not value or not (spec.takes_files or is_menu or annotated):
                 continue
-            file = value.removesuffix(" [input]").replace("\\", "/")
-            if folder.stamp(file):
-                files: dict[str, bytes] = {}
-                # One that cannot be read is left to the rows, which may name another.
-                with contextlib.suppress(BadRow):
+            file = _ANNOTATED.sub("", value).replace("\\", "/")
+            kind = annotated[1] if annotated else spec.options.get("image_folder") or "input"
+            folder = Folder(str(input_folder.parent / kind if kind != "input" else input_folder))
+            files: dict[str, bytes] = {}
+            problem = ""
+            if PurePosixPath(file).is_absolute() or ".." in file.split("/"):
+                problem = f"{value} is outside of {folder.address}."
+            elif not folder.stamp(file):
+                if value in (spec.menu or []):  # a word such as none: the ComfyUI that answered has no files
+                    continue
+                problem = f"{value} is not in {folder.address}. Put it there, or name a file in each row."
+            else:
+                try:
                     photo_files.put(folder, file, files, spec.takes_pictures)
-                    yield _OwnPhoto(number, name, files)
+                except BadRow as cause:
+                    problem = str(cause)
+            if files or spec.takes_files:
+                yield _OwnPhoto(number, name, files, problem)
 
 
 @contextlib.contextmanager

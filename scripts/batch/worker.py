@@ -214,7 +214,7 @@ def _named_files(run: HostRun) -> list[tuple[str, Mapping[str, str]]]:
 
 
 def packs_of(host: Host) -> list[Path]:
-    """The other packs of a ComfyUI, which a workflow may need.
+    """The other packs of a ComfyUI, which a workflow may need: all that it loads, and what lies beside it.
 
     ComfyUI-Manager is left out, because it installs packs, and a copy of this pack, because the worker has ours.
     """
@@ -223,8 +223,8 @@ def packs_of(host: Host) -> list[Path]:
         return []
     packs: list[Path] = []
     for path in sorted(folder.iterdir()):
-        is_pack = (path / "__init__.py").is_file() and path.suffix != ".disabled"
+        is_left_out = path.name.endswith(".disabled") or path.name.lower() in ("__pycache__", "comfyui-manager")
         is_ours = (path / "models_manifest.json").is_file() and (path / "nodes" / "id_patch").is_dir()
-        if is_pack and not is_ours and path.name.lower() != "comfyui-manager":
+        if path.exists() and not is_left_out and not is_ours:
             packs.append(path)
     return packs

@@ -1,35 +1,40 @@
 """Fetches published files with huggingface_hub, also from elsewhere.
 
-Its are connections that break, half a file, the mirror (HF_ENDPOINT) of Hugging Face and its tokens. Ours is what it
-does not do: a file comes under the name that its loader looks for, and is moved there when it is known
-to be the published one, by length and SHA-256 and as no web page; what somebody else put there stays; nothing longer
-comes than is published; files of a zip are taken out wherever they lie in it; GITHUB_ENDPOINT names a mirror of GitHub.
+Its are connections that break, the mirror (HF_ENDPOINT) of Hugging Face and its tokens. Ours is what it does not do: a
+download that ended goes on where it stopped; a file comes under the name that its loader looks for, and is moved there
+when it is known to be the published one, by length and SHA-256 and as no web page; what somebody else put there stays;
+nothing longer comes than is published; files of a zip are taken out wherever they lie in it; GITHUB_ENDPOINT names a
+mirror of GitHub.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedWriter, FileIO
 from pathlib import Path, PurePath
 from typing import Any
+from uuid import uuid4
 
 from environment import SetupError, as_typed, disk_problem, say
 
 from core.models.files import no_model, sha256, unfinished, unfinished_folder
-from core.models.manifest import File, Model
+from core.models.manifest import File, Model, human
 from core.text import plain
 
 try:
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import WeakFileLock, build_hf_headers, logging
 except ImportError as error:
     install = f"{as_typed(sys.executable)} -m pip install huggingface_hub"
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
@@ -38,8 +43,19 @@ except ValueError as error:  # huggingface_hub reads its addresses when it is im
 
 _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _UNFINISHED = ".fetching-"
+_UNPACKED = ".unpacking-"
+_PART = "part"
+_UNPACKED_SECONDS = 3600
+_UNFINISHED_SECONDS = 7 * 24 * 3600
+"""What nobody has written to for so long is taken away. What came of a file waits longer for the rest of it."""
+_MOST_LETTERS = 100
+"""Of a file's name in that of the folder in which it is fetched."""
 _LONGEST = 10**11
 """Bytes of a file of which nobody says how long it is."""
+
+
+# Its own lines on what it tries again would come between ours.
+logging.set_verbosity_error()
 
 
 class FetchError(Exception):
@@ -92,62 +108,156 @@ def _fetch_file(model: Model, file: File, root: Path) -> None:
 
 def _fetch(url: str, file: File, target: Path) -> bool:
     """False where it was there already. Raises FetchError."""
+    hub = _HUB.fullmatch(url)
+    address = _address(url, hub)
     try:
-        hub = _HUB.fullmatch(url)
-        published = _said(hub, file) if hub else file
+        published = _said(address, file) if hub else file
         if _is(target, published):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        _clear(target.parent)
-        with unfinished_folder(target.parent, _UNFINISHED) as folder:
-            if hub:
-                repository, revision, name = hub.groups()
-                came = Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
-            else:
-                came = _from_elsewhere(url, folder / target.name, published)
-            if what := _wrong(came, published):
-                raise FetchError(f"What came from {url} is {what}. Run it again; if it stays so, look at its page.")
-            os.replace(came, target)
+        folder = _unfinished_folder(target, published, address)
+        _clear(target, folder)
+        with _kept_if_stopped(folder):
+            # To a mirror of GitHub nobody's token for Hugging Face goes.
+            return _come(address, published, folder, target, build_hf_headers() if hub else {})
     except FetchError:
         raise
     except Exception as error:  # the library hands on whatever those below it raise
         of_the_disk = disk_problem(error, target.parent) if isinstance(error, OSError) else None
         if of_the_disk:
             raise FetchError(of_the_disk) from error
-        raise FetchError(f"{url} does not come: {plain(error, 600)}") from error
+        if _status(error) == 404:
+            raise NotThere(f"{address} is not there (404). Look at its page for where it has gone.") from error
+        raise FetchError(f"{address} does not come: {plain(_reason(error), 600)}") from error
+
+
+def _address(url: str, hub: re.Match[str] | None) -> str:
+    """Where a file is asked for: at a mirror, if one is named."""
+    if hub:
+        repository, revision, name = hub.groups()
+        return huggingface_hub.hf_hub_url(repository, name, revision=revision)
+    mirror = os.environ.get("GITHUB_ENDPOINT", "").strip().rstrip("/")
+    return mirror + url.removeprefix("https://github.com") if mirror else url
+
+
+def _status(error: Exception) -> int:
+    """What a server answered; 0 where none did."""
+    return error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+
+
+def _reason(error: Exception) -> str:
+    """Without the library's advice to read what its status means."""
+    return str(error).partition("For more information check")[0].strip()
+
+
+def _unfinished_folder(target: Path, published: File, address: str) -> Path:
+    """Where a download begins, and goes on another day. Another file of the same name has another one."""
+    known = published.sha256 or _etag(address)
+    digest = hashlib.sha256(f"{published.size} {known}".encode()).hexdigest()
+    return target.parent / f"{_beginning(target)}{digest[:8] if known else uuid4().hex[:8]}"
+
+
+def _beginning(target: Path) -> str:
+    return f"{_UNFINISHED}{target.name[:_MOST_LETTERS]}-"
+
+
+def _etag(address: str) -> str:
+    """What a server says that changes with a file, "" where it does not say it."""
+    try:
+        answer = huggingface_hub.get_session().head(address, follow_redirects=True, timeout=10)
+        return answer.headers.get("ETag", "") if answer.status_code == 200 else ""
+    except Exception:  # noqa: BLE001 - as the library raises it; the download itself says what is wrong
+        return ""
+
+
+@contextmanager
+def _kept_if_stopped(folder: Path) -> Iterator[None]:
+    """Around a download: the folder stays where the user stops it or the connection ends, and it is said what lies in
+    it. Otherwise the folder goes."""
+    try:
+        yield
+    except (FetchError, OSError) as error:
+        if isinstance(error, FetchError) or disk_problem(error, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        came = _length(folder / _PART)
+        if came:
+            say(f"{human(came)} have come and lie in {folder}: run the same again to go on.")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _come(address: str, published: File, folder: Path, target: Path, headers: dict[str, str]) -> bool:
+    """Fetch a file into a folder, go on there with what has come before, and move it to its place when it is whole.
+    False where another process has done so meanwhile. Raises FetchError, and whatever the library raises."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with WeakFileLock(folder / ".lock"):
+        if _is(target, published):
+            return False
+        part = folder / _PART
+        for goes_on in (_length(part) > 0, False):
+            try:
+                _fetched(address, part, published, headers)
+                what = _wrong(part, published)
+                if not what:
+                    os.replace(part, target)
+                    break
+            except (FetchError, OSError, HfHubHTTPError) as error:
+                if not (goes_on and _is_of_another_file(error)):
+                    raise
+                what = str(error)
+            if not goes_on:
+                raise FetchError(f"What came from {address} is {what}. Run it again; if it stays so, look at its page.")
+            # What came before is damaged, or of another file: it begins anew.
+            part.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
     return True
 
 
-def _clear(folder: Path) -> None:
-    """Take away what runs have left that were killed: nothing has been written to it for an hour."""
-    for left in folder.glob(f"{_UNFINISHED}*"):
-        if time.time() - max(path.stat().st_mtime for path in (left, *left.rglob("*"))) > 3600:
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _is_of_another_file(error: Exception) -> bool:
+    """Whether what the server says does not go with what has come before."""
+    return isinstance(error, FetchError) or _status(error) == 416 or "Consistency check failed" in str(error)
+
+
+def _clear(target: Path, folder: Path) -> None:
+    """Take away what is left of other files of this name, and what runs have left that were killed long ago."""
+    for left in target.parent.glob(".*-*"):
+        if left == folder or not left.name.startswith((_UNFINISHED, _UNPACKED)):
+            continue
+        is_replaced = left.name.startswith(_beginning(target))
+        kept_seconds = _UNFINISHED_SECONDS if left.name.startswith(_UNFINISHED) else _UNPACKED_SECONDS
+        last = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+        if is_replaced or time.time() - last > kept_seconds:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _said(hub: re.Match[str], file: File) -> File:
+def _said(address: str, file: File) -> File:
     """With the length and SHA-256 that Hugging Face says. Raises FetchError for another file than is known."""
     try:
-        repository, revision, name = hub.groups()
-        told = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, name, revision=revision))
+        told = huggingface_hub.get_hf_file_metadata(address)
     except EntryNotFoundError as error:
-        raise NotThere(f"{hub[0]} is not there (404). Look at its page for where it has gone.") from error
+        raise NotThere(f"{address} is not there (404). Look at its page for where it has gone.") from error
     except HfHubHTTPError as error:
         if (status := error.response.status_code) not in (401, 403):
             raise
         advice = "Accept its terms on its page, make a token there and set HF_TOKEN."
-        raise FetchError(f"{hub[0]} needs an account ({status}). {advice}") from error
+        raise FetchError(f"{address} needs an account ({status}). {advice}") from error
     if file.exact and told.size not in (None, file.size):
-        raise FetchError(f"{hub[0]} is {told.size} bytes long instead of {file.size}: another file. Look at its page.")
+        raise FetchError(f"{address} is {told.size} bytes long instead of {file.size}: another file. Look at its page.")
     digest = told.etag.lower() if told.etag and len(told.etag) == 64 else None
     return replace(file, size=told.size or file.size, exact=bool(told.size or file.exact), sha256=file.sha256 or digest)
 
 
 class _Limited(BufferedWriter):
-    """A file that takes so many bytes."""
+    """A file that grows to so many bytes."""
 
-    def __init__(self, path: str, most: int) -> None:
-        super().__init__(FileIO(path, "w"))
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__(FileIO(path, "a"))
         self._most = most
 
     def write(self, data: Any) -> int:
@@ -156,11 +266,13 @@ class _Limited(BufferedWriter):
         return super().write(data)
 
 
-def _from_elsewhere(url: str, target: Path, file: File) -> Path:
-    mirror = os.environ.get("GITHUB_ENDPOINT", "").strip().rstrip("/")
-    with _Limited(str(target), (file.exact and file.size) or _LONGEST) as limited:
-        http_get(mirror + url.removeprefix("https://github.com") if mirror else url, limited)
-    return target
+def _fetched(address: str, part: Path, published: File, headers: dict[str, str]) -> None:
+    """Fetch the rest of a file behind what has come of it. Raises whatever the library raises."""
+    size = published.size if published.exact else None
+    if size and _length(part) == size:
+        return
+    with _Limited(part, size or _LONGEST) as limited:
+        http_get(address, limited, resume_size=limited.tell(), headers=headers)
 
 
 def _is(target: Path, file: File) -> bool:
@@ -216,7 +328,7 @@ def _take_out(archive: zipfile.ZipFile, member: str, file: File, target: Path) -
     if file.fits(known.file_size) is False or known.file_size > max(1 << 20, 20 * known.compress_size):
         raise zipfile.BadZipFile(f"{member} has {known.file_size} bytes, {known.compress_size} packed")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(target.parent, _UNFINISHED) as folder:
+    with unfinished_folder(target.parent, _UNPACKED) as folder:
         part = folder / target.name
         with archive.open(member) as source, part.open("xb") as opened:
             shutil.copyfileobj(source, opened, 1 << 20)

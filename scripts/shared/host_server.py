@@ -126,10 +126,17 @@ class HostServer:
 
     def _command(self) -> list[str]:
         options = ["--port", self.url.rsplit(":", 1)[1], "--base-directory", str(self.base), "--disable-auto-launch"]
-        options += ["--extra-model-paths-config", str(self.base / "models.yaml"), "--disable-api-nodes"]
+        options += ["--extra-model-paths-config", *self._own_model_paths(), str(self.base / "models.yaml")]
+        options += ["--disable-api-nodes"]
         options += ["--database-url", "sqlite:///:memory:", *([] if _may_use_card() else ["--cpu"])]
         options += ["--front-end-root", str(self.frontend)] if self.frontend else []
         return [str(self._python), "-c", _MAIN, *options]
+
+    def _own_model_paths(self) -> list[str]:
+        """The host's own extra_model_paths.yaml, if it does not find it by itself: it looks where links lead to."""
+        own = self.host.path / "extra_model_paths.yaml"
+        is_found = (self.host.path / "main.py").resolve().with_name(own.name).is_file()
+        return [str(own)] if own.is_file() and not is_found else []
 
     def _model_paths(self) -> dict[str, dict[str, str | bool]]:
         """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
@@ -287,10 +294,14 @@ def refusal(answer: Mapping[str, Any]) -> str:
 
 
 def link_pack(target: Path, pack: Path = environment.ROOT) -> None:
-    """The pack as a folder of any name; a copy where links are not allowed (Windows without developer mode)."""
+    """A pack, which may be one file, under any name; a copy where links are not allowed (Windows without developer
+    mode)."""
     try:
-        target.symlink_to(pack, target_is_directory=True)
+        target.symlink_to(pack, target_is_directory=pack.is_dir())
     except OSError:
+        if pack.is_file():
+            shutil.copy(pack, target)
+            return
         unneeded = shutil.ignore_patterns(".git", ".venv", ".cache", "output", "tests", "__pycache__")
         shutil.copytree(pack, target, ignore=unneeded)
 

@@ -496,7 +496,7 @@ def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
 
 def is_of_others(kind: str, object_info: Json) -> bool:
     """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
-    is_of_host = object_info[kind].get("python_module", "nodes").startswith(("nodes", "comfy_extras"))
+    is_of_host = object_info.get(kind, {}).get("python_module", "nodes").startswith(("nodes", "comfy_extras"))
     return not is_of_host and not kind.startswith("Likeness")
 
 

@@ -422,6 +422,39 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
         assert name.endswith(".png")
 
 
+OTHERS = {"input": {"required": {"video": [[], {}]}}, "display_name": "Load Video", "python_module": "custom_nodes.x"}
+
+
+@pytest.mark.parametrize(("kind", "value", "found"), [
+    ("LoadImage", "set/b.png [output]", True), ("LoadImage", "b.png [temp]", True), ("LoadImage", "b.png", False),
+    ("LoadImage", "../output/set/b.png", False), ("LoadImage", "torn.png [temp]", False),
+    ("LoadVideo", "clip.mp4 [temp]", True), ("LoadVideo", "clip.mp4", None), ("LoadImage", "", None),
+])  # fmt: skip
+def test_the_workflows_own_files_travel_or_are_missed_before_the_first_row(
+    kind: str, value: str, found: bool | None, tmp_path: Path
+) -> None:
+    for folder in ("input", "output/set", "temp"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("output/set/b.png", "temp/b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / file)
+    (tmp_path / "temp" / "torn.png").write_bytes(b"no picture")
+    (tmp_path / "temp" / "clip.mp4").write_bytes(b"moving")
+    name = "image" if kind == "LoadImage" else "video"
+    prompt = {"1": {"class_type": kind, "inputs": {name: value}, "_meta": {"title": "Pose"}}}
+    (tmp_path / "w.json").write_text(json.dumps(prompt))
+    made = Template(tmp_path / "w.json", {**INFO, "LoadVideo": OTHERS}, [], Folder(str(tmp_path)), tmp_path / "input")
+    row = Row(2, "a", {})
+    if found is False:
+        with pytest.raises(rows.BadRow, match=f"^Pose, image: .*{value.split('/')[-1].split(' ')[0]}"):
+            made.fingerprint(row)
+        return
+    made.fingerprint(row)
+    job = made.job(row)
+    sent = job.prompt["1"]["inputs"][name]
+    assert list(job.files) == ([sent] if found else [])
+    assert (sent == value) == (found is None)
+
+
 @pytest.mark.parametrize(
     ("cell", "problem"),
     [

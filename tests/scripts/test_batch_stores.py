@@ -186,14 +186,19 @@ def test_what_lists_in_a_store_cost(
     assert sizes_kept(folder, "1", [task]) == [1], "after a while also during a call"
 
 
-def test_a_store_that_does_not_answer_is_asked_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "STORE_SECONDS", 1)
+def test_a_store_that_does_not_answer_is_asked_again_if_it_has_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     away = StoreFolder("s3://bucket/out")
     away._files.fs.connect_timeout = 1
     away._files.fs.retries = 0
-    with pytest.raises(OSError, match="s3://bucket/out does not answer"):
-        away.write("x", b"1")
+    for has_answered in (False, True):
+        away._has_answered = has_answered
+        with pytest.raises(OSError, match="s3://bucket/out does not answer"):
+            away.write("x", b"1")
+        assert ("is asked again" in capsys.readouterr().err) == has_answered
+        monkeypatch.setattr(folders, "STORE_SECONDS", 1)
 
 
 # --- Whatever ends

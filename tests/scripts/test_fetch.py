@@ -44,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.endless = False  # no length, and no end
         self.status = 404  # of what is not there
         self.pause = 0.0
+        self.cut = 0  # after so many bytes it sends no more, and is down
         self.asked: list[tuple[str, str | None]] = []  # path and Range of what was sent
 
     @property
@@ -69,6 +70,10 @@ class Handler(BaseHTTPRequestHandler):
         if body:
             starts = itertools.count(0, 1 << 16) if self.server.endless else range(0, len(body), 1 << 16)
             for start in starts:
+                if start and start == self.server.cut:
+                    self.server.files.clear()
+                    self.server.status = 503
+                    break
                 try:
                     self.wfile.write(body[start % len(body) :][: 1 << 16])
                     self.wfile.flush()
@@ -87,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path not in self.server.files:
             status = self.server.status
             body = b""
-            headers["X-Error-Code"] = {404: "EntryNotFound", 401: "GatedRepo"}[status]
+            headers["X-Error-Code"] = {404: "EntryNotFound", 401: "GatedRepo", 503: ""}[status]
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         if not self.server.endless:
@@ -256,7 +261,7 @@ def begun(server: Server, models: Path, beginning: str) -> Iterator[subprocess.P
 
 
 def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
-    with begun(server, models, "*.incomplete") as run:
+    with begun(server, models, "part") as run:
         run.kill()
     assert not (models / "instantid" / "ip-adapter.bin").exists()
     assert len(files(models)) > 0
@@ -276,6 +281,64 @@ def test_what_is_told_to_stop_leaves_nothing(server, models, name):
         assert run.wait(60) == 128 + signal.Signals[name]
     assert [path for path in models.rglob("*") if not path.is_dir()] == []
     assert [*models.rglob(".fetching-*")] == []
+
+
+LONG = CONTENT * 4
+CAME = 10 * 2**20
+"""What the library has written of it when the server goes."""
+
+
+def test_a_download_goes_on_where_it_stopped(server, models):
+    for changed in (False, True):
+        server.files = {INSTANT_ID: LONG}
+        server.cut = 11 * 2**20
+        status, stderr = download(server, models, "instantid")
+        assert status == 1
+        (folder,) = (models / "instantid").glob(".fetching-*")
+        assert f"10 MB have come and lie in {folder}: run the same again to go on." in stderr
+        assert "Trying to resume" not in stderr
+        server.files = {INSTANT_ID: LONG[::-1] if changed else LONG}
+        server.cut = 0
+        status, stderr = download(server, models, "instantid")
+        assert status == 0, stderr
+        assert server.asked[-1] == (INSTANT_ID, None if changed else f"bytes={CAME}-")
+        assert files(models) == ["instantid/ip-adapter.bin"]
+        assert (models / "instantid" / "ip-adapter.bin").read_bytes() == server.files[INSTANT_ID]
+        (models / "instantid" / "ip-adapter.bin").unlink()
+
+
+@pytest.mark.parametrize(("happens", "ranges"), [
+    ("nothing", [f"bytes={CAME}-"]), ("damage", [f"bytes={CAME}-", None]), ("all came", []),
+    ("another file", [None]), ("no hash is known", [f"bytes={CAME}-"]),
+])  # fmt: skip
+def test_what_came_from_elsewhere_is_used_where_it_fits(server, tmp_path, monkeypatch, happens, ranges):
+    monkeypatch.setenv("GITHUB_ENDPOINT", server.url)
+    monkeypatch.setenv("no_proxy", "*")
+    url = f"https://github.com{RECOGNISER}"
+    target = tmp_path / "file.pth"
+    published = File((target.name,), None, len(LONG), True, hashlib.sha256(LONG).hexdigest())
+    if happens == "no hash is known":
+        published = File((target.name,), None, None)
+    server.files = {RECOGNISER: LONG}
+    server.cut = 11 * 2**20
+    with pytest.raises(fetch.FetchError, match=f"^{server.url}{RECOGNISER} does not come: "):
+        fetch._fetch(url, published, target)
+    (part,) = tmp_path.glob(".fetching-*/part")
+    content = LONG
+    if happens == "damage":
+        part.write_bytes(part.read_bytes()[::-1])
+    if happens == "all came":
+        part.write_bytes(LONG)
+    if happens == "another file":
+        content = LONG[::-1]
+        published = File(published.names, None, len(LONG), True, hashlib.sha256(content).hexdigest())
+    server.files = {RECOGNISER: content}
+    server.cut = 0
+    server.asked.clear()
+    assert fetch._fetch(url, published, target)
+    assert server.asked == [(RECOGNISER, asked) for asked in ranges]
+    assert target.read_bytes() == content
+    assert files(tmp_path) == ["file.pth"]
 
 
 PAGES = {
@@ -307,7 +370,7 @@ def test_the_rest_comes(server, models):
     status, stderr = download(server, models, "id-patch", "antelopev2", "instantid", "arcface-ir-se50")
     assert status == 1
     assert "id-patch.bin is not there (404)" in stderr
-    assert "antelopev2.zip does not come: 404 Client Error" in stderr
+    assert f"{server.url}{PACK} is not there (404)" in stderr
     assert f"{models / 'instantid'} cannot be written to (File exists): mend that or name another place" in stderr
     assert files(models) == ["facexlib/recognition_arcface_ir_se50.pth", "instantid"]
 

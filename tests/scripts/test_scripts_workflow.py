@@ -8,10 +8,11 @@ import demo
 import pytest
 import standins_made
 import torch
+from batch.worker import packs_of
 from environment import Host
 from pack.core.models.workflow_nodes import nodes_in
 from shared import shapes, workflow
-from shared.host_server import HostServer
+from shared.host_server import HostServer, link_pack
 
 
 def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
@@ -109,6 +110,29 @@ def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:
         own_paths, standin_paths = server._model_paths().values()
         assert own_paths.keys() - {"base_path"} == own_kinds
         assert "facexlib" in standin_paths
+
+
+def test_a_worker_has_all_packs_that_its_host_loads(tmp_path: Path) -> None:
+    """One-file packs, what they read beside them, links, and those of an extra_model_paths.yaml that the host finds; a
+    host made of links does not find it, as ComfyUI looks for it where main.py leads to."""
+    real, linked, packs = tmp_path / "real", tmp_path / "linked", tmp_path / "linked" / "custom_nodes"
+    for folder in (real, packs / "pack", packs / "old.disabled", packs / ".disabled", packs / "ComfyUI-Manager"):
+        folder.mkdir(parents=True)
+    files = (packs / "one_file.py", packs / "words.json", packs / "off.py.disabled")
+    for file in (real / "main.py", linked / "requirements.txt", *files):
+        file.touch()
+    (packs / "away").symlink_to(real)
+    (packs / "gone").symlink_to(tmp_path / "nowhere")
+    (linked / "main.py").symlink_to(real / "main.py")
+    (linked / "extra_model_paths.yaml").touch()
+    host = Host(linked, (0, 33, 0))
+    assert [path.name for path in packs_of(host)] == ["away", "one_file.py", "pack", "words.json"]
+    server = HostServer(host, Path(sys.executable), tmp_path / "base", packs=packs_of(host))
+    assert server._own_model_paths() == [str(linked / "extra_model_paths.yaml")]
+    (real / "extra_model_paths.yaml").touch()
+    assert server._own_model_paths() == []
+    link_pack(tmp_path / "one_file.py", packs / "one_file.py")
+    assert (tmp_path / "one_file.py").is_file()
 
 
 def test_both_kinds_of_projections(standin_models: standins_made.Standins) -> None:
@@ -377,7 +401,8 @@ def test_a_box_keeps_values_for_which_it_has_no_slot() -> None:
     box |= {"widgets_values_named": {"second": "named two", "first": "named one"}}
     prompt = workflow.to_prompt(ui, PLAIN)
     assert [prompt[f"4:{number}"]["inputs"]["text"] for number in (7, 8, 9)] == ["named one", "named two", "in"]
-    del box["properties"], box["widgets_values_named"]
+    del box["widgets_values_named"]
+    box["properties"] = {"proxyWidgets": [["7", "$$canvas-image-preview"]]}  # which is only shown
     # An older one keeps values for its slots alone.
     box["widgets_values"] = ["two"]
     prompt = workflow.to_prompt(ui, PLAIN)
