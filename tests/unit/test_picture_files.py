@@ -14,7 +14,7 @@ import pytest
 from drawn import photo
 from pack.core.errors import BadPhoto
 from pack.core.faces.bgr_pictures import from_file
-from pack.core.picture_files import read_picture
+from pack.core.picture_files import is_animated, read_picture
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -588,4 +588,6 @@ def test_of_an_animation_the_first_picture_is_read(kind: str, tmp_path: Path) ->
     pictures = [photo().convert("RGBA"), Image.new("RGBA", photo().size, "red")]
     options = {"lossless": True} if kind == "webp" else {}
     pictures[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=pictures[1:], **options)
+    pictures[0].save(tmp_path / f"still.{kind}", **options)
+    assert [is_animated(str(tmp_path / f"{name}.{kind}")) for name in ("a", "still")] == [True, False]
     assert np.array_equal(read_picture(str(tmp_path / f"a.{kind}")), photo())
