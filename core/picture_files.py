@@ -18,6 +18,7 @@ from PIL.ExifTags import Base as Tag
 from . import picture_opening
 from .errors import BadPhoto
 from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
+from .picture_parts import PNG_START
 from .text import in_one_line
 
 ENDINGS = (
@@ -71,6 +72,17 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
         raise _unreadable(name, str(error), _COPY_AGAIN) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise _unreadable(name, in_one_line(error).rstrip("."), _COPY_AGAIN) from error
+
+
+def is_animated(path: str) -> bool:
+    """Whether a file has several pictures that are shown one after the other. `read_picture` reads the first."""
+    with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
+        head = file.read(HEAD)
+        if head.startswith(PNG_START):
+            return 0 <= head.find(b"acTL") < head.find(b"IDAT")
+        if head.startswith((b"GIF8", b"RIFF")) or head[4:12] == b"ftypavis":
+            return bool(getattr(picture_opening.Source(file, head).opened(), "is_animated", False))
+    return False
 
 
 _NO_PICTURE = "no picture of a kind that Pillow knows"

@@ -179,25 +179,25 @@ class Source:
                 return opened
         if cause and opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
             raise cause
-        whole_lines = self._whole_lines()
-        if whole_lines < opened.height:
-            why = f"it is cut off or damaged: of its {opened.height} lines {whole_lines} are whole"
+        is_whole = self._is_whole()
+        if not is_whole.all():
+            why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"
             raise CutOff(why) from cause
         opened = self.opened(_ZEROS)  # what is missing or damaged is not of the pixels
         _load_what_is_there(opened)
         return opened
 
-    def _whole_lines(self) -> int:
-        """The number of lines of the picture of which every pixel is in the file.
+    def _is_whole(self) -> npt.NDArray[np.bool_]:
+        """For each line of the picture whether every pixel of it is in the file, (H,).
 
         The file is decoded twice, over black and over white, and with other bytes in the place of those that are
         missing: a pixel that is in the file is alike in both.
         """
         differs = self._over(0, _ZEROS) != self._over(255, _NOISE)  # (H, W) or (H, W, channels)
-        is_whole = ~differs.reshape(len(differs), -1).any(axis=1)  # (H,)
+        is_whole = ~differs.reshape(len(differs), -1).any(axis=1)
         if self._parts:  # these end at the first line that is missing; the first line of a BMP may be its last
             is_whole = np.logical_and.accumulate(is_whole)
-        return int(is_whole.sum())
+        return is_whole
 
     def _over(self, fill: int, tail: bytes) -> npt.NDArray[Any]:
         """The picture as far as it is there, (H, W) or (H, W, channels), in a plain colour elsewhere.

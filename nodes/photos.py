@@ -1,6 +1,5 @@
 """Many photos to a cast: sorted into people by their faces, named by their files, corrected by hand."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +34,9 @@ _EVERY = "every"
 class _PhotoToSort:
     """A photo whose faces have not been looked for yet, so that photos are read one after the other.
 
-    file: the name of its file, "" for a picture that came by a link. find_faces: finds the faces when it is called; it
-    gives them from left to right, or the largest alone, and raises FaceNotFound and BadPhoto.
+    file: the name of its file, behind that of its folder if it has one: anna/1.jpg; "" for a picture that came by a
+    link. find_faces: finds the faces when it is called; it gives them from left to right, or the largest alone, and
+    raises FaceNotFound and BadPhoto.
     """
 
     file: str
@@ -148,10 +148,10 @@ def _faces_of_linked_photo(
 
 def _photos_of_album(album: photos.Album, face_model: HostedFaceModel, largest_only: bool) -> list[_PhotoToSort]:
     photos_to_sort: list[_PhotoToSort] = []
-    for path, size, changed in album.photos:
+    for name, (path, size, changed) in album.photos:
         # Size and time of the file are given on because the faces are cached by them.
         find_faces = partial(photos.faces_of, path, size, changed, face_model, largest_only)
-        photos_to_sort.append(_PhotoToSort(os.path.basename(path), find_faces))
+        photos_to_sort.append(_PhotoToSort(name, find_faces))
     return photos_to_sort
 
 

@@ -5,7 +5,7 @@ The examples are copied to where Load Image looks for pictures: the workflows op
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from ...core.faces.landmarks import Mesh
 from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
 from ...core.names import among, ending
 from ...core.people import Face
-from ...core.picture_files import ENDINGS
+from ...core.picture_files import ENDINGS, is_animated
 from ...core.text import logger
 from ..host import folders
 from ..host.notes import running_server
@@ -45,15 +45,17 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=2)
 def _with_photos(files: Listing) -> tuple[str, ...]:
-    """The folders with photos below the folder that `files` lists, as paths from there, with "/" on every system.
+    """The folders with photos below the folder that `files` lists, as paths from there, with "/" on every system, and
+    those with a folder of photos for each person.
 
     A photo that lies in that folder itself adds none.
     """
     folders_with_photos: set[str] = set()
     for name, _ in files.files:
         folder, file = os.path.split(name)
-        if folder and _is_photo(file):
-            folders_with_photos.add(folder.replace(os.sep, "/"))
+        if _is_photo(file):
+            folders_with_photos |= {folder.replace(os.sep, "/"), os.path.dirname(folder).replace(os.sep, "/")}
+    folders_with_photos.discard("")
     return tuple(sorted(folders_with_photos, key=_by_number))
 
 
@@ -103,28 +105,33 @@ def path_of(folder: str) -> str:
 
 @dataclass(frozen=True)
 class Album:
-    """The contents of a folder, sorted into photos and what is left out.
+    """The contents of a folder and of the folders in it, sorted into photos and what is left out.
 
-    photos: their stamps, in the order of their names and numbers. linked: names of photos that are links out of the
-    input directory. dead: names of links to nowhere. not_photos: names of other files.
+    photos: names and stamps, in the order of their names and numbers. Names of what lies in a folder of the folder have
+    it before them: anna/1.jpg. linked: names of photos and folders that are links out of the input directory. dead:
+    names of links to nowhere. not_photos: names of other files. deeper: names of folders in folders of the folder.
     """
 
-    photos: tuple[Stamp, ...] = ()
+    photos: tuple[tuple[str, Stamp], ...] = ()
     linked: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     not_photos: tuple[str, ...] = ()
+    deeper: tuple[str, ...] = ()
 
     def left_out(self) -> list[str]:
-        """A line for each reason why something in the folder is no photo that is read."""
+        """A line for each reason why something in the folder is not read, or not whole."""
+        animated = [name for name, (path, *_) in self.photos if is_animated(path)]
         return [
             *gathered("Left out, links out of ComfyUI's input folder", first_few(self.linked)),
             *gathered("Left out, links to no file", first_few(self.dead)),
             *gathered("Left out, no photos", first_few(self.not_photos)),
+            *gathered("Left out, folders in a person's folder", first_few(self.deeper)),
+            *gathered("Animated, the first picture is read alone", first_few(animated)),
         ]
 
 
 def album(folder: str) -> Album:
-    """The contents of a folder, without hidden files.
+    """The contents of a folder and of the folders in it, without hidden ones.
 
     Raises as `path_of`, and BadPhoto for none or too many photos.
     """
@@ -141,30 +148,57 @@ def album(folder: str) -> Album:
 
 def _contents_of(path: str, root: str) -> Album:
     """The contents of the folder at `path`. root: the folder in which photos must lie, once links are followed."""
-    photos: list[Stamp] = []
+    photos: list[tuple[str, Stamp]] = []
     linked: list[str] = []
     dead: list[str] = []
     not_photos: list[str] = []
-    for name in sorted(os.listdir(path), key=_by_number):
+    deeper: list[str] = []
+    for name in _names_in(path, root):
         file = os.path.join(path, name)
-        if name.startswith("."):
-            continue
+        is_folder = os.path.isdir(file)
         if dead_link(file) is not None:
             dead.append(name)
-        elif not os.path.isfile(file):
+        elif not is_folder and not os.path.isfile(file):
             continue
-        elif not _is_photo(name):
+        elif not is_folder and not _is_photo(name):
             not_photos.append(name)
         elif not _lies_in(file, root):
             linked.append(name)
-        else:
-            photos.append(stamp(file))
-    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos))
+        elif is_folder and "/" in name:
+            deeper.append(name)
+        elif not is_folder:
+            photos.append((name, stamp(file)))
+    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos), tuple(deeper))
+
+
+def _names_in(path: str, root: str) -> Iterator[str]:
+    """The names of what lies in a folder and in the folders in it, with "/" on every system, without hidden ones.
+
+    root: as in `_contents_of`. Raises BadPhoto for a folder that may not be looked into.
+    """
+    for name in _sorted_names(path):
+        yield name
+        folder = os.path.join(path, name)
+        if os.path.isdir(folder) and _lies_in(folder, root):
+            for below in _sorted_names(folder):
+                yield f"{name}/{below}"
+
+
+def _sorted_names(path: str) -> list[str]:
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        why = f"The folder {path} cannot be read: {error.strerror}."
+        raise BadPhoto(why, "Let ComfyUI's user read it, or move it out of the folder of photos.") from error
+    return sorted((name for name in names if not name.startswith(".")), key=_by_number)
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
     count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
+    if contents.deeper:
+        why = f"No photo lies in the folder {folder!r} ({path}), nor in the folders in it."
+        return BadPhoto(why, f"Choose a folder nearer to the photos: {first_few(contents.deeper)[0]} lies deeper.")
     if not contents.linked and not contents.dead:
         return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
     if contents.linked:
@@ -215,14 +249,18 @@ def cut_note(cut: Sequence[Photo]) -> str:
     if not cut:
         return ""
     width, height = cut[0].size
-    return f"; Batch Images has cut them to the first one's shape, {width}x{height} px: give them as a list"
+    return (
+        "; they came as a batch, from an animated file, a video or Batch Images, which cuts all to the first one's "
+        f"shape, {width}x{height} px: give photos as a list"
+    )
 
 
 def _cut_advice(photo: Photo) -> str:
     width, height = photo.size
     return (
-        f"The photos came as a batch: Batch Images cuts all to the shape of the first, here {width}x{height} px, "
-        "around their middle, and a face may be lost so. Give them as a list instead, which keeps their shapes: from "
+        "The photos came as a batch, from an animated file, a video or Batch Images. The last one cuts all to the "
+        f"shape of the first, here {width}x{height} px, around their middle, and a face may be lost so. Give photos as "
+        "a list instead, which keeps their shapes: from "
         "Load Image (from Folder), or in Sort Photos into People from a folder."
     )
 

@@ -14,7 +14,7 @@ from ..identities import why_bad
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
 from .bgr_pictures import Picture, align, align_ffhq, no_face, to_image
-from .finding import Detection, Detector, find_faces
+from .finding import Detection, Detector, find_faces, missed_below
 from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
@@ -48,7 +48,11 @@ def detect(
     """
     faces = find_faces(detector, picture, expected)
     if not faces:
-        raise no_face(picture, where, boxable)
+        error = no_face(picture, where, boxable)
+        missed = missed_below(picture)
+        if missed:
+            error.advice = f"{_unseen(missed)}: cut such a photo to the part with the people. {error.advice}"
+        raise error
     return faces
 
 

@@ -351,11 +351,23 @@ def _with_small_faces(detector: Detector, picture: Picture, faces: Sequence[Dete
     all_are_clear = all(shorter_side(face.box) / a_pixel >= _CLEAR_FROM for face in faces)
     if unseen_below <= _LEAST_LOOKED_FOR or (unseen_below <= CROP and all_are_clear):
         return faces
-    side = min(_MOST, round(longer * _CLOSER / _STEP) * _STEP)
+    side = _closer_side(longer)
     if side > _FIRST:  # else the network would read no more than at the first look
         faces = _decided_by_a_closer_look(faces, detector(picture, side), _SMALL * a_pixel)
         unseen_below = _FOUND_FROM * longer / side
     return [replace(face, unseen_below=unseen_below) for face in sorted(faces, key=lambda face: -face.score)]
+
+
+def _closer_side(longer: int) -> int:
+    """The side of what the network reads at the closer look. longer: the photo's longer side, px."""
+    return min(_MOST, round(longer * _CLOSER / _STEP) * _STEP)
+
+
+def missed_below(picture: Picture) -> float:
+    """How wide a face must be at least, px, to be found in a large photo; 0 for a photo in which small ones are."""
+    longer = max(picture.shape[:2])
+    width = _FOUND_FROM * longer / max(_FIRST, _closer_side(longer))
+    return width if width > _LEAST_LOOKED_FOR else 0.0
 
 
 def _decided_by_a_closer_look(

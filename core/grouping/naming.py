@@ -1,9 +1,10 @@
 """What people who were found among photos are called: a name by hand, that of their files, or a number."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..names import folded
-from .file_names import name_of
+from .file_names import names_of
 from .photo_faces import PhotoFace
 
 
@@ -12,41 +13,29 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
 
     groups: for each person the indices of the faces. by_hand: for each group the name that a user wrote, "" for none;
     there may be fewer names than groups.
-    A group that no user has named takes the most frequent name of its files, as Anna of anna_1.jpg. A name that files
-    of several groups have does not count. Without any name of files it is called person 1, person 2, and so on.
+    A group that no user has named is called by the name that the most of its files bear, as Anna of anna/3.jpg or of
+    anna_1.jpg, if more than half of all that bear the name are in the group. Without any it is called person 1, person
+    2, and so on.
     """
-    names_by_group = [_names_of_files(faces, members) for members in groups]
-    names_of_all = [name for names in names_by_group for name in names]
+    borne = [_names_borne(face) for face in faces]
+    counts = Counter(name for names in borne for name in names)
     name_of_face = [""] * len(faces)
     for number, members in enumerate(groups):
         name = by_hand[number] if number < len(by_hand) else ""
         if not name:
-            # `names_of_all` has a name once for each group in which it occurs.
-            of_this_group_alone = {
-                file_name for file_name in names_by_group[number] if names_of_all.count(file_name) == 1
-            }
-            name = _most_frequent(faces, members, of_this_group_alone) or f"person {number + 1}"
+            in_group = Counter(name for member in members for name in borne[member])
+            own = {name for name, count in in_group.items() if 2 * count > counts[name]}
+            first_names = [next((name for name in borne[member] if name in own), "") for member in members]
+            name = max(filter(None, first_names), key=first_names.count, default=f"person {number + 1}")
         for member in members:
             name_of_face[member] = name
     return one_spelling(name_of_face)
 
 
-def _names_of_files(faces: Sequence[PhotoFace], members: Sequence[int]) -> set[str]:
-    """The names of people in the names of a group's files.
-
-    Photos of which several faces are used are left out: their file names may mean any of these faces.
-    """
-    names = {name_of(faces[member].file) for member in members if not faces[member].number_in_photo}
-    return names - {""}
-
-
-def _most_frequent(faces: Sequence[PhotoFace], members: Sequence[int], names: set[str]) -> str:
-    """The one of these names that the most files of a group bear, of equally frequent ones the first.
-
-    members: the indices of the group's faces. "" where no file bears one of the names.
-    """
-    borne = [name_of(faces[member].file) for member in members]
-    return max((name for name in borne if name in names), key=borne.count, default="")
+def _names_borne(face: PhotoFace) -> list[str]:
+    """The people that a face may be by its folder and its file; none where several faces of the photo are used, as they
+    may mean any of these."""
+    return [] if face.number_in_photo else names_of(face.file)
 
 
 def one_spelling(names: Sequence[str]) -> list[str]:

@@ -13,7 +13,8 @@ class PhotoFace:
     """One face in one photo.
 
     photo_number: of the photo, from 1. number_in_photo: of the face in its photo, from left to right, from 1; 0 where
-    the face is the only one of its photo that is used. file: name of the photo's file, "" for a picture without one.
+    the face is the only one of its photo that is used. file: name of the photo's file, as anna/1.jpg where it lies in a
+    folder of its own; "" for a picture without one.
     """
 
     photo_number: int

@@ -20,12 +20,12 @@ _MOST_PEOPLE = 500
 """More than any pose node finds; each is compared with all others."""
 WIDEST = FAR / 10
 """Pixels. A joint beyond it is a mistake; what is built around the others, such as a face box, stays below FAR."""
-_LOST = (-1.0, -1.0)
-"""Where SDPose puts a joint that it has not found, or that it sees left of its person's box: this one with the
-confidence of a joint that is there."""
+_LOST = ((-1.0, -1.0), (0.0, 0.0))
+"""Where nodes and editors put a joint that is not there, many with the confidence of one that is: SDPose at the first,
+OpenPose and most others at the second."""
 _UNSEEN: Joint = (0.0, 0.0, 0.0)
 _RELATIVE = 2
-"""The largest coordinate of a pose in parts of the canvas: people in pixels are never within two of the corner."""
+"""The largest coordinate of a pose in parts of the canvas: nobody in pixels is within two of the corner."""
 
 
 class BadPoses(LikenessError):
@@ -48,19 +48,17 @@ def read(pose_keypoint: object) -> OpenPoses:
     """The people of a POSE_KEYPOINT of one picture.
 
     That is a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}], canvas_width,
-    canvas_height}`, coordinates in pixels or in parts of the canvas (0..1).
+    canvas_height}`, coordinates of each person in pixels or in parts of the canvas (0..1).
     Raises BadPoses for several pictures, for nobody, and for something else.
     """
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
     width, height = _size_of(frame)
     joints_of_people = [_joints(number, person.get("pose_keypoints_2d")) for number, person in enumerate(people, 1)]
-    poses = [joints for joints in joints_of_people if joints]
-    visible = [joint for joints in poses for joint in joints if joint[2] > 0]
-    if not visible:
+    if not any(joint[2] > 0 for joints in joints_of_people for joint in joints):
         raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
-    if all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, _ in visible):
-        poses = [[(x * width, y * height, confidence) for x, y, confidence in joints] for joints in poses]
+    # Each alone: editors that join the people of two nodes leave them as they came.
+    poses = [_in_pixels(joints, width, height) for joints in joints_of_people if joints]
     return OpenPoses(poses, width, height)
 
 
@@ -121,6 +119,14 @@ def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
     return int(frame["canvas_width"]), int(frame["canvas_height"])
 
 
+def _in_pixels(joints: Sequence[Joint], width: int, height: int) -> list[Joint]:
+    """The joints of a person in pixels, whose coordinates may be parts of a canvas of this size."""
+    is_in_parts = all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, confidence in joints if confidence > 0)
+    if not is_in_parts:
+        return list(joints)
+    return [(x * width, y * height, confidence) for x, y, confidence in joints]
+
+
 def _joints(person: int, numbers: Any) -> list[Joint]:
     """The joints of one person, from "pose_keypoints_2d"; empty where that is None or empty.
 
@@ -135,4 +141,4 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
         has = counted(len(flat), "number")
         raise BadPoses(f"person {person} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
     joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-    return [(*_LOST, 0.0) if joint[:2] == _LOST else near(joint) for joint in joints]
+    return [_UNSEEN if joint[:2] in _LOST else near(joint) for joint in joints]

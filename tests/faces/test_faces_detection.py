@@ -1,5 +1,6 @@
 """Real faces through the real detector and recogniser."""
 
+import re
 from dataclasses import replace
 
 import cv2
@@ -9,7 +10,7 @@ import real_faces
 import torch
 from insightface.utils.face_align import norm_crop
 from pack.core import geometry
-from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
+from pack.core.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import align_ffhq, to_image, to_picture
 from pack.core.faces.finding import find_faces
@@ -304,6 +305,14 @@ def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, siz
     assert line.startswith(f"In large photos faces below {unseen_below} px may not be seen")
     with pytest.raises(BadPhoto, match=rf"has 7 .*faces below {unseen_below} px may not be seen"):
         analysis.choose(found, "8", "the photo")
+
+
+@pytest.mark.parametrize(("size", "advice"), [((12_000, 800), "faces below 75 px may not"), ((2000, 800), "^Use a")])
+def test_of_a_photo_too_wide_for_its_faces_it_is_said(size, advice):
+    width, height = size
+    with pytest.raises(FaceNotFound) as error:
+        analysis.detect(lambda bgr, side: [], np.zeros((height, width, 3), np.uint8), "the photo")
+    assert re.search(advice, error.value.advice)
 
 
 def test_a_large_photo_is_looked_at_twice_and_no_other(detector):

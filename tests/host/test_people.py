@@ -279,7 +279,7 @@ def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     identity, faces, report = person_of(face_model, photos, "Yao", "only", "skip")
     assert len(faces) == len(embedded(identity)) == 2
     assert "Yao: 2 of 3 photos used" in report
-    assert "No face found, dropped: photo 2 of 3 of Yao; Batch Images has cut them" in caplog.messages[-1]
+    assert "No face found, dropped: photo 2 of 3 of Yao; they came as a batch, from" in caplog.messages[-1]
 
 
 DRAWN = Path(nodes.__file__).parents[1] / "pictures" / "likeness_ink.png"

@@ -163,8 +163,8 @@ def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog
     assert "Batch" not in str(alone.value)
     caplog.clear()
     people.PersonNode.execute(face_model, batch, "Eileen", "only", "skip")
-    note = "No face found, dropped: photo 2 of 2 of Eileen; Batch Images has cut them to the first one's shape, 512x400"
-    assert note in caplog.text
+    assert "No face found, dropped: photo 2 of 2 of Eileen; they came as a batch, from an animated file" in caplog.text
+    assert "which cuts all to the first one's shape, 512x400 px" in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
     (album / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     Image.new("1", (12_000, 11_000)).save(album / "wall.png")
     report = run(face_model).args[2]
-    assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: image file is truncated" in report
+    assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: it is cut off or damaged: of its" in report
     assert "cup.png: No face found in cup.png (600x400 px)" in report
     assert "new.png: it is example.png, the drawing that Load Image shows at first" in report
     assert "phone.heic cannot be read: it is a HEIC photo, as iPhones save them" in report
@@ -120,6 +120,36 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
         (album / name).unlink()
     with pytest.raises(FaceNotFound, match=r"cup\.png \(600x400 px\)"):
         run(face_model)
+
+
+@pytest.fixture
+def by_person(album):
+    """A folder with a folder for each person and a photo of both, and with much that is not read."""
+    folder = album.parent.parent / "by person"
+    for person, names in {"anna": ("anna 9.png", "anna 10.jpg"), "Ben K.": ("ben.jpg", "IMG_2031.webp")}.items():
+        (folder / person / "old").mkdir(parents=True)
+        for number, name in enumerate(names, 1):
+            shutil.copy(album / name, folder / person / f"{number}{Path(name).suffix}")
+    shutil.copy(real_faces.SIX_FRIENDS, folder / "group.jpg")
+    (folder / "anna" / "list.txt").write_text("")
+    with Image.open(album / "anna 9.png") as anna:
+        anna.save(folder / "anna" / "dance.gif", save_all=True, append_images=[anna.rotate(90)])
+    return folder
+
+
+def test_the_folder_of_a_photo_is_named_after_the_person(face_model, by_person):
+    assert "by person" in bridge.names()
+    output = run(face_model, folder="by person", which_face="every")
+    assert who(output) == {"Anna": 4, "Ben K": 3, **{f"person {n}": 1 for n in (3, 4, 5, 6)}}
+    lines = output.args[2].splitlines()
+    assert [line.split(": ")[0] for line in lines[:3]] == ["1 Anna", "  photo 1 anna/1.png", "  photo 2 anna/2.jpg"]
+    assert lines[-3:] == [
+        "Left out, no photos: anna/list.txt",
+        "Left out, folders in a person's folder: anna/old, Ben K./old",
+        "Animated, the first picture is read alone: anna/dance.gif",
+    ]
+    corrected = run(face_model, folder="by person", corrections="anna/1.png: -, anna/2: Ben K")
+    assert who(corrected) == {"Ben K": 3, "Anna": 1, "person 3": 1}
 
 
 @pytest.fixture
@@ -143,7 +173,7 @@ def test_only_folders_of_the_input_directory_are_offered(outside, monkeypatch):
     looked = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
-    assert bridge.names() == ["family/album", "family/away", "family/gone away", "drawn examples"]
+    assert bridge.names() == ["family", "family/album", "family/away", "family/gone away", "drawn examples"]
     assert looked and not any("link" in path for path in looked)  # it may be a whole disk
 
 

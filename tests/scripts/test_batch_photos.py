@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from batch.rows import BadRow
 from drawn import photo
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(999)
-
-
-def png(name: bytes, content: bytes) -> bytes:
-    file = io.BytesIO()
-    photo().save(file, "PNG")
-    data = file.getvalue()
-    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-    return data[:33] + chunk + data[33:]
 
 
 def jpeg(exif: bytes) -> bytes:
@@ -38,12 +29,11 @@ def test_a_photo_that_can_be_read_is_sent_as_it_is(exif: bytes, tmp_path: Path) 
 
 
 REFUSED = {
-    "cut.jpg": (jpeg(b"Exif\0\0")[:1500], "image file is truncated"),
-    "cut.jfif": (jpeg(b"Exif\0\0")[:1500], "image file is truncated"),
+    "cut.jpg": (jpeg(b"Exif\0\0")[:1500], "it is cut off or damaged: of its"),
+    "cut.jfif": (jpeg(b"Exif\0\0")[:1500], "it is cut off or damaged: of its"),
     "telephone.heic": (HEIC, "it is a HEIC photo, as iPhones save them"),
     "telephone.jpg": (HEIC, "it is a HEIC photo, as iPhones save them"),
     "camera.tif": (b"II*\0\x10\0\0\0CR" + bytes(99), "TIFF"),
-    "text.png": (png(b"zTXt", b"a\0\0" + zlib.compress(b"x" * 3_000_000)), "MAX_TEXT_CHUNK"),
 }
 
 

@@ -59,7 +59,8 @@ def test_names_of_files_are_names_of_people_or_nothing() -> None:
     for file, name in {
         "anna_1.jpg": "Anna", "anna-maria (3).webp": "Anna Maria", "McDonald2.jpg": "McDonald", "丽.png": "丽",
         "IMG_2031.jpg": "", "20230101_1234.jpg": "", "P1010234.JPG": "", "3f2a9cde.jpg": "", "照片1.jpg": "", "...": "",
-        "WhatsApp Image 2023-01-01 at 10.20.30.jpeg": "",
+        "WhatsApp Image 2023-01-01 at 10.20.30.jpeg": "", "anna/me.jpg": "Anna", "Dr. No/1.jpg": "Dr No",
+        "2023/anna_1.jpg": "Anna", "photos/1.jpg": "",
     }.items():  # fmt: skip
         assert name_of(file) == name
 
@@ -70,7 +71,10 @@ def test_groups_are_named_by_their_files_by_hand_or_by_number(photo_faces: list[
     assert names_of(photo_faces, names="-") == ["-", "-", "Ben", "Ben", "-", "Ben"]
     assert names_of(photo_faces, names="Eve, eve") == ["Eve"] * 6, "one name is one person, however it is spelled"
     spread = names_of_faces(photo_faces, [[0, 4], [1], [2, 3, 5]], [])
-    assert spread == ["person 1", "person 2", "Ben", "Ben", "person 1", "Ben"], "a name in two groups says nothing"
+    assert spread == ["person 1", "person 2", "Ben", "Ben", "person 1", "Ben"], "half of a name's photos say nothing"
+    in_folders = [PhotoFace(n, 0, f"anna/{n}.jpg", face(0)) for n in (1, 2, 3)]
+    in_folders += [PhotoFace(n, 0, f"party/{name}.jpg", face(1)) for n, name in ((4, "ben 1"), (5, "eve 1"))]
+    assert names_of_faces(in_folders, [[0, 1], [2], [3], [4]], []) == ["Anna", "Anna", "person 2", "Ben", "Eve"]
 
 
 def test_one_per_photo_joins_only_photos_of_one_name_that_look_alike(photo_faces: list[PhotoFace]) -> None:

@@ -139,6 +139,16 @@ def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
     assert of_poses(alone) == layout_of_people(*standing(1), parts=parts), "without a list or a body"
 
 
+def test_people_in_parts_of_the_canvas_stand_beside_people_in_pixels() -> None:
+    (parts,), (pixels,) = pose_keypoint(standing(2), parts=True), pose_keypoint(standing(2))
+    nobody = {"pose_keypoints_2d": [0, 0, 1] * 18}
+    mixed = {**pixels, "people": [parts["people"][0], pixels["people"][1], nobody]}
+    layout, notes = of_poses(mixed)
+    for slot, expected in zip(layout.slots, layout_of_people(*standing(2))[0].slots, strict=True):
+        assert slot.center == pytest.approx(expected.center)
+    assert notes == ["1 of 3 people left out: neither head nor neck is seen"]
+
+
 def without(pose: Pose, *joints: int) -> Pose:
     return tuple((0.0, 0.0, 0.0) if n in joints else joint for n, joint in enumerate(pose))
 
@@ -148,8 +158,9 @@ def without(pose: Pose, *joints: int) -> Pose:
     [
         ((0,), "eyes", (0.0, 0.0, 0.0)), ((0, 1), "eyes", (math.nan, 1.0, 1.0)),
         ((0, 1, 2, 3, 4), "neck", (1e9, 1.0, 1.0)), ((0,), "eyes", (-1.0, -1.0, 0.9)),
+        ((0,), "eyes", (0.0, 0.0, 1.0)), ((0,), "eyes", (None, None, None)),
     ],
-    ids=["unseen", "nan", "far", "where SDPose puts what it lost"],
+    ids=["unseen", "nan", "far", "where SDPose puts what it lost", "where editors put it", "null"],
 )  # fmt: skip
 def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, nose: tuple[float, ...]) -> None:
     (pose,) = standing(1)

@@ -14,7 +14,7 @@ import pytest
 from drawn import photo
 from pack.core.errors import BadPhoto
 from pack.core.faces.bgr_pictures import from_file
-from pack.core.picture_files import read_picture
+from pack.core.picture_files import is_animated, read_picture
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +116,7 @@ AS_IT_LIES = {
     "wrong sum of its pixels.png": png_of_pixels(lambda pixels: pixels[:-4] + b"abcd"),
     "a text in its pixels.png": png_of_pixels(bytes, chunk(b"tEXt", b"a\0b")),
     "more behind.webp": saved(photo(), "WEBP", lossless=True) + bytes(99),
-    "no end.bmp": saved(photo(), "BMP") + bytes(99),
+    "more behind.bmp": saved(photo(), "BMP") + bytes(99),
 }
 
 
@@ -583,9 +583,22 @@ def test_jpeg_2000_of_8_bits_is_read(tmp_path: Path) -> None:
         assert np.array_equal(read_picture(str(tmp_path / "a.jp2")), photo().convert(mode).convert("RGB"))
 
 
+def test_a_gif_that_fills_a_part_of_its_canvas_may_lack_its_end() -> None:
+    """Behind its last pixel it has a code, the length of a block, and the mark of its end."""
+    small = photo().quantize(16)
+    data = bytearray(saved(small, "GIF", transparency=3))
+    data[6:8] = struct.pack("<H", 200)  # the canvas is wider
+    whole = np.asarray(read_picture("a.gif", bytes(data)))
+    assert whole.shape == (64, 200, 3)
+    for missing in (1, 2, 3):
+        assert np.array_equal(read_picture("a.gif", bytes(data[:-missing])), whole)
+
+
 @pytest.mark.parametrize("kind", ["webp", "png"])
 def test_of_an_animation_the_first_picture_is_read(kind: str, tmp_path: Path) -> None:
     pictures = [photo().convert("RGBA"), Image.new("RGBA", photo().size, "red")]
     options = {"lossless": True} if kind == "webp" else {}
     pictures[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=pictures[1:], **options)
+    pictures[0].save(tmp_path / f"still.{kind}", **options)
+    assert [is_animated(str(tmp_path / f"{name}.{kind}")) for name in ("a", "still")] == [True, False]
     assert np.array_equal(read_picture(str(tmp_path / f"a.{kind}")), photo())
