@@ -213,17 +213,20 @@ class _FileTensors:
         self.known: dict[str, Tensor] = {}
         self._unknown: list[str] = []
         names_in_file: set[str] = set()
+        twice: dict[str, None] = {}
         for key, tensor in state.items():
             host_key = _host_key(key)
             name = _layer_name(host_key, names)
-            if name is None or host_key in self.known:
+            if name is None:
                 self._unknown.append(key)
-                continue
-            names_in_file.add(name)
-            self.known[host_key] = tensor
+            elif host_key in self.known:
+                twice[name] = None
+            else:
+                names_in_file.add(name)
+                self.known[host_key] = tensor
         self.names = {name: weight for name, weight in names.items() if name in names_in_file}
         name_by_weight: dict[Any, str] = {}
-        self.second_names: list[str] = []
+        self.second_names = list(twice)
         for name, weight in self.names.items():
             if weight in name_by_weight:
                 self.second_names.append(name_by_weight[weight])
