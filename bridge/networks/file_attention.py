@@ -23,6 +23,10 @@ _ASKED_FOR = "likeness_attention_of_file"
 """The key of that attention, among transformer_options inside of a part of the network that the file names."""
 TOPIC = "attention"
 """The topic of the note that another attention takes its place."""
+REPLACED = (
+    "the file of this MODEL asks for an attention that cannot be divided among people. In the layers where it is "
+    "divided, ComfyUI's usual attention computes instead: slower, and rounded differently."
+)
 
 
 def asked_for_in(options: Options) -> Attention | None:
@@ -73,9 +77,3 @@ def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried]) -> N
     for canvas in canvas_sizes(carried):
         text = f"{canvas.node_name}: {REPLACED}" if is_replaced else ""
         notes.tell_of_run(canvas.node_id, TOPIC, text)
-
-
-REPLACED = (
-    "the file of this MODEL asks for an attention that cannot be divided among people. In the layers where it is "
-    "divided, ComfyUI's usual attention computes instead: slower, and rounded differently."
-)

@@ -84,6 +84,8 @@ def _other_settings(model: BaseModel, made: HostNetwork) -> tuple[list[str], lis
     off: list[str] = []
     for name in sorted({*settings, *made.required}.difference(made.sizes.split())):
         value, known = settings.get(name), made.required.get(name)
+        if isinstance(value, tuple):
+            value = list(value)
         if value and not (known is True or value == known):
             on.append(name)
         elif known and not value:
@@ -113,14 +115,15 @@ def _path_of(kind: type) -> str:
 
 
 def _name_of(model: BaseModel) -> str:
-    """What a model of no known family is called: the host's name, with the settings that tell it from a family whose
-    name may be the same."""
+    """What a model of no known family is called: the host's name, with the settings, or the class, that tell it from a
+    family whose name may be the same."""
     name = type(model.model_config).__name__
     near = [_other_settings(model, family.made) for family in TRANSFORMERS if _is_near(model, family.made)]
     for on, off in near:
         name += f" with {joined(on)}" if on else ""
         name += f" without {joined(off)}" if off else ""
-    return name
+    kind = type(model).__name__
+    return name if near or kind == name else f"{name} ({kind})"
 
 
 def taken_family(model: BaseModel) -> TransformerFamily:

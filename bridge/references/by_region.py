@@ -185,7 +185,8 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
-        tell_of_file_attention(guider.model_patcher, self.everything(guider))
+        dividing = [carried for carried in self.everything(guider) if carried.strength or carried.record.is_weighted]
+        tell_of_file_attention(guider.model_patcher, dividing)
         self._batches: dict[Hashable, RegionalReferencesBatch] = {}
         height, width = self.latent
         for carried in self.everything(guider):

@@ -1,9 +1,12 @@
 """Which description says yes to which network of the host: exactly one to each that it describes, none to relatives."""
 
+import json
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import comfy.model_detection
 import comfy.supported_models
 import marks
 import pytest
@@ -80,6 +83,8 @@ NETWORKS = {
         "MingImage", Z_IMAGE, {"image_model": "ming_image", "pad_tokens_multiple": None, "masked_pad_multiple": 8}
     ),
 }  # fmt: skip
+PUBLISHED = json.loads((Path(__file__).parents[2] / "scripts" / "bench" / "transformers.json").read_text("utf-8"))
+"""Networks of the published sizes: of which family, and its settings that are other than those of the tiny one."""
 CANNOT_BE_MADE = TypeError, KeyError, ValueError, AssertionError, RuntimeError
 pytestmark = pytest.mark.both_hosts
 
@@ -124,6 +129,17 @@ def test_one_description_says_yes_to_a_network_and_none_to_a_relative(name: str)
     known = f"{EVERY[-2]} or {EVERY[-1]} is needed"
     with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {network.called or network.kind}.*{known}"):
         model_family.transformer_of(model, "A node")
+
+
+@marks.transformers
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_host_finds_a_family_in_a_file_of_its_size(name: str) -> None:
+    family, sizes = PUBLISHED[name]["family"], PUBLISHED[name]["network"]
+    kind, tiny_sizes = tiny_dits.CONFIGS[family]
+    weights = built(kind, {**tiny_sizes, **sizes}).model.diffusion_model.state_dict()
+    config = comfy.model_detection.model_config_from_unet(weights, "")
+    with torch.device("meta"):
+        assert families_of(config.get_model(weights, "", device="meta")) == [family]
 
 
 LATENTS = {LAYERED: (1, 16, 3, HEIGHT // 8, WIDTH // 8), IN_PIXELS: (1, 3, HEIGHT, WIDTH)}
