@@ -15,7 +15,7 @@ from figures import relative
 from graph_run import brought
 from graphs import Node, value
 from host_sampling import Applied, latent_of, sigmas_of
-from method_rows import ALONE, Condition, Row, bypassed, in_front, model_behind, often
+from method_rows import Condition, Row, bypassed, in_front, model_behind, often
 from sample_values import cast
 from torch import Tensor
 
@@ -43,7 +43,6 @@ def ranges_of(row: Row) -> list[str]:
     return [name.removesuffix("start_percent") for name in row.inputs if name.endswith("start_percent")]
 
 
-OF_PARTS = ("parts2whole, ApplyParts2Whole", "share_parts, SharePartsAttention")
 CONDITIONS = (Condition(lambda row: bool(ranges_of(row)), "It acts in every step."),)
 
 
@@ -118,12 +117,18 @@ def assert_joined(row: Row, *entries: Entry) -> None:
     assert relative(sampled(ranged, start, sigmas, noise), joined) <= 1e-5
 
 
-@often(*OF_PARTS, "infinite_you, ApplyInfiniteYou", "instant_id, ApplyInstantID", "id_patch, ApplyIDPatch, by region")
+@often(
+    "share_parts, SharePartsAttention",
+    "infinite_you, ApplyInfiniteYou",
+    "id_patch, ApplyIDPatch, by region",
+    "references, PeopleAsReferences, by region",
+    "LoRAPerPerson",
+)
 def test_of_one_node(row: Row) -> None:
     assert_joined(row, Entry(row, row.node, (EARLY, LATE)))
 
 
-@often(*ALONE, "references, PeopleAsReferences, by region")
+@often("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole")
 def test_of_two_nodes_in_one_prompt(row: Row) -> None:
     """With other people and other ranges in the second."""
     assert_joined(row, Entry(row, row.node, (EARLY, LATE)), Entry(row, row.other, (LATE, EARLY)))
