@@ -137,6 +137,7 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
     return another_left - of_both, another_right - of_both
 
 
+@often("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole")
 def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
     """The rest of the network carries much of it to the other half; where the grid is halved nearly all of it."""
     left, right = changes_by_side(row)
