@@ -56,7 +56,7 @@ def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
 
 
 @applies_to(lambda row: row.kind in TOTALS, "No weight of the node multiplies that of a person or part.")
-@often("LoRAPerPerson", "instant_id, ApplyInstantID", "share_parts, SharePartsAttention")
+@often("LoRAPerPerson", "share_parts, SharePartsAttention")
 def test_the_weight_of_the_node_multiplies_that_of_whom_it_puts_in(row: Row) -> None:
     """And that of a LoRA, also where it reads its person's words."""
     whole, multiplied = (

@@ -3,8 +3,9 @@
 They are joined as by KSampler (Advanced): one ends with noise left, and the next goes on from there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -15,8 +16,8 @@ from figures import relative
 from graph_run import brought
 from graphs import Node, value
 from host_sampling import Applied, latent_of, sigmas_of
-from method_rows import ALONE, Condition, Row, bypassed, in_front, model_behind, often
-from sample_values import cast
+from method_rows import Condition, Row, bypassed, in_front, model_behind, often
+from sample_values import cast, identity, unplaced, with_loras
 from torch import Tensor
 
 EARLY, LATE = (0.1, 0.5), (0.3, 0.7)
@@ -32,9 +33,7 @@ OFF: dict[tuple[str, str], dict[str, Any]] = {
     ("LikenessPeopleAsReferences", "references_"): {"cast": value(cast, weights=(0.0, 0.0))},
 }
 """By node and range: what switches off what it is the range of. Without a line it is a range without a step."""
-STAYS = (
-    "LikenessApplyParts2Whole", "LikenessApplyPhotoMaker", "LikenessLoRAPerPerson", "LikenessPeopleAsReferences",
-)  # fmt: skip
+STAYS = ("LikenessApplyParts2Whole", "LikenessApplyPhotoMaker", "LikenessPeopleAsReferences")
 """Nodes of which something acts in every step: a pose, words, other pictures."""
 
 
@@ -43,7 +42,8 @@ def ranges_of(row: Row) -> list[str]:
     return [name.removesuffix("start_percent") for name in row.inputs if name.endswith("start_percent")]
 
 
-OF_PARTS = ("parts2whole, ApplyParts2Whole", "share_parts, SharePartsAttention")
+EVERYWHERE = ("LikenessApplyIPAdapter", "LikenessApplyPuLID")
+"""Nodes of which two are tried with a person without a place each: no regions keep their entries apart."""
 CONDITIONS = (Condition(lambda row: bool(ranges_of(row)), "It acts in every step."),)
 
 
@@ -77,6 +77,16 @@ class Entry:
         for name, ends in ranges.items():
             inputs |= zip((f"{name}start_percent", f"{name}end_percent"), ends, strict=True)
         return {name: percent for name, percent in inputs.items() if name in self.row.inputs}
+
+
+def entry(row: Row, names: Sequence[str], *ends: tuple[float, float]) -> Entry:
+    """With these people, where the node puts in a cast. LoRAs are without words, which are read in every step."""
+    if not row.takes_a_cast:
+        return Entry(row, row.node, ends)
+    people = [identity(name) for name in names]
+    if row.kind == "LikenessLoRAPerPerson":
+        people = [with_loras(person, words="") for person in people]
+    return Entry(row, partial(row.node, cast=cast(*people) if len(people) > 1 else unplaced(*people)), ends)
 
 
 def prompt_of(row: Row, nodes: list[Node], acts: list[bool], outputs: dict[Node, Any]) -> Applied:
@@ -118,12 +128,22 @@ def assert_joined(row: Row, *entries: Entry) -> None:
     assert relative(sampled(ranged, start, sigmas, noise), joined) <= 1e-5
 
 
-@often(*OF_PARTS, "infinite_you, ApplyInfiniteYou", "instant_id, ApplyInstantID", "id_patch, ApplyIDPatch, by region")
+@often(
+    "share_parts, SharePartsAttention",
+    "infinite_you, ApplyInfiniteYou",
+    "id_patch, ApplyIDPatch, by region",
+    "references, PeopleAsReferences, by region",
+    "LoRAPerPerson",
+    "instant_id, ApplyInstantID",
+)
 def test_of_one_node(row: Row) -> None:
-    assert_joined(row, Entry(row, row.node, (EARLY, LATE)))
+    assert_joined(row, entry(row, ("Anna", "Boris"), EARLY, LATE))
 
 
-@often(*ALONE, "references, PeopleAsReferences, by region")
+@often("ip_adapter, ApplyIPAdapter", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole")
 def test_of_two_nodes_in_one_prompt(row: Row) -> None:
     """With other people and other ranges in the second."""
-    assert_joined(row, Entry(row, row.node, (EARLY, LATE)), Entry(row, row.other, (LATE, EARLY)))
+    of_each = 1 if row.kind in EVERYWHERE else 2
+    first = entry(row, ("Anna", "Boris")[:of_each], EARLY, LATE)
+    second = entry(row, ("Christa", "Daniel")[:of_each], LATE, EARLY)
+    assert_joined(row, first, second if row.takes_a_cast else Entry(row, row.other, (LATE, EARLY)))

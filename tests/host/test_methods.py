@@ -45,13 +45,6 @@ CHANGED: dict[str, Any] = {
     "strength": 0.4,
     "lora_weight": 0.4,
     "shortcut": 0.4,
-    "start_percent": 0.7,
-    "adapter_start_percent": 0.7,
-    "references_start_percent": 0.7,
-    "id_start_percent": 0.7,
-    "end_percent": 0.3,
-    "adapter_end_percent": 0.3,
-    "references_end_percent": 0.3,
     "photos": "normalised mean",
     "portrait": "head and shoulders",
     "negative_noise": 0.0,
@@ -88,10 +81,10 @@ SILENT = {
 
 
 def _settings(kind: str) -> list[str]:
-    """Widgets, masks and casts of a node."""
+    """Widgets, masks and casts of a node. What ranges do: tests/every_method/test_ranges.py."""
     inputs = OURS[kind].define_schema().inputs
     names = [entry.id for entry in inputs if isinstance(entry, WidgetInput) or entry.id in ("mask", "cast")]
-    return [name for name in names if not SILENT & {name, (kind, name)}]
+    return [name for name in names if not SILENT & {name, (kind, name)} and not name.endswith("percent")]
 
 
 @cache

@@ -821,6 +821,7 @@ def test_a_call_of_a_worker_has_the_rows_of_a_second(
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])
 def test_a_cluster_that_does_not_answer(address: str) -> None:
+    pytest.importorskip("ray")
     with pytest.raises(SetupError, match=f"Nothing answers at {address} .*ray start --head"):
         RayWorkers(address, None, WorkerSettings(), "")
 

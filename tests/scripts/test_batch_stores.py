@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from batch import folders, rows
 from batch import output as output_module
@@ -34,10 +33,12 @@ from batch.worker import SavedFile
 from environment import ROOT, SetupError
 from shared.given_files import Unreadable
 
+pytest.importorskip("psutil")
 pytest.importorskip("s3fs", reason="the store of these tests is s3fs and moto")
 pytest.importorskip("moto", reason="the store of these tests is s3fs and moto")
 
 import fsspec
+import psutil
 import s3fs
 
 SCRIPT = ROOT / "tests" / "support" / "small_files.py"

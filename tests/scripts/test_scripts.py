@@ -10,6 +10,7 @@ import environment
 import pytest
 from pack.scripts import test as runner
 from shared import archive
+from systems import with_all_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -311,6 +312,7 @@ def three_tests(tmp_path: Path) -> str:
     return str(path)
 
 
+@with_all_packages
 def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> None:
     """And the last line sums up."""
     result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
@@ -326,6 +328,7 @@ def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> Non
     assert "no tests ran" in result.stdout.splitlines()[-1]
 
 
+@with_all_packages
 @pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")
 @pytest.mark.parametrize(("ci", "status", "word"), [("true", 1, "FAILED"), ("", 0, "SKIPPED")])
 def test_no_host(three_tests: str, tmp_path: Path, ci: str, status: int, word: str) -> None:

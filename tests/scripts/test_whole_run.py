@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from environment import INSTALLED_HOST, RELEASE, ROOT, VENV, host_at
+from systems import with_all_packages
 
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that nobody listens at: what needs a network fails at once."""
@@ -86,6 +87,7 @@ def last_line(process: subprocess.CompletedProcess[str]) -> str:
     return process.stdout.splitlines()[-1]
 
 
+@with_all_packages
 def test_a_whole_run_changes_no_tracked_file(clone: Path, comfyui: Path) -> None:
     process = run(clone, "test.py", "--python", sys.executable, COMFYUI_PATH=str(comfyui))
     text = r"3 passed in \d+ s \(\d+ CPU s\)\. NOT tested: the thorough tests \(--all runs them\)\."
