@@ -702,6 +702,7 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     sides = [stroke.left, stroke.top, stroke.right - stroke.left, stroke.bottom - stroke.top]
     assert drawn(visit) == [pytest.approx(sides, abs=1)]
     (box,) = drawn(visit)
+    assert visit.canvas.node_of(BOXES).value("text") == ", ".join(map(str, box)), "a new node's text follows as well"
     stroke = drag(visit, (0.2, 0.5), (0.3, 0.56))
     assert drawn(visit) == [moved(box, stroke, within=1)]
     file = visit.canvas.saved()
@@ -753,8 +754,8 @@ def test_the_field_of_boxes_as_text_is_some_lines_high(visit: Visit) -> None:
     assert visit.canvas.node_of(BOXES).field_height("text") < 150
 
 
-def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
-    """Where they said the same; a text of one's own stays."""
+def test_boxes_and_their_text_follow_each_other(visit: Visit) -> None:
+    """What is drawn or written last counts."""
     if not visit.vue:
         pytest.skip("these nodes have no editor for boxes")
     visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
@@ -767,6 +768,11 @@ def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
     assert first != begun[0]
     assert second == begun[1]
     assert first in ",".join(visit.box_editor.texts_on_page())
-    boxes.set_value("text", "60, 80, 300, 500")
-    drag(visit, (0.35, 0.55), (0.3, 0.5))
-    assert boxes.value("text") == "60, 80, 300, 500"
+    visit.box_editor.write(boxes.value("text"), "Ann\uff1a100,100\u300160 80\n\nBen: 400, 200, 300.5, 500\n1, 2, 3, 4")
+    visit.await_true(lambda: len(visit.box_editor.boxes_in_file()) == 3)
+    assert drawn(visit) == [[100, 100, 60, 80], [400, 200, 300.5, 500], [1, 2, 3, 4]]
+    assert [box["metadata"]["desc"] for box in visit.box_editor.boxes_in_file()] == ["Ann", "Ben", ""]
+    visit.box_editor.await_shown()
+    stroke = drag(visit, (500 / PICTURE[0], 500 / PICTURE[1]), (0.3, 0.7))
+    assert drawn(visit)[1] == moved([400, 200, 300.5, 500], stroke, within=33)
+    assert boxes.value("text").startswith("Ann: 100, 100, 60, 80\nBen: ")
