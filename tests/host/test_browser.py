@@ -243,6 +243,23 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     visit.close_dialogs()
 
 
+@newest_often
+def test_a_workflow_of_another_pack_is_told_which_page_helps(visit: Visit) -> None:
+    """For as long as the pack is not installed and nobody has closed it."""
+    visit.close_dialogs()
+    for kind, page in (("ApplyInstantID", "comfyui_instantid"), ("IPAdapterFaceID", "ipadapter_plus"), ("Other", "")):
+        visit.open_file(
+            {"nodes": [{"id": 1, "type": kind, "pos": [0, 0], "size": [200, 80]}], "links": [], "version": 0.4}
+        )
+        visit.toasts.await_count("are not installed", 1 if page else 0)
+        if page:
+            toast = visit.toasts.with_words("are not installed")
+            toast.unfold()
+            assert toast.link_under_the_mouse().address.endswith(f"/docs/coming_from_{page}.md")
+            assert (ROOT / "docs" / f"coming_from_{page}.md").is_file()
+            visit.close_dialogs()
+
+
 def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     """At 1366x768: one line when a workflow is opened, and the mouse reaches what lies below it, as it does below an
     error."""
@@ -531,13 +548,9 @@ SOUGHT = {
     "hat": "parts_instant_id_and_outfit", "faceid": "ip_adapter_sd15_portrait", "reactor": "start_person_in_photo",
     "best of four": "references_klein_two_people", "four pictures": "start_portrait",
     "instantid": "instant_id_portrait", "人物": "start_two_people", "角色一致": "start_portrait",
-    "remove a person": "start_person_in_photo", "remove person": "start_person_in_photo",
 }  # fmt: skip
 """What people look for -> a template that does it."""
-FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap"} | {
-    "remove a person",
-    "remove person",  # which its words answer
-}
+FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap"}
 """For these a template to start with is the first of ours."""
 
 
