@@ -191,7 +191,7 @@ class LayoutFromBoxes(io.ComfyNode):
         boxed_layout = from_boxes.layout(start, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
         names = [named_box.name for named_box in boxed_layout.boxes]
         rectangles = [named_box.box for named_box in boxed_layout.boxes]
-        lines = [*boxed_layout.decided, *boxed_layout.notes][:_LINES]
+        lines = boxed_layout.notes[:_LINES]
         preview = place_previews.numbered_layout(
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
         )[None]

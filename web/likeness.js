@@ -129,6 +129,20 @@ const written = (boxes) =>
     })
     .join("\n");
 
+/** The boxes of a text, nothing while one of its lines is no box. drawn: whose colours the first of them take. */
+function boxesOf(text, drawn) {
+  const boxes = [];
+  for (const line of text.split("\n").filter((one) => one.trim())) {
+    const [numbers, ...name] = line.split(/[:：]/).reverse();
+    const sides = numbers.split(/[,，、\s]+/).filter(Boolean).map(Number);
+    if (sides.length !== 4 || !sides.every(Number.isFinite)) return undefined;
+    const [x, y, width, height] = sides;
+    const metadata = { type: "obj", text: "", palette: [], ...drawn[boxes.length]?.metadata };
+    boxes.push({ x, y, width, height, metadata: { ...metadata, desc: name.reverse().join(":").trim() } });
+  }
+  return boxes;
+}
+
 /** The editor of boxes lays its canvas over the photo that comes to "background": in Person that is "image". */
 function drawOnThePhoto(node) {
   const { findInputSlot } = node;
@@ -137,21 +151,51 @@ function drawOnThePhoto(node) {
   };
 }
 
-/** A text that says the same as the boxes follows them when they are dragged. Of twelve people eight are seen. */
+const PAUSE = 400; // milliseconds without a key, after which a text is done
+
+/** Drawn boxes and their text say the same: each follows the other. Of twelve people eight lines are seen. */
 function followBoxes(node) {
-  const [boxes, text] = ["boxes", "text"].map((name) => node.widgets?.find((widget) => widget.name === name));
+  const widgetOf = (name) => node.widgets?.find((widget) => widget.name === name);
+  const [boxes, text] = [widgetOf("boxes"), widgetOf("text")];
   if (!text) return;
   text.options.getMaxHeight = () => 120; // classic nodes give it all of the room that is left
   if (!boxes) return; // a ComfyUI without an editor of boxes
-  let said = "";
-  const { callback } = boxes;
+  let said = ""; // the drawn boxes as text
+  const saysTheSame = () => written(boxesOf(text.value, []) ?? [{}]) === said;
+  const isLinked = () => node.isInputConnected(node.findInputSlot("bboxes"));
   after(node, "onConfigure", () => (said = written(boxes.value ?? [])));
+  const { callback } = boxes;
   boxes.callback = function (drawn) {
-    const follows = said && drawn.length && text.value.trim() === said;
+    // Linked boxes count for as long as there is no text.
+    const follows = drawn.length && saysTheSame() && (said || !isLinked());
     said = written(drawn);
     if (follows) text.value = said;
     return callback?.apply(this, arguments);
   };
+  let keys = 0;
+  after(text, "callback", () => {
+    keys += 1;
+    const now = keys;
+    setTimeout(() => {
+      if (now !== keys) return; // another key has been pressed
+      const typed = boxesOf(text.value, boxes.value ?? []);
+      if (!typed?.length || widgetOf("boxes_from").value !== "drawn" || saysTheSame()) return;
+      said = written(typed);
+      boxes.value = typed;
+      drawAnew(node, boxes);
+    }, PAUSE);
+  });
+}
+
+/** The editor of boxes looks at its value once, when it is put onto the page. */
+function drawAnew(node, widget) {
+  const set = (isShown) => {
+    widget.hidden = !isShown; // 1.58
+    widget.options.hidden = !isShown; // 1.49
+    node.inputs.push(node.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
+  };
+  set(false);
+  requestAnimationFrame(() => requestAnimationFrame(() => set(true)));
 }
 
 app.registerExtension({

@@ -60,13 +60,11 @@ class BoxedLayout:
     """A layout with the boxes that it was made of.
 
     boxes: one per place, with its name.
-    decided: lines for the user about which of several sources of boxes was taken.
     notes: lines for the user about boxes and places that were left out.
     """
 
     layout: Layout
     boxes: tuple[Marked, ...]
-    decided: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -144,10 +142,9 @@ def layout(
     verb = "is" if len(boxes) == 1 else "are"
     reason = f", there {verb} {counted(len(boxes), 'box', 'boxes')}"
     notes = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), reason)
-    decided: list[str] = []
     if drawn_boxes and text_boxes and _rectangles(drawn_boxes) != _rectangles(text_boxes):
-        decided.append("Boxes as drawn, not as in the text")
-    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, tuple(decided), (*begin.notes, *notes))
+        notes.insert(0, "Boxes as drawn, not as in the text")
+    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, (*begin.notes, *notes))
 
 
 def _rectangles(boxes: Sequence[Marked]) -> list[Box]:

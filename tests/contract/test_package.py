@@ -21,6 +21,7 @@ SCRIPTS: dict[str, set[str]] = {
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
+    "moving": set(),
     "names": set(),
     "ours": {"getCustomNodesI18n"},
     "sentences": {"getCustomNodesI18n"},

@@ -243,6 +243,23 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     visit.close_dialogs()
 
 
+@newest_often
+def test_a_workflow_of_another_pack_is_told_which_page_helps(visit: Visit) -> None:
+    """For as long as the pack is not installed and nobody has closed it."""
+    visit.close_dialogs()
+    for kind, page in (("ApplyInstantID", "comfyui_instantid"), ("IPAdapterFaceID", "ipadapter_plus"), ("Other", "")):
+        visit.open_file(
+            {"nodes": [{"id": 1, "type": kind, "pos": [0, 0], "size": [200, 80]}], "links": [], "version": 0.4}
+        )
+        visit.toasts.await_count("are not installed", 1 if page else 0)
+        if page:
+            toast = visit.toasts.with_words("are not installed")
+            toast.unfold()
+            assert toast.link_under_the_mouse().address.endswith(f"/docs/coming_from_{page}.md")
+            assert (ROOT / "docs" / f"coming_from_{page}.md").is_file()
+            visit.close_dialogs()
+
+
 def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     """At 1366x768: one line when a workflow is opened, and the mouse reaches what lies below it, as it does below an
     error."""
@@ -526,7 +543,11 @@ SOUGHT = {
     "likeness": "start_two_people", "two people": "start_two_people", "friends": "start_two_people",
     "group": "start_two_people", "portrait": "start_portrait", "jacket": "start_outfit",
     "inpaint": "start_person_in_photo", "watercolour": "style_two_people", "8gb": "ip_adapter_sd15_portrait",
-    "flux": "infinite_you_portrait",
+    "flux": "infinite_you_portrait", "selfie": "start_portrait", "wedding": "start_two_people",
+    "photo of me": "start_portrait", "identity": "start_portrait", "headshot": "start_portrait",
+    "hat": "parts_instant_id_and_outfit", "faceid": "ip_adapter_sd15_portrait", "reactor": "start_person_in_photo",
+    "best of four": "references_klein_two_people", "four pictures": "start_portrait",
+    "instantid": "instant_id_portrait", "人物": "start_two_people", "角色一致": "start_portrait",
 }  # fmt: skip
 """What people look for -> a template that does it."""
 FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap"}
@@ -702,6 +723,7 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     sides = [stroke.left, stroke.top, stroke.right - stroke.left, stroke.bottom - stroke.top]
     assert drawn(visit) == [pytest.approx(sides, abs=1)]
     (box,) = drawn(visit)
+    assert visit.canvas.node_of(BOXES).value("text") == ", ".join(map(str, box)), "a new node's text follows as well"
     stroke = drag(visit, (0.2, 0.5), (0.3, 0.56))
     assert drawn(visit) == [moved(box, stroke, within=1)]
     file = visit.canvas.saved()
@@ -753,8 +775,8 @@ def test_the_field_of_boxes_as_text_is_some_lines_high(visit: Visit) -> None:
     assert visit.canvas.node_of(BOXES).field_height("text") < 150
 
 
-def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
-    """Where they said the same; a text of one's own stays."""
+def test_boxes_and_their_text_follow_each_other(visit: Visit) -> None:
+    """What is drawn or written last counts."""
     if not visit.vue:
         pytest.skip("these nodes have no editor for boxes")
     visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
@@ -767,6 +789,11 @@ def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
     assert first != begun[0]
     assert second == begun[1]
     assert first in ",".join(visit.box_editor.texts_on_page())
-    boxes.set_value("text", "60, 80, 300, 500")
-    drag(visit, (0.35, 0.55), (0.3, 0.5))
-    assert boxes.value("text") == "60, 80, 300, 500"
+    visit.box_editor.write(boxes.value("text"), "Ann\uff1a100,100\u300160 80\n\nBen: 400, 200, 300.5, 500\n1, 2, 3, 4")
+    visit.await_true(lambda: len(visit.box_editor.boxes_in_file()) == 3)
+    assert drawn(visit) == [[100, 100, 60, 80], [400, 200, 300.5, 500], [1, 2, 3, 4]]
+    assert [box["metadata"]["desc"] for box in visit.box_editor.boxes_in_file()] == ["Ann", "Ben", ""]
+    visit.box_editor.await_shown()
+    stroke = drag(visit, (500 / PICTURE[0], 500 / PICTURE[1]), (0.3, 0.7))
+    assert drawn(visit)[1] == moved([400, 200, 300.5, 500], stroke, within=33)
+    assert boxes.value("text").startswith("Ann: 100, 100, 60, 80\nBen: ")

@@ -103,8 +103,8 @@ def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None
     ]
     text_and_mouse = boxed(link, by_mouse, LINES)
     assert [(named_box.box, named_box.name) for named_box in text_and_mouse.boxes] == [((500, 50, 700, 350), "Ben")]
-    assert text_and_mouse.decided == ("Boxes as drawn, not as in the text",)
-    assert boxed(None, by_mouse, "500 50 200 300").decided == ()
+    assert text_and_mouse.notes == ("Boxes as drawn, not as in the text",)
+    assert boxed(None, by_mouse, "500 50 200 300").notes == ()
     begun = begun_with(link)
     assert begun == [box(10, 10, 200, 300, metadata=begun[0]["metadata"])]
     for linked, before, left_edge in ((link, begun, 500), ([[box(11, 10, 200, 300)]], begun, 11), (link, [], 10)):

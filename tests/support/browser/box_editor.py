@@ -80,6 +80,11 @@ class BoxEditor:
         (inputs,) = (node["inputs"] for node in self._canvas.prompt().values() if node["class_type"] == kind)
         return inputs["boxes"]["__value__"]
 
+    def write(self, before: str, after: str) -> None:
+        """Write into the field of text that says `before`."""
+        field = self._page.locator("textarea").nth([*self.texts_on_page()].index(before))
+        field.fill(after)
+
     def texts_on_page(self) -> Sequence[str]:
         """What stands in the fields of text on the page."""
         return self._page.locator("textarea").evaluate_all("fields => fields.map(field => field.value)")

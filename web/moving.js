@@ -1,0 +1,47 @@
+// A workflow of another pack for faces that is not installed: the page that tells how the same is done here, and a
+// template that does it.
+
+import { app } from "../../scripts/app.js";
+import { nodesOf, templateTitles } from "./ours.js";
+import { translated } from "./sentences.js";
+import { hide, show } from "./toasts.js";
+
+const MOVING = "moving"; // what the toast is about
+const PAGES = "https://github.com/likeness-nodes/likeness/blob/main/docs/";
+const PACKS = [
+  {
+    name: "ComfyUI_InstantID",
+    nodes: /^(InstantIDModelLoader|InstantIDFaceAnalysis|InstantIDAttentionPatch|ApplyInstantID\w*)$/,
+    page: "coming_from_comfyui_instantid.md",
+    template: "instant_id_portrait",
+  },
+  {
+    name: "ComfyUI_IPAdapter_plus",
+    nodes: /^IPAdapter(FaceID\w*|UnifiedLoaderFaceID|InsightFaceLoader)$/,
+    page: "coming_from_ipadapter_plus.md",
+    template: "ip_adapter_without_insightface",
+  },
+];
+
+const closed = new Set(); // packs of which somebody has closed it
+
+async function tell({ name, page, template }) {
+  const title = new Map(await templateTitles()).get(template) ?? template;
+  const lines = [
+    `What they do, the nodes of Likeness do too: ${PAGES}${page}`,
+    `To begin with, there is the template “${title}”.`,
+  ];
+  const text = lines.map((line) => translated(line)).join("\n");
+  show(MOVING, "info", translated(`Nodes of ${name} are not installed`), text, true, () => closed.add(name));
+}
+
+app.registerExtension({
+  name: "likeness.moving",
+  afterConfigureGraph() {
+    const types = nodesOf((app.rootGraph ?? app.graph).serialize()).map(({ type }) => type);
+    const missing = types.filter((type) => !LiteGraph.registered_node_types[type]);
+    const pack = PACKS.find(({ name, nodes }) => !closed.has(name) && missing.some((type) => nodes.test(type)));
+    if (pack) tell(pack);
+    else hide(MOVING);
+  },
+});
