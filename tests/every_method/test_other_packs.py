@@ -150,6 +150,7 @@ def test_behind_copied_code_they_act_as_ever_or_it_is_named(row: Row, hands_on: 
     applied, outputs = ahead(row)
     graph = row.sampled(applied, steps=1)
     graph.inputs["model"] = value(with_copied_code, model_behind(row, applied), hands_on)
+    network = run(row.model, outputs)[0].model.diffusion_model
     try:
         picture = latents(graph, dict(outputs))
     except ConditioningLost as refusal:
@@ -157,6 +158,7 @@ def test_behind_copied_code_they_act_as_ever_or_it_is_named(row: Row, hands_on: 
         assert re.search(r"other_packs\) (passes over [1-9]\d* of the|hands on no) ", str(refusal))
     else:
         assert relative(picture, alone(row)) <= 2e-5
+    assert not any({"forward", "forward_orig"} & {*vars(module)} for module in network.modules()), "nothing stays"
 
 
 @pytest.mark.parametrize("kind", ["LikenessSharePartsAttention", "LikenessPromptPerPerson"])
