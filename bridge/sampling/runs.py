@@ -308,21 +308,22 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     def _step(self, step: Callable[[], list[Tensor]], model_options: dict[str, Any]) -> list[Tensor]:
         """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it."""
-        refusals: _Refusals | None = model_options.get(_REFUSALS)
-        self._refusals = _Refusals() if refusals is None else refusals
-        model_options[_REFUSALS] = self._refusals
+        before = self._refusals  # where a step is computed in the middle of another
+        of_other_runs: _Refusals | None = model_options.get(_REFUSALS)
+        refusals = of_other_runs or _Refusals()
+        self._refusals = model_options[_REFUSALS] = refusals
         out: list[Tensor] = []
         try:
             out = step()
         except Exception as error:
             # Other code may not know what to do with the zeros of `_put_off`.
-            if self._refusals.first is None or isinstance(error, LikenessError):
+            if refusals.first is None or isinstance(error, LikenessError):
                 raise
         finally:
-            refusal = self._refusals.first
-            self._refusals = None
-            if refusals is None:
+            self._refusals = before
+            if of_other_runs is None:
                 del model_options[_REFUSALS]
+        refusal, refusals.first = refusals.first, None
         if refusal is None:
             return out
         try:
@@ -367,8 +368,8 @@ class Run(NeverCopied, Generic[CarriedT]):
             yield
         if self._is_refused:
             return
-        for lost in found:
-            raise self._lost(lost, forward_input)
+        if found:
+            raise self._lost(found[0], forward_input)
         called |= batch.calls.places
         batch.calls.is_checked = batch.calls.is_begun
 

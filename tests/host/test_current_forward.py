@@ -19,6 +19,7 @@ class Words(Batch):
     row_count = 1
 
     def __init__(self, name, error=None):
+        super().__init__()
         self.name = name
         self.error = error
 
