@@ -14,6 +14,7 @@ import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
+from pack.bridge.host.unet import layer_shape
 from pack.core.models.tensors import below
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -57,7 +58,8 @@ def layers(model: ModelPatcher, words: Sequence[str]) -> dict[str, tuple[int, ..
             continue
         sees_the_picture = not name.startswith(("time", "label_emb", "llm_adapter")) and "adaln_modulation_" not in name
         if sees_the_picture and any(word in name for word in words):
-            shapes[name] = tuple(weight.shape)
+            # Of the layer: the host leaves the weights of the last sampling there, which patches may have widened.
+            shapes[name] = layer_shape(module) or tuple(weight.shape)
     return shapes
 
 
