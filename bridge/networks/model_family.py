@@ -122,8 +122,9 @@ def _name_of(model: BaseModel) -> str:
     for on, off in near:
         name += f" with {joined(on)}" if on else ""
         name += f" without {joined(off)}" if off else ""
-    kind = type(model).__name__
-    return name if near or kind == name else f"{name} ({kind})"
+    if _path_of(type(model)) != f"{BaseModel.__module__}.{type(model).__name__}":
+        name += f" ({type(model).__name__} in {type(model).__module__})"
+    return name
 
 
 def taken_family(model: BaseModel) -> TransformerFamily:
