@@ -1,5 +1,6 @@
 """People: face models, faces of a picture, identities from photos, the face bank, the cast."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.bgr_pictures import is_placeholder, to_picture
 from ..core.faces.finding import Detection
 from ..core.geometry import Fit
+from ..core.names import folded
 from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import MOST_NAME_LETTERS, logger, names_in, plain
@@ -509,9 +511,18 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
         captions.append(f"{number} {person.identity.name}{weight}")
     first_crops = [person.identity.crops[0] for person in cast.people]
     preview = previews.contact_sheet(first_crops, captions)
-    alike = identities.look_alike(taking_part.with_names(taking_part.present(cast).people))
-    notes.tell("\n".join([*lines, *alike]))
+    acting = taking_part.present(cast).people
+    alike = identities.look_alike(taking_part.with_names(acting))
+    notes.tell("\n".join([*lines, *_named_twice(acting), *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _named_twice(cast_people: Sequence[people.Person]) -> list[str]:
+    """A line on names that several people have: nodes that ask for one of them take the number alone."""
+    names = [person.identity.name for person in cast_people if person.identity.name != people.UNNAMED]
+    counts = Counter(map(folded, names))
+    twice = {folded(name): name for name in names if counts[folded(name)] > 1}
+    return gathered("One name for several people", [*twice.values()], ": their numbers tell them apart")
 
 
 class CastFromPhotos(FindsFaces, io.ComfyNode):

@@ -51,10 +51,10 @@ async function put(run, id, topic, text) {
   draw();
 }
 
-/** Of a list there is a note for each of its items. */
+/** Of a list there is a note for each of its items, and of a loop for each of its turns, which have ids of their own. */
 function onExecuted({ detail: { node, display_node: id = node, output, prompt_id: run } }) {
   const texts = new Set(output?.[NOTE] ?? []);
-  put(run, String(id), "", [...texts].filter(Boolean).join("\n"));
+  put(run, String(id), String(node), [...texts].filter(Boolean).join("\n"));
 }
 
 /** Nothing more comes of a run that has ended: a workflow that is closed need not be kept for it. */
@@ -73,7 +73,8 @@ function draw() {
   const unseen = [];
   for (const [id, topics] of [...(notesOf.get(activeWorkflow()) ?? [])].sort(inOrder)) {
     const nodes = find(id);
-    const lines = [...topics.values()].map(({ text }) => translatedMessage(text, nodes.at(-1)?.type));
+    const told = new Set([...topics.values()].map(({ text }) => text));
+    const lines = [...told].map((text) => translatedMessage(text, nodes.at(-1)?.type));
     if (!lines.length || !nodes.length) continue;
     for (const node of nodes) texts.set(node, [...(texts.get(node) ?? []), ...lines]);
     if (!isSeen(nodes)) unseen.push(inApp() ? lines.join("\n") : `${nodes[0].title}: ${lines.join("\n")}`);

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
+from comfy_execution.graph_utils import is_link
 
 
 class Expanding(io.ComfyNode):
@@ -25,7 +26,7 @@ class Expanding(io.ComfyNode):
         expanded: dict[str, Any] = {f"{cls.hidden.unique_id}.{name}": one for name, one in json.loads(nodes).items()}
         for one in expanded.values():
             for name, value in one["inputs"].items():
-                if isinstance(value, list):  # a link: [id of the node, number of its output]
+                if is_link(value):
                     one["inputs"][name] = [f"{cls.hidden.unique_id}.{value[0]}", value[1]]
         return io.NodeOutput([f"{cls.hidden.unique_id}.last", 0], expand=expanded)
 
