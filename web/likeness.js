@@ -134,7 +134,7 @@ function boxesOf(text, drawn) {
   const boxes = [];
   for (const line of text.split("\n").filter((one) => one.trim())) {
     const [numbers, ...name] = line.split(/[:：]/).reverse();
-    const sides = numbers.split(/[,，、\s]+/).filter(Boolean).map(Number);
+    const sides = numbers.split(/[,;，、；،؛､﹐\s]+/).filter(Boolean).map(Number);
     if (sides.length !== 4 || !sides.every(Number.isFinite)) return undefined;
     const [x, y, width, height] = sides;
     const metadata = { type: "obj", text: "", palette: [], ...drawn[boxes.length]?.metadata };
