@@ -4,22 +4,28 @@ Nodes and scripts open every photo here. Pillow decodes; what it cannot read, or
 refused and named for what it is.
 """
 
+from __future__ import annotations
+
 import io
 import os
 from contextlib import suppress
 from itertools import product
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
-from . import picture_opening
 from .errors import BadPhoto
 from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
 from .picture_parts import PNG_START
 from .text import in_one_line
+
+if TYPE_CHECKING:
+    from . import picture_opening
+
+# picture_opening brings Pillow's formats, which ComfyUI's start does without: whoever reads a picture imports it.
 
 ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
@@ -53,6 +59,8 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     data: the bytes of the file where they have been read already. Raises BadPhoto, with the reason, for a file that is
     no picture, is damaged or cut off, has more than _MOST_PIXELS, or has pixels whose white is not known.
     """
+    from . import picture_opening
+
     name = os.path.basename(path)
     if data is None and not os.path.isfile(path):  # a pipe, on which reading would wait for ever, is no file either
         why = "it is a folder" if os.path.isdir(path) else "there is no such file"
@@ -76,6 +84,8 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
 
 def is_animated(path: str) -> bool:
     """Whether a file has several pictures that are shown one after the other. `read_picture` reads the first."""
+    from . import picture_opening
+
     with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
         head = file.read(HEAD)
         if head.startswith(PNG_START):
