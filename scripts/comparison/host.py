@@ -196,7 +196,9 @@ def described(classes: Mapping[str, Any]) -> dict[str, Any]:
         try:
             if hasattr(node_class, "GET_NODE_INFO_V1"):
                 # As JSON: what is an enumeration or a tuple becomes a text or a list.
-                info[node_id] = json.loads(json.dumps(node_class.GET_NODE_INFO_V1(), default=str))
+                told = json.loads(json.dumps(node_class.GET_NODE_INFO_V1(), default=str))
+                # Of which pack it is, is known to a server alone.
+                info[node_id] = {key: value for key, value in told.items() if key != "python_module" or value}
             else:
                 inputs = json.loads(json.dumps(node_class.INPUT_TYPES(), default=str))
                 info[node_id] = {"input": inputs, "display_name": node_id}

@@ -197,7 +197,7 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
     Raises WorkflowError for other nodes that the host does not know, with the packs that the editor has noted for them.
     For ComfyUI's own nodes the error names the version that they were saved with.
     """
-    installed = {folded((node.get("python_module") or "").rpartition(".")[2]) for node in object_info.values()}
+    installed = {folded(node.get("python_module", "").rpartition(".")[2]) for node in object_info.values()}
     unknown: list[str] = []
     of_editor: list[str] = []
     versions: dict[str, str] = {}
