@@ -100,18 +100,20 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, first, seco
 @pytest.mark.both_hosts
 def test_a_node_that_another_one_becomes_is_called_by_the_id_in_the_graph(host_server, people):
     """The page knows no other; also by its picture, and in what two of one kind have to do with each other."""
-    bank(host_server, "twins").unlink(missing_ok=True)
-    loops = {}
-    for number, who in (("4", "anna"), ("5", "ben")):
-        inner = {"who": people[who], "last": save("who", "twins")}
-        loops[number] = node("Expanding", nodes=json.dumps(inner))
-        loops[f"view {number}"] = node("PreviewAny", source=[number, 0])
+
+    def becoming(who, file):
+        inner = {"who": people[who], "last": save("who", file)}
+        return node("Expanding", nodes=json.dumps(inner))
+
+    for file in ("twins", "pair"):
+        bank(host_server, file).unlink(missing_ok=True)
+    views = {f"view {number}": node("PreviewAny", source=[number, 0]) for number in ("4", "5")}
+    both = {"4": becoming("anna", "twins"), "5": becoming("ben", "twins"), **views}
     with pytest.raises(HostError, match=r"(Anna|Ben) \(node [45]\) and (Anna|Ben) \(node [45]\) are to be"):
-        host_server.run(loops)
-    del loops["4"], loops["view 4"]
-    saved = {"who": people["anna"], "7": save("who", "twins")}
+        host_server.run(both)
+    one = {"5": becoming("ben", "pair"), "view 5": views["view 5"]}
     with pytest.raises(HostError, match=r"Anna \(node 7\) and Ben \(node 5\)|Ben \(node 5\) and .*node 7"):
-        host_server.run(loops | saved)
+        host_server.run({**one, "who": people["anna"], "7": save("who", "pair")})
 
 
 @pytest.mark.parametrize(("first", "second"), CALLED_TWINS.values(), ids=CALLED_TWINS)
