@@ -111,6 +111,8 @@ def _read(source: picture_opening.Source, head: bytes, name: str) -> Image.Image
     _check_work(header, source.scans, name)
     _refuse_what_is_misread(header, head, name)
     opened = source.loaded()
+    if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
+        opened = opened.convert("RGB")  # of a program that has no alpha and writes zeros in its place
     # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
     picture = opened if opened.format == "TIFF" else _upright(opened)
     # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.

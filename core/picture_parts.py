@@ -4,6 +4,7 @@ Programs leave broken texts, thumbnails and checksums in files, and copies lose 
 pictures; Pillow refuses them, or does not, as any pack of ComfyUI has switched it. So Pillow gets these parts alone.
 """
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_END = b"\xff\xd9"
 _SCAN = 0xDA
 """The marker of a scan, ISO 10918-1, table B.1."""
+_AMONG_SCANS = re.compile(rb"\xff[\xc4\xd9-\xdd\xe0-\xef\xfe]")
+"""The end, scans, tables and texts: a text may hold what looks like the end. In codes of pixels a byte 0 follows
+0xFF."""
 _NO_SEGMENT = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)
 """What may stand behind a byte 0xFF without the length and the content of a segment."""
 _TABLES = (*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD)
@@ -74,9 +78,7 @@ def of_jpeg(data: bytes) -> Parts:
         info["exif"] = _EXIF + b"".join(exif)
     if profile_pieces:
         info["icc_profile"] = b"".join(profile_pieces[number] for number in sorted(profile_pieces))
-    # In codes of pixels a byte 0 follows 0xFF, so these are markers.
-    end = data.find(_JPEG_END, first_scan)
-    scans = data.count(bytes((0xFF, _SCAN)), first_scan, end if end >= 0 else len(data))
+    end, scans = _end_of_scans(data, first_scan)
     pixels = data[first_scan : end if end >= 0 else len(data)]
     return Parts(b"".join([*kept, pixels]), _JPEG_END, info, end >= 0, scans)
 
@@ -91,6 +93,18 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
             end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
             yield start, end
         start = data.find(b"\xff", end)
+
+
+def _end_of_scans(data: bytes, first_scan: int) -> tuple[int, int]:
+    """Where the mark of a JPEG's end is, -1 without one, and how many scans there are before it."""
+    scans = 0
+    place = first_scan
+    while found := _AMONG_SCANS.search(data, place):
+        if found[0] == _JPEG_END:
+            return found.start(), scans
+        scans += found[0][1] == _SCAN
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return -1, scans
 
 
 def of_png(data: bytes) -> Parts:

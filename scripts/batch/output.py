@@ -348,7 +348,7 @@ def _lists(folder: Folder) -> list[str]:
 def _entries(folder: Folder, lists: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is in lists, which may end anywhere and hold anything: entries as `keep` writes them, no others."""
     for line in folder.lines([f"{LISTS}/{name}" for name in lists]):
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError, OverflowError, RecursionError):
             entry = json.loads(line)
             if _is_entry(entry):
                 yield entry

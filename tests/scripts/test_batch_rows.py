@@ -629,8 +629,8 @@ def test_a_list_has_what_a_run_writes_and_names_no_file_but_its_rows_own(tmp_pat
     changes = [
         {"name": "../mine", "files": ["../mine.txt"]}, {"name": 5, "files": ["5.png"]}, {"name": "\ud800"},
         {"files": [1]}, {"files": "one.png"}, {"files": ["one\0.png"]}, {"sizes": ["0"]}, {"sizes": [math.inf]},
-        {"sizes": None}, {"seconds": "1"}, {"seconds": math.nan}, {"fingerprint": ["x"]}, {"tries": "x"},
-        {"vision": None}, {"line": 5000}, {"line": "2"}, {"scores": 5}, {"scores": [5]},
+        {"sizes": None}, {"seconds": "1"}, {"seconds": math.nan}, {"seconds": 10**400}, {"fingerprint": ["x"]},
+        {"tries": "x"}, {"vision": None}, {"line": 5000}, {"line": "2"}, {"scores": 5}, {"scores": [5]},
     ]  # fmt: skip
     entries += [{**entries[1], **change} for change in changes]
     (folder / "done" / "1.jsonl").write_text("\n".join(map(json.dumps, entries)) + f"\n[]\n{{}}\n5\n{'[' * 10**5}\n")

@@ -76,7 +76,25 @@ def exif_with(tag: bytes) -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + tag + b"\0\0\0\0"
 
 
+def text_between_scans() -> bytes:
+    """A progressive JPEG with a text before its second scan, in which the marks of an end and of a scan stand."""
+    first, *others = saved(photo(), "JPEG", progressive=True, **SHARP).split(b"\xff\xda")
+    return b"\xff\xda".join([first, others[0] + b"\xff\xfe\0\x07\xff\xd9\xff\xda\0", *others[1:]])
+
+
+def bmp_of_empty_alpha() -> bytes:
+    """Four colours a pixel, red, green, blue and alpha, which is 0 everywhere."""
+    pixels = photo()
+    pixels.putalpha(0)
+    header = saved(pixels, "BMP")[:14] + struct.pack(
+        "<IiiHHIIiiIIIIII", 108, 96, -64, 1, 32, 3, *[0] * 5, 255 << 16, 255 << 8, 255, 255 << 24
+    )
+    return header[:10] + struct.pack("<I", 122) + header[14:] + bytes(52) + pixels.tobytes("raw", "BGRA")
+
+
 AS_IT_LIES = {
+    "text between scans.jpg": text_between_scans(),
+    "empty alpha.bmp": bmp_of_empty_alpha(),
     "no TIFF.jpg": jpeg(0xE1, b"Exif\0\0http://ns.adobe.com/xap/1.0/\0"),
     "empty.jpg": jpeg(0xE1, b"Exif\0\0"),
     "far.jpg": jpeg(0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f"),
