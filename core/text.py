@@ -11,10 +11,14 @@ MOST_NAME_LETTERS = 100
 """Letters of a person's name that are kept."""
 SEPARATORS = (
     ",;\u055d\u060c\u061b\u07f8\u1363\u1364\u1802\u1808\u3001\ua4fe\ua60d\ufe10\ufe11\ufe14\ufe50\ufe51\ufe54\uff0c"
-    "\uff1b\uff64"
+    "\uff1b\uff64\u204f\u2e32\u2e34\u2e35\u2e41\u2e49\u2e4c\ua6f5\ua6f6"
 )
 """What people write between the items of a list: the commas and semicolons of all scripts, such as Chinese and
 Arabic."""
+UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+"""Letters without a width: programs leave them before what is copied from them."""
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + UNSEEN
+"""What is no part of a text, before it and behind it."""
 COLONS = ":\uff1a\ufe13\ufe55"
 
 
@@ -25,7 +29,7 @@ def plain(text: object, most_letters: int | None = None) -> str:
     """
     if text is None:
         return ""
-    line = _UNFIT.sub(" ", str(text)).strip()
+    line = _UNFIT.sub(" ", str(text)).strip(BLANKS)
     if most_letters is not None and len(line) > most_letters:
         return f"{line[: most_letters - 3]}..."
     return line

@@ -135,7 +135,7 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
     """
     try:
         flat: list[float] = np.asarray([] if numbers is None else numbers, dtype=np.float64).ravel().tolist()
-    except (TypeError, ValueError, OverflowError) as cause:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as cause:  # a tensor that needs gradients
         raise BadPoses(f"person {person} holds something else than numbers") from cause
     if flat and len(flat) != 3 * _JOINTS:
         has = counted(len(flat), "number")

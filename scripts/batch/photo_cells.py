@@ -56,7 +56,10 @@ class PhotoCells:
         """The file that a cell names, or why there is none, which goes on behind the cell."""
         folder = f"{self._photos.address}/".replace("\\", "/")
         cell = plain_path(cell)
-        inside = cell.replace("\\", "/").removeprefix(folder)
+        inside = cell.replace("\\", "/")
+        if "://" not in inside:
+            inside = posixpath.normpath(inside)
+        inside = inside.removeprefix(folder)
         name = posixpath.normpath(inside)
         if name.startswith("../") or os.path.isabs(name) or "://" in inside:
             return f", which is outside of {self._photos.address}."

@@ -17,6 +17,8 @@ from typing import Any
 
 from environment import SetupError, python_command
 
+from core.text import BLANKS, UNSEEN
+
 JSON_LINES = (".jsonl", ".ndjson")
 _MOST_LINE_LETTERS = 10**7
 """A prompt, or the names of thousands of pictures, may be longer than csv's limit of 131072 letters."""
@@ -29,10 +31,6 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
-"""Letters without a width: programs leave them before what is copied from them."""
-_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
-"""What is no part of a cell, before it and behind it."""
 _SEPARATORS = ",;\t"
 _NAMED_SEPARATOR = re.compile(r'"?sep=(\\t|[^\s\w"]|\t)"?[,;\t]*\s*', re.IGNORECASE)
 """Excel's way to say which separator a file has. A program that reads it as a line of cells writes it as one."""
@@ -56,8 +54,8 @@ def csv_lines(path: Path, place: str) -> Iterator[Line]:
     csv.field_size_limit(_MOST_LINE_LETTERS)
     file_lines = _text_lines(path, place)
     above = 0  # lines of the file before the table
-    first = next(file_lines, "").lstrip(_UNSEEN)
-    while first and not first.strip(_BLANKS + _SEPARATORS):
+    first = next(file_lines, "").lstrip(UNSEEN)
+    while first and not first.strip(BLANKS + _SEPARATORS):
         first = next(file_lines, "")
         above += 1
     named = _NAMED_SEPARATOR.fullmatch(first)
@@ -69,7 +67,7 @@ def csv_lines(path: Path, place: str) -> Iterator[Line]:
     number = above + 1
     try:
         for cells in reader:
-            plain_cells = [cell.strip(_BLANKS) for cell in cells]
+            plain_cells = [cell.strip(BLANKS) for cell in cells]
             if any(plain_cells):
                 yield Line(number, plain_cells)
             number = above + reader.line_num + 1
@@ -146,9 +144,9 @@ def json_lines(path: Path, place: str) -> tuple[list[str], Callable[[], Iterator
 def _objects(path: Path, place: str) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
     """The number of every line that is not empty, and its object, or what it is instead. Raises SetupError."""
     for number, line in enumerate(_text_lines(path, place), 1):
-        if line.strip(_BLANKS):
+        if line.strip(BLANKS):
             try:
-                entry = json.loads(line.lstrip(_UNSEEN), object_pairs_hook=_with_each_key_once)
+                entry = json.loads(line.lstrip(UNSEEN), object_pairs_hook=_with_each_key_once)
             except (ValueError, RecursionError):
                 entry = None
             yield number, entry if isinstance(entry, Mapping) else "no object of JSON, or has a name twice"
@@ -204,4 +202,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value).strip(_BLANKS)
+    return str(value).strip(BLANKS)

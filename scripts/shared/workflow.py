@@ -135,7 +135,11 @@ def opened(workflow: Json, object_info: Json, replaced: Collection[str] = ()) ->
     """`to_prompt`, and where each of its values is set."""
     places: _Places = {}
     running: list[_Running] = []
-    for entry in _Level(workflow, subgraphs(workflow), object_info).running():
+    try:
+        entries = list(_Level(workflow, subgraphs(workflow), object_info).running())
+    except RecursionError:
+        raise WorkflowError("its reroutes, Set and Get nodes or subgraphs lead in a circle.") from None
+    for entry in entries:
         kind = entry.node["type"]
         if kind in object_info or kind not in (*EDITOR_NODES, *replaced):
             running.append(entry)
@@ -318,7 +322,9 @@ class _Level:
         The link is followed back to where it begins: at a node of this level, or at an input of the subgraph. Such an
         input is linked around the box in turn, or has its value in a widget of the box.
         """
-        link = self.links[number]
+        link = self.links.get(number)
+        if link is None:  # it is in no table: the editor drops it
+            return None
         if link.source != INPUTS or self.around is None or self.box is None:
             return self.given_by(link.source, link.output, wanted)
         slot = self._slot_of_box(link.output)
@@ -349,7 +355,9 @@ class _Level:
 
     def given_by(self, number: int, output: int, wanted: Any) -> _Brought | None:
         """What an output of a node gives to an input of the type `wanted`, as `brought_by` has it."""
-        node = self.nodes[number]
+        node = self.nodes.get(number)
+        if node is None:
+            return None
         kind = node["type"]
         is_of_editor = kind not in self.object_info
         if kind == PRIMITIVE:
@@ -378,7 +386,7 @@ class _Level:
         while level:
             for setter in level.nodes.values():
                 if setter["type"] in SETTERS and first_value(setter) == name:
-                    link = setter["inputs"][0].get("link")
+                    link = next((slot.get("link") for slot in setter.get("inputs") or []), None)
                     return None if link is None else level.brought_by(link, wanted)
             level = level.around
         raise WorkflowError(f"{getter['type']} (node {self.path}{getter['id']}) gets {name}, which is set nowhere.")

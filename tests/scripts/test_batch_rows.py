@@ -299,6 +299,7 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
         "Net.png": "Net-",
         str(tmp_path / "Net.png"): "Net-",
         f'"{tmp_path}/Net.png"': "Net-",
+        f"{tmp_path}//Set/../Net.png": "Net-",
         "\u201cset/ben.png\u201d": "Ben-",
         f"file://{tmp_path}/Jose%CC%81.png": "Jose\u0301-",
         f"file://localhost{tmp_path}/net.png": "net-",

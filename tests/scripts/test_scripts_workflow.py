@@ -331,6 +331,8 @@ IN_PACK = definition({}) | {"python_module": "custom_nodes.a-pack"}
 
 @pytest.mark.parametrize(("ui", "said"), [
     (through(GETTER, links=(FROM_GETTER,)), r"GetNode \(node 3\) gets photo, which is set nowhere"),
+    (through(typed(2, "Reroute (rgthree)", [], {"": 8}, "*"), typed(4, "Reroute (rgthree)", [], {"": 7}, "*"),
+             links=([8, 4, 0, 2, 0, "*"], [7, 2, 0, 4, 0, "*"], [9, 2, 0, 9, 0, "*"])), "lead in a circle"),
     (through(typed(2, "Seed Everywhere", [7], {})), r"Seed Everywhere \(node 2\) is carried out by the editor"),
     (through(extra={"ue_links": [{"downstream": 9}]}), "Use Everywhere is carried out by the editor"),
     (through(typed(2, "workflow>mine", [], {}, "MODEL"), links=([9, 2, 0, 9, 0, "MODEL"],)),
@@ -338,7 +340,7 @@ IN_PACK = definition({}) | {"python_module": "custom_nodes.a-pack"}
     (through(typed(2, "Hub", [], {"": 8}, "*") | {"properties": {"aux_id": "someone/A-Pack"}},
              links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
      r"Hub \(node 2, of someone/A-Pack, which is installed\) is of the editor alone"),
-], ids=["set nowhere", "everywhere", "links of a file", "group", "pack is there"])  # fmt: skip
+], ids=["set nowhere", "circle", "everywhere", "links of a file", "group", "pack is there"])  # fmt: skip
 def test_what_the_editor_alone_can_do_is_refused_by_name(ui: dict[str, Any], said: str) -> None:
     with pytest.raises(workflow.WorkflowError, match=said):
         workflow.to_prompt(ui, PLAIN | {"InPack": IN_PACK, "Seed Everywhere": IN_PACK})

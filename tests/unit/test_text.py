@@ -71,7 +71,7 @@ def test_which_face_of_each_photo(typed: str, photos: int, words: list[str]) -> 
     "between", [", ", "\uff0c", "\u3001", "\u060c ", "\uff64", "\ufe50", "; ", "\uff1b", "\n", ",\r\n", ";\n\n "]
 )
 def test_whatever_people_write_between_names(between: str) -> None:
-    assert names_in(f" Anna{between}Ben\n") == ["Anna", "Ben"]
+    assert names_in(f" \u200fAnna{between}Ben\u200e\n") == ["Anna", "Ben"]
     assert names_in(f"{between.strip() or ','}Ben,, Ida") == ["", "Ben", "", "Ida"]
 
 
