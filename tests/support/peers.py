@@ -11,6 +11,7 @@ from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from graph_run import run
 from graphs import ours
 from pack.bridge.host.unet import attention_widths, text_width
+from pack.core.models.tensors import below
 from sample_values import read as read
 from seeded_files import ip_adapter_file
 from tiny import tiny_networks
@@ -61,6 +62,30 @@ def linear(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
 
 def norm(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
     return functional.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"])
+
+
+def perceived(latents: Tensor, x: Tensor, p: Mapping[str, Tensor], head_dim: int = 64) -> Tensor:
+    """What queries (B, q, inside) make of x (B, n, embedding), by the tensors p of a Perceiver: (B, q, width)."""
+    x = linear(x, p, "proj_in")
+    for n in range(sum(key.endswith("to_q.weight") for key in p)):
+        attention, forward = f"layers.{n}.0", f"layers.{n}.1"
+        normed = norm(latents, p, f"{attention}.norm2")
+        query = linear(normed, p, f"{attention}.to_q")
+        read_of_all = torch.cat([norm(x, p, f"{attention}.norm1"), normed], dim=1)
+        attended = attend(
+            query.shape[-1] // head_dim, query, *linear(read_of_all, p, f"{attention}.to_kv").chunk(2, -1)
+        )
+        latents = latents + linear(attended, p, f"{attention}.to_out")
+        widened = functional.gelu(linear(norm(latents, p, f"{forward}.0"), p, f"{forward}.1"))
+        latents = latents + linear(widened, p, f"{forward}.3")
+    return norm(linear(latents, p, "proj_out"), p, "norm_out")
+
+
+def face_tokens(embeddings: Tensor, states: Tensor, p: Mapping[str, Tensor], head_dim: int = 64) -> Tensor:
+    """Tokens of faces (B, 512) and of what CLIP sees of them (B, n, embedding), by the tensors p of FaceID Plus v2."""
+    tokens = linear(functional.gelu(linear(embeddings, p, "proj.0")), p, "proj.2")
+    tokens = norm(tokens.view(len(embeddings), -1, len(p["norm.weight"])), p, "norm")
+    return tokens + perceived(tokens, states, below("perceiver_resampler.", p), head_dim)
 
 
 class Sampling:

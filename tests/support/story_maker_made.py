@@ -3,20 +3,15 @@
 import torch
 from seeded_files import adapter_shapes, parts
 from shared.shapes import of
-from tiny.seeded import Shapes, seeded
+from tiny.seeded import seeded
 from torch import Tensor
-
-
-def projection_shapes(text: int, states: int, **sizes: int) -> Shapes:
-    """sizes: of the face's Perceiver, which is as wide as the text."""
-    small = {"body": 128, "hidden": 64, "forward": 128, "depth": 1, **sizes}
-    return parts(of("story_maker", text=text, states=states, **small))["image_proj_model"]
 
 
 def story_maker_file(widths: list[int], states: int) -> dict[str, dict[str, Tensor]]:
     """A mask.bin for a UNet whose transformer blocks have these widths, in diffusers' order. states: width of what its
     CLIP sees."""
-    projection = seeded(projection_shapes(2048, states), 193)
+    shapes = of("story_maker", text=2048, states=states, body=128, hidden=64, forward=128, depth=1)
+    projection = seeded(parts(shapes)["image_proj_model"], 193)
     # Places and background as loud as the other tokens.
     projection |= {key: projection[key] * (20 * 2048) ** 0.5 for key in ("pos_embed", "bg_embed")}
     return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, 2048, 4), 194)}
