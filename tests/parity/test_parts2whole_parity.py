@@ -1,9 +1,11 @@
-"""Parts2Whole through our nodes and the host's UNet, against the authors' numbers, and against their algorithm written
-plainly on diffusers' modules: a dense bank, in which masked tokens stay as zeros, projected again at every step."""
+"""Parts2Whole through the host's UNet, against the authors' numbers, which begin at latents and encoded texts; and from
+the nodes' inputs on against their algorithm written plainly on diffusers' modules: a dense bank, projected again at
+every step, in which masked tokens stay as zeros."""
 
 import math
 
 import comfy.model_management
+import numpy as np
 import parts_made
 import parts_run
 import pytest
@@ -11,18 +13,20 @@ import tiny_sd15
 import torch
 import torch.nn.functional as functional
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from drawn import picture
 from figures import relative
+from graphs import ours
 from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.recording import record_at_zero
 from pack.core.parts.bank import token_mask, tokens_inside
-from pack.core.parts.parts import Parts, make_part
-from pack.core.parts.resizing import prepare
+from pack.core.parts.parts import LABELS
 from pack.nodes.parts2whole.nodes import Features, put_in
 from parts_made import HEIGHT, WIDTH
-from parts_run import POSE, apply, denoiser, encode, reading, text
-from peers import Sampling, attend
+from parts_run import denoiser, reading, text
+from peers import Sampling, apply, attend
+from PIL import Image
 from safetensors.torch import load_file
 from tiny import tiny_encoders, tiny_networks
 
@@ -111,78 +115,96 @@ class Writer:
 
     def __call__(self, attn, hidden_states, *_, **__):
         mask = self.masks[-1]
-        height, width = mask.shape
-        scale = 2 ** math.ceil(math.log2(height * width / hidden_states.shape[1]) / 2)
-        grid = (math.ceil(height / scale), math.ceil(width / scale))
-        small = functional.interpolate(mask[None, None], size=grid, mode="nearest")
+        small = functional.interpolate(mask[None, None], size=grid_of(hidden_states), mode="nearest")
         grown = (9 * functional.avg_pool2d(small, 3, stride=1, padding=1)).clamp(0, 1)
         self.bank.append(hidden_states * grown.reshape(1, -1, 1))
         return AttnProcessor()(attn, hidden_states)
 
 
-class Reader:
-    """Self-attention of the denoiser over [own | bank]; the first half of the rows is unconditional."""
+def grid_of(hidden_states):
+    """Rows and columns of a layer's tokens."""
+    scale = 2 ** math.ceil(math.log2(HEIGHT * WIDTH / hidden_states.shape[1]) / 2)
+    return math.ceil(HEIGHT / scale), math.ceil(WIDTH / scale)
 
-    def __init__(self, bank):
-        self.bank = bank
+
+class Reader:
+    """Self-attention of the denoiser over [own | bank]; the first half of the rows is unconditional. shares: of each
+    part, (H, W), by which a pixel reads it."""
+
+    def __init__(self, bank, shares):
+        self.bank, self.shares = bank, shares
 
     def __call__(self, attn, hidden_states, *_, **__):
-        rows = len(hidden_states)
+        rows, own, _ = hidden_states.shape
         everything = torch.cat([hidden_states, *(part.expand(rows, -1, -1) for part in self.bank)], dim=1)
+        shares = functional.interpolate(self.shares[:, None], grid_of(hidden_states), mode="area").flatten(1).T
+        times = torch.cat([torch.ones(own, own), shares.repeat_interleave(own, dim=1)], dim=1)
         q = attn.to_q(hidden_states)
-        shared, alone = (attend(attn.heads, q, attn.to_k(x), attn.to_v(x)) for x in (everything, hidden_states))
+        shared = attend(attn.heads, q, attn.to_k(everything), attn.to_v(everything), times.log())
+        alone = attend(attn.heads, q, attn.to_k(hidden_states), attn.to_v(hidden_states))
         return attn.to_out[0](torch.cat([alone[: rows // 2], shared[rows // 2 :]]))
 
 
 class Decoupled:
     """Cross-attention over the text, plus that over the last six tokens through their own projections."""
 
-    def __init__(self, to_k, to_v):
-        self.to_k, self.to_v = to_k, to_v
+    def __init__(self, to_k, to_v, strength):
+        self.to_k, self.to_v, self.strength = to_k, to_v, strength
 
     def __call__(self, attn, hidden_states, encoder_hidden_states, *_, **__):
         words, images = encoder_hidden_states[:, :-6], encoder_hidden_states[:, -6:]
         q = attn.to_q(hidden_states)
         out = attend(attn.heads, q, attn.to_k(words), attn.to_v(words))
-        return attn.to_out[0](out + attend(attn.heads, q, images @ self.to_k.T, images @ self.to_v.T))
+        values = self.strength * images @ self.to_v.T
+        return attn.to_out[0](out + attend(attn.heads, q, images @ self.to_k.T, values))
 
 
-def dense_bank(parts_networks, parts):
-    """Per attn1 module the (1, tokens, C) of every part, from what the networks before the UNets make of them."""
+def by_pillow(picture, resampling=Image.Resampling.BICUBIC):
+    """(H, W, 3) or (H, W), at the size of the new picture."""
+    eight_bits = Image.fromarray((picture * 255).round().byte().numpy())
+    return torch.from_numpy(np.array(eight_bits.resize((WIDTH, HEIGHT), resampling))) / 255
+
+
+def dense_bank(reference, parts):
+    """Per attn1 module the (1, tokens, C) of every part."""
     masks = []
     clip = parts_made.clip()
-    reference = parts_networks.reference
     writers = {name: Writer(masks) for name in reference.attn_processors if "attn1" in name}
     other_processors = {name: AttnProcessor() for name in reference.attn_processors if "attn1" not in name}
     reference.set_attn_processor({**writers, **other_processors})
-    for part in parts.parts:
-        ready = prepare(part, WIDTH, HEIGHT)
-        masks.append(ready.mask)
-        latent = tiny_encoders.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
-        words = clip.encode_from_tokens(clip.tokenize(part.label))
+    for part in parts:
+        masks.append(torch.ones(HEIGHT, WIDTH) if part.get("mask") is None else by_pillow(part["mask"][0]))
+        latent = tiny_encoders.vae().encode(by_pillow(part["image"][0])[None]) * parts_run.LATENT_SCALE
+        words = clip.encode_from_tokens(clip.tokenize(part["label"]))
         reference(latent, torch.zeros(()), encoder_hidden_states=words)
     return {name: writer.bank for name, writer in writers.items()}
 
 
 @torch.no_grad()
-def expected(parts_networks, parts, cfg=3.5, batch=1, pose=POSE):
-    """parts: None for the pose alone."""
+def expected(parts_networks, parts, pose, strength, cfg=3.5, batch=1):
+    """parts: inputs of Part nodes. pose: (1, H, W, 3) or None."""
     sampling = Sampling(WIDTH, HEIGHT, cfg=cfg)
     (sampling.sigmas, sampling.timesteps) = parts_run.schedule()
     sampling.start = parts_run.noise(batch)
-    context = torch.cat([text(2)[0], text(1)[0]])
     unet = parts_networks.denoiser
-    unet.set_attn_processor(AttnProcessor())
-    if parts:
-        bank = dense_bank(parts_networks, parts)
-        readers: dict[str, Reader | Decoupled] = {name: Reader(bank[name]) for name in bank}
-        for name in unet.attn_processors.keys() - bank.keys():
-            readers[name] = Decoupled(*(parts_networks.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
-        unet.set_attn_processor(readers)
-        embeds = [tiny_encoders.clip_vision().encode_image(part.picture[None])["image_embeds"] for part in parts.parts]
-        images = functional.pad(torch.cat(embeds), (0, 0, 0, 6 - len(embeds)))
-        context = torch.cat([context, torch.stack([torch.zeros_like(images), images])], dim=1)
-    posed = 0 if pose is None else parts_networks.networks.pose_guider.model(pose.movedim(-1, 1))
+    bank = dense_bank(parts_networks.reference, parts)
+    everywhere = torch.ones(1, HEIGHT, WIDTH)
+    shares = torch.cat([strength * part["weight"] * part.get("target_mask", everywhere) for part in parts])
+    readers: dict[str, Reader | Decoupled] = {name: Reader(bank[name], shares) for name in bank}
+    for name in unet.attn_processors.keys() - bank.keys():
+        to_k, to_v = (parts_networks.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv")
+        readers[name] = Decoupled(to_k, to_v, strength)
+    unet.set_attn_processor(readers)
+    see = tiny_encoders.clip_vision().encode_image
+    images = torch.cat([part["weight"] * see(part["image"])["image_embeds"] for part in parts])
+    images = functional.pad(images, (0, 0, 0, 6 - len(images)))
+    context = torch.cat([text(2)[0], text(1)[0]])
+    context = torch.cat([context, torch.stack([torch.zeros_like(images), images])], dim=1)
+    posed = 0
+    if pose is not None:
+        guider = ControlNetConditioningEmbedding(32, block_out_channels=(16, 32, 96, 256))
+        guider.load_state_dict(parts_made.pose_guider_state(32))
+        posed = guider(by_pillow(pose[0], Image.Resampling.LANCZOS).movedim(-1, 0)[None])
     hook = unet.conv_in.register_forward_hook(lambda _, __, out: out + posed)
     try:
         return sampling.theirs(unet, lambda _: context)
@@ -190,32 +212,45 @@ def expected(parts_networks, parts, cfg=3.5, batch=1, pose=POSE):
         hook.remove()
 
 
-def one(mask):
-    return Parts((make_part("face", picture(5), mask, 1.0, None),))
+def parts(count):
+    """Inputs of Part nodes."""
+    weights = 0.6, 1.4, 0.8, 2.0, 0.3, 1.2
+    return [
+        {"image": picture(n), "label": LABELS[n], "mask": parts_made.MASKS[n], "weight": weights[n]}
+        for n in range(count)
+    ]
 
 
+TARGET = torch.zeros(1, HEIGHT, WIDTH)
+TARGET[:, 20:90, 13:60] = 1
+POSE = picture(90, 2 * WIDTH, 2 * HEIGHT)
+ONE, OTHER, THIRD = parts(3)
 CASES = {
-    "one at CFG 1": (parts_made.parts(1), {"cfg": 1.0}), "six": (parts_made.parts(6), {}), "no mask": (one(None), {}),
-    "three in a batch of two without a pose": (parts_made.parts(3), {"batch": 2, "pose": None}),
-    "a mask of everything": (one(torch.ones(1, 140, 100)), {}),
-    "a mask of a half": (one(parts_made.box_mask(0, 0, 50, 140)), {}),
+    "one at CFG 1": ([ONE], {"cfg": 1.0}), "six": (parts(6), {}), "no mask": ([{**ONE, "mask": None}], {}),
+    "three in a batch of two without a pose": ([ONE, OTHER, THIRD], {"batch": 2, "pose": None}),
+    "a mask of everything": ([{**ONE, "mask": torch.ones(1, 140, 100)}], {}),
+    "half masked, a target": (
+        [{**ONE, "mask": parts_made.box_mask(0, 0, 50, 140)}, {**OTHER, "target_mask": TARGET}], {},
+    ),
+    "the pose alone": ([ONE, OTHER], {"strength": 0.0}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "case", each(CASES, ["three in a batch of two without a pose", "a mask of a half", "one at CFG 1"])
+    "case", each(CASES, ["three in a batch of two without a pose", "half masked, a target", "the pose alone"])
 )
 def test_sampling_equals_the_published_algorithm(parts_networks, model, case):
-    parts, changed = CASES[case]
-    pose = changed.get("pose", POSE)
-    settings = {name: value for name, value in changed.items() if name != "pose"}
-    latents = parts_run.sample(*apply(model, encode(parts_networks, parts), pose=pose), **settings)
-    assert relative(latents, expected(parts_networks, parts, pose=pose, **settings)) <= TOLERANCE
-
-
-def test_strength_zero_leaves_the_pose_alone(parts_networks, model):
-    parts = parts_made.parts(3)
-    pose_alone = parts_run.sample(*apply(model, encode(parts_networks, parts), strength=0.0))
-    with_parts = parts_run.sample(*apply(model, encode(parts_networks, parts), strength=1.0))
-    assert relative(pose_alone, expected(parts_networks, None)) <= TOLERANCE
-    assert relative(pose_alone, with_parts) > TOLERANCE
+    inputs, changed = CASES[case]
+    settings = {"strength": 0.7, "pose": POSE, **changed}
+    acting = {name: settings.pop(name) for name in ("strength", "pose")}
+    chain = {}
+    for part in inputs:
+        chain["parts"] = ours("LikenessPart", **part, **chain)
+    encoders = {"clip": parts_made.clip(), "clip_vision": tiny_encoders.clip_vision(), "vae": tiny_encoders.vae()}
+    features = ours(
+        "LikenessEncodeParts", parts2whole=parts_networks.networks, width=WIDTH, height=HEIGHT, **chain, **encoders
+    )
+    sides = {"positive": [text(1)], "negative": [text(2)]}
+    applied = apply("LikenessApplyParts2Whole", model=model, features=features, **sides, **acting)
+    latents = parts_run.sample(*applied, **settings)
+    assert relative(latents, expected(parts_networks, inputs, **acting, **settings)) <= TOLERANCE
