@@ -5,10 +5,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 import comfy.clip_vision
+import family_encoders
 import marks
 import pytest
+import tiny_vaes
 import torch
+import torch.nn.functional as functional
+from drawn import picture
 from figures import WHOLE_SAMPLING, relative
+from graphs import ours
 from marks import each
 from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import COUNTS, OVERRIDE
@@ -19,14 +24,15 @@ from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.parts.parts import Part
-from pack.core.people import Cast
+from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
+from peers import apply
 from tiny import tiny_dits
 from tiny.people_made import person
 from tiny.seeded import normal
-from tiny.tiny_dits import FLUX_2, QWEN
+from tiny.tiny_dits import FLUX, FLUX_2, QWEN
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
@@ -43,11 +49,11 @@ MASKS = torch.stack([region(LEFT), region(RIGHT)])
 CAST = Cast((person(1), person(2)))
 
 
-def weighted(*weights):
-    return Cast(tuple(replace(one, weight=weight) for one, weight in zip(CAST.people, weights, strict=True)))
+def weighted(*weights, people=CAST.people):
+    return Cast(tuple(replace(one, weight=weight) for one, weight in zip(people, weights, strict=True)))
 
 
-WHOSE = (0, None, 1, 0)  # Anna, a room, Ben, and Anna again
+WHOSE = (0, 0, 1, None)  # Anna, another picture of Anna's, Ben, and a room: in the node's order
 
 
 def references(family):
@@ -58,6 +64,11 @@ def references(family):
 OMNI = "Z-Image Omni"
 """Z-Image that also reads what a vision encoder has seen of references."""
 KINDS = *model_family.FAMILIES, OMNI
+ENCODERS = {
+    FLUX: (family_encoders.flux1, tiny_vaes.flux1, {"context_in_dim": family_encoders.WIDTH, "vec_in_dim": 64}),
+    FLUX_2: (family_encoders.klein, tiny_vaes.flux2, {"context_in_dim": 3 * family_encoders.WIDTH}),
+}
+"""By family: text encoder, VAE, and what the network has to be for them."""
 FRAMES = (3, 9, 5, 12, 4)
 """Tokens of the texts before each reference of Z-Image, and behind the prompt."""
 LOOKS = ((2, 3), (5, 8))
@@ -221,12 +232,14 @@ def bias(q, k, reads):
     return of_kinds[..., kind_of].float()
 
 
-def masked(kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False, **of_parts):
-    """The MODEL with an N x N mask or bias in every attention."""
+def masked(
+    kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False, latents=(), **of_parts
+):
+    """The MODEL with an N x N mask or bias in every attention. latents: of the references, where they are others."""
     clone = model.clone()
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(percent) for percent in window)
     cells = tiny_dits.cells_per_token(family_of(kind))
-    counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in references(family_of(kind))]
+    counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in latents or references(family_of(kind))]
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
         def attend(reads):
@@ -316,21 +329,46 @@ def test_in_bfloat16_a_weight_is_a_bias_too(family):
     assert relative(sample(family, bind(model, *texts)), expected) <= ROUNDING
 
 
-@pytest.mark.parametrize("family", each(KINDS, [FLUX_2, QWEN]))
+JACKET = region((0, 6), (4, 7))
+"""The lower half of Anna's region and where nobody else is: here her second picture is read, by half."""
+OF_PARTS = {"region_numbers": (0, 2, 1, None), "strengths": (1.0, 0.5, 1.0, 1.0)}
+
+
+@pytest.mark.parametrize("family", each([kind for kind in KINDS if kind not in ENCODERS], [QWEN]))
 def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
-    """The last picture is Anna's jacket, which is read in the lower half of her region and where nobody else is."""
     model = models(family)
-    jacket = region((0, 6), (4, 7))
-    sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=jacket), 0))]
-    of_parts = {"region_numbers": (0, None, 1, 2), "strengths": (1.0, 1.0, 1.0, 0.5)}
-    cast = weighted(0.5, 1.0)
-    texts = sides(family, cast, **of_parts)
-    regions = people_at(torch.cat([MASKS, jacket[None]]))
-    expected = sample(family, (masked(family, model, regions, weights=(0.5, 1.0), **of_parts), *texts))
+    sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=JACKET), 0))]
+    texts = sides(family, weighted(0.5, 1.25), **OF_PARTS)
+    regions = people_at(torch.cat([MASKS, JACKET[None]]))
+    expected = sample(family, (masked(family, model, regions, weights=(0.5, 1.25), **OF_PARTS), *texts))
     assert relative(sample(family, bind(model, *texts, sources)), expected) <= WHOLE_SAMPLING
-    elsewhere = {**of_parts, "region_numbers": WHOSE}
-    in_all_of_hers = sample(family, (masked(family, model, regions, weights=(0.5, 1.0), **elsewhere), *texts))
-    assert relative(in_all_of_hers, expected) > 1e-3
+
+
+@pytest.mark.parametrize("family", each(ENCODERS, [FLUX_2]))
+def test_the_same_from_the_inputs_of_the_node_on(family):
+    make_clip, make_vae, widths = ENCODERS[family]
+    clip, vae, model = make_clip(), make_vae(), tiny_dits.model(family, **widths)
+    weights = (0.625, 1.375)
+    people = [replace(one, slot=Slot((0.0, 0.0), mask=mask)) for one, mask in zip(CAST.people, MASKS, strict=True)]
+    cast = PlacedCast(weighted(*weights, people=people).people, WIDTH, HEIGHT)
+    jacket, room = picture(5, 48, 80), picture(6, 80, 48)
+    part = ours("LikenessPart", image=jacket, label="shoes", weight=0.5, target_mask=JACKET[None])
+    positive, negative, text, bound = apply(
+        "LikenessPeopleAsReferences", clip=clip, vae=vae, model=model, cast=cast, negative_prompt="rain", parts=part,
+        pictures=room, size=128,
+    )  # fmt: skip
+    anna, ben = (
+        functional.interpolate(one.identity.portraits.loose[:1].movedim(3, 1) / 255, (128, 128), mode="area")
+        for one in people
+    )
+    latents = [vae.encode(scaled) for scaled in (anna.movedim(1, 3), jacket, ben.movedim(1, 3), room)]
+    texts = []
+    for words in (text, "rain"):
+        ((context, options),) = clip.encode_from_tokens_scheduled(clip.tokenize(words))
+        texts.append([[context, {**options, "reference_latents": latents}]])
+    regions = people_at(torch.cat([MASKS, JACKET[None]]))
+    expected = sample(family, (masked(family, model, regions, weights=weights, latents=latents, **OF_PARTS), *texts))
+    assert relative(sample(family, (bound, positive, negative)), expected) <= WHOLE_SAMPLING
 
 
 @pytest.mark.parametrize("family", KINDS)
