@@ -1,11 +1,11 @@
 """Checks of what a node is given: links bring values that no widget would let through.
 
-Numbers and what ComfyUI's own sockets carry; what our sockets carry: socket_values.py. `title` is always how a message
-calls the value. A check returns nothing, and raises where the value cannot be used.
+Numbers and what ComfyUI's own sockets carry. `title` is always how a message calls the value. A check returns nothing,
+and raises where the value cannot be used.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from numbers import Real
 from types import NoneType
@@ -17,8 +17,6 @@ from torch import Tensor
 
 from .errors import BadInput, LikenessError, counted
 from .geometry import FAR
-from .memory import is_out_of_memory
-from .text import in_one_line
 
 TRY_OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
 """What to do where a detector by words has not found what was meant."""
@@ -216,12 +214,14 @@ def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
     """Raise BadInput unless this is what the host's MediaPipeFaceLandmarker gives.
 
     value: "image_size", (height, width) of the pictures in pixels; "frames", a list of faces for each picture. A face
-    is a dictionary of "landmarks_xy", (points, 2) in pixels, and "score", 0..1. What lacks one of these raises KeyError
-    or TypeError, which `check_foreign` names.
+    is a dictionary of "landmarks_xy", (points, 2) in pixels, and "score", 0..1.
     """
-    height, width = map(int, value["image_size"])
-    frames: Any = value["frames"]
-    if not (_are_meshes(frames, width, height) and width > 0 and height > 0):
+    try:
+        height, width = map(int, value["image_size"])
+        is_whole = width > 0 and height > 0 and _are_meshes(value["frames"], width, height)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        is_whole = False  # something in it is of another kind
+    if not is_whole:
         raise BadInput(title, "something else under this name", "the face_landmarks of Detect Face Landmarks")
 
 
@@ -243,18 +243,3 @@ def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
     on_picture = (lower_right >= 0).all() and (upper_left <= (width, height)).all()
     visible = bool(wide_enough and on_picture)  # False for NaN
     return visible and bool((np.abs(points) <= FAR).all()) and 0 <= float(face["score"]) <= 1
-
-
-def check_foreign(check: Callable[[str, Any], None], title: str, value: Any) -> None:
-    """Run a check of a value that has the class name or the keys of what our sockets carry; any pack may have made it.
-
-    check: called as check(title, value). Raises what `check` raises. A value that lacks something makes `check` raise
-    one of Python's own errors, or of torch's; BadInput is raised then.
-    """
-    try:
-        check(title, value)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        kind = f"an object of type {type(value).__name__} that is not whole ({in_one_line(error)})"
-        raise BadInput(title, kind, "what another node of Likeness makes") from error

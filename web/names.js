@@ -1,31 +1,15 @@
 // In a graph with a node of ours, a menu that has the name of a file in another system's spelling takes it: Windows writes
 // folder\file, others folder/file, a Mac writes letters and their accents apart. A workflow that was saved on one system
-// so runs on another. Only our own menus do this, and those of ComfyUI's loaders of files, and only where what they hold
-// is not in the menu and one name alone means the same: no frontend and no host would take it as it stands.
+// so runs on another. Only our own menus do this, and Load ControlNet's, and only where what they hold is not in the menu
+// and one name alone means the same: no frontend and no host would take it as it stands.
 // core/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";
 import { isOurs, nodesOf, someAreOurs } from "./ours.js";
 
-// ComfyUI's own: those in our templates and blueprints, and those that stand beside them in graphs of users.
-const LOADERS = new Set([
-  "CheckpointLoaderSimple",
-  "CLIPLoader",
-  "CLIPVisionLoader",
-  "ControlNetLoader",
-  "DualCLIPLoader",
-  "LoadDA3Model",
-  "LoadImage",
-  "LoadLoraModel",
-  "LoadLoraTextEncoder",
-  "LoadMediaPipeFaceLandmarker",
-  "LoraLoader",
-  "LoraLoaderModelOnly",
-  "UNETLoader",
-  "VAELoader",
-]);
-
-const takesNames = (type) => isOurs(type) || LOADERS.has(type);
+// Of ComfyUI's own loaders the one whose files lie in folders in our templates: ID-Patch's and InstantID's ControlNets
+// are both called diffusion_pytorch_model.safetensors.
+const takesNames = (type) => isOurs(type) || type === "ControlNetLoader";
 
 /** A name as it would be written here if all systems wrote alike, without ./ for the folder itself. */
 const spelled = (name) =>

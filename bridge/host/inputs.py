@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, cast
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...core import socket_values, value_checks
+from ...core import value_checks
 from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, joined, listed
 from ...core.memory import tensors_on_cpu
-from ...core.people import Cast, Faces, Identity, Layout, is_a
+from ...core.people import is_a
 from . import folders, notes
 from .schema import with_texts
 
@@ -44,16 +44,12 @@ class _ValueCheck(NamedTuple):
 _VALUE_CHECKS: dict[str, _ValueCheck] = {
     io.Image.io_type: _ValueCheck(Tensor, value_checks.picture),
     io.Mask.io_type: _ValueCheck(Tensor, value_checks.masks),
-    "LIKENESS_FACES": _ValueCheck(Faces, socket_values.check_faces),
     "FACE_LANDMARKS": _ValueCheck(dict, value_checks.face_landmarks),
-    "LIKENESS_LAYOUT": _ValueCheck(Layout, socket_values.check_layout),
-    "LIKENESS_CAST": _ValueCheck(Cast, socket_values.check_cast),
-    "LIKENESS_PERSON": _ValueCheck(Identity, socket_values.check_identity),
     io.Latent.io_type: _ValueCheck(dict, value_checks.latent),
     io.Conditioning.io_type: _ValueCheck(list, value_checks.conditioning),
 }
-"""The check of a value, by the type of its socket. An input that takes several types is looked at by the class of its
-value."""
+"""The check of a value of the host's, by the type of its socket: any pack may have made it. What only this pack makes
+needs no more than its class. An input that takes several types is looked at by the class of its value."""
 
 _LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
 """Types of inputs that a node whose schema says `is_input_list` reads as lists: photos, and what is found in each."""
@@ -88,9 +84,9 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
     limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what
-    core.value_checks and core.socket_values say of pictures, masks, layouts and casts. A float that is a whole number
-    passes as an int. An input to which nothing is linked is None, or the default of an optional widget. None at an
-    optional or lazy socket passes as None.
+    core.value_checks say of what the host's sockets carry. A float that is a whole number passes as an int. An input to
+    which nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket passes as
+    None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -261,7 +257,7 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     for io_type in str(schema_input.io_type).split(","):  # an input may take several types
         value_check = _VALUE_CHECKS.get(io_type)
         if value_check is not None and is_a(value, value_check.value_class):
-            value_checks.check_foreign(value_check.check, input_in_words, value)
+            value_check.check(input_in_words, value)
     return value
 
 

@@ -340,18 +340,28 @@ def _by_number(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-def provide() -> None:
-    """Copy the example pictures that are missing into the input folder of the running server, if any.
+_PROVIDED = ".likeness_examples"
+"""The file of the input folder that lists the example pictures which were once copied there, a line each."""
 
-    No file there is written over.
+
+def provide() -> None:
+    """Copy the example pictures into the input folder of the running server, if any, each of them once.
+
+    One that somebody has deleted stays away, and no file there is written over.
     """
     if running_server() is None:
         return
     folder = Path(folder_paths.get_input_directory())
+    record = folder / _PROVIDED
     try:
-        for picture in sorted(PICTURES.glob("*.png")):
+        known = record.read_text("utf-8", errors="replace").splitlines() if record.is_file() else []
+        pictures = [picture for picture in sorted(PICTURES.glob("*.png")) if picture.name not in known]
+        for picture in pictures:
             if not os.path.lexists(folder / picture.name):
                 write_whole(str(folder / picture.name), picture.read_bytes())
+        if pictures:
+            names = [*known, *(picture.name for picture in pictures)]
+            write_whole(str(record), "\n".join(names).encode())
     except OSError as error:
         logger.warning("The example pictures of the workflows are in %s and not in the input folder: %s",
                        PICTURES, error)  # fmt: skip

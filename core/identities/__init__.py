@@ -3,7 +3,7 @@
 # pyright: reportUnusedImport=false
 
 from .blending import BLENDS, blend
-from .checks import check, photos_of, why_bad, why_bad_crops, why_bad_portraits
+from .checks import photos_of, why_bad
 from .combining import PHOTOS, EmbeddingMissing, combine, embeddings, from_faces, portraits
 from .lookalikes import look_alike
 from .matching import assigned, in_common, known_by, similarities

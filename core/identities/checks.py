@@ -1,4 +1,4 @@
-"""Whether the embeddings and pictures of an identity can be used: they may come from files and from other packs."""
+"""Whether the embeddings and pictures of an identity can be used: they may come from files."""
 
 import torch
 from torch import Tensor

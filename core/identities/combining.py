@@ -9,7 +9,7 @@ from ..errors import BadCast, BadEmbedding, listed
 from ..methods import Method
 from ..models.packs import where
 from ..people import CROP, EMBEDDING, Face, Identity, Person, Portraits
-from .checks import check, lengths, why_bad
+from .checks import lengths
 
 PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
 """The ways to use several photos of one person, see `combine`."""
@@ -41,7 +41,7 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
         by_recogniser[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING, dtype=torch.float32)
     crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
     one_person_from = dict(item for face in faces for item in face.one_person_from.items())
-    return check(Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from))
+    return Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from)
 
 
 def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
@@ -90,7 +90,8 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         "weighted mean" -> (1, 512), photos that agree with the others count more, see `_agreement`.
         "sequence" -> (photos, 512), the embeddings as they are.
     method: its title, for messages.
-    Raises EmbeddingMissing, BadCast for a person without a photo, BadEmbedding when the embeddings cannot be used.
+    Raises EmbeddingMissing, BadCast for a person without a photo, BadEmbedding where no photo shows a face or photos
+    are opposites.
     """
     rows = _usable_embeddings(identity, recogniser, method)  # (photos, 512)
     if photos == "sequence":
@@ -122,9 +123,6 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
         )
     if not len(rows):
         raise BadEmbedding(identity.name, recogniser, "no photo of this person shows a face")
-    why = why_bad(rows)
-    if why:
-        raise BadEmbedding(identity.name, recogniser, why)
     return rows
 
 

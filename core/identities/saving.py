@@ -44,8 +44,7 @@ class PersonFile(NamedTuple):
 
 
 def to_tensors(identity: Identity) -> PersonFile:
-    """What is written into the file of one person: tensors and metadata. Raises BadEmbedding."""
-    check(identity)
+    """What is written into the file of one person: tensors and metadata."""
     tensors: dict[str, Tensor] = {}
     for recogniser, rows in identity.embeddings.items():
         tensors[f"{EMBEDDING_PREFIX}{recogniser}"] = rows

@@ -278,7 +278,6 @@ CAUGHT = {
     "core/body_surface/network.py",  # network_of of bridge/people/densepose.py
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
-    "core/socket_values.py",  # check_foreign of core/value_checks.py
     "core/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/holes.py",  # read of core/models/tensors.py

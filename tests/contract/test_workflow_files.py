@@ -240,14 +240,18 @@ def test_a_workflow_to_start_with_is_a_blueprint_and_what_goes_in_and_out(file: 
 # Where nodes and models come from
 
 
-def test_the_editor_knows_the_hosts_loaders_of_all_files() -> None:
-    """In whose menus it puts names of another system."""
+def test_the_editor_takes_the_names_of_what_lies_in_folders() -> None:
+    """In whose menus it puts names of another system, and of no other node of the host's."""
     script = (ROOT / "web" / "names.js").read_text("utf-8")
-    known = re.search(r"LOADERS = new Set\(\[(.*?)\]", script, re.DOTALL)
-    assert known
-    kinds = {node["type"] for file in [*TEMPLATES, *BLUEPRINTS.values()] for node in file.real}
-    loaders = {kind for kind in kinds if "Load" in kind and not kind.startswith("Likeness")}
-    assert set(re.findall(r'"(\w+)"', known[1])) >= loaders
+    nodes = [node for file in [*TEMPLATES, *BLUEPRINTS.values()] for node in file.real]
+    in_folders = {node["type"] for node in nodes for model in offered_by(node) if "/" in model}
+    loaders = {kind for kind in in_folders if not kind.startswith("Likeness")}
+    assert loaders == set(re.findall(r'type === "(\w+)"', script))
+
+
+def offered_by(node: dict[str, Any]) -> list[str]:
+    """The names of the models from which the editor offers a download."""
+    return [model["name"] for model in node.get("properties", {}).get("models", [])]
 
 
 def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:

@@ -24,7 +24,8 @@ NODE_IDS = {*re.findall(r'node_id="(Likeness\w+)"', CODE)}
 def test_examples_take_nothing_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What stands under their names stays, and a folder that cannot be written into is a line in the log."""
+    """What stands under their names stays, one that is deleted stays away, one that is new comes, and a folder that
+    cannot be written into is a line in the log."""
     monkeypatch.setattr(provided, "running_server", object)
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
     (tmp_path / "likeness_anna.png").write_bytes(b"mine")
@@ -32,9 +33,14 @@ def test_examples_take_nothing_away(
     provided.provide()
     assert (tmp_path / "likeness_two.png").readlink() == tmp_path / "away"
     (tmp_path / "likeness_two.png").unlink()
+    record = tmp_path / ".likeness_examples"
+    record.write_text(record.read_text().replace("likeness_ben.png\n", ""))  # as if it had come with a newer version
+    (tmp_path / "likeness_ben.png").unlink()
     provided.provide()
+    record.unlink()
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     examples = {path.name: path.read_bytes() for path in provided.PICTURES.glob("*.png")}
+    del examples["likeness_two.png"]
     assert files == examples | {"likeness_anna.png": b"mine"}
     assert len(files) > 10
     assert not caplog.text

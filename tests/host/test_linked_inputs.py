@@ -10,14 +10,14 @@ import pytest
 import torch
 from graph_run import call, run
 from graphs import SOCKETS, Value
-from pack.core.errors import BadChoice, BadInput, BadLayout, BadSetup, FileOfOtherMethod, LikenessError
+from pack.core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, LikenessError
 from pack.core.methods import methods
-from pack.core.people import Cast, Identity, Layout, Person, Slot
+from pack.core.people import Cast, Identity, Person
 from pack.core.value_checks import BadPicture
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded
-from tiny import people_made, tiny_dits
+from tiny import tiny_dits
 
 ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""
@@ -142,7 +142,6 @@ class Unusable:
     link: Any
 
 
-NOWHERE = Slot((math.nan, 4.0))
 UNUSABLE = (
     Unusable("IMAGE", BadPicture, torch.zeros(1, 8, 8)),
     Unusable("IMAGE", BadPicture, torch.zeros(1, 0, 8, 3)),
@@ -163,8 +162,6 @@ UNUSABLE = (
     Unusable("LIKENESS_CAST", BadInput, Cast((Person(Identity("Anna", {}, torch.zeros(1, 8, 8, 3, device="meta"))),))),
     Unusable("BOUNDING_BOX", BadInput, [{"x": torch.zeros((), device="meta"), "y": 0, "width": 8, "height": 8}]),
     Unusable("POSE_KEYPOINT", BadInput, [{"people": torch.zeros(1, 18, 3, device="meta")}]),
-    Unusable("LIKENESS_LAYOUT", BadLayout, Layout(64, 64, (NOWHERE,))),
-    Unusable("LIKENESS_CAST", BadLayout, people_made.cast([NOWHERE.center], 64, 64)),
 )
 """More of it, value by value, is in tests/support/hostile."""
 

@@ -109,23 +109,22 @@ def test_a_blueprint_that_is_put_down(visit: Visit) -> None:
 OURS = {"ours": node("LikenessCast")}
 
 
-def loaders(*names: str, kind: str = "LoraLoaderModelOnly") -> Graph:
-    """Of LoRAs, in the host's own node."""
-    return {f"{kind} {name}": node(kind, lora_name=name, strength_model=1.0) for name in names}
+def loaders(*names: str) -> Graph:
+    """The host's own node."""
+    return {f"net {name}": node("ControlNetLoader", control_net_name=name) for name in names}
 
 
-def loras_of(visit: Visit, *kinds: str) -> list[str]:
-    """The names in the nodes of these classes, by default of all loaders."""
+def names_in(visit: Visit, kind: str = "ControlNetLoader") -> list[str]:
+    """The files that the nodes of a class have chosen."""
     nodes = zip(visit.canvas.kinds(), visit.canvas.values(), strict=True)
-    return [values[0] for kind, values in nodes if kind in (kinds or ("LoraLoader", "LoraLoaderModelOnly"))]
+    return [values[0] for kind_of_node, values in nodes if kind_of_node == kind]
 
 
 def test_a_graph_of_other_nodes_alone_is_left_as_it_is(visit: Visit) -> None:
-    here = "people/anna.safetensors"
-    visit.load(loaders(here) | loaders(here, kind="LoraLoader"))
-    assert loras_of(visit) == [here, here]
-    visit.load(OURS | loaders(here) | loaders(here, kind="LoraLoader"))
-    assert loras_of(visit) == [windows(here), windows(here)]
+    visit.load(loaders(ID_PATCH))
+    assert names_in(visit) == [ID_PATCH]
+    visit.load(OURS | loaders(ID_PATCH))
+    assert names_in(visit) == [windows(ID_PATCH)]
 
 
 def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
@@ -143,27 +142,27 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
         "twice/NET.safetensors",
         "none.pt",
     ]
-    assert loras_of(visit) == names_here
+    assert names_in(visit) == names_here
     visit.load(OURS)
-    pasted = {"id": 1, "type": "LoraLoaderModelOnly", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
-    pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED, 1.0]}
+    pasted = {"id": 1, "type": "ControlNetLoader", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
+    pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED]}
     visit.canvas.paste([pasted])
     visit.canvas.settle()
-    assert loras_of(visit) == [windows(decomposed)]
+    assert names_in(visit) == [windows(decomposed)]
 
 
 def test_the_other_way_round(visit: Visit) -> None:
     """A name from Windows, in a menu with slashes: the one of saved people is not the host's."""
     visit.load({"saved": node("LikenessLoadPerson", file="family\\anna.safetensors")})
-    assert loras_of(visit, "LikenessLoadPerson") == ["family/anna.safetensors"]
+    assert names_in(visit, "LikenessLoadPerson") == ["family/anna.safetensors"]
 
 
 def test_files_that_come_later(visit: Visit, host: Host) -> None:
     """R has been pressed."""
     visit.load(OURS | loaders("later/maria.safetensors"))
-    assert loras_of(visit) == ["later/maria.safetensors"]
+    assert names_in(visit) == ["later/maria.safetensors"]
     (root,) = visit.server._models[1:]
-    (root / "loras" / "later").mkdir()
-    (root / "loras" / "later" / "maria.safetensors").touch()
+    (root / "controlnet" / "later").mkdir()
+    (root / "controlnet" / "later" / "maria.safetensors").touch()
     visit.page.evaluate("app.refreshComboInNodes().then(() => true)")
-    visit.await_true(lambda: loras_of(visit) == ["later\\maria.safetensors"])
+    visit.await_true(lambda: names_in(visit) == ["later\\maria.safetensors"])

@@ -399,11 +399,6 @@ def in_the_bank(person: Identity) -> str:
     return file.name
 
 
-def forged(kind: str, **attributes: Any) -> Any:
-    """An object of a class of that name, as another pack may have one."""
-    return type(kind, (), attributes)()
-
-
 def unplaced(*people: Identity) -> Cast:
     return Cast(tuple(Person(person) for person in people or (identity("Anna"), identity("Boris"))))
 

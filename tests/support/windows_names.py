@@ -16,13 +16,11 @@ from standins_made import Standins
 PHOTO = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
 ID_PATCH = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
 INSTANT_ID = "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
-EMPTY = {
-    "controlnet": (INSTANT_ID,),
-    "loras": (
-        "people/anna.safetensors", unicodedata.normalize("NFD", "people/José.safetensors"), "plain.SAFETENSORS",
-        "twice/Net.safetensors", "twice/net.safetensors",
-    ),
-}  # fmt: skip
+_NAMES = (
+    "people/anna.safetensors", unicodedata.normalize("NFD", "people/José.safetensors"), "plain.SAFETENSORS",
+    "twice/Net.safetensors", "twice/net.safetensors",
+)  # fmt: skip
+EMPTY = {"controlnet": (INSTANT_ID, *_NAMES), "loras": _NAMES}
 """Files in which nothing is, by model key: no run loads them."""
 
 _SOURCE = r'''

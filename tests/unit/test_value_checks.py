@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from pack.core.people import Cast, Identity, PlacedCast, RowCast, is_a
-from pack.core.socket_values import check_identity
+from pack.core.people import Cast, PlacedCast, RowCast, is_a
 from pack.core.value_checks import named
 
 
@@ -17,17 +16,6 @@ from pack.core.value_checks import named
 )  # fmt: skip
 def test_a_value_of_a_link_in_words(value: object, words: str) -> None:
     assert named(value) == words
-
-
-ROWS, CROPS = torch.ones(2, 512), torch.zeros(2, 112, 112, 3)
-
-
-@pytest.mark.parametrize(("rows", "crops"), [(ROWS[0], CROPS), (ROWS.int(), CROPS), (ROWS, CROPS[0])])
-def test_tensors_of_a_person_that_are_none_of_ours(rows: torch.Tensor, crops: torch.Tensor) -> None:
-    """Of another shape, or whole numbers."""
-    check_identity("", Identity("Anna", {"x": ROWS}, CROPS))
-    with pytest.raises(ValueError, match=r"^embeddings of .*, crops of shape "):
-        check_identity("", Identity("Anna", {"x": rows}, crops))
 
 
 def test_what_was_made_before_the_pack_was_loaded_anew_is_still_known() -> None:

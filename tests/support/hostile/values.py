@@ -1,7 +1,4 @@
-"""Values that no link of the host brings: refused by name before the node runs. Tensors and numbers.
-
-Objects of ours that are damaged or forged: objects.py.
-"""
+"""Values that no link of the host brings: refused by name before the node runs. Tensors and numbers."""
 
 from collections.abc import Iterator
 
@@ -9,7 +6,7 @@ import torch
 from sample_values import image, inf, nan, normal, spoiled
 
 from hostile.cases import Case, bad, good
-from hostile.objects import objects
+from hostile.landmarks import face_landmarks
 
 
 def values() -> Iterator[Case]:
@@ -19,7 +16,7 @@ def values() -> Iterator[Case]:
     yield from masks()
     yield from latents()
     yield from conditioning()
-    yield from objects()
+    yield from face_landmarks()
 
 
 def whole_numbers() -> Iterator[Case]:
