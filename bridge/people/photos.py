@@ -174,12 +174,19 @@ def _contents_of(path: str, root: str) -> Album:
 def _names_in(path: str, root: str) -> Iterator[str]:
     """The names of what lies in a folder and in the folders in it, with "/" on every system, without hidden ones.
 
-    root: as in `_contents_of`. Raises BadPhoto for a folder that may not be looked into.
+    A folder to which links lead too, as from inside of itself, is looked into once. root: as in `_contents_of`.
+    Raises BadPhoto for a folder that may not be looked into.
     """
-    for name in _sorted_names(path):
+    real = os.path.realpath(path)
+    names = _sorted_names(path)
+    looked_into = {real, *(os.path.join(real, name) for name in names)}
+    for name in names:
         yield name
         folder = os.path.join(path, name)
-        if os.path.isdir(folder) and _lies_in(folder, root):
+        leads_to = os.path.realpath(folder)
+        is_again = leads_to in looked_into and leads_to != os.path.join(real, name)
+        if os.path.isdir(folder) and _lies_in(folder, root) and not is_again:
+            looked_into.add(leads_to)
             for below in _sorted_names(folder):
                 yield f"{name}/{below}"
 
