@@ -99,7 +99,8 @@ _OPENERS: list[tuple[bytes, Opener]] = [
 def _openers(head: bytes) -> list[Opener]:
     """Whatever may open a file with these first bytes: none is asked of another kind."""
     if head[4:8] != b"ftyp":
-        return [opener for start, opener in _OPENERS if head.startswith(start)]
+        # A TGA has no mark at its beginning: it is asked of what is known to be nothing else.
+        return [opener for start, opener in _OPENERS if (head.startswith(start) if start else not kind_of(head))]
     # AVIF, which Pillow may read, or HEIF, where another pack has taught it to.
     own: list[Opener] = [AvifImagePlugin.AvifImageFile] if AvifImagePlugin is not None and b"avi" in head[8:64] else []
     return own + [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN and not own]

@@ -148,7 +148,7 @@ def test_the_folder_of_a_photo_is_named_after_the_person(face_model, by_person):
     assert lines[-3:] == [
         "Left out, no photos: anna/list.txt",
         "Left out, folders in a person's folder: anna/old, Ben K./old",
-        "Animated, the first picture is read alone: anna/dance.gif",
+        "Several pictures in the file, the first is read alone: anna/dance.gif",
     ]
     corrected = run(face_model, folder="by person", corrections="anna/1.png: -, anna/2: Ben K")
     assert who(corrected) == {"Ben K": 3, "Anna": 1, "person 3": 1}

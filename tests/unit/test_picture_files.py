@@ -14,7 +14,7 @@ import pytest
 from drawn import photo
 from pack.core.errors import BadPhoto
 from pack.core.faces.bgr_pictures import from_file
-from pack.core.picture_files import is_animated, read_picture
+from pack.core.picture_files import has_several, read_picture
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -480,7 +480,12 @@ REFUSED = {
     "reflex.tif": (tiff(DEEP, _262=2, _254=1), "a raw photo of a camera"),
     "reflex.jpg": (tiff(OF_8_BITS[..., :3], _262=2, _50706=1), "a raw photo of a camera"),
     "reflex.png": (b"FUJIFILMCCD-RAW" + bytes(99), "a raw photo of a camera"),
-    "anything.png": (b"anything at all", "no picture of a kind that Pillow knows"),
+    "pointer.png": (b"version https://git-lfs.github.com/spec/v1\n", r"a Git LFS pointer.*\. Choose a picture\."),
+    "error.jpg": (b'{"error": "not found"}', r"a text\. Choose a picture\."),
+    "packed.png": (b"PK\3\4" + bytes(99), "a zip"),
+    "icon.png": (saved(photo(), "ICO"), "an icon"),  # the first picture in it is the smallest
+    "film.webp": (b"RIFF\x40\0\0\0AVI LIST" + bytes(99), "a video or a sound"),
+    "anything.png": (b"anything\0at all", "no picture of a kind that Pillow knows"),
 }
 
 
@@ -612,11 +617,11 @@ def test_a_gif_that_fills_a_part_of_its_canvas_may_lack_its_end() -> None:
         assert np.array_equal(read_picture("a.gif", bytes(data[:-missing])), whole)
 
 
-@pytest.mark.parametrize("kind", ["webp", "png"])
-def test_of_an_animation_the_first_picture_is_read(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["webp", "png", "tif"])
+def test_of_several_pictures_the_first_picture_is_read(kind: str, tmp_path: Path) -> None:
     pictures = [photo().convert("RGBA"), Image.new("RGBA", photo().size, "red")]
     options = {"lossless": True} if kind == "webp" else {}
     pictures[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=pictures[1:], **options)
     pictures[0].save(tmp_path / f"still.{kind}", **options)
-    assert [is_animated(str(tmp_path / f"{name}.{kind}")) for name in ("a", "still")] == [True, False]
+    assert [has_several(str(tmp_path / f"{name}.{kind}")) for name in ("a", "still")] == [True, False]
     assert np.array_equal(read_picture(str(tmp_path / f"a.{kind}")), photo())
