@@ -248,6 +248,8 @@ def no_model(path: Path) -> str | None:
         head = file.read(512)
     if not head:
         return "an empty file"
+    if not any(head):  # room for a download that has stopped; tarfile takes zeros for an empty archive
+        return f"damaged or cut off while downloading ({path.stat().st_size} bytes)"
     if is_safetensors(path):  # whose first bytes are a length, and may be those of anything
         return None
     size = path.stat().st_size
