@@ -18,7 +18,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
 from .errors import BadPhoto
-from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
+from .picture_kinds import HEAD, NO_PICTURES, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
 from .picture_parts import PNG_START
 from .text import in_one_line
 
@@ -75,26 +75,33 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     except BadPhoto:
         raise
     except UnidentifiedImageError as error:
-        raise _unreadable(name, f"it is {kind_of(head) or _NO_PICTURE}") from error
+        kind = kind_of(head) or _NO_PICTURE
+        raise _unreadable(name, f"it is {kind}", _CHOOSE_ANOTHER if kind in NO_PICTURES else _SAVE_AGAIN) from error
     except picture_opening.CutOff as error:
         raise _unreadable(name, str(error), _COPY_AGAIN) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise _unreadable(name, in_one_line(error).rstrip("."), _COPY_AGAIN) from error
 
 
-def is_animated(path: str) -> bool:
-    """Whether a file has several pictures that are shown one after the other. `read_picture` reads the first."""
+def has_several(path: str) -> bool:
+    """Whether a file has several pictures: an animation, or pages. `read_picture` reads the first. What cameras put
+    beside a picture, such as a small one of it, does not count."""
     from . import picture_opening
 
     with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
         head = file.read(HEAD)
         if head.startswith(PNG_START):
             return 0 <= head.find(b"acTL") < head.find(b"IDAT")
-        if head.startswith((b"GIF8", b"RIFF")) or head[4:12] == b"ftypavis":
-            return bool(getattr(picture_opening.Source(file, head).opened(), "is_animated", False))
+        opened = picture_opening.Source(file, head).opened()
+        if opened.format == "TIFF":
+            opened.seek(1)  # EOFError where there is no second picture
+            return (tag(opened, Tag.NewSubfileType) or 0) in (0, _PAGE)
+        return bool(getattr(opened, "is_animated", False))
     return False
 
 
+_PAGE = 2
+"""The value of a TIFF's tag NewSubfileType where a picture is a page of several."""
 _NO_PICTURE = "no picture of a kind that Pillow knows"
 
 

@@ -5,6 +5,8 @@ from typing import Any, cast
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
+from .models.files import is_text
+
 HEAD = 1 << 20
 """First bytes of a file that are looked at: profiles and texts may stand before the header of a JPEG 2000."""
 
@@ -13,7 +15,6 @@ _BY_BEGINNING = (
     (b"\xff\xd8", "a damaged JPEG"),
     (b"\x89PNG", "a damaged PNG"),
     (b"GIF8", "a damaged GIF"),
-    (b"RIFF", "a damaged WebP"),
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (b"v/1\x01", "an OpenEXR picture"),
@@ -39,6 +40,21 @@ _BY_BRAND = (
 )
 """The brands of files that begin with the box `ftyp` of ISO 14496-12, and the kind of file that they stand for."""
 
+_TEXT = "a text"
+_NO_PICTURES = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"pk\3\4", "a zip, a document or a model"),
+    (b"\x1f\x8b", "a file packed with gzip"),
+    (b"7z\xbc\xaf", "a file packed with 7-Zip"),
+    (b"rar!", "a file packed with RAR"),
+    (b"\0\0\1\0", "an icon"),
+    (b"icns", "an icon"),
+)
+"""The beginning of a file in small letters, without spaces before it, and what it is that is no photo."""
+NO_PICTURES = (_TEXT, *(kind for _, kind in _NO_PICTURES))
+
 
 def kind_of(head: bytes) -> str:
     """The kind of a file in words, such as "a JPEG XL picture"; "" where it is not known. head: its first bytes."""
@@ -49,12 +65,15 @@ def kind_of(head: bytes) -> str:
         kind = next((kind for brands, kind in _BY_BRAND if brand in brands), "a video")
     elif start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
         kind = "an SVG drawing"
-    elif start.startswith((b"<!doctype html", b"<html")):
-        kind = "a web page"
+    elif head.startswith(b"RIFF"):
+        kind = "a damaged WebP" if head[8:12] == b"WEBP" else "a video or a sound"
     else:
         kind = next((kind for beginning, kind in _BY_BEGINNING if head.startswith(beginning)), "")
     # The kinds with "damaged" in them are those that Pillow reads.
-    return f"{kind}, which Pillow does not read" if kind and "damaged" not in kind else kind
+    if kind:
+        return kind if "damaged" in kind else f"{kind}, which Pillow does not read"
+    kind = next((kind for beginning, kind in _NO_PICTURES if start.startswith(beginning)), "")
+    return kind or (_TEXT if is_text(head[:512]) else "")
 
 
 def tag(picture: Image.Image, number: Tag) -> Any:

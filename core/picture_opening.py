@@ -30,7 +30,9 @@ from PIL import (
 )
 
 from . import picture_parts
+from .errors import counted
 from .picture_kinds import kind_of
+from .text import in_one_line
 
 try:
     from PIL import AvifImagePlugin
@@ -59,18 +61,8 @@ _OF_ANY_SIZE = SimpleNamespace(**{**vars(Image), "_decompression_bomb_check": _i
 """Pillow's module Image, for which no picture is too large."""
 
 
-_open_webp = _with(vars(WebPImagePlugin.WebPImageFile)["_open"], Image=_OF_ANY_SIZE)
-
-
 class _WebP(WebPImagePlugin.WebPImageFile):
-    def _open(self) -> None:
-        file: Any = self.fp
-        data = file.read()
-        byte_count = 8 + int.from_bytes(data[4:8], "little")
-        if len(data) < byte_count:
-            raise CutOff(f"it is cut off: of its {byte_count} bytes {len(data)} are there")
-        file.seek(0)
-        _open_webp(self)
+    _open = _with(vars(WebPImagePlugin.WebPImageFile)["_open"], Image=_OF_ANY_SIZE)
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
@@ -99,7 +91,8 @@ _OPENERS: list[tuple[bytes, Opener]] = [
 def _openers(head: bytes) -> list[Opener]:
     """Whatever may open a file with these first bytes: none is asked of another kind."""
     if head[4:8] != b"ftyp":
-        return [opener for start, opener in _OPENERS if head.startswith(start)]
+        # A TGA has no mark at its beginning: it is asked of what is known to be nothing else.
+        return [opener for start, opener in _OPENERS if (head.startswith(start) if start else not kind_of(head))]
     # AVIF, which Pillow may read, or HEIF, where another pack has taught it to.
     own: list[Opener] = [AvifImagePlugin.AvifImageFile] if AvifImagePlugin is not None and b"avi" in head[8:64] else []
     return own + [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN and not own]
@@ -116,6 +109,25 @@ def _start(head: bytes) -> int:
         if place > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
             return place
     return 0
+
+
+def _declared_bytes(data: bytes) -> int:
+    """How many bytes a file must have by what it says of its own parts; 0 where it says nothing."""
+    if data.startswith(b"RIFF"):
+        return 8 + int.from_bytes(data[4:8], "little")
+    if data.startswith((b"II*\0", b"MM\0*")):
+        order = "little" if data.startswith(b"II") else "big"
+        directory = int.from_bytes(data[4:8], order)
+        return directory + 6 + 12 * int.from_bytes(data[directory : directory + 2], order)
+    if data[4:8] not in (b"ftyp", b"jP  "):
+        return 0
+    end = 0
+    while end + 8 <= len(data):  # boxes of ISO 14496-12, each with its size before it
+        byte_count = int.from_bytes(data[end : end + 4], "big")
+        if byte_count < 8:  # the last one, or one that has its size elsewhere
+            return 0
+        end += byte_count
+    return end
 
 
 _DECODED_WHOLE = ("WEBP", "AVIF", "HEIF")
@@ -155,20 +167,40 @@ class Source:
         file: Any = self._file if data is None else io.BytesIO(data)
         for opener in _openers(self._head if data is None else data[: len(self._head)]):
             file.seek(0)
-            with suppress(SyntaxError):  # Pillow's word for a file of another kind
+            try:
                 opened = opener(file, "")
-                if self._parts:
-                    opened.info |= self._parts.info
-                _fit_transparent_color(opened)
-                return opened
+            except SyntaxError:  # Pillow's word for a file of another kind
+                continue
+            except Exception:
+                self._require_all_bytes()
+                raise
+            if self._parts:
+                opened.info |= self._parts.info
+            _fit_transparent_color(opened)
+            return opened
+        self._require_all_bytes()
         raise UnidentifiedImageError
+
+    def _require_all_bytes(self) -> None:
+        """Raise CutOff where the file says that it has more bytes."""
+        self._file.seek(0)
+        data = self._file.read()
+        declared = _declared_bytes(data)
+        if len(data) < declared:
+            raise CutOff(f"it is cut off: of its {declared} bytes or more {len(data)} are there")
 
     def loaded(self) -> Image.Image:
         """The picture with its pixels. Raises CutOff, and whatever Pillow raises for a damaged file."""
         opened = self.opened()
         if opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False):
-            opened.load()
+            try:
+                opened.load()
+            except Exception as error:
+                self._require_all_bytes()
+                raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
             return opened
+        if self._parts and not self._parts.has_all_scans:
+            raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
         cause: Exception | None = None
         if not self._parts or self._parts.had_end:
             try:
@@ -178,7 +210,7 @@ class Source:
             else:
                 return opened
         if cause and opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
-            raise cause
+            raise CutOff(f"it is cut off or damaged ({in_one_line(cause)})") from cause
         is_whole = self._is_whole()
         if not is_whole.all():
             why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"

@@ -22,6 +22,8 @@ _NO_SEGMENT = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)
 """What may stand behind a byte 0xFF without the length and the content of a segment."""
 _TABLES = (*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD)
 """The markers of segments without which pixels cannot be decoded: frames, and tables of codes and quantisation."""
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""The markers of the segment that says size and channels."""
 _EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 _TRANSPARENT_BYTES = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
@@ -40,7 +42,8 @@ class Parts:
     """What makes up a picture.
 
     file: a file without anything else, but for the mark of its end. end: that mark. info: what Pillow's Image.info is
-    to have: "exif", "xmp", "icc_profile". had_end: whether it was there. scans: of a JPEG.
+    to have: "exif", "xmp", "icc_profile". had_end: whether it was there. scans: of a JPEG. has_all_scans: whether no
+    further ones belong to it.
     """
 
     file: bytes
@@ -48,6 +51,7 @@ class Parts:
     info: Info = field(default_factory=dict[str, bytes | str])
     had_end: bool = True
     scans: int = 1
+    has_all_scans: bool = True
 
 
 def of_jpeg(data: bytes) -> Parts:
@@ -57,6 +61,7 @@ def of_jpeg(data: bytes) -> Parts:
     exif: list[bytes] = []  # a long one is in several segments
     profile_pieces: dict[int, bytes] = {}
     first_scan = len(data)
+    channels = 0
     for start, end in _segments(data):
         marker = data[start + 1]
         content = data[start + 4 : end]
@@ -68,6 +73,8 @@ def of_jpeg(data: bytes) -> Parts:
         is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
         if marker in _TABLES or is_jfif or is_adobe:
             kept.append(data[start:end])
+            if marker in _FRAMES and len(content) > 5:
+                channels = content[5]
         elif marker == 0xE1 and content.startswith(_EXIF):
             exif.append(content[len(_EXIF) :])
         elif marker == 0xE1 and content.startswith(_XMP):
@@ -78,9 +85,12 @@ def of_jpeg(data: bytes) -> Parts:
         info["exif"] = _EXIF + b"".join(exif)
     if profile_pieces:
         info["icc_profile"] = b"".join(profile_pieces[number] for number in sorted(profile_pieces))
-    end, scans = _end_of_scans(data, first_scan)
-    pixels = data[first_scan : end if end >= 0 else len(data)]
-    return Parts(b"".join([*kept, pixels]), _JPEG_END, info, end >= 0, scans)
+    scans = _scans(data, first_scan)
+    pixels = data[first_scan : scans.end if scans.end >= 0 else len(data)]
+    had_end = scans.end >= 0
+    return Parts(
+        b"".join([*kept, pixels]), _JPEG_END, info, had_end, scans.count, had_end or scans.are_all_of(channels)
+    )
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -95,16 +105,46 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         start = data.find(b"\xff", end)
 
 
-def _end_of_scans(data: bytes, first_scan: int) -> tuple[int, int]:
-    """Where the mark of a JPEG's end is, -1 without one, and how many scans there are before it."""
-    scans = 0
+@dataclass
+class _Scans:
+    """The scans of a JPEG. end: where the mark of the end is behind them, -1 without one.
+
+    missing_bits: by channel, of each of the 64 coefficients of a block how many of its last bits no scan has had yet.
+    Each scan of a progressive JPEG brings some coefficients, or one more bit of them.
+    """
+
+    end: int = -1
+    count: int = 0
+    missing_bits: dict[int, bytearray] = field(default_factory=dict[int, bytearray])
+
+    def add(self, header: bytes) -> None:
+        """header: of a scan, ISO 10918-1, B.2.3: how many channels, two bytes for each, the first and the last
+        coefficient, and a byte whose lower half is the last bit that is there."""
+        self.count += 1
+        behind_channels = 1 + 2 * header[0] if header else 0
+        if len(header) < behind_channels + 3:
+            return
+        first, last, bits = header[behind_channels : behind_channels + 3]
+        for channel in header[1:behind_channels:2]:
+            missing = self.missing_bits.setdefault(channel, bytearray(b"\xff" * 64))
+            missing[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
+
+    def are_all_of(self, channels: int) -> bool:
+        """Whether they bring all of a picture of so many channels."""
+        return len(self.missing_bits) >= channels and not any(map(any, self.missing_bits.values()))
+
+
+def _scans(data: bytes, first_scan: int) -> _Scans:
+    scans = _Scans()
     place = first_scan
     while found := _AMONG_SCANS.search(data, place):
         if found[0] == _JPEG_END:
-            return found.start(), scans
-        scans += found[0][1] == _SCAN
+            scans.end = found.start()
+            break
         place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return -1, scans
+        if found[0][1] == _SCAN:
+            scans.add(data[found.end() + 2 : place])
+    return scans
 
 
 def of_png(data: bytes) -> Parts:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from unicodedata import category, name
 
 # Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
 # no encoding has. What a console cannot write of the rest is escaped there: see consoles.py.
@@ -9,17 +10,15 @@ _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udf
 
 MOST_NAME_LETTERS = 100
 """Letters of a person's name that are kept."""
-SEPARATORS = (
-    ",;\u055d\u060c\u061b\u07f8\u1363\u1364\u1802\u1808\u3001\ua4fe\ua60d\ufe10\ufe11\ufe14\ufe50\ufe51\ufe54\uff0c"
-    "\uff1b\uff64\u204f\u2e32\u2e34\u2e35\u2e41\u2e49\u2e4c\ua6f5\ua6f6"
-)
-"""What people write between the items of a list: the commas and semicolons of all scripts, such as Chinese and
-Arabic."""
 UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 """Letters without a width: programs leave them before what is copied from them."""
-BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + UNSEEN
+_BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc")
+"""Unicode's: spaces, ends of lines, and what steers a device, such as the end of a file in DOS."""
+BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter) in _BLANK_CATEGORIES) + UNSEEN
 """What is no part of a text, before it and behind it."""
 COLONS = ":\uff1a\ufe13\ufe55"
+AS_NUMBER = str.maketrans("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d\uff0b\uff0c\uff0e\u066b", "-------+,..")
+"""Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs."""
 
 
 def plain(text: object, most_letters: int | None = None) -> str:
@@ -43,8 +42,19 @@ def items_in(text: str) -> list[str]:
     for line in lines:
         if items and not items[-1]:
             items.pop()
-        items += map(plain, re.split(f"[{SEPARATORS}]", line))
+        items += map(plain, with_commas(line).split(","))
     return items or [""]
+
+
+def with_commas(text: str) -> str:
+    """A text with "," in the place of all that people write between the items of a list: the commas and semicolons of
+    all scripts, such as Chinese and Arabic."""
+    return "".join("," if _is_separator(letter) else letter for letter in text)
+
+
+def _is_separator(letter: str) -> bool:
+    # By its name: Unicode adds commas with every script. Accents have them in their names too, and are no punctuation.
+    return category(letter) == "Po" and not {"COMMA", "SEMICOLON"}.isdisjoint(name(letter, "").split())
 
 
 def names_in(text: str) -> list[str]:

@@ -93,10 +93,9 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         chunks = chunks_of(cond, transformer_options, Injection.key)
         injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
         if not injections:
-            previous = self.previous_controlnet
-            if previous is None:
-                return None
-            return previous.get_control(x_noisy, t, cond, batched_number, transformer_options)
+            # As part of an attached net: that one has asked the chain already, with the arguments for it.
+            before: Any = self.previous_controlnet
+            return None if before is None else before.get_control()
         key = tuple(injections), len(x_noisy)
         if key not in self._ready:
             self._ready[key] = self._read_by_net(injections, x_noisy)

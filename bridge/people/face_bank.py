@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import safetensors
 from comfy_execution.graph import DynamicPrompt
+from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
 
 from ...core import identities
@@ -38,6 +39,8 @@ a DynamicPrompt of its own, with which its entry ends.
 Paths are keys as core.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
 _last_saved: WeakValueDictionary[str, Identity] = WeakValueDictionary()
 """Who was saved last, by path of the file, as long as the host keeps the result of the node that has saved them."""
+_savers: dict[str, dict[str, Any]] = {}
+"""By path, the node in the graph that saved last, and behind it all that it reads, as they stood in the prompt."""
 _times_lost = Counter[str]()
 """How often, by path, no file was there when a graph that saves to it was run, or somebody else has come into it."""
 
@@ -83,6 +86,9 @@ def save_identity(
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     rivals = [saved_in_run[key]] if key in saved_in_run else _nodes_of_same_file(path, node_id, prompt)
+    kept = _last_saved.get(key, identity)
+    if not rivals and kept is not identity:
+        rivals = [f"{kept.name} (node {saver})" for saver in _unchanged_saver(key, prompt) if saver != node_id]
     if rivals:
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
@@ -99,9 +105,10 @@ def save_identity(
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
     saved_in_run[key] = person_and_node
-    if _last_saved.get(key, identity) is not identity:
+    if kept is not identity:
         _times_lost[key] += 1
     _last_saved[key] = identity
+    _savers[key] = _with_sources(node_id, prompt)
     return path
 
 
@@ -119,6 +126,25 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
         if is_save_person and (has_same_link or _is_name_of(path, other_link, prompt)):
             rivals.append(f"node {other_id}")
     return rivals
+
+
+def _unchanged_saver(key: str, prompt: Mapping[str, Any]) -> list[str]:
+    """The node that saved to this path last, if it stands in the graph as it did then: the host does not run it again,
+    nor the nodes that it has become."""
+    saver = next(iter(_savers.get(key, ())), None)
+    return [saver] if saver is not None and _with_sources(saver, prompt) == _savers[key] else []
+
+
+def _with_sources(node_id: str | None, prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """A node of a prompt, by its id, and behind it those that it reads; {} where it is not there."""
+    found: dict[str, Any] = {}
+    waiting = [node_id or ""]
+    while waiting:
+        number = waiting.pop()
+        if number in prompt and number not in found:
+            found[number] = prompt[number]
+            waiting += [link[0] for link in prompt[number]["inputs"].values() if is_link(link)]
+    return found
 
 
 def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from ...core.faces.landmarks import Mesh
 from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
 from ...core.names import among, ending
 from ...core.people import Face
-from ...core.picture_files import ENDINGS, is_animated
+from ...core.picture_files import ENDINGS, has_several
 from ...core.text import logger
 from ..host import folders
 from ..host.notes import running_server
@@ -120,13 +120,13 @@ class Album:
 
     def left_out(self) -> list[str]:
         """A line for each reason why something in the folder is not read, or not whole."""
-        animated = [name for name, (path, *_) in self.photos if is_animated(path)]
+        several = [name for name, (path, *_) in self.photos if has_several(path)]
         return [
             *gathered("Left out, links out of ComfyUI's input folder", first_few(self.linked)),
             *gathered("Left out, links to no file", first_few(self.dead)),
             *gathered("Left out, no photos", first_few(self.not_photos)),
             *gathered("Left out, folders in a person's folder", first_few(self.deeper)),
-            *gathered("Animated, the first picture is read alone", first_few(animated)),
+            *gathered("Several pictures in the file, the first is read alone", first_few(several)),
         ]
 
 
@@ -174,12 +174,19 @@ def _contents_of(path: str, root: str) -> Album:
 def _names_in(path: str, root: str) -> Iterator[str]:
     """The names of what lies in a folder and in the folders in it, with "/" on every system, without hidden ones.
 
-    root: as in `_contents_of`. Raises BadPhoto for a folder that may not be looked into.
+    A folder to which links lead too, as from inside of itself, is looked into once. root: as in `_contents_of`.
+    Raises BadPhoto for a folder that may not be looked into.
     """
-    for name in _sorted_names(path):
+    real = os.path.realpath(path)
+    names = _sorted_names(path)
+    looked_into = {real, *(os.path.join(real, name) for name in names)}
+    for name in names:
         yield name
         folder = os.path.join(path, name)
-        if os.path.isdir(folder) and _lies_in(folder, root):
+        leads_to = os.path.realpath(folder)
+        is_again = leads_to in looked_into and leads_to != os.path.join(real, name)
+        if os.path.isdir(folder) and _lies_in(folder, root) and not is_again:
+            looked_into.add(leads_to)
             for below in _sorted_names(folder):
                 yield f"{name}/{below}"
 

@@ -248,6 +248,8 @@ def no_model(path: Path) -> str | None:
         head = file.read(512)
     if not head:
         return "an empty file"
+    if not any(head):  # room for a download that has stopped; tarfile takes zeros for an empty archive
+        return f"damaged or cut off while downloading ({path.stat().st_size} bytes)"
     if is_safetensors(path):  # whose first bytes are a length, and may be those of anything
         return None
     size = path.stat().st_size
@@ -255,7 +257,7 @@ def no_model(path: Path) -> str | None:
     for beginning, description in _NOT_A_MODEL:
         if start.startswith(beginning) and ending(path.name) != ".gguf":
             return f"{description} ({size} bytes)"
-    if ending(path.name) != ".json" and _is_text(head):
+    if ending(path.name) != ".json" and is_text(head):
         kind = "JSON" if start.startswith((b"{", b"[")) else "text"
         return f"{kind}, not a model ({size} bytes)"
     # torch's own files are zips, too.
@@ -281,7 +283,7 @@ def unfinished(path: Path) -> str | None:
     return None
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
     """Whether the first bytes of a file are text, in UTF-16 too.
 
     Zeros are control characters, but in UTF-16 every Latin letter has a zero byte, so there they are left out. Two

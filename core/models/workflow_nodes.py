@@ -26,7 +26,7 @@ INPUTS = -10
 # Nodes of the editor alone, which have no Python: what they do is done when the editor makes a prompt.
 PRIMITIVE = "PrimitiveNode"
 """A widget for the widgets it is linked to."""
-REROUTES = ("Reroute", "Reroute (rgthree)")
+REROUTES = ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss")
 """A corner of a link."""
 SETTERS = ("SetNode", "easy setNode")
 """A link that ends here goes on from every getter of the same name, in the same graph and in those inside of it."""
@@ -35,8 +35,9 @@ HELPERS = (
     "Note", "MarkdownNote", "Label (rgthree)", "Bookmark (rgthree)", "Node Collector (rgthree)",
     "Fast Muter (rgthree)", "Fast Bypasser (rgthree)", "Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)",
     "Fast Actions Button (rgthree)", "Mute / Bypass Relay (rgthree)", "Mute / Bypass Repeater (rgthree)",
+    "Display Any (rgthree)", "Display Int (rgthree)",
 )  # fmt: skip
-"""Nothing of them is in a prompt. What they switch off is saved as switched off."""
+"""Nothing of them is in a prompt, or nothing that is drawn. What they switch off is saved as switched off."""
 EDITOR_NODES = frozenset((PRIMITIVE, *REROUTES, *SETTERS, *GETTERS, *HELPERS))
 
 

@@ -16,7 +16,7 @@ from ..errors import LikenessError, counted, gathered, listed
 from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..previews import color_of
-from ..text import COLONS, MOST_NAME_LETTERS, SEPARATORS, items_in, plain
+from ..text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, plain, with_commas
 from . import bodies, layouts, poses
 
 SHOWS = ("person", "face")
@@ -341,8 +341,8 @@ def _dictionary_of_line(line: str) -> dict[str, Any]:
     """A line of text as a dictionary of BOUNDING_BOX. Raises ValueError unless four numbers stand at its end."""
     # The name may hold colons itself.
     *name, numbers = re.split(f"[{COLONS}]", line)
-    words = re.split(rf"[{SEPARATORS}\s]", numbers)
-    sides = [float(word) for word in words if word]
+    words = with_commas(numbers).replace(",", " ").split()
+    sides = [float(word.translate(AS_NUMBER)) for word in words]
     x, y, width, height = sides  # ValueError for any other count of numbers
     return {"x": x, "y": y, "width": width, "height": height, "metadata": {"desc": ":".join(name)}}
 

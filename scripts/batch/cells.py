@@ -9,6 +9,7 @@ from typing import Any
 from shared.workflow import Spec
 
 from core.models.files import WEIGHTS
+from core.text import AS_NUMBER
 
 from .file_names import FileNames
 from .rows import BadRow
@@ -17,10 +18,10 @@ _YES = ("true", "yes", "on", "1")
 _NO = ("false", "no", "off", "0")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 """In many countries a comma stands before the decimals."""
-_THOUSANDS = re.compile(r"[+-]?0*[1-9]\d{0,2},\d{3}")
-"""1,000 may be a thousand or one."""
-_WHOLE_NUMBER = re.compile(r"[+-]?\d{1,20}([.,]0{1,2})?")
-"""Spreadsheets may add decimals."""
+_THOUSANDS = re.compile(r"[+-]?0*[1-9]\d{0,2}([.,])\d{3}")
+"""1,000 may be a thousand or one; so may 1.000, where a whole number is needed."""
+_WHOLE_NUMBER = re.compile(r"([+-]?\d{1,20})([.,](\d*))?")
+"""Programs may add decimals, all of them 0."""
 _FIRST = 5
 """Words of a menu in a message, where none of them is near."""
 
@@ -58,14 +59,17 @@ def _boolean(cell: str) -> bool:
 
 
 def _number(cell: str, is_whole: bool) -> float:
-    if _THOUSANDS.fullmatch(cell):
+    cell = cell.translate(AS_NUMBER)
+    thousands = _THOUSANDS.fullmatch(cell)
+    if thousands and (is_whole or thousands[1] == ","):
         raise BadRow(
             "it may be thousands or decimals: write all digits with nothing between them, decimals with a dot."
         )
     if is_whole:
-        if not _WHOLE_NUMBER.fullmatch(cell):
+        whole = _WHOLE_NUMBER.fullmatch(cell)
+        if not whole or int(whole[3] or 0):
             raise BadRow("a whole number is needed, with all of its digits and nothing between them.")
-        return int(re.split("[.,]", cell)[0])
+        return int(whole[1])
     number = float(cell.replace(",", ".")) if _NUMBER.fullmatch(cell) else math.inf
     if math.isinf(number):
         raise BadRow("a number is needed, with nothing between its digits.")

@@ -60,6 +60,10 @@ _AT_SENDING = re.compile(r" Everywhere\b|^Random Unmuter \(rgthree\)$")
 """Nodes that link or unmute others when the editor makes a prompt."""
 _GROUP_NODES = ("workflow>", "workflow/")
 """How the types of older editors' groups begin, which the file has in a form of their own."""
+_OF_PYTHON = "Node name for S&R"
+"""A property that the editor gives to every node that it gets from the host."""
+_SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The types of nodes that stand for subgraphs."""
 _ANY = ("*", "", None)
 """Types that fit every type."""
 
@@ -109,12 +113,13 @@ _Brought = list[Any] | Place
 
 class _Running(NamedTuple):
     """A node that is not switched off. brought: what links bring to its inputs, by their names. is_linked: whether
-    anything leads to it or from it."""
+    anything leads to it or from it. is_read: whether anything leads from it."""
 
     number: str
     node: Json
     brought: dict[str, _Brought]
     is_linked: bool
+    is_read: bool
 
 
 def to_prompt(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> Prompt:
@@ -195,8 +200,8 @@ def _require_links(workflow: Json, running: Sequence[_Running]) -> None:
 
 
 def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Running]:
-    """The nodes that the host runs. Labels and switches of other packs, which it does not know and to which nothing
-    leads, are left out.
+    """The nodes that the host runs. Labels, and what scripts of an installed pack show, are left out, where the host
+    does not know them and nothing reads them.
 
     Raises WorkflowError for other nodes that the host does not know, with the packs that the editor has noted for them.
     For ComfyUI's own nodes the error names the version that they were saved with.
@@ -204,6 +209,7 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
     installed = {folded(node.get("python_module", "").rpartition(".")[2]) for node in object_info.values()}
     unknown: list[str] = []
     of_editor: list[str] = []
+    lost: list[str] = []
     versions: dict[str, str] = {}
     kept: list[_Running] = []
     for entry in running:
@@ -215,24 +221,30 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
         properties: Json = noted if isinstance(noted, dict) else {}
         pack = properties.get("cnr_id") or properties.get("aux_id")
         is_installed = folded(str(pack).rpartition("/")[2]) in installed
-        if not entry.is_linked and (is_installed or not pack):
-            say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and it is linked to nothing.")
+        is_of_script = is_installed and _OF_PYTHON not in properties
+        if (is_of_script and not entry.is_read) or (not entry.is_linked and (is_installed or not pack)):
+            say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and nothing reads it.")
+        elif _SUBGRAPH.fullmatch(kind):
+            lost.append(f"{entry.node.get('title') or 'a subgraph'} (node {entry.number})")
         elif kind.startswith(_GROUP_NODES):
             of_editor.append(f"{kind} (node {entry.number}, a group)")
         elif pack == _HOST and properties.get("ver"):
             versions[kind] = properties["ver"]
-        elif pack and is_installed:
+        elif is_of_script:
             of_editor.append(f"{kind} (node {entry.number}, of {pack}, which is installed)")
         elif pack:
             unknown.append(f"{kind} (node {entry.number}, of the pack {pack})")
         else:
             unknown.append(f"{kind} (node {entry.number})")
-    _require_none(versions, of_editor, unknown)
+    _require_none(versions, of_editor, lost, unknown)
     return kept
 
 
-def _require_none(versions: Mapping[str, str], of_editor: Sequence[str], unknown: Sequence[str]) -> None:
-    """Raises WorkflowError with all nodes that the host does not know. versions: of those of ComfyUI itself."""
+def _require_none(
+    versions: Mapping[str, str], of_editor: Sequence[str], lost: Sequence[str], unknown: Sequence[str]
+) -> None:
+    """Raises WorkflowError with all nodes that the host does not know. versions: of those of ComfyUI itself. lost:
+    those that stand for subgraphs."""
     sentences: list[str] = []
     if versions:
         newest = max(versions.values(), key=_as_numbers)
@@ -241,10 +253,11 @@ def _require_none(versions: Mapping[str, str], of_editor: Sequence[str], unknown
     if of_editor:
         verb = "is" if len(of_editor) == 1 else "are"
         sentences.append(f"{listed(of_editor)} {verb} of the editor alone.")
-    if len(unknown) == 1:
-        sentences.append(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
-    elif unknown:
-        sentences.append(f"{listed(unknown)} are not known to this ComfyUI: install the packs with these nodes.")
+    if lost:
+        sentences.append(f"The file has nothing of what is in {listed(lost)}: save it again where that works.")
+    if unknown:
+        verb, packs = ("is", "the pack with this node") if len(unknown) == 1 else ("are", "the packs with these nodes")
+        sentences.append(f"{listed(unknown)} {verb} not known to this ComfyUI: install or update {packs}.")
     if sentences:
         raise WorkflowError(" ".join(sentences))
 
@@ -289,7 +302,8 @@ class _Level:
 
     def running(self) -> Iterator[_Running]:
         """Every node that is not switched off, those inside of subgraphs in their place."""
-        linked = {end for link in self.links.values() for end in (link.source, link.target)}
+        sources = {link.source for link in self.links.values()}
+        linked = sources | {link.target for link in self.links.values()}
         for number, node in self.nodes.items():
             if node.get("mode", 0) in (_MUTED, BYPASSED):
                 continue
@@ -303,7 +317,8 @@ class _Level:
                 value = self.brought_by(slot["link"], slot.get("type"))
                 if value is not None:
                     brought[slot["name"]] = value
-            yield _Running(f"{self.path}{number}", node, brought | self._promoted(number), number in linked)
+            brought |= self._promoted(number)
+            yield _Running(f"{self.path}{number}", node, brought, number in linked, number in sources)
 
     def _promoted(self, number: int) -> dict[str, Place]:
         """The widgets of a node that the box has a value for without an input of the subgraph between."""

@@ -51,6 +51,7 @@ DAMAGE = {
     "a zip": (lambda path: zipfile.ZipFile(path, "w").writestr("det_10g.onnx", "nodes"), "a file packed with zip"),
     "a GGUF file": (lambda path: path.write_bytes(b"GGUF" + bytes(600)), "a GGUF file"),
     "empty": (lambda path: path.write_bytes(b""), "an empty file"),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), "damaged or cut off while downloading"),
 }
 
 

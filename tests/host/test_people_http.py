@@ -105,7 +105,7 @@ def test_a_node_that_another_one_becomes_is_called_by_the_id_in_the_graph(host_s
         inner = {"who": people[who], "last": save("who", file)}
         return node("Expanding", nodes=json.dumps(inner))
 
-    for file in ("twins", "pair"):
+    for file in ("twins", "pair", "kept"):
         bank(host_server, file).unlink(missing_ok=True)
     views = {f"view {number}": node("PreviewAny", source=[number, 0]) for number in ("4", "5")}
     both = {"4": becoming("anna", "twins"), "5": becoming("ben", "twins"), **views}
@@ -114,6 +114,11 @@ def test_a_node_that_another_one_becomes_is_called_by_the_id_in_the_graph(host_s
     one = {"5": becoming("ben", "pair"), "view 5": views["view 5"]}
     with pytest.raises(HostError, match=r"Anna \(node 7\) and Ben \(node 5\)|Ben \(node 5\) and .*node 7"):
         host_server.run({**one, "who": people["anna"], "7": save("who", "pair")})
+    kept = {"4": becoming("anna", "kept"), "view 4": views["view 4"]}
+    host_server.run(kept)
+    with pytest.raises(HostError, match=r"Ben \(node 7\) and Anna \(node 4\) are to be"):
+        host_server.run({**kept, "who": people["ben"], "7": save("who", "kept")})
+    host_server.run({**kept, "4": becoming("anna", "away"), "who": people["ben"], "7": save("who", "kept")})
 
 
 @pytest.mark.parametrize(("first", "second"), CALLED_TWINS.values(), ids=CALLED_TWINS)

@@ -124,7 +124,7 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
 
 @pytest.fixture
 def by_person(album):
-    """A folder with a folder for each person and a photo of both, and with much that is not read."""
+    """A folder with a folder for each person and a photo of both, and with much that is not read, or not again."""
     folder = album.parent.parent / "by person"
     for person, names in {"anna": ("anna 9.png", "anna 10.jpg"), "Ben K.": ("ben.jpg", "IMG_2031.webp")}.items():
         (folder / person / "old").mkdir(parents=True)
@@ -132,6 +132,8 @@ def by_person(album):
             shutil.copy(album / name, folder / person / f"{number}{Path(name).suffix}")
     shutil.copy(real_faces.SIX_FRIENDS, folder / "group.jpg")
     (folder / "anna" / "list.txt").write_text("")
+    os.symlink(folder, folder / "all")
+    os.symlink("anna", folder / "Ann")
     with Image.open(album / "anna 9.png") as anna:
         anna.save(folder / "anna" / "dance.gif", save_all=True, append_images=[anna.rotate(90)])
     return folder
@@ -146,7 +148,7 @@ def test_the_folder_of_a_photo_is_named_after_the_person(face_model, by_person):
     assert lines[-3:] == [
         "Left out, no photos: anna/list.txt",
         "Left out, folders in a person's folder: anna/old, Ben K./old",
-        "Animated, the first picture is read alone: anna/dance.gif",
+        "Several pictures in the file, the first is read alone: anna/dance.gif",
     ]
     corrected = run(face_model, folder="by person", corrections="anna/1.png: -, anna/2: Ben K")
     assert who(corrected) == {"Ben K": 3, "Anna": 1, "person 3": 1}

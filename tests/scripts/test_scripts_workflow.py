@@ -191,7 +191,7 @@ def test_a_host_that_is_too_old_is_told_which_version_has_the_nodes() -> None:
         workflow.to_prompt(graph(new, newest, other), PLAIN)
     assert str(several.value) == (
         "New, Newest are not known to this ComfyUI: update it to 0.33.0 or later. "
-        "Other (node 3, of the pack a-pack) is not known to this ComfyUI: install the pack with this node."
+        "Other (node 3, of the pack a-pack) is not known to this ComfyUI: install or update the pack with this node."
     )
 
 
@@ -283,6 +283,8 @@ def test_a_bypassed_node_has_the_inputs_that_it_has_grown_to() -> None:
     assert prompt["3"]["inputs"] == {"*": ["1", 0]}
 
 
+IN_PACK = definition({}) | {"python_module": "custom_nodes.a-pack"}
+OF_PACK = {"properties": {"aux_id": "someone/A-Pack"}}
 PHOTO = typed(1, "Model", [], {}, "MODEL")
 KEEP = typed(9, "Save", [], {"model": 9})
 TO_SET = [8, 1, 0, 2, 0, "MODEL"]
@@ -309,7 +311,10 @@ BOXED_GETTER = {
     through(typed(2, "Label (rgthree)", [], {})),
     through(typed(2, "Fast Muter (rgthree)", [], {"": 8}, "*"), links=([9, 1, 0, 9, 0, "MODEL"], TO_SET)),
     through(typed(2, "Title of a pack of tomorrow", ["words"], {})),
+    through(typed(2, "Display Any (rgthree)", [""], {"source": 8}), links=([9, 1, 0, 9, 0, "MODEL"], TO_SET)),
+    through(typed(2, "Shown by a pack", [""], {"": 8}) | OF_PACK, links=([9, 1, 0, 9, 0, "MODEL"], TO_SET)),
     through(typed(2, "Reroute (rgthree)", [], {"": 8}, "*"), links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
+    through(typed(2, "ReroutePrimitive|pysssss", [], {"value": 8}, "*"), links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
     through(setter(2), GETTER, links=(TO_SET, FROM_GETTER)),
     through(setter(2), links=(TO_SET, [9, 2, 0, 9, 0, "MODEL"])),
     through(setter(2, "easy setNode"), {**GETTER, "type": "easy getNode"}, links=(TO_SET, FROM_GETTER)),
@@ -317,16 +322,13 @@ BOXED_GETTER = {
     through({**setter(2), "mode": 2}, GETTER, links=(TO_SET, FROM_GETTER)),
     through(setter(2), typed(3, "box", [], {}, "MODEL"), links=(TO_SET, FROM_GETTER),
             definitions={"subgraphs": [BOXED_GETTER]}),
-], ids=["label", "switch", "label of tomorrow", "corner", "set and get", "set alone", "of another pack", "two names",
-        "muted", "set around a box"])  # fmt: skip
+], ids=["label", "switch", "label of tomorrow", "value", "value of tomorrow", "corner", "corner of another pack",
+        "set and get", "set alone", "of another pack", "two names", "muted", "set around a box"])  # fmt: skip
 def test_nodes_of_the_editor_alone_are_followed(ui: dict[str, Any]) -> None:
     """As the editor with their packs does, whether or not ComfyUI has these."""
-    prompt = workflow.to_prompt(ui, PLAIN)
+    prompt = workflow.to_prompt(ui, PLAIN | {"InPack": IN_PACK})
     assert list(prompt) == ["1", "9"]
     assert prompt["9"]["inputs"] == {"model": ["1", 0]}
-
-
-IN_PACK = definition({}) | {"python_module": "custom_nodes.a-pack"}
 
 
 @pytest.mark.parametrize(("ui", "said"), [
@@ -337,10 +339,15 @@ IN_PACK = definition({}) | {"python_module": "custom_nodes.a-pack"}
     (through(extra={"ue_links": [{"downstream": 9}]}), "Use Everywhere is carried out by the editor"),
     (through(typed(2, "workflow>mine", [], {}, "MODEL"), links=([9, 2, 0, 9, 0, "MODEL"],)),
      r"workflow>mine \(node 2, a group\) is of the editor alone"),
-    (through(typed(2, "Hub", [], {"": 8}, "*") | {"properties": {"aux_id": "someone/A-Pack"}},
+    (through(typed(2, "Hub", [], {"": 8}, "*") | OF_PACK,
              links=(TO_SET, [9, 2, 0, 9, 0, "*"])),
      r"Hub \(node 2, of someone/A-Pack, which is installed\) is of the editor alone"),
-], ids=["set nowhere", "circle", "everywhere", "links of a file", "group", "pack is there"])  # fmt: skip
+    (through(typed(2, "Saver", [], {"": 8}) | {"properties": {"cnr_id": "a-pack", "Node name for S&R": "Saver"}},
+             links=([9, 1, 0, 9, 0, "MODEL"], TO_SET)), "pack a-pack.* install or update"),
+    (through(typed(2, "9fe8bd0e-45b4-45a1-bb27-9a08ed9b3d3a", [], {}, "MODEL") | {"title": "Upscale"},
+             links=([9, 2, 0, 9, 0, "MODEL"],)),
+     r"The file has nothing of what is in Upscale \(node 2\): save it again where that works"),
+], ids=["set nowhere", "circle", "everywhere", "links", "group", "pack is there", "old pack", "lost box"])  # fmt: skip
 def test_what_the_editor_alone_can_do_is_refused_by_name(ui: dict[str, Any], said: str) -> None:
     with pytest.raises(workflow.WorkflowError, match=said):
         workflow.to_prompt(ui, PLAIN | {"InPack": IN_PACK, "Seed Everywhere": IN_PACK})

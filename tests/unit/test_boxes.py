@@ -76,7 +76,7 @@ def test_a_person_fills_the_box_and_a_face_is_the_box() -> None:
 
 # Who comes first
 
-LINES = "Anna: 60, 80, 300, 500\n\n420\uff0c90\uff0c310\uff0c510"
+LINES = "Anna: 60, 80, 300, 500\n\n420\uff0c90\uff0e0\uff0c310\u066b0\uff0c510"
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (100, 80), (-0.5, 0), (0, -0.5), (100.5, 80), (100, 80.5)])

@@ -68,7 +68,7 @@ def test_which_face_of_each_photo(typed: str, photos: int, words: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    "between", [", ", "\uff0c", "\u3001", "\u060c ", "\uff64", "\ufe50", "; ", "\uff1b", "\n", ",\r\n", ";\n\n "]
+    "between", [", ", "\uff0c", "\uff64", "\u060c ", "\U0001144d", "; ", "\U0001da89", "\n", ",\r\n", ";\n\n "]
 )
 def test_whatever_people_write_between_names(between: str) -> None:
     assert names_in(f" \u200fAnna{between}Ben\u200e\n") == ["Anna", "Ben"]
