@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import comfy.ldm.modules.attention
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -12,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core import families
-from ...core.cross_attention import Attend, Block
+from ...core.cross_attention import Block
 from ...core.errors import TokensMoved, WrongBaseModel, listed
 from ...core.methods import methods
 from .shared_network import model_of, network_within, object_of
@@ -297,28 +296,6 @@ def dtype_of(model: BaseModel) -> torch.dtype:
 def pixels_of(model: BaseModel) -> int:
     """The side of a latent pixel in pixels. Hosts whose latent formats do not say it have models with 8 alone."""
     return getattr(model.latent_format, "spacial_downscale_ratio", 8)
-
-
-def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None) -> Attend:
-    """A function (q, k, v) -> attention, as the host calls it in the layer with these extra_options.
-
-    kernel: one of the host's attention functions; None for the one that the host has chosen. mask: added to the logits.
-    """
-
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # Looked up when called: the host's choice is a name of its module.
-        attention = kernel or comfy.ldm.modules.attention.optimized_attention
-        return attention(
-            q,
-            k,
-            v,
-            options["n_heads"],
-            mask=mask,
-            attn_precision=options["attn_precision"],
-            transformer_options=options,
-        )
-
-    return attend
 
 
 def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:

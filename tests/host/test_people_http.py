@@ -121,7 +121,7 @@ def test_a_node_that_another_one_becomes_is_called_by_the_id_in_the_graph(host_s
 @pytest.mark.parametrize(("second", "is_lost"), [("anna", False), ("ben", True)])
 def test_turns_of_a_loop_may_save_one_person_to_one_file_and_no_two(host_server, people, second, is_lost):
     bank(host_server, "turns").unlink(missing_ok=True)
-    turns = {"who": people["anna"], "next": people[second], "first": save("who", "turns"), "last": save("next", "turns")}
+    turns = {"one": people["anna"], "two": people[second], "first": save("one", "turns"), "last": save("two", "turns")}
     prompt = {"5": node("Expanding", nodes=json.dumps(turns)), "view": node("PreviewAny", source=["5", 0])}
     lost = pytest.raises(HostError, match=r"(Anna|Ben) \(node 5\) and (Anna|Ben) \(node 5\) .*turn of a loop")
     with lost if is_lost else nullcontext():
