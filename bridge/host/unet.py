@@ -26,6 +26,11 @@ Grid = tuple[int, int]
 NETWORK, WEIGHT = "diffusion_model.", ".weight"
 """What the names of weights of a MODEL's network begin with, and what those of layers that multiply end with."""
 _UNETS = "a UNet of the SD family"
+_DRAWING_FROM_A_TEXT = frozenset(
+    ("BaseModel", "SDXL", "SDXLRefiner", "SD15_instructpix2pix", "SDXL_instructpix2pix", "SD21UNCLIP")
+)
+"""The host's classes of models with such a UNet. Relatives with one like it make films, or turn a picture, enlarge it,
+measure its depths."""
 _USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
@@ -89,11 +94,19 @@ def kind_of(model: BaseModel, width: int | None) -> str:
     return f"{name} (text width {width})" if width else name
 
 
+def has_unet(model: BaseModel) -> bool:
+    """Whether the network of a model is a UNet of the SD family."""
+    # Other packs derive classes from the host's.
+    of_the_host = (kind.__name__ for kind in type(model).__mro__ if kind.__module__ == BaseModel.__module__)
+    return hasattr(network_within(model.diffusion_model), "middle_block") and next(of_the_host) in _DRAWING_FROM_A_TEXT
+
+
 def unet_of(model: ModelPatcher) -> UNetModel:
-    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
-    network = network_within(model_of(model).diffusion_model)
-    if not hasattr(network, "middle_block"):
-        name = type(model.model.model_config).__name__
+    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one of the SD family, such as FLUX or SVD."""
+    given = model_of(model)
+    network = network_within(given.diffusion_model)
+    if not has_unet(given):
+        name = type(given.model_config).__name__
         raise WrongBaseModel("The MODEL", name, _UNETS, f"{_USE} {_methods_without_unet()}")
     return network
 
