@@ -12,8 +12,9 @@ from torch.nn.functional import interpolate
 
 from ...core.cross_attention import Block, decoupled, on_grid, region_weights
 from ...core.errors import LikenessError
-from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
+from ..host.unet import Grid, Options, Replacement, grid_of
 from ..image_tokens.injections import Injection
+from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
 from ..sampling.calls import code_of_others
 from ..sampling.model_conds import ConditioningLost, chunks_of

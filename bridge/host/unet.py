@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import comfy.ldm.modules.attention
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -12,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core import families
-from ...core.cross_attention import Attend, Block
+from ...core.cross_attention import Block
 from ...core.errors import TokensMoved, WrongBaseModel, listed
 from ...core.methods import methods
 from .shared_network import model_of, network_within, object_of
@@ -27,6 +26,11 @@ Grid = tuple[int, int]
 NETWORK, WEIGHT = "diffusion_model.", ".weight"
 """What the names of weights of a MODEL's network begin with, and what those of layers that multiply end with."""
 _UNETS = "a UNet of the SD family"
+_DRAWING_FROM_A_TEXT = frozenset(
+    ("BaseModel", "SDXL", "SDXLRefiner", "SD15_instructpix2pix", "SDXL_instructpix2pix", "SD21UNCLIP")
+)
+"""The host's classes of models with such a UNet. Relatives with one like it make films, or turn a picture, enlarge it,
+measure its depths."""
 _USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
@@ -90,11 +94,19 @@ def kind_of(model: BaseModel, width: int | None) -> str:
     return f"{name} (text width {width})" if width else name
 
 
+def has_unet(model: BaseModel) -> bool:
+    """Whether the network of a model is a UNet of the SD family."""
+    # Other packs derive classes from the host's.
+    of_the_host = (kind.__name__ for kind in type(model).__mro__ if kind.__module__ == BaseModel.__module__)
+    return hasattr(network_within(model.diffusion_model), "middle_block") and next(of_the_host) in _DRAWING_FROM_A_TEXT
+
+
 def unet_of(model: ModelPatcher) -> UNetModel:
-    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
-    network = network_within(model_of(model).diffusion_model)
-    if not hasattr(network, "middle_block"):
-        name = type(model.model.model_config).__name__
+    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one of the SD family, such as FLUX or SVD."""
+    given = model_of(model)
+    network = network_within(given.diffusion_model)
+    if not has_unet(given):
+        name = type(given.model_config).__name__
         raise WrongBaseModel("The MODEL", name, _UNETS, f"{_USE} {_methods_without_unet()}")
     return network
 
@@ -297,28 +309,6 @@ def dtype_of(model: BaseModel) -> torch.dtype:
 def pixels_of(model: BaseModel) -> int:
     """The side of a latent pixel in pixels. Hosts whose latent formats do not say it have models with 8 alone."""
     return getattr(model.latent_format, "spacial_downscale_ratio", 8)
-
-
-def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None) -> Attend:
-    """A function (q, k, v) -> attention, as the host calls it in the layer with these extra_options.
-
-    kernel: one of the host's attention functions; None for the one that the host has chosen. mask: added to the logits.
-    """
-
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # Looked up when called: the host's choice is a name of its module.
-        attention = kernel or comfy.ldm.modules.attention.optimized_attention
-        return attention(
-            q,
-            k,
-            v,
-            options["n_heads"],
-            mask=mask,
-            attn_precision=options["attn_precision"],
-            transformer_options=options,
-        )
-
-    return attend
 
 
 def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:

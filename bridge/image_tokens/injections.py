@@ -22,7 +22,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...core.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
-from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
+from ..host.unet import Grid, Options, Replacement, grid_of
+from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.model_conds import CarriedOfPeople, InBoxes, cut_regions
@@ -155,11 +156,13 @@ class InjectionsBatch(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        attend = attend_with(extra_options)
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
-        text = attend(q, k, v) if before is None else attention_of_other_pack(before, q, k, v, extra_options)
-        layer = TextRead(text, q, extra_options["n_heads"], attend)
+        if before is None:
+            text = attend_whole_with(extra_options)(q, k, v)
+        else:
+            text = attention_of_other_pack(before, q, k, v, extra_options)
+        layer = TextRead(text, q, extra_options["n_heads"], attend_with(extra_options))
         out = text
         for node in self._nodes:
             if layer_index in node.layers:

@@ -55,7 +55,6 @@ from ..host.unet import (
     Grid,
     Options,
     Replacement,
-    attend_with,
     block_of,
     first_convolution_of,
     grid_of,
@@ -65,6 +64,7 @@ from ..host.unet import (
     transformers,
     with_patch,
 )
+from ..networks.file_attention import attend_whole_with, attend_with, tell_of_file_attention
 from ..networks.layers import (
     PIXELS,
     CrossAttentionBatch,
@@ -143,6 +143,8 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._model = guider.model_patcher
+        dividing = [carried for carried in self.everything(guider) if carried.acting_regions is not None]
+        tell_of_file_attention(self._model, dividing, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
         self._making_network = threading.Lock()
 
@@ -525,7 +527,8 @@ class UNetLorasBatch(CrossAttentionBatch):
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
         if before is None:
-            return attend_with(extra_options)(q, keys, values)
+            attend = attend_whole_with if reading.pixels is None else attend_with
+            return attend(extra_options)(q, keys, values)
         if reading.pixels is not None:
             # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
             extra_options = {**extra_options, PIXELS: reading.pixels}

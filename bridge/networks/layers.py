@@ -32,6 +32,7 @@ from ..sampling.calls import Place
 from ..sampling.canvas_check import check_canvases
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
+from .file_attention import Attention, asked_for_in_layers, with_asked_for
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
 PIXELS = "likeness_pixels"
@@ -72,6 +73,8 @@ class CrossAttentionBatch(Batch):
         super().__init__()
         self.layers = layers
         self.row_count = row_count
+        self.asked_for: Mapping[Block, Attention] = {}
+        """What the model's file asks for in layers."""
         self._row_tracker = RowTracker()
 
     def places(self, network: Any) -> Mapping[Place, nn.Module]:
@@ -125,7 +128,9 @@ class CrossAttentionBatch(Batch):
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """What stands in a layer: `attention_output`, and that it was called is counted."""
-        self.calls.count(self.layers[layer_index])
+        block = self.layers[layer_index]
+        self.calls.count(block)
+        extra_options = with_asked_for(extra_options, self.asked_for.get(block))
         return self.attention_output(layer_index, before, q, k, v, extra_options)
 
     def attention_output(
@@ -198,5 +203,7 @@ class CrossAttentionRun(Run[CarriedT]):
         place = query_place(self.layers, forward_input)
         key = carried, place, forward_input.model
         if key not in self._batches:
-            self._batches[key] = make(place)
+            batch = make(place)
+            batch.asked_for = asked_for_in_layers(forward_input.model.diffusion_model, "attn2")
+            self._batches[key] = batch
         return self._batches[key]

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...core.cross_attention import on_tokens
 from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
-from ..host.unet import NETWORK, WEIGHT, pixels_of, text_width, weight_shape
+from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
 from .attention import COUNTS
 from .transformer_families import RELATIVES, TRANSFORMERS, HostNetwork, TransformerFamily
 
@@ -168,7 +168,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     """
     given = model_of(model)
     network = network_of(given)
-    if hasattr(network, "middle_block"):
+    if has_unet(given):
         return None
     _refuse_other_packs(network)
     family = transformer_family(given)

@@ -35,6 +35,14 @@ from ...core.cross_attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_attention
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
+from ..networks.file_attention import (
+    Attention,
+    asked_for_in_layers,
+    attend_whole_with,
+    attend_with,
+    tell_of_file_attention,
+    with_asked_for,
+)
 from ..sampling.calls import Calls, Place
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
 from .recording import PartsRecorder, SelfReference, is_inpainting
@@ -49,6 +57,7 @@ class SharingRun(Run[SharedParts]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._inpainting = False
+        tell_of_file_attention(guider.model_patcher, self.everything(guider), "attn1")
         for parts in self.everything(guider):
             parts.check_size((self.cell * latent.shape[-1], self.cell * latent.shape[-2]))
             if parts.live is not None:
@@ -149,7 +158,7 @@ class SharingBatch(Batch):
 
     row_count: of the forward's batch. layers: by layer in which parts are read, what each chunk reads beside its own
     tokens, or None. poses: of each chunk, (B, C, h, w), or None. options_of_run: what other nodes have put into
-    attentions for the whole run, as transformer_options.
+    attentions for the whole run, as transformer_options. asked_for: what the model's file asks for in layers.
     watch: it is shown the maps when the forward has run. maps: the parts' shares of the attention in the layers,
     (parts, h, w) each, which the layers add while the forward runs, where there is a watch. A batch with a watch serves
     one forward.
@@ -159,6 +168,7 @@ class SharingBatch(Batch):
     layers: Mapping[Block, Sequence[PartsInLayer | None]]
     poses: Sequence[Tensor | None]
     options_of_run: Options
+    asked_for: Mapping[Block, Attention]
     watch: Watch | None
     maps: list[Tensor] = field(default_factory=list[Tensor])
     calls: Calls = field(default_factory=Calls)
@@ -219,6 +229,7 @@ class SharingBatch(Batch):
         Raises ConditioningLost where the rows cannot be divided among the chunks, and where the replacement makes rows.
         """
         self.calls.count(block)
+        extra_options = with_asked_for(extra_options, self.asked_for.get(block))
         chunks = self.layers[block]
         if len(q) % len(chunks):
             raise made_rows_error(len(q), len(chunks), before)
@@ -227,7 +238,7 @@ class SharingBatch(Batch):
         out_of_other_node: Sequence[Tensor] | None = None
         if before is not None:
             out_of_other_node = attention_of_other_pack(before, q, k, v, extra_options).split(rows_per_chunk)
-        attend_alone = unet.attend_with(extra_options)
+        attend_alone = attend_whole_with(extra_options)
         # HyperTile cuts the picture of each row into tiles and makes a row of q for each of them, (B * tiles, N /
         # tiles, C). It leaves k and v as they were, (B, N, C): the attention kernel gives them as many rows as q has,
         # by a reshape. As rows are taken apart here before the kernel is called, it is done here.
@@ -306,6 +317,7 @@ class PartsCache:
         """The host's self-attention of every layer."""
         for name, number, index, transformer in unet.transformers(self._unet):
             self._attentions[name, number, index] = transformer.attn1
+        self._asked_for = asked_for_in_layers(self._unet, "attn1")
         self._biases = KeyBiases(self._like)
         self._poses: dict[SharedParts, Tensor] = {}
         self._recorders: dict[SelfReference, PartsRecorder] = {}
@@ -363,7 +375,7 @@ class PartsCache:
             height, width = x.shape[-2:]
             layers = self._parts_by_layer(parts_of_chunks, height, width)
         poses = [self._pose_of(parts) for parts in parts_of_chunks]
-        return SharingBatch(len(x), layers, poses, self._options_of_run, watch)
+        return SharingBatch(len(x), layers, poses, self._options_of_run, self._asked_for, watch)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
         if parts.pose is None:
@@ -463,7 +475,7 @@ class PartsInLayer:
         bias = self._bias_for(k, extra_options)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
-        return shared_attention(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
+        return shared_attention(q, (k, v), (self.keys, self.values), attend_with(extra_options, kernel, bias))
 
     def shares(self, q: Tensor, k: Tensor, extra_options: Options) -> Tensor | None:
         """The parts' shares of each pixel's attention, (parts, h, w), 0..1, in the first row of q and k (B, N, C).

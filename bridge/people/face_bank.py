@@ -5,13 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import safetensors
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
+from torch import Tensor
 
 from ...core import identities
 from ...core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
@@ -32,9 +33,24 @@ _UNFIT_ON_WINDOWS = re.compile(
 """Finds what no file or folder may be called on Windows: signs of its command line, a dot or a space at the end, names
 of dots alone, and names of its devices, whatever their ending."""
 
-_saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, str]] = WeakKeyDictionary()
-"""The people whom the run of a graph has saved so far, each with the node, in words, by path of the file. Every run has
-a DynamicPrompt of its own, with which its entry ends.
+
+class _Saved(NamedTuple):
+    """What the run of a graph has written to a file. person_and_node: whose it is, and of which node, in words."""
+
+    person_and_node: str
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+    def holds(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bool:
+        """Whether it is the same person, whom a loop or a list may bring several times."""
+        if metadata != self.metadata or tensors.keys() != self.tensors.keys():
+            return False
+        return all(tensor.equal(self.tensors[name]) for name, tensor in tensors.items())
+
+
+_saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDictionary()
+"""What the run of a graph has saved so far, by path of the file. Every run has a DynamicPrompt of its own, with which
+its entry ends.
 
 Paths are keys as core.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
 _last_saved: WeakValueDictionary[str, Identity] = WeakValueDictionary()
@@ -85,15 +101,19 @@ def save_identity(
     key = folded(path)
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    rivals = [saved_in_run[key]] if key in saved_in_run else _nodes_of_same_file(path, node_id, prompt)
     kept = _last_saved.get(key, identity)
-    if not rivals and kept is not identity:
-        rivals = [f"{kept.name} (node {saver})" for saver in _unchanged_saver(key, prompt) if saver != node_id]
+    tensors, metadata = identities.to_tensors(identity)
+    if key in saved_in_run:
+        before = saved_in_run[key]
+        rivals = [] if before.holds(tensors, metadata) else [before.person_and_node]
+    else:
+        rivals = _nodes_of_same_file(path, node_id, prompt)
+        if not rivals and kept is not identity:
+            rivals = [f"{kept.name} (node {saver})" for saver in _unchanged_saver(key, prompt) if saver != node_id]
     if rivals:
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
-        raise CannotSave(why, "Give every Save Person a file name of its own.")
-    tensors, metadata = identities.to_tensors(identity)
+        raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
     data = save(tensors, metadata)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -104,7 +124,7 @@ def save_identity(
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    saved_in_run[key] = person_and_node
+    saved_in_run[key] = _Saved(person_and_node, tensors, metadata)
     if kept is not identity:
         _times_lost[key] += 1
     _last_saved[key] = identity

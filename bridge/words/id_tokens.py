@@ -8,7 +8,8 @@ import comfy.patcher_extension
 from comfy.model_base import BaseModel
 from torch import Tensor
 
-from ..host.unet import Options, Replacement, attend_with, layers_of
+from ..host.unet import Options, Replacement, layers_of
+from ..networks.file_attention import asked_for_in_layers, attend_whole_with
 from ..networks.layers import query_place
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS
@@ -52,7 +53,7 @@ class _EverywhereBatch(RegionalTextBatch):
             return super().attention_output(layer_index, before, q, k, v, extra_options)
         if before is not None:
             return before(q, k, v, extra_options)
-        return attend_with(extra_options)(q, k, v)
+        return attend_whole_with(extra_options)(q, k, v)
 
 
 class IDTokensReader:
@@ -109,4 +110,6 @@ class IDTokensReader:
         place = query_place(layers, forward)
         text_length = forward.context.shape[1]
         ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
-        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
+        batch = _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
+        batch.asked_for = asked_for_in_layers(self._model.diffusion_model, "attn2")
+        return batch

@@ -40,7 +40,8 @@ from torch import Tensor
 
 from ...core.cross_attention import EVERYBODY, NOBODY, Block, region_bias
 from ...core.memory import is_out_of_memory
-from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
+from ..host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
+from ..networks.file_attention import attend_with, tell_of_file_attention
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, patches_dropped
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
@@ -106,6 +107,7 @@ class RegionalTextRun(CrossAttentionRun[RegionalText]):
             conds = entry["model_conds"]
             entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)
+        tell_of_file_attention(guider.model_patcher, self.everything(guider), "attn2")
 
     def batch_for_forward(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
         text_length = forward_input.context.shape[1]

@@ -209,12 +209,14 @@ def put_in(
     one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
-    poses = None if pose is None else Pictures("pose picture", Canvas(APPLY, node_id))
+    canvas = Canvas(APPLY, node_id)
+    poses = None if pose is None else Pictures("pose picture", canvas)
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
 
     def shared(bank: Bank | None) -> SharedParts:
         """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
-        return SharedParts(source, schedule, bank, weights, pose, size=features.size, watch=watch, poses=poses)
+        size = features.size
+        return SharedParts(source, schedule, bank, weights, pose, size=size, watch=watch, poses=poses, canvas=canvas)
 
     with_parts = share_with(*sides, shared(features.bank if strength else None), shared(bank=None))
     if not strength:

@@ -6,7 +6,7 @@ idea: reference-only control (Mikubill/sd-webui-controlnet, discussion 1236) and
 section 3.3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.conds
@@ -25,6 +25,7 @@ from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.runs import patched
@@ -176,10 +177,11 @@ class SharePartsAttention(io.ComfyNode):
         self_reference = reference_of(model, parts, clip, vae, settings)
         # strength scales the parts' share of the attention.
         weights = PartWeights([part.weight * settings.strength for part in present], targets(present, *size))
-        # bank=None: the parts are recorded while sampling (live), and not before, as in Parts2Whole.
-        with_parts = SharedParts(source, schedule, bank=None, weights=weights, live=self_reference, size=size)
         # The negative attends to itself alone.
-        without_parts = SharedParts(source, schedule, bank=None, weights=weights, size=size)
+        canvas = Canvas(APPLY, notes.node_of(cls))
+        without_parts = SharedParts(source, schedule, None, weights, size=size, canvas=canvas)
+        # The parts are recorded while sampling (live), and not before, as in Parts2Whole.
+        with_parts = replace(without_parts, live=self_reference)
         ranges = (NamedRange("the parts", schedule),)
         apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
         outputs = with_missing_notes(

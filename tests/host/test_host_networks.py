@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from dense_texts import text
 from figures import relative
 from hidden_text import without_common
+from pack.bridge.host import unet
 from pack.bridge.networks import model_family
 from pack.bridge.networks.transformer_families import RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import model_conds, runs
@@ -83,6 +85,48 @@ NETWORKS = {
         "MingImage", Z_IMAGE, {"image_model": "ming_image", "pad_tokens_multiple": None, "masked_pad_multiple": 8}
     ),
 }  # fmt: skip
+_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [1, 1],
+    "transformer_depth_middle": 1,
+    "num_heads": 2,
+    "transformer_depth_output": [1, 1, 1, 1],
+    "num_head_channels": -1,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "context_dim": 64,
+}
+_OF_LABELS = {**_UNET, "num_classes": "sequential", "adm_in_channels": 64}
+_OF_FILMS = {
+    **_OF_LABELS,
+    "in_channels": 8,
+    "use_temporal_attention": True,
+    "extra_ff_mix_layer": True,
+    "merge_factor": 0.0,
+    "merge_strategy": "learned_with_images",
+    "use_spatial_context": True,
+    "use_temporal_resblock": True,
+    "video_kernel_size": [3, 1, 1],
+}
+UNETS = {
+    **dict.fromkeys(("SD15", "SD20", "SD15_instructpix2pix"), _UNET),
+    **dict.fromkeys(("SD21UnclipL", "SDXLRefiner", "SDXL", "SSD1B", "KOALA_700M", "Segmind_Vega"), _OF_LABELS),
+    "SDXL_instructpix2pix": {**_OF_LABELS, "in_channels": 8},
+}
+"""Networks that draw from a text, by their classes."""
+RELATIVES_OF_UNETS = {
+    **dict.fromkeys(("SVD_img2vid", "SV3D_u", "SV3D_p"), _OF_FILMS),
+    "Stable_Zero123": {**_UNET, "in_channels": 8},
+    "SD_X4Upscaler": {**_UNET, "in_channels": 7, "num_classes": 1000, "disable_self_attentions": [True, False]},
+    "LotusD": _OF_LABELS,
+}
+FROM_FILE = {"cc_projection.weight": torch.zeros(64, 68), "cc_projection.bias": torch.zeros(64)}
+"""What the host makes Zero123's network of, beside settings."""
 PUBLISHED = json.loads((Path(__file__).parents[2] / "scripts" / "bench" / "transformers.json").read_text("utf-8"))
 """Networks of the published sizes: of which family, and its settings that are other than those of the tiny one."""
 CANNOT_BE_MADE = TypeError, KeyError, ValueError, AssertionError, RuntimeError
@@ -129,6 +173,23 @@ def test_one_description_says_yes_to_a_network_and_none_to_a_relative(name: str)
     known = f"{EVERY[-2]} or {EVERY[-1]} is needed"
     with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {network.called or network.kind}.*{known}"):
         model_family.transformer_of(model, "A node")
+
+
+@pytest.mark.parametrize("name", UNETS | RELATIVES_OF_UNETS)
+def test_of_unets_those_are_taken_that_draw_from_a_text(name: str) -> None:
+    """Also in a class that another pack has derived, and whatever a node asks."""
+    settings = UNETS.get(name) or RELATIVES_OF_UNETS[name]
+    with torch.no_grad():
+        network = tiny_networks.host_class(name, settings)(settings).get_model(FROM_FILE)
+    network.__class__ = type("OfAnotherPack", (type(network),), {})
+    model = ModelPatcher(network, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+    if name in UNETS:
+        assert model_family.transformer_of(model, "A node") is None
+        assert unet.text_width(model) == settings["context_dim"]
+        return
+    for question in (unet.unet_of, partial(model_family.transformer_of, node="A node"), model_family.family):
+        with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {name}[ ,]"):
+            question(model)
 
 
 @marks.transformers

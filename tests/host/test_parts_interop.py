@@ -139,7 +139,7 @@ def test_heat_maps_are_the_mean_of_all_layers_on_the_finest_grid():
     shown = []
     coarse, fine = torch.tensor([[[0.2]]]), torch.tensor([[[0.0, 0.4], [0.6, 0.8]]])
     for maps in ([coarse, fine], [fine, coarse]):
-        SharingBatch(1, {}, [], {}, Watch(1, shown.append), maps).after_forward()
+        SharingBatch(1, {}, [], {}, {}, Watch(1, shown.append), maps).after_forward()
     expected = torch.tensor([[[0.1, 0.3], [0.4, 0.5]]])
     torch.testing.assert_close(torch.stack(shown), torch.stack([expected] * 2))
 

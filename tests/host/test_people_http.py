@@ -1,6 +1,7 @@
 """The people nodes over HTTP: files of saved people, and the text of a shared workflow."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,18 @@ def test_a_node_that_another_one_becomes_is_called_by_the_id_in_the_graph(host_s
     with pytest.raises(HostError, match=r"Ben \(node 7\) and Anna \(node 4\) are to be"):
         host_server.run({**kept, "who": people["ben"], "7": save("who", "kept")})
     host_server.run({**kept, "4": becoming("anna", "away"), "who": people["ben"], "7": save("who", "kept")})
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize(("second", "is_lost"), [("anna", False), ("ben", True)])
+def test_turns_of_a_loop_may_save_one_person_to_one_file_and_no_two(host_server, people, second, is_lost):
+    bank(host_server, "turns").unlink(missing_ok=True)
+    turns = {"one": people["anna"], "two": people[second], "first": save("one", "turns"), "last": save("two", "turns")}
+    prompt = {"5": node("Expanding", nodes=json.dumps(turns)), "view": node("PreviewAny", source=["5", 0])}
+    lost = pytest.raises(HostError, match=r"(Anna|Ben) \(node 5\) and (Anna|Ben) \(node 5\) .*turn of a loop")
+    with lost if is_lost else nullcontext():
+        host_server.run(prompt)
+    assert bank(host_server, "turns").is_file()
 
 
 @pytest.mark.parametrize(("first", "second"), CALLED_TWINS.values(), ids=CALLED_TWINS)

@@ -11,7 +11,8 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from pack.bridge.host.encode import encoded_by_schedule
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.host.unet import attend_with, attention_widths
+from pack.bridge.host.unet import attention_widths
+from pack.bridge.networks.file_attention import attend_with
 from pack.bridge.networks.layers import QueryPlace
 from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond
