@@ -2,9 +2,10 @@
 
 import logging
 import re
+import sys
 
 # Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
-# no encoding has. What a console cannot write of the rest is escaped there: see consoles.py.
+# no encoding has. What a console cannot write of the rest is escaped: see `writable`.
 _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 MOST_NAME_LETTERS = 100
@@ -33,6 +34,18 @@ def plain(text: object, most_letters: int | None = None) -> str:
     if most_letters is not None and len(line) > most_letters:
         return f"{line[: most_letters - 3]}..."
     return line
+
+
+def writable(text: str) -> str:
+    """A text as sys.stderr can write it: letters that its encoding (cp1252, cp932, ascii) lacks become \\u5c0f.
+
+    Python's own sys.stderr escapes them itself. The stream that ComfyUI puts in its place raises, also while Python
+    reports that the log has raised. That ends ComfyUI's one worker, and every later prompt would wait for ever.
+    """
+    stream = sys.stderr
+    if getattr(stream, "errors", None) != "strict":
+        return text
+    return text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
 
 
 def items_in(text: str) -> list[str]:
