@@ -1,7 +1,9 @@
-"""Text that people typed or files brought, as it may stand in a name, a message or a line of the log."""
+"""Text that people typed or files brought, as it may stand in a name, a message, a command or a line of the log."""
 
 import logging
+import os
 import re
+import shlex
 import sys
 
 # Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
@@ -46,6 +48,23 @@ def writable(text: str) -> str:
     if getattr(stream, "errors", None) != "strict":
         return text
     return text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+
+
+def as_typed(word: object, system: str = os.name) -> str:
+    """A path or another word of a command that is printed, in quotes where the shell needs them. system: as os.name.
+
+    On Windows these are double ones, which cmd and PowerShell know; around what acts in them single ones, which only
+    PowerShell does. PowerShell takes curly quotes for straight ones.
+    """
+    text = str(word)
+    if system != "nt":
+        return shlex.quote(text)
+    if re.fullmatch(r"[\w./:\\~+=-]+", text):
+        return text
+    if not re.search('["$`%\u201c-\u201e]', text):
+        return f'"{text}"'
+    doubled = re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text)
+    return f"'{doubled}'"
 
 
 def items_in(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..shell import WINDOWS, quoted
+from ..text import as_typed
 from . import packs
 from .elsewhere import home
 from .manifest import File, Model
@@ -19,23 +19,23 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     folder = home(model, folders)
     file, *further_files = model.fetched
     if further_files:  # a released folder: one command of Hugging Face's tool for each file
-        command = f"hf download {model.repository} --local-dir {quoted(folder / model.name, system)} --include"
-        return tuple(f"{command} {quoted(_pattern(model, file), system)}" for file in model.fetched)
+        command = f"hf download {model.repository} --local-dir {as_typed(folder / model.name, system)} --include"
+        return tuple(f"{command} {as_typed(_pattern(model, file), system)}" for file in model.fetched)
     into = folder / file.names[0]
     if model.archive:
         # The zip is saved beside the folder that it is unpacked into: antelopev2.zip beside antelopev2.
         place = packs.folder_for(model.name, folders.get(model.key) or [str(folder)])
         into = place.with_name(f"{place.name}.zip")
     # In PowerShell "curl" is another command, with other options.
-    curl = "curl.exe" if system == WINDOWS else "curl"
+    curl = "curl.exe" if system == "nt" else "curl"
     options = "-fL -C -" if resume else "-fL"
-    fetch = f"{curl} {options} --create-dirs -o {quoted(into, system)} {model.url_of(file, file.names[0])}"
+    fetch = f"{curl} {options} --create-dirs -o {as_typed(into, system)} {model.url_of(file, file.names[0])}"
     if not model.archive:
         return (fetch,)
     # PowerShell takes a quoted path for a text unless a call operator stands before it.
-    call = "& " if system == WINDOWS else ""
+    call = "& " if system == "nt" else ""
     python, archive, unpacked = (
-        quoted(path, system) for path in (sys.executable, into, model.unpacked_into(into.with_suffix("")))
+        as_typed(path, system) for path in (sys.executable, into, model.unpacked_into(into.with_suffix("")))
     )
     unpack = f"{call}{python} -m zipfile -e {archive} {unpacked}"
     return (fetch, unpack)
