@@ -207,7 +207,7 @@ def not_there(models: Iterable[Model], folders: Mapping[str, Sequence[str]]) -> 
     except ImportError:  # a Python without torch; what is in the first folder is not fetched anyway
         return list(models)
     from core.models.doctor_findings import FOUND, MISPLACED, RENAMED
-    from core.models.searched_folders import Folders
+    from core.models.model_folders import Folders
 
     lacking: list[Model] = []
     for model in models:

@@ -12,9 +12,8 @@ import torch
 import translations
 from pack.core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
 from pack.core.models.doctor_findings import Diagnosis, Finding
-from pack.core.models.fetch_commands import fetching
 from pack.core.models.formats import IR_SE50_KEY
-from pack.core.models.searched_folders import Folders
+from pack.core.models.model_folders import Folders, fetching
 from pack.core.text import as_typed
 from shared import adapters
 from shared import workflow as rig_workflow
@@ -385,7 +384,7 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
         (tmp_path / f"{number}.txt").touch()
     for crowded in ([], [str(tmp_path)]):
         searched = Folders({"loras": (str(tmp_path),)})
-        assert len(list(searched.listed(str(tmp_path)))) == 10_000
+        assert len(list(searched.below(str(tmp_path)))) == 10_000
         assert searched.crowded() == crowded
         (tmp_path / "one more.txt").touch()
 
