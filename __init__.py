@@ -10,10 +10,6 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint():
     """Return the pack's node list to the host (0.3.64 and later)."""
-    from .core.consoles import accept_any_text
-
-    # First: the error that the next lines may log has the pack's folder in it.
-    accept_any_text()
     try:
         from .nodes.extension import Likeness
     except Exception:

@@ -9,7 +9,7 @@ else may leave a node: an error of another kind is caught where it can be explai
 import os
 from collections.abc import Sequence
 
-from .text import plain
+from .text import plain, writable
 
 _LONGEST = 4000
 """Letters of each half of a message: lists of people and folders fit, a book pasted into a name does not."""
@@ -66,7 +66,7 @@ class LikenessError(Exception):
         self.advice = plain(advice, _LONGEST)
 
     def __str__(self) -> str:
-        return f"{self.problem} {self.advice}"
+        return writable(f"{self.problem} {self.advice}")
 
 
 class ModelMissing(LikenessError):

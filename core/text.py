@@ -1,11 +1,14 @@
-"""Text that people typed or files brought, as it may stand in a name, a message or a line of the log."""
+"""Text that people typed or files brought, as it may stand in a name, a message, a command or a line of the log."""
 
 import logging
+import os
 import re
+import shlex
+import sys
 from unicodedata import category, name
 
 # Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
-# no encoding has. What a console cannot write of the rest is escaped there: see consoles.py.
+# no encoding has. What a console cannot write of the rest is escaped: see `writable`.
 _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 MOST_NAME_LETTERS = 100
@@ -32,6 +35,35 @@ def plain(text: object, most_letters: int | None = None) -> str:
     if most_letters is not None and len(line) > most_letters:
         return f"{line[: most_letters - 3]}..."
     return line
+
+
+def writable(text: str) -> str:
+    """A text as sys.stderr can write it: letters that its encoding (cp1252, cp932, ascii) lacks become \\u5c0f.
+
+    Python's own sys.stderr escapes them itself. The stream that ComfyUI puts in its place raises, also while Python
+    reports that the log has raised. That ends ComfyUI's one worker, and every later prompt would wait for ever.
+    """
+    stream = sys.stderr
+    if getattr(stream, "errors", None) != "strict":
+        return text
+    return text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+
+
+def as_typed(word: object, system: str = os.name) -> str:
+    """A path or another word of a command that is printed, in quotes where the shell needs them. system: as os.name.
+
+    On Windows these are double ones, which cmd and PowerShell know; around what acts in them single ones, which only
+    PowerShell does. PowerShell takes curly quotes for straight ones.
+    """
+    text = str(word)
+    if system != "nt":
+        return shlex.quote(text)
+    if re.fullmatch(r"[\w./:\\~+=-]+", text):
+        return text
+    if not re.search('["$`%\u201c-\u201e]', text):
+        return f'"{text}"'
+    doubled = re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text)
+    return f"'{doubled}'"
 
 
 def items_in(text: str) -> list[str]:

@@ -67,7 +67,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     # The subject of the sentence "Everything that the start templates need". A template has its title there; THIS and
     # ALL have no title and are words already.
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
-    # The report calls it before each model, because hashing the files may take minutes.
+    # The report calls it before each model: a network drive may take its time.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
     users = needs.users(graphs, _template)  # a function: model -> the methods or workflows that need it, in words
     return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)

@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from shared import stopping
 
-from core.shell import WINDOWS, quoted
+from core.text import as_typed
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -268,12 +268,6 @@ def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[st
 def _advice(python: Path | str) -> str:
     files = " ".join(f"-r {as_typed(REQUIREMENTS / f'{name}.txt')}" for name in EVERYTHING)
     return f"To use it, run: {as_typed(python)} -m pip install {files}"
-
-
-def as_typed(path: Path | str) -> str:
-    """A path as it is typed into a shell: in quotes where it needs them."""
-    plain_letters = r"[\w./:\\~+=-]+" if os.name == WINDOWS else r"[\w./:@%+=,-]+"
-    return str(path) if re.fullmatch(plain_letters, str(path)) else quoted(path)
 
 
 def python_command() -> str:

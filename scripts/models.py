@@ -39,7 +39,7 @@ from core.methods import Method
 from core.methods import methods as records
 from core.models import licences, manifest, needs, workflow_nodes
 from core.models.manifest import Model
-from core.shell import quoted
+from core.text import as_typed
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
@@ -161,9 +161,9 @@ def doctor(arguments: argparse.Namespace) -> int:
     if diagnosis.good:
         return ALL_THERE
     if diagnosis.lacking:
-        command = f"{environment.script_command('models.py')} download {quoted(name)}"
+        command = f"{environment.script_command('models.py')} download {as_typed(name)}"
         if arguments.models:
-            command += f" --models {quoted(arguments.models)}"
+            command += f" --models {as_typed(arguments.models)}"
         print(f"\nOr download all of this with: {command}")
     return TO_DO
 
@@ -207,7 +207,7 @@ def not_there(models: Iterable[Model], folders: Mapping[str, Sequence[str]]) -> 
     except ImportError:  # a Python without torch; what is in the first folder is not fetched anyway
         return list(models)
     from core.models.doctor_findings import FOUND, MISPLACED, RENAMED
-    from core.models.searched_folders import Folders
+    from core.models.model_folders import Folders
 
     lacking: list[Model] = []
     for model in models:

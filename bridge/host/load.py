@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...core.errors import ModelMissing, UnsupportedCheckpoint
 from ...core.memory import is_out_of_memory
 from ...core.methods import FOLDERS, BadRecord, Method
-from ...core.models import elsewhere, licences, manifest, tensors
+from ...core.models import licences, manifest, model_folders, tensors
 from ...core.models.files import SAFETENSORS, is_safetensors
 from ...core.models.formats import recognised, require
 from ...core.models.manifest import Model
@@ -158,7 +158,7 @@ class Published:
         if path is not None:
             return path
         published = manifest.publication(file, (self.key,))
-        path_elsewhere = elsewhere.elsewhere(published, folders.folders_by_key()) if published else None
+        path_elsewhere = model_folders.elsewhere(published, folders.folders_by_key()) if published else None
         if path_elsewhere is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)

@@ -37,17 +37,12 @@ TransformerBlock = tuple[str, int]
 """("double_block" | "single_block", number): the host's address of a block."""
 
 
-def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
-    """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
-    blocks = modules_of_blocks(network_of(model_of(model)))
-    return [(kind, number) for kind, of_kind in blocks.items() for number in range(len(of_kind))]
-
-
-def modules_of_blocks(network: Any) -> dict[str, nn.ModuleList]:
-    """The blocks of each kind in such a network."""
-    if hasattr(network, "double_blocks"):
-        return {"double_block": network.double_blocks, "single_block": network.single_blocks}
-    return {"double_block": network.transformer_blocks}
+def blocks_of(network: Any) -> dict[TransformerBlock, nn.Module]:
+    """Every block of a network of FLUX.1, in the order in which they run."""
+    blocks: dict[TransformerBlock, nn.Module] = {}
+    for kind, of_kind in (("double_block", network.double_blocks), ("single_block", network.single_blocks)):
+        blocks |= {(kind, number): block for number, block in enumerate(of_kind)}
+    return blocks
 
 
 def blocks_with_faces(
@@ -115,7 +110,7 @@ class BlocksRun(Run[BlockInjection]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         model: Any = guider.model_patcher
-        self.blocks = blocks_of(model)
+        self.blocks = list(blocks_of(network_of(model_of(model))))
         self._dtype = dtype_of(model_of(model))
         # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
         # them, so that no other object can get their id.
@@ -247,11 +242,8 @@ class BlocksBatch(Batch):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
     def places(self, network: Any) -> Mapping[Place, nn.Module]:
-        places: dict[Place, nn.Module] = {}
-        for number, (kind, number_of_kind) in enumerate(self.blocks):
-            if self._is_read_behind(number):
-                places[kind, number_of_kind] = modules_of_blocks(network)[kind][number_of_kind]
-        return places
+        blocks = blocks_of(network)
+        return {block: blocks[block] for number, block in enumerate(self.blocks) if self._is_read_behind(number)}
 
     def _is_read_behind(self, number: int) -> bool:
         """Whether anybody is read behind a block, by its number among all blocks."""

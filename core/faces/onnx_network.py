@@ -32,8 +32,6 @@ its weights) -> the network as a function."""
 ROOM = 2 << 30
 """The most bytes that the values of all steps may take together for one picture. The largest published networks take
 0.3 GB; a damaged or hostile file could ask for any amount."""
-_BY_SIZES = ("Resize", "Upsample")
-"""Operators whose inputs beside the picture are sizes, also where these are floats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +82,9 @@ def plan(program: Program) -> NetworkPlan:
         else:
             fixed[node.outputs[0]] = value
     read = dict.fromkeys(name for step in steps for name in step.reads)
-    sizes = {name for step in steps if step.operator in _BY_SIZES for name in step.reads[1:]}
-    # A weight is a value of floats that a step reads. Sizes are constants, also where they are floats.
+    # What Resize reads beside the picture are sizes, also where these are floats.
+    sizes = {name for step in steps if step.operator == "Resize" for name in step.reads[1:]}
+    # A weight is a value of floats that a step reads.
     fixed_and_read = {name: fixed[name] for name in read if name in fixed and name not in sizes}
     weights = {name: tensor for name, tensor in fixed_and_read.items() if tensor.is_floating_point()}
     names = (*read, *program.outputs)

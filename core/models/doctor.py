@@ -6,22 +6,22 @@ The doctor looks at names, lengths and headers of files and writes nothing.
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import product
+from pathlib import Path, PurePath
 
+from ..errors import UnsupportedCheckpoint, listed
 from ..methods import Format
-from ..names import ending, folded, same_name
-from . import formats
+from ..names import among, ending, folded, same_name
+from . import formats, onnx_file, packs
 from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
-from .elsewhere import move, moved, renamed, target
-from .face_pack_places import examine_pack
-from .fetch_commands import fetching
-from .files import no_model, spelled_otherwise, unfinished
+from .files import dead_link, no_model, spelled_otherwise, unfinished
 from .formats import CONTROLNET
-from .manifest import File, Model, human, models
-from .missing import nothing_there
+from .manifest import File, Model, human, is_standin, models
+from .model_folders import MOST, Folders, fetching, move, moved, renamed, target
 from .needs import SINGLE
-from .searched_folders import MOST, Folders
+from .onnx_file import Kind
 from .tensors import NotTensors, described_tensors
 from .torchscript import is_archive
 
@@ -40,23 +40,21 @@ def examine(model: Model, folders: Folders) -> Finding:
     """The finding about a model: whether it is there and usable, and if not, whether it lies under another name or in
     another folder."""
     if model.format == "face-pack":
-        return examine_pack(model, folders) or nothing_there(model, folders)
-    path_of = [(file, _path_of_file(file, model, folders)) for file in model.files]
-    paths = [path for _, path in path_of if path]
-    missing = [file for file, path in path_of if not path]
+        return _pack(model, folders)
+    path_of = {file.names[0]: _path_of_file(file, model, folders) for file in model.files}
+    paths = [path for path in path_of.values() if path]
+    missing = [name for name, path in path_of.items() if not path]
     finding = _trouble_of(model, paths)
     if finding:
         return finding
     if not missing:
         return Finding(model.title, FOUND, (_path_with_hint(paths[0], model, folders),))
     if paths:
-        names = ", ".join(file.names[0] for file in missing)
-        details = (f"Not complete: {names}.", f"All of it is at {model.page}.")
+        details = (f"Not complete: {listed(missing)}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
     # A file that nobody publishes has no page. It is known by its name alone, so it cannot be found under another name.
-    if not model.page:
-        return nothing_there(model, folders)
-    return _elsewhere(model, folders) or nothing_there(model, folders)
+    found = _elsewhere(model, folders) if model.page else None
+    return found or _nothing(model, folders)
 
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
@@ -76,19 +74,50 @@ def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
 def _elsewhere(model: Model, folders: Folders) -> Finding | None:
     """The finding about a published model that lies under another name or in the folder of something else; None where
     it lies nowhere. Of several files the first one counts."""
-    for name, path in renamed(model, folders):
-        finding = _trouble_of(model, [path])
+    for file in renamed(model, folders):
+        finding = _trouble_of(model, [file.path])
         if finding:
             return finding
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
-            return Finding(model.title, FOUND, (str(path),))
+            return Finding(model.title, FOUND, (str(file.path),))
         # Where a loader has chosen the published name, the user has to choose the other name there.
         state = RENAMED if model.chosen else FOUND
-        return Finding(model.title, state, (f"{path}: choose {name} in its loader.",))
-    for path in moved(model, folders):
-        return Finding(model.title, MISPLACED, (move(path, target(model, folders)),))
+        return Finding(model.title, state, (f"{file.path}: choose {file.name} in its loader.",))
+    for file in moved(model, folders):
+        return Finding(model.title, MISPLACED, (move(file.path, target(model, folders)),))
     return None
+
+
+def _nothing(model: Model, folders: Folders) -> Finding:
+    """The finding about a model of which no file is found: where it belongs, and what can be used instead."""
+    place = target(model, folders)
+    in_the_way = _in_the_way(model, folders)
+    if in_the_way:
+        return Finding(model.title, MISSING, (in_the_way,), model if model.page else None, place=place)
+    if not model.page:
+        kind = "a face pack" if model.format == "face-pack" else "a file"
+        return Finding(model.title, MISSING, (f"{place} is not there; choose {kind} that is.",))
+    details = [f"{place} is not there ({model.size_text})."]
+    if model.alternatives:
+        details.append(f"Or {', or '.join(model.alternatives)}.")
+    return Finding(model.title, MISSING, tuple(details), model, place=place)
+
+
+def _in_the_way(model: Model, folders: Folders) -> str:
+    """A sentence about a link to nowhere, a folder or a pipe that has the name of one of the model's files, so that the
+    file cannot be there; "" where there is none."""
+    names = [name for file in model.files for name in file.names]
+    for root, name in product(folders.get(model.key, ()), names):
+        path = os.path.join(root, name)
+        leads_to = dead_link(path)
+        if leads_to is not None:
+            return f"{path} is a link to {leads_to}, and there is no file: its disk may not be connected."
+        if os.path.isdir(path):
+            return f"{path} is a folder, and a file is needed there."
+        if os.path.lexists(path) and not os.path.isfile(path):
+            return f"{path} is no file."
+    return ""
 
 
 def _trouble(path: Path, model: Model | None) -> Trouble | None:
@@ -171,7 +200,7 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
                     return path
     # Then names in another spelling: other capitals, accents or separators.
     for root in roots:
-        path = spelled_otherwise(file.names, dict(folders.listed(root)))
+        path = spelled_otherwise(file.names, {there.name: there.path for there in folders.below(root)})
         if path:
             return path
     return None
@@ -206,6 +235,136 @@ def _path_with_hint(path: Path, model: Model, folders: Folders) -> str:
     if any(folded(in_menu) == folded(name) for name in expected):
         return f"{path}: {in_menu} is the same name in other capitals."
     return f"{path}: choose {in_menu} in its loader."
+
+
+# Face packs, in any of the layouts in which people have them
+
+_Packs = Mapping[str, Sequence[Path]]
+"""Name of a pack, as its loader's menu has it -> the .onnx files in it."""
+
+
+def _pack(model: Model, folders: Folders) -> Finding:
+    """The finding about a face pack: about its own files, else about a detector that will do, else about files in the
+    wrong place, else about a detector to choose instead."""
+    there = _packs_there(model, folders)
+    # The one that Load Face Embedder would load for the model's name, in any spelling.
+    chosen = packs.chosen(among(model.name, there) or model.name, [*there], folders.get(model.key, ()))
+    if chosen:
+        return _pack_there(model, there[chosen])
+    # Another pack may do where a detector alone is needed: then `needs` has left the recogniser out of the files.
+    detector = _first_detector(there) if len(model.files) == 1 else None
+    if detector and not model.chosen:
+        pack, folder = detector
+        enough = f"Only a detector is needed, and {folder} has one."
+        choose = f"If the workflow has a Load Face Embedder, choose {pack} in it."
+        return Finding(model.title, FOUND, (enough, choose))
+    misplaced = _misplaced_pack(model, there, folders)
+    if misplaced:
+        return misplaced
+    if detector:
+        pack, _ = detector
+        model = replace(model, alternatives=(f"choose the face pack {pack}, which is there",))
+    return _nothing(model, folders)
+
+
+def _packs_there(model: Model, folders: Folders) -> _Packs:
+    """The packs in the folders of face packs."""
+    there: dict[str, list[Path]] = {}
+    for file in folders.of(model.key):
+        if ending(file.name) == ".onnx" and os.path.isfile(file.path):
+            pack = packs.pack_of(packs.name_in(file.root, file.name))
+            there.setdefault(pack, []).append(file.path)
+    return there
+
+
+def _pack_there(model: Model, paths: Sequence[Path]) -> Finding:
+    """The finding about a pack of which there are files, at least one: they may be all, too few or damaged."""
+    kinds: set[str] = set()  # of the networks, by the names of onnx_file.Kind, which the manifest uses for `File.part`
+    for path in paths:
+        try:
+            kinds.add(onnx_file.inspect(str(path)).kind.name.lower())
+        except UnsupportedCheckpoint as error:
+            return Finding(model.title, DAMAGED, (error.problem, error.advice), model)
+    lost = [file.part for file in model.files if file.part not in kinds]
+    folder = paths[0].parent
+    if lost:
+        return Finding(model.title, MISSING, (f"{folder} has no {' and no '.join(lost)}.",), model)
+    if folder.parent.name.lower() == folder.name.lower():
+        nested = f"{folder}: nested twice, which Likeness reads and other packs may not."
+        return Finding(model.title, FOUND, (nested,))
+    return Finding(model.title, FOUND, (str(folder),))
+
+
+def _first_detector(there: _Packs) -> tuple[str, Path] | None:
+    """The first pack with a detector with keypoints, and its folder; None where none has. Damaged files are passed
+    over. The demo's stand-in comes last."""
+    for pack in sorted(there, key=is_standin):
+        for path in there[pack]:
+            with suppress(UnsupportedCheckpoint):
+                if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
+                    return pack, path.parent
+    return None
+
+
+def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | None:
+    """The finding about a pack that lies in another folder than its own, as the zip that it comes in or unpacked, or
+    under another name, such as "antelopev2 (1)", as browsers name a second download; None where it lies nowhere."""
+    file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
+    names_in: dict[Path, set[str]] = {}  # folder -> the names of the pack's files in it
+    archive = f"{folded(model.name)}.zip"
+    archives: list[Path] = []
+    for path in (file.path for file in folders.everything()):
+        name = folded(path.name)
+        if name not in (archive, *file_of_name) or not os.path.isfile(path):  # a link that leads nowhere is no file
+            continue
+        if name == archive:
+            archives.append(path)
+        # Other networks have the same names: glintr100.onnx is one of AuraFace's files too.
+        elif _is_called(model, path.parent) or file_of_name[name].fits(path.stat().st_size):
+            names_in.setdefault(path.parent, set()).add(name)
+    pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
+    for folder, names in names_in.items():
+        if _is_called(model, folder):
+            return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
+        if len(names) < len(file_of_name):
+            continue
+        if folder in pack_of_folder:
+            choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
+            return Finding(model.title, RENAMED, (choose,))
+        return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
+    into = target(model, folders)
+    for path in archives:
+        unpack = f"{path} is not unpacked: unpack it into {model.unpacked_into(into)}."
+        return Finding(model.title, MISPLACED, (unpack,))
+    return None
+
+
+def _is_called(model: Model, folder: Path) -> bool:
+    return folded(folder.name) == folded(model.name)
+
+
+def _moving(model: Model, folder: Path, folders: Folders) -> str:
+    """A sentence that says what to do with a folder in the wrong place that holds files of the pack: to move all of it,
+    or these files alone where the folder is a model folder or holds anything else."""
+    into = target(model, folders)
+    names = sorted(os.listdir(folder))
+    of_pack = [name for name in names if packs.comes_with(model, name)]
+    if of_pack == names and not _is_model_folder(folder, model, folders):
+        return move(folder, into)
+    return f"Move {listed(of_pack)} from {folder} into {into}."
+
+
+def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
+    """Whether a folder is searched for models, or lies directly in the folder of all models under another name than
+    that of the pack."""
+    roots = {os.path.realpath(root) for searched in folders.values() for root in searched}
+    if os.path.realpath(folder) in roots:
+        return True
+    of_all = {os.path.realpath(root) for root in folders.get("", ())}
+    return os.path.realpath(folder.parent) in of_all and not _is_called(model, folder)
+
+
+# The report
 
 
 def report(

@@ -15,7 +15,9 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from environment import ROOT, SetupError, as_typed, say
+from environment import ROOT, SetupError, say
+
+from core.text import as_typed
 
 from .one_worker import Finished, Maker, WorkerSettings
 from .worker import TRIES, shortened

@@ -75,8 +75,6 @@ SAME = 77
 EQUIVALENT = {
     "core/grouping/sorting_report.py::notes: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
     "_ONE_PHOTO": "no two photos are that alike to the last bit",
-    "core/faces/onnx_operators.py::instance_normalization: _require_floats(scale, shift) -> _require_floats(shift, "
-    "scale)": "both are looked at alike",
     "bridge/host/inputs.py::_checked_value: return value -> return None (2)": "nodes refuse such an input by its name",
     "core/low_rank.py::Loha.low_rank: len(down_1) * len(down_2) -> len(down_1) / len(down_2)": "a product that is not "
     "taken here is taken in _for_layer, in more memory",

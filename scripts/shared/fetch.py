@@ -24,11 +24,11 @@ from pathlib import Path, PurePath
 from typing import Any
 from uuid import uuid4
 
-from environment import SetupError, as_typed, disk_problem, say
+from environment import SetupError, disk_problem, say
 
 from core.models.files import no_model, sha256, unfinished, unfinished_folder
 from core.models.manifest import File, Model, human
-from core.text import plain
+from core.text import as_typed, plain
 
 try:
     import huggingface_hub

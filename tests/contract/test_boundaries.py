@@ -280,7 +280,6 @@ CAUGHT = {
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
     "core/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
-    "core/models/holes.py",  # read of core/models/tensors.py
     "core/models/manifest.py",  # its parsed
     "core/models/onnx_file.py",  # its _walked
     "core/models/tensors.py",  # _trouble of core/models/doctor.py

@@ -18,8 +18,8 @@ import torch
 from bench import figures, people_in_pictures, transformers, unets
 from bench.counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
+from pack.bridge.networks.model_family import transformer_family
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.canvas_check import Canvas
@@ -218,7 +218,10 @@ class Forward:
             return attend(q, k, *args, **kwargs)
 
         self(around_attention({}, note))
-        return calls[: len(calls) // len(blocks_of(self._patcher))]
+        family = transformer_family(self._model)
+        assert family
+        layers = sum(len(getattr(self._model.diffusion_model, name)) for name in family.blocks)
+        return calls[: len(calls) // layers]
 
 
 def side_by_side(people: int) -> Any:

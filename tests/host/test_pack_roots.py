@@ -12,9 +12,8 @@ from pack.core.errors import BadSetup, ModelMissing
 from pack.core.models import manifest, packs
 from pack.core.models.doctor import examine
 from pack.core.models.doctor_findings import FOUND, MISPLACED, MISSING
-from pack.core.models.elsewhere import move, target
-from pack.core.models.fetch_commands import fetching
-from pack.core.models.searched_folders import Folders
+from pack.core.models.model_folders import Folders, fetching, move, target
+from pack.core.text import as_typed
 from pack.nodes.people import LoadFaceEmbedder
 from shared import standins
 from standins_made import Standins
@@ -189,9 +188,9 @@ def test_a_download_goes_where_it_is_searched(
     finding = examine(ANTELOPE, model_folders)
     assert (finding.state, finding.place) == (MISSING, tmp_path / place)
     fetch, unpack = fetching(ANTELOPE, model_folders)
-    assert f'-o "{tmp_path / place}.zip"' in fetch
+    assert f"-o {as_typed(f'{tmp_path / place}.zip')} " in fetch
     into = tmp_path / place.removesuffix("/antelopev2")  # the zip holds a folder of this name
-    assert unpack.endswith(f'"{tmp_path / place}.zip" "{into}"')
+    assert unpack.endswith(f" {as_typed(f'{tmp_path / place}.zip')} {as_typed(into)}")
 
 
 def test_a_download_does_not_go_into_another_pack(tmp_path: Path) -> None:

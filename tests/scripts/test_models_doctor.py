@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from environment import SetupError, as_typed, python_command
+from environment import SetupError, python_command
+from pack.core.text import as_typed
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
@@ -117,7 +118,7 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
     address = "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
     assert line_of(process.stdout, "curl").endswith(address)
     script = as_typed(SCRIPT)
-    command = f"{python_command()} {script} download '{workflow}' --models \"{models}\""
+    command = f"{python_command()} {script} download '{workflow}' --models {as_typed(models)}"
     assert process.stdout.splitlines()[-1] == f"Or download all of this with: {command}"
     assert sorted(path for path in models.rglob("*") if path.is_file()) == files_before
 

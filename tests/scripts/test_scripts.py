@@ -139,7 +139,7 @@ def test_a_python_that_is_no_environment(tmp_path: Path, lacks: str) -> None:
     if lacks == "nothing":
         assert answer == str(python)
         return
-    install = f'"{python}" -m pip install -r "{tmp_path}' if " " in str(tmp_path) else f'"{python}" -m pip install -r '
+    install = f"'{python}' -m pip install -r "
     assert answer.startswith(f"{python} cannot make an environment. Run this with another Python")
     assert install in answer
     assert ("does not have these packages: av. Using .venv instead" in process.stderr) == (lacks == "av")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,9 @@ import torch
 import translations
 from pack.core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
 from pack.core.models.doctor_findings import Diagnosis, Finding
-from pack.core.models.fetch_commands import fetching
 from pack.core.models.formats import IR_SE50_KEY
-from pack.core.models.searched_folders import Folders
-from pack.core.shell import quoted
+from pack.core.models.model_folders import Folders, fetching
+from pack.core.text import as_typed
 from shared import adapters
 from shared import workflow as rig_workflow
 from shared.standins import copy_face_pack
@@ -386,7 +384,7 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
         (tmp_path / f"{number}.txt").touch()
     for crowded in ([], [str(tmp_path)]):
         searched = Folders({"loras": (str(tmp_path),)})
-        assert len(list(searched.listed(str(tmp_path)))) == 10_000
+        assert len(list(searched.below(str(tmp_path)))) == 10_000
         assert searched.crowded() == crowded
         (tmp_path / "one more.txt").touch()
 
@@ -394,20 +392,21 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("word", "posix", "powershell"),
     [
-        ("my models", '"my models"', '"my models"'), ("it's", '"it\'s"', '"it\'s"'),
-        ("a$(id)", "'a$(id)'", "'a$(id)'"), ("a`id`", "'a`id`'", "'a`id`'"), ('a"b', "'a\"b'", "'a\"b'"),
-        ("a\\b", r"'a\b'", r'"a\b"'), ("hi!", "'hi!'", '"hi!"'),
-        ("it's $HOME", shlex.quote("it's $HOME"), "'it''s $HOME'"),
-        ("a\u201d\u2019;id", '"a\u201d\u2019;id"', "'a\u201d\u2019\u2019;id'"),
+        ("models", "models", "models"), ("my models", "'my models'", '"my models"'),
+        ("it's", """'it'"'"'s'""", '"it\'s"'), ("a$(id)", "'a$(id)'", "'a$(id)'"), ("a`id`", "'a`id`'", "'a`id`'"),
+        ('a"b', "'a\"b'", "'a\"b'"), ("a\\b", r"'a\b'", r"a\b"), ("hi!", "'hi!'", '"hi!"'),
+        ("a;id", "'a;id'", '"a;id"'),
+        ("it's $HOME", """'it'"'"'s $HOME'""", "'it''s $HOME'"), ("%PATH%", "%PATH%", "'%PATH%'"),
+        ("a\u201d\u2019;id", "'a\u201d\u2019;id'", "'a\u201d\u2019\u2019;id'"), ("a\nid", "'a\nid'", '"a\nid"'),
     ],
 )  # fmt: skip
 def test_words_of_commands_run_nothing(tmp_path, word, posix, powershell):
     model = manifest.model("parts2whole")
     place = tmp_path / word / model.key / model.name
     for system, expected in (("posix", posix), ("nt", powershell)):
-        assert quoted(word, system) == expected
+        assert as_typed(word, system) == expected
         commands = fetching(model, folders(tmp_path / word), system)
-        assert all(f"--local-dir {quoted(place, system)} --include" in command for command in commands)
+        assert all(f"--local-dir {as_typed(place, system)} --include" in command for command in commands)
 
 
 def test_commands_for_powershell(tmp_path):
@@ -416,12 +415,12 @@ def test_commands_for_powershell(tmp_path):
     assert fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
     for pack, into in (("antelopev2", ""), ("buffalo_l", os.sep + "buffalo_l")):  # the zip of antelopev2 holds a folder
         unpack = fetching(manifest.model(pack), models, "nt")[1]
-        assert unpack.startswith('& "')
-        assert "-m zipfile -e " in unpack and unpack.endswith(f'{os.sep}models{into}"')
+        assert unpack.startswith("& ")
+        assert "-m zipfile -e " in unpack and unpack.endswith(f"{os.sep}models{into}")
     parts = fetching(manifest.model("parts2whole"), models, "nt")
     assert [line.split("--include ")[1] for line in parts] == [
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
-        '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',
+        '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', 'scheduler/scheduler_config.json',
     ]  # fmt: skip
 
 

@@ -1,0 +1,186 @@
+"""The folders that loaders search for model files: who lies where, where each model belongs, and how it gets there."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path, PurePath
+
+from ..names import ending, folded
+from ..text import as_typed
+from . import packs
+from .files import WEIGHTS, files_below
+from .formats import CONTROLNET, recognised
+from .manifest import File, Model, is_standin, models
+
+MOST = 10_000
+"""The most files that are looked at below a folder, those of the upper levels first: a link may lead to a whole
+disk."""
+
+
+@dataclass(frozen=True)
+class FileThere:
+    """A file below a model folder. root: the folder. name: relative to it, as a menu shows it."""
+
+    root: str
+    name: str
+    path: Path
+
+
+class Folders(dict[str, Sequence[str]]):
+    """Model key -> the folders searched for it, of which the first is where a download goes.
+
+    The key "" has the folders that hold all models. The files below a folder are looked up once and then remembered.
+    """
+
+    def __init__(self, folders: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(folders)
+        self._files: dict[str, list[FileThere]] = {}
+
+    def below(self, *roots: str) -> Iterator[FileThere]:
+        """The first MOST files below each of these folders."""
+        for root in roots:
+            if root not in self._files:
+                # Path objects are made once: every model of a report goes through them, and making one takes longer
+                # than comparing its name. One file more than MOST is looked up: it tells `crowded` that there are more.
+                files = files_below(root, MOST + 1)
+                self._files[root] = [FileThere(root, name, Path(path)) for name, path in files]
+            yield from self._files[root][:MOST]
+
+    def of(self, key: str) -> Iterator[FileThere]:
+        """The files below the folders of a key."""
+        return self.below(*self.get(key, ()))
+
+    def everything(self) -> Iterator[FileThere]:
+        """Every file below any of the folders, once, also where one folder lies inside another."""
+        # Real path -> the folder as it is configured: several keys may name one folder.
+        roots = {os.path.realpath(root): root for searched in self.values() for root in searched}
+        for real, root in roots.items():
+            is_inside_another = any(real.startswith(os.path.join(outer, "")) for outer in roots if outer != real)
+            if not is_inside_another:
+                yield from self.below(root)
+
+    def crowded(self) -> list[str]:
+        """The folders with more files than are looked at."""
+        return [root for root, files in self._files.items() if len(files) > MOST]
+
+
+# Where a model belongs
+
+
+def home(model: Model, folders: Folders) -> Path:
+    """The folder that downloads of models of this key go to: the first that is searched, else models/<key>."""
+    searched = folders.get(model.key)
+    if searched:
+        return Path(searched[0])
+    return Path("models", model.key)
+
+
+def target(model: Model, folders: Folders) -> Path:
+    """The path where a model belongs: of its file, or of the folder of its files."""
+    if model.format == "face-pack":
+        return packs.folder_for(model.name, folders.get(model.key) or [str(home(model, folders))])
+    return home(model, folders) / model.name
+
+
+def move(source: Path, into: Path) -> str:
+    """A sentence that says what to do with a file or folder that is not where it belongs.
+
+    source: where it lies. into: where it belongs. That may be inside of `source`, or be `source`: then nothing can be
+    moved, and the folder around it has to be searched.
+    """
+    real_source = os.path.realpath(source)
+    real_target = os.path.realpath(into)
+    is_inside = real_target.startswith(os.path.join(real_source, ""))
+    if is_inside or real_target == real_source:
+        around = source.parent
+        return f"{source} is it, but it is searched one folder too deep: name {around} in extra_model_paths.yaml."
+    return f"{source} is it: move it to {into}."
+
+
+def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
+    """The commands that download a model, in the order in which they are to be run in a shell or PowerShell.
+
+    system: as os.name. resume: whether a download that was cut off goes on from where it ended, instead of beginning
+    anew.
+    """
+    folder = home(model, folders)
+    file, *further_files = model.fetched
+    if further_files:  # a released folder: one command of Hugging Face's tool for each file
+        command = f"hf download {model.repository} --local-dir {as_typed(folder / model.name, system)} --include"
+        return tuple(f"{command} {as_typed(_pattern(model, file), system)}" for file in model.fetched)
+    into = folder / file.names[0]
+    if model.archive:
+        # The zip is saved beside the folder that it is unpacked into: antelopev2.zip beside antelopev2.
+        place = target(model, folders)
+        into = place.with_name(f"{place.name}.zip")
+    # In PowerShell "curl" is another command, with other options.
+    curl = "curl.exe" if system == "nt" else "curl"
+    options = "-fL -C -" if resume else "-fL"
+    fetch = f"{curl} {options} --create-dirs -o {as_typed(into, system)} {model.url_of(file, file.names[0])}"
+    if not model.archive:
+        return (fetch,)
+    # PowerShell takes a quoted path for a text unless a call operator stands before it.
+    call = "& " if system == "nt" else ""
+    python, archive, unpacked = (
+        as_typed(path, system) for path in (sys.executable, into, model.unpacked_into(into.with_suffix("")))
+    )
+    return (fetch, f"{call}{python} -m zipfile -e {archive} {unpacked}")
+
+
+def _pattern(model: Model, file: File) -> str:
+    """The pattern by which the `hf` command finds a file in a repository.
+
+    Where files with several endings serve, the pattern takes any ending.
+    """
+    name = file.names[0].removeprefix(f"{model.name}/")  # the path inside of the repository
+    if len(file.names) > 1:
+        return f"{name.split('.')[0]}.*"
+    return name
+
+
+# Where else it lies
+
+
+def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
+    """The path of a model of one file that is not in its place: under another name in its folders, else under its name
+    in the folder of something else; None where it lies nowhere.
+
+    known: model key -> folders, as `Folders` takes them.
+    """
+    folders = Folders(known)
+    found = chain(renamed(model, folders), moved(model, folders))
+    return next((file.path for file in found), None)
+
+
+def renamed(model: Model, folders: Folders) -> Iterator[FileThere]:
+    """The files in a model's folders that are, by their contents, this model."""
+    return (file for file in folders.of(model.key) if _is(file.path, model))
+
+
+def moved(model: Model, folders: Folders) -> Iterator[FileThere]:
+    """Files that are a model, have its name, and lie in the folder of something else."""
+    name = folded(PurePath(model.files[0].names[0]).name)
+    return (file for file in folders.everything() if folded(file.path.name) == name and _is(file.path, model))
+
+
+def _is(path: Path, model: Model) -> bool:
+    """Whether a file, whatever its name, is certainly this model or can be used in its place."""
+    if is_standin(str(path)) or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
+        return False
+    file_format, family = recognised(path)
+    if file_format is None or file_format.id != model.format:
+        return False
+    # Some models of one format, such as IP-Adapter Plus and Plus Face, differ in the values of their weights alone,
+    # which are not read here. Of these the name decides. Where our own loaders do not read the format, as that of
+    # checkpoints, one file of it can be used in the place of another; ControlNets are looked at below.
+    twins = [other for other in models() if other.format == model.format and other.id != model.id]
+    if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
+        return False
+    if model.format != CONTROLNET:
+        return True
+    # ControlNets of one family are told apart by their lengths alone. Those that no node of ours needs are not: many
+    # have the length of any plain ControlNet.
+    has_length_of_model = bool(model.files[0].fits(path.stat().st_size))
+    return bool(model.nodes) and family in (None, model.family) and has_length_of_model
