@@ -3,14 +3,14 @@
 import mutants
 import pytest
 
-LINES = {"core/long.py": 900, "core/short.py": 100}
+LINES = {"core/geometry.py": 900, "core/errors.py": 100}
 
 
 def test_a_seed_draws_the_same_files_and_long_ones_more_often() -> None:
     drawn = mutants.drawn_files(LINES, 1000, "7")
     assert drawn == mutants.drawn_files(dict(reversed(LINES.items())), 1000, "7")
     assert drawn != mutants.drawn_files(LINES, 1000, "8")
-    assert 850 < drawn.count("core/long.py") < 950
+    assert 850 < drawn.count("core/geometry.py") < 950
 
 
 @pytest.mark.parametrize(
