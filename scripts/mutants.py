@@ -10,6 +10,7 @@ mutmut does not change constants of modules and functions with decorators. It wo
 """
 
 import argparse
+import json
 import os
 import random
 import re
@@ -30,6 +31,8 @@ ELSEWHERE = re.compile(r"\b(HostServer|host_server|compare_process|subprocess|vi
 """In files of tests that run the pack in another process, which has no mutant, compile it, which mutmut's own code in
 each function does not let torch do, or take the console that mutmut writes to."""
 FOLDER = environment.CACHE / "mutants"
+FAILED = FOLDER / "mutants" / ".pytest_cache" / "v" / "cache" / "lastfailed"
+"""Where pytest notes what has failed; mutmut shows none of its output."""
 SETTINGS = """\
 [mutmut]
 source_paths = pack
@@ -69,6 +72,8 @@ def main() -> int:
     mutmut = [sys.executable, "-m", "mutmut"]
     status = subprocess.run([*mutmut, "run", *names], check=False).returncode
     if status:
+        for name in json.loads(FAILED.read_bytes()) if FAILED.is_file() else ():
+            say(f"Fails in the copy, without any change: {name}. Name files of tests without it.")
         return status
     return report(names, given.seed)
 
