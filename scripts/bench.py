@@ -55,8 +55,7 @@ def main() -> int:
     if options.gpu and comfy.cli_args.args.cpu:
         raise environment.SetupError("--gpu needs a graphics card with CUDA. Without it bench.py counts.")
     # Only here: they need the host, the pack and torch.
-    from bench import figures, people_in_pictures, transformers, unets
-    from real_packs import by_packs, installed
+    from bench import by_packs, figures, installed, people_in_pictures, transformers, unets
 
     on_transformers = transformers.ON_TRANSFORMERS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
     ways = on_transformers | by_packs.BY_PACKS | unets.ON_UNETS
@@ -85,8 +84,7 @@ def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, An
 
 def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on UNets and on transformers."""
-    from bench import figures, people_in_pictures, transformers, unets
-    from real_packs import by_packs
+    from bench import by_packs, figures, people_in_pictures, transformers, unets
     from tiny import tiny_dits
 
     families = () if options.transformers else (unets.SDXL, unets.SD15)
@@ -109,8 +107,7 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from functools import partial
 
     import torch
-    from bench import figures, transformers, unets
-    from real_packs import by_packs
+    from bench import by_packs, figures, transformers, unets
     from tiny import tiny_dits
 
     numbers = (1, 2, 4) if options.transformers else (1, 2, 4, 8)

@@ -1,4 +1,4 @@
-"""Everything from zero, in a real ComfyUI: drawn people and clothes in; a group, a portrait and an outfit out.
+"""Everything from zero, in a real ComfyUI: drawn people and clothes in; a group and an outfit out.
 
     python scripts/demo.py
     python scripts/demo.py --keep
@@ -9,7 +9,7 @@ over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has
 a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
 sizes and licences. --keep puts the toy model (0.9 GB) and six workflows into that ComfyUI, to be run there with other
 photos; without it and without --download nothing there changes. Where there is no ComfyUI and none can be fetched, the
-pack's core and the toy model draw the same pictures alone.
+pack's core and the toy model draw the same pictures alone. --verbose names each node that runs.
 Standard library only until the environment is made.
 """
 
@@ -56,6 +56,13 @@ NOTHING_TO_DOWNLOAD_FOR = f"""\
 --download fetches the released weights for a ComfyUI, and there is no ComfyUI here. Get ComfyUI 0.3.64 or newer
 (git clone {COMFYUI}), set COMFYUI_PATH to its folder, and run this again."""
 
+SHOWN = {
+    "result.png": "the two people of pictures/likeness_anna.png and likeness_ben.png, each in their own place.",
+    "3_place_cast.png": "who stands where, before anything is drawn. Pictures 1 to 5 are the steps in their order.",
+    "outfit.png": "somebody in the clothes of two pictures, with the face and hair of two more, in a drawn pose.",
+}
+"""What each picture shows that somebody should open, the first one first."""
+
 Report = dict[str, Any]
 
 
@@ -66,6 +73,7 @@ def main() -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
     keep_help = "put the toy model (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
     parser.add_argument("--keep", action="store_true", help=keep_help)
+    parser.add_argument("--verbose", action="store_true", help="name each node that runs")
     arguments = parser.parse_args()
     host, python = prepared(arguments.python, needs_host=arguments.download)
     environment.enter(python)
@@ -74,13 +82,13 @@ def main() -> int:
     if not host:
         if arguments.keep:
             say("--keep changes nothing: there is no ComfyUI to put the toy model into.")
-        return without_host()
+        return without_host(arguments.verbose)
     if arguments.download:
         import models
         from shared import host_folders
 
         models.fetched(models.chosen([WORKFLOW.stem]), host_folders.of_host(host), arguments.yes)
-    return with_host(host, python, arguments.keep)
+    return with_host(host, python, arguments.keep, arguments.verbose)
 
 
 def remove_last_run() -> None:
@@ -112,15 +120,15 @@ def prepared(chosen: str | None, needs_host: bool) -> tuple[Host | None, Path]:
     return None, python or environment.small_python()
 
 
-def without_host() -> int:
-    """The pictures by the pack's core and the toy model alone."""
+def without_host(verbose: bool) -> int:
+    """The pictures by the pack's core and the toy model alone. verbose: each step is named."""
     import torch
     from toy import alone
 
     started = time.monotonic()
     say(f"Drawing without ComfyUI and without released weights. {CARTOON}")
     logging.getLogger("likeness").setLevel(logging.ERROR)  # that faces are small
-    drawn = alone.draw(OUTPUT, lambda step: say(f"  {step}"))
+    drawn = alone.draw(OUTPUT, lambda step: say(f"  {step}") if verbose else None)
     seconds = time.monotonic() - started
     report = {
         "host": None,
@@ -134,7 +142,7 @@ def without_host() -> int:
     write_report(report)
     say("What ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture) and the toy model.")
     say(f"What did NOT run: the nodes and ComfyUI. {GET_HOST}")
-    say_what_is_left(drawn.pictures, seconds, "")
+    say_what_is_left(drawn.pictures, seconds)
     return 0
 
 
@@ -146,17 +154,16 @@ def write_report(report: Report) -> None:
     written(OUTPUT / "report.json", lambda unfinished: unfinished.write_text(text, "utf-8"))
 
 
-def say_what_is_left(pictures: Sequence[str], seconds: float, elsewhere: str) -> None:
-    """The last two lines: where the picture is, and what else the demo leaves. elsewhere: in the ComfyUI."""
-    others = sorted(name for name in pictures if name in ("portrait.png", "outfit.png"))
-    steps = len(pictures) - len(others) - 1
-    say(f"Done in {seconds:.0f} s. The picture: {OUTPUT / 'result.png'}")
-    listed = ", ".join([*others, f"{steps} pictures of the steps"])
-    say(f"Also left: {listed} and report.json beside it{elsewhere}.")
+def say_what_is_left(pictures: Sequence[str], seconds: float) -> None:
+    """The last lines: what the pictures show and which to open first."""
+    say(f"Done in {seconds:.0f} s. The pictures and report.json are in {OUTPUT}. Open the first one first:")
+    for name, shown in SHOWN.items():
+        if name in pictures:
+            say(f"{OUTPUT / name}: {shown}")
 
 
-def with_host(host: Host, python: Path, keeps: bool) -> int:
-    """keeps: whether that ComfyUI gets the toy model and its workflows."""
+def with_host(host: Host, python: Path, keeps: bool, verbose: bool) -> int:
+    """keeps: whether that ComfyUI gets the toy model and its workflows. verbose: each node is named."""
     import models
     from shared import host_folders
     from shared.host_server import HostError, HostServer
@@ -180,11 +187,11 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     try:
         with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
             ready = time.monotonic()
-            report = generate(server, stand_ins)
+            say("Drawing two people.")
+            report = generate(server, stand_ins, verbose)
             if stand_ins:
-                for kind, name in ((install.PORTRAIT, "portrait"), (install.OUTFIT, "outfit")):
-                    say(f"{kind}:")
-                    report["pictures"].append(draw(server, stand_ins, kind, name))
+                say("Drawing an outfit.")
+                report["pictures"].append(draw(server, stand_ins, install.OUTFIT, "outfit", verbose))
     except (HostError, WorkflowError) as problem:
         raise SetupError(
             f"{host} did not make the picture: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}"
@@ -192,21 +199,17 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
     report |= {"host": str(host), "missing": missing, "pictures": sorted(report["pictures"])}
     report["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
-    elsewhere = ""
     if keeps and stand_ins:
-        elsewhere = put_into(host, report)
+        put_into(host, report)
     elif keeps:
         say("--keep changes nothing: this ComfyUI has the released weights, so the toy model was not used.")
     write_report(report)
-    say_what_is_left(report["pictures"], seconds["all"], elsewhere)
+    say_what_is_left(report["pictures"], seconds["all"])
     return 0
 
 
-def put_into(host: Host, report: Report) -> str:
-    """Put the toy model and its workflows into a ComfyUI; what the last line says of it, "" where it failed.
-
-    The report gets every file under "kept".
-    """
+def put_into(host: Host, report: Report) -> None:
+    """Put the toy model and its workflows into a ComfyUI, and say so. The report gets every file under "kept"."""
     from toy import install
 
     try:
@@ -214,14 +217,14 @@ def put_into(host: Host, report: Report) -> str:
     except OSError as cause:
         # The picture is there all the same.
         say(f"The toy model could not be put into {host.path}: {cause}")
-        return ""
+        return
     report["kept"] = left.lines()
     for note in left.notes:
         say(note)
-    return f"; in {left.summary()}"
+    say(f"Now in {left.summary()}.")
 
 
-def generate(server: HostServer, stand_ins: Files | None) -> Report:
+def generate(server: HostServer, stand_ins: Files | None, verbose: bool) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
     report. stand_ins: the toy model's files."""
     from shared import photos, workflow
@@ -235,7 +238,7 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
         graph = workflow.load(WORKFLOW)
         workflow.fill(graph, {} if has_card() else {"steps": CPU_STEPS}, images)
     prompt = workflow.to_prompt(graph, server.object_info())
-    run = server.run(prompt, Progress(prompt), timeout=None)
+    run = server.run(prompt, Progress(prompt, verbose), timeout=None)
     titles = {node: workflow.title(prompt, node) for node in run.executed}
     pictures: list[str] = []
     for node, node_title in titles.items():
@@ -254,14 +257,14 @@ def picture_name(title: str) -> str:
     return re.sub("[^a-z]+", "_", without_brackets.lower())
 
 
-def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> str:
+def draw(server: HostServer, stand_ins: Files, kind: str, name: str, verbose: bool) -> str:
     """One of the toy model's workflows into output/<name>.png. Returns the name of this file."""
     from shared import workflow
     from toy import install
 
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
-    run = server.run(prompt, Progress(prompt), timeout=None)
+    run = server.run(prompt, Progress(prompt, verbose), timeout=None)
     (saved,) = workflow.nodes_of(prompt, "SaveImage")
     return keep(server.file(run.outputs[saved]["images"][0]), name)
 
@@ -276,17 +279,20 @@ def keep(picture: Path, name: str) -> str:
 
 
 class Progress:
-    """Takes the host's messages about a prompt and says which node runs, and every ten seconds at which step it is."""
+    """Takes the host's messages about a prompt and says every ten seconds at which step it is.
 
-    def __init__(self, prompt: Prompt) -> None:
+    names_nodes: it also says which node runs."""
+
+    def __init__(self, prompt: Prompt, names_nodes: bool) -> None:
         self._prompt = prompt
+        self._names_nodes = names_nodes
         self._spoke = time.monotonic()
 
     def __call__(self, event: dict[str, Any]) -> None:
         from shared.workflow import title
 
         data = event["data"]
-        if event["type"] == "executing" and data["node"]:
+        if self._names_nodes and event["type"] == "executing" and data["node"]:
             self._say(title(self._prompt, data["node"]))
         elif event["type"] == "progress" and time.monotonic() > self._spoke + SAY_SECONDS:
             self._say(f"step {data['value']} of {data['max']}")

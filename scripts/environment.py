@@ -464,22 +464,24 @@ def _plain(name: str) -> str:
 
 
 def install(python: Path, *arguments: str) -> None:
-    """Install packages by uv, which takes a tenth of pip's time and torch's build for this machine, or by pip where uv
-    cannot have them; both show what they do. Raises SetupError."""
-    if not _by_uv(python, *arguments, "--torch-backend", "auto"):
+    """Install packages by uv, which takes a tenth of pip's time: torch's build for this machine from torch's own index,
+    or the usual one where that does not answer. By pip where uv cannot have them. All show what they do. Raises
+    SetupError."""
+    if not (_by_uv(python, *arguments, "--torch-backend", "auto") or _by_uv(python, *arguments)):
         say("uv cannot find these packages. Trying pip instead, which is slower.")
         _by_pip(python, *arguments)
 
 
 def _install_cpu_build(python: Path, *arguments: str) -> None:
-    """The same with torch's build without CUDA where one can be had: by uv from torch's own index, else by pip from the
-    indexes and folders that it is set to use. Raises SetupError."""
+    """The same with torch's build without CUDA where one can be had: by uv from torch's own index or the usual one,
+    else by pip from the indexes and folders that it is set to use. Raises SetupError."""
     say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
-    if _by_uv(python, *arguments, "--torch-backend", "cpu"):
+    without_cuda = [*arguments, "-c", str(REQUIREMENTS / "without_cuda.txt")]
+    if _by_uv(python, *arguments, "--torch-backend", "cpu") or _by_uv(python, *without_cuda):
         return
-    if called([*_pip(python), *arguments, "-c", str(REQUIREMENTS / "without_cuda.txt")], quiet=True):
+    if called([*_pip(python), *without_cuda], quiet=True):
         say(f"No package index here has a CPU build of torch. Installing the build with CUDA {CUDA_SIZE}.")
-        _by_pip(python, *arguments)
+        install(python, *arguments)
 
 
 def _by_uv(python: Path, *arguments: str) -> bool:

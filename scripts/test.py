@@ -10,7 +10,7 @@
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
---mutants  how many of so many small changes of core/, bridge/ and nodes/ the tests notice (scripts/mutation/score.py)
+--mutants  how many of so many small changes of core/, bridge/ and nodes/ the tests notice (scripts/mutants.py)
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in a
 ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
@@ -180,7 +180,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
     if given.mutants:
-        mutated(given.mutants, given.seed, given.python)
+        mutated(given.mutants, given.seed, given.python, arguments)
     started = time.monotonic()
     cpu = cpu_seconds()
     tier = tier_of(given.tier, given.part)
@@ -219,16 +219,17 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
     return hosts, python or environment.own_python(hosts), no_host
 
 
-def mutated(count: int, seed: str, chosen: str | None) -> NoReturn:
-    """scripts/mutation/score.py in the newest ComfyUI. Raises SetupError."""
-    if sys.platform != "linux":
-        raise environment.SetupError("--mutants needs Linux: each mutant is a fork with limits of its own.")
+def mutated(count: int, seed: str, chosen: str | None, tests: Sequence[str]) -> NoReturn:
+    """scripts/mutants.py in the newest ComfyUI. tests: paths, all where there is none. Raises SetupError."""
+    if sys.platform == "win32":
+        raise environment.SetupError("--mutants needs Linux or macOS, as mutmut does.")
     hosts = environment.find_hosts() or environment.fetched_host()
-    python = environment.ready_python(hosts, chosen, MODULES) or environment.own_python(hosts)
+    python = environment.ready_python(hosts, chosen, (*MODULES, "mutmut"))
+    python = python or environment.own_python(hosts, (*environment.EVERYTHING, "mutants"))
     if not hosts:
         raise environment.SetupError(NO_HOST)
     newest = max(hosts, key=lambda host: host.version)
-    command = [str(python), str(ROOT / "scripts" / "mutation" / "score.py"), str(count), seed]
+    command = [str(python), str(ROOT / "scripts" / "mutants.py"), str(count), seed, *tests]
     # In place of this process, so that what stops this one stops it.
     os.execve(python, command, environment.host_environment(newest, python))
 

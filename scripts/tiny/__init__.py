@@ -1,1 +1,1 @@
-"""Tiny networks of the host, LoRAs and people without photos: what tests, bench.py and real_packs run on."""
+"""Tiny networks of the host, LoRAs and people without photos: what tests and bench.py run on."""

@@ -25,9 +25,8 @@ from core.faces import analysis
 from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
-from core.people import Cast, Faces, Identity, Layout, Person
-from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from core.places import control_images, group, layouts, place_previews, placing
+from core.people import Cast, Identity, Layout, Person
+from core.places import control_images, group, place_previews, placing
 from core.previews import as_picture, contact_sheet
 
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
@@ -35,9 +34,6 @@ from .net import Settings, ToyModel
 
 NAMES = ("person 1", "person 2")
 """As Cast from Photos calls people without names."""
-PORTRAIT_STEPS = 4
-STRENGTH = 0.8
-"""Of IdentityNet and of InstantID's keys and values in the portrait's template."""
 
 Report = Callable[[str], None]
 
@@ -55,14 +51,12 @@ class Drawn:
 
 
 def draw(folder: Path, report: Report) -> Drawn:
-    """Draw the group, the portrait and the outfit into the folder. report: is told each step before it begins."""
+    """Draw the group and the outfit into the folder. report: is told each step before it begins."""
     drawn = Drawn()
     model = stored.load()
     report("Face detector and recogniser")
     faces = face_model()
     _draw_group(folder, report, model, faces, drawn)
-    report("Portrait (InstantID)")
-    _save(folder, "portrait", portrait(model, faces), drawn)
     report("Outfit (Parts2Whole)")
     _save(folder, "outfit", outfit(model), drawn)
     return drawn
@@ -146,33 +140,6 @@ def seen(model: ToyModel, made: Group, layout: Layout) -> measure.Seen:
     areas = avatars.draw(places.of_slots(layout.slots), looks, (layout.width, layout.height))
     found = measure.found_in(measure.cells_of(made.pixels), areas, len(looks))
     return measure.Seen(found, measure.colours_of(looks))
-
-
-@torch.inference_mode()
-def portrait(model: ToyModel, faces: FaceModel) -> Tensor:
-    """(H, W, 3), 0..1: Anna, her face where it is in her photo, as InstantID's template draws her."""
-    (file,) = photos.drawn("anna")
-    photo = photos.pixels(file)
-    # The template reads people at the size of InstantID's authors, and the place of the face from the photo itself.
-    person = identity(faces, NAMES[0], resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0])
-    picture = to_picture(photo)
-    (largest, *_) = analysis.arrange(analysis.detect(faces.detector, picture, "the photo"), "largest")
-    found = analysis.recognise(faces.recognisers, picture, [largest], "the photo")
-    in_photo = Faces(found, width=picture.shape[1], height=picture.shape[0])
-    layout = layouts.from_faces(in_photo, *places.LARGE, "pad", "none")
-    (keypoints,) = control_images.keypoints(layout, by_row=False)
-    hint = keypoints.movedim(-1, 0)[None]  # (1, 3, H, W)
-    tokens = model.instant_id.tokens(recogniser.raw(person.embeddings[IR_SE50]))
-    velocity = partial(
-        model.instant_id.velocity, model.unet, hint=hint, tokens=tokens, strength=STRENGTH, weight=STRENGTH
-    )
-
-    def clean(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
-        scale = 1 / (sigma**2 + 1).sqrt()
-        return x * scale**2 - velocity(x * scale, time[None]) * sigma * scale
-
-    settings = Settings(steps=PORTRAIT_STEPS)
-    return _decoded(model, net.sampled(clean, hint, settings, net.noise_levels()))
 
 
 @torch.inference_mode()

@@ -1,8 +1,11 @@
 """ArcFace's IR-SE50 with weights written by hand: a linear pyramid, four times blurred and halved.
 
 The unit embedding then says the colours of a 7x7 grid of the aligned face, and nothing is trained or stored. The file
-has the published keys and shapes, and the pack's own loader runs it. The same stands in an ONNX file in the place of
-antelopev2's recogniser, whose embeddings InstantID reads.
+has the published keys and shapes, and the pack's own loader runs it.
+
+An ONNX file stands in the place of antelopev2's recogniser, whose embeddings InstantID reads: the same grid, and beside
+it, in directions that the toy's networks do not read, one of twice as many cells along a side. So a recogniser that
+judges sees something else than the one that guides.
 """
 
 import itertools
@@ -19,6 +22,9 @@ _WIDTH = 512
 _GRID = 7
 """Cells of the grid of colours along a side."""
 _COLOURS = 3 * _GRID * _GRID
+_FINER_COLOURS = 4 * _COLOURS
+_FINER_SHARE = 0.5
+"""Of the finer grid in an embedding, as a factor of its colours."""
 _CONSTANT = 6.0
 """Beside the colours stands a constant, so that brightness can still be read after normalisation."""
 ONE_PERSON = 0.995
@@ -34,6 +40,14 @@ def basis() -> Tensor:
     """(512, 148): orthonormal columns, one per colour of the grid and one for the constant."""
     random = torch.Generator().manual_seed(11)
     return torch.linalg.qr(torch.randn(_WIDTH, _COLOURS + 1, generator=random))[0]
+
+
+def _finer() -> Tensor:
+    """(512, colours of the finer grid): what it adds to an embedding, at right angles to what `basis` spans."""
+    random = torch.Generator().manual_seed(12)
+    rest = torch.linalg.qr(basis(), mode="complete")[0][:, _COLOURS + 1 :]  # (512, 364)
+    read = torch.linalg.qr(torch.randn(_FINER_COLOURS, rest.shape[1], generator=random))[0]  # (588, 364)
+    return _FINER_SHARE * rest @ read.T
 
 
 def _blur() -> Tensor:
@@ -74,7 +88,7 @@ def state() -> dict[str, Tensor]:
 
 
 def onnx_file() -> bytes:
-    """The same as a recogniser in an ONNX file reads RGB, -1..1, without the normalisation."""
+    """The same and a finer grid, as a recogniser in an ONNX file reads RGB, -1..1, without the normalisation."""
     # Here, because who only draws with the toy model needs no package that writes ONNX files.
     from onnx import TensorProto, helper, numpy_helper
 
@@ -83,6 +97,7 @@ def onnx_file() -> bytes:
         "blur": _blur().expand(3, 1, 3, 3),
         "output": columns[:, :_COLOURS].unflatten(1, (3, -1)).flip(1).flatten(1),  # BGR -> RGB
         "constant": _CONSTANT * columns[:, _COLOURS],
+        "finer": _finer(),
         ONE_PERSON_FROM: torch.tensor(ONE_PERSON),
     }
     levels = ["pixels", *(f"halved_{number}" for number in range(_HALVINGS))]
@@ -90,7 +105,10 @@ def onnx_file() -> bytes:
     for before, after in itertools.pairwise(levels):
         nodes.append(helper.make_node("Conv", [before, "blur"], [after], group=3, strides=[2, 2], pads=[1, 1, 1, 1]))
     nodes.append(helper.make_node("Flatten", [levels[-1]], ["grid"]))
-    nodes.append(helper.make_node("Gemm", ["grid", "output", "constant"], ["embedding"], transB=1))
+    nodes.append(helper.make_node("Gemm", ["grid", "output", "constant"], ["coarse"], transB=1))
+    nodes.append(helper.make_node("Flatten", [levels[-2]], ["finer_grid"]))
+    nodes.append(helper.make_node("Gemm", ["finer_grid", "finer"], ["fine"], transB=1))
+    nodes.append(helper.make_node("Add", ["coarse", "fine"], ["embedding"]))
     side = 2**_HALVINGS * _GRID
     inputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, side, side])]
     outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, _WIDTH])]

@@ -315,7 +315,7 @@ def of_authors(kinds: set[str], setting: str) -> set[float | str]:
     """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
     values = set[float | str]()
     for method in authors_settings.methods():
-        if not kinds & set(method.nodes):
+        if method.node not in kinds:
             continue
         for name, value, _ in method.settings:
             if name == setting:
@@ -326,7 +326,7 @@ def of_authors(kinds: set[str], setting: str) -> set[float | str]:
 
 @every_file
 def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Iterator[object]:
-    """docs/dev/authors_settings.json says where in their code each of them stands."""
+    """docs/dev/settings.md says where in their code each of them stands."""
     for node in file.real:
         kind = node["type"]
         for name, value in zip(workflow._names(node), node["widgets_values"], strict=False):

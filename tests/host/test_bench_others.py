@@ -12,9 +12,8 @@ import folder_paths
 import marks
 import pytest
 import torch
-from bench import figures, transformers, unets
+from bench import by_packs, figures, installed, transformers, unets
 from bench.figures import Line
-from real_packs import by_packs, installed
 
 PACK = """
 class Twice:

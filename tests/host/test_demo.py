@@ -66,14 +66,15 @@ def files_of_the_user(host: Host) -> list[str]:
 
 @pytest.mark.thorough
 def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: Path, tmp_path: Path) -> None:
-    """Each picture to 2/255. The demo ends with the picture's name and one line of what else it left, and leaves
-    nothing in the ComfyUI.
+    """Each picture to 2/255. The demo ends with what the pictures show, and leaves nothing in the ComfyUI.
 
     It comes first in this file: the server of the other test would only take memory beside it.
     """
-    *_, picture, sentence = demo(clone, own_host)
-    assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
-    assert sentence.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
+    *_, done, first, places, clothes = demo(clone, own_host)
+    assert f"The pictures and report.json are in {clone / 'output'}." in done
+    assert f"{clone / 'output' / 'result.png'}: the two people of " in first
+    assert "3_place_cast.png: who stands where" in places
+    assert "outfit.png: " in clothes
     assert files_of_the_user(own_host) == []
     report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
     assert report["host"] == str(own_host)
@@ -90,8 +91,8 @@ def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: 
 
 @pytest.mark.thorough
 def test_the_demo_keeps_the_toy_in_comfyui_when_asked(own_host: Host, clone: Path) -> None:
-    *_, sentence = demo(clone, own_host, "--keep")
-    assert f"; in {own_host.path} the toy model's files (standin-toy*, " in sentence
+    sentence = demo(clone, own_host, "--keep")[-5]
+    assert f"Now in {own_host.path} the toy model's files (standin-toy*, " in sentence
     assert "and 6 workflows named '... (toy model)'" in sentence
     files = files_of_the_user(own_host)
     workflows = [name for name in files if name.startswith("user/default/workflows/")]

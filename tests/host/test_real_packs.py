@@ -1,67 +1,63 @@
-"""real_packs/run.py: what it looks at beside another pack, and that it finds what does not hold."""
+"""Two packs of other authors, where they are in custom_nodes, beside ours: both act, in either order in a graph.
+
+One adds to the output of every cross-attention, the other reads texts of its own there: what other packs do is one of
+these, or a wrapper, of which tests/every_method has imitations. Run this file alone where there are such packs: what
+they change in ComfyUI stays changed in the process.
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
-import other_packs
 import pytest
+import torch
+from bench import by_packs, installed, unets
 from bench.figures import Applied
-from real_packs import graphs, names, packs
+from bench.unets import Networks
+from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[2]
-OURS = "ip_adapter_plus"
-
-
-def adapter(applied: Applied) -> Applied:
-    return applied._replace(model=other_packs.adapter_pack(applied.model))
-
-
-def nothing(applied: Applied) -> Applied:
-    return applied
+OURS = ("instant_id", "id_patch", "prompt_per_person", "share_parts", "lora_per_person")
+THEIRS = {by_packs.IP_ADAPTER_PLUS: "ip_adapters", by_packs.PPM: "attention_couple_and_common"}
+PEOPLE = 2
+VISIBLE = 1e-3
+ROUNDING = 2e-5
 
 
-def test_every_pack_has_its_checks() -> None:
-    assert tuple(pack.name for pack in packs.PACKS) == names.NAMES
+@cache
+def networks() -> Networks:
+    """As deep as published: other packs count its layers."""
+    return unets.for_timing(unets.tiny(unets.SDXL), torch.float32)
+
+
+def with_ours(ours: str, model: Any) -> Applied:
+    return unets.ON_UNETS[ours].apply(replace(networks(), model=model), PEOPLE)
+
+
+def with_theirs(theirs: str, applied: Applied) -> Applied:
+    model = by_packs.BY_PACKS[theirs].apply(replace(networks(), model=applied.model), PEOPLE).model
+    return applied._replace(model=model)
+
+
+def picture(applied: Applied) -> Tensor:
+    return networks().sampled(applied, 4)
+
+
+def apart(latent: Tensor, other: Tensor) -> float:
+    return float((latent - other).abs().max() / other.abs().max())
 
 
 @pytest.mark.thorough
-def test_a_pack_that_acts_in_both_orders_holds() -> None:
-    results = list(graphs.either_order(OURS, "Adapter", adapter))
-    assert len(results) == 3
-    assert [result for result in results if not result.held] == []
-    assert {result.method for result in results} == {OURS}
-
-
-@pytest.mark.thorough
-def test_a_pack_without_an_effect_does_not_hold() -> None:
-    before, after, orders = graphs.either_order(OURS, "Nothing", nothing)
-    for acts in (before, after):
-        assert not acts.held
-        assert acts.amounts[graphs.THEIRS_ACT] == 0
-        assert acts.amounts[graphs.OURS_ACT] > graphs.VISIBLE
-    assert orders.held
-    assert orders.amounts == {"the two orders differ by": 0}
-    assert [result.held for result in graphs.as_before(OURS)] == [True]
-
-
-def test_an_error_of_another_pack_does_not_hold() -> None:
-    def check() -> Iterator[graphs.Result]:
-        yield graphs.Result("first", True)
-        raise ValueError("no such\ntensor")
-
-    last = list(graphs.run(check, "a node"))[-1]
-    assert last == graphs.Result("a node", False, figure="ValueError", detail="no such tensor")
-
-
-def test_without_any_pack_there_is_nothing_to_run(host: object) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "real_packs" / "run.py"), "--python", sys.executable]
-    command += ["--pack", "PuLID_ComfyUI"]
-    answer = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ}, check=False)
-    assert answer.returncode == 1
-    assert "PuLID_ComfyUI is not in custom_nodes: left out." in answer.stderr
-    assert "There is nothing to run beside ours." in answer.stderr
+@pytest.mark.parametrize("pack", THEIRS)
+def test_both_act_in_either_order(pack: str) -> None:
+    if not installed.loaded([pack]):
+        pytest.skip(f"{pack} is not in custom_nodes")
+    theirs = THEIRS[pack]
+    theirs_alone = with_theirs(theirs, networks().plain())
+    for ours in OURS:
+        behind_ours = picture(with_theirs(theirs, with_ours(ours, networks().model)))
+        before_ours = picture(with_ours(ours, theirs_alone.model))
+        assert apart(behind_ours, before_ours) < ROUNDING, ours
+        assert apart(behind_ours, picture(theirs_alone)) > VISIBLE, f"{ours} acts"
+        assert apart(behind_ours, picture(with_ours(ours, networks().model))) > VISIBLE, f"theirs beside {ours}"

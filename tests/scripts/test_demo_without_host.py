@@ -24,7 +24,6 @@ PICTURES = {
     "4_draw_skeletons.png": (512, 384),
     "5_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
-    "portrait.png": (512, 384),
     "result.png": (512, 384),
 }
 """What the demo leaves, with a host and without, and the sizes in pixels."""
@@ -102,16 +101,19 @@ def test_each_person_stands_in_their_place_by_the_report(drawn: tuple[Path, str]
     assert report["pictures"] == sorted(PICTURES)
 
 
-def test_it_is_said_what_ran_what_did_not_and_where_the_pictures_are(drawn: tuple[Path, str]) -> None:
+def test_it_is_said_what_ran_what_did_not_and_which_picture_to_open_first(drawn: tuple[Path, str]) -> None:
     clone, said = drawn
-    ran, not_run, command, picture, other_files = said.splitlines()[-5:]
+    lines = said.splitlines()
+    ran, not_run, command, done = lines[-7:-3]
     assert "What ran: the pack's core" in ran
     assert "toy model" in ran
     assert "What did NOT run: the nodes and ComfyUI." in not_run
     assert "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
-    assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
-    assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in other_files
+    assert f"The pictures and report.json are in {clone / 'output'}. Open the first one first:" in done
+    for line, name in zip(lines[-3:], demo_script.SHOWN, strict=True):
+        assert f"{clone / 'output' / name}: " in line
+    assert "Place Cast" not in said, "steps are named with --verbose alone"
 
 
 def test_pictures_of_the_steps_are_called_like_their_nodes() -> None:
@@ -166,7 +168,7 @@ def test_a_comfyui_within_reach_is_fetched_whole(clone: Path, tmp_path: Path) ->
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None:
-    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable]
+    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, "--verbose"]
     with subprocess.Popen(command, env=variables(clone.parent), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         for line in process.stderr:

@@ -56,8 +56,8 @@ SMALL = "environment._install_cpu_build(python, '-r', requirements)"
 """Of all that the demo without a host needs."""
 
 
-def printed_by(call: str, python: Path, packages: Path) -> str:
-    """What functions of environment.py print that install packages into the Python."""
+def printed_by(call: str, python: Path, packages: Path, **variables: str) -> str:
+    """What functions of environment.py print that install packages into the Python. variables: of their environment."""
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         "import pathlib, environment\n"
@@ -70,7 +70,7 @@ def printed_by(call: str, python: Path, packages: Path) -> str:
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **proxies, **pip, "PATH": tools, "UV_HTTP_RETRIES": "0"},
+        env={**os.environ, **proxies, **pip, "PATH": tools, "UV_HTTP_RETRIES": "0", **variables},
         capture_output=True,
         text=True,
     )
@@ -109,4 +109,15 @@ def test_an_index_that_does_not_answer_is_no_error_where_the_packages_come_from_
     printed = printed_by("environment.install(python, 'tiny')", small, packages)
     assert version_of("tiny", small) == "3.0"
     assert "uv cannot find these packages. Trying pip instead, which is slower." in printed
+    assert "error" not in printed.lower(), printed
+
+
+def test_uv_takes_torch_from_the_usual_index_where_torchs_own_does_not_answer(tmp_path: Path, small: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    wheel(tmp_path / "torch", "torch", "9.2")
+    (tmp_path / "torch" / "index.html").write_text('<a href="torch-9.2-py3-none-any.whl">torch</a>', "utf-8")
+    usual = {"UV_DEFAULT_INDEX": tmp_path.as_uri()}
+    printed = printed_by("environment.install(python, 'torch==9.2')", small, tmp_path / "nothing", **usual)
+    assert version_of("torch", small) == "9.2"
+    assert "pip instead" not in printed
     assert "error" not in printed.lower(), printed

@@ -77,6 +77,16 @@ def test_strangers_are_not_taken_for_one_person_and_a_photo_that_is_there_twice_
     ]
 
 
+def test_the_two_recognisers_do_not_see_the_same(faces: FaceModel, with_onnx: FaceModel) -> None:
+    """Else the one that judges a picture would say what the one says that guided it."""
+    cosines: list[float] = []
+    for model in (faces, with_onnx):
+        anna, ben = (seen(model, name, photos.drawn(name)[0]) for name in ("anna", "ben"))
+        (one,), (other,) = anna.embeddings.values(), ben.embeddings.values()
+        cosines.append(float(functional.cosine_similarity(one, other)))
+    assert abs(cosines[0] - cosines[1]) > 0.02, cosines
+
+
 @pytest.mark.parametrize("people", [2, 3, 4, 8])
 def test_association_is_the_share_of_places_that_look_most_like_who_belongs_there(people: int) -> None:
     """In two of five pictures the first two people are exchanged, so two places of each of these are wrong. A place

@@ -1,32 +1,37 @@
-"""The settings that the methods were published with, from docs/dev/authors_settings.json."""
+"""The settings that the methods were published with, from the tables of docs/dev/settings.md."""
 
-import json
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from environment import ROOT
 
-DATA = ROOT / "docs" / "dev" / "authors_settings.json"
+PAGE = ROOT / "docs" / "dev" / "settings.md"
+_METHOD = re.compile(r"\*\*(?P<name>.+)\*\*, `(?P<node>\w+)`, (?P<repository>\S+) (?P<commit>[0-9a-f]{7}):")
+_SETTING = re.compile(r"\| `(?P<what>.+?)` \| (?P<value>.+?) \| (?P<where>.+?) \|")
 
 
 @dataclass(frozen=True)
 class Method:
-    """nodes: ids of those that apply it.
+    """node: the id of the one that applies it.
 
     settings: (what, the value in ComfyUI's words and units, file and line of the repository); several values of one
     setting stand in several places of the authors' code.
     """
 
     name: str
+    node: str
     repository: str
     commit: str
-    nodes: tuple[str, ...]
-    settings: tuple[tuple[str, str, str], ...]
+    settings: list[tuple[str, str, str]]
 
 
 @cache
 def methods() -> tuple[Method, ...]:
-    return tuple(
-        Method(**{**record, "nodes": tuple(record["nodes"]), "settings": tuple(map(tuple, record["settings"]))})
-        for record in json.loads(DATA.read_text("utf-8"))["methods"]
-    )
+    found: list[Method] = []
+    for line in PAGE.read_text("utf-8").splitlines():
+        if method := _METHOD.fullmatch(line):
+            found.append(Method(**method.groupdict(), settings=[]))
+        elif setting := _SETTING.fullmatch(line):
+            found[-1].settings.append(setting.group("what", "value", "where"))
+    return tuple(found)

@@ -19,14 +19,15 @@ import comfy.model_management
 import folder_paths
 import numpy as np
 import torch
-from bench.figures import Applied, Line, Way, count
-from bench.unets import BOTH, STEPS, Networks, strips
 from pack.bridge.host.unet import attention_widths
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
 from tiny import tiny_encoders
 from tiny.seeded import normal
 from torch import Tensor
+
+from bench.figures import Applied, Line, Way, count
+from bench.unets import BOTH, STEPS, Networks, strips
 
 from . import installed
 

@@ -15,7 +15,6 @@ from typing import Any
 import environment
 import folder_paths
 import torch
-from shared.links import as_link
 
 
 class PackNotLoaded(environment.SetupError):
@@ -129,35 +128,6 @@ def call(node_id: str, **inputs: Any) -> tuple[Any, ...]:
     """The outputs of a node of ComfyUI or of a loaded pack."""
     output = _called(node_id, inputs)
     return tuple(getattr(output, "args", output))
-
-
-def expanded(node_id: str, **inputs: Any) -> Any:
-    """The first output of a node that answers with a graph, which ComfyUI then runs in its place.
-
-    inputs: also those that the node hands on as links (`rawLink`): it gets a link with the input's own name, which is
-    followed here. Source of the form of a graph: comfy_execution/graph_utils.py.
-    """
-    links: dict[str, Any] = {}
-    for name, source in inputs.items():
-        links[name] = source if isinstance(source, str) else [name, 0]
-    output = _called(node_id, links)
-    graph = output.expand
-    results: dict[str, tuple[Any, ...]] = {}
-
-    def value(source: Any) -> Any:
-        link = as_link(source)
-        if link is None:
-            return source
-        name, number = link
-        if name in inputs:
-            return inputs[name]
-        if name not in results:
-            node = graph[name]
-            inputs_of_node = {key: value(link) for key, link in node["inputs"].items()}
-            results[name] = call(node["class_type"], **inputs_of_node)
-        return results[name][number]
-
-    return value(output.args[0])
 
 
 @torch.no_grad()  # as ComfyUI runs nodes: packs turn pictures into numpy, which refuses tensors with a gradient
