@@ -246,11 +246,13 @@ class BlocksBatch(Batch):
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         places: dict[Place, nn.Module] = {}
         for number, (kind, number_of_kind) in enumerate(self.blocks):
             if self._is_read_behind(number):
-                places[kind, number_of_kind] = modules_of_blocks(network)[kind][number_of_kind]
+                own = f"{kind}s.{number_of_kind}"
+                part = modules.get(own) or modules[f"transformer_blocks.{number_of_kind}"]
+                places[kind, number_of_kind] = part
         return places
 
     def _is_read_behind(self, number: int) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...core.cross_attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
-from ..host.unet import NETWORK, WEIGHT, weight_shape
+from ..host.unet import NETWORK, WEIGHT, layer_shape, patched_shape
 from ..sampling.model_conds import CarriedOfPeople
 
 LayerCall = Callable[[Tensor], Tensor]
@@ -218,7 +218,8 @@ def people_layers(
     """
     layers: dict[str, PeopleLayer] = {}
     for name, layer_loras in loras.layers.items():
-        shape = weight_shape(model, f"{NETWORK}{name}{WEIGHT}")
+        # Not asked of the MODEL: in a forward another pack's block may stand in the place of the layer's.
+        shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(modules[name]) or ())
         if any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
             raise BadSetup(
                 f"The MODEL that is sampled has a smaller layer {name} than the MODEL of LoRA per Person.",
