@@ -214,18 +214,20 @@ def people_layers(
     """What one node adds to the layers of a MODEL, by name of the layer.
 
     modules: of the network, by name. like: on the device and in the dtype of what layers are given.
-    Raises BadSetup where a layer has fewer inputs or outputs than in the MODEL that the node was given.
+    Raises BadSetup where the MODEL that the node was given has more layers, or one with more inputs or outputs.
     """
     layers: dict[str, PeopleLayer] = {}
     for name, layer_loras in loras.layers.items():
+        module = modules.get(name)
         # Not asked of the MODEL: in a forward another pack's block may stand in the place of the layer's.
-        shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(modules[name]) or ())
-        if any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
+        shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
+        if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
             raise BadSetup(
-                f"The MODEL that is sampled has a smaller layer {name} than the MODEL of LoRA per Person.",
+                f"The MODEL that is sampled has {'a smaller' if module else 'no'} layer {name}, other than the MODEL of "
+                "LoRA per Person.",
                 "Connect model_out of LoRA per Person to the sampler.",
             )
-        layers[name] = PeopleLayer(layer_loras, modules[name], like, shape)
+        layers[name] = PeopleLayer(layer_loras, module, like, shape)
     return layers
 
 
