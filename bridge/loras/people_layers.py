@@ -222,9 +222,9 @@ def people_layers(
         # Not asked of the MODEL: in a forward another pack's block may stand in the place of the layer's.
         shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
         if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
+            odd = f"a smaller layer {name}" if module else f"no layer {name}"
             raise BadSetup(
-                f"The MODEL that is sampled has {'a smaller' if module else 'no'} layer {name}, other than the MODEL of "
-                "LoRA per Person.",
+                f"The MODEL that is sampled has {odd}, other than the MODEL of LoRA per Person.",
                 "Connect model_out of LoRA per Person to the sampler.",
             )
         layers[name] = PeopleLayer(layer_loras, module, like, shape)
