@@ -143,7 +143,11 @@ def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     Patches may widen a layer, which the host then fills up with zeros: a LoRA img_in of FLUX.1 (Canny, Depth), and a
     whole difference the first convolution of SD1.5 (IC-Light).
     """
-    shape = own_shape(model, name)
+    return patched_shape(model, name, own_shape(model, name))
+
+
+def patched_shape(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a weight as in `weight_shape`. shape: without the patches of this MODEL."""
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
         if part is None:
             shape = _widened_shape(patch) or shape

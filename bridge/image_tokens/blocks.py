@@ -241,9 +241,9 @@ class BlocksBatch(Batch):
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
-        blocks = blocks_of(network)
-        return {block: blocks[block] for number, block in enumerate(self.blocks) if self._is_read_behind(number)}
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
+        return {(kind, number): modules[f"{kind}s.{number}"] for kind, number in behind}
 
     def _is_read_behind(self, number: int) -> bool:
         """Whether anybody is read behind a block, by its number among all blocks."""

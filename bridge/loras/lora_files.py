@@ -199,7 +199,19 @@ def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, 
             names[name.removeprefix(_TEXT_ENCODER)] = weight
     for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
         names.setdefault(name, weight)
-    return names
+    # The host also has names of layers that only other models of a family have, and leaves these out as it loads.
+    return {name: weight for name, weight in names.items() if _is_there(model, weight)}
+
+
+def _is_there(model: ModelPatcher, target: Any) -> bool:
+    """Whether a weight is one of the CLIP, or one that the MODEL has. target: see layer_names.Target."""
+    weight = target if isinstance(target, str) else target[0]
+    if not weight.startswith(NETWORK):
+        return True
+    try:
+        return object_of(model, weight) is not None
+    except AttributeError:
+        return False
 
 
 class _FileTensors:

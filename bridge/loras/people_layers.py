@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...core.cross_attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
-from ..host.unet import NETWORK, WEIGHT, weight_shape
+from ..host.unet import NETWORK, WEIGHT, layer_shape, patched_shape
 from ..sampling.model_conds import CarriedOfPeople
 
 LayerCall = Callable[[Tensor], Tensor]
@@ -214,17 +214,20 @@ def people_layers(
     """What one node adds to the layers of a MODEL, by name of the layer.
 
     modules: of the network, by name. like: on the device and in the dtype of what layers are given.
-    Raises BadSetup where a layer has fewer inputs or outputs than in the MODEL that the node was given.
+    Raises BadSetup where the MODEL that the node was given has more layers, or one with more inputs or outputs.
     """
     layers: dict[str, PeopleLayer] = {}
     for name, layer_loras in loras.layers.items():
-        shape = weight_shape(model, f"{NETWORK}{name}{WEIGHT}")
-        if any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
+        module = modules.get(name)
+        # Not asked of the MODEL: in a forward another pack's block may stand in the place of the layer's.
+        shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
+        if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
+            odd = f"a smaller layer {name}" if module else f"no layer {name}"
             raise BadSetup(
-                f"The MODEL that is sampled has a smaller layer {name} than the MODEL of LoRA per Person.",
+                f"The MODEL that is sampled has {odd}, other than the MODEL of LoRA per Person.",
                 "Connect model_out of LoRA per Person to the sampler.",
             )
-        layers[name] = PeopleLayer(layer_loras, modules[name], like, shape)
+        layers[name] = PeopleLayer(layer_loras, module, like, shape)
     return layers
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...core.errors import BadSetup
 from ...core.token_groups import in_steps
-from ..host.unet import Options, modules_of_unet
+from ..host.unet import Options
 from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
@@ -89,7 +89,7 @@ class TransformerLorasRun(Run[PersonLoras]):
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._hooks:
-                self._hooks[network] = LayerHooks(modules_of_unet(network))
+                self._hooks[network] = LayerHooks(self.modules_in(network))
             if key not in self._batches:
                 nodes: list[TransformerNodeLoras] = []
                 for number, of_node in enumerate(acting):
@@ -185,8 +185,8 @@ class TransformerLorasBatch(Batch):
         self._in_layers = self._new_in_layers()
         self._check_references()
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
-        return {name: part_around(self.hooks.modules, name) for name in self._in_layers}
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        return {name: part_around(modules, name) for name in self._in_layers}
 
     def _modulated_layers(self) -> dict[str, ModulatedLayer]:
         """Name -> layer, of the layers that LoRAs change by region and that modulate in a network that takes one answer

@@ -51,6 +51,7 @@ from torch import Tensor, nn
 
 from ...core.cross_attention import on_grid
 from ...core.errors import TokensMoved
+from ..host.shared_network import network_within
 from ..host.unet import (
     Grid,
     Options,
@@ -59,7 +60,6 @@ from ..host.unet import (
     first_convolution_of,
     grid_of,
     grids,
-    modules_of_unet,
     tokens_moved,
     transformers,
     with_patch,
@@ -108,17 +108,17 @@ class TextLayers(NamedTuple):
 class LoraNetwork:
     """One UNet that a run samples with.
 
-    model: with the patches of this run. modules: by name. hooks: which stand in its layers. text_layers: of every
-    cross-attention layer, in the order of unet.transformers.
+    model: with the patches of this run. modules: by name, see Run.modules_in. hooks: which stand in its layers.
+    text_layers: of every cross-attention layer, in the order of unet.transformers.
     """
 
-    def __init__(self, unet: nn.Module, model: ModelPatcher) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], model: ModelPatcher) -> None:
         self._model = model
-        self.modules = modules_of_unet(unet)
+        self.modules = modules
         self.hooks = LayerHooks(self.modules)
         names = {module: name for name, module in self.modules.items()}
         self.text_layers: list[TextLayers] = []
-        for transformer in transformers(unet):
+        for transformer in transformers(modules[""]):
             attention = transformer.module.attn2
             self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
@@ -169,11 +169,11 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
 
     def _network(self, unet: Any) -> LoraNetwork:
         # torch.compile puts a module around the UNet, whose layers are the same.
-        module = getattr(unet, "_orig_mod", unet)
+        module = network_within(unet)
         # MultiGPU CFG Split asks from several threads at once.
         with self._making_network:
             if module not in self.networks:
-                self.networks[module] = LoraNetwork(module, self._model)
+                self.networks[module] = LoraNetwork(self.modules_in(module), self._model)
             return self.networks[module]
 
     def after_run(self) -> None:
@@ -428,10 +428,10 @@ class UNetLorasBatch(CrossAttentionBatch):
         self._hooked_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
         self._readings = TextReadings(nodes, network.text_layers, place)
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         names = {name for node in self._nodes for name in node.layers}
-        layers = {name: part_around(self.hooks.modules, name) for name in names}
-        return {**super().places(network), **layers}
+        layers = {name: part_around(modules, name) for name in names}
+        return {**super().places(modules), **layers}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

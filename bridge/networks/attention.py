@@ -5,7 +5,7 @@ inner one is asked with a part of the tokens, knows none of them, and does nothi
 of ours puts a `Reading` beside it; their splits are joined.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
@@ -72,12 +72,13 @@ def with_reading(options: Options, reading: Reading) -> Options:
     return around_attention(with_all_readings, _attention_by_readings)
 
 
-def attending_parts(network: Any, family: TransformerFamily) -> dict[Place, nn.Module]:
+def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> dict[Place, nn.Module]:
     """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each. Each is a
-    place itself, see Calls.count_part."""
+    place itself, see Calls.count_part. modules: of the network, by name."""
     parts: dict[Place, nn.Module] = {}
-    for path in family.blocks:
-        for block in network.get_submodule(path):
+    for name, block in modules.items():
+        path, _, number = name.rpartition(".")
+        if path in family.blocks and number.isdigit():
             part = block.get_submodule(family.text_reader)
             parts[part] = part
     return parts

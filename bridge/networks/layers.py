@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from comfy.samplers import CFGGuider
@@ -77,9 +77,9 @@ class CrossAttentionBatch(Batch):
         """What the model's file asks for in layers."""
         self._row_tracker = RowTracker()
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         places: dict[Place, nn.Module] = {}
-        for layer_index, transformer in enumerate(transformers(network)):
+        for layer_index, transformer in enumerate(transformers(modules[""])):
             if self.changes_layer(layer_index):
                 places[self.layers[layer_index]] = transformer.module.attn2
         return places

@@ -173,13 +173,13 @@ class SharingBatch(Batch):
     maps: list[Tensor] = field(default_factory=list[Tensor])
     calls: Calls = field(default_factory=Calls)
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         places: dict[Place, nn.Module] = {}
-        for *block, transformer in unet.transformers(network):
+        for *block, transformer in unet.transformers(modules[""]):
             if tuple(block) in self.layers:
                 places[tuple(block)] = transformer.attn1
         if any(pose is not None for pose in self.poses):
-            places[_POSES] = network.input_blocks[0]
+            places[_POSES] = modules["input_blocks.0"]
         return places
 
     def options_with_attention(self, options: Options) -> Options:

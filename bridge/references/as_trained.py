@@ -83,8 +83,8 @@ class CentredBatch(Batch):
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
-        return {CentredBatch: network}
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        return {CentredBatch: modules[""]}
 
     def options_with_attention(self, options: Options) -> Options:
         return with_patch(options, "post_input", self.with_positions)
@@ -118,8 +118,8 @@ class FrameTextsBatch(Batch):
         # embed_cap is the method of the host's network that makes a text's tokens with their positions.
         self._positions = StandIn(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
-        return {self._positions: network}
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        return {self._positions: modules[""]}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

@@ -279,8 +279,8 @@ class RegionalReferencesBatch(Batch):
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
-        return attending_parts(network, self._family)
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        return attending_parts(modules, self._family)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

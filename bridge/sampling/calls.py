@@ -3,7 +3,11 @@
 Another pack's copy of the host's code may pass over what stands in a slot. The host computes with the weights of some
 layers without calling them. So a batch says what its places are, and in which part of the network each is called: a
 place is lost where its part has run without a call of it. A part that has not run, because a cache of another pack or a
-guidance leaves it out, says nothing. What a run has once seen called is not asked for again.
+guidance leaves it out, says nothing.
+
+To see which parts run takes time, so it is done for the places that no forward of the network has called yet. A forward
+that does not call one of the others, as that of a cache or of a copy that begins with a later step, has it asked for
+again from the next forward on.
 """
 
 from __future__ import annotations
@@ -26,18 +30,20 @@ _OURS = __name__.removesuffix(".bridge.sampling.calls")
 
 
 class Calls:
-    """Which of a batch's places have been called. In these, torch.compile sees no more than `is_traced`.
+    """Which of a batch's places are called in a forward. In these, torch.compile sees no more than `is_traced`.
 
-    is_begun: whether a network was given what the batch puts in. is_traced: whether torch.compile has compiled a call,
-    which is not counted then. is_checked: whether it is known that nothing is lost. part: that runs now, while a first
-    forward is watched.
+    by_place: what Batch.places gives, once it was asked. is_begun: whether a network was given what the batch puts in.
+    is_traced: whether torch.compile has compiled a call, which is not counted then. part: that runs now, among those
+    that are watched.
     """
 
     def __init__(self) -> None:
+        self.by_place: Mapping[Place, nn.Module] | None = None
         self.places: set[Place] = set()
+        self.in_parts = 0
+        """How often `count_part` was called in this forward."""
         self.is_begun = False
         self.is_traced = False
-        self.is_checked = False
         self.part: nn.Module | None = None
 
     def count(self, place: Place) -> None:
@@ -51,7 +57,42 @@ class Calls:
         if torch.compiler.is_compiling():
             self.is_traced = True
         else:
+            self.in_parts += 1
             self.places.add(self.part)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """A context around one forward, for which counting begins anew. It may lie in that of another forward."""
+        places, in_parts = self.places, self.in_parts
+        self.places, self.in_parts, self.is_begun = set(), 0, False
+        try:
+            yield
+        finally:
+            self.places |= places
+            self.in_parts += in_parts
+
+
+class KnownCalls:
+    """What a run knows of the calls in one network.
+
+    called: places that all forwards which should call them have called. is_compiled: whether calls cannot be counted.
+    """
+
+    def __init__(self) -> None:
+        self.called: set[Place] = set()
+        self.is_compiled = False
+        self._missed: set[Place] = set()
+
+    def learn(self, calls: Calls, places: Mapping[Place, nn.Module]) -> None:
+        """Learn from a forward that has run. places: of its batch."""
+        expected = self.called.intersection(places)
+        missed = expected - calls.places
+        # Which part has counted itself is known of watched ones alone. That all have shows in the number.
+        parts = {place for place in missed if isinstance(place, nn.Module)}
+        if calls.in_parts >= len({place for place in expected if isinstance(place, nn.Module)}):
+            missed -= parts
+        self._missed |= missed
+        self.called = (self.called | calls.places.intersection(places)) - self._missed
 
 
 class Lost(NamedTuple):
@@ -63,25 +104,31 @@ class Lost(NamedTuple):
 
 
 @contextmanager
-def watched(calls: Calls, parts_by_place: Mapping[Place, nn.Module], network: nn.Module) -> Iterator[list[Lost]]:
+def watched(
+    calls: Calls, places: Mapping[Place, nn.Module], network: nn.Module, known: KnownCalls
+) -> Iterator[list[Lost]]:
     """Watch one forward. When the context closes, the list has what is lost, if anything is.
 
-    parts_by_place: the part of the network in which each place is called. network: as the host calls it.
+    places: see Batch.places. network: as the host calls it. known: of this network.
     """
     found: list[Lost] = []
-    calls.is_begun = False
-    calls.is_traced = False
-    if _is_compiled(network):
+    if known.is_compiled:
         yield found
-        # Which parts run does not show in what is compiled; that nothing of ours is in it does.
-        ran = [] if calls.places.intersection(parts_by_place) else list(parts_by_place)
-    else:
-        with _running(parts_by_place, calls) as parts:
-            yield found
-        ran = [place for place, part in parts_by_place.items() if part in parts]
-    places = tuple(place for place in ran if place not in calls.places)
-    if places and calls.is_begun and not calls.is_traced:
-        found.append(Lost(places, tuple({parts_by_place[place]: None for place in places}), len(ran)))
+        return
+    asked = {place: part for place, part in places.items() if place not in known.called}
+    known.is_compiled = bool(asked) and _is_compiled(network)
+    with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
+        yield found
+        if known.is_compiled:
+            # Which parts run does not show in what is compiled; that nothing of ours is in it does.
+            ran = [] if calls.places.intersection(asked) else list(asked)
+        else:
+            ran = [place for place, part in asked.items() if part in parts]
+        lost = tuple(place for place in ran if place not in calls.places)
+        known.is_compiled |= calls.is_traced
+        if lost and calls.is_begun and not calls.is_traced:
+            found.append(Lost(lost, tuple({asked[place]: None for place in lost}), len(ran)))
+        known.learn(calls, places)
 
 
 @contextmanager

@@ -43,9 +43,9 @@ from ...core.memory import tensors_on_cpu
 from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within
-from ..host.unet import Options, dtype_of, pixels_of
+from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
-from .calls import Calls, Lost, Place, code_of_others, is_ours, modules_of, watched
+from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
 from .canvas_check import Canvas
 from .conditioning import NeverCopied, RunEntry, factor_between
 from .current_forward import current
@@ -170,10 +170,11 @@ class Batch:
     def __init__(self) -> None:
         self.calls = Calls()
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
 
-        The name of a layer is a place in which something is added to what the layer gives.
+        modules: of the network, see Run.modules_in. The name of a layer is a place in which something is added to what
+        the layer gives.
         """
         raise NotImplementedError
 
@@ -240,8 +241,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         """Whether the host was given rows with people."""
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
-        self._called: dict[nn.Module, set[Place]] = {}
-        """By network, the places that have been seen called."""
+        self._modules: dict[nn.Module, Mapping[str, nn.Module]] = {}
+        self._known_calls: dict[nn.Module, KnownCalls] = {}
+        """By network."""
         self._refusals: _Refusals | None = None
         """Where a refusal waits for the end of a step, see `_put_off`; None outside of a step."""
         self._code_around_model: str = ""
@@ -300,11 +302,43 @@ class Run(NeverCopied, Generic[CarriedT]):
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
-        out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
-        if self._rows_sent and not self._rows_arrived:
+        self.modules_in(network_within(model.diffusion_model))
+        with self._until_rows_arrive(model.diffusion_model) as called:
+            out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
+        if called and self._rows_sent and not self._rows_arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._code_around_model or self._code_of_others(model, options), why)
         return out
+
+    def modules_in(self, network: nn.Module) -> Mapping[str, nn.Module]:
+        """The modules of a network by the MODEL's names, as they stand when a step begins.
+
+        Functions of other packs around the MODEL put blocks of their own into it for the time of a forward, and call
+        these modules within.
+        """
+        if network not in self._modules:
+            self._modules[network] = modules_of_unet(network)
+        return self._modules[network]
+
+    @contextmanager
+    def _until_rows_arrive(self, network: nn.Module) -> Iterator[list[nn.Module]]:
+        """A context whose list gets a network whenever that is called; only until any rows have come to the MODEL.
+
+        A cache of another pack may leave out the first step, too.
+        """
+        called: list[nn.Module] = []
+        if self._rows_arrived:
+            yield called
+            return
+        if network_within(network) is not network:  # of what is compiled it cannot be seen
+            called.append(network)
+            yield called
+            return
+        hook = network.register_forward_pre_hook(lambda module, _: called.append(module))
+        try:
+            yield called
+        finally:
+            hook.remove()
 
     def _step(self, step: Callable[[], list[Tensor]], model_options: dict[str, Any]) -> list[Tensor]:
         """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it."""
@@ -358,20 +392,15 @@ class Run(NeverCopied, Generic[CarriedT]):
     @contextmanager
     def _watched(self, batch: Batch, forward_input: ForwardInput) -> Iterator[None]:
         """A context around one forward of the network. Raises ConditioningLost where something of the batch is lost."""
-        if batch.calls.is_checked:
-            yield
-            return
+        calls = batch.calls
         network = network_within(forward_input.model.diffusion_model)
-        called = self._called.setdefault(network, set())
-        places = {place: part for place, part in batch.places(network).items() if place not in called}
-        with watched(batch.calls, places, forward_input.model.diffusion_model) as found:
+        known = self._known_calls.setdefault(network, KnownCalls())
+        if calls.by_place is None:
+            calls.by_place = batch.places(self.modules_in(network))
+        with watched(calls, calls.by_place, forward_input.model.diffusion_model, known) as found:
             yield
-        if self._is_refused:
-            return
-        if found:
+        if found and not self._is_refused:
             raise self._lost(found[0], forward_input)
-        called |= batch.calls.places
-        batch.calls.is_checked = batch.calls.is_begun
 
     def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
         module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)

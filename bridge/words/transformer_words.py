@@ -135,9 +135,9 @@ class PersonTextsBatch(Batch):
             *text_reader_stand_ins(self._texts.network, family),
         ]
 
-    def places(self, network: Any) -> Mapping[Place, nn.Module]:
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         texts_alone = {stand_in: stand_in.module for stand_in in self._texts_alone}
-        return {**attending_parts(network, self._family), **texts_alone}
+        return {**attending_parts(modules, self._family), **texts_alone}
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -31,9 +31,20 @@ _NO_LAYERS = (
     "step",
     "diffusion_model.img_in.steps",
 )
+_LAYERS_OF_OTHERS = (
+    "transformer.controlnet_x_embedder",
+    "lora_unet_down_blocks_2_downsamplers_0_conv",
+)
+"""What the host has a name for, on FLUX.1 and on SDXL, and no layer: other models of the family have it."""
 LEFT_OUT = [
     ({key: torch.ones(2, 8)}, f"1 tensor that no layer of the MODEL or the CLIP takes, first {key}.")
     for key in _NO_LAYERS
+] + [
+    (
+        {f"{name}.lora_down.weight": torch.ones(2, 8), f"{name}.lora_up.weight": torch.ones(8, 2)},
+        f"2 tensors that no layer of the MODEL or the CLIP takes, first {name}.lora_down.weight.",
+    )
+    for name in _LAYERS_OF_OTHERS
 ]
 """Tensors of a file that Load LoRA leaves out, and what is said of them."""
 

@@ -12,7 +12,7 @@ from figures import relative
 from graph_run import run
 from graphs import DEFAULTS, UNCONNECTED, Node, ours, value
 from method_rows import around, bypassed, latents, two
-from other_packs import in_tiles, only_what_it_knows, rows_of_tiles
+from other_packs import in_tiles, only_what_it_knows, rows_of_tiles, without_the_first_step
 from pack.bridge.parts.sharing_run import PartsCache
 from pack.bridge.sampling import runs
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -65,6 +65,28 @@ def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     outputs_by_node = {}
     dropped = two(applied, model=around(applied, only_what_it_knows))
     assert torch.equal(latents(dropped, outputs_by_node), latents(two(applied), outputs_by_node))
+
+
+@pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyParts2Whole"])
+def test_a_pack_that_leaves_out_the_first_step_loses_nothing(kind: str) -> None:
+    """It is as if what the MODEL gives at that step were 0."""
+    applied = ours(kind)
+    outputs_by_node: dict[Node, Any] = {}
+
+    def with_nothing_at_first(model: Any) -> Any:
+        def after_cfg(given: dict[str, Any]) -> Any:
+            first = given["model_options"]["transformer_options"]["sample_sigmas"][0]
+            return torch.zeros_like(given["denoised"]) if given["sigma"][0] == first else given["denoised"]
+
+        clone = model.clone()
+        clone.set_model_sampler_post_cfg_function(after_cfg)
+        return clone
+
+    left_out, expected = (
+        latents(two(applied, model=model, steps=3), outputs_by_node)
+        for model in (around(applied, without_the_first_step), value(with_nothing_at_first, applied))
+    )
+    assert torch.equal(left_out, expected)
 
 
 def test_a_model_wrapper_that_loses_them_is_named() -> None:

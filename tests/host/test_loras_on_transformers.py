@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from marks import EACH, families
+from other_packs import with_blocks_in_one
 from pack.bridge.loras.lora_files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -25,6 +26,7 @@ from transformer_loras import (
     TOLERANCE,
     WIDTH,
     WORDS,
+    Setting,
     cast,
     linear_layers,
     put_on,
@@ -121,6 +123,20 @@ def test_layers_that_the_host_computes_with_and_does_not_call_are_named(monkeypa
         ConditioningLost, match=r"ComfyUI computes with the weights of \S+feed_forward\.w\d and \d+ other"
     ):
         setting.sample(applied)
+
+
+@families("setting", FLUX, of=[FLUX])
+def test_blocks_that_another_pack_calls_in_a_block_of_its_own_have_their_loras(setting):
+    model, *sides = put_on(setting, cast(*setting.files), APART)
+    expected = setting.sample((model, *sides))
+    assert torch.equal(setting.sample((with_blocks_in_one(model), *sides)), expected)
+
+
+def test_people_of_a_model_with_more_blocks_are_refused():
+    large, small = setting_of(FLUX), Setting(FLUX, depth=1)
+    of_large, of_small = (put_on(each, cast(*each.files), APART) for each in (large, small))
+    with pytest.raises(BadSetup, match=r"has no layer double_blocks\.1\.\S+, other than the MODEL of LoRA per Person"):
+        small.sample((of_small[0], *of_large[1:]))
 
 
 @families("setting", FLUX_2)

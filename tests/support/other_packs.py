@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import comfy.controlnet
 import comfy.ldm.flux.model
@@ -202,15 +203,19 @@ def _called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any
     return layer(x, context, options)
 
 
-def with_copied_code(model: Any, hands_on: bool) -> Any:
+def with_copied_code(model: Any, hands_on: bool, steps_before: int = 0) -> Any:
     """As packs that put copies of a part of the host's code into the network while it runs, some of which do not hand
-    on what other nodes have put into it."""
+    on what other nodes have put into it. steps_before: at which it runs as it is, as caches with a start_percent do."""
     network = model.get_model_object("diffusion_model")
     block = comfy.ldm.modules.attention.BasicTransformerBlock
     places = [(module, "forward") for module in network.modules() if isinstance(module, block)]
     places = places or [(network, "forward_orig")]
+    steps: set[float] = set()
 
     def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+        steps.add(float(given["timestep"][0]))
+        if len(steps) <= steps_before:
+            return apply_model(given["input"], given["timestep"], **given["c"])
         for module, name in places:
             setattr(module, name, _copied(getattr(module, name), hands_on))
         out = apply_model(given["input"], given["timestep"], **given["c"])
@@ -232,6 +237,46 @@ def _copied(method: Callable[..., Any], hands_on: bool) -> Callable[..., Any]:
         return method(*map(handed_on, args), **{name: handed_on(value) for name, value in named.items()})
 
     return copied
+
+
+class _BlocksInOne(torch.nn.Module):
+    """All blocks of a Flux. It gives the picture and the text, as a double block does."""
+
+    def __init__(self, double: torch.nn.ModuleList, single: torch.nn.ModuleList) -> None:
+        super().__init__()
+        self.double_blocks = double
+        self.single_blocks = single
+
+    def forward(self, img: Tensor, txt: Tensor, **given: Any) -> tuple[Tensor, Tensor]:
+        for block in self.double_blocks:
+            img, txt = block(img=img, txt=txt, **given)
+        both = torch.cat([txt, img], dim=1)
+        for block in self.single_blocks:
+            both = block(both, **given)
+        return both[:, txt.shape[1] :], both[:, : txt.shape[1]]
+
+
+def with_blocks_in_one(model: Any) -> Any:
+    """As First Block Cache of Comfy-WaveSpeed on a Flux: while it runs, one block that calls all of them."""
+    network = model.get_model_object("diffusion_model")
+    double = torch.nn.ModuleList([_BlocksInOne(network.double_blocks, network.single_blocks)])
+
+    def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+        with (
+            patch.object(network, "double_blocks", double),
+            patch.object(network, "single_blocks", torch.nn.ModuleList()),
+        ):
+            return apply_model(given["input"], given["timestep"], **given["c"])
+
+    return around(model, wrapper)
+
+
+def without_the_first_step(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+    """As a cache of an earlier sampling, or guidance that begins with nothing: the MODEL is not called."""
+    sigmas = arguments["c"]["transformer_options"]["sample_sigmas"]
+    if arguments["timestep"][0] == sigmas[0]:
+        return torch.zeros_like(arguments["input"])
+    return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
 
 
 class CacheBetweenSteps:
