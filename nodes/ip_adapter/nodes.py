@@ -101,8 +101,8 @@ APPLY = "Apply IP-Adapter"
 AS_MADE = "as the file was made"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.ScopeInputs):
+@dataclass(frozen=True)
+class Settings:
     """What is set on Apply IP-Adapter. photos, portrait: AS_MADE, or what takes the place of the file's own."""
 
     weight: float
@@ -141,7 +141,7 @@ class ApplyIPAdapter(io.ComfyNode):
                 *schema.range_inputs(),
                 schema.photos_input([AS_MADE, *PHOTOS]),
                 schema.advanced(io.Combo.Input("portrait", options=[AS_MADE, *net.CUTS], default=AS_MADE)),
-                *schema.scope_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )
@@ -155,16 +155,17 @@ class ApplyIPAdapter(io.ComfyNode):
         ip_adapter: IPAdapter,
         cast: Cast | Identity,
         clip_vision: ClipVisionModel | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
         family = family_of_text_width(ip_adapter.width) or SDXL
-        acting = apply_nodes.acting_cast(cast, settings.weight, settings, family.token)
+        acting = apply_nodes.acting_cast(cast, settings.weight, mask, family.token)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
         model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
         ranges = [NamedRange("the adapter", schedule)]
@@ -251,8 +252,8 @@ STYLES = "Style per Person"
 NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StyleSettings(apply_nodes.RegionInputs):
+@dataclass(frozen=True)
+class StyleSettings:
     """What is set on Style per Person. who: names or numbers of people; "" for everybody."""
 
     who: str
@@ -282,7 +283,6 @@ class StylePerPerson(io.ComfyNode):
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *schema.range_inputs(),
                 io.Combo.Input("fit", options=[net.PAD, net.CROP]),
-                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
@@ -298,10 +298,11 @@ class StylePerPerson(io.ComfyNode):
         clip_vision: ClipVisionModel,
         images: Tensor,
         cast: Cast | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = StyleSettings(**values)
-        who, mask, weight = settings.who, settings.mask, settings.weight
+        who, weight = settings.who, settings.weight
         canvas = Canvas(STYLES, notes.node_of(cls))
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
@@ -327,10 +328,10 @@ class StylePerPerson(io.ComfyNode):
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings)
+            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings, people, alone=False)
+            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask, people, alone=False)
         shares = in_style if scope.by_row else [True]
         scales = weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)

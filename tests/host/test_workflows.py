@@ -396,7 +396,7 @@ def test_instant_id_takes_the_place_of_id_patch_behind_a_style_as_the_note_says(
         control_net=prompt[id_patch]["inputs"]["control_net"], image=[skeletons, 0], adapter_weight=0.8,
         control_strength=0.8,
         start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0, adapter_end_percent=1.0, negative_noise=0.0,
-        noise_seed=0, photos="mean", region_margin=0.75, feather=32, acts_in="regions",
+        noise_seed=0, photos="mean",
     )  # fmt: skip
     for output, name in enumerate(before):
         prompt[sampler]["inputs"][name] = ["faces", output]

@@ -113,7 +113,7 @@ def half(left):
 MASKS = torch.stack([half(True), half(False)])
 PLACED = PlacedCast(tuple(person(n, slot=Slot((0.0, 0.0), mask=half(n == 1))) for n in (1, 2)), WIDTH, HEIGHT)
 CASES = {"two as published": Cast((person(1, photos=3), person(2))), "two by region": PLACED}
-SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "feather": 0, "mask": None}
+SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "mask": None}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -314,7 +314,7 @@ def of_detector(masks, number):
 REFUSED = {
     "two of the same region": (lambda: of_faces(ONE, ONE), BadRegion, "person 1 and person 2 .*same region"),
     "one off the canvas": (lambda: of_faces(ONE, AWAY), BadRegion, "person 2 .*empty or .*off"),
-    "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in to regions"),
+    "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in of Place Cast to regions"),
     "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 1 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
     "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
     "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),
