@@ -110,14 +110,6 @@ def range_inputs(prefix: str = "") -> list[io.WidgetInput]:
     return [percent_input(f"{prefix}start_percent", 0.0), percent_input(f"{prefix}end_percent", 1.0)]
 
 
-def seed_input(name: str) -> io.Int.Input:
-    """An input for a seed that keeps its value: a seed that changed by itself would run the node for every picture.
-
-    It is as large as the samplers' own, so that one seed can be linked to all.
-    """
-    return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False)
-
-
 def photos_input(options: Sequence[str] = PHOTOS) -> io.Combo.Input:
     """The menu of ways to join several photos of one person. The first option is the default."""
     return advanced(io.Combo.Input("photos", options=list(options), default=options[0]))

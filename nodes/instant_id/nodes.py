@@ -71,7 +71,6 @@ class Settings:
     adapter_start_percent: float
     adapter_end_percent: float
     negative_noise: float
-    noise_seed: int
     photos: str
 
 
@@ -94,7 +93,6 @@ class ApplyInstantID(io.ComfyNode):
                 *schema.range_inputs(),
                 *map(schema.advanced, schema.range_inputs("adapter_")),
                 io.Float.Input("negative_noise", default=0.0, min=0.0, max=1.0, step=0.01),
-                schema.advanced(schema.seed_input("noise_seed")),
                 schema.photos_input(),
                 io.Mask.Input("mask", optional=True),
             ],
@@ -126,7 +124,7 @@ class ApplyInstantID(io.ComfyNode):
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
         scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, mask)
         # (1, 1, 512)
-        no_face = unconditional(settings.negative_noise, settings.noise_seed, instant_id.net.image_proj.embedding)
+        no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)

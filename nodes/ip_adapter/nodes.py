@@ -88,10 +88,10 @@ class IPAdapter(Loaded[IPAdapterNet]):
 IPAdapterSocket = adapter_socket(IPAdapter)
 
 
-def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
-    """Read any of the method's formats. plus_version: of FaceID Plus, one of VERSIONS. Raises UnsupportedCheckpoint."""
+def load_ip_adapter(path: str) -> IPAdapter:
+    """Read any of the method's formats. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    variant = net.versioned(net.variant(state), state, path, plus_version)
+    variant = net.versioned(net.variant(state), state, path)
     patcher = FILE.build(path, IPAdapterNet, state)
     # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
     return IPAdapter(patcher, adapter_files.lora_of_adapter(state), variant=variant)
@@ -103,7 +103,7 @@ AS_MADE = "as the file was made"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is set on Apply IP-Adapter. photos, portrait: AS_MADE, or what takes the place of the file's own."""
+    """What is set on Apply IP-Adapter. photos: AS_MADE, or what takes the place of the file's own."""
 
     weight: float
     shortcut: float
@@ -111,15 +111,10 @@ class Settings:
     start_percent: float
     end_percent: float
     photos: str
-    portrait: str
 
     def changed(self, variant: Variant) -> Variant:
         """How the authors used a file, except for what the user has set."""
-        if self.photos != AS_MADE:
-            variant = replace(variant, photos=self.photos)
-        if self.portrait != AS_MADE:
-            variant = replace(variant, cut=self.portrait)
-        return variant
+        return variant if self.photos == AS_MADE else replace(variant, photos=self.photos)
 
 
 class ApplyIPAdapter(io.ComfyNode):
@@ -140,7 +135,6 @@ class ApplyIPAdapter(io.ComfyNode):
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 *schema.range_inputs(),
                 schema.photos_input([AS_MADE, *PHOTOS]),
-                schema.advanced(io.Combo.Input("portrait", options=[AS_MADE, *net.CUTS], default=AS_MADE)),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
@@ -237,11 +231,7 @@ def _features_of_photos(
 ) -> Tensor:
     """CLIP's features of a person's photos: (n, ...) where variant.photos is a sequence, else their mean (1, ...)."""
     photos = portraits(identity, variant.title)
-    pictures = photos.aligned  # (n, H, W, 3), 0..255, for net.FACE and net.SWAPPED
-    if variant.cut == net.LOOSE:
-        pictures = photos.loose
-    if variant.cut == net.SWAPPED:
-        pictures = pictures.flip(-1)  # RGB -> BGR
+    pictures = photos.loose if variant.cut == net.LOOSE else photos.aligned  # (n, H, W, 3), 0..255
     features = loaded.clip_features(clip_vision, pictures.float() / 255)
     if variant.photos == net.SEQUENCE:
         return features
@@ -406,6 +396,5 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     return painted
 
 
-_VERSION = io.Combo.Input("plus_version", options=list(net.VERSIONS), default=net.BY_THE_FILE, optional=True)
-LOADER = FileLoader(FILE, load_ip_adapter, (schema.advanced(_VERSION),))
+LOADER = FileLoader(FILE, load_ip_adapter)
 NODES = [ApplyIPAdapter, StylePerPerson]

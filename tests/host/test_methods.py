@@ -46,10 +46,7 @@ CHANGED: dict[str, Any] = {
     "lora_weight": 0.4,
     "shortcut": 0.4,
     "photos": "normalised mean",
-    "portrait": "head and shoulders",
     "negative_noise": 0.0,
-    "noise_seed": 5,
-    "seed": 5,
     "mask": value(mask, 2),
     "keypoints": False,
     "outside": "everybody",
@@ -73,7 +70,7 @@ OF_REGIONS: dict[str, Any] = {"extent": "face", "region_margin": 0.3, "feather":
 HARD = "LikenessApplyWithAnyone"
 """Whose regions have no soft edges."""
 SILENT = {
-    "heat_map_step", "width", "height",
+    "width", "height",
     *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
 }  # fmt: skip
 """What is only shown, what must be the latent's, and people who are meant or not."""

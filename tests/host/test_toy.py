@@ -271,7 +271,7 @@ def by_region(host: Host, cast: PlacedCast, layout: Layout) -> Tensor:
     model, *sides = ApplyInstantID.execute(
         host.model, host.empty, host.empty, host.adapter, host.control_net, cast, keypoints, adapter_weight=1.0,
         control_strength=1.0, start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0,
-        adapter_end_percent=1.0, negative_noise=0.0, noise_seed=0, photos="mean",
+        adapter_end_percent=1.0, negative_noise=0.0, photos="mean",
     ).args  # fmt: skip
     return sample(host._replace(model=model), sides, layout)
 

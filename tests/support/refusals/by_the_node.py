@@ -500,7 +500,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),
     ],
     "LikenessDetectBodySurface": [
-        refused(BadParts, "No part of the body is chosen", torso=False, upper_arms=False, forearms=False),
+        refused(BadParts, "No part of the body is chosen", parts=""),
     ],
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),
