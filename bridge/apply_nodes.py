@@ -4,10 +4,10 @@ For methods whose image tokens stand beside the text, it also checks whether the
 values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -19,7 +19,7 @@ from ..core.errors import LikenessError, WrongBaseModel, listed
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import face_regions, place_previews, regions
-from ..core.places.regions import Extent, RegionShape
+from ..core.places.region_settings import FACE_BOXES
 from .host import notes, unet
 from .host.load import Loaded
 from .host.schedule import ScheduleRange
@@ -32,38 +32,6 @@ from .sampling.runs import Run, patched
 
 BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
 """The note of a node that limits people to regions only where a MODEL is connected, for a cast by row."""
-
-
-@dataclass(frozen=True, eq=False)
-class ScopeInputs:
-    """The values of schema.scope_inputs: where people act, of a method that reads faces.
-
-    region_margin, feather: as in RegionShape. mask: the regions instead of the places' own, (people, h, w), or None.
-    acts_in: face_regions.REGIONS or face_regions.FACE_BOXES.
-    """
-
-    region_margin: float
-    feather: float = 0
-    mask: Tensor | None = None
-    acts_in: str = face_regions.REGIONS
-
-
-@dataclass(frozen=True, eq=False)
-class RegionInputs:
-    """The values of schema.region_inputs, and a mask: the torso, limbs and face of each person, or the masks.
-
-    extent, margin, feather: as in RegionShape. mask: (people, h, w), or None.
-    """
-
-    acts_in: ClassVar[str] = face_regions.REGIONS
-    extent: Extent
-    margin: float
-    feather: float
-    mask: Tensor | None = None
-
-    @property
-    def shape(self) -> RegionShape:
-        return RegionShape(self.extent, self.margin, self.feather)
 
 
 @dataclass(frozen=True)
@@ -184,24 +152,27 @@ def scope_everywhere(cast: Cast, canvas: Canvas, schedule: ScheduleRange) -> Sco
 def acting_cast(
     linked: Cast | Identity,
     strength: float,
-    inputs: ScopeInputs | RegionInputs,
+    mask: Tensor | None,
     cell: int = 0,
     *,
+    hard: bool = False,
     more: Sequence[str] = (),
     photos: bool = True,
 ) -> Cast | None:
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
-    It also writes the notes under the node: who is left out, `more`, and which of `inputs` may have no effect.
+    It also writes the notes under the node: who is left out, `more`, and which regions may not be meant.
     linked: what is linked to the node, a cast or a single person.
     strength: the weight or strength of the node, 0 where it is switched off.
-    cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.notes.
+    mask: the regions instead of the places' own, (people, h, w), or None.
+    cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.notes; 0 for a
+    method that acts on bodies. hard: as in face_regions.acts_in.
     more: further notes.
     photos: whether the node reads photos of people.
     """
     cast = taking_part.as_cast(linked)
     left_out = taking_part.left_out(cast, taking_part.for_photos(cast) if photos else cast)
-    lines = [*left_out, *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
+    lines = [*left_out, *more, *face_regions.notes(cast, mask, face_regions.acts_in(cast, hard), cell)]
     notes.tell("\n".join(lines))
     if not strength or not taking_part.present(cast).people:
         return None
@@ -209,20 +180,27 @@ def acting_cast(
 
 
 def scope_of_faces(
-    cast: Cast, canvas: Canvas, schedule: ScheduleRange, inputs: ScopeInputs, boxed: Cast | None = None
+    cast: Cast,
+    canvas: Canvas,
+    schedule: ScheduleRange,
+    mask: Tensor | None,
+    *,
+    hard: bool = False,
+    boxed: Cast | None = None,
 ) -> Scope:
     """The scope of people from photos: around each face box, or in the masks.
 
-    canvas: with the node's name and id.
+    canvas: with the node's name and id. mask: (people, h, w), or None. hard: as in face_regions.acts_in.
     boxed: the same cast with the face boxes to act in, where these are not its own.
     Raises what core.places.face_regions raises.
     """
     people = taking_part.present(taking_part.for_photos(cast)).people
-    shape = RegionShape("face", inputs.region_margin, inputs.feather)
+    acts_in = face_regions.acts_in(cast, hard)
+    shape = face_regions.shape_of_faces(cast, hard)
     # Of all of weight above 0
-    person_regions = face_regions.regions_of_faces(cast, inputs.mask, shape, canvas.node_name, inputs.acts_in)
+    person_regions = face_regions.regions_of_faces(cast, mask, shape, canvas.node_name, acts_in)
     boxes: Tensor | None = None
-    if inputs.acts_in == face_regions.FACE_BOXES:
+    if acts_in == FACE_BOXES:
         boxes = face_regions.regions_in_face_boxes(boxed or cast, person_regions, canvas.node_name)
     # A person known to a LoRA alone has a region, which takes pixels from the regions of others, but no tokens here. So
     # only the rows of people with photos are kept.
@@ -246,7 +224,7 @@ def scope_of_bodies(
     cast: Cast,
     canvas: Canvas,
     schedule: ScheduleRange,
-    inputs: RegionInputs,
+    mask: Tensor | None,
     people: Sequence[Person] | None = None,
     *,
     alone: bool = True,
@@ -254,7 +232,7 @@ def scope_of_bodies(
 ) -> Scope:
     """The scope by the torso, limbs and face of each person, or by the masks.
 
-    canvas: with the node's name and id.
+    canvas: with the node's name and id. mask: (people, h, w), or None.
     people: those of the cast who act; None for all of weight above 0.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
     rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
@@ -263,7 +241,6 @@ def scope_of_bodies(
     present = taking_part.present(cast).people
     acting_people = present if people is None else people
     everywhere_in_picture = Scope(cast, acting_people, schedule, _with_rows(canvas, cast, acting_people))
-    mask = inputs.mask
     if mask is not None:
         regions.check_one_picture(cast)
     elif (alone and len(present) == 1) or (rows and cast.by_row):
@@ -271,9 +248,8 @@ def scope_of_bodies(
     placed = is_a(cast, PlacedCast)
     if mask is not None and placed:
         require_places(cast, canvas.node_name)  # somebody who was listed after places were given has none
-    person_regions = regions.regions_of_people(
-        cast, acting_people, mask, inputs.shape, canvas.node_name
-    )  # (people, H, W)
+    shape = regions.shape_of_bodies(cast)
+    person_regions = regions.regions_of_people(cast, acting_people, mask, shape, canvas.node_name)  # (people, H, W)
     if alone and len(person_regions) == 1 and bool((person_regions == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are
@@ -287,28 +263,17 @@ def _with_rows(canvas: Canvas, cast: Cast, people: Sequence[Person]) -> Canvas:
     return replace(canvas, row_count=len(people) if cast.by_row else 0)
 
 
-def without_model(
-    model: ModelPatcher | None, region_inputs: Sequence[io.Input], values: Mapping[str, Any], tokens_in_words: str
-) -> list[str]:
+def without_model(model: ModelPatcher | None, set_inputs: Sequence[str], tokens_in_words: str) -> list[str]:
     """A note that names the inputs for regions which are set and have no effect, because no MODEL is connected.
 
     It is for nodes that limit people to regions only where a MODEL is connected. There is no note where one is, or
-    where no such input is set. region_inputs: optional inputs of the node's schema. values: by the ids of these.
-    tokens_in_words: what is read by region, such as "ID tokens".
+    where no such input is set. set_inputs: ids of those that are. tokens_in_words: what is read by region, such as "ID
+    tokens".
     """
-    if model is not None:
-        return []
-    names: list[str] = []
-    for region_input in region_inputs:
-        default = region_input.default if isinstance(region_input, io.WidgetInput) else None
-        value = values.get(region_input.id)
-        # A mask is compared with nothing: a tensor is never equal to None.
-        if value is not None and (default is None or value != default):
-            names.append(region_input.id)
-    if not names:
+    if model is not None or not set_inputs:
         return []
     return [
-        f"No effect without model: {listed(names)}. Connect model, and model_out to the sampler, to read "
+        f"No effect without model: {listed(set_inputs)}. Connect model, and model_out to the sampler, to read "
         f"{tokens_in_words} by region."
     ]
 

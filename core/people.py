@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import TypeIs
 
 from .errors import BadCast, LikenessError, counted, listed
+from .places.region_settings import RegionSettings
 from .text import MOST_NAME_LETTERS, plain
 
 KindT = TypeVar("KindT")
@@ -201,6 +202,7 @@ class PlacedCast(Cast):
 
     width: int
     height: int
+    region_settings: RegionSettings = field(default=RegionSettings(), kw_only=True)
 
     @property
     def slots(self) -> tuple[Slot, ...]:

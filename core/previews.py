@@ -1,4 +1,4 @@
-"""What every preview is drawn with: a sheet with its letters and colours; contact sheets, tables, heat maps."""
+"""What every preview is drawn with: a sheet with its letters and colours; contact sheets, tables."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -296,18 +296,3 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
 
 def _column_width(texts: Sequence[str], font: Any) -> float:
     return min(_WIDEST, max(font.getlength(plain(text)) for text in texts))
-
-
-def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
-    """Heat maps side by side, (1, H, W, 3): black, red, yellow, and white at the highest share.
-
-    shares: (parts, h, w), 0..1. Every part has a scale of its own, and its mean share stands in the caption.
-    """
-    # Of a part with no share at all, 0 is divided by the clamp instead of by 0.
-    scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
-    # Red rises over the first third, green over the second, blue over the last: (parts, h, w, 3).
-    hot = (3 * scaled[..., None] - torch.arange(3.0, dtype=torch.float32)).clamp(0, 1)
-    # Each number becomes a square of 4 x 4 px, so that its edges stay sharp in the sheet.
-    pictures = [picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot]
-    captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]
-    return contact_sheet(pictures, captions)

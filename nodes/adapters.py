@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from comfy_api.latest import io
 
@@ -109,13 +108,10 @@ class LoadAdapter(ChoosesFile, io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        inputs: list[io.Input] = [io.Combo.Input("file", options=sorted(menu()))]
-        for loader in LOADERS.values():
-            inputs.extend(loader.inputs)
         schema = io.Schema(
             node_id="LikenessLoadAdapter",
             category=IN_FILES,
-            inputs=inputs,
+            inputs=[io.Combo.Input("file", options=sorted(menu()))],
             outputs=[AdapterSocket.Output("adapter")],
         )
         # Not an argument of Schema: that is a TypeError in ComfyUI 0.3.64.
@@ -123,18 +119,11 @@ class LoadAdapter(ChoosesFile, io.ComfyNode):
         return schema
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, **loader_inputs: Any) -> str:
-        stamp = super().fingerprint_inputs(file)
-        # How a file is loaded also depends on inputs of the loaders, such as plus_version.
-        return " ".join([stamp, *map(str, loader_inputs.values())])
-
-    @classmethod
-    def execute(cls, file: str, **loader_inputs: Any) -> io.NodeOutput:
-        # loader_inputs: the inputs of all loaders. FileLoader.load takes its own and ignores the others.
+    def execute(cls, file: str) -> io.NodeOutput:
         adapter_file = chosen_file(file)
         path = adapter_file.loader.published.chosen(adapter_file.name)
         loader = _loader_of(path, adapter_file.loader)
-        return io.NodeOutput(loader.load(path, **loader_inputs))
+        return io.NodeOutput(loader.load(path))
 
 
 NODES = [LoadAdapter]

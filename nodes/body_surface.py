@@ -9,30 +9,14 @@ from torch import Tensor
 
 from ..bridge.host import folders, notes
 from ..bridge.host.inputs import ChoosesFile
-from ..bridge.host.schema import advanced
+from ..bridge.host.schema import optional
 from ..bridge.people.densepose import FILE, detect
 from ..core import geometry, pictures
 from ..core.body_surface import iuv, part_masks
 from ..core.errors import BadParts
 from .categories import IN_PARTS
 
-SWITCHED_ON = ("torso", "upper_arms", "forearms")
-"""Groups of part_masks.GROUPS that are masked by default: what a jacket covers."""
-
-
-def _mask_inputs() -> list[io.Input]:
-    """The inputs that say which parts of the body are masked: a switch for each group of parts, and the side.
-
-    Switches that are off by default are folded away under "advanced".
-    """
-    inputs: list[io.Input] = []
-    for name in part_masks.GROUPS:
-        on_by_default = name in SWITCHED_ON
-        switch = io.Boolean.Input(name, default=on_by_default, optional=True)
-        inputs.append(switch if on_by_default else advanced(switch))
-    side = io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True)
-    inputs.append(advanced(side))
-    return inputs
+JACKET = "torso, upper arms, forearms"
 
 
 class DetectBodySurface(ChoosesFile, io.ComfyNode):
@@ -52,8 +36,7 @@ class DetectBodySurface(ChoosesFile, io.ComfyNode):
                 io.Int.Input("people", default=1, min=0, max=64),
                 io.Int.Input("width", **side_in_pixels),
                 io.Int.Input("height", **side_in_pixels),
-                io.Combo.Input("fit", options=list(geometry.FITS), default="pad"),
-                *_mask_inputs(),
+                optional(io.String.Input("parts", default=JACKET)),
             ],
             outputs=[
                 io.Image.Output("surface"),
@@ -71,26 +54,22 @@ class DetectBodySurface(ChoosesFile, io.ComfyNode):
         people: int,
         width: int,
         height: int,
-        fit: str,
-        side: str = part_masks.SIDES[0],
-        **switches: bool,
+        parts: str = JACKET,
     ) -> io.NodeOutput:
-        # A prompt may lack switches, which are optional; then their default counts.
-        groups = [name for name in part_masks.GROUPS if switches.get(name, name in SWITCHED_ON)]
-        part_masks.require_part(groups)
+        chosen = part_masks.body_parts(parts)
         # A side of 0 stands for the photo's own size.
         if width and height:
             geometry.check_size("The new picture", width, height)
-        surfaces = detect(FILE.path(file), image, (width, height), fit, people)
+        surfaces = detect(FILE.path(file), image, (width, height), people)
         # A note, where the photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([("the pose", image[0])])
         notes.tell("\n".join(examples))
         surface_pictures = torch.stack([surface.image for surface in surfaces])  # (B, H, W, 3)
-        preview = iuv.over_photos(surface_pictures, image, fit)
+        preview = iuv.over_photos(surface_pictures, image)
         people_masks = torch.cat([surface.person_masks for surface in surfaces])  # (people of all pictures, H, W)
         mask: Any
         try:
-            mask = part_masks.part_masks(surfaces, groups, side)  # (B, H, W)
+            mask = part_masks.part_masks(surfaces, chosen)  # (B, H, W)
         except BadParts as error:
             # No photo shows these parts. A photo that is only used for its pose need not, so the node does not fail:
             # the blocker stops the nodes that are linked to the output `mask`, and no others.

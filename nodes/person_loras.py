@@ -1,12 +1,12 @@
 """Add LoRA to Person: a LoRA becomes part of a person. LoRA per Person: it acts where that person is."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..bridge import apply_nodes
 from ..bridge.host import folders, notes, schema
@@ -92,7 +92,6 @@ class LoRAPerPerson(io.ComfyNode):
                 CastOrPersonSocket.Input("cast"),
                 io.Float.Input("strength", default=1.0, min=-4.0, max=4.0, step=0.01),
                 *schema.range_inputs(),
-                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
@@ -109,19 +108,18 @@ class LoRAPerPerson(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
-        **region_settings: Any,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
         present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         has_loras = any(_active_loras(person) for person in present.people)
         warnings = [] if has_loras else [NO_LORA]
-        inputs = apply_nodes.RegionInputs(**region_settings)
-        acting = apply_nodes.acting_cast(cast, strength, inputs, more=warnings, photos=False)
+        acting = apply_nodes.acting_cast(cast, strength, mask, more=warnings, photos=False)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         text = text_of_model(model, APPLY)
         check_conditioning([*positive, *negative], text.width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
-        scope = apply_nodes.scope_of_bodies(acting, Canvas(APPLY, notes.node_of(cls)), schedule, inputs)
+        scope = apply_nodes.scope_of_bodies(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not has_loras:
             return io.NodeOutput(model, positive, negative)

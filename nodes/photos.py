@@ -59,7 +59,6 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
                 io.String.Input("names", default=""),
                 io.Combo.Input("which_face", options=[_LARGEST, _EVERY]),
                 io.String.Input("corrections", default=""),
-                io.Combo.Input("on_no_face", options=["skip", "error"]),
                 advanced(io.Float.Input("same_person_from", default=grouping.SAME_PERSON, min=0.0, max=1.0, step=0.01)),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
@@ -100,7 +99,6 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         names: str,
         which_face: str,
         corrections: str,
-        on_no_face: str,
         same_person_from: float,
         face_landmarks: Sequence[Mapping[str, Any]] = (),
     ) -> io.NodeOutput:
@@ -116,7 +114,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         if not photos_to_sort:
             why = "The cast is empty: no picture is connected to image, and no folder is chosen."
             raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
-        found_faces = _find_faces(photos_to_sort, on_no_face)
+        found_faces = _find_faces(photos_to_sort)
         files = [photo.file for photo in photos_to_sort]
         sorted_faces = grouping.sort_faces(
             found_faces.faces, files, people == BY_FACE, same_person_from, names_in(names), corrections
@@ -166,21 +164,14 @@ class _FoundFaces:
     errors: dict[str, LikenessError]
 
 
-def _find_faces(photos_to_sort: Sequence[_PhotoToSort], on_no_face: str) -> _FoundFaces:
-    """Find the faces of all photos.
-
-    on_no_face: "skip" or "error", what to do with a photo without a face. Raises FaceNotFound and BadPhoto where
-    on_no_face says so, and where no photo has a face.
-    """
+def _find_faces(photos_to_sort: Sequence[_PhotoToSort]) -> _FoundFaces:
+    """Find the faces of all photos. Raises FaceNotFound or BadPhoto where no photo has a face."""
     faces: list[PhotoFace] = []
     errors: dict[str, LikenessError] = {}
     for photo_number, photo in enumerate(stepwise(photos_to_sort), 1):
         try:
             faces_of_photo = photo.find_faces()
         except (FaceNotFound, BadPhoto) as error:
-            if on_no_face == "error":
-                error.advice += " Or leave such photos out: on_no_face = skip in Sort Photos into People."
-                raise
             errors[f"{photo_number} {photo.file}".strip()] = error
             continue
         for index, face in enumerate(faces_of_photo):

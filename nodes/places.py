@@ -8,14 +8,15 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
-from ..bridge.host.schema import advanced, boxes_editor, region_inputs
+from ..bridge.host.schema import advanced, boxes_editor, face_sizes_input, optional
 from ..core import geometry, taking_part
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
 from ..core.places import extra_places, from_boxes, group, layouts, place_previews, placing, regions
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.from_boxes import EXAMPLE, for_editor
-from ..core.places.regions import ALL_PEOPLE, Extent, RegionShape
+from ..core.places.region_settings import BY_METHOD, EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
+from ..core.places.regions import ALL_PEOPLE, RegionShape
 from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -242,6 +243,21 @@ class LayoutForAGroup(io.ComfyNode):
         return _layout_output(cls, layout, place_previews.numbered_layout(layout, notes=layout_notes)[None])
 
 
+def _feather_input() -> io.Int.Input:
+    return io.Int.Input("feather", default=32, min=0, max=512)
+
+
+def _region_settings_inputs() -> list[io.Input]:
+    """The inputs for RegionSettings."""
+    inputs: list[io.WidgetInput] = [
+        io.Combo.Input("extent", options=list(EXTENTS)),
+        io.Float.Input("region_margin", default=1.0, min=0.0, max=8.0, step=0.05),
+        _feather_input(),
+        io.Combo.Input("acts_in", options=[BY_METHOD, REGIONS, FACE_BOXES]),
+    ]
+    return [advanced(optional(widget)) for widget in inputs]
+
+
 class PlaceCast(io.ComfyNode):
     """Gives each person of a cast a place of a layout. The outputs are the placed cast, a preview and a report."""
 
@@ -255,13 +271,16 @@ class PlaceCast(io.ComfyNode):
                 LayoutSocket.Input("layout"),
                 io.Combo.Input("order", options=list(placing.ORDERS)),
                 io.String.Input("custom_order", default=""),
+                *_region_settings_inputs(),
             ],
             # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
             outputs=[CastSocket.Output("placed"), io.Image.Output("preview"), io.String.Output("report")],
         )
 
     @classmethod
-    def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
+    def execute(
+        cls, cast: Cast, layout: Layout, order: str, custom_order: str, **region_settings: Any
+    ) -> io.NodeOutput:
         require_together(cast, "Place Cast")
         # For each place the index of its person in cast.people; None where the place stays free.
         people_of_places = placing.assign(cast, layout, order, custom_order)
@@ -276,7 +295,8 @@ class PlaceCast(io.ComfyNode):
             faces.append(face)
         troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
         preview = place_previews.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
-        placed_cast = placing.place(cast, layout, people_of_places)
+        regions_set = RegionSettings(**region_settings)
+        placed_cast = replace(placing.place(cast, layout, people_of_places), region_settings=regions_set)
         report = placing.report(cast, layout, people_of_places, troubles)
         notes.tell("\n".join(troubles))
         return io.NodeOutput(placed_cast, preview, report, ui=ui.PreviewImage(preview, cls=cls))
@@ -293,7 +313,9 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             inputs=[
                 CastSocket.Input("cast"),
                 io.Int.Input("person", default=1, min=ALL_PEOPLE, max=64),
-                *region_inputs(),
+                io.Combo.Input("extent", options=list(EXTENTS)),
+                face_sizes_input("margin", 0.25),
+                _feather_input(),
                 LayoutSocket.Input("layout", optional=True),
                 io.Image.Input("image", optional=True),
                 io.Mask.Input("masks", optional=True),

@@ -4,16 +4,16 @@ Scenes: a text of many scenes as a list of prompts.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..bridge import apply_nodes
 from ..bridge.host import notes
 from ..bridge.host.schedule import WHOLE_SCHEDULE
-from ..bridge.host.schema import advanced, applied_outputs, region_inputs
+from ..bridge.host.schema import applied_outputs
 from ..bridge.networks.model_family import text_of_model
 from ..bridge.sampling import runs
 from ..bridge.sampling.canvas_check import Canvas
@@ -49,7 +49,6 @@ class PromptPerPerson(io.ComfyNode):
                 CastSocket.Input("cast"),
                 io.String.Input("prompts", multiline=True, default="1: smiling"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.05),
-                *map(advanced, region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=applied_outputs(),
@@ -65,7 +64,7 @@ class PromptPerPerson(io.ComfyNode):
         cast: Cast,
         prompts: str,
         strength: float,
-        **region_settings: Any,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
         people_words = _people_words(placed_cast, prompts)
@@ -78,8 +77,7 @@ class PromptPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], text.width, NAME)
         people = [entry.person for entry in people_words]
         canvas = Canvas(NAME, notes.node_of(cls))
-        inputs = apply_nodes.RegionInputs(**region_settings)
-        scope = apply_nodes.scope_of_bodies(placed_cast, canvas, WHOLE_SCHEDULE, inputs, people, alone=False)
+        scope = apply_nodes.scope_of_bodies(placed_cast, canvas, WHOLE_SCHEDULE, mask, people, alone=False)
         words = [entry.words for entry in people_words]
         given = SamplerInputs(model, positive, negative)
         out = carry_words(scope, text, [clip] * len(words), words, strength, given)

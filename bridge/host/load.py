@@ -12,7 +12,6 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.utils
 import torch
-from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ...core.errors import ModelMissing, UnsupportedCheckpoint
@@ -223,22 +222,19 @@ class Published:
 class FileLoader:
     """How a method's own file is loaded, whatever node asks for it.
 
-    published: its published files. load_file: called as load_file(path, **inputs); it gives what travels on the
-    method's socket. inputs: the method's own optional inputs of the loading node.
+    published: its published files. load_file: called with a path, gives what travels on the method's socket.
     """
 
     published: Published
-    load_file: Callable[..., Any]
-    inputs: tuple[io.WidgetInput, ...] = ()
+    load_file: Callable[[str], Any]
 
-    def load(self, path: str, **values: Any) -> Any:
+    def load(self, path: str) -> Any:
         """What travels on the method's socket, of the file at `path`.
 
-        A note under the node says so where commercial use is not allowed. values: of the loading node's inputs, those
-        of other methods among them. Raises what load_file raises, such as UnsupportedCheckpoint.
+        A note under the node says so where commercial use is not allowed. Raises what load_file raises, such as
+        UnsupportedCheckpoint.
         """
-        own_values = {own_input.id: values.get(own_input.id, own_input.default) for own_input in self.inputs}
-        loaded = self.load_file(path, **own_values)
+        loaded = self.load_file(path)
         file_format, _ = recognised(Path(path))
         if file_format is not None and not manifest.is_standin(path):
             notes.tell(licences.note(file_format.id))

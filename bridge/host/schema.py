@@ -4,15 +4,14 @@ Such a feature is set in a way that newer hosts use and 0.3.64 ignores.
 
 Why the inputs of a node stand twice, declared in define_schema and as parameters of `execute`: ComfyUI's own nodes have
 it so, and one list of which both are made would be worse to read. A signature with the limits in its annotations cannot
-hold a group: `*scope_inputs()` would be four lines everywhere. Of a class with a field for each input, inherited fields
+hold a group: `*range_inputs()` would be four lines everywhere. Of a class with a field for each input, inherited fields
 come first, while saved workflows read values by their order. Menus of files, and inputs that only some hosts have, are
 made when the host asks, not when a module is imported. And a type checker and a reader want to see what a node is
 called with. Where the two lists do not agree, the first call of the node is a TypeError.
 
-A group of inputs comes to `execute` as `**values`, of which a class with a field for each is made: ScopeInputs,
-RegionInputs. Of a node with more than a dozen inputs all that is set on it is such a group: a class Settings, which
-inherits from these. Then what is linked to the node stands in the signature, what is set in the class, and functions
-that read several settings are given the class.
+A group of inputs comes to `execute` as `**values`, of which a class with a field for each is made. Of a node with more
+than a dozen inputs all that is set on it is such a group: a class Settings. Then what is linked to the node stands in
+the signature, what is set in the class, and functions that read several settings are given the class.
 """
 
 import json
@@ -24,8 +23,6 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ...core.identities import PHOTOS
-from ...core.places.face_regions import FACE_BOXES, REGIONS
-from ...core.places.regions import EXTENTS
 
 InputT = TypeVar("InputT", bound=io.Input)
 WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)
@@ -113,40 +110,9 @@ def range_inputs(prefix: str = "") -> list[io.WidgetInput]:
     return [percent_input(f"{prefix}start_percent", 0.0), percent_input(f"{prefix}end_percent", 1.0)]
 
 
-def seed_input(name: str) -> io.Int.Input:
-    """An input for a seed that keeps its value: a seed that changed by itself would run the node for every picture.
-
-    It is as large as the samplers' own, so that one seed can be linked to all.
-    """
-    return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False)
-
-
 def photos_input(options: Sequence[str] = PHOTOS) -> io.Combo.Input:
     """The menu of ways to join several photos of one person. The first option is the default."""
     return advanced(io.Combo.Input("photos", options=list(options), default=options[0]))
-
-
-def region_inputs() -> list[io.WidgetInput]:
-    """The inputs for how large the region of a person of a placed cast is: extent, margin and feather."""
-    return [
-        io.Combo.Input("extent", options=list(EXTENTS)),
-        face_sizes_input("margin", 0.25),
-        io.Int.Input("feather", default=32, min=0, max=512),
-    ]
-
-
-def scope_inputs(hard: bool = False) -> list[io.Input]:
-    """The inputs for where people of a placed cast act, of a method that reads faces.
-
-    hard: for a method whose regions have no soft edges. It has no feather, and acts in face boxes by default.
-    """
-    inputs: list[io.Input] = [advanced(face_sizes_input("region_margin", 0.75))]
-    if not hard:
-        inputs.append(advanced(io.Int.Input("feather", default=32, min=0, max=512)))
-    inputs.append(io.Mask.Input("mask", optional=True))
-    acts_in = FACE_BOXES if hard else REGIONS
-    inputs.append(io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=acts_in, optional=True))
-    return inputs
 
 
 def applied_inputs() -> list[io.Input]:

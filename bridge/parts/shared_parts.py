@@ -1,6 +1,6 @@
 """Parts in the conditioning. A row whose conditioning carries none attends to itself alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -15,17 +15,6 @@ from .recording import SelfReference
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
-    """A request to see how much of the attention goes to each part, at one step of a run.
-
-    step: counted from 1. show: called with the parts' shares of the attention at that step, (parts, h, w), 0..1.
-    """
-
-    step: int
-    show: Callable[[Tensor], None]
-
-
-@dataclass(frozen=True, eq=False)
 class SharedParts(Carried):
     """What a node that applies parts adds to one side of the conditioning.
 
@@ -35,7 +24,6 @@ class SharedParts(Carried):
     pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
     live: the parts that are recorded while sampling, instead of a bank.
     size: (width, height) in pixels of the picture that the parts were encoded for, or None for any size.
-    watch: it is shown where the attention of one step goes.
     """
 
     key = "likeness_sharing"
@@ -44,7 +32,6 @@ class SharedParts(Carried):
     pose: Tensor | None = None
     live: SelfReference | None = None
     size: tuple[int, int] | None = None
-    watch: Watch | None = None
 
     @property
     def active(self) -> bool:

@@ -12,7 +12,6 @@ The steps of one forward:
                 _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
     SharingBatch.options_with_attention     puts the attention into the layers, and poses after the first convolution
         attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
-    SharingBatch.after_forward      shows the heat maps, where there is a Watch
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.cross_attention import Block
-from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_attention
+from ...core.parts.bank import Bank, PartWeights, key_bias, shared_attention
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
 from ..networks.file_attention import (
@@ -46,7 +45,7 @@ from ..networks.file_attention import (
 from ..sampling.calls import Calls, Place
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
 from .recording import PartsRecorder, SelfReference, is_inpainting
-from .shared_parts import SharedParts, Watch
+from .shared_parts import SharedParts
 
 
 class SharingRun(Run[SharedParts]):
@@ -83,14 +82,13 @@ class SharingRun(Run[SharedParts]):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, x=forward_input.x, watch=None)
+            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, x=forward_input.x)
         # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
             parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
-        watch = self._watch_of_step(parts_of_chunks, forward_input.sigmas)
-        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, x=forward_input.x, watch=watch)
+        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, x=forward_input.x)
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
@@ -116,13 +114,6 @@ class SharingRun(Run[SharedParts]):
             recording = _Recording(number, cache.with_nothing_recorded())
             self._recordings[key] = recording
         return recording.cache
-
-    def _watch_of_step(self, parts_of_chunks: Sequence[SharedParts], sigmas: Tensor) -> Watch | None:
-        watches = [parts.watch for parts in parts_of_chunks if parts.bank and parts.watch]
-        if self.schedule is None or not watches:
-            return None
-        step = step_of(self.schedule, sigmas) + 1  # a Watch counts from 1
-        return next((watch for watch in watches if watch.step == step), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +150,6 @@ class SharingBatch(Batch):
     row_count: of the forward's batch. layers: by layer in which parts are read, what each chunk reads beside its own
     tokens, or None. poses: of each chunk, (B, C, h, w), or None. options_of_run: what other nodes have put into
     attentions for the whole run, as transformer_options. asked_for: what the model's file asks for in layers.
-    watch: it is shown the maps when the forward has run. maps: the parts' shares of the attention in the layers,
-    (parts, h, w) each, which the layers add while the forward runs, where there is a watch. A batch with a watch serves
-    one forward.
     """
 
     row_count: int
@@ -169,8 +157,6 @@ class SharingBatch(Batch):
     poses: Sequence[Tensor | None]
     options_of_run: Options
     asked_for: Mapping[Block, Attention]
-    watch: Watch | None
-    maps: list[Tensor] = field(default_factory=list[Tensor])
     calls: Calls = field(default_factory=Calls)
 
     def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
@@ -253,27 +239,12 @@ class SharingBatch(Batch):
             chunk_k = k_of_chunks[number]
             chunk_v = v_of_chunks[number]
             if parts_in_layer is not None:
-                if self.watch is not None:
-                    self._watch_layer(parts_in_layer, chunk_q, chunk_k, extra_options)
                 out.append(parts_in_layer.attention_output(chunk_q, chunk_k, chunk_v, extra_options))
             elif out_of_other_node is not None:
                 out.append(out_of_other_node[number])
             else:
                 out.append(attend_alone(chunk_q, chunk_k, chunk_v))
         return torch.cat(out)
-
-    def _watch_layer(self, parts_in_layer: PartsInLayer, q: Tensor, k: Tensor, extra_options: Options) -> None:
-        """Add the parts' shares of the attention in one layer to the maps. q, k: of a chunk, (B, N, C) each."""
-        shares = parts_in_layer.shares(q, k, extra_options)
-        if shares is not None:
-            self.maps.append(shares)
-
-    def after_forward(self) -> None:
-        """Show the watch the mean of the layers' maps, on the finest grid among them."""
-        if self.watch and self.maps:
-            finest = max(tuple(shares.shape[1:]) for shares in self.maps)
-            maps = [functional.interpolate(shares[None], size=finest)[0] for shares in self.maps]
-            self.watch.show(torch.stack(maps).mean(dim=0).cpu())
 
 
 class KeyBiases:
@@ -352,30 +323,23 @@ class PartsCache:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]
 
-    def batch_of_parts(
-        self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor, watch: Watch | None
-    ) -> SharingBatch:
+    def batch_of_parts(self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor) -> SharingBatch:
         """The batch of one forward, which is kept and serves other forwards of the same parts and size.
 
         sharing: whether any parts are read at this step. x: (B, C, h, w), the UNet's input.
         """
-        if watch is not None:
-            # Such a batch collects the maps of one forward, so it must not serve another one. It is not kept.
-            return self._make_batch(parts_of_chunks, sharing, x, watch)
         key = parts_of_chunks, sharing, x.shape
         if key not in self._batches:
-            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x, watch=None)
+            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x)
         return self._batches[key]
 
-    def _make_batch(
-        self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
-    ) -> SharingBatch:
+    def _make_batch(self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor) -> SharingBatch:
         layers: dict[Block, list[PartsInLayer | None]] = {}
         if sharing:
             height, width = x.shape[-2:]
             layers = self._parts_by_layer(parts_of_chunks, height, width)
         poses = [self._pose_of(parts) for parts in parts_of_chunks]
-        return SharingBatch(len(x), layers, poses, self._options_of_run, self._asked_for, watch)
+        return SharingBatch(len(x), layers, poses, self._options_of_run, self._asked_for)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
         if parts.pose is None:
@@ -430,7 +394,6 @@ class PartsCache:
         return PartsInLayer(
             keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sink_count)),
             values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sink_count)),
-            counts=[len(part.kept) for part in tokens_of_parts],
             regional=parts.weights.targets is not None,
             grid=grid,
             bias=bias,
@@ -438,16 +401,11 @@ class PartsCache:
         )
 
 
-_WATCHED_TOKENS = 2048
-"""Finer layers are left out of the heat maps: every logit of a layer is held at once."""
-
-
 @dataclass(frozen=True, eq=False)
 class PartsInLayer:
     """The parts as one layer reads them beside the picture's own tokens.
 
     keys, values: (1, kept + sinks, C).
-    counts: kept tokens per part.
     regional: whether parts are read in regions, their targets, so that it matters where in the picture a query lies.
     grid: of the layer, as it is without nodes that cut its tokens.
     bias: what is added to the logits of the picture's own tokens, of kept tokens and of sinks, or None. It is for a
@@ -457,7 +415,6 @@ class PartsInLayer:
 
     keys: Tensor
     values: Tensor
-    counts: Sequence[int]
     regional: bool
     grid: Grid
     bias: Tensor | None
@@ -476,18 +433,6 @@ class PartsInLayer:
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         return shared_attention(q, (k, v), (self.keys, self.values), attend_with(extra_options, kernel, bias))
-
-    def shares(self, q: Tensor, k: Tensor, extra_options: Options) -> Tensor | None:
-        """The parts' shares of each pixel's attention, (parts, h, w), 0..1, in the first row of q and k (B, N, C).
-
-        None in layers that are too fine to be watched, and where another node has cut the picture's tokens.
-        """
-        height, width = unet.grid_of(extra_options)
-        if q.shape[1] != height * width or q.shape[1] > _WATCHED_TOKENS:
-            return None
-        bias = self._bias_for(k, extra_options)
-        shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])  # (parts, N)
-        return shares.unflatten(1, (height, width))
 
     def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
         """The bias for as many tokens of the picture as k, (B, N, C), has.

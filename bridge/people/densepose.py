@@ -107,11 +107,11 @@ def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: i
         raise UnsupportedCheckpoint(path, problem, _EXPECTED, _ADVICE) from error
 
 
-def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> list[iuv.Surface]:
+def detect(path: str, photos: Tensor, size: tuple[int, int], most: int) -> list[iuv.Surface]:
     """The bodies of each photo (B, H, W, 1|3|4), drawn onto a canvas.
 
-    size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
-    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.draw).
+    size: (width, height) of the canvas in pixels, 0 for that of the photo, all of which it shows. most:
+    bodies of a photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.draw).
     """
     file_stamp = stamp(path)
     photo_height, photo_width = photos.shape[1:3]
@@ -120,7 +120,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     height = size[1] or photo_height
     # From the pixels of the network's picture to those of the photo, and from there to those of the canvas.
     to_photo = Fit.into(iuv.network_size(photo_width, photo_height), photo_size, "stretch")
-    onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), fit))
+    onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), "pad"))
     surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
         bodies = _bodies(*file_stamp, _Picture.of_photo(photo), most)

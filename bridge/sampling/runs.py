@@ -206,9 +206,6 @@ class Batch:
     def after_network_call(self) -> None:
         """Called when the network has run with `options_with_attention`, or anything has raised."""
 
-    def after_forward(self) -> None:
-        """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
-
 
 _REFUSALS = "likeness_refusals"
 """The key, among the model_options of a step, of the _Refusals of all runs."""
@@ -463,10 +460,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
         for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
         with batch.prepared(), self._watched(batch, forward_input):
-            out = executor(*args, **kwargs, **for_unet)
-        if not self._is_refused:
-            batch.after_forward()
-        return out
+            return executor(*args, **kwargs, **for_unet)
 
     def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
         """The batch for the rows of a forward, by their row table (rows, 2); None where they carry nothing to read.
@@ -521,9 +515,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         if batch is None:
             return executor(x, *args, **kwargs)
         with batch.prepared(), self._watched(batch, forward_input):
-            out = call_network(batch, executor, x, *args, **kwargs)
-        batch.after_forward()
-        return out
+            return call_network(batch, executor, x, *args, **kwargs)
 
     def batch_for_forward(self, chunks: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward; None where nothing of what its chunks carry is on at this step.

@@ -230,21 +230,18 @@ def _stretched(chart: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(chart[None, None], size, mode="bilinear", align_corners=False)[0, 0]
 
 
-def over_photos(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
-    """Surfaces (B, H, W, 3) over the photos (B, h, w, C) they were found in, on the same canvas, (B, H, W, 3).
-
-    fit: one of geometry.FITS.
-    """
+def over_photos(surfaces: Tensor, photos: Tensor) -> Tensor:
+    """Surfaces (B, H, W, 3) over the photos (B, h, w, C) they were found in, on the same canvas, (B, H, W, 3)."""
     size = (surfaces.shape[2], surfaces.shape[1])
-    below = torch.stack([_placed(photo, size, fit) for photo in photos])  # (B, H, W, 3)
+    below = torch.stack([_placed(photo, size) for photo in photos])  # (B, H, W, 3)
     on_body = surfaces[..., 2:] > 0  # (B, H, W, 1): blue is the number of the part, 0 for none
     return torch.lerp(below, surfaces, _OPACITY * on_body.float())
 
 
-def _placed(photo: Tensor, size: tuple[int, int], fit: str) -> Tensor:
+def _placed(photo: Tensor, size: tuple[int, int]) -> Tensor:
     """A photo (h, w, C) on a canvas (width, height), black beside it."""
     picture = as_picture(photo)
-    onto = Fit.into(picture.size, size, fit)
+    onto = Fit.into(picture.size, size, "pad")
     # `onto` maps photo to canvas: x = scale * x_photo + shift. Pillow wants the inverse, as (a, b, c, d, e, f): for
     # each pixel (x, y) of the canvas it reads the photo at (a x + b y + c, d x + e y + f). So no scaled photo is made,
     # which could be far larger than the canvas.

@@ -197,28 +197,3 @@ def shared_attention(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Ten
     keys = torch.cat([own_keys, part_keys.expand(batch, -1, -1)], dim=1)
     values = torch.cat([own_values, part_values.expand(batch, -1, -1)], dim=1)
     return attend(query, keys, values)
-
-
-def part_shares(
-    query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, head_count: int
-) -> Tensor:
-    """The share of each pixel's attention that goes to each part: (parts, N) float32, 0..1, the mean over heads.
-
-    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any. counts: how many
-    tokens of each part are kept. bias: of `key_bias`.
-    """
-    keys = torch.cat([own_keys, part_keys], dim=1)
-    # The keys of the parts lie between those of the picture and the sinks.
-    first = own_keys.shape[1]
-    last = first + sum(counts)
-    total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
-    added = 0 if bias is None else bias[0].float()  # (1 or N, keys)
-    # One head at a time: all of them would take the memory of heads * N * keys numbers.
-    query_heads = query[0].float().chunk(head_count, dim=-1)  # (N, C) -> heads times (N, d)
-    key_heads = keys[0].float().chunk(head_count, dim=-1)
-    for head_query, head_keys in zip(query_heads, key_heads, strict=True):
-        head_width = head_query.shape[-1]
-        logits = head_query @ head_keys.T / head_width**0.5 + added
-        of_parts = logits.softmax(dim=-1)[:, first:last]  # (N, sum of counts)
-        total += torch.stack([part.sum(dim=-1) for part in of_parts.split(list(counts), dim=-1)])
-    return total / head_count

@@ -14,6 +14,7 @@ from ..errors import gathered
 from ..geometry import bounds, longer_side
 from ..people import Cast, Person, PlacedCast, is_a, require_places
 from ..taking_part import for_photos, present, rows_of
+from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
 from .regions import (
     BadRegion,
     RegionShape,
@@ -22,11 +23,28 @@ from .regions import (
     region_of_slot,
     require_box,
     require_distinct,
+    settings_of,
 )
 from .shapes import box_distance, soft_edge
 
-REGIONS, FACE_BOXES = "regions", "face boxes"
-"""Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
+_MARGIN = 0.75  # around a face, where Place Cast leaves it as it is
+
+
+def acts_in(cast: Cast, hard: bool) -> str:
+    """Where a method that reads faces acts, REGIONS or FACE_BOXES, as is set for a cast.
+
+    hard: of a method whose regions have no soft edges: it acts in face boxes where it has the choice.
+    """
+    chosen = settings_of(cast).acts_in
+    if chosen != BY_METHOD:
+        return chosen
+    return FACE_BOXES if hard else REGIONS
+
+
+def shape_of_faces(cast: Cast, hard: bool) -> RegionShape:
+    """The shape of regions for a method that reads faces, as is set for a cast. hard: as in `acts_in`."""
+    settings = settings_of(cast)
+    return RegionShape("face", _MARGIN * settings.region_margin, 0 if hard else settings.feather)
 
 
 def notes(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
@@ -42,7 +60,7 @@ def notes(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]
         size = f"{mask.shape[-1]}x{mask.shape[-2]}"
         lines.append(f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px")
     if acts_in == FACE_BOXES:
-        advice = f" px on the canvas; coarse layers need {cell}: larger faces, or acts_in = regions"
+        advice = f" px on the canvas; coarse layers need {cell}: larger faces, or acts_in = regions in Place Cast"
         lines += gathered("Face boxes small", _small_face_boxes(cast, cell), advice)
     return lines
 
@@ -220,12 +238,12 @@ def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tenso
     name = person.name
     box = person.slot.box if person.slot else None
     if box is None:
-        advice = "Use a layout whose places have faces, or set acts_in to regions."
+        advice = "Use a layout whose places have faces, or set acts_in of Place Cast to regions."
         raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
     if not box_mask.any():
         corners = ", ".join(f"{coordinate:g}" for coordinate in box)
         why = f"its face box ({corners}) has no pixel on the canvas of {cast.width}x{cast.height} px"
-        raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
+        raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in of Place Cast to regions.")
     if not region.any():
-        advice = "Paint the mask over the face, or set acts_in to regions."
+        advice = "Paint the mask over the face, or set acts_in of Place Cast to regions."
         raise BadRegion(name, "it does not meet the face box of its place", advice)

@@ -6,7 +6,6 @@ the formulas of boxes and limbs, face_regions.py the regions of methods that rea
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as functional
@@ -16,13 +15,13 @@ from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
 from ..pictures import as_masks, joined_masks
 from ..value_checks import TRY_OTHER_WORDS
+from .region_settings import REGIONS, Extent, RegionSettings
 from .shapes import body_region, box_region, widened
 
-Extent = Literal["body", "face"]
-EXTENTS: tuple[Extent, ...] = get_args(Extent)
 ALL_PEOPLE = 0
 """Instead of the number of a person."""
 _HAIR = 0.3  # how far hair and ears reach beyond a face box, in face sizes
+_MARGIN = 0.25  # of bodies, where Place Cast leaves it as it is; fits close clothes
 _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
 
 
@@ -51,6 +50,17 @@ class RegionShape:
     feather: float = 0
 
 
+def settings_of(cast: Cast) -> RegionSettings:
+    """What is set for the regions of a cast. Of people without places, masks are all that there can be of regions."""
+    return cast.region_settings if is_a(cast, PlacedCast) else RegionSettings(acts_in=REGIONS)
+
+
+def shape_of_bodies(cast: Cast) -> RegionShape:
+    """The shape of regions for a method that acts on bodies, as is set for a cast."""
+    settings = settings_of(cast)
+    return RegionShape(settings.extent, _MARGIN * settings.region_margin, settings.feather)
+
+
 def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of one person, or of all people together: (H, W) float32 0..1.
 
@@ -77,7 +87,7 @@ def _region_of(person: Person, cast: PlacedCast, shape: RegionShape, staying: Se
         return slot.mask.float()
     slot = require_box(slot, name)
     if shape.extent == "body" and slot.pose is None:
-        advice = "Set body to half in the node that made this place (a layout node), or extent to face."
+        advice = "Set body to half in the layout node that made this place, or extent to face (Place Cast has it)."
         raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
     region = region_of_slot(slot, cast, shape, staying)
     if not region.any():

@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from ..geometry import Fit, Rect, longer_side, square_around, upright
 from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
+from ..places.regions import settings_of
 from ..places.shapes import SHORTEST, box_region, widened
 from .selection import Candidate, Choice, Need, need_of
 
@@ -174,7 +175,14 @@ def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast
         people.append(replace(candidate.person, slot=decision.slot, place=candidate.number))
         numbers.append(number_of[id(candidate.person)])
     listed = tuple(person.identity.name for person in cast.people)
-    return RowCast(tuple(people), size, size, listed=listed, numbers_listed=tuple(numbers))
+    return RowCast(
+        tuple(people),
+        size,
+        size,
+        region_settings=settings_of(cast),
+        listed=listed,
+        numbers_listed=tuple(numbers),
+    )
 
 
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:

@@ -143,8 +143,8 @@ class IDPatchConditionImage(io.ComfyNode):
         return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.RegionInputs):
+@dataclass(frozen=True)
+class Settings:
     """What is set on Apply ID-Patch. id_start_percent: from where on ID tokens are read."""
 
     strength: float
@@ -175,7 +175,7 @@ class ApplyIDPatch(io.ComfyNode):
                 schema.photos_input(),
                 io.Vae.Input("vae", optional=True),
                 io.Model.Input("model", optional=True),
-                *_region_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=[
                 io.Conditioning.Output("positive_out"),
@@ -195,10 +195,11 @@ class ApplyIDPatch(io.ComfyNode):
         image: Tensor | None,
         vae: VAE | None = None,
         model: ModelPatcher | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        lines = apply_nodes.without_model(model, _region_inputs(), values, "ID tokens")
+        lines = apply_nodes.without_model(model, [] if mask is None else ["mask"], "ID tokens")
         if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
@@ -224,7 +225,7 @@ class ApplyIDPatch(io.ComfyNode):
                 lines.append(apply_nodes.BY_ROW)
             else:
                 people.check_texts(given)
-                person_regions = people.regions()  # (people, H, W)
+                person_regions = people.regions(mask)  # (people, H, W)
                 given = people.read_by_region(given, person_regions)
                 picture = place_previews.read_regions(person_regions, participants.people)[None]
                 previews.append(ui.PreviewImage(picture, cls=cls))
@@ -234,13 +235,6 @@ class ApplyIDPatch(io.ComfyNode):
         sides_out = attachment.attach_to_both(given.positive, given.negative)
         model_out = apply_nodes.optional_model(given.model, APPLY)
         return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))
-
-
-def _region_inputs() -> list[io.Input]:
-    """The inputs that say which part of the picture reads a person's ID tokens. Without a MODEL they have no effect."""
-    inputs = [schema.advanced(schema.optional(widget)) for widget in schema.region_inputs()]
-    inputs.append(io.Mask.Input("mask", optional=True))
-    return inputs
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
@@ -316,10 +310,13 @@ class _People:
                 raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
         conditioning.check_conditioning(entries, text_width(given.model), APPLY)
 
-    def regions(self) -> Tensor:
-        """Where each person's ID tokens are read, (people, H, W). Raises what regions.regions_of_people raises."""
+    def regions(self, mask: Tensor | None) -> Tensor:
+        """Where each person's ID tokens are read, (people, H, W). Raises what regions.regions_of_people raises.
+
+        mask: (people, h, w), or None.
+        """
         cast, people = self.participants.cast, self.participants.people
-        return regions.regions_of_people(cast, people, self.settings.mask, self.settings.shape, APPLY)
+        return regions.regions_of_people(cast, people, mask, regions.shape_of_bodies(cast), APPLY)
 
     def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
         """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.

@@ -20,7 +20,7 @@ from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
-from ...bridge.host.schema import photos_input, range_inputs, scope_inputs
+from ...bridge.host.schema import photos_input, range_inputs
 from ...bridge.networks import model_family
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
@@ -122,8 +122,8 @@ def load_infinite_you(path: str) -> InfiniteYou:
     return InfiniteYou(FILE.build(path, InfiniteYouNet, projection))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.ScopeInputs):
+@dataclass(frozen=True)
+class Settings:
     """What is set on Apply InfiniteYou. keypoints: whether InfuseNet is shown those of the places."""
 
     strength: float
@@ -152,7 +152,7 @@ class ApplyInfiniteYou(io.ComfyNode):
                 *range_inputs(),
                 io.Boolean.Input("keypoints", default=True),
                 photos_input(),
-                *scope_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=[io.Conditioning.Output("positive_out"), io.Conditioning.Output("negative_out")],
             is_experimental=True,
@@ -167,13 +167,14 @@ class ApplyInfiniteYou(io.ComfyNode):
         control_net: ControlBase,
         vae: VAE,
         cast: Cast | Identity,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY)
         settings = Settings(**values)
         percents = (settings.start_percent, settings.end_percent)
         warnings = _missing_keypoints(taking_part.as_cast(cast)) if settings.keypoints else []
-        acting = apply_nodes.acting_cast(cast, settings.strength, settings, FLUX.token, more=warnings)
+        acting = apply_nodes.acting_cast(cast, settings.strength, mask, FLUX.token, more=warnings)
         if acting is None:  # the node is switched off, or everybody has weight 0
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, *percents)
@@ -181,7 +182,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), WHOLE_SCHEDULE, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), WHOLE_SCHEDULE, mask)
         hint = _hint(acting, scope.people, settings.keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.

@@ -60,8 +60,8 @@ InstantIDSocket = adapter_socket(InstantID)
 FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.ScopeInputs):
+@dataclass(frozen=True)
+class Settings:
     """What is set on Apply InstantID. start_percent, end_percent: of IdentityNet."""
 
     adapter_weight: float
@@ -71,7 +71,6 @@ class Settings(apply_nodes.ScopeInputs):
     adapter_start_percent: float
     adapter_end_percent: float
     negative_noise: float
-    noise_seed: int
     photos: str
 
 
@@ -94,9 +93,8 @@ class ApplyInstantID(io.ComfyNode):
                 *schema.range_inputs(),
                 *map(schema.advanced, schema.range_inputs("adapter_")),
                 io.Float.Input("negative_noise", default=0.0, min=0.0, max=1.0, step=0.01),
-                schema.advanced(schema.seed_input("noise_seed")),
                 schema.photos_input(),
-                *schema.scope_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )
@@ -112,20 +110,21 @@ class ApplyInstantID(io.ComfyNode):
         *,
         cast: Cast | Identity,
         image: Tensor | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = settings.adapter_weight or settings.control_strength
-        acting = apply_nodes.acting_cast(cast, strength, settings, SDXL.token)
+        acting = apply_nodes.acting_cast(cast, strength, mask, SDXL.token)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, mask)
         # (1, 1, 512)
-        no_face = unconditional(settings.negative_noise, settings.noise_seed, instant_id.net.image_proj.embedding)
+        no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)

@@ -1,6 +1,6 @@
 """One IP-Adapter file as a network: its variant, its tokens, and the layers of a UNet in which they act.
 
-The tensors of a file say which variant it is; where these leave it open, its hash does, or the user.
+The tensors of a file say which variant it is; where these leave it open, its hash does.
 Source: IP-Adapter (arXiv 2308.06721) and its released files (Apache-2.0). Styles: InstantStyle (arXiv 2404.02733), for
 SDXL infer_style.py: style in up_blocks.0.attentions.1 of diffusers, layout in down_blocks.2.attentions.1. For SD1.5
 infer_style_sd15.py ("experimental, not obvious as SDXL"): style in up_blocks.1, layout in down_blocks.2 and mid_block.
@@ -143,17 +143,9 @@ def with_equal_counts(tokens_of_people: Sequence[Tensor]) -> Tensor:
 
 FACE = "face"
 LOOSE = "head and shoulders"
-SWAPPED = "face in BGR"
-CUTS = (FACE, LOOSE, SWAPPED)
-"""The pictures of a photo that CLIP may be shown: the aligned face, the cut around it, or the face with red and blue
-swapped, as the authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
+"""The pictures of a photo that CLIP is shown: the aligned face, or the cut around it."""
 MEAN = "mean"
 SEQUENCE = "sequence"
-BY_THE_FILE = "by the file"
-V1 = "v1"
-V2 = "v2"
-VERSIONS = (BY_THE_FILE, V1, V2)
-"""The versions of FaceID Plus, whose two for SD1.5 have the same keys and shapes."""
 _PLUS_V1_HASH = "252fb53e0d018489"
 """The first digits of the SHA-256 of ip-adapter-faceid-plus_sd15.bin, the only published file of version 1."""
 _PLUS = "face-id-plus"
@@ -166,8 +158,8 @@ class Variant:
 
     title: its name in messages. embedding: of the face, "normed" (of length 1), "raw" or "" where the file reads none.
     clip: what it reads of CLIP, hidden "states", image "embeds" or "" for nothing. photos: how several photos of one
-    person are joined, as in core.identities.combine. cut: what CLIP is shown of a photo, one of CUTS. shortcut: whether
-    the hidden states are added once more behind the projection, as in Plus v2.
+    person are joined, as in core.identities.combine. cut: what CLIP is shown of a photo, FACE or LOOSE. shortcut:
+    whether the hidden states are added once more behind the projection, as in Plus v2.
     """
 
     title: str
@@ -199,17 +191,17 @@ def variant(state: State) -> Variant:
     return _VARIANTS[name]
 
 
-def versioned(file_variant: Variant, state: State, path: str, version: str) -> Variant:
-    """The variant of a FaceID Plus file in one of VERSIONS; any other variant is returned as it is.
+def versioned(file_variant: Variant, state: State, path: str) -> Variant:
+    """The variant of a file, with the version of FaceID Plus.
 
-    version: as the user has chosen. BY_THE_FILE takes version 1 for the one published file of it, which is known by its
-    hash, and version 2 for every other file: the tensors of both versions look alike. SDXL has version 2 alone.
+    The tensors of its two versions for SD1.5 look alike. The one published file of version 1 is known by its hash,
+    every other file is read as version 2. SDXL has version 2 alone.
     """
     # FaceID Plus is entered in _VARIANTS as version 2.
-    if file_variant is not _VARIANTS[_PLUS] or version == V2:
+    if file_variant is not _VARIANTS[_PLUS]:
         return file_variant
     is_sdxl = len(state[_READS_CLIP]) == 2048  # the width of its resampler
-    if not is_sdxl and (version == V1 or origin(path).startswith(_PLUS_V1_HASH)):
+    if not is_sdxl and origin(path).startswith(_PLUS_V1_HASH):
         return replace(file_variant, title="FaceID Plus v1", shortcut=False)
     return file_variant
 

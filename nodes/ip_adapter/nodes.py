@@ -88,10 +88,10 @@ class IPAdapter(Loaded[IPAdapterNet]):
 IPAdapterSocket = adapter_socket(IPAdapter)
 
 
-def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
-    """Read any of the method's formats. plus_version: of FaceID Plus, one of VERSIONS. Raises UnsupportedCheckpoint."""
+def load_ip_adapter(path: str) -> IPAdapter:
+    """Read any of the method's formats. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    variant = net.versioned(net.variant(state), state, path, plus_version)
+    variant = net.versioned(net.variant(state), state, path)
     patcher = FILE.build(path, IPAdapterNet, state)
     # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
     return IPAdapter(patcher, adapter_files.lora_of_adapter(state), variant=variant)
@@ -101,9 +101,9 @@ APPLY = "Apply IP-Adapter"
 AS_MADE = "as the file was made"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.ScopeInputs):
-    """What is set on Apply IP-Adapter. photos, portrait: AS_MADE, or what takes the place of the file's own."""
+@dataclass(frozen=True)
+class Settings:
+    """What is set on Apply IP-Adapter. photos: AS_MADE, or what takes the place of the file's own."""
 
     weight: float
     shortcut: float
@@ -111,15 +111,10 @@ class Settings(apply_nodes.ScopeInputs):
     start_percent: float
     end_percent: float
     photos: str
-    portrait: str
 
     def changed(self, variant: Variant) -> Variant:
         """How the authors used a file, except for what the user has set."""
-        if self.photos != AS_MADE:
-            variant = replace(variant, photos=self.photos)
-        if self.portrait != AS_MADE:
-            variant = replace(variant, cut=self.portrait)
-        return variant
+        return variant if self.photos == AS_MADE else replace(variant, photos=self.photos)
 
 
 class ApplyIPAdapter(io.ComfyNode):
@@ -140,8 +135,7 @@ class ApplyIPAdapter(io.ComfyNode):
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 *schema.range_inputs(),
                 schema.photos_input([AS_MADE, *PHOTOS]),
-                schema.advanced(io.Combo.Input("portrait", options=[AS_MADE, *net.CUTS], default=AS_MADE)),
-                *schema.scope_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )
@@ -155,16 +149,17 @@ class ApplyIPAdapter(io.ComfyNode):
         ip_adapter: IPAdapter,
         cast: Cast | Identity,
         clip_vision: ClipVisionModel | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
         family = family_of_text_width(ip_adapter.width) or SDXL
-        acting = apply_nodes.acting_cast(cast, settings.weight, settings, family.token)
+        acting = apply_nodes.acting_cast(cast, settings.weight, mask, family.token)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
         model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
         ranges = [NamedRange("the adapter", schedule)]
@@ -236,11 +231,7 @@ def _features_of_photos(
 ) -> Tensor:
     """CLIP's features of a person's photos: (n, ...) where variant.photos is a sequence, else their mean (1, ...)."""
     photos = portraits(identity, variant.title)
-    pictures = photos.aligned  # (n, H, W, 3), 0..255, for net.FACE and net.SWAPPED
-    if variant.cut == net.LOOSE:
-        pictures = photos.loose
-    if variant.cut == net.SWAPPED:
-        pictures = pictures.flip(-1)  # RGB -> BGR
+    pictures = photos.loose if variant.cut == net.LOOSE else photos.aligned  # (n, H, W, 3), 0..255
     features = loaded.clip_features(clip_vision, pictures.float() / 255)
     if variant.photos == net.SEQUENCE:
         return features
@@ -251,8 +242,8 @@ STYLES = "Style per Person"
 NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class StyleSettings(apply_nodes.RegionInputs):
+@dataclass(frozen=True)
+class StyleSettings:
     """What is set on Style per Person. who: names or numbers of people; "" for everybody."""
 
     who: str
@@ -282,7 +273,6 @@ class StylePerPerson(io.ComfyNode):
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *schema.range_inputs(),
                 io.Combo.Input("fit", options=[net.PAD, net.CROP]),
-                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
@@ -298,10 +288,11 @@ class StylePerPerson(io.ComfyNode):
         clip_vision: ClipVisionModel,
         images: Tensor,
         cast: Cast | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = StyleSettings(**values)
-        who, mask, weight = settings.who, settings.mask, settings.weight
+        who, weight = settings.who, settings.weight
         canvas = Canvas(STYLES, notes.node_of(cls))
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
@@ -327,10 +318,10 @@ class StylePerPerson(io.ComfyNode):
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings)
+            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings, people, alone=False)
+            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask, people, alone=False)
         shares = in_style if scope.by_row else [True]
         scales = weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
@@ -405,6 +396,5 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     return painted
 
 
-_VERSION = io.Combo.Input("plus_version", options=list(net.VERSIONS), default=net.BY_THE_FILE, optional=True)
-LOADER = FileLoader(FILE, load_ip_adapter, (schema.advanced(_VERSION),))
+LOADER = FileLoader(FILE, load_ip_adapter)
 NODES = [ApplyIPAdapter, StylePerPerson]

@@ -15,17 +15,16 @@ from ...bridge.host import folders, load, notes, unet
 from ...bridge.host.encode import check_family, latent_of, text_of
 from ...bridge.host.notes import stepwise
 from ...bridge.host.schedule import ScheduleRange, schedule_range
-from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, range_inputs
+from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
 from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
-from ...bridge.parts.shared_parts import SharedParts, Watch, share_with
+from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry_both
 from ...bridge.sampling.runs import patched
-from ...core import previews
 from ...core.cross_attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
@@ -199,14 +198,13 @@ def put_in(
     strength: float,
     schedule: ScheduleRange,
     pose: Tensor | None,
-    watch: Watch | None = None,
     node_id: str | None = None,
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative with what lets the UNet read the parts.
 
     strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
-    pose: (B, channels, h, w) from pose_features, added on both sides, or None. watch: is shown where the attention of
-    one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
+    pose: (B, channels, h, w) from pose_features, added on both sides, or None. node_id: in the graph,
+    or None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
     canvas = Canvas(APPLY, node_id)
@@ -216,7 +214,7 @@ def put_in(
     def shared(bank: Bank | None) -> SharedParts:
         """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
         size = features.size
-        return SharedParts(source, schedule, bank, weights, pose, size=size, watch=watch, poses=poses, canvas=canvas)
+        return SharedParts(source, schedule, bank, weights, pose, size=size, poses=poses, canvas=canvas)
 
     with_parts = share_with(*sides, shared(features.bank if strength else None), shared(bank=None))
     if not strength:
@@ -324,9 +322,6 @@ class EncodeParts(io.ComfyNode):
 class ApplyParts2Whole(io.ComfyNode):
     """Puts the encoded parts and the pose into the conditioning, see put_in()."""
 
-    # Its heat maps come while a sampler runs. What the host has kept, shown again at the end, would take their place.
-    _HAS_INTERMEDIATE_OUTPUT = False
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -337,7 +332,6 @@ class ApplyParts2Whole(io.ComfyNode):
                 PartFeaturesSocket.Input("features"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=2.0, step=0.05),
                 *range_inputs(),
-                advanced(io.Int.Input("heat_map_step", default=0, min=0, max=1000)),
                 io.Image.Input("pose", optional=True),
             ],
             outputs=applied_outputs(),
@@ -353,7 +347,6 @@ class ApplyParts2Whole(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
-        heat_map_step: int,
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
@@ -364,20 +357,7 @@ class ApplyParts2Whole(io.ComfyNode):
         check_fit(model, [*positive, *negative], features)
         features_of_pose = None if pose is None else pose_features(features, pose)
 
-        def show_heat_maps(shares: Tensor) -> None:
-            """Show under the node where the attention of one step goes. shares: the parts' shares, (parts, h, w)."""
-            notes.show(node_id, previews.heat_maps(shares, features.labels))
-
-        watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None  # step 0: no heat maps
-        sides = put_in(
-            (positive, negative),
-            features,
-            strength,
-            schedule,
-            features_of_pose,
-            watch,
-            node_id,
-        )
+        sides = put_in((positive, negative), features, strength, schedule, features_of_pose, node_id)
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
         apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))

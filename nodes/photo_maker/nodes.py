@@ -204,8 +204,8 @@ def _read_by_control_nets(texts: Conditioning, side: Conditioning) -> Conditioni
     return entries
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.RegionInputs):
+@dataclass(frozen=True)
+class Settings:
     """What is set on Apply PhotoMaker. start_percent: from where on the photos are read."""
 
     text: str
@@ -234,7 +234,6 @@ class ApplyPhotoMaker(io.ComfyNode):
                 io.Float.Input("weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 schema.percent_input("start_percent", 0.22),
-                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
@@ -248,6 +247,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         negative: Conditioning,
         photo_maker: PhotoMaker,
         cast: Cast | Identity,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
@@ -255,7 +255,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
         warnings = [] if taking_part.present(weighted).people else [WITHOUT_PEOPLE]
         with_photos = taking_part.for_photos(weighted)
-        acting = apply_nodes.acting_cast(weighted, settings.weight, settings, more=warnings)
+        acting = apply_nodes.acting_cast(weighted, settings.weight, mask, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, with_photos.people)
@@ -264,7 +264,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         node_id = notes.node_of(cls)
         people = taking_part.present(with_photos).people
         canvas = Canvas(APPLY, node_id)
-        scope = apply_nodes.scope_of_bodies(acting, canvas, WHOLE_SCHEDULE, settings, people, rows=False)
+        scope = apply_nodes.scope_of_bodies(acting, canvas, WHOLE_SCHEDULE, mask, people, rows=False)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),

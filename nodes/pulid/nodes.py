@@ -184,8 +184,8 @@ def _photos_joined(net: EncoderNet, people: Sequence[Person], photos: str) -> st
     return MEAN
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.ScopeInputs):
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """What is set on both apply nodes."""
 
     weight: float
@@ -206,7 +206,7 @@ def _inputs(pulid: io.Input, weight: float, *own: io.Input) -> list[io.Input]:
         *own,
         *schema.range_inputs(),
         schema.photos_input([AS_PUBLISHED, MEAN]),
-        *schema.scope_inputs(),
+        io.Mask.Input("mask", optional=True),
     ]
 
 
@@ -218,7 +218,7 @@ _BY_THE_FILE = -1
 """The choice of zero_tokens that stands for these, which the authors' demos have."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SettingsOfSDXL(Settings):
     """What is set on Apply PuLID. zero_tokens: _BY_THE_FILE, or how many."""
 
@@ -255,15 +255,16 @@ class ApplyPuLID(io.ComfyNode):
         eva_clip: EvaClip,
         face_parser: FaceParser,
         cast: Cast | Identity,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = SettingsOfSDXL(**values)
-        acting = apply_nodes.acting_cast(cast, settings.weight, settings, SDXL.token)
+        acting = apply_nodes.acting_cast(cast, settings.weight, mask, SDXL.token)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         check_fits(pulid, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = settings.zero_tokens
@@ -322,18 +323,19 @@ class ApplyPuLIDFlux(io.ComfyNode):
         eva_clip: EvaClip,
         face_parser: FaceParser,
         cast: Cast | Identity,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY_FLUX)
         settings = Settings(**values)
-        acting = apply_nodes.acting_cast(cast, settings.weight, settings, FLUX.token)
+        acting = apply_nodes.acting_cast(cast, settings.weight, mask, FLUX.token)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         net = pulid.net
         texts = [*positive, *negative]
         acts_behind = blocks_with_faces(model, texts, APPLY_FLUX, reads_behind, len(net.pulid_ca), net.block_width)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
+        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, mask)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * person.weight for person in scope.people], dtype=torch.float32)
         source = object()

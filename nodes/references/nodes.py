@@ -4,7 +4,7 @@ A sentence for each person in the prompt tells the model who is who. With a MODE
 read in that person's region alone (bridge/references/by_region.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -33,7 +33,6 @@ from ...core.cross_attention import on_tokens
 from ...core.parts.parts import Parts
 from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import place_previews, regions
-from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
@@ -67,25 +66,23 @@ NO_PARTS = "Parts are not used: with the cast of Crop Faces each person has a ro
 
 
 @dataclass(frozen=True, eq=False)
-class RegionSettings:
+class RegionLimit:
     """The values of _region_inputs(), which say how references are limited to regions.
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
-    the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
-    in core.places.regions.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
+    the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. mask: (people, H,
+    W) 0..1, the regions instead of the places' own.
     """
 
     region_strength: float
     start_percent: float
     end_percent: float
     outside: str
-    extent: Extent
-    margin: float
     mask: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(RegionSettings):
+class Settings(RegionLimit):
     """What is set on the node.
 
     sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
@@ -167,7 +164,7 @@ class PeopleAsReferences(io.ComfyNode):
                 check_model(model, family)
         lines = unused_weights(everybody, owned, model is not None)
         lines += unlike_training(family, sources, model is not None)
-        lines += apply_nodes.without_model(model, _region_inputs(), values, "references")
+        lines += apply_nodes.without_model(model, _inputs_set(values), "references")
         if everybody.by_row and parts is not None:
             lines.append(NO_PARTS)
         if everybody.by_row and model is not None and settings.region_strength > 0:
@@ -195,16 +192,24 @@ class PeopleAsReferences(io.ComfyNode):
 
 def _region_inputs() -> list[io.Input]:
     """The inputs that say how a person's references are limited to a region. Without a MODEL they have no effect."""
-    # There is no input feather: a token belongs to a person or does not, so regions have hard edges.
-    extent, margin, _feather = schema.region_inputs()
     return [
         schema.optional(io.Float.Input("region_strength", default=1.0, min=0.0, max=1.0, step=0.05)),
         *[schema.optional(widget) for widget in schema.range_inputs()],
         schema.optional(io.Combo.Input("outside", options=[NOBODY, EVERYBODY])),
-        schema.advanced(schema.optional(extent)),
-        schema.advanced(schema.optional(margin)),
         io.Mask.Input("mask", optional=True),
     ]
+
+
+def _inputs_set(values: Mapping[str, Any]) -> list[str]:
+    """Ids of _region_inputs() whose values, by id, are not the defaults."""
+    names: list[str] = []
+    for entry in _region_inputs():
+        default = entry.default if isinstance(entry, io.WidgetInput) else None
+        value = values.get(entry.id)
+        # A mask is compared with nothing: a tensor is never equal to None.
+        if value is not None and (default is None or value != default):
+            names.append(entry.id)
+    return names
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +317,7 @@ class ReferenceRegions:
     regions: Tensor
     tokens: Tensor
     schedule: ScheduleRange
-    settings: RegionSettings
+    settings: RegionLimit
 
     def preview(self) -> Tensor:
         """A picture of the tokens that belong to each person, (H, W, 3), 0..1."""
@@ -326,7 +331,7 @@ class ReferenceRegions:
 
 
 def regions_of_references(
-    everybody: Cast, present: Sequence[Person], settings: RegionSettings, sources: Sequence[Reference] = ()
+    everybody: Cast, present: Sequence[Person], settings: RegionLimit, sources: Sequence[Reference] = ()
 ) -> ReferenceRegions | None:
     """The regions in which each person's references are read. everybody: the node's cast. present: those of it of
     weight above 0. sources: the references, of which parts may have regions of their own.
@@ -344,7 +349,8 @@ def regions_of_references(
         regions.check_one_picture(everybody)
     if everybody.by_row:
         return None
-    shape = RegionShape(settings.extent, settings.margin)
+    # A token belongs to a person or does not, so regions have hard edges.
+    shape = replace(regions.shape_of_bodies(everybody), feather=0)
     regions_of_present = regions.regions_of_people(everybody, present, settings.mask, shape, NAME)
     height, width = regions_of_present.shape[1:]
     names = taking_part.names(present)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...bridge.host import notes
 from ...bridge.host.encode import latent_of, text_of
 from ...bridge.host.schedule import schedule_range
-from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, range_inputs, seed_input
+from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
@@ -47,8 +47,8 @@ ONCE = "once"
 class Settings:
     """What is set on the node.
 
-    width, height: of the new picture in pixels. layers: which layers of the UNet share, one of LAYERS. seed: of the
-    noise on the parts. crop_to_mask: whether the MODEL is shown only what lies around the mask of a part.
+    width, height: of the new picture in pixels. layers: which layers of the UNet share, one of LAYERS. crop_to_mask:
+    whether the MODEL is shown only what lies around the mask of a part.
     """
 
     width: int
@@ -58,7 +58,6 @@ class Settings:
     end_percent: float
     layers: str
     reference: str
-    seed: int
     renew_every: int = 1
     crop_to_mask: bool = False
 
@@ -95,9 +94,7 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
         contexts=first_context.concat(other_contexts),
         adm=None if adm_of_parts[0] is None else torch.cat(adm_of_parts),
         masks=masks,
-        noise=torch.randn(
-            latents[:1].shape, generator=torch.Generator().manual_seed(settings.seed), dtype=torch.float32
-        ),
+        noise=torch.randn(latents[:1].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32),
         layers=settings.layers,
         windows=windows,
         steps=settings.renew_every if settings.reference == EVERY_STEP else None,  # None: one serves the whole run
@@ -147,7 +144,6 @@ class SharePartsAttention(io.ComfyNode):
                 *range_inputs(),
                 io.Combo.Input("layers", options=list(LAYERS)),
                 io.Combo.Input("reference", options=[EVERY_STEP, ONCE]),
-                advanced(seed_input("seed")),
                 io.Int.Input("renew_every", default=1, min=1, max=1000, optional=True),
                 io.Boolean.Input("crop_to_mask", default=False, optional=True),
             ],

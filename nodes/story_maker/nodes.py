@@ -57,8 +57,8 @@ def load_story_maker(path: str) -> StoryMaker:
     return StoryMaker(FILE.build(path, StoryMakerNet, state), adapter_files.lora_of_adapter(state))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Settings(apply_nodes.RegionInputs):
+@dataclass(frozen=True)
+class Settings:
     """What is set on Apply StoryMaker."""
 
     weight: float
@@ -87,7 +87,6 @@ class ApplyStoryMaker(io.ComfyNode):
                 io.Float.Input("lora_weight", default=0.8, min=-2.0, max=2.0, step=0.01),
                 *schema.range_inputs(),
                 schema.photos_input([choice for choice in PHOTOS if choice != "sequence"]),
-                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
@@ -104,6 +103,7 @@ class ApplyStoryMaker(io.ComfyNode):
         clip_vision: ClipVisionModel,
         bodies: Tensor | Parts | None = None,
         body_masks: Tensor | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
@@ -115,11 +115,11 @@ class ApplyStoryMaker(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
-        if settings.mask is None and not is_a(everybody, PlacedCast):
+        if mask is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
             scope = apply_nodes.scope_everywhere(with_photos, canvas, schedule)
         else:
-            scope = apply_nodes.scope_of_bodies(everybody, canvas, schedule, settings, people)
+            scope = apply_nodes.scope_of_bodies(everybody, canvas, schedule, mask, people)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join([*left_out(everybody, with_photos), *_note_lines(people, cut_bodies, masks_unused)]))

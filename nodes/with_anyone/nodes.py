@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
+from torch import Tensor
 
 from ...bridge import apply_nodes
 from ...bridge.apply_nodes import Scope
@@ -58,7 +58,7 @@ class ApplyWithAnyone(io.ComfyNode):
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *schema.range_inputs(),
                 schema.photos_input([choice for choice in PHOTOS if choice != "sequence"]),
-                *schema.scope_inputs(hard=True),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
             is_experimental=True,
@@ -77,19 +77,18 @@ class ApplyWithAnyone(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        **scope_settings: Any,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY)
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
-        acting = apply_nodes.acting_cast(cast, weight, inputs, FLUX.token)
+        acting = apply_nodes.acting_cast(cast, weight, mask, FLUX.token, hard=True)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         net = with_anyone.net
         blocks_with_faces(model, [*positive, *negative], APPLY, _reads_behind, len(net.ipa_arc), net.width)
-        with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
+        with_whole_boxes = _with_whole_far_edges(acting)  # which it acts in unless Place Cast says otherwise
         canvas = Canvas(APPLY, notes.node_of(cls))
-        scope = apply_nodes.scope_of_faces(acting, canvas, schedule, inputs, boxed=with_whole_boxes)
+        scope = apply_nodes.scope_of_faces(acting, canvas, schedule, mask, hard=True, boxed=with_whole_boxes)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
         ranges = [NamedRange("the faces", schedule)]

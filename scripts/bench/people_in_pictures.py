@@ -6,6 +6,7 @@ Networks and people are those of transformers.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences,
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import patched
+from pack.core.places.region_settings import REGIONS, RegionSettings
 from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind
 from shared import shapes
@@ -87,8 +89,9 @@ def _file(method: str, contents: shapes.Shapes) -> Any:
 
 def _applied(node: str, network: Network, people: int, **inputs: Any) -> Applied:
     """Everybody has a strip of the picture."""
-    everybody = {"cast": cast(people, network.side), "mask": strips(people, network.side, network.side), "feather": 0}
-    given = {**network.sides(), **everybody, "acts_in": "regions", "start_percent": 0.0, **inputs}
+    placed = replace(cast(people, network.side), region_settings=RegionSettings(acts_in=REGIONS))
+    everybody = {"cast": placed, "mask": strips(people, network.side, network.side)}
+    given = {**network.sides(), **everybody, "start_percent": 0.0, **inputs}
     if node == "LikenessApplyInfiniteYou":  # which attaches a ControlNet, and takes no MODEL
         return Applied(network.model, *run(node, **given))
     return Applied(*run(node, model=network.model, **given))

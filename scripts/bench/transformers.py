@@ -186,8 +186,8 @@ def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
 
 
 def _applied(node: str, network: Network, people: PlacedCast, **inputs: Any) -> Applied:
-    places = {"mask": strips(len(people.people), network.side, network.side), "feather": 0}
-    outputs = run(node, model=network.model, clip=network.clip, cast=people, **network.sides(), **places, **inputs)
+    mask = strips(len(people.people), network.side, network.side)
+    outputs = run(node, model=network.model, clip=network.clip, cast=people, mask=mask, **network.sides(), **inputs)
     model, positive, negative = outputs
     return Applied(model, positive, negative)
 

@@ -40,8 +40,8 @@ def photos(count: int = 1, width: int = 96, height: int = 64) -> torch.Tensor:
     return torch.rand(count, height, width, 3, generator=torch.Generator().manual_seed(1))
 
 
-def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0, fit: str = "pad", **mask: Any):
-    return body_surface.DetectBodySurface.execute(image, PUBLISHED, people, width, height, fit, **mask).args
+def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0, **mask: str):
+    return body_surface.DetectBodySurface.execute(image, PUBLISHED, people, width, height, **mask).args
 
 
 def bodies_in(photo: torch.Tensor, state: dict[str, torch.Tensor]) -> iuv.Bodies:
@@ -87,8 +87,8 @@ def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptur
 
 
 NUMBERS = {
-    "head": (23, 24), "torso": (1, 2), "upper_arms": (15, 16, 17, 18), "forearms": (19, 20, 21, 22), "hands": (3, 4),
-    "thighs": (7, 8, 9, 10), "lower_legs": (11, 12, 13, 14), "feet": (5, 6),
+    "head": (23, 24), "torso": (1, 2), "upper arms": (15, 16, 17, 18), "forearms": (19, 20, 21, 22), "hands": (3, 4),
+    "thighs": (7, 8, 9, 10), "lower legs": (11, 12, 13, 14), "feet": (5, 6),
 }  # fmt: skip
 """Of DensePose-COCO's README, "Part Indices": right and left."""
 
@@ -98,12 +98,7 @@ def parts_in(surface: torch.Tensor) -> torch.Tensor:
     return (surface[..., 2] * 255).round().int()
 
 
-def only(*names: str) -> dict[str, bool]:
-    """The switches, with these on alone."""
-    return {name: name in names for name in NUMBERS}
-
-
-def test_the_mask_is_where_each_person_shows_the_parts_that_are_switched_on(models: Path) -> None:
+def test_the_mask_is_where_each_person_shows_the_chosen_parts(models: Path) -> None:
     densepose_made.save(models / PUBLISHED, 2, seed=5)
     surface, people, *_ = found(photos(), people=2)
     parts = parts_in(surface)
@@ -116,10 +111,10 @@ def test_the_mask_is_where_each_person_shows_the_parts_that_are_switched_on(mode
     assert len(people) == 2
     assert len(common) >= 2, numbers_shown
     for name in common:
-        mask = found(photos(), people=2, **only(name))[3]
+        mask = found(photos(), people=2, parts=name)[3]
         assert torch.equal(mask, torch.isin(parts, torch.tensor(NUMBERS[name])) * people), name
     default = found(photos(), people=2)[3]
-    jacket = torch.tensor(NUMBERS["torso"] + NUMBERS["upper_arms"] + NUMBERS["forearms"])
+    jacket = torch.tensor(NUMBERS["torso"] + NUMBERS["upper arms"] + NUMBERS["forearms"])
     assert torch.equal(default, torch.isin(parts, jacket) * people)
 
 
@@ -131,14 +126,14 @@ def test_parts_that_are_not_seen_stop_what_the_mask_is_connected_to_alone(models
     densepose_made.archive(models / PUBLISHED, state)
     surface, people, preview, mask = found(photos(), people=1)
     assert mask.any(), "of torso and arms the arms are seen"
-    again = found(photos(), people=1, **only("feet", "torso"))
+    again = found(photos(), people=1, parts="torso, feet")
     assert torch.equal(again[0], surface)
     assert torch.equal(again[1], people)
     assert torch.equal(again[2], preview)
     assert isinstance(again[3], ExecutionBlocker)
     assert again[3].message.startswith("Nothing is seen of torso, feet. Choose other parts; the photo shows head, ")
     with pytest.raises(BadParts, match="No part of the body is chosen"):
-        found(photos(), people=1, **only())
+        found(photos(), people=1, parts="")
 
 
 @pytest.mark.thorough
@@ -148,7 +143,7 @@ def test_two_nodes_look_at_one_photo_once(models: Path) -> None:
     looks = list[int]()
     handle = network.model.register_forward_hook(lambda *_: looks.append(1))
     first = found(photos(), people=1)
-    second = found(photos().clone(), people=1, width=128, height=192, head=True, torso=False)
+    second = found(photos().clone(), people=1, width=128, height=192, parts="head")
     assert len(looks) == 1
     changed_photo = photos()
     changed_photo[0, 0, 0, 0] = 1 - changed_photo[0, 0, 0, 0].round()

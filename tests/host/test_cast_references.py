@@ -16,6 +16,7 @@ from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core.parts.parts import Part, Parts
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
+from pack.core.places.region_settings import RegionSettings
 from pack.nodes.references.encoding import family_of, pictures_for_encoder
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import references
@@ -343,6 +344,17 @@ def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
     assert carried.record is positive[0][1][REFERENCES]
     middle = (carried.regions * torch.arange(256.0)).sum((1, 2)) / carried.regions.sum((1, 2))
     assert middle[0] > 128 > middle[1], "Ben stands left of Anna"
+
+
+def test_people_are_read_where_place_cast_says():
+    model = klein()
+    sizes = []
+    for chosen in (RegionSettings(), RegionSettings(region_margin=4.0), RegionSettings("face")):
+        positive, *_ = apply(KLEIN, replace(pair(), region_settings=chosen), model=model)
+        ((carried,),) = (regional(positive).cond,)
+        sizes.append(carried.regions.sum())
+        assert ((carried.regions == 0) | (carried.regions == 1)).all(), "a token is a person's or not"
+    assert sizes[1] > sizes[0] > sizes[2]
 
 
 def weights_zero():

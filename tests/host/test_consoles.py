@@ -70,7 +70,7 @@ def person(picture: str, which_face: str) -> Prompt:
 
 def sorting(folder: str) -> Prompt:
     inputs = {"folder": folder, "people": "grouped by face", "names": "", "which_face": "largest", "corrections": ""}
-    inputs |= {"on_no_face": "error", "same_person_from": 0.4}
+    inputs |= {"same_person_from": 0.4}
     return {
         "1": {"class_type": "LikenessSortPhotosIntoPeople", "inputs": inputs},
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}},

@@ -27,7 +27,7 @@ ALMOST = 2e-5
 def prompt_per_person(model, control_net, instant_id):
     """MODEL, positive and negative with words of two people."""
     conditioning = {"positive": [text(1)], "negative": [text(2)], "clip": photo_maker_made.clip()}
-    return apply("LikenessPromptPerPerson", model=model, **conditioning, cast=halves(), prompts=WORDS, feather=0)
+    return apply("LikenessPromptPerPerson", model=model, **conditioning, cast=halves(), prompts=WORDS)
 
 
 def instant_id_of_two(model, control_net, instant_id):

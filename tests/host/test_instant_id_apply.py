@@ -3,6 +3,8 @@
 What it refuses and tells: tests/host/test_refused.py.
 """
 
+from dataclasses import replace
+
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
@@ -15,12 +17,13 @@ from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, o
 from pack.bridge.host.schedule import SigmaRange
 from pack.bridge.image_tokens.injections import Injection
 from pack.core.people import PlacedCast, RowCast
+from pack.core.places.region_settings import FACE_BOXES, RegionSettings
 from pack.nodes.instant_id.nodes import ApplyInstantID
 
 CPU = torch.device("cpu")
 FP8 = torch.float8_e4m3fn
 ALONE = {"control_strength": 0.0}
-BOXES = {"acts_in": "face boxes"}
+BOXES = RegionSettings(acts_in=FACE_BOXES)
 
 
 def boxed(*boxes):
@@ -35,8 +38,9 @@ def test_an_area_sees_its_own_part(sdxl, instant_id):
     """The right half has the box at 70 to 110 of 128 px."""
     area = (HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)
     latent = (HEIGHT // 8, WIDTH // 8)
-    for changed in (ALONE, BOXES):
-        applied = apply(sdxl, instant_id, halves(), **MIDDLE, **changed)
+    in_boxes = replace(halves(), region_settings=BOXES)
+    for cast, changed in ((halves(), ALONE), (in_boxes, {})):
+        applied = apply(sdxl, instant_id, cast, **MIDDLE, **changed)
         injection = applied[1][0][1]["model_conds"][Injection.key].cond[0].cropped(area, latent)
         masks = injection.regions if changed is ALONE else injection.boxes
         assert masks.shape == (2, HEIGHT, WIDTH // 2)
@@ -53,17 +57,15 @@ def test_an_area_sees_its_own_part(sdxl, instant_id):
 def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(sdxl, instant_id):
     """And keypoints: every picture of a batch may have its own."""
     boxes = [(10, 10, 50, 60), (60, 30, 120, 90)]
-    rows = RowCast(boxed(*boxes).people, WIDTH, HEIGHT)
+    rows = RowCast(boxed(*boxes).people, WIDTH, HEIGHT, region_settings=BOXES)
     hints = torch.cat([HINT, HINT.flip(2)])
-    output = ApplyInstantID.execute(
-        sdxl[0], [text(1)], [text(2)], instant_id, sdxl[1], rows, hints, **DEFAULTS, **BOXES
-    )
+    output = ApplyInstantID.execute(sdxl[0], [text(1)], [text(2)], instant_id, sdxl[1], rows, hints, **DEFAULTS)
     assert len(output.ui["images"]) == 2, "a picture each is shown"
     together = sample(*output.args, batch=2)
     start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
     for row in range(2):
-        alone = PlacedCast((rows.people[row],), WIDTH, HEIGHT)
-        applied = apply(sdxl, instant_id, alone, hint=hints[row : row + 1], **BOXES)
+        alone = PlacedCast((rows.people[row],), WIDTH, HEIGHT, region_settings=BOXES)
+        applied = apply(sdxl, instant_id, alone, hint=hints[row : row + 1])
         assert relative(together[row : row + 1], sample(*applied, start=start[row : row + 1])) <= 1e-5
 
 

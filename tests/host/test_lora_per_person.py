@@ -56,7 +56,7 @@ def cast_of(*people, cast=None, weights=(1.0, 1.0)):
 
 def put_on(model, cast, positive=None, negative=None, **changed):
     texts = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
-    return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **{"feather": 0, **changed})
+    return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **changed)
 
 
 @pytest.mark.parametrize("kind", each([*lora_made.KINDS, "lora of SD1.5"], ["lora", "lokr", "lora of SD1.5"]))

@@ -9,9 +9,10 @@ import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
 from graphs import DEFAULTS, ours, sampled, value
-from method_rows import OFTEN, latents, rows
+from method_rows import ACTS_IN, OFTEN, latents, rows
 from pack.core.people import PlacedCast
-from sample_values import cast, identity, image, latent, mask, normal, sdxl, with_loras
+from pack.core.places.region_settings import FACE_BOXES, REGIONS
+from sample_values import cast, identity, image, latent, mask, normal, sdxl, with_loras, with_regions
 from torch import Tensor
 
 
@@ -28,7 +29,6 @@ BESIDE: dict[str, dict[str, Any]] = {
     "LikenessApplyInstantID": {"negative_noise": 0.3},
     "LikenessApplyPhotoMaker": {"text": "a woman img, a man img,", "start_percent": 0.0},
     "LikenessStylePerPerson": {"images": value(image, 96, 128, seed=7)},
-    "LikenessApplyWithAnyone": {"acts_in": "regions"},
     "LikenessLoRAPerPerson": {"cast": value(with_loras)},
     "LikenessSharePartsAttention": {
         "parts": ours("LikenessPart", mask=value(the_left_eighth)),
@@ -46,16 +46,8 @@ CHANGED: dict[str, Any] = {
     "lora_weight": 0.4,
     "shortcut": 0.4,
     "photos": "normalised mean",
-    "portrait": "head and shoulders",
     "negative_noise": 0.0,
-    "noise_seed": 5,
-    "seed": 5,
-    "region_margin": 0.2,
-    "margin": 1.0,
-    "feather": 60,
-    "extent": "face",
     "mask": value(mask, 2),
-    "acts_in": "face boxes",
     "keypoints": False,
     "outside": "everybody",
     "prompts": "1: up",
@@ -73,8 +65,12 @@ CHANGED: dict[str, Any] = {
     **{f"{kind}.photos": "mean" for kind in ("LikenessApplyPuLID", "LikenessApplyPuLIDFlux")},
 }
 """Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
+OF_REGIONS: dict[str, Any] = {"extent": "face", "region_margin": 0.3, "feather": 60, "acts_in": FACE_BOXES}
+"""What Place Cast sets for the regions of a cast, which begins with regions."""
+HARD = "LikenessApplyWithAnyone"
+"""Whose regions have no soft edges."""
 SILENT = {
-    "heat_map_step", "width", "height",
+    "width", "height",
     *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
 }  # fmt: skip
 """What is only shown, what must be the latent's, and people who are meant or not."""
@@ -84,7 +80,12 @@ def _settings(kind: str) -> list[str]:
     """Widgets, masks and casts of a node. What ranges do: tests/every_method/test_ranges.py."""
     inputs = OURS[kind].define_schema().inputs
     names = [entry.id for entry in inputs if isinstance(entry, WidgetInput) or entry.id in ("mask", "cast")]
-    return [name for name in names if not SILENT & {name, (kind, name)} and not name.endswith("percent")]
+    heard = [name for name in names if not SILENT & {name, (kind, name)} and not name.endswith("percent")]
+    if not {"cast", "mask"} <= {*names}:
+        return heard
+    heard.append("region_margin")
+    heard.append("acts_in" if kind in ACTS_IN else "extent")
+    return heard if kind == HARD else [*heard, "feather"]
 
 
 @cache
@@ -93,8 +94,11 @@ def _picture(kind: str, setting: str = "") -> Tensor:
     if "cast" in DEFAULTS[kind]:
         inputs["cast"] = value(of_three_photos)
     inputs |= BESIDE.get(kind, {})
-    if setting:
+    if setting and setting not in OF_REGIONS:
         inputs[setting] = CHANGED.get(f"{kind}.{setting}", CHANGED.get(setting))
+    if "cast" in inputs:
+        set_on_cast = {name: changed for name, changed in OF_REGIONS.items() if name == setting}
+        inputs["cast"] = value(with_regions, inputs["cast"], **{"acts_in": REGIONS, **set_on_cast})
     applied = ours(kind, **inputs)
     return latents(sampled(applied, latent(applied.inputs.get("width", 128))))
 

@@ -73,7 +73,7 @@ def test_a_face_pack(server: HostServer, pack: str) -> None:
 @pytest.mark.parametrize("folder", ["holiday\\Málaga", "holiday/Málaga", "Holiday\\málaga", ".\\holiday\\Málaga"])
 def test_a_folder_of_photos(server: HostServer, folder: str) -> None:
     inputs = {"folder": folder, "people": "one per photo", "names": "", "which_face": "largest", "corrections": ""}
-    inputs |= {"on_no_face": "skip", "same_person_from": 0.3, "face_model": ["model", 0]}
+    inputs |= {"same_person_from": 0.3, "face_model": ["model", 0]}
     model = node("LikenessLoadFaceEmbedder", pack="mine/antelopev2", recognisers="antelopev2", provider="auto")
     assert "Anna" in shown(server, {"sort": node("LikenessSortPhotosIntoPeople", **inputs), "model": model}, 2)
 

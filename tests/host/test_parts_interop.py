@@ -13,8 +13,8 @@ from figures import relative
 from host_nodes import patch
 from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.parts.shared_parts import SharedParts, Watch
-from pack.bridge.parts.sharing_run import SharingBatch, step_of
+from pack.bridge.parts.shared_parts import SharedParts
+from pack.bridge.parts.sharing_run import step_of
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core import errors
 from pack.core.parts.bank import PartWeights
@@ -135,34 +135,9 @@ def test_parts_are_of_places_where_they_have_a_pose_or_targets():
     assert [parts.placed for parts in kinds] == [False, True, True, True]
 
 
-def test_heat_maps_are_the_mean_of_all_layers_on_the_finest_grid():
-    shown = []
-    coarse, fine = torch.tensor([[[0.2]]]), torch.tensor([[[0.0, 0.4], [0.6, 0.8]]])
-    for maps in ([coarse, fine], [fine, coarse]):
-        SharingBatch(1, {}, [], {}, {}, Watch(1, shown.append), maps).after_forward()
-    expected = torch.tensor([[[0.1, 0.3], [0.4, 0.5]]])
-    torch.testing.assert_close(torch.stack(shown), torch.stack([expected] * 2))
-
-
 @pytest.mark.parametrize(("factor", "step"), [(1 + 3e-7, 1), (1.0, 1), (1 - 3e-7, 1), (1 + 1e-5, 0)])
 def test_a_sigma_is_of_its_step_within_a_rounding_error(factor, step):
     assert step_of(torch.tensor([14.6, 5.0, 1.0, 0.0]), torch.tensor([5.0 * factor])) == step
-
-
-@pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])
-def test_heat_maps_of_one_step(networks, model, sampler, times):
-    """As often as a sampler asks within the step that was chosen, also between two steps, and at no other."""
-    maps_by_call = []
-    features = encode(networks, parts_made.parts(3))
-    watch = Watch(2, maps_by_call.append)
-    sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, WHOLE_SCHEDULE, None, watch)
-    watched = sample(reading(model), *sides, steps=4, sampler=sampler)
-    assert len(maps_by_call) == times
-    for maps in maps_by_call:
-        assert len(maps) == 3
-        assert maps.min() >= 0
-        assert maps.sum(dim=0).max() <= 1
-    assert torch.equal(watched, sample(*apply(model, features, pose=None), steps=4, sampler=sampler))
 
 
 def stored(networks, dtype, channels=4):

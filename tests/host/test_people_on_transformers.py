@@ -28,7 +28,7 @@ from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.core.token_groups import Group, Split
-from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
+from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks
 from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
@@ -106,9 +106,8 @@ def record_of(setting, who, owners):
 
 
 def by_region(made, positive, negative, record, masks):
-    settings = RegionSettings(
-        region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", extent="body", margin=0.25,
-        mask=masks,
+    settings = RegionLimit(
+        region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", mask=masks,
     )  # fmt: skip
     read_regions = regions_of_references(record.cast, record.present, settings)
     limited = read_by_region(SamplerInputs(made, positive, negative), record, read_regions, None)
@@ -116,12 +115,12 @@ def by_region(made, positive, negative, record, masks):
 
 
 def by_lora(setting, made, positive, negative, who, masks):
-    given = {"clip": setting.clip, "cast": who, "mask": masks, "feather": 0}
+    given = {"clip": setting.clip, "cast": who, "mask": masks}
     return apply("LikenessLoRAPerPerson", model=made, positive=positive, negative=negative, **given)
 
 
 def by_words(setting, made, positive, negative, who, masks, prompts=f"1: {WORDS[0]}\n2: {WORDS[1]}"):
-    given = {"clip": setting.clip, "cast": who, "mask": masks, "feather": 0, "prompts": prompts}
+    given = {"clip": setting.clip, "cast": who, "mask": masks, "prompts": prompts}
     return apply("LikenessPromptPerPerson", model=made, positive=positive, negative=negative, **given)
 
 

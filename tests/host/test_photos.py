@@ -47,7 +47,7 @@ def album(tmp_path, monkeypatch, six):
 
 def run(face_model, image=None, folder="family/album", **more):
     settings = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": "", **more}
-    settings = {"on_no_face": "skip", "same_person_from": 0.4, **settings}
+    settings = {"same_person_from": 0.4, **settings}
     return photos.SortPhotosIntoPeople.execute(face_model, image, folder, **settings)
 
 
@@ -114,8 +114,6 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
     assert "phone.heic cannot be read: it is a HEIC photo, as iPhones save them" in report
     assert "program.jpg cannot be read: it is no picture of a kind that Pillow knows." in report
     assert "wall.png has 12000x11000 px; 120 million are read at most." in report
-    with pytest.raises(BadPhoto, match=r"broken.*on_no_face = skip in Sort Photos into People"):
-        run(face_model, on_no_face="error")
     for name in ("anna 9.png", "anna 10.jpg", "ben.jpg", "broken.jpg", "IMG_2031.webp"):
         (album / name).unlink()
     with pytest.raises(FaceNotFound, match=r"cup\.png \(600x400 px\)"):

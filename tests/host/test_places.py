@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from pack.core import taking_part
 from pack.core.people import Cast, Identity, Layout, Person, Slot
 from pack.core.places import extra_places
-from pack.nodes import places
+from pack.core.places.region_settings import RegionSettings
+from pack.core.second_pass import cutting
+from pack.nodes import people, places
 from tiny import people_made
 
 
@@ -30,6 +33,18 @@ def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     absent = Cast(cast(4).people, absent=((2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
+
+
+def test_what_is_set_for_regions_goes_wherever_the_cast_goes() -> None:
+    chosen = {"extent": "face", "region_margin": 0.4, "feather": 7, "acts_in": "face boxes"}
+    placed = places.PlaceCast.execute(cast(2), group(2).args[0], "left to right", "", **chosen).args[0]
+    with_another = people.CastNode.execute(cast=placed, person_1=people_made.identity(3), weight_1=1.0).args[0]
+    with_one_absent = taking_part.present(taking_part.for_photos(with_another))
+    rows = cutting.cast_by_row([], placed, 64)
+    placed_again = places.PlaceCast.execute(placed, group(2).args[0], "left to right", "").args[0]
+    for each in (placed, with_another, with_one_absent, rows):
+        assert each.region_settings == RegionSettings(**chosen)
+    assert placed_again.region_settings == RegionSettings()
 
 
 def from_masks(**changed: Any) -> Any:

@@ -232,7 +232,7 @@ def applied_by_node(family, model=None, clip=None, **changed):
     clip = clip or make()
     sides = {"positive": encoded(clip, "two people in a park"), "negative": encoded(clip, "blurred")}
     inputs = {"model": model or tiny_dits.model(family, **changes), "clip": clip, "cast": CAST, **sides}
-    return apply("LikenessPromptPerPerson", **{**inputs, "prompts": PROMPTS, "mask": APART, "feather": 0, **changed})
+    return apply("LikenessPromptPerPerson", **{**inputs, "prompts": PROMPTS, "mask": APART, **changed})
 
 
 @pytest.mark.parametrize("family", EVERY)

@@ -37,7 +37,7 @@ def said(words):
 
 def speak(model, prompts, cast=None, positive=None, negative=None, **changed):
     texts = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
-    inputs = {"model": model, **texts, "cast": cast or halves(), "prompts": prompts, "feather": 0, **changed}
+    inputs = {"model": model, **texts, "cast": cast or halves(), "prompts": prompts, **changed}
     return apply("LikenessPromptPerPerson", **inputs)
 
 

@@ -17,8 +17,9 @@ from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
 from pack.core.body_surface import mannequin
 from pack.core.models.packs import ANTELOPE, IR_SE50
-from pack.core.people import Box, Cast, Identity, Layout, Person
+from pack.core.people import Box, Cast, Identity, Layout, Person, PlacedCast
 from pack.core.places import bodies, extra_places
+from pack.core.places.region_settings import RegionSettings
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
@@ -263,13 +264,14 @@ def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = ""
     return by_region(host, cast, layout), layout
 
 
-def by_region(host: Host, cast: Cast, layout: Layout) -> Tensor:
+def by_region(host: Host, cast: PlacedCast, layout: Layout) -> Tensor:
     """(H, W, 3): the usual chain of nodes."""
+    cast = replace(cast, region_settings=RegionSettings(feather=14))
     keypoints = DrawSkeletons.execute(layout, draw="face keypoints").args[0]
     model, *sides = ApplyInstantID.execute(
         host.model, host.empty, host.empty, host.adapter, host.control_net, cast, keypoints, adapter_weight=1.0,
         control_strength=1.0, start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0,
-        adapter_end_percent=1.0, negative_noise=0.0, noise_seed=0, photos="mean", region_margin=0.75, feather=14,
+        adapter_end_percent=1.0, negative_noise=0.0, photos="mean",
     ).args  # fmt: skip
     return sample(host._replace(model=model), sides, layout)
 

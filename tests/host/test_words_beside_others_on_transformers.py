@@ -170,7 +170,7 @@ def everywhere(setting, positive, clip=None):
     cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
     mask = torch.cat([EVERYWHERE, NOWHERE])
     sides = {"positive": positive, "negative": setting.text("blurred"), "clip": clip or setting.clip}
-    return apply("LikenessPromptPerPerson", model=model, cast=cast, feather=0, mask=mask, prompts=SAID, **sides)
+    return apply("LikenessPromptPerPerson", model=model, cast=cast, mask=mask, prompts=SAID, **sides)
 
 
 def multiplied(conditioning, factor=3.0):

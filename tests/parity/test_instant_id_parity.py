@@ -13,6 +13,7 @@ from figures import relative
 from instant_id_run import DEFAULTS, person
 from marks import each
 from pack.core.people import Cast, PlacedCast, Slot
+from pack.core.places.region_settings import FACE_BOXES, RegionSettings
 from pack.nodes.instant_id.net import unconditional
 from peers import Sampling, apply, attend, scaled, with_adapters
 from safetensors import safe_open
@@ -59,11 +60,11 @@ def test_golden_sampling_of_the_authors():
     sampling = Sampling(64, 64, seed=181)
     assert torch.equal(sampling.pooled, golden["in.pooled"])
     face = golden["in.emb"][None, None]
-    no_face = unconditional(0.0, 5, 512)
-    noise = unconditional(1.0, 5, 512)
+    no_face = unconditional(0.0, 512)
+    noise = unconditional(1.0, 512)
     assert not no_face.any()
     assert 0 <= noise.min() < 0.01 < 0.99 < noise.max() <= 1
-    assert torch.equal(unconditional(0.35, 5, 512), noise * 0.35)
+    assert torch.equal(unconditional(0.35, 512), noise * 0.35)
     tokens = pair.instant_id.tokens([no_face, face])
     assert (tokens - golden["sdxl.tokens"]).abs().max() <= 1e-5
 
@@ -220,12 +221,11 @@ def test_inside_the_face_boxes_alone(people):
 
     canny = tiny_sdxl.host_control_net(second_net).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
     members = (person(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
-    cast = PlacedCast(tuple(members), width, height)
+    cast = PlacedCast(tuple(members), width, height, region_settings=RegionSettings(acts_in=FACE_BOXES))
     sides = {}
     for name, side in sampling.sides.items():
         sides[name] = [[tensor, {**options, "control": canny}] for tensor, options in side]
-    inside = {"acts_in": "face boxes", "mask": owned, "feather": 32}
-    latents = sampling.ours(*pair.apply(cast, sides, hint, **inside))
+    latents = sampling.ours(*pair.apply(cast, sides, hint, mask=owned))
 
     embeddings = torch.stack([torch.zeros_like(faces), faces])[:, :, None]
     tokens = pair.unet.encoder_hid_proj([embeddings])[0]  # (2, people, 16, 2048)

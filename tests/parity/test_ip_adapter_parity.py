@@ -70,7 +70,7 @@ class Case(NamedTuple):
 
 CASES = {
     "FaceID": Case("sd15", "face-id", weights=(1.0, 0.6)),
-    "FaceID Plus v2 as the authors' notebook": Case("sd15", "face-id-plus", changed={"portrait": "face in BGR"}),
+    "FaceID Plus v2": Case("sd15", "face-id-plus"),
     "portrait, two photos and three": Case("sd15", "face-id-portrait", (2, 3)),
     "plus-face": Case("sd15", "plus", (2, 1)),
     "full-face, one person everywhere": Case("sd15", "full", (1,), (0.8,)),
@@ -88,8 +88,6 @@ def tokens_of(projection, case, member, clip, width):
         rows = rows.mean(0, keepdim=True)
     portraits = member.identity.portraits
     pictures = (portraits.aligned if case.kind == "face-id-plus" else portraits.loose).float() / 255
-    if "portrait" in case.changed:
-        pictures = pictures[..., [2, 1, 0]]
     if case.kind == "face-id-unnorm":
         photos = torch.stack([torch.zeros_like(rows), rows])
     elif case.kind.startswith("face-id"):

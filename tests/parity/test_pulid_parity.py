@@ -290,7 +290,7 @@ def test_sampling_of_sdxl_equals_diffusers(case):
     model = tiny_sdxl.host_model(unet)
     file = pulid_made.sdxl_file(attention_widths(model), version)
     sampling = Sampling(WIDTH, HEIGHT, 4, cfg=4.0)
-    inputs = {"pulid": read("pulid", file), "cast": cast, "feather": 0, **seeing(), **changed}
+    inputs = {"pulid": read("pulid", file), "cast": cast, **seeing(), **changed}
     latents = sampling.ours(*apply("LikenessApplyPuLID", model=model, **sampling.sides, **inputs))
 
     tokens = tokens_of(cast.people, below("id_adapter.", file))
@@ -346,7 +346,7 @@ def test_sampling_of_flux_equals_the_formulas(case):
     model, file = tiny_dits.model(tiny_dits.FLUX), pulid_made.flux_file()
     sides = {side: tiny_dits.conditioning(n) for n, side in enumerate(("positive", "negative"), 1)}
     start = tiny_dits.latent(tiny_dits.FLUX, WIDTH, HEIGHT)
-    inputs = {"pulid": read("pulid_flux", file), "cast": cast, "feather": 0, "weight": 0.9, **seeing()}
+    inputs = {"pulid": read("pulid_flux", file), "cast": cast, "weight": 0.9, **seeing()}
     latents = tiny_dits.sample(*apply("LikenessApplyPuLIDFlux", model=model, **sides, **inputs), start, 4)
 
     tokens = tokens_of(cast.people, below("pulid_encoder.", file))

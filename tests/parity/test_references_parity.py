@@ -25,7 +25,7 @@ from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.parts.parts import Part
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
+from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
 from peers import apply
@@ -119,15 +119,14 @@ def sides(kind, cast=CAST, region_numbers=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0))
 
 
 DEFAULTS = {
-    "region_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body",
-    "margin": 0.25, "mask": MASKS,
+    "region_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "mask": MASKS,
 }  # fmt: skip
 
 
 def bind(model, positive, negative, sources=(), **changed):
     """MODEL and both sides as the node gives them on, of conditioning that is made by hand: the text encoders and VAEs
     of three families are not needed for what is compared here."""
-    settings = RegionSettings(**{**DEFAULTS, **changed})
+    settings = RegionLimit(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
     read_regions = regions_of_references(record.cast, record.present, settings, sources)
     limited = read_by_region(SamplerInputs(model, positive, negative), record, read_regions, None)

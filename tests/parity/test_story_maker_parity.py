@@ -83,7 +83,7 @@ DRESSED = 0.5, 0.0, 1.5, 1.0
 FOUR = tuple(person(n, photos=3 - n // 2, weight=WEIGHTS[n]) for n in range(4))
 PLACED = tuple(replace(one, slot=Slot((0.0, 0.0), mask=mask)) for one, mask in zip(FOUR, MASKS, strict=True))
 CASES = {"two as published": Cast(FOUR[:2]), "by region more than the file numbers": PlacedCast(PLACED, WIDTH, HEIGHT)}
-SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "feather": 0, "mask": None}
+SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "mask": None}
 
 
 def tokens_of(tensors, number, embedding, face, clothes, dressed):

@@ -14,8 +14,7 @@ import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from pack.bridge.image_tokens.blocks import tokens_in_regions
 from pack.core.models.tensors import below
-from pack.core.people import PlacedCast, Slot
-from pack.core.places.face_regions import REGIONS
+from pack.core.people import Cast, PlacedCast, Slot
 from peers import apply, linear, norm
 from tiny import devices, tiny_dits
 from tiny.seeded import normal
@@ -115,7 +114,7 @@ CASES = {
     "one of two photos, weaker, from 0.3 to 0.7": (
         placed(1, photos=2), BOXES[:1], {"weight": 0.7, "start_percent": 0.3, "end_percent": 0.7},
     ),
-    "one in all of the picture": (placed(1), None, {"acts_in": REGIONS}),
+    "one without a place, in all of the picture": (Cast((replace(placed(1).people[0], slot=None),)), None, {}),
 }  # fmt: skip
 
 

@@ -12,8 +12,8 @@ WIDTH, HEIGHT = 128, 96
 KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))
 DEFAULTS = {
     "adapter_weight": 0.8, "control_strength": 0.8, "start_percent": 0.0, "end_percent": 1.0,
-    "adapter_start_percent": 0.0, "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0,
-    "photos": "mean", "region_margin": 0.75, "feather": 32,
+    "adapter_start_percent": 0.0, "adapter_end_percent": 1.0, "negative_noise": 0.0,
+    "photos": "mean",
 }  # fmt: skip
 
 

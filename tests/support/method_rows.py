@@ -12,6 +12,7 @@ import other_packs
 from graph_run import OURS, run
 from graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, Value, node, ours, sampled, sampler, value
 from pack.core.methods import Method, methods
+from pack.core.places.region_settings import FACE_BOXES, REGIONS
 from sample_values import (
     by_row,
     cast,
@@ -25,6 +26,7 @@ from sample_values import (
     said,
     sdxl,
     with_loras,
+    with_regions,
 )
 from tiny import tiny_dits
 from torch import Tensor
@@ -56,6 +58,16 @@ INSTEAD: dict[str, dict[str, Any]] = {
 with the first step, because most tests sample one step alone and would not meet the people of a later start."""
 PEOPLE: dict[str, Callable[..., Any]] = {"LikenessLoRAPerPerson": with_loras}
 """By nodes that act by what people do not have from photos: what becomes of the cast."""
+ACTS_IN = {
+    "LikenessApplyInstantID": REGIONS,
+    "LikenessApplyPuLID": REGIONS,
+    "LikenessApplyPuLIDFlux": REGIONS,
+    "LikenessApplyIPAdapter": REGIONS,
+    "LikenessApplyInfiniteYou": REGIONS,
+    "LikenessApplyWithAnyone": FACE_BOXES,
+}
+"""By nodes that read faces: where these act unless Place Cast says otherwise."""
+ANOTHER_WAY = "the other way to act"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "LikenessApplyIDPatch": {"tokens from the second step on": {"id_start_percent": 0.2}},
     "LikenessApplyPhotoMaker": {"people from the second step on": {"start_percent": 0.22}},
@@ -79,20 +91,11 @@ class Option:
 
 OPTIONS: dict[str, dict[str, Option]] = {
     "LikenessApplyIDPatch": {
-        "by region": Option(("model", "extent", "margin", "feather", "mask"), {"model": value(sdxl)}),
+        "by region": Option(("model", "mask"), {"model": value(sdxl)}),
     },
     "LikenessPeopleAsReferences": {
         "by region": Option(
-            (
-                "model",
-                "region_strength",
-                "start_percent",
-                "end_percent",
-                "outside",
-                "extent",
-                "margin",
-                "mask",
-            ),
+            ("model", "region_strength", "start_percent", "end_percent", "outside", "mask"),
             {"model": value(klein)},
         ),
     },
@@ -182,9 +185,13 @@ class Row:
 
     def node(self, **changed: Any) -> Node:
         applied = ours(self.kind, **{**INSTEAD.get(self.kind, {}), **self._of_variant(), **changed})
-        if self.kind not in PEOPLE:
+        if self.kind in PEOPLE:
+            people = value(PEOPLE[self.kind], applied.inputs["cast"])
+        elif self.variant == ANOTHER_WAY:
+            other = next(place for place in (REGIONS, FACE_BOXES) if place != ACTS_IN[self.kind])
+            people = value(with_regions, applied.inputs["cast"], acts_in=other)
+        else:
             return applied
-        people = value(PEOPLE[self.kind], applied.inputs["cast"])
         return node(self.kind, **{**applied.inputs, "cast": people})
 
     def other(self, **changed: Any) -> Node:
@@ -231,9 +238,6 @@ class Row:
             if self.kind == "LikenessApplyIDPatch":
                 links["image"] = UNCONNECTED  # which it draws itself
             return links
-        if self.variant == "the other way to act":
-            options, default = self.inputs["acts_in"].options, self.inputs["acts_in"].default
-            return {"acts_in": next(option for option in options if option != default)}
         option = OPTIONS.get(self.kind, {}).get(self.variant)
         if option is not None:
             return option.settings
@@ -330,8 +334,8 @@ def with_variants(of_rows: Iterable[Row]) -> list[Row]:
             ways_through.append(row)
             continue
         variants = ["", *VARIANTS.get(row.kind, {})]
-        if "acts_in" in row.inputs:
-            variants.append("the other way to act")
+        if row.kind in ACTS_IN:
+            variants.append(ANOTHER_WAY)
         if has_rows(row):
             variants.append("a row each")
         ways_through += [replace(row, variant=variant) for variant in variants]

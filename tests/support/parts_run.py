@@ -47,7 +47,7 @@ def apply(model, features, positive=None, negative=None, strength=1.0, start_per
     positive = positive or [text(1)]
     negative = negative or [text(2)]
     return ApplyParts2Whole.execute(
-        model, positive, negative, features, strength, start_percent, end_percent, 0, pose
+        model, positive, negative, features, strength, start_percent, end_percent, pose
     ).args
 
 

@@ -16,10 +16,7 @@ from torch import Tensor
 
 TEXT, VISION = 2048, 64
 RECOGNISER = "w600k_r50"
-DEFAULTS = {
-    "trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, "extent": "body", "margin": 0.25,
-    "feather": 0,
-}  # fmt: skip
+DEFAULTS = {"trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22}
 
 
 clip = cache(tiny_encoders.sdxl)

@@ -49,6 +49,7 @@ from pack.core.people import (
     Slot,
 )
 from pack.core.places import bodies
+from pack.core.places.region_settings import RegionSettings
 from pack.nodes.adapters import LOADERS
 from safetensors.torch import load_file, save_file
 from seeded_files import adapter_shapes, id_patch_file, instant_id_file, ip_adapter_file
@@ -349,7 +350,16 @@ def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None
     weights = list(weights) or [1.0] * len(people)
     places_given = places or layout(*layout().slots[: len(people)])
     members = [Person(*values) for values in zip(people, weights, places_given.slots, strict=True)]
-    return PlacedCast(tuple(members), places_given.width, places_given.height)
+    return PlacedCast(
+        tuple(members), places_given.width, places_given.height, region_settings=RegionSettings(feather=8)
+    )
+
+
+def with_regions(people: Any, **changed: Any) -> Any:
+    """The same with region settings of Place Cast changed; those without places have none."""
+    if not isinstance(people, PlacedCast):
+        return people
+    return replace(people, region_settings=replace(people.region_settings, **changed))
 
 
 def on_photo() -> PlacedCast:
@@ -385,7 +395,7 @@ def by_row(names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
     people = tuple(map(identity, names))
     placed = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=128, height=128))
-    return RowCast(placed.people, 128, 128)
+    return RowCast(placed.people, 128, 128, region_settings=placed.region_settings)
 
 
 def in_the_bank(person: Identity) -> str:

@@ -119,7 +119,7 @@ def worn(with_: Wardrobe, pictures: Pictures) -> Tensor:
     seeing, empty = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty
     features = EncodeParts.execute(with_.networks, _parts(pictures), *seeing, *garments.SIZE).args[0]
     surface = DrawSkeletons.execute(UPRIGHT, draw="body surface").args[0]
-    model, *sides = ApplyParts2Whole.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
+    model, *sides = ApplyParts2Whole.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, surface).args
     return sample(with_.host._replace(model=model), sides, UPRIGHT)
 
 

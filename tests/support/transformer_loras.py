@@ -79,7 +79,7 @@ class Setting:
         """What one of our nodes gives. sides: positive and negative, instead of the common text and another."""
         positive, negative = sides or (self.text(COMMON), self.text("blurred"))
         given = {"model": model or self.model, "positive": positive, "negative": negative, "clip": self.clip}
-        return apply(kind, **{**given, "cast": cast, "feather": 0, **changed})
+        return apply(kind, **{**given, "cast": cast, **changed})
 
     def sample(self, applied, start=None, cfg=1.0, rows=1, **more):
         start = tiny_dits.latent(self.family, WIDTH, HEIGHT, rows=rows) if start is None else start

@@ -243,10 +243,10 @@ def test_the_front_row_is_drawn_over_the_others() -> None:
 
 
 PUBLISHED_PARTS = {
-    "torso": {1, 2}, "hands right": {3}, "hands left": {4}, "feet left": {5}, "feet right": {6},
-    "thighs right": {7, 9}, "thighs left": {8, 10}, "lower_legs right": {11, 13}, "lower_legs left": {12, 14},
-    "upper_arms left": {15, 17}, "upper_arms right": {16, 18}, "forearms left": {19, 21}, "forearms right": {20, 22},
-    "head": {23, 24},
+    "torso": {1, 2}, "right hand": {3}, "left hands": {4}, "Left  foot": {5}, "right feet": {6},
+    "right thighs": {7, 9}, "left thighs": {8, 10}, "right lower legs": {11, 13}, "left lower legs": {12, 14},
+    "left upper arms": {15, 17}, "right upper arm": {16, 18}, "left forearms": {19, 21}, "right forearms": {20, 22},
+    "head": {23, 24}, "left head": {23, 24}, "hands": {3, 4}, "HANDS, feet\n": {3, 4, 5, 6},
 }  # fmt: skip
 """Of DensePose-COCO's README, "Part Indices"."""
 
@@ -256,10 +256,13 @@ def test_parts_have_the_numbers_of_densepose(name: str) -> None:
     """A picture in which every part is a column of its own."""
     surface = iuv.Surface.empty(25, 8)
     surface.iuv[2] = torch.arange(25, dtype=torch.uint8)
-    group_name, _, side = name.partition(" ")
     surface.person[:] = 1
-    mask = part_masks.part_masks([surface], [group_name], side or "both")[0]
+    mask = part_masks.part_masks([surface], part_masks.body_parts(name))[0]
     assert set(mask.amax(0).nonzero().flatten().tolist()) == PUBLISHED_PARTS[name]
+
+
+def masks_of(surfaces: list[iuv.Surface], text: str) -> torch.Tensor:
+    return part_masks.part_masks(surfaces, part_masks.body_parts(text))
 
 
 def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
@@ -268,14 +271,11 @@ def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
     photo[:, :, 40:] = 1
     surface = torch.zeros(1, 80, 80, 3)
     surface[0, 30:50, 50:70] = torch.tensor([0.0, 1.0, 2 / 255])
-    overlay = iuv.over_photos(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
+    overlay = iuv.over_photos(surface, photo)[0]  # the photo in the rows 20 to 60
     assert overlay[10].amax() == overlay[70].amax() == 0
     assert overlay[25, 75].tolist() == [1, 1, 1]
     assert overlay[25, 5].tolist() == [0, 0, 0]
     assert overlay[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
-    cropped = iuv.over_photos(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
-    assert cropped[10, 38].tolist() == [0, 0, 0]
-    assert cropped[10, 42].tolist() == [1, 1, 1]
 
 
 def test_people_are_told_from_left_to_right() -> None:
@@ -353,15 +353,15 @@ def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:
     surface = mannequin.draw_layout(group.layout(2, "full", 1, 512, 384))
     alone = mannequin.draw_layout(group.layout(1, "full", 0, 512, 384))
     parts = surface.iuv[2]
-    assert torch.equal(part_masks.part_masks([surface], list(part_masks.GROUPS), "both"), surface.person_masks)
+    assert torch.equal(masks_of([surface], ", ".join(part_masks.GROUPS)), surface.person_masks)
     grouped_parts = []
     for sides in part_masks.GROUPS.values():
         for parts_of_a_side in sides:
             grouped_parts.extend(parts_of_a_side)
     assert sorted(grouped_parts) == sorted([*range(1, 25), 23, 24, 1, 2])
-    hands = part_masks.part_masks([surface], ["hands"], "right")
+    hands = masks_of([surface], "right hands")
     assert torch.equal(hands, (parts == 3) * surface.person_masks)
-    masks = part_masks.part_masks([surface, alone], ["head", "torso"], "left")
+    masks = masks_of([surface, alone], "left head, left torso")
     numbers = torch.tensor([1, 2, 23, 24])
     assert len(masks) == 3
     assert torch.equal(masks[:2], torch.isin(parts, numbers) * surface.person_masks)
@@ -371,9 +371,11 @@ def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:
 def test_parts_that_nobody_shows_are_named_with_those_that_are_seen() -> None:
     bust = mannequin.draw_layout(group.layout(1, "bust", 0, 256, 384))
     full = mannequin.draw_layout(group.layout(1, "full", 0, 256, 384))
-    with pytest.raises(BadParts, match=r"No part of the body is chosen\. Switch on one of head, torso,"):
-        part_masks.part_masks([full], [], "both")
-    with pytest.raises(BadParts, match=r"Nothing is seen of feet, left\. .*the photo shows head, torso, upper_arms"):
-        part_masks.part_masks([bust], ["feet"], "left")
-    with pytest.raises(BadParts, match=r"Nothing is seen of thighs, feet for person 2\. "):
-        part_masks.part_masks([full, bust], ["feet", "thighs"], "both")
+    with pytest.raises(BadParts, match=r"No part of the body is chosen\. Write one or several of head, torso,"):
+        masks_of([full], " , ")
+    with pytest.raises(BadParts, match=r"no part of the body called 'left elbow'\. Write head, torso, .*left or right"):
+        masks_of([full], "torso, left elbow")
+    with pytest.raises(BadParts, match=r"Nothing is seen of left feet\. .*the photo shows head, torso, upper arms"):
+        masks_of([bust], "left feet")
+    with pytest.raises(BadParts, match=r"Nothing is seen of feet, thighs for person 2\. "):
+        masks_of([full, bust], "feet, thighs")

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as functional
 from pack.core.cross_attention import EVERYBODY, EXCLUDED, NOBODY, decoupled, on_grid, region_bias, region_weights
-from pack.core.parts.bank import part_shares
 
 
 def attend(q, k, v, heads=4):
@@ -55,23 +54,3 @@ def test_grid_is_the_nearest_pixel():
     grid = on_grid(weights, 8, 5)
     assert grid.shape == (3, 40, 1)
     assert torch.equal(grid[..., 0].unflatten(1, (8, 5)), weights[:, ::8, ::8])
-
-
-def test_shares_of_the_parts_are_the_softmax():
-    """Against attention over values that mark the part: what comes out is how much was looked at it."""
-    generator = torch.Generator().manual_seed(2)
-    query, picture_tokens = torch.randn(2, 1, 20, 32, generator=generator)
-    keys = torch.randn(1, 12, 32, generator=generator)
-    bias = torch.randn(1, 1, 20 + 12 + 1, generator=generator)
-    with_sink = torch.cat([keys, torch.zeros(1, 1, 32)], dim=1)
-    shares = part_shares(query, picture_tokens, with_sink, [5, 7], bias, 4)
-    all_tokens = torch.cat([picture_tokens, with_sink], dim=1)
-    marks = torch.zeros(1, 33, 32)
-    # One place per head.
-    marks[:, 20:25, 0::8] = 1
-    marks[:, 25:32, 1::8] = 1
-    q = query.unflatten(-1, (4, -1)).transpose(1, 2)
-    k = all_tokens.unflatten(-1, (4, -1)).transpose(1, 2)
-    v = marks.unflatten(-1, (4, -1)).transpose(1, 2)
-    expected = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None])[0].mean(dim=0)
-    assert (shares - expected[:, :2].T).abs().max() <= 1e-6

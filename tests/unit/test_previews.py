@@ -123,18 +123,6 @@ def test_good_states_of_a_table_are_green_and_bad_ones_red() -> None:
         assert first < second
 
 
-def test_heat_maps_are_white_at_their_own_highest_share() -> None:
-    """Black at 0, red at a third, yellow at two thirds, white at the highest; each part by itself."""
-    steps = torch.tensor([0.0, 1 / 3, 2 / 3, 1.0]).expand(4, 4)  # columns from left to right
-    sheet = previews.heat_maps(torch.stack([0.9 * steps, 0.03 * steps.flip(1)]), ["coat", "hat"])[0]
-    expected = [(0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255)]
-    # Cells are 160 px wide and high, 6 px apart; a column of a map takes 40 px of its cell.
-    for cell_left, colours in ((6, expected), (172, expected[::-1])):
-        for number, colour in enumerate(colours):
-            column = (sheet[6:166, cell_left + 20 + 40 * number] * 255).round()
-            assert (column == torch.tensor(colour)).all()
-
-
 def plain_picture(colour: tuple[int, int, int]) -> torch.Tensor:
     return torch.tensor(colour).float().expand(32, 32, 3) / 255
 

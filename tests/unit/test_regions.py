@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core.errors import BadCast
-from pack.core.people import Layout, Lora, Person, PlacedCast, Slot
+from pack.core.people import Cast, Layout, Lora, Person, PlacedCast, Slot
 from pack.core.places import bodies, face_regions, group, regions, shapes
+from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
 from pack.core.places.regions import BadRegion, RegionShape
 from pack.core.taking_part import present
 from tiny import people_made
@@ -65,15 +66,30 @@ def test_what_two_regions_reach_belongs_to_the_nearer_face():
     assert alone[25, 54] == 1, "nobody else is near"
 
 
+def test_place_cast_scales_the_margin_of_each_method_and_a_hard_one_has_no_soft_edge():
+    placed_cast = cast(box(20, 10, 40, 30))
+    for chosen, acting, factor, feather in (
+        (RegionSettings(), FACE_BOXES, 1.0, 32),
+        (RegionSettings("face", 2.0, 8, REGIONS), REGIONS, 2.0, 8),
+    ):
+        of_chosen = replace(placed_cast, region_settings=chosen)
+        assert face_regions.shape_of_faces(of_chosen, hard=False) == RegionShape("face", 0.75 * factor, feather)
+        assert face_regions.shape_of_faces(of_chosen, hard=True) == RegionShape("face", 0.75 * factor, 0)
+        assert regions.shape_of_bodies(of_chosen) == RegionShape(chosen.extent, 0.25 * factor, feather)
+        assert face_regions.acts_in(of_chosen, hard=True) == acting
+        assert face_regions.acts_in(of_chosen, hard=False) == REGIONS
+    assert face_regions.acts_in(Cast(placed_cast.people), hard=True) == REGIONS, "without places nobody has a face box"
+
+
 def test_a_method_that_acts_in_face_boxes_alone_divides_nothing():
     """Its authors say what it does where boxes overlap: WithAnyone reads both people there, up to the pixel that the
     edge of a box only touches."""
     placed_cast = cast(box(20, 10, 40.3, 30), box(36, 10, 56, 30))
     shape = RegionShape("face", 0.75, 0)
-    left, right = face_regions.regions_of_faces(placed_cast, None, shape, "node", face_regions.FACE_BOXES)
+    left, right = face_regions.regions_of_faces(placed_cast, None, shape, "node", FACE_BOXES)
     assert left[20, 40] == 1
     assert right[20, 40] == 1
-    divided, _ = face_regions.regions_of_faces(placed_cast, None, shape, "node", face_regions.REGIONS)
+    divided, _ = face_regions.regions_of_faces(placed_cast, None, shape, "node", REGIONS)
     assert divided[20, 40] == 0
 
 
@@ -219,9 +235,9 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
-    (remark,) = face_regions.notes(cast(box(-30, 10, 10, 50)), None, face_regions.FACE_BOXES, 16)
+    (remark,) = face_regions.notes(cast(box(-30, 10, 10, 50)), None, FACE_BOXES, 16)
     assert remark.startswith("Face boxes small: person 1 10x40 px")
-    assert face_regions.notes(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
+    assert face_regions.notes(cast(box(0, 10, 40, 50)), None, FACE_BOXES, 16) == []
 
 
 def test_all_people_have_all_that_their_regions_reach():
@@ -314,7 +330,7 @@ def of_detector(masks, number):
 REFUSED = {
     "two of the same region": (lambda: of_faces(ONE, ONE), BadRegion, "person 1 and person 2 .*same region"),
     "one off the canvas": (lambda: of_faces(ONE, AWAY), BadRegion, "person 2 .*empty or .*off"),
-    "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in to regions"),
+    "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in of Place Cast to regions"),
     "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 1 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
     "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
     "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),

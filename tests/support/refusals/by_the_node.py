@@ -66,6 +66,7 @@ from sample_values import (
     sdxl_clip,
     small,
     unplaced,
+    with_regions,
 )
 from tiny import tiny_dits, tiny_encoders, tiny_networks
 
@@ -125,6 +126,12 @@ def three_rows() -> RowCast:
     return by_row(("Anna", "Boris", "Cleo"))
 
 
+def one_left_unplaced() -> PlacedCast:
+    """Anna was listed after places were given."""
+    late = replace(cast(), people=unplaced(identity()).people)
+    return with_regions(late, acts_in="face boxes")
+
+
 def a_row_without_a_photo() -> RowCast:
     return RowCast(cast(identity(), by_lora()).people, 128, 96)
 
@@ -176,7 +183,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             positive=kolors_text(),
             negative=kolors_text(),
         ),
-        refused(NotPlaced, "acts_in at face boxes needs .*Anna", cast=unplaced(identity()), acts_in="face boxes"),
+        refused(NotPlaced, "acts_in at face boxes needs .*Anna", cast=one_left_unplaced()),
         refused(BadCast, "Boris has a LoRA and no photo.*weight 0 in the Cast", cast=value(by_lora)),
         refused(
             BadCast,
@@ -493,7 +500,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),
     ],
     "LikenessDetectBodySurface": [
-        refused(BadParts, "No part of the body is chosen", torso=False, upper_arms=False, forearms=False),
+        refused(BadParts, "No part of the body is chosen", parts=""),
     ],
     "LikenessPickBestLikeness": [
         refused(BadPhoto, "no prompt was compared", report=OF_PARTS, score="text alignment", latents=UNCONNECTED),

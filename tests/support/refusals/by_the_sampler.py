@@ -8,7 +8,19 @@ import other_packs
 from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, BadSize, LikenessError, TokensMoved, WrongBaseModel
-from sample_values import cast, dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
+from sample_values import (
+    cast,
+    dit,
+    identity,
+    klein,
+    latent,
+    mask,
+    of_another_pack,
+    sd15,
+    theirs,
+    unplaced,
+    with_regions,
+)
 from tiny import tiny_dits
 
 
@@ -70,7 +82,9 @@ ONE_PERSON = ours("LikenessApplyInstantID", cast=cast(identity()), control_stren
 BEHIND_ONE_PERSON = ours(
     "LikenessApplyInstantID", model=ONE_PERSON, positive=ONE_PERSON[1], negative=ONE_PERSON[2], control_strength=0.0
 )
-ONE_FACE_BOX = ours("LikenessApplyInstantID", cast=cast(identity()), acts_in="face boxes", control_strength=0.0)
+ONE_FACE_BOX = ours(
+    "LikenessApplyInstantID", cast=with_regions(cast(identity()), acts_in="face boxes"), control_strength=0.0
+)
 ID_PATCH = ours("LikenessApplyIDPatch")
 WORDS = ours("LikenessPromptPerPerson")
 INFINITE_YOU = ours("LikenessApplyInfiniteYou")

@@ -18,6 +18,7 @@ from sample_values import (
     normal,
     sdxl,
     slot,
+    with_regions,
 )
 
 
@@ -45,13 +46,11 @@ REMARKS: dict[str, list[Remark]] = {
         ),
         remark(
             "Face boxes small: Anna 28x32 px on the canvas; coarse layers need 32: ",
-            acts_in="face boxes",
-            cast=cast(identity()),
+            cast=with_regions(cast(identity()), acts_in="face boxes"),
         ),
         remark(
             "Face boxes small: Anna 9x32 px on the canvas; coarse layers need 32: ",
-            acts_in="face boxes",
-            cast=cast(identity(), places=layout(slot(-5.0))),
+            cast=with_regions(cast(identity(), places=layout(slot(-5.0))), acts_in="face boxes"),
         ),
     ],
     "LikenessApplyPhotoMaker": [remark("The text is read without its trigger words", weight=0.0)],
@@ -63,7 +62,7 @@ REMARKS: dict[str, list[Remark]] = {
         ),
     ],
     "LikenessApplyIDPatch": [
-        remark("No effect without model: margin, feather, mask", mask=mask(2), margin=1.0),
+        remark("No effect without model: mask", mask=mask(2)),
         remark("Nothing is limited to regions", model=value(sdxl), cast=by_row(), image=UNCONNECTED),
     ],
     "LikenessApplyInfiniteYou": [

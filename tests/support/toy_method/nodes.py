@@ -14,7 +14,7 @@ from ...bridge.apply_nodes import check_fits, injections
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
-from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning
 from ...bridge.sampling.missing_people import NamedRange
@@ -55,7 +55,7 @@ class ApplyToy(io.ComfyNode):
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *range_inputs(),
                 photos_input(),
-                *scope_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=applied_outputs(),
         )
@@ -73,15 +73,14 @@ class ApplyToy(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        **scope_settings: Any,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cast, weight, inputs)
+        cast = apply_nodes.acting_cast(cast, weight, mask)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = apply_nodes.scope_of_faces(cast, Canvas("Apply Toy", notes.node_of(cls)), schedule, inputs)
+        scope = apply_nodes.scope_of_faces(cast, Canvas("Apply Toy", notes.node_of(cls)), schedule, mask)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
