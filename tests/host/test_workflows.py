@@ -52,7 +52,11 @@ BEFORE = -10
 """What the links inside of a box at its own inputs begin at."""
 BEHIND = -20
 """What the links inside of a box at its own outputs end at."""
-PHOTO_OF = {"parts_try_on": "likeness_full_length.png", "start_person_in_photo": "likeness_carla.png"}
+PHOTO_OF = {
+    "better_face_in_photo": "likeness_five.png",
+    "parts_try_on": "likeness_full_length.png",
+    "start_person_in_photo": "likeness_carla.png",
+}
 """By template: the photo whose own size its result has."""
 PAINTED_BOXES = {"left.png": (58, 106, 238, 512), "right.png": (274, 106, 454, 512), "shirt.png": (114, 130, 286, 325)}
 """Pictures of which a box is painted over, for inputs of masks: left, top, right, bottom."""
