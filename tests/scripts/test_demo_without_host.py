@@ -18,11 +18,10 @@ from PIL import Image
 
 NEEDED = ("core", "scripts", "pictures", "workflows", "models_manifest.json", "nodes")
 PICTURES = {
-    "1_layout_for_a_group.png": (512, 384),
-    "2_cast_from_photos.png": (338, 196),
+    "1_cast_from_photos.png": (338, 196),
+    "2_layout_for_a_group.png": (512, 384),
     "3_place_cast.png": (512, 384),
-    "4_draw_skeletons.png": (512, 384),
-    "5_apply_id_patch.png": (512, 384),
+    "4_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
     "portrait.png": (512, 384),
     "result.png": (512, 384),
@@ -111,7 +110,7 @@ def test_it_is_said_what_ran_what_did_not_and_where_the_pictures_are(drawn: tupl
     assert "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
     assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
-    assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in other_files
+    assert "Also left: outfit.png, portrait.png, 4 pictures of the steps and report.json" in other_files
 
 
 def test_pictures_of_the_steps_are_called_like_their_nodes() -> None:
