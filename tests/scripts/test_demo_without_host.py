@@ -175,7 +175,7 @@ def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None
         process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
     finished = {path.name for path in (clone / "output").iterdir()}
-    assert "1_layout_for_a_group.png" in finished
+    assert "1_cast_from_photos.png" in finished
     assert finished < set(PICTURES)
     for name in finished:
         with Image.open(clone / "output" / name) as picture:
