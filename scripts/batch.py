@@ -1,6 +1,6 @@
 """Makes a picture for every row of a table, by any workflow, on one GPU or on many machines.
 
-    python scripts/batch.py jobs.csv --workflow id_patch_two_people
+    python scripts/batch.py jobs.csv --workflow start_two_people
 
 with a file such as
 

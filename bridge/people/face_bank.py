@@ -77,8 +77,7 @@ def path_of(file: str) -> str:
         folders.refuse_dead_link(file, KEY)
         raise CannotSave(
             f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
-            "In Load Person press R and choose one from the list, or save this person with the template Save people "
-            "from photos.",
+            "In Load Person press R and choose one from the list, or save this person with Save Person.",
         )
     return path
 

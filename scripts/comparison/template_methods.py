@@ -277,10 +277,6 @@ METHODS = (
         },
     ),
     TemplateMethod(
-        "PuLID, FLUX.1", "pulid_flux_two_people", folder="pulid",
-        ablations={"masks off": Ablation(masks_off("LikenessApplyPuLIDFlux")), **photos()},
-    ),
-    TemplateMethod(
         "IP-Adapter", "ip_adapter_without_insightface", (768, 512),
         ablations={"masks off": Ablation(masks_off("LikenessApplyIPAdapter")), **photos()},
     ),

@@ -105,11 +105,6 @@ def group_picture(model: ToyModel, cast: Cast, layout: Layout) -> Group:
 
 def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel, drawn: Drawn) -> None:
     """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
-    report("Layout for a Group")
-    width, height = places.LARGE
-    layout = group.layout(len(NAMES), "half", 0, width, height)
-    _save(folder, "1_layout_for_a_group", place_previews.numbered_layout(layout), drawn)
-
     report("Cast from Photos")
     people: list[Person] = []
     for name, photo in zip(NAMES, photos.drawn(), strict=True):
@@ -118,18 +113,21 @@ def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel,
     crops = [person.identity.crops[0] for person in people]
     captions = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
     (sheet,) = contact_sheet(crops, captions)
-    _save(folder, "2_cast_from_photos", sheet, drawn)
+    _save(folder, "1_cast_from_photos", sheet, drawn)
+
+    report("Layout for a Group")
+    width, height = places.LARGE
+    layout = group.layout(len(NAMES), "half", 0, width, height)
+    _save(folder, "2_layout_for_a_group", place_previews.numbered_layout(layout), drawn)
 
     report("Place Cast")
     standing = placing.assign(cast, layout, "left to right", "")
     troubles = placing.troubles(cast, layout, standing, "left to right")
     _save(folder, "3_place_cast", place_previews.numbered_layout(layout, NAMES, troubles, crops), drawn)
-    (skeleton,) = control_images.skeletons(layout, by_row=False)
-    _save(folder, "4_draw_skeletons", skeleton, drawn)
 
     report("ID-Patch condition picture, and sampling")
     made = group_picture(model, cast, layout)
-    _save(folder, "5_apply_id_patch", made.condition[0].movedim(0, -1), drawn)
+    _save(folder, "4_apply_id_patch", made.condition[0].movedim(0, -1), drawn)
     _save(folder, "result", made.pixels, drawn)
     drawn.association = measure.association([seen(model, made, layout)])
 

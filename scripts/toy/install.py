@@ -249,13 +249,10 @@ def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
         return False
 
 
-def ready(name: str, files: Files, images: Sequence[str], template: str = "") -> dict[str, Any]:
-    """A workflow of KINDS with the toy model's files, size and steps, and these pictures in its Load Image nodes.
-
-    template: made from another one than KINDS says.
-    """
+def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
+    """A workflow of KINDS with the toy model's files, size and steps, and these pictures in its Load Image nodes."""
     kind = KINDS[name]
-    workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
+    workflow, (width, height) = load(ROOT / "workflows" / f"{kind.template}.json"), kind.size
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
     set_to |= kind.more

@@ -20,7 +20,6 @@ ONLY_IN_THE_GRAPH = {
     "id_patch_several_scenes": {"How many"},
     "id_patch_with_pose_canny_depth": {"How many"},
     "infinite_you_portrait": {"How many"},
-    "instant_id_portrait": {"Framing", "Width", "Height"},
     "ip_adapter_sd15_portrait": {"Corrections"},
 }
 """What the note tells people to set for another graph: where they connect a wire, or switch a node on."""

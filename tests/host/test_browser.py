@@ -28,7 +28,7 @@ from shared import workflow
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = [node.GET_SCHEMA() for node in NODES]
-WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
+WORKFLOW = ROOT / "workflows" / "start_two_people.json"
 
 
 def node(kind: str, **inputs: Any) -> Graph:
@@ -222,7 +222,7 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     sentence = f"{names}. To download: 2.9 GB."
     sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
     visit.close_dialogs()
-    for name, count in (("start_outfit", 0), ("instant_id_portrait", 1), ("start_portrait", 1)):
+    for name, count in (("start_outfit", 0), ("start_portrait", 1), ("start_person_in_photo", 1)):
         graph = workflow.load(WORKFLOW.with_stem(name))
         (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
         visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
@@ -290,7 +290,7 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
 @own_often
 def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
-    visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
+    visit.load({"doctor": node("LikenessCheckModelFiles", workflow="start_portrait")})
     before = sent_and_saved_by_doctor(visit)
     visit.run()
     links_on_the_page = visit.page.locator("td a[target=_blank][rel~=noopener]")
@@ -301,8 +301,8 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     copied = copy_addresses(visit)
     assert copied.split("\n") == list(dict.fromkeys(links))
     assert sent_and_saved_by_doctor(visit) == before
-    assert before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
-    title = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]["instant_id_portrait"]
+    assert before == [{"workflow": "start_portrait"}, ["start_portrait"]]
+    title = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]["start_portrait"]
     assert visit.canvas.node(1).option_label("workflow") == title
     assert visit.red() == []
 
@@ -479,7 +479,7 @@ TEMPLATES_OF_PACKS = """async () => {
     return [await app.api.getWorkflowTemplates(), await host.json()];
 }"""
 """As the page has them, and as the host lists them."""
-WITHOUT_A_TASK = {"Check files", "Save people from photos"}
+WITHOUT_A_TASK = {"Check files"}
 """Titles of templates that make no picture."""
 
 
@@ -547,7 +547,7 @@ SOUGHT = {
     "photo of me": "start_portrait", "identity": "start_portrait", "headshot": "start_portrait",
     "hat": "parts_instant_id_and_outfit", "faceid": "ip_adapter_sd15_portrait", "reactor": "start_person_in_photo",
     "best of four": "references_klein_two_people", "four pictures": "start_portrait",
-    "instantid": "instant_id_portrait", "人物": "start_two_people", "角色一致": "start_portrait",
+    "instantid": "start_portrait", "人物": "start_two_people", "角色一致": "start_portrait",
 }  # fmt: skip
 """What people look for -> a template that does it."""
 FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jacket", "inpaint", "face swap"}

@@ -680,7 +680,7 @@ def test_the_methods_that_are_named_are_drawn_in_this_order() -> None:
     assert methods_named([ALL]) == [*METHODS]
     chosen = methods_named(["InstantID by region", "id-patch"])
     assert [method.title for method in chosen] == ["InstantID by region", "ID-Patch"]
-    there = r'No such method: "ID patch"\. There are "ID-Patch" .*"PuLID, FLUX.1" .*"all"\.'
+    there = r'No such method: "ID patch"\. There are "ID-Patch" .*"References, FLUX.2 klein" .*"all"\.'
     with pytest.raises(SetupError, match=there):
         methods_named(["ID-Patch", "ID patch"])
 

@@ -59,14 +59,14 @@ def test_beside_a_loader_whose_file_is_not_there(host_server):
 
 
 def test_for_a_template(host_server, standin_models):
-    run = host_server.run(doctor(workflow="id_patch_two_people"))
+    run = host_server.run(doctor(workflow="start_two_people"))
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch projections")]
     assert "found" in row and row.endswith(standin_models.id_patch_mlp.name), "its loader finds it under any name"
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
     assert "missing" in row
     assert "(5 GB)" in row
     titles = json.loads((Path(bridge.__file__).parents[1] / "locales" / "en" / "main.json").read_text("utf-8"))
-    title = titles["templateWorkflows"]["template"]["likeness"]["id_patch_two_people"]
+    title = titles["templateWorkflows"]["template"]["likeness"]["start_two_people"]
     assert f"Still to do for {title}: " in said(run)
     assert run.notes == [], "its table says it"
 
@@ -84,23 +84,23 @@ def template(name: str) -> bytes:
 
 
 (CHECKPOINT,) = (
-    file.name for file in needs.loaded(json.loads(template("instant_id_portrait"))) if file.key == "checkpoints"
+    file.name for file in needs.loaded(json.loads(template("start_portrait"))) if file.key == "checkpoints"
 )
 LOST = {
     "names": ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", CHECKPOINT],
     "size": "2.9 GB", "unsized": 0, "all_missing": False,
 }  # fmt: skip
-"""What *instant_id_portrait* lacks here."""
+"""What *start_portrait* lacks here."""
 
 
 def test_the_editor_is_told_what_is_missing(host_server):
     """By names and their size, of a workflow as it is saved."""
     # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
     nothing = {"names": [], "size": "", "unsized": 0, "all_missing": True}
-    assert missing(host_server, template("instant_id_portrait")) == LOST
+    assert missing(host_server, template("start_portrait")) == LOST
     chosen = next(file for file in host_server.get("/models/checkpoints") if "sdxl" in file)
     assert missing(host_server, template("start_outfit").replace(CHECKPOINT.encode(), chosen.encode())) == nothing
-    of_toy = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-toy.bin")
+    of_toy = template("start_portrait").replace(b"ip-adapter.bin", b"standin-toy.bin")
     assert missing(host_server, of_toy) == nothing
     many = json.dumps({"nodes": [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(100)]})
     expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True}
@@ -109,13 +109,13 @@ def test_the_editor_is_told_what_is_missing(host_server):
 
 def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_server):
     refused = [(body, {}) for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}')]
-    refused += [(template("instant_id_portrait"), {"Content-Encoding": packed}) for packed in ("gzip", "deflate")]
+    refused += [(template("start_portrait"), {"Content-Encoding": packed}) for packed in ("gzip", "deflate")]
     for body, headers in refused:
         with pytest.raises(OSError, match="400"):
             missing(host_server, body, **headers)
-    assert missing(host_server, template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == LOST
+    assert missing(host_server, template("start_portrait"), **{"Content-Type": "text/plain; charset=x"}) == LOST
     for encoding in ("utf-8-sig", "utf-16"):  # as programs of Windows write files
-        assert missing(host_server, template("instant_id_portrait").decode().encode(encoding)) == LOST
+        assert missing(host_server, template("start_portrait").decode().encode(encoding)) == LOST
 
 
 def test_a_workflow_of_endless_choices_is_refused_in_seconds(host_server):
@@ -241,4 +241,4 @@ def test_what_is_no_entry_of_the_host_s_table_stops_nothing(monkeypatch, tmp_pat
 def test_it_ends_where_the_user_interrupts():
     comfy.model_management.interrupt_current_processing()
     with pytest.raises(comfy.model_management.InterruptProcessingException):
-        bridge.report("instant_id_portrait", {})
+        bridge.report("start_portrait", {})

@@ -59,7 +59,7 @@ def chosen(prompt: Graph, kind: str, name: str) -> list[str]:
 
 TEMPLATES = {
     "id_patch_several_scenes": ID_PATCH,  # in a box that loads more than models
-    "id_patch_two_people": ID_PATCH,  # inside of a box
+    "id_patch_prompt_per_person": ID_PATCH,  # inside of a box
     "start_portrait": INSTANT_ID,  # a value that a box shows
 }
 

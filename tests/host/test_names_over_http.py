@@ -88,7 +88,7 @@ def test_a_lora(server: HostServer) -> None:
 
 def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
     """A template is opened in the editor, which takes the menu's name. A prompt that is posted is refused."""
-    template = node("LikenessCheckModelFiles", workflow="id_patch_two_people")
+    template = node("LikenessCheckModelFiles", workflow="start_two_people")
     report = shown(server, {"doctor": template}, 1)
     (line,) = (line for line in report.splitlines() if line.startswith("ID-Patch ControlNet"))
     assert line.split()[2] == "found"

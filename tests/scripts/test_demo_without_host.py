@@ -18,11 +18,10 @@ from PIL import Image
 
 NEEDED = ("core", "scripts", "pictures", "workflows", "models_manifest.json", "nodes")
 PICTURES = {
-    "1_layout_for_a_group.png": (512, 384),
-    "2_cast_from_photos.png": (338, 196),
+    "1_cast_from_photos.png": (338, 196),
+    "2_layout_for_a_group.png": (512, 384),
     "3_place_cast.png": (512, 384),
-    "4_draw_skeletons.png": (512, 384),
-    "5_apply_id_patch.png": (512, 384),
+    "4_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
     "result.png": (512, 384),
 }
@@ -119,12 +118,12 @@ def test_it_is_said_what_ran_what_did_not_and_which_picture_to_open_first(drawn:
 def test_pictures_of_the_steps_are_called_like_their_nodes() -> None:
     """So a run in a ComfyUI, which takes the titles of its nodes, leaves the same names."""
     nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    node_names = ("LayoutForAGroup", "CastFromPhotos", "PlaceCast", "DrawSkeletons", "ApplyIDPatch")
+    node_names = ("CastFromPhotos", "LayoutForAGroup", "PlaceCast", "ApplyIDPatch")
     names: list[str] = []
     for number, node in enumerate(node_names, 1):
         title = nodes[f"Likeness{node}"]["display_name"]
         names.append(f"{number}_{demo_script.picture_name(title)}.png")
-    assert names == sorted(PICTURES)[:5]
+    assert names == sorted(PICTURES)[:4]
 
 
 def test_weights_for_no_host_are_refused_before_anything_comes(clone: Path) -> None:
@@ -178,7 +177,7 @@ def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None
         process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
     finished = {path.name for path in (clone / "output").iterdir()}
-    assert "1_layout_for_a_group.png" in finished
+    assert "1_cast_from_photos.png" in finished
     assert finished < set(PICTURES)
     for name in finished:
         with Image.open(clone / "output" / name) as picture:

@@ -193,7 +193,7 @@ def onnx(name: str) -> bytes:
 
 def test_nothing_is_asked_for_before_all_is_right(server, models):
     """Sizes and licences are shown and accepted, the package is there, and so is an address of one line."""
-    accepted = command(models, "id_patch_two_people")
+    accepted = command(models, "start_two_people")
     python, *words = accepted
     for tried, settings, message in (
         ([word for word in accepted if word != "--yes"], {}, "add --yes if you accept these licences"),

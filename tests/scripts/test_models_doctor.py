@@ -157,7 +157,7 @@ def test_what_is_no_workflow(models: Path) -> None:
     assert process.stdout == ""
     assert "no template of that name" in process.stderr
     assert "start_two_people" in process.stderr
-    title = titles("en")["id_patch_two_people"]
+    title = titles("en")["start_two_people"]
     with pytest.raises(SetupError, match=f"such as {re.escape(title)}"):
         named(title[:-1].lower())
 

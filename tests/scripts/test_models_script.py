@@ -44,14 +44,14 @@ def test_what_is_missing_is_no_stand_in(host, tmp_path):
     for file in (cartoon.checkpoint, cartoon.control_net, cartoon.id_patch, cartoon.recogniser):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    lacking = models.missing("id_patch_two_people", folders)
+    lacking = models.missing("start_two_people", folders)
     assert "ID-Patch projections" in lacking
     assert len(lacking) == 5
-    for model in models.chosen(["id_patch_two_people"]):
+    for model in models.chosen(["start_two_people"]):
         for file in model.files:
             (host / "models" / model.key / file.names[-1]).parent.mkdir(parents=True, exist_ok=True)
             (host / "models" / model.key / file.names[-1]).touch()
-    assert models.missing("id_patch_two_people", folders) == []
+    assert models.missing("start_two_people", folders) == []
 
 
 def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
@@ -61,9 +61,9 @@ def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
     (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]
     assert "2.5 GB" in lines[row]
     assert "commercial use: no" in lines[row]
-    assert "instant_id_portrait" in lines[row + 1]
-    assert "id_patch_two_people" not in lines[row + 1]
-    text = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes()
+    assert "start_portrait" in lines[row + 1]
+    assert "start_two_people" not in lines[row + 1]
+    text = (ROOT / "workflows" / "start_two_people.json").read_bytes()
     mine = tmp_path / "ü b.json"
     mine.write_bytes(b"\xef\xbb\xbf" + text)
     assert len(models.chosen([str(mine)])) == 5

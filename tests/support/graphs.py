@@ -314,7 +314,7 @@ def _defaults_of_second_passes() -> None:
     )
     crops = ours("LikenessCropFaces")
     _by_default("LikenessPasteFaces", images=value(photo), where=crops[3], sampled=crops)
-    _by_default("LikenessCheckModelFiles", workflow="id_patch_two_people")
+    _by_default("LikenessCheckModelFiles", workflow="start_two_people")
 
 
 # A node in front of others comes before them.

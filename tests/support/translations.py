@@ -21,7 +21,7 @@ PROPER_NAMES = {
     "ID-Patch", "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter",
     "OpenPose", "Parts2Whole", "PhotoMaker", "PuLID", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "SDXL",
     "StoryMaker", "VAE", "WithAnyone", "Z-Image", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin",
-    "pulid_flux_v0.9.1.safetensors", "pulid_v1.1.safetensors", "withanyone.safetensors",
+    "pulid_v1.1.safetensors", "withanyone.safetensors",
 }  # fmt: skip
 
 Texts = dict[str, str]

@@ -92,7 +92,7 @@ def models_of(graphs):
     return needed
 
 
-def report(models: Path, graph="id_patch_two_people"):
+def report(models: Path, graph="start_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
     return doctor.report("this", needs.wanted(graph), folders(models))
 
@@ -101,7 +101,7 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     for path in ("controlnet/InstantID", "insightface", "id_patch"):
         shutil.rmtree(complete / path)
     (complete / "instantid" / "ip-adapter.bin").write_bytes(b"")
-    names = ("id_patch_two_people", "instant_id_portrait", "id_patch_with_pose_canny_depth")
+    names = ("start_two_people", "start_portrait", "id_patch_with_pose_canny_depth")
     graphs = {name: workflow(name) for name in names}
     needed = models_of(graphs)
     hosts = [doctor.host("ComfyUI 1")]
@@ -192,7 +192,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
     """A run asks for the pack that Load Face Embedder has chosen, in a start box as well; another one may be chosen."""
     packs = complete / "insightface" / "models"
     (packs / "antelopev2").rename(packs / "buffalo_sc")
-    for template in ("id_patch_two_people", "start_two_people"):
+    for template in ("id_patch_several_scenes", "start_two_people"):
         graph = workflow(template)
         (finding,) = findings_of(report(complete, graph), "antelopev2")
         assert finding.state == "missing"
@@ -204,7 +204,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
             is_loader = node["type"] == "LikenessLoadFaceEmbedder"
-            if values and is_loader == (template == "id_patch_two_people"):
+            if values and is_loader == (template == "id_patch_several_scenes"):
                 node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
         assert findings_to_fix(graph, folders(complete)) == []
 
@@ -231,7 +231,7 @@ def test_any_pack_does_where_none_is_chosen(complete):
     assert finding.state == "found"
     assert finding.fetch is None
     assert finding.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
-    needed = [*needs.wanted(graph), *needs.wanted(workflow("instant_id_portrait"))]
+    needed = [*needs.wanted(graph), *needs.wanted(workflow("start_portrait"))]
     for models in (needed, needed[::-1]):
         (finding,) = findings_of(doctor.report("both", models, folders(complete)), "antelopev2")
         assert finding.state == "missing"
@@ -317,7 +317,7 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     """A run is refused for it, although the file is there under another name."""
     (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
-    (finding,) = findings_to_fix(workflow("instant_id_portrait"), folders(complete))
+    (finding,) = findings_to_fix(workflow("start_portrait"), folders(complete))
     assert finding.state == "under another name"
     assert finding.fetch is None
     assert finding.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
@@ -352,7 +352,7 @@ def test_what_is_said_of_a_workflow(complete, case):
 
 
 def test_bypassed_nodes_need_nothing():
-    graph = workflow("id_patch_two_people")
+    graph = workflow("start_two_people")
     for node in graph["nodes"]:
         node["mode"] = 4
     assert needs.wanted(graph) == ()
