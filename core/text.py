@@ -49,6 +49,12 @@ def writable(text: str) -> str:
     return text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
 
 
+# For commands on Windows, see `as_typed`. A single quote within single quotes is written twice.
+_PLAIN_WORD = re.compile(r"[\w./:\\~+=-]+")
+_ACTS_IN_DOUBLE_QUOTES = re.compile('["$`%\u201c-\u201e]')
+_SINGLE_QUOTE = re.compile("['\u2018-\u201b]")
+
+
 def as_typed(word: object, system: str = os.name) -> str:
     """A path or another word of a command that is printed, in quotes where the shell needs them. system: as os.name.
 
@@ -58,11 +64,11 @@ def as_typed(word: object, system: str = os.name) -> str:
     text = str(word)
     if system != "nt":
         return shlex.quote(text)
-    if re.fullmatch(r"[\w./:\\~+=-]+", text):
+    if _PLAIN_WORD.fullmatch(text):
         return text
-    if not re.search('["$`%\u201c-\u201e]', text):
+    if not _ACTS_IN_DOUBLE_QUOTES.search(text):
         return f'"{text}"'
-    doubled = re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text)
+    doubled = _SINGLE_QUOTE.sub(r"\g<0>\g<0>", text)
     return f"'{doubled}'"
 
 
