@@ -20,7 +20,12 @@ _BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc")
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter) in _BLANK_CATEGORIES) + UNSEEN
 """What is no part of a text, before it and behind it."""
 COLONS = ":\uff1a\ufe13\ufe55"
-AS_NUMBER = str.maketrans("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d\uff0b\uff0c\uff0e\u066b", "-------+,..")
+AS_NUMBER = str.maketrans({
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
+    "\uff0b": "+",
+    "\uff0c": ",",
+    **dict.fromkeys("\uff0e\u066b", "."),
+})  # fmt: skip
 """Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs."""
 
 
