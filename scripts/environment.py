@@ -320,9 +320,11 @@ def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
         problem = f"it ended with the status {done.returncode}" if done.returncode else ""
         lines = done.stdout.decode("utf-8", "replace").splitlines()
     except OSError as cause:
-        problem, lines = str(cause), []
+        problem = str(cause)
+        lines = []
     except subprocess.TimeoutExpired:
-        problem, lines = "it does not answer", []
+        problem = "it does not answer"
+        lines = []
     # A Python may say something of its own before; a program that is none ends without a word, or with another one.
     answer = _ANSWER.fullmatch(lines[-1].strip()) if lines else None
     if problem or not answer:

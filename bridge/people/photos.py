@@ -201,6 +201,7 @@ def _sorted_names(path: str) -> list[str]:
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
+    """The error about a folder without photos. folder: as the menu names it. path: of it. contents: what is there."""
     count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
     if contents.deeper:
