@@ -1,5 +1,7 @@
 """Which models of the manifest a workflow needs, what else its loaders have chosen, and which method needs what.
 
+`other_net`: whether a run has chosen another method's ControlNet.
+
 Standard library only: scripts use this module where there is no torch yet.
 """
 
@@ -400,7 +402,7 @@ def _own(key: str, title: str, file: File, file_format: str, family: str = "", f
     )
 
 
-# The file behind a link
+# The ControlNet behind a link
 
 
 def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
