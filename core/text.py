@@ -26,7 +26,8 @@ AS_NUMBER = str.maketrans({
     "\uff0c": ",",
     **dict.fromkeys("\uff0e\u066b", "."),
 })  # fmt: skip
-"""Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs."""
+"""Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs. For numbers that people
+write: boxes as text, tables of scripts/batch.py."""
 
 
 def plain(text: object, most_letters: int | None = None) -> str:
