@@ -475,8 +475,8 @@ def install(python: Path, *arguments: str) -> None:
 
 
 def _install_cpu_build(python: Path, *arguments: str) -> None:
-    """The same with torch's build without CUDA where one can be had: by uv from torch's own index or the usual one,
-    else by pip from the indexes and folders that it is set to use. Raises SetupError."""
+    """Install packages with torch's build without CUDA where one can be had: by uv from torch's own index or the usual
+    one, else by pip from the indexes and folders that it is set to use. Raises SetupError."""
     say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
     without_cuda = [*arguments, "-c", str(REQUIREMENTS / "without_cuda.txt")]
     if _by_uv(python, *arguments, "--torch-backend", "cpu") or _by_uv(python, *without_cuda):

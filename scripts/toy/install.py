@@ -109,7 +109,7 @@ class Installed(NamedTuple):
         return [*sizes, *self.notes, *self.workflows]
 
     def summary(self) -> str:
-        """The same in few words."""
+        """What is there, in one line."""
         text = f"{self.around} the toy model's files (standin-toy*, {_mebibytes(self.files)} MiB)"
         if self.face_pack:
             text += f", the face pack {_FACE_PACK},"
