@@ -313,17 +313,18 @@ def check_fits(
     """
     entries = [entry for side in sides for entry in side]
     check_conditioning(entries, loaded.width, node_name)
-    widths = list(loaded.net.ip_adapter.widths)
-    model_widths = unet.attention_widths(model)
-    if widths != model_widths:
-        name = type(model.model.model_config).__name__
+    layer_widths = list(loaded.net.ip_adapter.widths)
+    model_layer_widths = unet.attention_widths(model)
+    if layer_widths != model_layer_widths:
+        model_name = type(model.model.model_config).__name__
+        difference = _first_difference(layer_widths, model_layer_widths)
         advice = (
             "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
             "fine-tunes), or an adapter that was trained for this one."
         )
         raise AdapterMismatch(
-            f"This {method.title} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
-            f"{len(model_widths)} layers): {_first_difference(widths, model_widths)}.",
+            f"This {method.title} file has {len(layer_widths)} cross-attention layers and does not fit the MODEL "
+            f"({model_name}, {len(model_layer_widths)} layers): {difference}.",
             unet.advice_on(model, advice),
         )
     text_width = unet.text_width(model)

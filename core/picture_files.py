@@ -234,7 +234,8 @@ def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
 
     cms: Any = ImageCms  # a part of it has no types
     with suppress(Exception):
-        own, srgb = cms.ImageCmsProfile(io.BytesIO(profile)), cms.createProfile("sRGB")
+        own = cms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = cms.createProfile("sRGB")
         kind = own.profile.xcolor_space.strip()
         if kind == "GRAY":
             return cms.profileToProfile(picture.getchannel("R"), own, srgb, outputMode="RGB")

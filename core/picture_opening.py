@@ -83,7 +83,6 @@ _OPENERS: list[tuple[bytes, Opener]] = [
     (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
     (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
     (b"P", PpmImagePlugin.PpmImageFile),
-    (b"", TgaImagePlugin.TgaImageFile),
 ]
 """The first bytes of a file, and Pillow's class for such files: it hands other formats to other programs."""
 
@@ -91,11 +90,14 @@ _OPENERS: list[tuple[bytes, Opener]] = [
 def _openers(head: bytes) -> list[Opener]:
     """Whatever may open a file with these first bytes: none is asked of another kind."""
     if head[4:8] != b"ftyp":
-        # A TGA has no mark at its beginning: it is asked of what is known to be nothing else.
-        return [opener for start, opener in _OPENERS if (head.startswith(start) if start else not kind_of(head))]
-    # AVIF, which Pillow may read, or HEIF, where another pack has taught it to.
-    own: list[Opener] = [AvifImagePlugin.AvifImageFile] if AvifImagePlugin is not None and b"avi" in head[8:64] else []
-    return own + [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN and not own]
+        openers = [opener for start, opener in _OPENERS if head.startswith(start)]
+        if not kind_of(head):
+            openers.append(TgaImagePlugin.TgaImageFile)  # a TGA has no mark at its beginning
+        return openers
+    if AvifImagePlugin is not None and b"avi" in head[8:64]:
+        return [AvifImagePlugin.AvifImageFile]
+    # What other packs have taught Pillow to read.
+    return [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN]
 
 
 _SEARCHED = 256
@@ -117,8 +119,10 @@ def _declared_bytes(data: bytes) -> int:
         return 8 + int.from_bytes(data[4:8], "little")
     if data.startswith((b"II*\0", b"MM\0*")):
         order = "little" if data.startswith(b"II") else "big"
+        # The first directory: 2 bytes with the number of its entries, 12 of each entry, 4 with the place of the next.
         directory = int.from_bytes(data[4:8], order)
-        return directory + 6 + 12 * int.from_bytes(data[directory : directory + 2], order)
+        entries = int.from_bytes(data[directory : directory + 2], order)
+        return directory + 2 + 12 * entries + 4
     if data[4:8] not in (b"ftyp", b"jP  "):
         return 0
     end = 0

@@ -42,8 +42,8 @@ class Parts:
     """What makes up a picture.
 
     file: a file without anything else, but for the mark of its end. end: that mark. info: what Pillow's Image.info is
-    to have: "exif", "xmp", "icc_profile". had_end: whether it was there. scans: of a JPEG. has_all_scans: whether no
-    further ones belong to it.
+    to have: "exif", "xmp", "icc_profile". had_end: whether the mark was there. scans: how many a JPEG has.
+    has_all_scans: whether no further ones belong to it.
     """
 
     file: bytes
@@ -74,7 +74,7 @@ def of_jpeg(data: bytes) -> Parts:
         if marker in _TABLES or is_jfif or is_adobe:
             kept.append(data[start:end])
             if marker in _FRAMES and len(content) > 5:
-                channels = content[5]
+                channels = content[5]  # behind a byte of precision and two each of height and width
         elif marker == 0xE1 and content.startswith(_EXIF):
             exif.append(content[len(_EXIF) :])
         elif marker == 0xE1 and content.startswith(_XMP):
@@ -86,10 +86,15 @@ def of_jpeg(data: bytes) -> Parts:
     if profile_pieces:
         info["icc_profile"] = b"".join(profile_pieces[number] for number in sorted(profile_pieces))
     scans = _scans(data, first_scan)
-    pixels = data[first_scan : scans.end if scans.end >= 0 else len(data)]
     had_end = scans.end >= 0
+    kept.append(data[first_scan : scans.end] if had_end else data[first_scan:])
     return Parts(
-        b"".join([*kept, pixels]), _JPEG_END, info, had_end, scans.count, had_end or scans.are_all_of(channels)
+        b"".join(kept),
+        _JPEG_END,
+        info,
+        had_end=had_end,
+        scans=scans.count,
+        has_all_scans=had_end or scans.are_all_of(channels),
     )
 
 
@@ -135,15 +140,17 @@ class _Scans:
 
 
 def _scans(data: bytes, first_scan: int) -> _Scans:
+    """The scans of a JPEG. first_scan: where the first one begins."""
     scans = _Scans()
-    place = first_scan
-    while found := _AMONG_SCANS.search(data, place):
+    segment_end = first_scan
+    while found := _AMONG_SCANS.search(data, segment_end):
         if found[0] == _JPEG_END:
             scans.end = found.start()
             break
-        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        length_at = found.end()  # behind the marker: two bytes that count themselves and the content
+        segment_end = length_at + int.from_bytes(data[length_at : length_at + 2], "big")
         if found[0][1] == _SCAN:
-            scans.add(data[found.end() + 2 : place])
+            scans.add(data[length_at + 2 : segment_end])
     return scans
 
 
@@ -172,9 +179,8 @@ def of_png(data: bytes) -> Parts:
     # The checksum of all pixels stands in a chunk of its own: Pillow decodes chunk by chunk, and a wrong one spoils no
     # line so.
     before += [_chunk(b"IDAT", content[:-4]), _chunk(b"IDAT", content[-4:])]
-    return Parts(
-        b"".join([PNG_START, *before]), _chunk(b"IEND", b""), {key: value for key, value in info.items() if value}
-    )
+    read_info = {key: value for key, value in info.items() if value}  # without what was damaged or too large
+    return Parts(b"".join([PNG_START, *before]), _chunk(b"IEND", b""), read_info)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -20,8 +20,14 @@ _BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc")
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter) in _BLANK_CATEGORIES) + UNSEEN
 """What is no part of a text, before it and behind it."""
 COLONS = ":\uff1a\ufe13\ufe55"
-AS_NUMBER = str.maketrans("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d\uff0b\uff0c\uff0e\u066b", "-------+,..")
-"""Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs."""
+AS_NUMBER = str.maketrans({
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
+    "\uff0b": "+",
+    "\uff0c": ",",
+    **dict.fromkeys("\uff0e\u066b", "."),
+})  # fmt: skip
+"""Signs in numbers, of typesetting and of Chinese and Arabic keyboards -> those of programs. For numbers that people
+write: boxes as text, tables of scripts/batch.py."""
 
 
 def plain(text: object, most_letters: int | None = None) -> str:
@@ -49,6 +55,12 @@ def writable(text: str) -> str:
     return text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
 
 
+# For commands on Windows, see `as_typed`. A single quote within single quotes is written twice.
+_PLAIN_WORD = re.compile(r"[\w./:\\~+=-]+")
+_ACTS_IN_DOUBLE_QUOTES = re.compile('["$`%\u201c-\u201e]')
+_SINGLE_QUOTE = re.compile("['\u2018-\u201b]")
+
+
 def as_typed(word: object, system: str = os.name) -> str:
     """A path or another word of a command that is printed, in quotes where the shell needs them. system: as os.name.
 
@@ -58,11 +70,11 @@ def as_typed(word: object, system: str = os.name) -> str:
     text = str(word)
     if system != "nt":
         return shlex.quote(text)
-    if re.fullmatch(r"[\w./:\\~+=-]+", text):
+    if _PLAIN_WORD.fullmatch(text):
         return text
-    if not re.search('["$`%\u201c-\u201e]', text):
+    if not _ACTS_IN_DOUBLE_QUOTES.search(text):
         return f'"{text}"'
-    doubled = re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", text)
+    doubled = _SINGLE_QUOTE.sub(r"\g<0>\g<0>", text)
     return f"'{doubled}'"
 
 

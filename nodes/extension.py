@@ -8,7 +8,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..bridge.host import folders, inputs, pack_copies
 from ..bridge.host.missing_files import serve
-from ..bridge.people.photos import provide
+from ..bridge.people.photos import copy_examples
 from ..core.methods import methods
 from ..core.text import logger
 from . import adapters
@@ -56,7 +56,7 @@ class Likeness(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
         serve()  # the routes by which the editor asks for missing model files
-        provide()  # copies the example pictures into the input folder
+        copy_examples()
         for fault in pack_copies.faults():
             logger.warning(fault)
         return NODES

@@ -130,8 +130,9 @@ class LoRAPerPerson(io.ComfyNode):
         runs = (RegionalTextRun, UNetLorasRun) if text.transformer is None else (PersonTextsRun, TransformerLorasRun)
         model_out = patched(model, *runs)
         names = taking_part.names(scope.people)
-        ranges, preview = [NamedRange("the LoRAs", schedule)], scope.preview(cls)
-        return scope.outputs(model_out, (out.positive, out.negative), names, preview, ranges, in_negative=True)
+        sides = (out.positive, out.negative)
+        ranges = [NamedRange("the LoRAs", schedule)]
+        return scope.outputs(model_out, sides, names, scope.preview(cls), ranges, in_negative=True)
 
 
 def _active_loras(person: Person) -> list[Lora]:

@@ -104,16 +104,14 @@ class CropFaces(FindsFaces, io.ComfyNode):
         decisions = list(chain.from_iterable(decisions_of_pictures))  # those of all pictures, one after the other
         notes.tell("\n".join(_note_lines(size, choice, cast, decisions, len(images))))
         rows = _cropped_rows(images, decisions, choice.size)
-        drawn: list[Tensor] = []  # (H, W, 3) each
-        for image, decisions_of_picture in zip(images, decisions_of_pictures, strict=True):
-            drawn.append(second_pass.draw_crops(image, decisions_of_picture))
-        preview = torch.stack(drawn)
-        report = second_pass.describe(decisions, len(images))
+        where = Crops(rows.cropped, len(images), width=images.shape[2], height=images.shape[1], size=choice.size)
+        pairs = zip(images, decisions_of_pictures, strict=True)
+        preview = torch.stack([second_pass.draw_crops(image, of_picture) for image, of_picture in pairs])
         return io.NodeOutput(
             *_row_outputs(rows, cast, decisions, choice.size),
-            Crops(rows.cropped, len(images), width=images.shape[2], height=images.shape[1], size=choice.size),
+            where,
             preview,
-            report,
+            second_pass.describe(decisions, len(images)),
             len(rows.cropped),
             _latents(rows, vae),
             ui=ui.PreviewImage(preview, cls=cls),

@@ -320,9 +320,11 @@ def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
         problem = f"it ended with the status {done.returncode}" if done.returncode else ""
         lines = done.stdout.decode("utf-8", "replace").splitlines()
     except OSError as cause:
-        problem, lines = str(cause), []
+        problem = str(cause)
+        lines = []
     except subprocess.TimeoutExpired:
-        problem, lines = "it does not answer", []
+        problem = "it does not answer"
+        lines = []
     # A Python may say something of its own before; a program that is none ends without a word, or with another one.
     answer = _ANSWER.fullmatch(lines[-1].strip()) if lines else None
     if problem or not answer:
@@ -473,8 +475,8 @@ def install(python: Path, *arguments: str) -> None:
 
 
 def _install_cpu_build(python: Path, *arguments: str) -> None:
-    """The same with torch's build without CUDA where one can be had: by uv from torch's own index or the usual one,
-    else by pip from the indexes and folders that it is set to use. Raises SetupError."""
+    """Install packages with torch's build without CUDA where one can be had: by uv from torch's own index or the usual
+    one, else by pip from the indexes and folders that it is set to use. Raises SetupError."""
     say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
     without_cuda = [*arguments, "-c", str(REQUIREMENTS / "without_cuda.txt")]
     if _by_uv(python, *arguments, "--torch-backend", "cpu") or _by_uv(python, *without_cuda):

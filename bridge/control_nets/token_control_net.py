@@ -180,7 +180,7 @@ class TokenNetwork:
             outside = 1 - weights.sum(dim=0, keepdim=True)
             self._weights = torch.cat([weights, outside])
         self._weights_by_grid: dict[Grid, Tensor] = {}
-        """The same on the grid of a layer, (people + 1, 1, N, 1)."""
+        """`_weights` on the grid of a layer, (people + 1, 1, N, 1)."""
         self._masks: dict[Grid, Tensor] = {}
         """The boxes on the grid of a residual, (B, 1, h, w)."""
         self._hint: Tensor | None = None

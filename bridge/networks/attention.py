@@ -73,15 +73,17 @@ def with_reading(options: Options, reading: Reading) -> Options:
 
 
 def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> dict[Place, nn.Module]:
-    """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each. Each is a
-    place itself, see Calls.count_part. modules: of the network, by name."""
-    parts: dict[Place, nn.Module] = {}
+    """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each.
+
+    modules: of the network, by name. A part is a module and also its own place, under which `Calls.count_part` counts
+    it; so each is returned as module -> the same module.
+    """
+    parts: list[nn.Module] = []
     for name, block in modules.items():
         path, _, number = name.rpartition(".")
         if path in family.blocks and number.isdigit():
-            part = block.get_submodule(family.text_reader)
-            parts[part] = part
-    return parts
+            parts.append(block.get_submodule(family.text_reader))
+    return {part: part for part in parts}
 
 
 def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:

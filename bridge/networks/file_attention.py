@@ -52,15 +52,22 @@ def attend_with(options: Options, kernel: Attention | None = None, mask: Tensor 
     for comes first where it takes any tokens. mask: added to the logits.
     """
     own = asked_for_in(options)
-    return _as_host_calls(own if own is not None and _takes_any_tokens(own) else kernel, options, mask)
+    if own is not None and _takes_any_tokens(own):
+        return _as_host_calls(own, options, mask)
+    return _as_host_calls(kernel, options, mask)
 
 
 def attend_whole_with(options: Options) -> Attend:
-    """The same for the queries and keys that the layer itself has, all of them, which nothing divides."""
+    """A function (q, k, v) -> attention of all queries and keys that the UNet's layer itself has, undivided.
+
+    So what the model's file asks for comes first in any case. options: the layer's extra_options.
+    """
     return _as_host_calls(asked_for_in(options), options, None)
 
 
 def _as_host_calls(function: Attention | None, options: Options, mask: Tensor | None) -> Attend:
+    """A function (q, k, v) -> what `function` gives with the arguments of the host; None: the host's own choice."""
+
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # Looked up when called: the host's choice is a name of its module.
         attend_in_layer = function or attention.optimized_attention
@@ -87,11 +94,15 @@ def _asked_for_in_parts(network: nn.Module) -> dict[nn.Module, Attention]:
 
 
 def _asked_for_by(part: nn.Module) -> Attention | None:
+    """What its file asks for in a part of a network, which the host keeps as comfy_attention.function."""
     return getattr(getattr(part, "comfy_attention", None), "function", None)
 
 
 def asked_for_in_layers(unet: Any, kind: str) -> dict[Block, Attention]:
-    """The same of the layers of a UNet. kind: attn1 or attn2."""
+    """What its file asks for in the layers of a UNet; layers for which it asks nothing are missing.
+
+    kind: attn1 or attn2.
+    """
     found: dict[Block, Attention] = {}
     for name, number, index, transformer in transformers(unet):
         function = _asked_for_by(getattr(transformer, kind))

@@ -61,7 +61,10 @@ def transformer_family(model: BaseModel) -> TransformerFamily | None:
 
 def is_of(model: BaseModel, family: TransformerFamily) -> bool:
     """Whether a model's network is as the HostNetwork of a family says."""
-    return _is_near(model, family.made) and not any(_other_settings(model, family.made))
+    if not _is_near(model, family.made):
+        return False
+    other = _other_settings(model, family.made)
+    return not other.on and not other.off
 
 
 def _is_near(model: BaseModel, made: HostNetwork) -> bool:
@@ -75,22 +78,33 @@ def _is_near(model: BaseModel, made: HostNetwork) -> bool:
     )
 
 
-def _other_settings(model: BaseModel, made: HostNetwork) -> tuple[list[str], list[str]]:
-    """The names of the settings of a model that are not as a HostNetwork has them: those that are on, and those that
-    are off."""
+@dataclass(frozen=True)
+class _OtherSettings:
+    """The names of the settings of a model that are not as a HostNetwork has them.
+
+    on: those that the model has, and the HostNetwork not or with another value. off: those that it lacks.
+    """
+
+    on: list[str]
+    off: list[str]
+
+
+def _other_settings(model: BaseModel, made: HostNetwork) -> _OtherSettings:
+    """The settings of a model that are not as a HostNetwork has them."""
     given = model.model_config.unet_config
     settings = {name: given.get(name) for name in _settings_of(network_of(model))}
     on: list[str] = []
     off: list[str] = []
     for name in sorted({*settings, *made.required}.difference(made.sizes.split())):
-        value, known = settings.get(name), made.required.get(name)
+        value = settings.get(name)
+        known = made.required.get(name)  # True: any value that counts as on
         if isinstance(value, tuple):
             value = list(value)
         if value and not (known is True or value == known):
             on.append(name)
         elif known and not value:
             off.append(name)
-    return on, off
+    return _OtherSettings(on, off)
 
 
 _NO_SETTINGS = frozenset({"self", "args", "kwargs", "image_model", "dtype", "device", "operations"})
@@ -118,10 +132,11 @@ def _name_of(model: BaseModel) -> str:
     """What a model of no known family is called: the host's name, with the settings, or the class, that tell it from a
     family whose name may be the same."""
     name = type(model.model_config).__name__
-    near = [_other_settings(model, family.made) for family in TRANSFORMERS if _is_near(model, family.made)]
-    for on, off in near:
-        name += f" with {joined(on)}" if on else ""
-        name += f" without {joined(off)}" if off else ""
+    for family in TRANSFORMERS:
+        if _is_near(model, family.made):
+            other = _other_settings(model, family.made)
+            name += f" with {joined(other.on)}" if other.on else ""
+            name += f" without {joined(other.off)}" if other.off else ""
     if _path_of(type(model)) != f"{BaseModel.__module__}.{type(model).__name__}":
         name += f" ({type(model).__name__} in {type(model).__module__})"
     return name

@@ -237,7 +237,8 @@ class TransformerFamily:
     """The number of the network's argument, counted from the timestep as 0 on, that is a mask of the text alone,
     (B, T); None where it has none."""
     number_place: int | None = None
-    """The same of the argument that says how many tokens the text has."""
+    """The number of the network's argument, counted as for mask_place, that says how many tokens the text has; None
+    where it has none."""
     joint_mask: bool = False
     """Whether it takes a mask of text and picture together."""
 

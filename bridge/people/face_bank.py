@@ -48,6 +48,16 @@ class _Saved(NamedTuple):
         return all(tensor.equal(self.tensors[name]) for name, tensor in tensors.items())
 
 
+class _Saver(NamedTuple):
+    """A node that has saved to a file.
+
+    with_sources: the node and all that it reads, by id, as they stood in the prompt; {} where the node did not.
+    """
+
+    node_id: str | None
+    with_sources: dict[str, Any]
+
+
 _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDictionary()
 """What the run of a graph has saved so far, by path of the file. Every run has a DynamicPrompt of its own, with which
 its entry ends.
@@ -55,8 +65,8 @@ its entry ends.
 Paths are keys as core.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
 _last_saved: WeakValueDictionary[str, Identity] = WeakValueDictionary()
 """Who was saved last, by path of the file, as long as the host keeps the result of the node that has saved them."""
-_savers: dict[str, dict[str, Any]] = {}
-"""By path, the node in the graph that saved last, and behind it all that it reads, as they stood in the prompt."""
+_last_savers: dict[str, _Saver] = {}
+"""Which node saved last, by path of the file."""
 _times_lost = Counter[str]()
 """How often, by path, no file was there when a graph that saves to it was run, or somebody else has come into it."""
 
@@ -100,15 +110,19 @@ def save_identity(
     key = folded(path)
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    kept = _last_saved.get(key, identity)
+    last_saved = _last_saved.get(key, identity)
     tensors, metadata = identities.to_tensors(identity)
+    # The others who are to be saved to this file, in words.
+    rivals: list[str] = []
     if key in saved_in_run:
         before = saved_in_run[key]
-        rivals = [] if before.holds(tensors, metadata) else [before.person_and_node]
+        if not before.holds(tensors, metadata):
+            rivals = [before.person_and_node]
     else:
         rivals = _nodes_of_same_file(path, node_id, prompt)
-        if not rivals and kept is not identity:
-            rivals = [f"{kept.name} (node {saver})" for saver in _unchanged_saver(key, prompt) if saver != node_id]
+        saver = _unchanged_saver(key, prompt)
+        if not rivals and last_saved is not identity and saver not in (None, node_id):
+            rivals = [f"{last_saved.name} (node {saver})"]
     if rivals:
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
@@ -124,10 +138,10 @@ def save_identity(
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
     saved_in_run[key] = _Saved(person_and_node, tensors, metadata)
-    if kept is not identity:
+    if last_saved is not identity:
         _times_lost[key] += 1
     _last_saved[key] = identity
-    _savers[key] = _with_sources(node_id, prompt)
+    _last_savers[key] = _Saver(node_id, _with_sources(node_id, prompt))
     return path
 
 
@@ -147,11 +161,15 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
     return rivals
 
 
-def _unchanged_saver(key: str, prompt: Mapping[str, Any]) -> list[str]:
-    """The node that saved to this path last, if it stands in the graph as it did then: the host does not run it again,
-    nor the nodes that it has become."""
-    saver = next(iter(_savers.get(key, ())), None)
-    return [saver] if saver is not None and _with_sources(saver, prompt) == _savers[key] else []
+def _unchanged_saver(key: str, prompt: Mapping[str, Any]) -> str | None:
+    """The id of the node that saved to this path last, if it stands in the graph as it did then; else None.
+
+    The host does not run such a node again, nor the nodes that it has become.
+    """
+    saver = _last_savers.get(key)
+    if saver is None or not saver.with_sources or _with_sources(saver.node_id, prompt) != saver.with_sources:
+        return None
+    return saver.node_id
 
 
 def _with_sources(node_id: str | None, prompt: Mapping[str, Any]) -> dict[str, Any]:

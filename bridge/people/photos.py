@@ -201,6 +201,7 @@ def _sorted_names(path: str) -> list[str]:
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
+    """The error about a folder without photos. folder: as the menu names it. path: of it. contents: what is there."""
     count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
     if contents.deeper:
@@ -347,28 +348,35 @@ def _by_number(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-_PROVIDED = ".likeness_examples"
+_COPIED = ".likeness_examples"
 """The file of the input folder that lists the example pictures which were once copied there, a line each."""
 
 
-def provide() -> None:
+def copy_examples() -> None:
     """Copy the example pictures into the input folder of the running server, if any, each of them once.
 
     One that somebody has deleted stays away, and no file there is written over.
     """
     if running_server() is None:
         return
-    folder = Path(folder_paths.get_input_directory())
-    record = folder / _PROVIDED
     try:
-        known = record.read_text("utf-8", errors="replace").splitlines() if record.is_file() else []
-        pictures = [picture for picture in sorted(PICTURES.glob("*.png")) if picture.name not in known]
-        for picture in pictures:
-            if not os.path.lexists(folder / picture.name):
-                write_whole(str(folder / picture.name), picture.read_bytes())
-        if pictures:
-            names = [*known, *(picture.name for picture in pictures)]
-            write_whole(str(record), "\n".join(names).encode())
+        _copy_new_examples(Path(folder_paths.get_input_directory()))
     except OSError as error:
-        logger.warning("The example pictures of the workflows are in %s and not in the input folder: %s",
-                       PICTURES, error)  # fmt: skip
+        message = "The example pictures of the workflows are in %s and not in the input folder: %s"
+        logger.warning(message, PICTURES, error)
+
+
+def _copy_new_examples(folder: Path) -> None:
+    """Copy the example pictures that were never copied into this folder. Raises OSError."""
+    record = folder / _COPIED
+    copied_before: list[str] = []
+    if record.is_file():
+        copied_before = record.read_text("utf-8", errors="replace").splitlines()
+    new_pictures = [picture for picture in sorted(PICTURES.glob("*.png")) if picture.name not in copied_before]
+    for picture in new_pictures:
+        path = folder / picture.name
+        if not os.path.lexists(path):
+            write_whole(str(path), picture.read_bytes())
+    if new_pictures:
+        names = [*copied_before, *(picture.name for picture in new_pictures)]
+        write_whole(str(record), "\n".join(names).encode())

@@ -32,7 +32,8 @@ _OURS = __name__.removesuffix(".bridge.sampling.calls")
 class Calls:
     """Which of a batch's places are called in a forward. In these, torch.compile sees no more than `is_traced`.
 
-    by_place: what Batch.places gives, once it was asked. is_begun: whether a network was given what the batch puts in.
+    by_place: what Batch.places gives, once it was asked. places: those that were called. part_count: how often
+    `count_part` was called. is_begun: whether a network was given what the batch puts in.
     is_traced: whether torch.compile has compiled a call, which is not counted then. part: that runs now, among those
     that are watched.
     """
@@ -40,8 +41,7 @@ class Calls:
     def __init__(self) -> None:
         self.by_place: Mapping[Place, nn.Module] | None = None
         self.places: set[Place] = set()
-        self.in_parts = 0
-        """How often `count_part` was called in this forward."""
+        self.part_count = 0
         self.is_begun = False
         self.is_traced = False
         self.part: nn.Module | None = None
@@ -57,25 +57,29 @@ class Calls:
         if torch.compiler.is_compiling():
             self.is_traced = True
         else:
-            self.in_parts += 1
+            self.part_count += 1
             self.places.add(self.part)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """A context around one forward, for which counting begins anew. It may lie in that of another forward."""
-        places, in_parts = self.places, self.in_parts
-        self.places, self.in_parts, self.is_begun = set(), 0, False
+        places_before = self.places
+        part_count_before = self.part_count
+        self.places = set()
+        self.part_count = 0
+        self.is_begun = False
         try:
             yield
         finally:
-            self.places |= places
-            self.in_parts += in_parts
+            self.places |= places_before
+            self.part_count += part_count_before
 
 
 class KnownCalls:
     """What a run knows of the calls in one network.
 
     called: places that all forwards which should call them have called. is_compiled: whether calls cannot be counted.
+    _missed: places that were in `called` until a forward did not call them; they are asked for from then on.
     """
 
     def __init__(self) -> None:
@@ -87,10 +91,11 @@ class KnownCalls:
         """Learn from a forward that has run. places: of its batch."""
         expected = self.called.intersection(places)
         missed = expected - calls.places
-        # Which part has counted itself is known of watched ones alone. That all have shows in the number.
-        parts = {place for place in missed if isinstance(place, nn.Module)}
-        if calls.in_parts >= len({place for place in expected if isinstance(place, nn.Module)}):
-            missed -= parts
+        # A part that is its own place and is not watched is missing in calls.places, though it may have counted itself.
+        # If as many parts have done so as are expected, none is missed.
+        expected_parts = {place for place in expected if isinstance(place, nn.Module)}
+        if calls.part_count >= len(expected_parts):
+            missed -= expected_parts
         self._missed |= missed
         self.called = (self.called | calls.places.intersection(places)) - self._missed
 
@@ -127,7 +132,8 @@ def watched(
         lost = tuple(place for place in ran if place not in calls.places)
         known.is_compiled |= calls.is_traced
         if lost and calls.is_begun and not calls.is_traced:
-            found.append(Lost(lost, tuple({asked[place]: None for place in lost}), len(ran)))
+            parts_of_lost = dict.fromkeys(asked[place] for place in lost)  # each once, in their order
+            found.append(Lost(lost, tuple(parts_of_lost), len(ran)))
         known.learn(calls, places)
 
 

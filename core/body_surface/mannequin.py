@@ -251,17 +251,21 @@ class _Shape:
         # -1 to 1 from one side of the shape to the other, and from its start to its end.
         across = pixels_across / self.half_width(pixels_along)
         along = 2 * (pixels_along - axis.start) / axis.length - 1
-        iuv = np.zeros((3, *along.shape), np.uint8)
+        iuv = np.zeros((3, *along.shape), np.uint8)  # V, U and part of every pixel, as the surface keeps them
         for chart in self.charts:
             # Both ends of a band belong to it: a pixel on the rim itself lies in one of the bands.
             visible = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
-            # The surface keeps V, U, part.
-            for channel, plane in enumerate((chart.v, chart.u)):
-                in_middle, to_end, to_rim = plane  # see _Plane
-                value = (in_middle + to_end * along + to_rim * across).clip(0, 255)
-                iuv[channel][visible] = value.astype(np.uint8)[visible]
+            iuv[0][visible] = _coordinate(chart.v, along, across)[visible]
+            iuv[1][visible] = _coordinate(chart.u, along, across)[visible]
             iuv[2][visible] = chart.part
         surface.draw_body(place_number, x0, y0, torch.as_tensor(iuv))
+
+
+def _coordinate(plane: _Plane, along: _Array, across: _Array) -> npt.NDArray[np.uint8]:
+    """U or V of pixels, (rows, columns). along, across: where on the shape each of them lies, see the top."""
+    in_middle, to_end, to_rim = plane
+    value = in_middle + to_end * along + to_rim * across
+    return value.clip(0, 255).astype(np.uint8)
 
 
 class _Figure:

@@ -62,10 +62,13 @@ def body_parts(text: str) -> list[BodyPart]:
     groups = {_singular(group): group for group in GROUPS}
     parts: list[BodyPart] = []
     for item in filter(None, items_in(text)):
-        side, _, rest = folded(item).partition(" ")
-        if side not in SIDES:
-            side, rest = "", folded(item)
-        group = groups.get(_singular(rest))
+        name = folded(item)
+        side = ""
+        first_word, _, further_words = name.partition(" ")
+        if first_word in SIDES:
+            side = first_word
+            name = further_words
+        group = groups.get(_singular(name))
         if group is None:
             why = f"There is no part of the body called {plain(item, 40)!r}."
             raise BadParts(why, f"Write {listed(list(GROUPS))}, with left or right before it for one side alone.")

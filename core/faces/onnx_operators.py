@@ -186,6 +186,11 @@ def average_pool(
     return functional.avg_pool2d(x, size, list(strides), padding, bool(ceil_mode), bool(count_include_pad))
 
 
+_REPEATS_PIXELS = (("half_pixel", "round_prefer_floor"), ("asymmetric", "floor"))
+"""ONNX's default, and what PyTorch writes: the pairs of coordinate_transformation_mode and nearest_mode by which every
+pixel is repeated alike. With others the picture lies up to a pixel aside."""
+
+
 def resize(
     x: Tensor,
     region: Tensor | None,
@@ -193,23 +198,22 @@ def resize(
     sizes: Tensor,
     *,
     mode: str = "nearest",
-    coordinate_transformation_mode: str = "",
-    nearest_mode: str = "",
+    coordinate_transformation_mode: str = "half_pixel",
+    nearest_mode: str = "round_prefer_floor",
     cubic_coeff_a: object = None,
 ) -> Tensor:
     """x (B, C, H, W) with H and W enlarged to whole multiples, each pixel repeated ("nearest").
 
-    For whole multiples all of ONNX's rules for rounding coordinates give the same picture, so they are not told apart.
     sizes: the new (B, C, H, W). region, scales and cubic_coeff_a concern other modes or stand in the place of sizes.
     Raises UnknownValue for other multiples and modes.
     """
     _require(mode == "nearest", "mode")
-    _require(coordinate_transformation_mode != "align_corners", "coordinate_transformation_mode")
-    _require(nearest_mode != "ceil", "nearest_mode")
-    new = _numbers(sizes)
-    whole_multiples = all(size and size % old == 0 for size, old in zip(new, x.shape, strict=True))
-    _require(new[:2] == list(x.shape[:2]) and whole_multiples, "scales")
-    return functional.interpolate(x, size=new[2:], mode="nearest")
+    rounding = (coordinate_transformation_mode, nearest_mode)
+    _require(rounding in _REPEATS_PIXELS, "coordinate_transformation_mode or nearest_mode")
+    new_shape = _numbers(sizes)
+    whole_multiples = all(size and size % old == 0 for size, old in zip(new_shape, x.shape, strict=True))
+    _require(new_shape[:2] == list(x.shape[:2]) and whole_multiples, "scales")
+    return functional.interpolate(x, size=new_shape[2:], mode="nearest")
 
 
 # Shapes

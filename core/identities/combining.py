@@ -37,10 +37,15 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     """
     by_recogniser: dict[str, Tensor] = {}
     for recogniser in recognisers:
-        rows = [face.embeddings[recogniser] for face in faces]
-        by_recogniser[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING, dtype=torch.float32)
-    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
-    one_person_from = dict(item for face in faces for item in face.one_person_from.items())
+        by_recogniser[recogniser] = torch.zeros(0, EMBEDDING, dtype=torch.float32)  # (faces, EMBEDDING)
+        if faces:
+            by_recogniser[recogniser] = torch.stack([face.embeddings[recogniser] for face in faces])
+    crops = torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
+    if faces:
+        crops = torch.stack([face.crop for face in faces])
+    one_person_from: dict[str, float] = {}  # of every recogniser that knows one
+    for face in faces:
+        one_person_from.update(face.one_person_from)
     return Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from)
 
 

@@ -28,12 +28,17 @@ def ranking(report: Report, name: str) -> list[int]:
         picture = report.judged_pictures[number]
         value = values[number]
         missing = picture.missing if less_is_better else 0
-        rank = math.inf
+        value_or_last = math.inf
         if value is not None:
-            rank = value if less_is_better else -value
-        right = association(picture) or 0.0
-        alike = resemblance(picture) or 0.0
-        return (missing, rank, -right, len(picture.stranger_faces), -alike, number)
+            value_or_last = value if less_is_better else -value
+        return (
+            missing,
+            value_or_last,
+            -(association(picture) or 0.0),
+            len(picture.stranger_faces),
+            -(resemblance(picture) or 0.0),
+            number,
+        )
 
     return sorted(range(len(report.judged_pictures)), key=sort_key)
 

@@ -1,5 +1,7 @@
 """Which models of the manifest a workflow needs, what else its loaders have chosen, and which method needs what.
 
+`other_net`: whether a run has chosen another method's ControlNet.
+
 Standard library only: scripts use this module where there is no torch yet.
 """
 
@@ -270,19 +272,22 @@ class _Workflow:
         name alone is looked for there, and fetched to there; but not under a name with letters that do not belong into
         a command, because workflows come from strangers.
         """
-        files = [
-            file
-            for file in model.files
-            if file.part != "recogniser" or packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
-        ]
-        name = model.name
-        names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
-        if names and name not in names and is_plain_name(names[0]):
-            name = names[0]
-            (file,) = files  # `publication` knows a file by another name only where it is all of its model
-            files = [replace(file, names=(name,), url=model.url_of(file, file.names[0]))]
         is_chosen = model.name in self.texts or model.name in self.packs
-        return replace(model, name=name, files=tuple(files), chosen=is_chosen)
+        files = tuple(file for file in model.files if self._is_needed(file))
+        as_needed = replace(model, files=files, chosen=is_chosen)
+        chosen_names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
+        if not chosen_names or model.name in chosen_names or not is_plain_name(chosen_names[0]):
+            return as_needed
+        other_name = chosen_names[0]
+        (file,) = files  # `publication` knows a file by another name only where it is all of its model
+        renamed = replace(file, names=(other_name,), url=model.url_of(file, file.names[0]))
+        return replace(as_needed, name=other_name, files=(renamed,))
+
+    def _is_needed(self, file: File) -> bool:
+        """Whether a file of a needed model is needed, too: all are but recognisers that nothing reads."""
+        if file.part != "recogniser":
+            return True
+        return packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
 
 
 def _require_few(count: int) -> None:
@@ -397,7 +402,7 @@ def _own(key: str, title: str, file: File, file_format: str, family: str = "", f
     )
 
 
-# The file behind a link
+# The ControlNet behind a link
 
 
 def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:

@@ -292,7 +292,7 @@ class StylePerPerson(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = StyleSettings(**values)
-        who, weight = settings.who, settings.weight
+        who = settings.who
         canvas = Canvas(STYLES, notes.node_of(cls))
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
@@ -306,7 +306,7 @@ class StylePerPerson(io.ComfyNode):
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, who)
         notes.tell("" if any(in_style) else NOBODY)
-        if weight == 0 or not any(in_style):
+        if settings.weight == 0 or not any(in_style):
             return io.NodeOutput(model, positive, negative)
         _check_reads_pictures(ip_adapter)
         schedule = schedule_range(STYLES, settings.start_percent, settings.end_percent)
@@ -323,11 +323,11 @@ class StylePerPerson(io.ComfyNode):
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
             scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask, people, alone=False)
         shares = in_style if scope.by_row else [True]
-        scales = weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
+        scales = settings.weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        preview, ranges = scope.preview(cls), [NamedRange("the style", schedule)]
-        return scope.applied(model, (positive, negative), carried, preview, ranges, subject="The style")
+        ranges = [NamedRange("the style", schedule)]
+        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, subject="The style")
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:

@@ -203,8 +203,8 @@ def put_in(
     """Positive and negative with what lets the UNet read the parts.
 
     strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
-    pose: (B, channels, h, w) from pose_features, added on both sides, or None. node_id: in the graph,
-    or None outside of one. Raises BadParts.
+    pose: (B, channels, h, w) from pose_features, added on both sides, or None. node_id: in the graph, or None
+    outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
     canvas = Canvas(APPLY, node_id)

@@ -57,14 +57,14 @@ def lay_out_class_words(
     prompt: TokenizedPrompt,
     trigger: TokenizedPrompt,
     empty: TokenizedPrompt,
-    word: str,
+    trigger_word: str,
     names: Sequence[str],
     copy_counts: Sequence[int],
 ) -> PromptLayout:
     """A prompt without its triggers, in which the class word of each person stands as often as copy_counts says.
 
-    prompt, trigger, empty: the text, the trigger word and an empty text, as the host tokenizes them. word: the trigger
-    word as it is written, for messages. names: of the people, in the order of their triggers in the text. copy_counts:
+    prompt, trigger, empty: the text, the trigger word and an empty text, as the host tokenizes them. trigger_word: as
+    it is written, for messages. names: of the people, in the order of their triggers in the text. copy_counts:
     for each person how often the class word stands. The copies of a word are never divided between two chunks.
     Raises BadTrigger unless there is one trigger behind a word for each person, at the same position for every text
     encoder; BadCast where one chunk cannot hold the copies.
@@ -76,7 +76,7 @@ def lay_out_class_words(
         trigger_tokens = _tokens_of_words(trigger[encoder])
         starts = _trigger_starts(tokens, trigger_tokens)
         class_words = _class_words(starts, len(trigger_tokens))
-        _check_class_words(class_words, word, names)
+        _check_class_words(class_words, trigger_word, names)
         without_triggers = _without_triggers(tokens, starts, len(trigger_tokens))
         copies_of_token = dict(zip(class_words, copy_counts, strict=True))  # index of a class word -> its copies
         chunks = _in_chunks(without_triggers, copies_of_token, empty[encoder][0])
@@ -85,7 +85,7 @@ def lay_out_class_words(
     if any(positions != positions_by_encoder[0] for positions in positions_by_encoder):
         # The texts of both encoders are joined token by token, so a class word must have one position in both.
         why = "An embedding before a class word has not as many tokens for each of the two text encoders"
-        raise BadTrigger(why, word, names)
+        raise BadTrigger(why, trigger_word, names)
     return PromptLayout(prompt_with_copies, positions_by_encoder[0])
 
 
@@ -128,19 +128,21 @@ def _class_words(starts: Sequence[int], length: int) -> list[int]:
     return [start - 1 - length * triggers_before for triggers_before, start in enumerate(starts)]
 
 
-def _check_class_words(class_words: Sequence[int], word: str, names: Sequence[str]) -> None:
+def _check_class_words(class_words: Sequence[int], trigger_word: str, names: Sequence[str]) -> None:
     """Raise BadTrigger unless there is one class word for each person, and no two triggers share a class word.
 
-    class_words: from _class_words. word: the trigger word, for messages. names: of the people.
+    class_words: from _class_words. trigger_word: for messages. names: of the people.
     """
     if len(class_words) != len(names):
-        triggers = f"no trigger word {word!r}"
+        triggers = f"no trigger word {trigger_word!r}"
         if class_words:
-            triggers = f"the trigger word {word!r} {counted(len(class_words), 'time')}"
-        raise BadTrigger(f"The text has {triggers} for {counted(len(names), 'person', 'people')}", word, names)
+            triggers = f"the trigger word {trigger_word!r} {counted(len(class_words), 'time')}"
+        raise BadTrigger(f"The text has {triggers} for {counted(len(names), 'person', 'people')}", trigger_word, names)
     at_the_start = min(class_words, default=0) < 0
     if at_the_start or len(set(class_words)) < len(class_words):
-        raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, names)
+        raise BadTrigger(
+            f"A trigger word {trigger_word!r} of the text has no word of its own before it", trigger_word, names
+        )
 
 
 def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: int) -> list[Token]:
@@ -170,8 +172,8 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
     the copies of a word.
     """
     start, end, *_, pad = empty
-    length = len(empty)
-    room = length - 2  # without start and end
+    chunk_length = len(empty)
+    room = chunk_length - 2  # without start and end
     most = max(copies.values(), default=0)
     if most > room:
         raise BadCast(
@@ -187,7 +189,7 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
         if index in copies:
             chunks_before = len(chunks) - 1
             # Before the word there are whole chunks, the start token of this chunk, and the words in it so far.
-            positions.append(length * chunks_before + 1 + len(chunks[-1]))
+            positions.append(chunk_length * chunks_before + 1 + len(chunks[-1]))
         chunks[-1] += repeated
     filled_chunks: list[list[Token]] = []
     for chunk in chunks:

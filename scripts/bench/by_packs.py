@@ -130,7 +130,8 @@ def ip_adapter(networks: Networks) -> Any:
 
 def ip_adapters(networks: Networks, people: int) -> Applied:
     """A node for each person, with a mask, one behind the other; one prompt."""
-    adapter, clip_vision = ip_adapter(networks), tiny_encoders.clip_vision(1024, 1280, 224)
+    adapter = ip_adapter(networks)
+    clip_vision = tiny_encoders.clip_vision(1024, 1280, 224)
     model = networks.model
     with as_on_a_card(dtype_of(networks)):
         for number, mask in enumerate(masks(networks, people)):
@@ -144,9 +145,12 @@ def ip_adapters(networks: Networks, people: int) -> Applied:
 
 def regional_ip_adapters(networks: Networks, people: int) -> Applied:
     """As in that pack's example of regional conditioning: a prompt for each person on both sides, and common ones."""
-    adapter, clip_vision = ip_adapter(networks), tiny_encoders.clip_vision(1024, 1280, 224)
-    model, sides = networks.model, networks.sides()
-    positive, negative = sides["positive"], sides["negative"]
+    adapter = ip_adapter(networks)
+    clip_vision = tiny_encoders.clip_vision(1024, 1280, 224)
+    model = networks.model
+    sides = networks.sides()
+    positive = sides["positive"]
+    negative = sides["negative"]
     with as_on_a_card(dtype_of(networks)):
         for number, mask in enumerate(masks(networks, people)):
             settings, prompt, negative_prompt = installed.call(
@@ -186,8 +190,10 @@ def instant_id(networks: Networks) -> Any:
 def chained_instant_ids(networks: Networks, people: int) -> Applied:
     """Attention with a mask and a ControlNet for each person, one behind the other; one prompt."""
     adapter = instant_id(networks)
-    model, sides = networks.model, networks.sides()
-    positive, negative = sides["positive"], sides["negative"]
+    model = networks.model
+    sides = networks.sides()
+    positive = sides["positive"]
+    negative = sides["negative"]
     keypoints = torch.zeros(1, networks.size[1], networks.size[0], 3)
     with as_on_a_card(dtype_of(networks)):
         for number, mask in enumerate(masks(networks, people)):
@@ -204,7 +210,8 @@ def chained_instant_ids(networks: Networks, people: int) -> Applied:
 
 def instant_ids_with_prompts(networks: Networks, people: int) -> Applied:
     """As in that pack's example for two people: a prompt with a ControlNet and a mask for each, all combined."""
-    adapter, model = instant_id(networks), networks.model
+    adapter = instant_id(networks)
+    model = networks.model
     positives: list[Any] = []
     negatives: list[Any] = []
     keypoints = torch.zeros(1, networks.size[1], networks.size[0], 3)
@@ -228,12 +235,15 @@ def attention_couple(common: bool) -> Callable[[Networks, int], Applied]:
     """Its attention couple. common: whether there is a prompt for the whole picture beside one for each person."""
 
     def apply(networks: Networks, people: int) -> Applied:
-        sides, strips = networks.sides(), masks(networks, people)
+        sides = networks.sides()
+        strips = masks(networks, people)
         texts = [text_of(networks, 100 + number) for number in range(people)]
         if common:
-            base, base_mask = sides["positive"], torch.ones(1, networks.size[1], networks.size[0])
+            base = sides["positive"]
+            base_mask = torch.ones(1, networks.size[1], networks.size[0])
         else:
-            base, base_mask = texts.pop(0), strips.pop(0)
+            base = texts.pop(0)
+            base_mask = strips.pop(0)
         regions: dict[str, Any] = {}
         for number, (text, strip) in enumerate(zip(texts, strips, strict=True), 1):
             regions[f"cond_{number}"] = text

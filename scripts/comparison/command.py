@@ -124,7 +124,7 @@ def _settings(options: argparse.Namespace, folder: Path, out: Path, methods: Seq
 
 
 def _rehearsed(options: argparse.Namespace, settings: Settings, stack: ExitStack) -> Settings:
-    """The same, in a rehearsal drawn by the toy model."""
+    """The settings as they are, or of a rehearsal that is drawn by the toy model where one is asked for."""
     if not options.rehearse:
         return settings
     say(f"A rehearsal: {rehearsal.SAYS_NOTHING}.")
@@ -132,8 +132,8 @@ def _rehearsed(options: argparse.Namespace, settings: Settings, stack: ExitStack
 
 
 def _by_the_toy(settings: Settings, stack: ExitStack) -> Settings:
-    """The same with the toy model's files, which stay while the stack is open, its size and its steps where none are
-    asked for, and what its figures are worth."""
+    """The settings with the toy model's files, which stay while the stack is open, its size and its steps where none
+    are asked for, and what its figures are worth."""
     stack.enter_context(rehearsal.toy_in(Path(stack.enter_context(TemporaryDirectory()))))
     return replace(
         settings,

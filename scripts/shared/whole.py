@@ -21,7 +21,7 @@ def written(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """The same of bytes, which are on the disk when it is moved. Raises OSError."""
+    """A file of these bytes, moved to its place when it is whole and on the disk. Raises OSError as `written`."""
 
     def to_disk(unfinished: Path) -> None:
         with unfinished.open("wb") as file:

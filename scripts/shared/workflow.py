@@ -222,7 +222,9 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
         pack = properties.get("cnr_id") or properties.get("aux_id")
         is_installed = folded(str(pack).rpartition("/")[2]) in installed
         is_of_script = is_installed and _OF_PYTHON not in properties
-        if (is_of_script and not entry.is_read) or (not entry.is_linked and (is_installed or not pack)):
+        is_unread = is_of_script and not entry.is_read
+        is_label = not entry.is_linked and (is_installed or not pack)
+        if is_unread or is_label:
             say(f"{kind} (node {entry.number}) is left out: ComfyUI does not know it, and nothing reads it.")
         elif _SUBGRAPH.fullmatch(kind):
             lost.append(f"{entry.node.get('title') or 'a subgraph'} (node {entry.number})")
@@ -243,8 +245,11 @@ def _known_or_linked(running: Sequence[_Running], object_info: Json) -> list[_Ru
 def _require_none(
     versions: Mapping[str, str], of_editor: Sequence[str], lost: Sequence[str], unknown: Sequence[str]
 ) -> None:
-    """Raises WorkflowError with all nodes that the host does not know. versions: of those of ComfyUI itself. lost:
-    those that stand for subgraphs."""
+    """Raises WorkflowError with all nodes that the host does not know.
+
+    versions: node type -> the version it was saved with, of ComfyUI's own. of_editor: those that scripts of the editor
+    make. lost: those that stand for subgraphs. unknown: all others.
+    """
     sentences: list[str] = []
     if versions:
         newest = max(versions.values(), key=_as_numbers)
@@ -256,7 +261,8 @@ def _require_none(
     if lost:
         sentences.append(f"The file has nothing of what is in {listed(lost)}: save it again where that works.")
     if unknown:
-        verb, packs = ("is", "the pack with this node") if len(unknown) == 1 else ("are", "the packs with these nodes")
+        verb = "is" if len(unknown) == 1 else "are"
+        packs = "the pack with this node" if len(unknown) == 1 else "the packs with these nodes"
         sentences.append(f"{listed(unknown)} {verb} not known to this ComfyUI: install or update {packs}.")
     if sentences:
         raise WorkflowError(" ".join(sentences))

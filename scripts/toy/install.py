@@ -109,7 +109,7 @@ class Installed(NamedTuple):
         return [*sizes, *self.notes, *self.workflows]
 
     def summary(self) -> str:
-        """The same in few words."""
+        """What is there, in one line."""
         text = f"{self.around} the toy model's files (standin-toy*, {_mebibytes(self.files)} MiB)"
         if self.face_pack:
             text += f", the face pack {_FACE_PACK},"
@@ -252,7 +252,8 @@ def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
 def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     """A workflow of KINDS with the toy model's files, size and steps, and these pictures in its Load Image nodes."""
     kind = KINDS[name]
-    workflow, (width, height) = load(ROOT / "workflows" / f"{kind.template}.json"), kind.size
+    workflow = load(ROOT / "workflows" / f"{kind.template}.json")
+    width, height = kind.size
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
     set_to |= kind.more
@@ -271,20 +272,25 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
 
 def _add_a_third_person(workflow: dict[str, Any]) -> None:
     """One more Load Image below those of two people, linked to the next input of their box."""
-    nodes, links = workflow["nodes"], workflow["links"]
+    nodes = workflow["nodes"]
+    links = workflow["links"]  # each: its id, from which node and slot, to which node and slot, type
     above = [node for node in nodes if node["type"] == "LoadImage"][-1]
     (link_above,) = (link for link in links if link[1] == above["id"])
     box = next(node for node in nodes if node["id"] == link_above[3])
-    slot, number, link = link_above[4] + 1, workflow["last_node_id"] + 1, workflow["last_link_id"] + 1
+    slot = link_above[4] + 1
+    number = workflow["last_node_id"] + 1
+    link = workflow["last_link_id"] + 1
     added = copy.deepcopy(above)
-    added["id"], added["title"] = number, box["inputs"][slot]["label"]
+    added["id"] = number
+    added["title"] = box["inputs"][slot]["label"]
     added["inputs"][0]["label"] = added["title"]
     added["pos"][1] += above["size"][1] + 42
     added["outputs"][0]["links"] = [link]
     nodes.insert(nodes.index(above) + 1, added)
     links.append([link, number, 0, box["id"], slot, "IMAGE"])
     box["inputs"][slot]["link"] = link
-    workflow["last_node_id"], workflow["last_link_id"] = number, link
+    workflow["last_node_id"] = number
+    workflow["last_link_id"] = link
     for group in workflow["groups"]:
         group["bounding"][3] += above["size"][1]
     workflow["extra"]["linearData"]["inputs"].insert(2, [number, "image"])

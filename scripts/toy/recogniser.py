@@ -88,7 +88,8 @@ def state() -> dict[str, Tensor]:
 
 
 def onnx_file() -> bytes:
-    """The same and a finer grid, as a recogniser in an ONNX file reads RGB, -1..1, without the normalisation."""
+    """An ONNX file of the network of `state`, and of a finer grid beside. It reads RGB, -1..1, and does not bring the
+    embeddings to one length."""
     # Here, because who only draws with the toy model needs no package that writes ONNX files.
     from onnx import TensorProto, helper, numpy_helper
 

@@ -160,7 +160,7 @@ UNKNOWN = {
     "factor": ([node("Gemm", ["x", "w"], ["y"], alpha=0.5, transB=1)], KERNEL, "another alpha or beta"),
     "kind of number": ([node("Cast", ["x"], ["y"], to=TensorProto.FLOAT16)], {}, "another to of the operator Cast"),
     "mode": ([resize(mode="linear")], SIZES, "another mode"),
-    "rounding": ([resize(nearest_mode="ceil")], SIZES, "another nearest_mode"),
+    "rounding": ([resize(nearest_mode="floor")], SIZES, "nearest_mode of the operator Resize"),
     "smaller": ([resize()], {"n": int64(1, 8, 6, 3)}, "another scales of the operator Resize"),
     "by scales": ([node("Resize", ["x", "", "s"], ["y"])], {"s": np.ones(4, np.float32)}, "do not fit together"),
     "shapes": ([conv()], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import folder_paths
 import pytest
 from environment import Host
-from pack.bridge.people import photos as provided
+from pack.bridge.people import photos
 from shared.host_server import HostServer, link_pack
 
 pytestmark = pytest.mark.xdist_group("server")
@@ -26,26 +26,26 @@ def test_examples_take_nothing_away(
 ) -> None:
     """What stands under their names stays, one that is deleted stays away, one that is new comes, and a folder that
     cannot be written into is a line in the log."""
-    monkeypatch.setattr(provided, "running_server", object)
+    monkeypatch.setattr(photos, "running_server", object)
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
     (tmp_path / "likeness_anna.png").write_bytes(b"mine")
     (tmp_path / "likeness_two.png").symlink_to(tmp_path / "away")  # of a disk that is not there now
-    provided.provide()
+    photos.copy_examples()
     assert (tmp_path / "likeness_two.png").readlink() == tmp_path / "away"
     (tmp_path / "likeness_two.png").unlink()
     record = tmp_path / ".likeness_examples"
     record.write_text(record.read_text().replace("likeness_ben.png\n", ""))  # as if it had come with a newer version
     (tmp_path / "likeness_ben.png").unlink()
-    provided.provide()
+    photos.copy_examples()
     record.unlink()
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    examples = {path.name: path.read_bytes() for path in provided.PICTURES.glob("*.png")}
+    examples = {path.name: path.read_bytes() for path in photos.PICTURES.glob("*.png")}
     del examples["likeness_two.png"]
     assert files == examples | {"likeness_anna.png": b"mine"}
     assert len(files) > 10
     assert not caplog.text
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "likeness_anna.png"))
-    provided.provide()
+    photos.copy_examples()
     assert "example pictures of the workflows are in" in caplog.text
     assert "Not a directory" in caplog.text
 
