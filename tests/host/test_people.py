@@ -400,10 +400,10 @@ def test_names_that_no_file_can_have(models, yao, monkeypatch):
             nodes.SavePerson.execute(yao, name)
     assert not list(models.rglob("*yao*"))
     assert os.listdir(existing_file.parent) == ["taken"]
-    name = "taken/小明"
+    existing_file = existing_file.rename(existing_file.with_name("小明"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "cp1252"))  # raises, as ComfyUI's own stream
-    with pytest.raises(errors.CannotSave, match=r"\\u5c0f\\u660e.safetensors could not be written") as caught:
-        nodes.SavePerson.execute(yao, name)
+    with pytest.raises(errors.CannotSave, match=r"File exists .*\\u5c0f\\u660e") as caught:
+        nodes.SavePerson.execute(yao, f"{existing_file.name}/yao")
     traceback.print_exception(caught.value)
 
 
