@@ -229,7 +229,7 @@ class Source:
         The file is decoded twice, over black and over white, and with other bytes in the place of those that are
         missing: a pixel that is in the file is alike in both.
         """
-        differs = self._over(0, _ZEROS) != self._over(255, _NOISE)  # (H, W) or (H, W, channels)
+        differs = self._over(0, _ZEROS) != self._over(_WHITE, _NOISE)  # (H, W) or (H, W, channels)
         is_whole = ~differs.reshape(len(differs), -1).any(axis=1)
         if self._parts:  # these end at the first line that is missing; the first line of a BMP may be its last
             is_whole = np.logical_and.accumulate(is_whole)
@@ -241,7 +241,9 @@ class Source:
         Of a GIF the part that its first picture covers.
         """
         opened: Any = self.opened(tail)
-        box = opened.tile[0][1]
+        corners = np.array([tile[1] for tile in opened.tile])  # (tiles, 4): a TIFF has many, in lines or as a mosaic
+        left, top = corners[:, :2].min(0)
+        right, bottom = corners[:, 2:].max(0)
         prepare = opened.load_prepare
 
         def prepared_and_filled() -> None:
@@ -252,10 +254,11 @@ class Source:
         with suppress(Exception):
             _load_what_is_there(opened)
         opened.tile = []
-        left, top, right, bottom = box
         return np.asarray(opened)[top:bottom, left:right]
 
 
+_WHITE = 0xFFFFFFFF
+"""In all channels of any mode: Pillow takes 255 for red where there are several."""
 _ZEROS = bytes(300)
 """More than one block of a GIF has."""
 _NOISE = np.random.default_rng(0).integers(1, 255, len(_ZEROS), dtype=np.uint8).tobytes()

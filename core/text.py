@@ -117,8 +117,8 @@ def in_one_line(error: Exception) -> str:
 
 
 def _in_plain_lines(record: logging.LogRecord) -> bool:
-    """A filter of our log: the message of every record is made plain before it is written."""
-    record.msg = plain_lines(record.getMessage())
+    """A filter of our log: the message of every record is made plain and writable before it is written."""
+    record.msg = writable(plain_lines(record.getMessage()))
     record.args = ()
     return True
 

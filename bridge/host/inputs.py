@@ -4,6 +4,7 @@ The host checks what a user types into a widget, and not what is linked to a soc
 """
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -13,9 +14,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...core import value_checks
-from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, joined, listed
+from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, LikenessError, first_few, joined, listed
 from ...core.memory import tensors_on_cpu
 from ...core.people import is_a
+from ...core.text import writable
 from . import folders, notes
 from .schema import with_texts
 
@@ -100,15 +102,20 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         # The host gives every value by name; a script may give some by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
-        with tensors_on_cpu():
-            schema = _schema_of(node)
-            _refuse_unknown(schema, values)
-            unlinked_values = _unlinked_values(schema, required_names)
-            if schema.takes_lists:
-                linked_values = _checked_lists(schema, values)
-            else:
-                linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-            return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
+        try:
+            with tensors_on_cpu():
+                schema = _schema_of(node)
+                _refuse_unknown(schema, values)
+                unlinked_values = _unlinked_values(schema, required_names)
+                if schema.takes_lists:
+                    linked_values = _checked_lists(schema, values)
+                else:
+                    linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
+                return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
+        except LikenessError as error:
+            if not _can_be_traced(error):
+                raise error from None
+            raise
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
 
@@ -119,6 +126,13 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(execute)
     return node
+
+
+def _can_be_traced(error: LikenessError) -> bool:
+    """Whether the host can log an error with all that it comes from, see core.text.writable: an OSError has the name of
+    its file, in whatever letters that is."""
+    trace = "".join(traceback.format_exception(error))
+    return writable(trace) == trace
 
 
 def _refuse_unknown(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> None:

@@ -44,6 +44,8 @@ layer of an image model has more."""
 _MOST = 10_000
 """The most tensors of a network that is built: a whole SDXL has a quarter of that."""
 
+_TWO_IN_A_BYTE = getattr(torch, "float4_e2m1fn_x2", None)
+"""A kind of float that torch makes no other one of; None in versions without it."""
 _GREATEST = 65504.0
 """The largest absolute value of a weight. It is the largest number of float16, in which every model is published,
 too."""
@@ -276,7 +278,7 @@ def check_all_floats(state: State) -> None:
     """Raise ValueError, naming a tensor, unless all tensors hold floats: networks would take whole and complex numbers
     for weights without a word."""
     for key, tensor in state.items():
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() or tensor.dtype is _TWO_IN_A_BYTE:
             raise ValueError(f"{key[:100]} holds numbers of type {tensor.dtype} instead of float")
 
 

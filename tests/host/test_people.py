@@ -1,8 +1,11 @@
 """The people nodes inside the real host: model folders, photos, landmarks, the face bank, the cast."""
 
+import io
 import os
 import re
 import shutil
+import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -383,7 +386,7 @@ def test_saved_people_come_back_bit_equal_or_say_what_is_wrong(models, yao):
         nodes.LoadPerson.execute(file)
 
 
-def test_names_that_no_file_can_have(models, yao):
+def test_names_that_no_file_can_have(models, yao, monkeypatch):
     """More of them, and names of every script, are in tests/support/hostile/texts.py."""
     existing_file = models / "likeness_faces" / "taken"
     existing_file.parent.mkdir()
@@ -397,6 +400,11 @@ def test_names_that_no_file_can_have(models, yao):
             nodes.SavePerson.execute(yao, name)
     assert not list(models.rglob("*yao*"))
     assert os.listdir(existing_file.parent) == ["taken"]
+    existing_file = existing_file.rename(existing_file.with_name("小明"))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "cp1252"))  # raises, as ComfyUI's own stream
+    with pytest.raises(errors.CannotSave, match=r"File exists .*\\u5c0f\\u660e") as caught:
+        nodes.SavePerson.execute(yao, f"{existing_file.name}/yao")
+    traceback.print_exception(caught.value)
 
 
 def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pack.core.consoles import accept_any_text
 from pack.core.errors import BadPhoto
+from pack.core.text import logger
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "小明 Полина \N{GRINNING FACE}.jpg"
@@ -48,6 +49,8 @@ def test_an_error_can_be_logged_and_traced(encoding: str, monkeypatch: pytest.Mo
         logging.exception("!!! Exception during processing !!! %s", error)
         traceback.print_exc()
         log = err.written().decode(encoding)
+        logger.warning("A note on %s", NAME)
+        assert escaped(f"A note on {NAME}", encoding) in err.written().decode(encoding)
         logging.warning("A line that has the name itself ends nothing: %s", NAME)
     assert log.count(escaped(text, encoding)) == 3
     assert "Logging error" not in log

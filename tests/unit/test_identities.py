@@ -211,6 +211,8 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         ({"loras": f"[{','.join(['[0, 1, 0]'] * 1001)}]"}, "it names 1001 LoRAs, and 1000 is the most"),
         *(({"embedding.antelopev2": torch.ones(3, 512).to(kind)}, f"holds numbers of type {kind} instead of float")
           for kind in (torch.int8, torch.int64, torch.bool, torch.complex64)),
+        *(({"embedding.antelopev2": torch.ones(3, 512).to(torch.int8).view(kind)}, f"of type {kind} instead of float")
+          for kind in [getattr(torch, "float4_e2m1fn_x2", torch.int8)]),  # older versions of torch lack it
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_named(change, why):

@@ -198,6 +198,8 @@ CUT = {
     "a third.bmp": (saved(photo(), "BMP")[: 54 + 96 * 3 * 22], "of its 64 lines 22 are whole"),
     "half.gif": (cut("GIF", 99), "of its 64 lines [0-9]+ are whole"),
     "half.tif": (saved(photo(), "TIFF")[: -96 * 3 * 32], "of its 64 lines 32 are whole"),
+    # Pillow writes it in three strips.
+    "strips.tif": (saved(photo().resize((192, 256)), "TIFF")[: -192 * 3 * 99], "of its 256 lines 157 are whole"),
     "a byte.webp": (cut("WEBP", 2, lossless=True), r"of its \d+ bytes or more \d+ are there"),
 }
 
