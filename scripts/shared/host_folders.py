@@ -26,7 +26,8 @@ _OF_OUTPUT = {
 }
 """Model key -> the folder below output/ into which nodes of ComfyUI save such a file."""
 _OTHER_PYTHON = (
-    "Run this with the Python that runs ComfyUI; download needs no such Python if --models names the models folder."
+    "Run this with the Python that runs ComfyUI, or with that of .venv, which demo.py makes; download needs no such "
+    "Python if --models names the models folder."
 )
 
 
