@@ -6,7 +6,7 @@ person's own side for `Pose` (COCO order), as the detectors define them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeVar
 
 from torch import Tensor
@@ -268,6 +268,14 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
         raise BadCast(why, advice)
     placed_cast = require_places(cast, node_name)
     return Layout(placed_cast.width, placed_cast.height, placed_cast.slots)
+
+
+def in_order_of_places(cast: Cast) -> Cast:
+    """The same cast, its people in the order of their places, in which a layout's skeletons are drawn over each other.
+    People with a picture each keep their rows."""
+    if cast.by_row:
+        return cast
+    return replace(cast, people=tuple(sorted(cast.people, key=lambda person: person.place)))
 
 
 def require_together(cast: Cast | None, node_name: str) -> None:

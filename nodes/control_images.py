@@ -6,7 +6,7 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..core import geometry, taking_part
 from ..core.body_surface import mannequin
-from ..core.people import Cast, Layout, places_of, require_together
+from ..core.people import Cast, Layout, in_order_of_places, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts
 from ..core.places.control_images import NoKeypoints
@@ -77,9 +77,10 @@ class DrawSkeletons(io.ComfyNode):
             people_masks = surface.person_masks
         else:
             if draw == KEYPOINTS:
-                layout = _layout_with_keypoints(cast, layout)
+                layout = layout_of_all = _layout_with_keypoints(cast, layout)
                 draw_layout = control_images.keypoints
             else:
+                layout_of_all = places_of(cast and in_order_of_places(cast), layout, DRAW)
                 layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
                 draw_layout = control_images.skeletons
             pictures_of_people = draw_layout(layout, by_row=True)  # (people, H, W, 3): each person alone, on black
@@ -87,7 +88,7 @@ class DrawSkeletons(io.ComfyNode):
             image = pictures_of_people
             # With the cast of Crop Faces each person has a row of the batch. Otherwise all are drawn in one picture.
             if not (cast and cast.by_row):
-                image = draw_layout(layout, by_row=False)  # (1, H, W, 3)
+                image = draw_layout(layout_of_all, by_row=False)  # (1, H, W, 3)
         return io.NodeOutput(image, people_masks, ui=ui.PreviewImage(image, cls=cls))
 
 

@@ -98,7 +98,8 @@ def has_unet(model: BaseModel) -> bool:
     """Whether the network of a model is a UNet of the SD family."""
     # Other packs derive classes from the host's.
     of_the_host = (kind.__name__ for kind in type(model).__mro__ if kind.__module__ == BaseModel.__module__)
-    return hasattr(network_within(model.diffusion_model), "middle_block") and next(of_the_host) in _DRAWING_FROM_A_TEXT
+    name = next(of_the_host, "")  # a class of another pack may be derived from none
+    return hasattr(network_within(model.diffusion_model), "middle_block") and name in _DRAWING_FROM_A_TEXT
 
 
 def unet_of(model: ModelPatcher) -> UNetModel:

@@ -39,6 +39,7 @@ def layers_of_unet(model: ModelPatcher) -> LoraLayers:
         more_names(model, None),
         has_place=lambda layer: block_of(layer) is not None,
         is_in_forward=lambda layer: True,
+        reads_latents="input_blocks.0.0",
         linear_alone=False,
         advice=advice_on(model, advice),
     )
@@ -52,6 +53,7 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
         more_names(model, family),
         has_place=partial(has_place, family),
         is_in_forward=partial(is_in_forward, family),
+        reads_latents=family.picture_layer,
         linear_alone=True,
         advice=advice,
     )

@@ -82,14 +82,17 @@ class LoraLayers:
     family: the name of its family. names: by name in a file, the weight that is meant, as the host's maps have it,
     where the host has no name for it or another meaning. has_place: whether it is known where in the picture or in
     which words a linear layer of this name acts. is_in_forward: whether it acts while the sampler runs, and not before,
-    when the host makes what the network reads of a prompt. linear_alone: whether no convolution can have one, and no
-    kind that needs more than two matrices. advice: what to do about a file that is made for another network.
+    when the host makes what the network reads of a prompt. reads_latents: the name of the layer that the latents come
+    to first, which models for inpainting and the like have with more channels. linear_alone: whether no convolution can
+    have one, and no kind that needs more than two matrices. advice: what to do about a file that is made for another
+    network.
     """
 
     family: str
     names: Mapping[str, Any]
     has_place: Callable[[str], bool]
     is_in_forward: Callable[[str], bool]
+    reads_latents: str
     linear_alone: bool
     advice: str
 
@@ -183,8 +186,17 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     # Before the sizes: of a kind that cannot be used the sizes say nothing.
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     left_out = tensors.left_out(patches)
-    parts = _parts_that_fit(file, model, clip, layers, of_network, of_clip, left_out)
-    return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, _note(file, left_out, tensors.second_names))
+    misfits: list[str] = []
+    others: list[_Patch] = []
+    for patch in of_network:
+        if _is_for_other_latents(model, layers, patch):
+            misfits.append(sizes_in_words(model, patch.weight, patch.patch))
+        else:
+            others.append(patch)
+    # A file of this layer alone is one for another model.
+    parts = _parts_that_fit(file, model, clip, layers, others or of_network, of_clip, left_out)
+    note = _note(file, left_out, tensors.second_names, misfits)
+    return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, note)
 
 
 def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, Any]:
@@ -357,6 +369,12 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
     return None
 
 
+def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:
+    """Whether a patch is for the layer that reads the latents, in a model that reads another number of channels: all
+    others of its file may fit."""
+    return patch.layer == layers.reads_latents and fitting_shape(model, patch.weight, patch.patch, patch.rows) is None
+
+
 def _parts_that_fit(
     file: str,
     model: ModelPatcher,
@@ -404,9 +422,10 @@ def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], found: int
     return WrongBaseModel(f"The LoRA {file}", base, needed, layers.advice)
 
 
-def _note(file: str, left_out: Sequence[str], second_names: Sequence[str]) -> str:
-    """What of a file is left out, for the user. Arguments as in `_FileTensors`."""
-    what: list[str] = []
+def _note(file: str, left_out: Sequence[str], second_names: Sequence[str], misfits: Sequence[str]) -> str:
+    """What of a file is left out, for the user. misfits: layers of another size, in words. The others are as in
+    `_FileTensors`."""
+    what = list(misfits)
     if second_names:
         what.append(f"{counted(len(second_names), 'layer')} that it has under two names, first {second_names[0]}")
     if left_out:

@@ -216,6 +216,8 @@ class TransformerFamily:
     block_inputs: BlockInputs | None = None
     """Where all tokens are seen before the blocks; None where the network calls post_input patches with text and
     picture."""
+    picture_layer: str = "img_in"
+    """The layer that the latents come to first."""
     patch: str | int = "patch_size"
     """How many cells of a latent a token is wide, or the attribute that says so."""
 
@@ -461,6 +463,7 @@ Z_IMAGE = TransformerFamily(
         "padded_full_embed = torch.cat(feats + (x,), dim=1)",
     ),
     picture_last=True,
+    picture_layer="x_embedder",
     refiners="context_refiner",
     looks_refiners="siglip_refiner",
     streams=(
@@ -505,6 +508,7 @@ KREA_2 = TransformerFamily(
     blocks=("blocks",),
     text_layers=("txtfusion.projector", "txtmlp.1"),  # a text holds what several layers of its encoder give
     code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
+    picture_layer="first",
     patch="patch",
     refiners="txtfusion.refiner_blocks",
     mask_place=2,
@@ -606,6 +610,7 @@ IDEOGRAM_4 = TransformerFamily(
         # The picture's positions begin here, however long the text is.
         "torch.stack([t_idx, h_idx, w_idx], dim=1) + IMAGE_POSITION_OFFSET",
     ),
+    picture_layer="input_proj",
     patch=1,  # patch_size says how many pixels of the VAE are one cell
     block_inputs=BlockInputs(
         "_backbone", text="llm_features", picture="x", positions="position_ids", picture_behind_text=True
@@ -636,6 +641,7 @@ ANIMA = TransformerFamily(
     blocks=("blocks",),
     text_layers=("blocks.0.cross_attn.k_proj",),
     code=("class Anima(MiniTrainDIT)", "def preprocess_text_embeds(self, text_embeds, text_ids, t5xxl_weights=None)"),
+    picture_layer="x_embedder.proj.1",
     patch="patch_spatial",
     text_reader="cross_attn",
     streams=(

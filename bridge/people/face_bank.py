@@ -4,15 +4,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 import safetensors
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
-from torch import Tensor
 
 from ...core import identities
 from ...core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
@@ -35,27 +35,15 @@ of dots alone, and names of its devices, whatever their ending."""
 
 
 class _Saved(NamedTuple):
-    """What the run of a graph has written to a file. person_and_node: whose it is, and of which node, in words."""
+    """Whom a node has written to a file. content: a digest, the same for one person, whom a loop or a list may bring
+    several times."""
 
-    person_and_node: str
-    tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, str]
-
-    def holds(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bool:
-        """Whether it is the same person, whom a loop or a list may bring several times."""
-        if metadata != self.metadata or tensors.keys() != self.tensors.keys():
-            return False
-        return all(tensor.equal(self.tensors[name]) for name, tensor in tensors.items())
-
-
-class _Saver(NamedTuple):
-    """A node that has saved to a file.
-
-    with_sources: the node and all that it reads, by id, as they stood in the prompt; {} where the node did not.
-    """
-
+    name: str
     node_id: str | None
-    with_sources: dict[str, Any]
+    content: bytes
+
+    def __str__(self) -> str:
+        return f"{self.name} (node {self.node_id})"
 
 
 _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDictionary()
@@ -63,10 +51,11 @@ _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDict
 its entry ends.
 
 Paths are keys as core.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
-_last_saved: WeakValueDictionary[str, Identity] = WeakValueDictionary()
-"""Who was saved last, by path of the file, as long as the host keeps the result of the node that has saved them."""
-_last_savers: dict[str, _Saver] = {}
-"""Which node saved last, by path of the file."""
+_last_saved: dict[str, _Saved] = {}
+"""By path of the file, who was saved last."""
+_savers: dict[str, dict[str, dict[str, Any]]] = {}
+"""By path and id, the nodes in the graph that have saved who is there: each, and behind it all that it reads, as they
+stood in the prompt."""
 _times_lost = Counter[str]()
 """How often, by path, no file was there when a graph that saves to it was run, or somebody else has come into it."""
 
@@ -106,25 +95,23 @@ def save_identity(
     if not identities.photos_of(identity):
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
-    person_and_node = f"{identity.name} (node {node_id})"
     key = folded(path)
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    last_saved = _last_saved.get(key, identity)
     tensors, metadata = identities.to_tensors(identity)
-    # The others who are to be saved to this file, in words.
-    rivals: list[str] = []
+    content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
+    saved = _Saved(identity.name, node_id, content)
+    kept = _last_saved.get(key, saved)
+    is_kept = kept.content == content
     if key in saved_in_run:
         before = saved_in_run[key]
-        if not before.holds(tensors, metadata):
-            rivals = [before.person_and_node]
+        rivals = [] if before.content == content else [str(before)]
     else:
         rivals = _nodes_of_same_file(path, node_id, prompt)
-        saver = _unchanged_saver(key, prompt)
-        if not rivals and last_saved is not identity and saver not in (None, node_id):
-            rivals = [f"{last_saved.name} (node {saver})"]
+        if not rivals and not is_kept:
+            rivals = [f"{kept.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != node_id]
     if rivals:
-        people = f"{person_and_node} and {', '.join(rivals)}"
+        people = f"{saved} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
     data = save(tensors, metadata)
@@ -137,11 +124,13 @@ def save_identity(
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    saved_in_run[key] = _Saved(person_and_node, tensors, metadata)
-    if last_saved is not identity:
+    saved_in_run[key] = saved
+    if not is_kept:
         _times_lost[key] += 1
-    _last_saved[key] = identity
-    _last_savers[key] = _Saver(node_id, _with_sources(node_id, prompt))
+        _savers.pop(key, None)
+    _last_saved[key] = saved
+    if node_id is not None:
+        _savers.setdefault(key, {})[node_id] = _with_sources(node_id, prompt)
     return path
 
 
@@ -161,21 +150,17 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
     return rivals
 
 
-def _unchanged_saver(key: str, prompt: Mapping[str, Any]) -> str | None:
-    """The id of the node that saved to this path last, if it stands in the graph as it did then; else None.
-
-    The host does not run such a node again, nor the nodes that it has become.
-    """
-    saver = _last_savers.get(key)
-    if saver is None or not saver.with_sources or _with_sources(saver.node_id, prompt) != saver.with_sources:
-        return None
-    return saver.node_id
+def _unchanged_savers(key: str, prompt: Mapping[str, Any]) -> list[str]:
+    """The nodes that have saved to this path who is there, of those that stand in the graph as they did then: the host
+    does not run them again, nor the nodes that they have become."""
+    savers = _savers.get(key, {})
+    return [saver for saver, sources in savers.items() if saver in prompt and _with_sources(saver, prompt) == sources]
 
 
-def _with_sources(node_id: str | None, prompt: Mapping[str, Any]) -> dict[str, Any]:
+def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
     """A node of a prompt, by its id, and behind it those that it reads; {} where it is not there."""
     found: dict[str, Any] = {}
-    waiting = [node_id or ""]
+    waiting = [node_id]
     while waiting:
         number = waiting.pop()
         if number in prompt and number not in found:

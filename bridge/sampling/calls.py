@@ -7,7 +7,7 @@ guidance leaves it out, says nothing.
 
 To see which parts run takes time, so it is done for the places that no forward of the network has called yet. A forward
 that does not call one of the others, as that of a cache or of a copy that begins with a later step, has it asked for
-again from the next forward on.
+again from the next forward on. In the last one all are asked for.
 """
 
 from __future__ import annotations
@@ -110,17 +110,18 @@ class Lost(NamedTuple):
 
 @contextmanager
 def watched(
-    calls: Calls, places: Mapping[Place, nn.Module], network: nn.Module, known: KnownCalls
+    calls: Calls, places: Mapping[Place, nn.Module], network: nn.Module, known: KnownCalls, every: bool
 ) -> Iterator[list[Lost]]:
     """Watch one forward. When the context closes, the list has what is lost, if anything is.
 
-    places: see Batch.places. network: as the host calls it. known: of this network.
+    places: see Batch.places. network: as the host calls it. known: of this network. every: whether all places are asked
+    for, known or not.
     """
     found: list[Lost] = []
     if known.is_compiled:
         yield found
         return
-    asked = {place: part for place, part in places.items() if place not in known.called}
+    asked = {place: part for place, part in places.items() if every or place not in known.called}
     known.is_compiled = bool(asked) and _is_compiled(network)
     with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
         yield found

@@ -247,6 +247,8 @@ class Run(NeverCopied, Generic[CarriedT]):
         """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
         """(steps + 1,): every sigma of the run, once it has begun."""
+        self._times_called = 0
+        """How often a sampler has called the MODEL, at least once a step."""
 
     def everything(self, guider: CFGGuider) -> list[CarriedT]:
         """All that the conditioning of this run carries under `key`, of all entries."""
@@ -299,6 +301,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
+        self._times_called += 1
         self.modules_in(network_within(model.diffusion_model))
         with self._until_rows_arrive(model.diffusion_model) as called:
             out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
@@ -394,7 +397,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         known = self._known_calls.setdefault(network, KnownCalls())
         if calls.by_place is None:
             calls.by_place = batch.places(self.modules_in(network))
-        with watched(calls, calls.by_place, forward_input.model.diffusion_model, known) as found:
+        # Behind the last forward there is none in which a doubt could be cleared up.
+        may_be_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
+        with watched(calls, calls.by_place, forward_input.model.diffusion_model, known, may_be_last) as found:
             yield
         if found and not self._is_refused:
             raise self._lost(found[0], forward_input)

@@ -29,7 +29,7 @@ from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, places_of, require_places
+from ...core.people import Cast, Person, PlacedCast, in_order_of_places, places_of, require_places
 from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, place_previews, regions
 from ..categories import IN_ID_PATCH
@@ -281,7 +281,8 @@ class _People:
         (B, H, W, 3), signed and unbounded.
         """
         cast = self.participants.cast
-        skeletons = control_images.skeletons(places_of(cast, None, APPLY), cast.by_row)  # (1 or people, H, W, 3)
+        layout = places_of(in_order_of_places(cast), None, APPLY)
+        skeletons = control_images.skeletons(layout, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:

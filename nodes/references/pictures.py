@@ -14,7 +14,7 @@ from torch import Tensor
 from ...core.errors import gathered, joined
 from ...core.identities import portraits
 from ...core.parts.cut_outs import piece_of_part
-from ...core.people import UNNAMED, Cast, Person, Slot, places_of
+from ...core.people import UNNAMED, Cast, Person, Slot, in_order_of_places, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
@@ -158,7 +158,7 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
 
 def _reference_of_poses(cast: Cast) -> Reference:
     """The skeletons of all people in one picture, or in a picture for each row. Raises NotPlaced and BadLayout."""
-    layout = layouts.require_skeletons(places_of(cast, None, NAME))
+    layout = layouts.require_skeletons(places_of(in_order_of_places(cast), None, NAME))
     drawn = control_images.skeletons(layout, by_row=cast.by_row)  # (1 or rows, H, W, 3)
     return Reference(
         [drawn],

@@ -145,10 +145,15 @@ def test_classes_that_a_pack_has_left_on_the_network_are_not_those_of_the_plain_
     assert relative(latents(again), alone(row)) <= 2e-5
 
 
-@pytest.mark.parametrize(("hands_on", "steps_before"), each([(False, 0), (False, 1), (True, 0)], [(False, 1)]))
-def test_behind_copied_code_they_act_as_ever_or_it_is_named(row: Row, hands_on: bool, steps_before: int) -> None:
+@pytest.mark.parametrize(
+    ("hands_on", "steps_before", "steps"),
+    each([(False, 0, 1), (False, 1, 2), (False, 1, 3), (True, 0, 1)], [(False, 1, 2)]),
+)
+def test_behind_copied_code_they_act_as_ever_or_it_is_named(
+    row: Row, hands_on: bool, steps_before: int, steps: int
+) -> None:
+    """Also where it is there in the last step alone."""
     applied, outputs = ahead(row)
-    steps = 1 + 2 * steps_before
     graph = row.sampled(applied, steps=steps)
     unchanged = alone(row) if steps == 1 else latents(graph, dict(outputs))
     graph = row.sampled(applied, steps=steps)

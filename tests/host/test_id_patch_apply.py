@@ -18,7 +18,7 @@ from instant_id_run import HEIGHT, WIDTH, sample, text
 from logged import messages_of_the_pack
 from pack.bridge.sampling.conditioning import append_tokens
 from pack.core.errors import BadPatches
-from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.people import Layout, Lora, PlacedCast, RowCast
 from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
@@ -175,6 +175,17 @@ DRAWN = {
     "apart, one without": (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
     "no skeletons": (posed(None, None), "overlap"),
 }
+
+
+def test_skeletons_lie_over_each_other_as_in_the_layout_whoever_is_listed_first():
+    """The masks are in the order of the people."""
+    below, above = posed(BODIES[0], bodies.body((48.0, 46.0), 30)).people
+    listed = PlacedCast((replace(above, place=2), replace(below, place=1)), WIDTH, HEIGHT)
+    picture, masks = DrawSkeletons.execute(Layout(WIDTH, HEIGHT, (below.slot, above.slot))).args
+    of_cast, masks_of_cast = DrawSkeletons.execute(cast=listed).args
+    assert torch.equal(of_cast, picture)
+    assert torch.equal(masks_of_cast, masks.flip(0))
+    assert not torch.equal(DrawSkeletons.execute(Layout(WIDTH, HEIGHT, (above.slot, below.slot)))[0], picture)
 
 
 @pytest.mark.both_hosts

@@ -432,7 +432,14 @@ def test_what_is_no_addition_is_named(model):
         put_on(model, cast_of(replace(person_with_lora(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 
 
-@pytest.mark.parametrize(("tensors", "said"), lora_made.LEFT_OUT)
+_FIRST = "diffusion_model.input_blocks.0.0"
+FOR_INPAINTING = (
+    {f"{_FIRST}.lora_up.weight": torch.ones(32, 2, 1, 1), f"{_FIRST}.lora_down.weight": torch.ones(2, 9, 3, 3)},
+    f"{_FIRST}.weight is made of 32x2x1x1 and 2x9x3x3, here it is 32x4x3x3.",
+)
+
+
+@pytest.mark.parametrize(("tensors", "said"), [*lora_made.LEFT_OUT, FOR_INPAINTING])
 def test_what_load_lora_leaves_out_is_left_out_and_said(model, tensors, said, caplog):
     files = [lora_made.file(model, words=("attn1.to_q",), **more) for more in ({}, tensors)]
     pictures = [sample(*put_on(model, person_with_lora(file)), **LATENT) for file in files]

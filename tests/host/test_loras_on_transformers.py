@@ -95,10 +95,19 @@ def test_a_layer_that_a_control_lora_has_widened_is_that_of_the_merged_network(w
     assert relative(setting.sample((with_control(setting.model), *sides)), expected) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize(("more", "said"), lora_made.LEFT_OUT)
+FOR_FILL = (
+    {
+        "diffusion_model.img_in.lora_A.weight": torch.ones(3, 96),
+        "diffusion_model.img_in.lora_B.weight": torch.ones(64, 3),
+    },
+    "diffusion_model.img_in.weight is made of 64x3 and 3x96, here it is 64x64.",
+)
+
+
+@pytest.mark.parametrize(("more", "said"), [*lora_made.LEFT_OUT, FOR_FILL])
 def test_what_load_lora_leaves_out_is_left_out_and_said(more, said, caplog):
     setting = setting_of(FLUX)
-    state = tensors({"img_in": (64, 64)}, 24)
+    state = tensors({"final_layer.linear": (64, 64)}, 24)
     files = [saved(f"left out {len(kept)}.safetensors", kept) for kept in (state, {**state, **more})]
     pictures = [setting.sample(put_on(setting, cast(file, setting.files[1]), APART)) for file in files]
     assert torch.equal(*pictures)
