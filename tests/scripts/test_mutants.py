@@ -41,7 +41,9 @@ def change_of(before: str, after: str) -> mutants.Change:
         ("return min(value, limit)", "return None"),
     ],
 )
-def test_a_change_is_one_of_code_and_its_statement_notes_that_it_is_reached(before, after, tmp_path):
+def test_a_change_is_one_of_code_and_its_statement_notes_that_it_is_reached(
+    before: str, after: str, tmp_path: Path
+) -> None:
     change = change_of(before, after)
     assert change.is_of_code
     assert change.names == {"clipped"}
@@ -49,7 +51,7 @@ def test_a_change_is_one_of_code_and_its_statement_notes_that_it_is_reached(befo
     compile(change.noting(tmp_path / "reached"), "x.py", "exec")
 
 
-def test_what_people_read_and_what_is_no_python_is_no_change():
+def test_what_people_read_and_what_is_no_python_is_no_change() -> None:
     changes = [mutants.Change("core/x.py", CODE, *place) for place in mutants.changes_of(CODE)]
     codes = [change.code for change in changes if change.is_of_code]
     assert len(codes) == 11
@@ -57,7 +59,7 @@ def test_what_people_read_and_what_is_no_python_is_no_change():
     assert all("no value < {limit + 1}" in code or "no value" not in code for code in codes)
 
 
-def test_a_seed_draws_the_same_again_in_every_folder():
+def test_a_seed_draws_the_same_again_in_every_folder() -> None:
     drawn = mutants.drawn(3, "7")
     assert [Path(change.path).parts[0] for change in drawn] == ["core", "bridge", "nodes"]
     assert [change.difference for change in drawn] == [change.difference for change in mutants.drawn(3, "7")]
@@ -65,7 +67,7 @@ def test_a_seed_draws_the_same_again_in_every_folder():
 
 
 @pytest.mark.thorough
-def test_the_test_of_its_module_notices_a_change(tmp_path):
+def test_the_test_of_its_module_notices_a_change(tmp_path: Path) -> None:
     path = "core/prompts.py"
     source = (mutants.ROOT / path).read_text("utf-8")
     places = [place for place in mutants.changes_of(source) if place[2] == "return None"]
