@@ -3,7 +3,7 @@
     python scripts/test.py --smoke
     python scripts/test.py tests/host/test_batch.py -k stopped
     python scripts/test.py --all --part browser
-    python scripts/test.py --mutants 300 --seed 7
+    python scripts/test.py --mutants 10 --seed 7
 
 --smoke    the three systems draw a picture each in the newest ComfyUI: ten seconds
 --fast     unit and contract tests, and each way to get people into a picture in the newest ComfyUI: a minute
@@ -222,10 +222,9 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
 def mutated(count: int, seed: str, chosen: str | None, tests: Sequence[str]) -> NoReturn:
     """scripts/mutants.py in the newest ComfyUI. tests: paths, all where there is none. Raises SetupError."""
     if sys.platform == "win32":
-        raise environment.SetupError("--mutants needs Linux or macOS, as mutmut does.")
+        raise environment.SetupError("--mutants needs Linux or macOS: Windows has no signal that ends what hangs.")
     hosts = environment.find_hosts() or environment.fetched_host()
-    python = environment.ready_python(hosts, chosen, (*MODULES, "mutmut"))
-    python = python or environment.own_python(hosts, (*environment.EVERYTHING, "mutants"))
+    python = environment.python_for(hosts, chosen, MODULES)
     if not hosts:
         raise environment.SetupError(NO_HOST)
     newest = max(hosts, key=lambda host: host.version)

@@ -1,33 +1,80 @@
-"""What `scripts/test.py --mutants` takes of mutmut's changes, and that a seed draws the same again."""
+"""What `scripts/test.py --mutants` changes, which tests it takes for it, and that these notice it."""
 
-import mutants
+from pathlib import Path
+
 import pytest
 
-LINES = {"core/geometry.py": 900, "core/errors.py": 100}
+pytest.importorskip("resource", reason="Windows has no limits of CPU time")
+import mutants
+
+CODE = '''\
+def clipped(value, *, limit=3):
+    """At most - the limit."""
+    if value is None:
+        raise TypeError(f"no value < {limit + 1}")
+    elif value == limit:
+        value.seen = scale(value, 2.5)
+    return min(value, limit)
+'''
 
 
-def test_a_seed_draws_the_same_files_and_long_ones_more_often() -> None:
-    drawn = mutants.drawn_files(LINES, 1000, "7")
-    assert drawn == mutants.drawn_files(dict(reversed(LINES.items())), 1000, "7")
-    assert drawn != mutants.drawn_files(LINES, 1000, "8")
-    assert 850 < drawn.count("core/geometry.py") < 950
+def change_of(before: str, after: str) -> mutants.Change:
+    (found,) = (
+        change
+        for change in (mutants.Change("core/x.py", CODE, *place) for place in mutants.changes_of(CODE))
+        if CODE[change.start : change.end] == before and change.text == after
+    )
+    return found
 
 
 @pytest.mark.parametrize(
-    ("change", "is_taken"),
+    ("before", "after"),
     [
-        ("-    limit = 3\n+    limit = 4", True),
-        ('-    title = "a" + name\n+    title = "a" - name', True),
-        ('-    raise Wrong("a size")\n+    raise Wrong("XXa sizeXX")', False),
-        ("-    raise Wrong('a size', width)\n+    raise Wrong('A SIZE', width)", False),
+        ("3", "4"),
+        ("2.5", "5.0"),
+        ("is", "is not"),
+        ("elif", "elif not"),
+        ("==", "!="),
+        ("min", "max"),
+        ("value, 2.5", "2.5, value"),
+        ("value.seen = scale(value, 2.5)", "pass"),
+        ("return min(value, limit)", "return None"),
     ],
 )
-def test_a_change_of_a_text_alone_is_none(change: str, is_taken: bool) -> None:
-    assert mutants.is_of_code("pack.core.errors.x_check__mutmut_1", change) == is_taken
-    assert not mutants.is_of_code("pack.nodes.people.xǁPersonǁdefine_schema__mutmut_1", change)
+def test_a_change_is_one_of_code_and_its_statement_notes_that_it_is_reached(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    change = change_of(before, after)
+    assert change.is_of_code
+    assert change.names == {"clipped"}
+    assert change.code == CODE.replace(before, after, 1)
+    compile(change.noting(tmp_path / "reached"), "x.py", "exec")
 
 
-def test_tests_of_another_process_are_left_out() -> None:
-    files = mutants.tests_in_this_process([mutants.ROOT / "tests" / "host"])
-    assert "tests/host/test_lora_per_person.py" in files
-    assert not {"tests/host/test_boot.py", "tests/host/test_batch.py"} & {*files}
+def test_what_people_read_and_what_is_no_python_is_no_change() -> None:
+    changes = [mutants.Change("core/x.py", CODE, *place) for place in mutants.changes_of(CODE)]
+    codes = [change.code for change in changes if change.is_of_code]
+    assert len(codes) == 11
+    assert all("At most - the limit." in code and "value, *, limit" in code for code in codes)
+    assert all("no value < {limit + 1}" in code or "no value" not in code for code in codes)
+
+
+def test_a_seed_draws_the_same_again_in_every_folder() -> None:
+    drawn = mutants.drawn(3, "7")
+    assert [Path(change.path).parts[0] for change in drawn] == ["core", "bridge", "nodes"]
+    assert [change.difference for change in drawn] == [change.difference for change in mutants.drawn(3, "7")]
+    assert [change.difference for change in drawn] != [change.difference for change in mutants.drawn(3, "8")]
+
+
+@pytest.mark.thorough
+def test_the_test_of_its_module_notices_a_change(tmp_path: Path) -> None:
+    path = "core/prompts.py"
+    source = (mutants.ROOT / path).read_text("utf-8")
+    places = [place for place in mutants.changes_of(source) if place[2] == "return None"]
+    change = mutants.Change(path, source, *places[-1])
+    files = mutants.likeliest(change, mutants.words_of_tests([]))[:1]
+    assert files == ["tests/unit/test_prompts.py"]
+    outcome = mutants.judged(change, files, mutants.copy_pack(tmp_path))
+    assert outcome.failed.startswith(files[0])
+    assert outcome.reached
+    assert (tmp_path / path).read_text("utf-8") == source

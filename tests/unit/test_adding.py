@@ -63,6 +63,12 @@ def test_a_gap_in_the_row_is_taken_unless_an_end_is_asked_for(side: str, least: 
     assert 200 < y < 400
 
 
+@pytest.mark.parametrize("left", [60, 65, 70])
+def test_a_gap_of_one_head_is_found_wherever_it_is(left: int) -> None:
+    narrow = layout_of((left, 70, 80), (left + 152, 70, 80), width=left + 200, height=400)
+    assert left < add(narrow, "free place").slots[-1].center[0] < left + 152
+
+
 def test_a_free_place_is_beside_somebody_and_faces_grow_towards_the_camera() -> None:
     """Though there is as much room elsewhere; a new face is as large as the one beside it, not as the mean of all."""
     new = add(layout_of((1000, 300, 100)), "free place").slots[-1]
