@@ -15,7 +15,7 @@ from ..bridge.host import notes
 from ..bridge.host.encode import similarities, text_alignment
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, pixels_input, similarity_input
-from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
+from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model, installed_recognisers
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in, unsure_in
@@ -107,7 +107,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             report = measure.with_text_alignment(report, alignments)
             mean_alignment = sum(alignments) / len(alignments)
         people_without_photos = by_lora(cast, for_photos(cast)) if cast else []
-        notes.tell("\n".join([*people_without_photos, *measure.notes(report)]))
+        notes.tell("\n".join([*people_without_photos, *measure.notes(report, installed_recognisers())]))
         # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
         totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
         if report.people:

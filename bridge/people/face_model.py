@@ -79,6 +79,11 @@ def recogniser_names() -> list[str]:
     return [ALL, *sorted({*_files().recognisers(""), *packs.ASKED_FOR}), NO_RECOGNISER]
 
 
+def installed_recognisers() -> set[str]:
+    """Ids of the recognisers that "all found" loads; the demo's stand-ins, which tell nobody apart, are not counted."""
+    return {identifier for identifier, path in _files().recognisers("").items() if not is_standin(path)}
+
+
 def files_stamp() -> tuple[Stamp, ...]:
     """The stamps of all files that "all found" loads. They change where a file is added, replaced or removed."""
     files = _files()

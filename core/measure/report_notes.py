@@ -1,17 +1,23 @@
 """What the numbers of a report do not say, as notes to the user."""
 
+from collections.abc import Set
+
 from .figures import PARTS, TEXT_ALIGNMENT
 from .measuring import NODE
 from .report import Report
 from .report_text import judge_sentence
 
 
-def notes(report: Report) -> list[str]:
-    """Lines of the note under Measure Likeness: a biased recogniser, and pictures without a face."""
+def notes(report: Report, installed: Set[str]) -> list[str]:
+    """Lines of the note under Measure Likeness: a biased recogniser, and pictures without a face.
+
+    installed: ids of all recognisers that could be loaded. Where there is no other than the biased one, only the report
+    says so, as the user cannot change it.
+    """
     if not report.people:
         return []
     lines: list[str] = []
-    if report.judge_is_biased:
+    if report.judge_is_biased and installed - {report.judge}:
         lines.append(judge_sentence(report))
     faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
     if faceless:

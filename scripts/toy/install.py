@@ -22,6 +22,8 @@ from shared.standins import Files
 from shared.whole import written
 from shared.workflow import BYPASSED, NOTES, fill, load
 
+from core.measure.comparison import UNKNOWN
+from core.models.packs import IR_SE50
 from core.models.workflow_nodes import nodes_in
 
 from . import built, export, garments, net, places
@@ -51,9 +53,9 @@ _INSTANT_ID = {
     "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
-_WITHOUT_TOKENS = {"id_start_percent": 1.0}
+_OF_A_GROUP = {"id_start_percent": 1.0, "recognisers": IR_SE50}
 """ID tokens act from 20 % of the steps on, where the one step of the toy model does not lie: switched off, nobody is
-told of them."""
+told of them. Beside a real face pack a stand-in is not among all that are found, so it is chosen by its id."""
 _CLEAR_FACE = 384
 """Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the toy model draws smears."""
 _LABELS = "what_1", "what_2", "other_label"
@@ -62,11 +64,11 @@ GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name 
 KINDS = {
     GROUP: Kind(
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos",
-        more=_WITHOUT_TOKENS,
+        more=_OF_A_GROUP,
     ),
     THREE: Kind(
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
-        "choose three photos", more={**_WITHOUT_TOKENS, "text": "photo of two women and a man standing side by side"},
+        "choose three photos", more={**_OF_A_GROUP, "text": "photo of two women and a man standing side by side"},
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"
@@ -256,7 +258,7 @@ def ready(name: str, files: Files, images: Sequence[str]) -> dict[str, Any]:
     width, height = kind.size
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
-    set_to |= kind.more
+    set_to |= {"made_with": UNKNOWN, **kind.more}
     if name == THREE:
         _add_a_third_person(workflow)
     fill(workflow, set_to | net.KSAMPLER, images)

@@ -255,9 +255,11 @@ def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     pictures = [with_anna, picture(), with_anna, picture()]
     report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE])
-    assert measure.notes(report) == ["No face found in picture 2, 4."]
+    faceless = "No face found in picture 2, 4."
+    assert measure.notes(report, {JUDGE, "another"}) == [faceless]
     biased = replace(report, method="StoryMaker")
-    assert measure.notes(biased) == [measure.judge_sentence(biased), "No face found in picture 2, 4."]
+    assert measure.notes(biased, {JUDGE, "another"}) == [measure.judge_sentence(biased), faceless]
+    assert measure.notes(biased, {JUDGE}) == [faceless], "nothing else to load"
 
 
 def test_a_picture_in_which_nobody_is_found_counts_but_for_the_leakage() -> None:
