@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 AT_MOST_TWELVE = {
     "id_patch_absent_friend",
     "id_patch_prompt_per_person",
-    "id_patch_second_pass_eight_people",
     "parts2whole_with_pose",
     "parts_try_on",
 }
