@@ -1,5 +1,4 @@
-"""The pixels of a photo, drawn people of the pack, for the demo, and real photos that come with packages of the
-environment, for the tests."""
+"""Pixels of a photo; where drawn people of the pack are, and real photos that come with packages, for the tests."""
 
 from pathlib import Path
 
