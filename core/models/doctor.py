@@ -48,7 +48,8 @@ def examine(model: Model, folders: Folders) -> Finding:
     if finding:
         return finding
     if not missing:
-        return Finding(model.title, FOUND, (_path_with_hint(paths[0], model, folders),))
+        details = (_path_with_hint(paths[0], model, folders), *_instead_of_size(paths[0], model))
+        return Finding(model.title, FOUND, details)
     if paths:
         details = (f"Not complete: {listed(missing)}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
@@ -80,13 +81,22 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
             return finding
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
-            return Finding(model.title, FOUND, (str(file.path),))
+            return Finding(model.title, FOUND, (str(file.path), *_instead_of_size(file.path, model)))
         # Where a loader has chosen the published name, the user has to choose the other name there.
         state = RENAMED if model.chosen else FOUND
         return Finding(model.title, state, (f"{file.path}: choose {file.name} in its loader.",))
     for file in moved(model, folders):
         return Finding(model.title, MISPLACED, (move(file.path, target(model, folders)),))
     return None
+
+
+def _instead_of_size(path: Path, model: Model) -> list[str]:
+    """What is counted in a whole file whose publisher states no size to compare with; [] for any other."""
+    if model.size is not None or not model.page:
+        return []
+    tensors = described_tensors(path)
+    size = human(path.stat().st_size)
+    return [f"No size is published to compare with; all {len(tensors)} tensors that it lists are in it ({size})."]
 
 
 def _nothing(model: Model, folders: Folders) -> Finding:

@@ -14,8 +14,10 @@ Graph = Mapping[str, Any]
 MOST_NODES = 10_000
 """Nodes of a workflow that are gone through, those of each box counted for each time that it stands there: workflows
 come from strangers."""
-_SWITCHED_OFF = (2, 4)
-"""Modes of a node in a saved workflow: muted, bypassed."""
+MUTED = 2
+BYPASSED = 4
+SWITCHED_OFF = (MUTED, BYPASSED)
+"""Modes of a node in a saved workflow."""
 _PREVIEW = "$$"
 """How the names of what a box only shows begin among the widgets that it lists."""
 CONTROLS = ("control_after_generate", "control_before_generate", "control_filter_list")
@@ -117,6 +119,11 @@ class BoxValues(NamedTuple):
     inputs: dict[str, Any]
     inside: dict[tuple[str, str], Any]
 
+    def set_in(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of `inside` for a node of the subgraph, by the names of its widgets."""
+        number = str(node.get("id"))
+        return {name: value for (inner, name), value in self.inside.items() if inner == number}
+
 
 _NO_BOX = BoxValues({}, {})
 
@@ -149,14 +156,14 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     waiting = _stacked(graph, level, _NO_BOX, boxes=())
     while waiting:
         node, brought, box, boxes = waiting.pop()
-        if node.get("mode", 0) in _SWITCHED_OFF:
+        if node.get("mode", 0) in SWITCHED_OFF:
             continue
         kind = str(node.get("type", ""))
         within = values_of_box(node, inside[kind]) if kind in inside else _NO_BOX
         values = _known(within.inputs) if kind in inside else _own_values(node)
         if values or kind in inside:
             values |= _over_links(node, brought)
-        values |= _set_by_box(node, box)
+        values |= box.set_in(node)
         named = _texts_by_name(values)
         linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
         yield WorkflowNode(kind, [*named.values()] if values else _texts(node.get("widgets_values")), linked, named)
@@ -193,13 +200,19 @@ def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
     if named is not None:
         return named
     values = _list(node.get("widgets_values"))
+    names = names_in_row(node)
+    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))
+
+
+def names_in_row(node: Mapping[str, Any]) -> list[str]:
+    """The names of a node's widgets in the order of `widgets_values`."""
     names = [str(slot.get("name")) for slot in _slots(node) if "widget" in slot]
     for seed in ("seed", "noise_seed"):
         # After the value of a seed, frontends save what becomes of it after a run ("randomize"), which is no input: the
         # name "" takes it. Where there is no value too many, it was not saved.
-        if seed in names and len(values) > len(names):
+        if seed in names and len(_list(node.get("widgets_values"))) > len(names):
             names.insert(names.index(seed) + 1, "")
-    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))
+    return names
 
 
 def _over_links(node: Mapping[str, Any], brought: Mapping[Any, Any]) -> dict[str, Any]:
@@ -224,12 +237,6 @@ def named_values(node: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _set_by_box(node: Mapping[str, Any], box: BoxValues) -> dict[str, Any]:
-    """What the box around a node says of its widgets, by their names."""
-    number = str(node.get("id"))
-    return {name: value for (inner, name), value in box.inside.items() if inner == number}
 
 
 def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any]) -> dict[Any, Any]:

@@ -18,13 +18,14 @@ from pack.core.faces import model as faces
 from pack.core.geometry import longer_side
 from pack.core.parts.parts import Part
 from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
+from shared.photos import pixels as pixels_of
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from .formulas import between_people, copied
 from .host import HOST_NODES
 from .judged import Judged
-from .photos import PersonFiles, image, largest_face
+from .photos import PersonFiles, largest_face
 from .picture_cache import Drawn
 from .prompts import Scene
 
@@ -168,11 +169,11 @@ class Judge:
 
     def _look_at_photo(self, photo: Path) -> Tensor:
         """What DINOv2 makes of a whole photo, (1, width)."""
-        return embedding_of(self.vision, image(photo))
+        return embedding_of(self.vision, pixels_of(photo))
 
     def _look_at_square(self, photo: Path) -> Tensor:
         """What DINOv2 makes of the face of a photo with its surroundings, (1, width)."""
-        return embedding_of(self.vision, square_around(image(photo), self._face_of(photo).box))
+        return embedding_of(self.vision, square_around(pixels_of(photo), self._face_of(photo).box))
 
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:

@@ -15,6 +15,7 @@ from pack.core.picture_files import ENDINGS
 from pack.core.previews import as_tensor
 from pack.core.text import MOST_NAME_LETTERS, plain
 from PIL import Image
+from shared.photos import pixels as pixels_of
 from shared.workflow import load, to_prompt
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from . import page
 from .columns import DINO, Column, named
 from .graphs import Graph, Output
 from .judged import Judged
-from .photos import image, is_hidden
+from .photos import is_hidden
 from .picture_cache import Drawn
 from .prompts import Scene, first_decode, one_picture, positive_texts
 from .rows import Row
@@ -224,7 +225,7 @@ def _own_reference(graph: Graph, parts: Output, size: tuple[int, int]) -> None:
 
 def part_of(part: PartFile) -> Part:
     """The part as the node makes it, without what is transparent."""
-    return make_part(part.label, image(part.path)[None], opaque(part.path), 1.0, None)
+    return make_part(part.label, pixels_of(part.path)[None], opaque(part.path), 1.0, None)
 
 
 def opaque(path: Path) -> Tensor | None:

@@ -21,12 +21,13 @@ from pack.core.geometry import FAR
 from pack.core.names import among
 from pack.core.people import Cast, Identity, Person, PlacedCast, Slot
 from shared import tables
+from shared.photos import pixels as pixels_of
 
 from . import page
 from .columns import OF_A_SET, figures
 from .formulas import between_people
 from .judged import Judged
-from .photos import image, is_hidden, largest_face, pictures_below, size_of, write_jpeg
+from .photos import is_hidden, largest_face, pictures_below, size_of, write_jpeg
 from .rows import Line, Row, Shown
 
 NO_SET = "pictures in no folder"
@@ -173,7 +174,7 @@ def _meant(content: dict[str, Any]) -> Meant:
 
 def measured_picture(path: Path, root: Path, cast: Cast, face_model: FaceModel, method: str, out: Path) -> Result:
     """Measure a picture, and put it with names into out/pictures. root: the folder of all pictures."""
-    pixels = image(path)
+    pixels = pixels_of(path)
     names = measure.judges(face_model.ids, cast.people, method)
     report = measure.measure([faces.faces_in(face_model, pixels)], cast, names, method)
     group = path.parent.relative_to(root).as_posix()

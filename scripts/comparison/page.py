@@ -15,11 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pack.core import previews
 from PIL import Image, ImageDraw
 from shared import whole
+from shared.photos import pixels as pixels_of
 from shared.tables import as_csv as lines_as_csv
 from torch import Tensor
 
 from .columns import Column
-from .photos import image
 from .rows import Row, Shown, Unread
 
 DASH = "-"
@@ -209,7 +209,7 @@ def first_pictures(rows: Sequence[Row]) -> dict[tuple[str, str], Tensor]:
     for row in rows:
         for picture in row.shown:
             if (row.title, picture.column) not in pictures:
-                pictures[row.title, picture.column] = image(picture.path)
+                pictures[row.title, picture.column] = pixels_of(picture.path)
     return pictures
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
-from pack.core.errors import BadPhoto
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
 from pack.core.geometry import area
 from pack.core.people import Face
-from pack.core.picture_files import ENDINGS, read_picture
-from pack.core.previews import as_picture, as_tensor
+from pack.core.picture_files import ENDINGS
+from pack.core.previews import as_picture
 from pack.core.text import MOST_NAME_LETTERS, plain
+from shared.photos import pixels as pixels_of
 from torch import Tensor
 
 LORA = ".safetensors"
@@ -93,16 +93,6 @@ def is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def image(path: Path) -> Tensor:
-    """(H, W, 3) float 0..1, turned as the camera says. Raises SetupError for what is no picture, or too large."""
-    try:
-        picture = read_picture(str(path))
-    except BadPhoto as error:
-        advice = "Save it again as PNG or JPEG, or take it out."
-        raise SetupError(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
-    return as_tensor(picture)
-
-
 def write_jpeg(pixels: Tensor, path: Path, longer_side: int | None = None) -> None:
     """Write a picture (H, W, 3) float 0..1. longer_side: at most so many pixels."""
     picture = as_picture(pixels)
@@ -114,13 +104,13 @@ def write_jpeg(pixels: Tensor, path: Path, longer_side: int | None = None) -> No
 
 def size_of(path: Path) -> tuple[int, int]:
     """(width, height) of a picture. Raises SetupError."""
-    pixels = image(path)
-    return pixels.shape[1], pixels.shape[0]
+    height, width, _ = pixels_of(path).shape
+    return width, height
 
 
 def largest_face(path: Path, face_model: FaceModel) -> Face:
     """The face of the person on a photo. Raises SetupError where there is none."""
-    found = faces.faces_in(face_model, image(path)).faces
+    found = faces.faces_in(face_model, pixels_of(path)).faces
     if not found:
         raise SetupError(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
     return max(found, key=lambda face: area(face.box))

@@ -16,6 +16,7 @@ from pack.bridge.people import face_model as host_face_model
 from pack.core.errors import counted, listed
 from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model
+from shared.photos import pixels as pixels_of
 from shared.workflow import WorkflowError
 
 from . import picture_cache
@@ -24,7 +25,7 @@ from .graphs import Graph, GraphError
 from .host import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .judged import Judged
 from .judging import Judge, JudgeOfPeople, TextJudge, dino_in, text_judge
-from .photos import PersonFiles, image, write_jpeg
+from .photos import PersonFiles, write_jpeg
 from .picture_cache import Drawn
 from .prompts import Scene
 from .rows import Pictured, Row, Shown, Unread
@@ -195,7 +196,7 @@ class Session:
         """A photo as the page shows it: a small copy beside it, because a page loads nothing from elsewhere."""
         copy = self.settings.out / "photos" / f"{photo.relative_to(self.settings.folder).as_posix()}.jpg"
         if copy not in self._copied:
-            write_jpeg(image(photo), copy, SMALL)
+            write_jpeg(pixels_of(photo), copy, SMALL)
             self._copied.add(copy)
         return copy
 

@@ -1,11 +1,12 @@
-"""Drawn people of the pack, for the demo, and real photos that come with packages of the environment, for the tests."""
+"""Pixels of a photo; where drawn people of the pack are, and real photos that come with packages, for the tests."""
 
 from pathlib import Path
 
-from environment import ROOT, package_file
-from PIL import Image
+from environment import ROOT, SetupError, package_file
 from torch import Tensor
 
+from core.errors import BadPhoto
+from core.picture_files import read_picture
 from core.previews import as_tensor
 
 DRAWN = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
@@ -31,6 +32,10 @@ def group() -> Path:
 
 
 def pixels(path: Path) -> Tensor:
-    """(H, W, 3) float 0..1, as the host's Load Image makes it."""
-    with Image.open(path) as opened:
-        return as_tensor(opened.convert("RGB"))
+    """(H, W, 3) float 0..1, turned as the camera says. Raises SetupError for what is no picture, or too large."""
+    try:
+        picture = read_picture(str(path))
+    except BadPhoto as error:
+        advice = "Save it again as PNG or JPEG, or take it out."
+        raise SetupError(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
+    return as_tensor(picture)

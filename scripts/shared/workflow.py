@@ -34,12 +34,15 @@ from core.errors import listed
 from core.models import workflow_nodes
 from core.models.manifest import Model
 from core.models.workflow_nodes import (
+    BYPASSED,
     EDITOR_NODES,
     GETTERS,
     INPUTS,
+    MUTED,
     PRIMITIVE,
     REROUTES,
     SETTERS,
+    SWITCHED_OFF,
     first_value,
     links,
     subgraphs,
@@ -54,8 +57,6 @@ Prompt = dict[str, dict[str, Any]]
 NOTES = {"Note", "MarkdownNote"}
 _HOST = "comfy-core"
 """What the editor notes as the pack of ComfyUI's own nodes."""
-_MUTED = 2
-BYPASSED = 4
 _AT_SENDING = re.compile(r" Everywhere\b|^Random Unmuter \(rgthree\)$")
 """Nodes that link or unmute others when the editor makes a prompt."""
 _GROUP_NODES = ("workflow>", "workflow/")
@@ -311,7 +312,7 @@ class _Level:
         sources = {link.source for link in self.links.values()}
         linked = sources | {link.target for link in self.links.values()}
         for number, node in self.nodes.items():
-            if node.get("mode", 0) in (_MUTED, BYPASSED):
+            if node.get("mode", 0) in SWITCHED_OFF:
                 continue
             if number in self.inside:
                 yield from self.inside[number].running()
@@ -323,16 +324,9 @@ class _Level:
                 value = self.brought_by(slot["link"], slot.get("type"))
                 if value is not None:
                     brought[slot["name"]] = value
-            brought |= self._promoted(number)
+            for name, promoted in self.values.set_in(node).items():
+                brought[name] = Place(self.path.removesuffix(":"), name, self._title_of_box(), name, value=promoted)
             yield _Running(f"{self.path}{number}", node, brought, number in linked, number in sources)
-
-    def _promoted(self, number: int) -> dict[str, Place]:
-        """The widgets of a node that the box has a value for without an input of the subgraph between."""
-        places: dict[str, Place] = {}
-        for (inner, name), value in self.values.inside.items():
-            if inner == str(number):
-                places[name] = Place(self.path.removesuffix(":"), name, self._title_of_box(), name, value=value)
-        return places
 
     def _title_of_box(self) -> str:
         return (self.box or {}).get("title") or self.graph.get("name", "")
@@ -384,7 +378,7 @@ class _Level:
         if kind == PRIMITIVE:
             title = node.get("title") or "Primitive"
             return Place(f"{self.path}{number}", "value", title, "value", value=first_value(node))
-        if node.get("mode", 0) == _MUTED:
+        if node.get("mode", 0) == MUTED:
             return None
         if node.get("mode", 0) == BYPASSED or (is_of_editor and kind in (*REROUTES, *SETTERS)):
             link = self._link_through(node, output, wanted)
@@ -495,14 +489,6 @@ def label(slot: Mapping[str, Any], name: str) -> str:
     return slot.get("label") or slot.get("localized_name") or name
 
 
-def _names(node: Json) -> list[str]:
-    """Of a node's widgets, in the order of its values; "" is what the editor adds to a seed."""
-    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
-    if "seed" in names and len(node.get("widgets_values") or []) > len(names):
-        names.insert(names.index("seed") + 1, "")
-    return names
-
-
 def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> None:
     """Set widgets of a workflow as it is saved, on boxes and inside of them: older frontends send the one, newer ones
     the other.
@@ -511,7 +497,7 @@ def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> No
     """
     waiting = iter(images)
     for node in workflow_nodes.nodes_in(workflow):
-        for place, name in enumerate(_names(node)):
+        for place, name in enumerate(workflow_nodes.names_in_row(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)
             elif name in values:

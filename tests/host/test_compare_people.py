@@ -47,6 +47,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from shared import adapters, shapes
 from shared.links import as_link
+from shared.photos import pixels as pixels_of
 from shared.standins import NARROW, Weights, narrow
 from shared.workflow import WorkflowError, load, nodes_in, specs
 from tiny import small_networks, tiny_encoders
@@ -225,7 +226,7 @@ def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, judged: Cal
     pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
     right = judged(real_faces.YAO, real_faces.ASTRONAUT)
     for number, person in enumerate((YAO, EILEEN)):
-        photo = photos.image(person.photos[0])
+        photo = pixels_of(person.photos[0])
         face = right.measured.sightings[number].face
         assert face is not None
         seen, known = around(pixels, right.measured.boxes[face]), around(photo, judge.known[person.name].faces[0].box)
@@ -310,11 +311,11 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: TemplateM
 
 
 def test_every_method_that_draws_people_has_a_record() -> None:
-    """Those that draw parts are drawn by --outfits, and a style is no person."""
+    """Those that draw parts are drawn by --outfits, a style is no person, and PuLID on FLUX.1 has no template."""
     applied: set[str] = set()
     for method in methods():
         if method.folder not in ("parts2whole", "share_parts"):
-            applied |= {*method.applies} - {"LikenessStylePerPerson"}
+            applied |= {*method.applies} - {"LikenessStylePerPerson", "LikenessApplyPuLIDFlux"}
     in_records: set[str] = set()
     for drawn in METHODS:
         graph = load(ROOT / "workflows" / f"{drawn.template}.json")
@@ -793,7 +794,7 @@ def test_an_outfit_is_drawn_and_its_parts_are_measured(
     drawn = outfits.row(session, outfits.Setting(outfits.SHARED, 2), wardrobe)
     assert drawn.note == "" and drawn.pictures == 1
     expected = run(
-        "LikenessMeasureLikeness", images=photos.image(drawn.shown[0].path)[None], clip_vision=session.judge.vision,
+        "LikenessMeasureLikeness", images=pixels_of(drawn.shown[0].path)[None], clip_vision=session.judge.vision,
         parts=Parts(tuple(outfits.part_of(part) for part in wardrobe[0].parts)),
     )[0]  # fmt: skip
     ((measured,),) = expected.pictures.values()
@@ -802,6 +803,6 @@ def test_an_outfit_is_drawn_and_its_parts_are_measured(
     assert figures_of_row["parts"] == pytest.approx(sum(similarities) / 2, abs=1e-6)
     assert figures_of_row["weakest part"] == pytest.approx(min(similarities), abs=1e-6)
     without_masks = outfits.row(session, outfits.Setting(outfits.SHARED, 2, masks=False), wardrobe)
-    assert not torch.equal(photos.image(drawn.shown[0].path), photos.image(without_masks.shown[0].path))
+    assert not torch.equal(pixels_of(drawn.shown[0].path), pixels_of(without_masks.shown[0].path))
     missing = outfits.row(session, outfits.Setting(outfits.PARTS2WHOLE, 1), wardrobe)
     assert missing.note.startswith("Missing: ") and not missing.shown

@@ -61,7 +61,7 @@ def test_beside_a_loader_whose_file_is_not_there(host_server):
 def test_for_a_template(host_server, standin_models):
     run = host_server.run(doctor(workflow="start_two_people"))
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch projections")]
-    assert "found" in row and row.endswith(standin_models.id_patch_mlp.name), "its loader finds it under any name"
+    assert "found" in row and standin_models.id_patch_mlp.name in row, "its loader finds it under any name"
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
     assert "missing" in row
     assert "(5 GB)" in row

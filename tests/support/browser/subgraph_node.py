@@ -11,7 +11,7 @@ from .canvas import Canvas, Graph
 from .node_on_page import NodeOnPage
 
 WINDOW = (1280, 1440)
-"""High enough for every line of the tallest box, First picture of eight people: what lies below cannot be clicked."""
+"""High enough for every line of the tallest box: what lies below cannot be clicked."""
 
 CLICK_SECONDS = 1.0
 """To a frontend a press is a drag and no click where a movement follows it after more than this time, and Chromium
