@@ -463,7 +463,7 @@ def test_the_workflows_own_files_travel_or_are_missed_before_the_first_row(
     [
         ("../a.png", "is outside of"), ("b.png", "is not in"), ("torn.png", "cannot be read as a picture"),
         ("torn.jpg", "cannot be read as a picture"),  # ComfyUI reads it: the rest is grey
-        ("text.png", "cannot be read as a picture: it is no picture of a kind that Pillow knows."),
+        ("text.png", "cannot be read as a picture: it is a text. Choose a picture."),
         ("folder.png", "folder.png is a folder, not a file"),
         pytest.param("pipe.png", "pipe.png is no file", marks=posix),
         ("linked.png", "linked.png is a link to .*gone.png, and there is no file: its disk may"),
