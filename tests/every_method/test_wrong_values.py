@@ -9,7 +9,7 @@ from graphs import DEFAULTS, Output, Value, value
 from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
 from pack.core.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
-from sample_values import cast, flux, identity, loaded, nan, normal, sdxl, sdxl_clip, small, text, unplaced
+from sample_values import cast, flux, identity, loaded, sdxl, sdxl_clip, small, text, unplaced
 
 OFTEN = EVERY_ROW  # none of these takes long
 
@@ -84,10 +84,3 @@ def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None
     graph.inputs["model"] = row.model
     with pytest.raises(ModelNotPatched, match="MODEL does not come from the node that made its conditioning"):
         latents(graph)
-
-
-@applies_to(has_a_cast_input, "It takes no cast.")
-def test_numbers_that_are_none_are_refused_in_people(row: Row) -> None:
-    spoiled = cast(identity("Anna", normal(1, 1, 512) * nan), identity("Boris"))
-    with pytest.raises(LikenessError, match=r"embedding of Anna .* contains NaN"):
-        latents(row.sampled(row.node(cast=spoiled), steps=1))
