@@ -90,6 +90,8 @@ def has_several(path: str) -> bool:
 
     with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
         head = file.read(HEAD)
+        if head.startswith(b"\xff\xd8"):  # a JPEG is one picture, and Source would read all of it
+            return False
         if head.startswith(PNG_START):
             return 0 <= head.find(b"acTL") < head.find(b"IDAT")
         opened = picture_opening.Source(file, head).opened()
