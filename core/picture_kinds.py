@@ -5,7 +5,7 @@ from typing import Any, cast
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from .models.files import is_text
+from .models.files import IN_PLACE_OF_A_FILE, is_text
 
 HEAD = 1 << 20
 """First bytes of a file that are looked at: profiles and texts may stand before the header of a JPEG 2000."""
@@ -42,13 +42,10 @@ _BY_BRAND = (
 
 _TEXT = "a text"
 _NO_PICTURES = (
+    *IN_PLACE_OF_A_FILE,
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
     (b"pk\3\4", "a zip, a document or a model"),
-    (b"\x1f\x8b", "a file packed with gzip"),
-    (b"7z\xbc\xaf", "a file packed with 7-Zip"),
-    (b"rar!", "a file packed with RAR"),
     (b"\0\0\1\0", "an icon"),
     (b"icns", "an icon"),
 )

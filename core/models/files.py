@@ -215,20 +215,24 @@ def spelled_otherwise(names: Iterable[str], path_of_name: Mapping[str, PathT]) -
     return None
 
 
-# The beginning of a file in small letters -> what the file is, for files that are no models at all.
-_NOT_A_MODEL = (
+# Beginnings of files in small letters -> what the file is.
+IN_PLACE_OF_A_FILE = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
-    (b"<html", "a web page (HTML) saved under a model's name"),
-    (b"<?xml", "a web page (XML) saved under a model's name"),
-    (b'{"error', "an error answer of the download server"),
-    (b"gguf", "a GGUF file, which other nodes read"),
     (b"\x1f\x8b", "a file packed with gzip"),
     (b"7z\xbc\xaf\x27\x1c", "a file packed with 7-Zip"),
     (b"rar!\x1a\x07", "a file packed with RAR"),
     (b"\xfd7zxz", "a file packed with xz"),
     (b"\x28\xb5\x2f\xfd", "a file packed with zstd"),
     (b"bzh", "a file packed with bzip2"),
+)
+"""What any download may have brought instead of the file, be it a model or a photo."""
+_NOT_A_MODEL = (
+    *IN_PLACE_OF_A_FILE,
+    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
+    (b"<html", "a web page (HTML) saved under a model's name"),
+    (b"<?xml", "a web page (XML) saved under a model's name"),
+    (b'{"error', "an error answer of the download server"),
+    (b"gguf", "a GGUF file, which other nodes read"),
 )
 # Bytes that no text holds, and that stand in the binary header of every model. Tab, line ends and the escape of
 # coloured console output occur in texts.
