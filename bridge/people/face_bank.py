@@ -99,6 +99,7 @@ def save_identity(
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = identities.to_tensors(identity)
+    # Not of `data`: safetensors writes metadata in another order each time.
     content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
     saved = _Saved(identity.name, node_id, content)
     kept = _last_saved.get(key, saved)

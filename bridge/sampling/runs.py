@@ -311,7 +311,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         return out
 
     def modules_in(self, network: nn.Module) -> Mapping[str, nn.Module]:
-        """The modules of a network by the MODEL's names, as they stand when a step begins.
+        """The modules of a network by the MODEL's names, as they stood when its first step began.
 
         Functions of other packs around the MODEL put blocks of their own into it for the time of a forward, and call
         these modules within.
