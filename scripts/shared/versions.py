@@ -4,11 +4,12 @@ The name of a version is a hash of everything that goes into it. One version of 
 for a version removes those of its kind that nobody has asked for in a day.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock  # torch brings it
 
 from core.models.files import unfinished_folder
 
@@ -23,25 +24,22 @@ def version_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     write: puts everything into the empty folder that it is called with. The folder is moved to its place when it is
     whole, and nothing is left of it where `write` raises or is stopped. Raises OSError.
     """
-    if not folder.is_dir():
-        _make(folder, write)
-    os.utime(folder)
-    for other in sorted(folder.parent.iterdir()):
-        with contextlib.suppress(OSError):  # another process takes it away just now
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # One process at a time: a version that another one has just asked for does not go.
+    with FileLock(folder.parent.with_suffix(".lock")):
+        if not folder.is_dir():
+            _make(folder, write)
+        os.utime(folder)
+        for other in sorted(folder.parent.iterdir()):
             if other.is_dir() and time.time() - other.stat().st_mtime > KEPT_SECONDS:
                 _remove(other)
     return folder
 
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_folder(folder.parent, UNFINISHED) as unfinished:
         write(unfinished)
-        try:
-            os.replace(unfinished, folder)
-        except OSError:
-            if not folder.is_dir():  # else another process has made it first
-                raise
+        os.replace(unfinished, folder)
 
 
 def _remove(folder: Path) -> None:
