@@ -100,21 +100,25 @@ def run(main: Callable[[], int]) -> NoReturn:
     accept_any_text()
     stopping.stop_on_signals()
     with stopping.written_out():
-        try:
-            # Once more, so that an error of a file below is none of the console.
-            with stopping.written_out():
-                sys.exit(main())
-        except SetupError as problem:
-            say(str(problem))
-            sys.exit(1)
-        except OSError as problem:
-            sentence = disk_problem(problem)
-            if sentence is None:
-                raise
-            say(sentence)
-            sys.exit(1)
-        except KeyboardInterrupt as stop:
-            sys.exit(stopping.status_of(stop))
+        sys.exit(_status_of(main))
+
+
+def _status_of(main: Callable[[], int]) -> int:
+    """What the script ends with; why is said."""
+    try:
+        return main()
+    except SetupError as problem:
+        say(str(problem))
+        return 1
+    except OSError as problem:
+        stopping.require_console(problem)
+        sentence = disk_problem(problem)
+        if sentence is None:
+            raise
+        say(sentence)
+        return 1
+    except KeyboardInterrupt as stop:
+        return stopping.status_of(stop)
 
 
 _LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
@@ -126,12 +130,16 @@ def disk_problem(problem: OSError, folder: Path | str | None = None) -> str | No
 
     folder: into which was written, where the error does not say it.
     """
-    place = problem.filename2 or problem.filename or folder
-    if problem.errno in stopping.FULL:
-        return f"{place or 'A disk'} cannot be written to ({problem.strerror}): make room there, and run it again."
-    if problem.errno in _LOCKED and problem.filename:
-        return f"{place} cannot be written to ({problem.strerror}): mend that or name another place, and run it again."
+    if problem.errno in stopping.FULL or (problem.errno in _LOCKED and problem.filename):
+        return unwritable(problem, folder or "A disk")
     return None
+
+
+def unwritable(problem: OSError, folder: Path | str) -> str:
+    """A sentence about any error of writing into a folder, with what to do."""
+    place = problem.filename2 or problem.filename or folder
+    what_to_do = "make room there" if problem.errno in stopping.FULL else "mend that or name another place"
+    return f"{place} cannot be written to ({problem.strerror or problem}): {what_to_do}, and run it again."
 
 
 def called(command: Sequence[str], quiet: bool = False, seconds: float | None = None) -> int:

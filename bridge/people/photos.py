@@ -370,7 +370,7 @@ def _copy_new_examples(folder: Path) -> None:
     """Copy the example pictures that were never copied into this folder. Raises OSError."""
     record = folder / _COPIED
     copied_before: list[str] = []
-    if record.is_file():
+    if os.path.lexists(record):  # one that cannot be read, as a folder, is an error: nothing comes back then
         copied_before = record.read_text("utf-8", errors="replace").splitlines()
     new_pictures = [picture for picture in sorted(PICTURES.glob("*.png")) if picture.name not in copied_before]
     for picture in new_pictures:

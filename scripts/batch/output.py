@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 import numpy as np
-from environment import SetupError, disk_problem, pack_version
+from environment import SetupError, pack_version, unwritable
 from shared import tables
 from shared.tables import as_csv
 from shared.workflow import Prompt
@@ -410,12 +410,7 @@ def disk_errors_told(folder: Folder) -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        problem = disk_problem(cause, folder.address)
-        if problem is None:
-            place = cause.filename2 or cause.filename or folder.address
-            why = cause.strerror or cause
-            problem = f"{place} cannot be written to ({why}): mend that or name another --output, and run it again."
-        raise SetupError(f"{problem} What was made so far is kept.") from cause
+        raise SetupError(f"{unwritable(cause, folder.address)} What was made so far is kept.") from cause
 
 
 # --- Pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -75,7 +76,7 @@ def of_pictures(options: argparse.Namespace) -> int:
     if options.made_with not in TRAINED_WITH:
         raise SetupError(f"No such method: {options.made_with}. There are {', '.join(TRAINED_WITH)}.")
     face_model = face_model_of(face_pack())
-    out = (options.out or options.pictures / "measured").resolve()
+    out = _made(options.out or options.pictures / "measured")
     try:
         own_pictures.measured(options.pictures, out, face_model, options.made_with)
     except KeyboardInterrupt:
@@ -110,17 +111,25 @@ SOURCES: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 def _settings(options: argparse.Namespace, folder: Path, out: Path, methods: Sequence[str]) -> Settings:
     """What is asked for. out, methods: where none is named. Raises SetupError for an unknown method."""
-    settings = Settings(
+    return Settings(
         folder=folder.resolve(),
-        out=(options.out or out).resolve(),
+        methods=tuple(methods_named(options.methods or methods)),
+        out=_made(options.out or out),
         prompt=options.prompt,
         size=tuple(options.size) if options.size else None,
         steps=options.steps,
-        methods=tuple(methods_named(options.methods or methods)),
         quick=options.quick,
     )
-    settings.out.mkdir(parents=True, exist_ok=True)
-    return settings
+
+
+def _made(out: Path) -> Path:
+    """The folder of the results, which is there then. Raises SetupError."""
+    folder = Path(os.path.realpath(out))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise SetupError(environment.unwritable(problem, folder)) from problem
+    return folder
 
 
 def _rehearsed(options: argparse.Namespace, settings: Settings, stack: ExitStack) -> Settings:

@@ -57,12 +57,17 @@ def written_out() -> Generator[None, None, None]:
     try:
         yield
     except OSError as problem:
-        # It may have come from `print`, or from a file or a connection. Only in the first case a line fails as well.
-        if problem.filename is None and problem.errno in (*_CLOSED, *FULL):
-            _require_written("\n")
+        require_console(problem)
         raise
     finally:
         _require_written("")
+
+
+def require_console(problem: OSError) -> None:
+    """End the script, as `written_out` does, where this error is of printing, and not of a file or a connection."""
+    # If it came from `print`, a line fails as well.
+    if problem.filename is None and problem.errno in (*_CLOSED, *FULL):
+        _require_written("\n")
 
 
 def _require_written(text: str) -> None:

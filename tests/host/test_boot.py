@@ -25,7 +25,7 @@ def test_examples_take_nothing_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What stands under their names stays, one that is deleted stays away, one that is new comes, and a folder that
-    cannot be written into is a line in the log."""
+    cannot be written into is a line in the log, as is a record that is no file."""
     monkeypatch.setattr(photos, "running_server", object)
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
     (tmp_path / "likeness_anna.png").write_bytes(b"mine")
@@ -38,9 +38,15 @@ def test_examples_take_nothing_away(
     (tmp_path / "likeness_ben.png").unlink()
     photos.copy_examples()
     record.unlink()
+    record.mkdir()
+    (tmp_path / "likeness_ben.png").unlink()
+    photos.copy_examples()
+    record.rmdir()
+    assert "Is a directory" in caplog.text
+    caplog.clear()
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     examples = {path.name: path.read_bytes() for path in photos.PICTURES.glob("*.png")}
-    del examples["likeness_two.png"]
+    del examples["likeness_two.png"], examples["likeness_ben.png"]
     assert files == examples | {"likeness_anna.png": b"mine"}
     assert len(files) > 10
     assert not caplog.text

@@ -118,12 +118,14 @@ def test_the_command_line_knows_all_questions() -> None:
     assert tuple(people_source.QUESTIONS) == compare.QUESTIONS
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "n" * 300, "loop/below"])
 def test_an_output_that_cannot_be_written_to_is_told_with_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sys, "argv", ["compare.py", "--toy", "--out", str(tmp_path / "file")])
-    with pytest.raises(SetupError, match=r"file cannot be written to \(File exists\): mend that or name another place"):
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr(sys, "argv", ["compare.py", "--toy", "--out", str(tmp_path / out)])
+    with pytest.raises(SetupError, match=r"cannot be written to \(.+\): mend that or name another place"):
         command.run(compare.parsed())
 
 
