@@ -202,10 +202,6 @@ class TokensMoved(BadSetup):
     """Another node has split or merged the picture's tokens, so that the tokens of a region are not known."""
 
 
-class BadPatches(LikenessError):
-    """A picture that is not ID-Patch's condition image of this cast, where that image is needed."""
-
-
 class BadParts(LikenessError):
     """Too few or too many parts, the same part twice, or a part of which nothing is visible."""
 

@@ -124,3 +124,8 @@ def methods() -> tuple[Method, ...]:
     if not records:
         raise BadRecord(FOLDERS, "no folder in it has a method.json")
     return tuple(sorted(records, key=lambda method: (method.rank, method.folder)))
+
+
+def recognisers_read() -> set[str]:
+    """The ids of all recognisers whose embeddings methods read."""
+    return {method.recogniser for method in methods() if method.recogniser}

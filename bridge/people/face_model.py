@@ -25,6 +25,7 @@ from ...core.faces.analysis import Recogniser
 from ...core.faces.bgr_pictures import Picture
 from ...core.faces.finding import Detection, Detector
 from ...core.faces.model import Files
+from ...core.methods import recognisers_read
 from ...core.models import formats, packs
 from ...core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, stamp
 from ...core.models.manifest import Model, is_standin
@@ -76,7 +77,7 @@ def recogniser_names() -> list[str]:
     Those that a method asks for are always among them: a user who chooses one that is not installed learns where it
     comes from before anything runs. The last option is for methods that look at pictures and need no recogniser.
     """
-    return [ALL, *sorted({*_files().recognisers(""), *packs.ASKED_FOR}), NO_RECOGNISER]
+    return [ALL, *sorted({*_files().recognisers(""), *recognisers_read()}), NO_RECOGNISER]
 
 
 def installed_recognisers() -> set[str]:

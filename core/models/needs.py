@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Any, cast
 
 from ..errors import BadSetup, listed
-from ..methods import methods
+from ..methods import methods, recognisers_read
 from ..names import spelled
 from ..text import MOST_NAME_LETTERS, plain
 from . import packs
@@ -245,7 +245,7 @@ class _Workflow:
         for method in methods():
             if method.node in self.kinds:
                 kinds.update(method.applies)
-        needed = {packs.published(recogniser).id for recogniser in self.recognisers & set(packs.ASKED_FOR)}
+        needed = {packs.published(recogniser).id for recogniser in self.recognisers & recognisers_read()}
         face_packs = {model.id for model in models() if model.format == "face-pack"}
         for model in models():
             is_chosen_pack = model.id in face_packs and model.name in self.packs

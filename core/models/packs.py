@@ -19,14 +19,9 @@ NO_DETECTOR = "none (faces from landmarks)"
 """An entry in the menu of packs: no detector is loaded, faces come from linked landmarks."""
 
 ANTELOPE = "antelopev2"
-"""The id of the recogniser that InstantID and WithAnyone were trained with, and the name of the pack that it comes
-in."""
+"""The id of a recogniser, and the name of the pack that it comes in."""
 IR_SE50 = "arcface-ir-se50"
-"""The recogniser that ID-Patch was trained with."""
-BUFFALO = "w600k_r50"
-"""The recogniser that FaceID, StoryMaker and PhotoMaker v2 were trained with."""
-ASKED_FOR = (ANTELOPE, IR_SE50, BUFFALO)
-"""The ids of all recognisers that methods read."""
+"""The id of the recogniser whose file is a state dict, and in no pack."""
 
 _AROUND_PACKS = ("models", "insightface")
 """Folders in which packs lie; they are no packs themselves."""

@@ -14,13 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import BadPatches, gathered
+from ...core.errors import LikenessError, gathered
 from ...core.geometry import PATCH, Rect, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
 from ...core.projections import EmbeddingProjection, Resampler
 from ...core.taking_part import for_photos, left_out
+
+
+class BadPatches(LikenessError):
+    """A picture that is not the condition image of this cast, where that image is needed."""
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:

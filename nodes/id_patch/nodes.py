@@ -26,7 +26,7 @@ from ...bridge.sampling.runs import patched
 from ...bridge.words.regional_text import id_tokens_by_region
 from ...bridge.words.unet_words import RegionalTextRun
 from ...core import geometry
-from ...core.errors import BadCast, BadPatches, counted
+from ...core.errors import BadCast, counted
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, PlacedCast, in_order_of_places, places_of, require_places
@@ -34,7 +34,7 @@ from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, place_previews, regions
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
-from .net import IDPatchNet, Participants, check_patches, condition_image, participants_of
+from .net import BadPatches, IDPatchNet, Participants, check_patches, condition_image, participants_of
 
 METHOD = method("id_patch")
 IMAGE = "ID-Patch Condition Image"

@@ -21,7 +21,6 @@ from pack.core.errors import (
     BadCast,
     BadLayout,
     BadParts,
-    BadPatches,
     BadPhoto,
     BadSetup,
     BadSize,
@@ -35,6 +34,7 @@ from pack.core.places.control_images import NoKeypoints
 from pack.core.places.from_boxes import BadBoxes
 from pack.core.places.regions import BadRegion
 from pack.core.prompts import BadPrompts
+from pack.nodes.id_patch.net import BadPatches
 from pack.nodes.photo_maker.class_words import BadTrigger
 from pack.nodes.story_maker.bodies import BodiesMissing
 from sample_values import (
@@ -247,7 +247,6 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             id_patch=value(loaded, "id_patch_mlp"),
         ),
         refused(
-            BadPatches,
             "already holds the ID tokens of 2 people, and this cast has 1 person",
             model=value(sdxl),
             cast=cast(identity()),
