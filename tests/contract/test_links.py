@@ -99,6 +99,27 @@ def test_translated_pages_say_the_same(root: Path) -> None:
         assert pictures(text) == {f"../{picture}" for picture in pictures(english)}, path
 
 
+def emphasis_not_ended(text: str) -> list[str]:
+    """What CommonMark shows with its stars, because their last ones are followed by a letter: **(x)**y."""
+    lost: list[str] = []
+    for stars in (r"\*\*", r"\*"):
+        emphasis = re.compile(rf"{stars}([^*\n]+){stars}(?=(\w?))")
+        lost += [inside for inside, letter in emphasis.findall(text) if letter and re.search(r"[^\w`]$", inside)]
+        text = emphasis.sub(r"\1", text)
+    return lost
+
+
+def test_emphasis_in_chinese_texts_ends(root: Path) -> None:
+    """A space has to stand behind it."""
+    assert emphasis_not_ended("*a\n**b**c **(d)**e, *f?*g*") == ["(d)", "f?"]
+    for path in (
+        root / "README.zh.md",
+        *(root / "web" / "docs").glob("*/zh.md"),
+        *(root / "locales/zh").glob("*.json"),
+    ):
+        assert emphasis_not_ended(path.read_text("utf-8")) == [], path
+
+
 def test_pictures_named_in_pages_exist(root: Path) -> None:
     docs = root / "web" / "docs"
     named: set[str] = set().union(*(pictures(text) for text in pages(root).values()))
