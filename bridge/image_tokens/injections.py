@@ -6,12 +6,14 @@ no adapter weights, nothing is projected per step, and another seed or prompt fi
 From the node to a layer:
 
     Injection                       of one node on one side of the conditioning
-    InjectionsRun.batch_for_forward the Injections of all nodes that are on at this step
+    InjectionsRun.new_batch         the Injections of all nodes that are on at this step
         InjectionsBatch                 made once for all forwards that carry the same
             NodeInjections                  of each node: keys, values and weights of all rows of the batch
     InjectionsBatch.attention_output    of a layer: what the text gives
         NodeInjections.people_attention     and what each node's people add to it, by its `reads`
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from typing_extensions import Self
 from ...core.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
-from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace, query_place
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.model_conds import CarriedOfPeople, InBoxes, cut_regions
 from ..sampling.runs import ForwardInput, attention_of_other_pack
@@ -129,17 +131,8 @@ class InjectionsRun(CrossAttentionRun[Injection]):
 
     key = Injection.key
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput
-    ) -> CrossAttentionBatch | None:
-        injections_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
-        if not injections_of_nodes:
-            return None
-
-        def make(place: QueryPlace) -> InjectionsBatch:
-            return InjectionsBatch(self.layers, injections_of_nodes, place)
-
-        return self.kept_batch(injections_of_nodes, forward_input, make)
+    def new_batch(self, acting: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput) -> InjectionsBatch:
+        return InjectionsBatch(self.layers, acting, query_place(self.layers, forward_input))
 
 
 class InjectionsBatch(CrossAttentionBatch):
@@ -147,7 +140,7 @@ class InjectionsBatch(CrossAttentionBatch):
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
         """injections: for each node, what it has put into each chunk of the batch."""
-        super().__init__(layers, place.row_count)
+        super().__init__(layers, place)
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
     def changes_layer(self, layer_index: int) -> bool:

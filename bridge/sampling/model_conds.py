@@ -121,11 +121,15 @@ class Carried(NeverCopied):
         return self.acting_regions is not None
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows that carry this and rows that carry `other` can be computed in one batch.
+        """Whether rows that carry this and rows that carry `other`, of the same schedule, can be computed in one batch.
 
         By default they can where both come from one node, as its positive and its negative side do.
         """
         return self.source is other.source
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise BadSize or BadRegion where this does not fit a picture of this size, (width, height) in pixels, for
+        another reason than that its canvas does not."""
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
@@ -227,7 +231,7 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
 
 
 def rows_of_nodes(
-    chunks: Sequence[tuple[CarriedOfPeopleT, ...]],
+    acting: Sequence[tuple[CarriedOfPeopleT, ...]],
     row_count: int,
     code_around_model: str,
     mixed: str,
@@ -236,12 +240,12 @@ def rows_of_nodes(
 ) -> list[tuple[CarriedOfPeopleT, ...]]:
     """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
 
-    chunks: what each carries, by node. row_count: of the batch. code_around_model, mixed: the two arguments of
-    ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have no
-    rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
+    acting: what each node has put into the chunks. row_count: of the batch. code_around_model, mixed: the two arguments
+    of ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have
+    no rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
-    for by_chunk in zip(*chunks, strict=True):
+    for by_chunk in acting:
         first = by_chunk[0]
         differ = any(carried is not first for carried in by_chunk)
         one_node = all(carried.source is first.source for carried in by_chunk)
@@ -338,8 +342,10 @@ class CarriedCond(comfy.conds.CONDRegular):
     def can_concat(self, other: CarriedCond) -> bool:
         if len(self.cond) != len(other.cond):
             return False
-        pairs = zip(self.cond, other.cond, strict=True)
-        return all(carried.can_join_batch(carried_by_other) for carried, carried_by_other in pairs)
+        for carried, of_other in zip(self.cond, other.cond, strict=True):
+            if carried.schedule != of_other.schedule or not carried.can_join_batch(of_other):
+                return False
+        return True
 
     def concat(self, others: Sequence[CarriedCond]) -> Tensor:
         """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""

@@ -11,7 +11,8 @@ The steps of one forward, in the order in which the host calls them:
     APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
                             row_tables.chunks_of    the table -> what each chunk carries
                             _checked_batch          checks rows and sizes of the chunks, and calls
-                            batch_for_forward       of the subclass -> the Batch
+                            acting                  which nodes are on at this step
+                            kept                    the Batch of forwards like this one, from new_batch of the subclass
                         and sends both on, the table and `Sent`
     DIFFUSION_MODEL     Run.wrap_diffusion_model calls the UNet with Batch.options_with_attention. It makes the Batch
                         anew only where the table that arrives is not the one that was sent: another pack has moved rows
@@ -19,12 +20,13 @@ The steps of one forward, in the order in which the host calls them:
 Each kind of thing that is carried has a run and a table of its own, though a forward may have several. Nodes patch the
 MODEL one after the other and know nothing of each other, so a common run would have to be found and joined in a clone
 that others hold too. Whether two entries may be one batch is answered for each kind by itself. And what the kinds share
-is here already: a subclass has little more than batch_for_forward.
+is here already: a subclass has little more than new_batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +48,7 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
-from .canvas_check import Canvas
+from .canvas_check import Canvas, check_canvases
 from .conditioning import NeverCopied, RunEntry, factor_between
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
@@ -81,7 +83,7 @@ def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **
     read_as_negative(guider, run_class.key)
     _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
     run = run_class(guider, start.latent_image)
-    tell_of_start(run.everything(guider), guider, start)
+    tell_of_start(run.everything, guider, start)
     for entry in entries_with(guider, run.key):
         conds = entry["model_conds"]
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
@@ -144,6 +146,17 @@ class ForwardInput(NamedTuple):
     def like(self) -> Tensor:
         """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
         return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+    @property
+    def key(self) -> Hashable:
+        """All that a Batch may be made of in a forward, as a key.
+
+        What changes from step to step is no part of it: the sigmas, and the numbers in the tensors. The MODEL is,
+        because the host's MultiGPU CFG Split samples with several, each in a thread of its own.
+        """
+        references = (self.references, self.reference_texts, self.reference_looks)
+        shapes = tuple(tuple(tensor.shape for tensor in tensors) for tensors in references)
+        return self.model, self.x.shape, self.x.device, self.context.shape[1], shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +246,12 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
+        self._batches: dict[Hashable, Batch] = {}
+        self._making = threading.RLock()
+        """Held while something is made that is kept: MultiGPU CFG Split asks from several threads at once."""
+        self.everything = [carried for entry in entries_with(guider, self.key) for carried in self.carried_by(entry)]
+        """All that the conditioning of this run carries under `key`, of all entries."""
+        self._check_latent(latent)
         self.row_tables = RowTables(self._device)
         self._rows_sent = False
         """Whether the host was given rows with people."""
@@ -250,10 +269,17 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._times_called = 0
         """How often a sampler has called the MODEL, at least once a step."""
 
-    def everything(self, guider: CFGGuider) -> list[CarriedT]:
-        """All that the conditioning of this run carries under `key`, of all entries."""
-        entries = entries_with(guider, self.key)
-        return [carried for entry in entries for carried in entry["model_conds"][self.key].cond]
+    def _check_latent(self, latent: Tensor) -> None:
+        """Raise BadCast, BadSize or BadRegion where something carried does not fit what is denoised, (B, C, h, w)."""
+        check_canvases(self.everything, latent, self.cell)
+        height, width = self.latent
+        for carried in self.everything:
+            carried.check_size((self.cell * width, self.cell * height))
+
+    @classmethod
+    def carried_by(cls, entry: RunEntry) -> tuple[CarriedT, ...]:
+        """What an entry carries under `key`, a Carried for each node."""
+        return entry["model_conds"][cls.key].cond
 
     def is_on(self, carried: CarriedT, sigmas: Tensor) -> bool:
         """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
@@ -266,6 +292,19 @@ class Run(NeverCopied, Generic[CarriedT]):
         if carried.schedule not in self._sigma_ranges:
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
+
+    def acting(self, chunks: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor) -> tuple[tuple[CarriedT, ...], ...]:
+        """What each node has put into the chunks, one Carried per chunk, of the nodes that act at these sigmas, (B,).
+
+        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
+        """
+        acting: list[tuple[CarriedT, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
+            # Which of them is asked is all one: those of one batch have the same schedule, see CarriedCond.can_concat.
+            active = next((carried for carried in by_chunk if carried.active), None)
+            if active is not None and self.is_on(active, sigmas):
+                acting.append(by_chunk)
+        return tuple(acting)
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The row table of a batch, (rows, 2), which the host gets. picture_count: how many pictures each chunk has."""
@@ -526,6 +565,26 @@ class Run(NeverCopied, Generic[CarriedT]):
         """The batch of one forward; None where nothing of what its chunks carry is on at this step.
 
         chunks: what each chunk carries, one Carried for each node.
+        """
+        acting = self.acting(chunks, forward_input.sigmas)
+        return self.kept(acting, forward_input) if acting else None
+
+    def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:
+        """What `new_batch` gives of these: made once, and kept until the run ends.
+
+        The key is all that it is made of, so a batch serves no forward for which another one would be made.
+        """
+        key = acting, forward_input.key
+        with self._making:
+            if key not in self._batches:
+                self._batches[key] = self.new_batch(acting, forward_input)
+            return self._batches[key]
+
+    def new_batch(self, acting: Any, forward_input: ForwardInput) -> Batch:
+        """The batch of all forwards like this one in which the same acts.
+
+        acting: hashable; what `acting` gives, unless a subclass gives `kept` something else. Nothing else than these
+        two arguments, and what is the same in all of the run, decides about the batch.
         """
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ..host.unet import Options, Replacement, layers_of
-from ..networks.file_attention import asked_for_in_layers, attend_whole_with
+from ..networks.file_attention import attend_whole_with
 from ..networks.layers import query_place
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS
@@ -110,6 +110,4 @@ class IDTokensReader:
         place = query_place(layers, forward)
         text_length = forward.context.shape[1]
         ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
-        batch = _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
-        batch.asked_for = asked_for_in_layers(self._model.diffusion_model, "attn2")
-        return batch
+        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)

@@ -14,7 +14,6 @@ from hidden_text import without_common
 from marks import EACH
 from pack.bridge.networks import model_family, transformer_families
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.networks.forward_layout import key_of_forward
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
@@ -82,7 +81,7 @@ def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
     def key(model=first_model, rows=1, width=WIDTH, tokens=5, references=(), device=devices.DEVICE):
         x = tiny_dits.latent(Z_IMAGE, width, HEIGHT, rows=rows).to(device)
         context = torch.zeros(rows, tokens, 8)
-        return key_of_forward(ForwardInput(model.model, x, torch.ones(rows), context, {}, references))
+        return ForwardInput(model.model, x, torch.ones(rows), context, {}, references).key
 
     reference = tiny_dits.latent(Z_IMAGE, WIDTH, HEIGHT)
     others = [

@@ -127,7 +127,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     regional_text = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
     entry = torch.zeros(1, length, 8)
     chunks = ((regional_text.in_entry(entry),), (without_people(regional_text).in_entry(entry),))
-    place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype)
+    place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype, {})
     batch = unet_words.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
