@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.patcher_extension
 import torch
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -23,14 +21,15 @@ from ...core.errors import joined
 from ..host import notes
 from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 from ..host.unet import Options
-from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed, named_as_one
+from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
+from .runs import OnModel, put_on
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
 _KEY = "likeness_presence"
-"""The key of a MODEL's attachment and wrapper, and the key among the options of conditioning entries."""
+"""The key of the NodeMarks among the options of a conditioning entry."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,7 @@ def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Condi
     positive: the positive prompt as the node gives it out, of which the first text is kept.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
-    clone = model.clone()
-    before: tuple[_Attachment, ...] = clone.get_attachment(_KEY) or ()
-    clone.set_attachments(_KEY, (*before, _Attachment(apply_node, context)))
-    if not before:  # one wrapper for all apply nodes of a MODEL
-        kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
-        clone.add_wrapper_with_key(kind, _KEY, _sample_with_notes)
-    return clone
+    return put_on(model, OnModel(notes=(_PutIn(apply_node, context).tell,)))
 
 
 def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
@@ -120,8 +113,8 @@ def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Con
 
 
 @dataclass(frozen=True, eq=False)
-class _Attachment(NeverCopied):
-    """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
+class _PutIn(NeverCopied):
+    """What an apply node leaves on a MODEL, for the notes of its runs.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
     an entry. By it a run recognises a prompt that holds this text but has lost the mark.
@@ -130,18 +123,11 @@ class _Attachment(NeverCopied):
     apply_node: ApplyNode
     context: Tensor | None
 
-
-def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """The wrapper (OUTER_SAMPLE): say what is lost or does nothing in this run, then sample."""
-    guider: CFGGuider = executor.class_obj
-    for prompt in guider.conds.values():
-        named_as_one(prompt)
-    prompts_and_steps = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
-    for attachment in guider.model_patcher.get_attachment(_KEY) or ():
-        sentences = prompts_and_steps.sentences(attachment)
+    def tell(self, guider: CFGGuider, start: Start) -> None:
+        """Write under the node what of it is lost or does nothing in this sampling."""
+        sentences = _PromptsAndSteps(guider, start).sentences(self)
         # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
-        notes.tell_of_run(attachment.apply_node.node_id, TOPIC, "\n".join(sentences))
-    return executor(*args, **kwargs)
+        notes.tell_of_run(self.apply_node.node_id, TOPIC, "\n".join(sentences))
 
 
 class _PromptsAndSteps:
@@ -171,16 +157,16 @@ class _PromptsAndSteps:
         patches = guider.model_options["transformer_options"].get("patches", {})
         self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
-    def sentences(self, attachment: _Attachment) -> list[str]:
+    def sentences(self, put_in: _PutIn) -> list[str]:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
-        apply_node = attachment.apply_node
+        apply_node = put_in.apply_node
         drawn = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
         moved = _entries_of_side(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
         zeroed = [entry for entry in moved if is_zeroed(entry)]
         carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
         if not carrying:
-            if self._is_lost(attachment):
+            if self._is_lost(put_in):
                 return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
             return []
         sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node, self._reads_negative)]
@@ -196,7 +182,7 @@ class _PromptsAndSteps:
             sentences.append(_not_in_negative(apply_node))
         return sentences
 
-    def _is_lost(self, attachment: _Attachment) -> bool:
+    def _is_lost(self, put_in: _PutIn) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
         They have been lost where any prompt comes from nodes of ours, or holds the text of this node without its
@@ -204,7 +190,7 @@ class _PromptsAndSteps:
         """
         if any(_KEY in entry for entry in self._entries):
             return True
-        context = attachment.context
+        context = put_in.context
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
 
     def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[RunEntry]) -> bool:

@@ -49,7 +49,7 @@ from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
 from .canvas_check import Canvas, check_canvases
-from .conditioning import NeverCopied, RunEntry, factor_between
+from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
 from .row_tables import RowTables
@@ -58,32 +58,70 @@ from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 
 
+_KEY = "likeness"
+"""The key of our wrapper at OUTER_SAMPLE among the wrappers of a MODEL."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnModel(NeverCopied):
+    """What nodes of ours have put on a MODEL, for whenever it samples.
+
+    runs: the classes of the runs that begin then. notes: what writes notes then, for an apply node each.
+    """
+
+    runs: tuple[type[Run[Any]], ...] = ()
+    notes: tuple[Callable[[CFGGuider, Start], None], ...] = ()
+
+
+def _on_model(model: ModelPatcher) -> OnModel:
+    wrappers = model.get_wrappers(_WRAPPERS.OUTER_SAMPLE, _KEY)
+    return wrappers[0].args[0] if wrappers else OnModel()
+
+
+def put_on(model: ModelPatcher, more: OnModel) -> ModelPatcher:
+    """A clone of the MODEL with these beside what nodes of ours have put on it before."""
+    before = _on_model(model)
+    both = OnModel((*before.runs, *more.runs), (*before.notes, *more.notes))
+    clone = model.clone()
+    # In the place of the wrapper that stands there, so that the order among those of other packs stays.
+    clone.wrappers.setdefault(_WRAPPERS.OUTER_SAMPLE, {})[_KEY] = [partial(_sample, both)]
+    return clone
+
+
 def patched(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
     """A clone of the MODEL that begins a run of each of these classes whenever it samples.
 
     A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
     """
-    wrappers_by_key = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
-    missing = [run_class for run_class in run_classes if run_class.key not in wrappers_by_key]
-    if not missing:
-        return model
-    clone = model.clone()
-    for run_class in missing:
-        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run_class.key, partial(_sample, run_class))
-    return clone
+    missing = [run_class for run_class in run_classes if run_class not in _on_model(model).runs]
+    return put_on(model, OnModel(runs=tuple(missing))) if missing else model
 
 
-def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """The wrapper at OUTER_SAMPLE: a run of this class begins, the MODEL samples, and the run ends.
+def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+    """The wrapper at OUTER_SAMPLE: the runs begin, notes are written, the MODEL samples, and the runs end.
 
-    The guider's options and conditioning are copies that belong to this run.
+    The guider's options and conditioning are copies that belong to this sampling.
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
+    for prompt in guider.conds.values():
+        named_as_one(prompt)
+    runs = [_begun(run_class, guider, start) for run_class in on_model.runs]
+    tell_of_start([carried for run in runs for carried in run.everything], guider, start)
+    for tell in on_model.notes:
+        tell(guider, start)
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        for run in runs:
+            run.after_run()
+
+
+def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[Any]:
+    """A new run, which from now on is called by the host."""
     read_as_negative(guider, run_class.key)
     _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
     run = run_class(guider, start.latent_image)
-    tell_of_start(run.everything, guider, start)
     for entry in entries_with(guider, run.key):
         conds = entry["model_conds"]
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
@@ -95,10 +133,7 @@ def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.wrap_calc_cond_batch, options)
     add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.wrap_apply_model, options)
     add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.wrap_diffusion_model, options)
-    try:
-        return executor(*args, **kwargs)
-    finally:
-        run.after_run()
+    return run
 
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
