@@ -28,7 +28,7 @@ from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace, query_place
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.model_conds import CarriedOfPeople, InBoxes, cut_regions
+from ..sampling.model_conds import CarriedOfPeople, InBoxes
 from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 
@@ -51,6 +51,7 @@ class Injection(InBoxes, CarriedOfPeople):
     """
 
     key = "likeness_injections"
+    per_person = ("tokens",)
     tokens: Tensor
     layers: tuple[tuple[Tensor, ...] | None, ...]
     regions: Tensor | None
@@ -82,15 +83,12 @@ class Injection(InBoxes, CarriedOfPeople):
 
         There are no regions to cut, because by_row has none.
         """
-        rows = slice(person, person + 1)  # a slice keeps the dimension of the people
+        numbers = slice(person, person + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
-            if layer is None:
-                layers.append(None)
-            else:
-                layers.append(tuple(tensor[rows] for tensor in layer))
-        boxes = None if self.boxes is None else self.boxes[rows]
-        return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
+            layers.append(None if layer is None else tuple(tensor[numbers] for tensor in layer))
+        boxes = None if self.boxes is None else self.boxes[numbers]
+        return replace(super().of_person(person), layers=tuple(layers), boxes=boxes, by_row=False)
 
     def by_person(self, x: Tensor) -> Tensor:
         """x, which has something of each person, (people, ...), with a dimension for the rows of the chunk added:
@@ -102,15 +100,6 @@ class Injection(InBoxes, CarriedOfPeople):
         if self.by_row:
             return x[None]  # (1, rows, ...), where person n is row n
         return x[:, None]  # (people, 1, ...)
-
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        regions = self.regions
-        if regions is not None:
-            regions = cut_regions(regions, area, latent)
-        boxes = self.boxes
-        if boxes is not None:
-            boxes = cut_regions(boxes, area, latent)
-        return replace(self, regions=regions, boxes=boxes)
 
     def can_join_batch(self, other: Any) -> bool:
         return (

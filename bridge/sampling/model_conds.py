@@ -136,7 +136,8 @@ class Carried(NeverCopied):
         width), all in latent pixels; this object itself where it has no regions."""
         if self.acting_regions is None:
             return self
-        return replace(self, regions=cut_regions(self.acting_regions, area, latent))
+        whole: dict[str, Tensor | None] = {name: getattr(self, name, None) for name in ("regions", "boxes")}
+        return replace(self, **{name: cut_regions(x, area, latent) for name, x in whole.items() if x is not None})
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
@@ -186,10 +187,12 @@ CarriedT = TypeVar("CarriedT", bound=Carried)
 class CarriedOfPeople(Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
+    per_person: the names of the fields, tensors or tuples, that have something of one person after the other.
     by_row: whether they have rows instead of regions. row: the number of the person whose row this is; None for all
     rows.
     """
 
+    per_person: ClassVar[tuple[str, ...]] = ()
     by_row: bool = field(default=False, kw_only=True)
     row: int | None = field(default=None, kw_only=True)
 
@@ -214,7 +217,15 @@ class CarriedOfPeople(Carried):
 
     def of_person(self, person: int) -> Self:
         """What is carried of one person, for a row of the batch. person: the number, from 0."""
-        return replace(self, row=person)
+        return replace(self._of_people(slice(person, person + 1)), row=person)
+
+    def without_people(self) -> Self:
+        """What the other side of the conditioning carries where it has nobody: by it the host may compute both sides in
+        one batch."""
+        return replace(self._of_people(slice(0)), words_note_node=None)
+
+    def _of_people(self, numbers: slice) -> Self:
+        return replace(self, **{name: getattr(self, name)[numbers] for name in self.per_person})
 
 
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)

@@ -78,8 +78,7 @@ def _as_read(texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
     like = forward_input.like()
     read = list(texts.texts)
     for number, t5 in enumerate(texts.t5):
-        is_read = texts.row in (None, number)  # of a row, the text of its person alone
-        if t5 is not None and is_read:
+        if t5 is not None:
             numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
             read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
     return replace(texts, texts=tuple(read), t5=())
