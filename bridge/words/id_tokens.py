@@ -88,11 +88,13 @@ class IDTokensReader:
             return
         context: Tensor = cond["c_crossattn"]
         # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
-        key = tuple(options["uuids"]), tuple(id_tokens), x.shape, context.shape
+        forward = ForwardInput(self._model, x, options["sigmas"], context, options)
+        key = tuple(options["uuids"]), tuple(id_tokens), forward.key
         if key not in self._batches:
-            forward = ForwardInput(self._model, x, options["sigmas"], context, options)
             self._batches[key] = self._batch(id_tokens, forward)
         batch = self._batches[key]
+        # Nobody has to see whether it is called: a copy of the host's code that passes over it passes over what is in
+        # the way of the text, too, and then the layers read the text.
         if batch.needed(options):
             kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
             comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
