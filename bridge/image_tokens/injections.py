@@ -74,10 +74,6 @@ class Injection(InBoxes, CarriedOfPeople):
             return None
         return region_weights(self.regions)
 
-    @property
-    def people_count(self) -> int:
-        return len(self.tokens)
-
     def of_person(self, person: int) -> Self:
         """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
 

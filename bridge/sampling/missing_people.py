@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...core.errors import joined
 from ..host import notes
-from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
+from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from ..host.unet import Options
 from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
@@ -170,11 +170,11 @@ class _PromptsAndSteps:
                 return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
             return []
         sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node, self._reads_negative)]
-        for named_range in apply_node.ranges:
-            if named_range.schedule.is_empty or self._is_a_part:
-                continue
-            if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(apply_node.node_name, named_range, self._sigmas, self._model_sampling))
+        if not self._is_a_part:
+            ranges_of_entries = [_range_of(entry) for entry in carrying]
+            sentences += _ranges_without_step(
+                apply_node.node_name, apply_node.ranges, self._sigmas, self._model_sampling, ranges_of_entries
+            )
         # A prompt that does not come from the node is computed in a forward of its own.
         negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
         in_negative = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
@@ -192,16 +192,6 @@ class _PromptsAndSteps:
             return True
         context = put_in.context
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
-
-    def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[RunEntry]) -> bool:
-        """Whether any step lies both in this range of the node and in the range of any of these entries."""
-        sigmas = named_range.schedule.in_sigmas(self._model_sampling)
-        for entry in carrying:
-            sigmas_of_entry = _range_of(entry).in_sigmas(self._model_sampling)
-            sigmas_of_both = sigmas.overlap(sigmas_of_entry)
-            if any(sigmas_of_both.contains(sigma) for sigma in self._sigmas):
-                return True
-        return False
 
 
 def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
@@ -266,7 +256,29 @@ def _not_in_negative(apply_node: ApplyNode) -> str:
     )
 
 
-def never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
+def _ranges_without_step(
+    node_name: str,
+    ranges: Sequence[NamedRange],
+    steps: Sequence[float],
+    model_sampling: Any,
+    ranges_of_entries: Sequence[ScheduleRange] = (WHOLE_SCHEDULE,),
+) -> list[str]:
+    """A sentence for each range of a node in which no step of a run lies.
+
+    steps: the sigma at which each begins. ranges_of_entries: of the entries that hold what the node has put in. A step
+    counts where it lies in one of these, too.
+    """
+    sentences: list[str] = []
+    for named_range in ranges:
+        sigmas = named_range.schedule.in_sigmas(model_sampling)
+        of_both = [sigmas.overlap(entry.in_sigmas(model_sampling)) for entry in ranges_of_entries]
+        works = any(both.contains(step) for both in of_both for step in steps)
+        if not works and not named_range.schedule.is_empty:
+            sentences.append(_never_works(node_name, named_range, steps, model_sampling))
+    return sentences
+
+
+def _never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
     """The sentence about a range in which no step of a run lies. steps: the sigma at which each of them begins."""
     percentages = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
     if len(percentages) > 1:
@@ -312,7 +324,8 @@ class NetReport:
             self._schedule = schedule
             # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
             if schedule is not None and not is_unfinished(schedule):
-                self._sentences += self._ranges_without_step(steps_of(schedule))
+                name, steps = self._apply_node.node_name, steps_of(schedule)
+                self._sentences += _ranges_without_step(name, self._ranges, steps, self._model_sampling)
         sides = rows.sides(context, options)
         self._sides.update(sides)
         # The rows of an entry stand together: (B / entries, T, width) of each.
@@ -345,19 +358,6 @@ class NetReport:
         self._sides = set()
         self._sentences = []
         self._checked_entries = set()
-
-    def _ranges_without_step(self, sigmas_of_steps: Sequence[float]) -> list[str]:
-        """A sentence for each range in which no step of the run lies."""
-        sentences = list[str]()
-        for named_range in self._ranges:
-            if named_range.schedule.is_empty:
-                continue
-            sigmas = named_range.schedule.in_sigmas(self._model_sampling)
-            if not any(sigmas.contains(sigma) for sigma in sigmas_of_steps):
-                sentences.append(
-                    never_works(self._apply_node.node_name, named_range, sigmas_of_steps, self._model_sampling)
-                )
-        return sentences
 
 
 def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:

@@ -201,9 +201,13 @@ class CarriedOfPeople(Carried):
         return None if self.by_row else super().acting_regions
 
     @property
+    def active(self) -> bool:
+        return self.people_count > 0
+
+    @property
     def people_count(self) -> int:
         """How many people this has something of."""
-        raise NotImplementedError
+        return len(getattr(self, self.per_person[0]))
 
     def for_picture(self, picture_number: int) -> Self:
         """What one picture of a batch reads: with by_row what is carried of the person whose row it is, else all.

@@ -38,10 +38,6 @@ class PersonTexts(CarriedOfPeople):
     t5: tuple[T5Tokens | None, ...] = ()
 
     @property
-    def active(self) -> bool:
-        return bool(self.texts)
-
-    @property
     def words(self) -> Sequence[Tensor]:
         return [text for text in self.texts if text.shape[1]]
 
@@ -49,7 +45,3 @@ class PersonTexts(CarriedOfPeople):
         return self.made_once(
             ("multiplied", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
         )
-
-    @property
-    def people_count(self) -> int:
-        return len(self.texts)

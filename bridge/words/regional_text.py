@@ -51,10 +51,6 @@ class RegionalText(CarriedOfPeople):
     inline_tokens: Tensor | None = None
 
     @property
-    def active(self) -> bool:
-        return bool(self.counts)
-
-    @property
     def words(self) -> Sequence[Tensor]:
         return () if self.tokens is None or not self.appended_count else (self.tokens,)
 
@@ -97,10 +93,6 @@ class RegionalText(CarriedOfPeople):
             row = picture_number % len(inline_tokens)
             return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
         return self
-
-    @property
-    def people_count(self) -> int:
-        return len(self.counts)
 
     def of_person(self, person: int) -> Self:
         assert self.tokens is not None  # inline tokens have regions
