@@ -56,8 +56,6 @@ from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
-
-
 _KEY = "likeness"
 """The key of our wrapper at OUTER_SAMPLE among the wrappers of a MODEL."""
 
@@ -93,8 +91,9 @@ def patched(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
 
     A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
     """
-    missing = [run_class for run_class in run_classes if run_class not in _on_model(model).runs]
-    return put_on(model, OnModel(runs=tuple(missing))) if missing else model
+    keys_before = [run_class.key for run_class in _on_model(model).runs]
+    missing = tuple(run_class for run_class in run_classes if run_class.key not in keys_before)
+    return put_on(model, OnModel(runs=missing)) if missing else model
 
 
 def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
