@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from ...core.cross_attention import Block, decoupled, on_grid, region_weights
 from ...core.errors import LikenessError
-from ..host.unet import Grid, Options, Replacement, grid_of
+from ..host.unet import Grid, Options, Replacement, grid_of, layers_of
 from ..image_tokens.injections import Injection
 from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
@@ -212,7 +212,7 @@ class TokenNetwork:
             residuals.append(self._in_boxes(zero_conv(x, emb, context)))
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
         middle = self._in_boxes(network.middle_block_out(x, emb, context))
-        if not layers:
+        if not self._layers and len(layers) < len(layers_of(network)):
             raise ConditioningLost(code_of_others(network, (), {}), "passes over the attention of a ControlNet")
         self._layers = layers  # complete by now: of a cancelled step nothing is kept
         return {"middle": [middle], "output": residuals}

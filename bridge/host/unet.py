@@ -206,7 +206,7 @@ def transformers(unet: UNetModel) -> list[Transformer]:
     all_transformers: list[Transformer] = []
     for number, block in enumerate(unet.input_blocks):
         all_transformers.extend(_transformers_of("input", number, block))
-    for number, block in enumerate(unet.output_blocks):
+    for number, block in enumerate(getattr(unet, "output_blocks", ())):  # a ControlNet has none
         all_transformers.extend(_transformers_of("output", number, block))
     all_transformers.extend(_transformers_of("middle", 0, unet.middle_block or ()))  # some distilled models have none
     if not all_transformers:

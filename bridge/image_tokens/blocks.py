@@ -27,7 +27,6 @@ from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import family, network_of, tokens_of
 from ..sampling.calls import Place
-from ..sampling.canvas_check import check_canvases
 from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run
@@ -91,7 +90,7 @@ class BlockInjection(Injection):
     apart: ClassVar[bool] = False
 
     def can_join_batch(self, other: Any) -> bool:
-        return self.schedule == other.schedule
+        return True
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,8 @@ class BlocksRun(Run[BlockInjection]):
         # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
         # them, so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
-        self._ready: dict[Any, BlocksBatch] = {}
-        injections = self.everything(guider)
-        check_canvases(injections, latent, self.cell)
         # Before the host looks how much of the MODEL there is room for.
-        for injection in injections:
+        for injection in self.everything:
             for part in _rows_with_people(injection, range(len(latent))):
                 self.layers_on_device(part.injection)
 
@@ -143,21 +139,8 @@ class BlocksRun(Run[BlockInjection]):
             self._placed[key] = layers, on_device
         return self._placed[key][1]
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
-    ) -> BlocksBatch | None:
-        acting: list[tuple[BlockInjection, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):
-            anybody = any(injection.active for injection in by_chunk)
-            # The first stands for all: injections of one batch have the same schedule, see can_join_batch.
-            if anybody and self.is_on(by_chunk[0], forward_input.sigmas):
-                acting.append(by_chunk)
-        if not acting:
-            return None
-        key = tuple(acting), tuple(forward_input.x.shape[-2:]), len(forward_input.x), forward_input.model
-        if key not in self._ready:
-            self._ready[key] = BlocksBatch(self, acting, forward_input)
-        return self._ready[key]
+    def new_batch(self, acting: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput) -> BlocksBatch:
+        return BlocksBatch(self, acting, forward_input)
 
 
 def _rows_with_people(injection: BlockInjection, rows: range) -> list[_RowsOfInjection]:

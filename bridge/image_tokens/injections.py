@@ -6,12 +6,14 @@ no adapter weights, nothing is projected per step, and another seed or prompt fi
 From the node to a layer:
 
     Injection                       of one node on one side of the conditioning
-    InjectionsRun.batch_for_forward the Injections of all nodes that are on at this step
+    InjectionsRun.new_batch         the Injections of all nodes that are on at this step
         InjectionsBatch                 made once for all forwards that carry the same
             NodeInjections                  of each node: keys, values and weights of all rows of the batch
     InjectionsBatch.attention_output    of a layer: what the text gives
         NodeInjections.people_attention     and what each node's people add to it, by its `reads`
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +26,9 @@ from typing_extensions import Self
 from ...core.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
-from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace, query_place
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.model_conds import CarriedOfPeople, InBoxes, cut_regions
+from ..sampling.model_conds import CarriedOfPeople, InBoxes
 from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 
@@ -49,6 +51,7 @@ class Injection(InBoxes, CarriedOfPeople):
     """
 
     key = "likeness_injections"
+    per_person = ("tokens",)
     tokens: Tensor
     layers: tuple[tuple[Tensor, ...] | None, ...]
     regions: Tensor | None
@@ -71,24 +74,17 @@ class Injection(InBoxes, CarriedOfPeople):
             return None
         return region_weights(self.regions)
 
-    @property
-    def people_count(self) -> int:
-        return len(self.tokens)
-
     def of_person(self, person: int) -> Self:
         """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
 
         There are no regions to cut, because by_row has none.
         """
-        rows = slice(person, person + 1)  # a slice keeps the dimension of the people
+        numbers = slice(person, person + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
-            if layer is None:
-                layers.append(None)
-            else:
-                layers.append(tuple(tensor[rows] for tensor in layer))
-        boxes = None if self.boxes is None else self.boxes[rows]
-        return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
+            layers.append(None if layer is None else tuple(tensor[numbers] for tensor in layer))
+        boxes = None if self.boxes is None else self.boxes[numbers]
+        return replace(super().of_person(person), layers=tuple(layers), boxes=boxes, by_row=False)
 
     def by_person(self, x: Tensor) -> Tensor:
         """x, which has something of each person, (people, ...), with a dimension for the rows of the chunk added:
@@ -100,15 +96,6 @@ class Injection(InBoxes, CarriedOfPeople):
         if self.by_row:
             return x[None]  # (1, rows, ...), where person n is row n
         return x[:, None]  # (people, 1, ...)
-
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        regions = self.regions
-        if regions is not None:
-            regions = cut_regions(regions, area, latent)
-        boxes = self.boxes
-        if boxes is not None:
-            boxes = cut_regions(boxes, area, latent)
-        return replace(self, regions=regions, boxes=boxes)
 
     def can_join_batch(self, other: Any) -> bool:
         return (
@@ -129,17 +116,8 @@ class InjectionsRun(CrossAttentionRun[Injection]):
 
     key = Injection.key
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput
-    ) -> CrossAttentionBatch | None:
-        injections_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
-        if not injections_of_nodes:
-            return None
-
-        def make(place: QueryPlace) -> InjectionsBatch:
-            return InjectionsBatch(self.layers, injections_of_nodes, place)
-
-        return self.kept_batch(injections_of_nodes, forward_input, make)
+    def new_batch(self, acting: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput) -> InjectionsBatch:
+        return InjectionsBatch(self.layers, acting, query_place(self.layers, forward_input))
 
 
 class InjectionsBatch(CrossAttentionBatch):
@@ -147,7 +125,7 @@ class InjectionsBatch(CrossAttentionBatch):
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
         """injections: for each node, what it has put into each chunk of the batch."""
-        super().__init__(layers, place.row_count)
+        super().__init__(layers, place)
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
     def changes_layer(self, layer_index: int) -> bool:

@@ -7,7 +7,6 @@ changed: a `LayerHook` stands in each layer while a forward runs.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,13 +20,11 @@ from torch import Tensor, nn
 from ...core.errors import BadSetup
 from ...core.token_groups import in_steps
 from ..host.unet import Options
-from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Place, part_around
-from ..sampling.canvas_check import check_canvases
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
@@ -66,37 +63,23 @@ class TransformerLorasRun(Run[PersonLoras]):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent, self.cell)
         self._model = guider.model_patcher
         self._hooks: dict[nn.Module, LayerHooks] = {}
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}
-        self._batches: dict[Any, TransformerLorasBatch] = {}
-        self._making = threading.Lock()
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
-    ) -> TransformerLorasBatch | None:
-        mixed = "joins rows of people with different LoRAs"
-        acting: list[tuple[PersonLoras, ...]] = []
-        nodes_of_batch = rows_of_nodes(chunks, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
-        for of_node in nodes_of_batch:
-            if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
-                acting.append(of_node)
-        if not acting:
-            return None
+    def new_batch(
+        self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
+    ) -> TransformerLorasBatch:
         network = network_of(forward_input.model)
-        key = tuple(acting), key_of_forward(forward_input)
-        # MultiGPU CFG Split asks from several threads at once.
-        with self._making:
-            if network not in self._hooks:
-                self._hooks[network] = LayerHooks(self.modules_in(network))
-            if key not in self._batches:
-                nodes: list[TransformerNodeLoras] = []
-                for number, of_node in enumerate(acting):
-                    layers = self._layers_of(of_node[0], network, forward_input)
-                    nodes.append(TransformerNodeLoras(number, of_node, layers, forward_input))
-                self._batches[key] = TransformerLorasBatch(self._hooks[network], nodes, forward_input)
-            return self._batches[key]
+        if network not in self._hooks:
+            self._hooks[network] = LayerHooks(self.modules_in(network))
+        mixed = "joins rows of people with different LoRAs"
+        nodes_of_rows = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
+        nodes: list[TransformerNodeLoras] = []
+        for number, of_node in enumerate(nodes_of_rows):
+            layers = self._layers_of(of_node[0], network, forward_input)
+            nodes.append(TransformerNodeLoras(number, of_node, layers, forward_input))
+        return TransformerLorasBatch(self._hooks[network], nodes, forward_input)
 
     def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
         """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture

@@ -37,11 +37,10 @@ Weights of pixels are shares of people (`shares_at`), one for each rank (`_make_
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -72,6 +71,7 @@ from ..networks.layers import (
     QueryPlace,
     can_read_some_pixels,
     patches_dropped,
+    query_place,
 )
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Place, part_around
@@ -143,38 +143,23 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._model = guider.model_patcher
-        dividing = [carried for carried in self.everything(guider) if carried.acting_regions is not None]
+        dividing = [carried for carried in self.everything if carried.acting_regions is not None]
         tell_of_file_attention(self._model, dividing, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
-        self._making_network = threading.Lock()
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
-    ) -> CrossAttentionBatch | None:
-        loras_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
-        if not loras_of_nodes:
-            return None
+    def new_batch(self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput) -> UNetLorasBatch:
         unet = forward_input.model.diffusion_model
-        network = self._network(unet)
-
-        def make(place: QueryPlace) -> UNetLorasBatch:
-            block_grids = grids(unet, *forward_input.x.shape[-2:])
-            nodes: list[UNetNodeLoras] = []
-            for loras_of_node in loras_of_nodes:
-                layers = network.layers(loras_of_node[0], place)
-                nodes.append(UNetNodeLoras(loras_of_node, layers, place, block_grids))
-            return UNetLorasBatch(self, network, place, nodes)
-
-        return self.kept_batch(loras_of_nodes, forward_input, make)
-
-    def _network(self, unet: Any) -> LoraNetwork:
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = network_within(unet)
-        # MultiGPU CFG Split asks from several threads at once.
-        with self._making_network:
-            if module not in self.networks:
-                self.networks[module] = LoraNetwork(self.modules_in(module), self._model)
-            return self.networks[module]
+        if module not in self.networks:
+            self.networks[module] = LoraNetwork(self.modules_in(module), self._model)
+        network = self.networks[module]
+        place = query_place(self.layers, forward_input)
+        block_grids = grids(unet, *forward_input.x.shape[-2:])
+        nodes: list[UNetNodeLoras] = []
+        for by_chunk in acting:
+            nodes.append(UNetNodeLoras(by_chunk, network.layers(by_chunk[0], place), place, block_grids))
+        return UNetLorasBatch(self, network, place, nodes)
 
     def after_run(self) -> None:
         """Take out the hooks that other packs have put back since."""
@@ -410,7 +395,7 @@ class UNetLorasBatch(CrossAttentionBatch):
     def __init__(
         self, run: UNetLorasRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
     ) -> None:
-        super().__init__(run.layers, place.row_count)
+        super().__init__(run.layers, place)
         self.hooks = network.hooks
         self._text_layers = network.text_layers
         self._nodes = nodes

@@ -3,27 +3,13 @@
 Everything of ours in a forward asks here: who reads whom in attention, and whose LoRAs count for a token.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...core.token_layout import TokenLayout
 from ..sampling.runs import ForwardInput
 from .model_family import network_of, tokens_of, transformer_family
-
-
-def key_of_forward(forward_input: ForwardInput) -> Hashable:
-    """A key of all that a Batch depends on in a forward, beside what nodes have put into the conditioning.
-
-    Two forwards with the same key, which carry the same, are served by one Batch.
-    """
-    return (
-        forward_input.x.shape,
-        layout_of(forward_input),
-        forward_input.x.device,
-        forward_input.context.shape[1],
-        forward_input.model,
-    )
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:

@@ -7,7 +7,7 @@ already: of another pack, of another batch of ours, or None where the host's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -29,7 +29,6 @@ from ..host.unet import (
     with_replacements,
 )
 from ..sampling.calls import Place
-from ..sampling.canvas_check import check_canvases
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
 from .file_attention import Attention, asked_for_in_layers, with_asked_for
@@ -44,12 +43,14 @@ class QueryPlace(NamedTuple):
     """The forward in which a batch is read, as far as the batch depends on it.
 
     row_count: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
+    asked_for: what the model's file asks for in layers.
     """
 
     row_count: int
     grids: frozenset[Grid]
     device: torch.device
     dtype: torch.dtype
+    asked_for: Mapping[Block, Attention]
 
     def like_queries(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype)
@@ -57,10 +58,12 @@ class QueryPlace(NamedTuple):
 
 def query_place(layers: Sequence[Block], forward_input: ForwardInput) -> QueryPlace:
     """Where one forward reads a batch, in these layers of its UNet."""
-    block_grids = grids(forward_input.model.diffusion_model, *forward_input.x.shape[-2:])
+    unet = forward_input.model.diffusion_model
+    block_grids = grids(unet, *forward_input.x.shape[-2:])
     like = forward_input.like()
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
-    return QueryPlace(len(forward_input.x), grids_of_layers, like.device, like.dtype)
+    asked_for = asked_for_in_layers(unet, "attn2")
+    return QueryPlace(len(forward_input.x), grids_of_layers, like.device, like.dtype, asked_for)
 
 
 class CrossAttentionBatch(Batch):
@@ -69,12 +72,11 @@ class CrossAttentionBatch(Batch):
     reads_some_pixels = False
     """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
 
-    def __init__(self, layers: Sequence[Block], row_count: int) -> None:
+    def __init__(self, layers: Sequence[Block], place: QueryPlace) -> None:
         super().__init__()
         self.layers = layers
-        self.row_count = row_count
-        self.asked_for: Mapping[Block, Attention] = {}
-        """What the model's file asks for in layers."""
+        self.row_count = place.row_count
+        self._place = place
         self._row_tracker = RowTracker()
 
     def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
@@ -130,7 +132,7 @@ class CrossAttentionBatch(Batch):
         """What stands in a layer: `attention_output`, and that it was called is counted."""
         block = self.layers[layer_index]
         self.calls.count(block)
-        extra_options = with_asked_for(extra_options, self.asked_for.get(block))
+        extra_options = with_asked_for(extra_options, self._place.asked_for.get(block))
         return self.attention_output(layer_index, before, q, k, v, extra_options)
 
     def attention_output(
@@ -170,40 +172,8 @@ def can_read_some_pixels(before: Replacement | None) -> bool:
 
 
 class CrossAttentionRun(Run[CarriedT]):
-    """A run that changes cross-attention. Its batches are kept for all steps, and go with the run."""
+    """A run that changes cross-attention."""
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self.layers = layers_of(unet_of(guider.model_patcher))
-        self._batches: dict[Hashable, CrossAttentionBatch] = {}
-        check_canvases(self.everything(guider), latent, self.cell)
-
-    def carried_by_acting_nodes(
-        self, chunks: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput
-    ) -> tuple[tuple[CarriedT, ...], ...]:
-        """What each node has put into the chunks, one Carried per chunk, of the nodes that are on at this step.
-
-        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
-        """
-        acting_nodes: list[tuple[CarriedT, ...]] = []
-        for carried_by_node in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
-            first = carried_by_node[0]
-            if first.active and self.is_on(first, forward_input.sigmas):
-                acting_nodes.append(carried_by_node)
-        return tuple(acting_nodes)
-
-    def kept_batch(
-        self, carried: Hashable, forward_input: ForwardInput, make: Callable[[QueryPlace], CrossAttentionBatch]
-    ) -> CrossAttentionBatch:
-        """The batch for these Carried, made by `make` once and kept for all steps of the run.
-
-        There is one for each QueryPlace and each network. Networks are kept apart, because the host's MultiGPU CFG
-        Split samples with several, each in a thread of its own, and what a batch remembers belongs to one of them.
-        """
-        place = query_place(self.layers, forward_input)
-        key = carried, place, forward_input.model
-        if key not in self._batches:
-            batch = make(place)
-            batch.asked_for = asked_for_in_layers(forward_input.model.diffusion_model, "attn2")
-            self._batches[key] = batch
-        return self._batches[key]

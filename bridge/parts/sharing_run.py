@@ -56,9 +56,8 @@ class SharingRun(Run[SharedParts]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._inpainting = False
-        tell_of_file_attention(guider.model_patcher, self.everything(guider), "attn1")
-        for parts in self.everything(guider):
-            parts.check_size((self.cell * latent.shape[-1], self.cell * latent.shape[-2]))
+        tell_of_file_attention(guider.model_patcher, self.everything, "attn1")
+        for parts in self.everything:
             if parts.live is not None:
                 self._inpainting = is_inpainting(guider.model_patcher, parts.live.latents.shape[1])
         # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
@@ -78,17 +77,17 @@ class SharingRun(Run[SharedParts]):
         if place not in self._caches:
             self._caches[place] = PartsCache(forward_input, self._options_of_run, self._inpainting)
         cache = self._caches[place]
-        if not any(self.is_on(parts, forward_input.sigmas) for parts in parts_of_chunks):
+        if not self.acting(chunks, forward_input.sigmas):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, x=forward_input.x)
+            return cache.batch_of_parts(tuple(parts_of_chunks), False, forward_input.x.shape)
         # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
             parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
-        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, x=forward_input.x)
+        return cache.batch_of_parts(tuple(parts_of_chunks), True, forward_input.x.shape)
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
@@ -323,23 +322,23 @@ class PartsCache:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]
 
-    def batch_of_parts(self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor) -> SharingBatch:
-        """The batch of one forward, which is kept and serves other forwards of the same parts and size.
+    def batch_of_parts(
+        self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size
+    ) -> SharingBatch:
+        """What `_new_batch` gives of these. It is kept as long as the recording, and by `Run.kept` would be longer."""
+        made_of = parts_of_chunks, sharing, shape
+        if made_of not in self._batches:
+            self._batches[made_of] = self._new_batch(*made_of)
+        return self._batches[made_of]
 
-        sharing: whether any parts are read at this step. x: (B, C, h, w), the UNet's input.
-        """
-        key = parts_of_chunks, sharing, x.shape
-        if key not in self._batches:
-            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x)
-        return self._batches[key]
-
-    def _make_batch(self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor) -> SharingBatch:
+    def _new_batch(self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size) -> SharingBatch:
+        """sharing: whether any parts are read at this step. shape: (B, C, h, w), of the UNet's input."""
         layers: dict[Block, list[PartsInLayer | None]] = {}
+        row_count, _, height, width = shape
         if sharing:
-            height, width = x.shape[-2:]
             layers = self._parts_by_layer(parts_of_chunks, height, width)
         poses = [self._pose_of(parts) for parts in parts_of_chunks]
-        return SharingBatch(len(x), layers, poses, self._options_of_run, self._asked_for)
+        return SharingBatch(row_count, layers, poses, self._options_of_run, self._asked_for)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
         if parts.pose is None:

@@ -11,14 +11,13 @@ an error of torch. Where a MODEL is connected, a run here makes the positions of
 is connected, the conditioning refuses a batch of several rows with a message.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
 import torch
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.errors import BadSetup
@@ -46,21 +45,13 @@ class AsTrainedRun(Run[AsTrained]):
 
     key = AsTrained.key
 
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        self._batches: dict[Hashable, CentredBatch | FrameTextsBatch] = {}
+    def batch_for_forward(self, chunks: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput) -> Batch | None:
+        return super().batch_for_forward(chunks, forward_input) if forward_input.references else None
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
-    ) -> "CentredBatch | FrameTextsBatch | None":
-        """The batch of one forward, which those of one size share; None for one without references."""
-        if not forward_input.references:
-            return None
-        latents = forward_input.x, *forward_input.references
-        key = tuple(latent.shape for latent in latents), forward_input.x.device, forward_input.model
-        if key not in self._batches:
-            self._batches[key] = chunks[0][0].batch(forward_input)
-        return self._batches[key]
+    def new_batch(
+        self, acting: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
+    ) -> "CentredBatch | FrameTextsBatch":
+        return acting[0][0].batch(forward_input)
 
 
 class CentredBatch(Batch):

@@ -19,7 +19,7 @@ A person's weight says how strongly all these tokens read the person's reference
 hold, and where there are none, all tokens read all references, each by the weight of its person.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -144,14 +144,11 @@ class RegionalReferences(Carried):
         # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
         return of_entry
 
-    def check(self, height: int, width: int, cell: int) -> None:
-        """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
-        person has no token of it. cell: the side of a latent pixel, in pixels."""
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise BadRegion where a person has no token of a picture of this size."""
         if self.regions is None:
             return
-        canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
-        canvas_size = (canvas_width, canvas_height)
-        self.canvas.check(canvas_size, (width, height), cell)
+        width, height = size
         tokens = belongs(on_tokens(self.regions, height, width, TOKEN))
         check_tokens(tokens, self.names, height, width)
 
@@ -185,16 +182,12 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
-        dividing = [carried for carried in self.everything(guider) if carried.strength or carried.record.is_weighted]
+        dividing = [carried for carried in self.everything if carried.strength or carried.record.is_weighted]
         tell_of_file_attention(guider.model_patcher, dividing)
-        self._batches: dict[Hashable, RegionalReferencesBatch] = {}
-        height, width = self.latent
-        for carried in self.everything(guider):
-            carried.check(self.cell * height, self.cell * width, self.cell)
 
     def batch_for_forward(
         self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
-    ) -> "RegionalReferencesBatch | None":
+    ) -> Batch | None:
         """The attention of a forward; None where all tokens read all references, as in the host.
 
         chunks: what each conditioning entry carries. It is a single object, because People as References encodes its
@@ -203,7 +196,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         """
         rows = one_for_each_row([carried for (carried,) in chunks], len(forward_input.x))
         regional = rows[0]
-        strength = regional.strength if self.is_on(regional, forward_input.sigmas) else 0.0
+        strength = regional.strength if self.acting(chunks, forward_input.sigmas) else 0.0
         if not forward_input.references or (strength == 0 and not regional.record.is_weighted):
             return None
         if regional.record.cast.by_row:
@@ -212,30 +205,27 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             differ = any(of_row is not regional for of_row in rows)
         if differ or len(regional.numbers) != len(forward_input.references):
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
-        layout = layout_of(forward_input)
-        key = tuple(rows), strength, forward_input.x.shape, layout, forward_input.x.device, forward_input.model
-        if key not in self._batches:
-            self._batches[key] = self._make_batch(rows, strength, layout, forward_input)
-        batch = self._batches[key]
-        # Plans are made here, because torch.compile must not see how they are made in a forward.
-        batch.get_ready(forward_input.context.shape[1])
-        return batch
+        return self.kept((tuple(rows), strength), forward_input)
 
-    def _make_batch(
-        self, rows: Sequence[RegionalReferences], strength: float, layout: TokenLayout, forward: ForwardInput
+    def new_batch(
+        self, acting: tuple[tuple[RegionalReferences, ...], float], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch":
-        """The batch for a forward. layout: of its tokens, without the words of Prompt per Person. The other arguments
-        are those of RegionalReferencesBatch."""
+        """acting: what each row of the batch carries, and how far references are limited to regions."""
+        rows, strength = acting
+        layout = layout_of(forward_input)  # without the words of Prompt per Person
         regions = None
         if strength > 0:
             of_pixels = rows[0].regions
             assert of_pixels is not None
-            regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (regions, tokens)
+            regions = belongs(regions_on_tokens(of_pixels, forward_input.model, forward_input.x))  # (regions, tokens)
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
-        own_captions = taken_family(forward.model).own_captions
+        own_captions = taken_family(forward_input.model).own_captions
         batch_class = PaddedReferencesBatch if own_captions else RegionalReferencesBatch
-        return batch_class(rows, strength, regions, layout, forward)
+        batch = batch_class(rows, strength, regions, layout, forward_input)
+        # Plans are made here, because torch.compile must not see how they are made in a forward.
+        batch.get_ready(forward_input.context.shape[1])
+        return batch
 
 
 class RegionalReferencesBatch(Batch):

@@ -11,26 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.patcher_extension
 import torch
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core.errors import joined
 from ..host import notes
-from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
+from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from ..host.unet import Options
-from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed, named_as_one
+from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
+from .runs import OnModel, put_on
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
 _KEY = "likeness_presence"
-"""The key of a MODEL's attachment and wrapper, and the key among the options of conditioning entries."""
+"""The key of the NodeMarks among the options of a conditioning entry."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,7 @@ def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Condi
     positive: the positive prompt as the node gives it out, of which the first text is kept.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
-    clone = model.clone()
-    before: tuple[_Attachment, ...] = clone.get_attachment(_KEY) or ()
-    clone.set_attachments(_KEY, (*before, _Attachment(apply_node, context)))
-    if not before:  # one wrapper for all apply nodes of a MODEL
-        kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
-        clone.add_wrapper_with_key(kind, _KEY, _sample_with_notes)
-    return clone
+    return put_on(model, OnModel(notes=(_PutIn(apply_node, context).tell,)))
 
 
 def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
@@ -120,8 +113,8 @@ def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Con
 
 
 @dataclass(frozen=True, eq=False)
-class _Attachment(NeverCopied):
-    """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
+class _PutIn(NeverCopied):
+    """What an apply node leaves on a MODEL, for the notes of its runs.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
     an entry. By it a run recognises a prompt that holds this text but has lost the mark.
@@ -130,18 +123,11 @@ class _Attachment(NeverCopied):
     apply_node: ApplyNode
     context: Tensor | None
 
-
-def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """The wrapper (OUTER_SAMPLE): say what is lost or does nothing in this run, then sample."""
-    guider: CFGGuider = executor.class_obj
-    for prompt in guider.conds.values():
-        named_as_one(prompt)
-    prompts_and_steps = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
-    for attachment in guider.model_patcher.get_attachment(_KEY) or ():
-        sentences = prompts_and_steps.sentences(attachment)
+    def tell(self, guider: CFGGuider, start: Start) -> None:
+        """Write under the node what of it is lost or does nothing in this sampling."""
+        sentences = _PromptsAndSteps(guider, start).sentences(self)
         # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
-        notes.tell_of_run(attachment.apply_node.node_id, TOPIC, "\n".join(sentences))
-    return executor(*args, **kwargs)
+        notes.tell_of_run(self.apply_node.node_id, TOPIC, "\n".join(sentences))
 
 
 class _PromptsAndSteps:
@@ -171,24 +157,24 @@ class _PromptsAndSteps:
         patches = guider.model_options["transformer_options"].get("patches", {})
         self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
-    def sentences(self, attachment: _Attachment) -> list[str]:
+    def sentences(self, put_in: _PutIn) -> list[str]:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
-        apply_node = attachment.apply_node
+        apply_node = put_in.apply_node
         drawn = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
         moved = _entries_of_side(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
         zeroed = [entry for entry in moved if is_zeroed(entry)]
         carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
         if not carrying:
-            if self._is_lost(attachment):
+            if self._is_lost(put_in):
                 return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
             return []
         sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node, self._reads_negative)]
-        for named_range in apply_node.ranges:
-            if named_range.schedule.is_empty or self._is_a_part:
-                continue
-            if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(apply_node.node_name, named_range, self._sigmas, self._model_sampling))
+        if not self._is_a_part:
+            ranges_of_entries = [_range_of(entry) for entry in carrying]
+            sentences += _ranges_without_step(
+                apply_node.node_name, apply_node.ranges, self._sigmas, self._model_sampling, ranges_of_entries
+            )
         # A prompt that does not come from the node is computed in a forward of its own.
         negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
         in_negative = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
@@ -196,7 +182,7 @@ class _PromptsAndSteps:
             sentences.append(_not_in_negative(apply_node))
         return sentences
 
-    def _is_lost(self, attachment: _Attachment) -> bool:
+    def _is_lost(self, put_in: _PutIn) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
         They have been lost where any prompt comes from nodes of ours, or holds the text of this node without its
@@ -204,18 +190,8 @@ class _PromptsAndSteps:
         """
         if any(_KEY in entry for entry in self._entries):
             return True
-        context = attachment.context
+        context = put_in.context
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
-
-    def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[RunEntry]) -> bool:
-        """Whether any step lies both in this range of the node and in the range of any of these entries."""
-        sigmas = named_range.schedule.in_sigmas(self._model_sampling)
-        for entry in carrying:
-            sigmas_of_entry = _range_of(entry).in_sigmas(self._model_sampling)
-            sigmas_of_both = sigmas.overlap(sigmas_of_entry)
-            if any(sigmas_of_both.contains(sigma) for sigma in self._sigmas):
-                return True
-        return False
 
 
 def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
@@ -280,7 +256,29 @@ def _not_in_negative(apply_node: ApplyNode) -> str:
     )
 
 
-def never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
+def _ranges_without_step(
+    node_name: str,
+    ranges: Sequence[NamedRange],
+    steps: Sequence[float],
+    model_sampling: Any,
+    ranges_of_entries: Sequence[ScheduleRange] = (WHOLE_SCHEDULE,),
+) -> list[str]:
+    """A sentence for each range of a node in which no step of a run lies.
+
+    steps: the sigma at which each begins. ranges_of_entries: of the entries that hold what the node has put in. A step
+    counts where it lies in one of these, too.
+    """
+    sentences: list[str] = []
+    for named_range in ranges:
+        sigmas = named_range.schedule.in_sigmas(model_sampling)
+        of_both = [sigmas.overlap(entry.in_sigmas(model_sampling)) for entry in ranges_of_entries]
+        works = any(both.contains(step) for both in of_both for step in steps)
+        if not works and not named_range.schedule.is_empty:
+            sentences.append(_never_works(node_name, named_range, steps, model_sampling))
+    return sentences
+
+
+def _never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
     """The sentence about a range in which no step of a run lies. steps: the sigma at which each of them begins."""
     percentages = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
     if len(percentages) > 1:
@@ -326,7 +324,8 @@ class NetReport:
             self._schedule = schedule
             # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
             if schedule is not None and not is_unfinished(schedule):
-                self._sentences += self._ranges_without_step(steps_of(schedule))
+                name, steps = self._apply_node.node_name, steps_of(schedule)
+                self._sentences += _ranges_without_step(name, self._ranges, steps, self._model_sampling)
         sides = rows.sides(context, options)
         self._sides.update(sides)
         # The rows of an entry stand together: (B / entries, T, width) of each.
@@ -359,19 +358,6 @@ class NetReport:
         self._sides = set()
         self._sentences = []
         self._checked_entries = set()
-
-    def _ranges_without_step(self, sigmas_of_steps: Sequence[float]) -> list[str]:
-        """A sentence for each range in which no step of the run lies."""
-        sentences = list[str]()
-        for named_range in self._ranges:
-            if named_range.schedule.is_empty:
-                continue
-            sigmas = named_range.schedule.in_sigmas(self._model_sampling)
-            if not any(sigmas.contains(sigma) for sigma in sigmas_of_steps):
-                sentences.append(
-                    never_works(self._apply_node.node_name, named_range, sigmas_of_steps, self._model_sampling)
-                )
-        return sentences
 
 
 def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:

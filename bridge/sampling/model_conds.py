@@ -121,18 +121,23 @@ class Carried(NeverCopied):
         return self.acting_regions is not None
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows that carry this and rows that carry `other` can be computed in one batch.
+        """Whether rows that carry this and rows that carry `other`, of the same schedule, can be computed in one batch.
 
         By default they can where both come from one node, as its positive and its negative side do.
         """
         return self.source is other.source
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise BadSize or BadRegion where this does not fit a picture of this size, (width, height) in pixels, for
+        another reason than that its canvas does not."""
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
         width), all in latent pixels; this object itself where it has no regions."""
         if self.acting_regions is None:
             return self
-        return replace(self, regions=cut_regions(self.acting_regions, area, latent))
+        whole: dict[str, Tensor | None] = {name: getattr(self, name, None) for name in ("regions", "boxes")}
+        return replace(self, **{name: cut_regions(x, area, latent) for name, x in whole.items() if x is not None})
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
@@ -182,10 +187,12 @@ CarriedT = TypeVar("CarriedT", bound=Carried)
 class CarriedOfPeople(Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
+    per_person: the names of the fields, tensors or tuples, that have something of one person after the other.
     by_row: whether they have rows instead of regions. row: the number of the person whose row this is; None for all
     rows.
     """
 
+    per_person: ClassVar[tuple[str, ...]] = ()
     by_row: bool = field(default=False, kw_only=True)
     row: int | None = field(default=None, kw_only=True)
 
@@ -194,9 +201,13 @@ class CarriedOfPeople(Carried):
         return None if self.by_row else super().acting_regions
 
     @property
+    def active(self) -> bool:
+        return self.people_count > 0
+
+    @property
     def people_count(self) -> int:
         """How many people this has something of."""
-        raise NotImplementedError
+        return len(getattr(self, self.per_person[0]))
 
     def for_picture(self, picture_number: int) -> Self:
         """What one picture of a batch reads: with by_row what is carried of the person whose row it is, else all.
@@ -210,7 +221,15 @@ class CarriedOfPeople(Carried):
 
     def of_person(self, person: int) -> Self:
         """What is carried of one person, for a row of the batch. person: the number, from 0."""
-        return replace(self, row=person)
+        return replace(self._of_people(slice(person, person + 1)), row=person)
+
+    def without_people(self) -> Self:
+        """What the other side of the conditioning carries where it has nobody: by it the host may compute both sides in
+        one batch."""
+        return replace(self._of_people(slice(0)), words_note_node=None)
+
+    def _of_people(self, numbers: slice) -> Self:
+        return replace(self, **{name: getattr(self, name)[numbers] for name in self.per_person})
 
 
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
@@ -227,7 +246,7 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
 
 
 def rows_of_nodes(
-    chunks: Sequence[tuple[CarriedOfPeopleT, ...]],
+    acting: Sequence[tuple[CarriedOfPeopleT, ...]],
     row_count: int,
     code_around_model: str,
     mixed: str,
@@ -236,12 +255,12 @@ def rows_of_nodes(
 ) -> list[tuple[CarriedOfPeopleT, ...]]:
     """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
 
-    chunks: what each carries, by node. row_count: of the batch. code_around_model, mixed: the two arguments of
-    ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have no
-    rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
+    acting: what each node has put into the chunks. row_count: of the batch. code_around_model, mixed: the two arguments
+    of ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have
+    no rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
-    for by_chunk in zip(*chunks, strict=True):
+    for by_chunk in acting:
         first = by_chunk[0]
         differ = any(carried is not first for carried in by_chunk)
         one_node = all(carried.source is first.source for carried in by_chunk)
@@ -338,8 +357,10 @@ class CarriedCond(comfy.conds.CONDRegular):
     def can_concat(self, other: CarriedCond) -> bool:
         if len(self.cond) != len(other.cond):
             return False
-        pairs = zip(self.cond, other.cond, strict=True)
-        return all(carried.can_join_batch(carried_by_other) for carried, carried_by_other in pairs)
+        for carried, of_other in zip(self.cond, other.cond, strict=True):
+            if carried.schedule != of_other.schedule or not carried.can_join_batch(of_other):
+                return False
+        return True
 
     def concat(self, others: Sequence[CarriedCond]) -> Tensor:
         """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""

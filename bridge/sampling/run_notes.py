@@ -27,12 +27,6 @@ WORDS = "words"
 """The topic of notes about words of people that are not as strong as the prompt, or not changed with it."""
 CHECKPOINT = "checkpoint"
 """The topic of notes about a checkpoint for which the files of a method were not made."""
-_CHECKED = "likeness_checked"
-"""The key of a set in a guider's model_options, which the host copies for each sampling: (PIECE or CHECKPOINT, canvas
-of the node), for which this sampling has been checked already.
-
-Some nodes have two Runs in one sampling, such as LoRA per Person with its words, and each calls `tell_of_start`. The
-second would look at every pixel of the latent again."""
 
 _LEFT_OUT_OVER_A_PICTURE = 0.1
 """A run that leaves out more than this share of the schedule starts from a picture (denoise 0.9), if its latent is not
@@ -125,11 +119,10 @@ def _strength(text: Tensor) -> float:
 
 
 def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
-    """Write the notes of a run that are known before its first step. carried: all that its conditioning carries."""
-    checked: set[tuple[str, Canvas]] = guider.model_options.setdefault(_CHECKED, set())
+    """Write the notes that are known before the first step. carried: all that the sampling's conditioning carries."""
     _tell_of_poses(carried, row_count=len(start.latent_image))
-    _tell_of_checkpoints(carried, guider, checked)
-    _tell_of_pieces(carried, guider, start, checked)
+    _tell_of_checkpoints(carried, guider)
+    _tell_of_pieces(carried, guider, start)
 
 
 def _tell_of_poses(carried: Sequence[Carried], row_count: int) -> None:
@@ -142,19 +135,15 @@ def _tell_of_poses(carried: Sequence[Carried], row_count: int) -> None:
         poses.tell(pose_count, row_count)
 
 
-def _tell_of_checkpoints(carried: Sequence[Carried], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
+def _tell_of_checkpoints(carried: Sequence[Carried], guider: CFGGuider) -> None:
     """Write the notes about the checkpoint, under nodes whose files were made for SDXL's own latents."""
     model: Any = guider.model_patcher
     nodes = {item.latents_note_node for item in carried if item.latents_note_node is not None}
     for node in nodes:
-        if (CHECKPOINT, node) not in checked:
-            checked.add((CHECKPOINT, node))
-            tell_of_checkpoint(node, model.get_model_object("latent_format"))
+        tell_of_checkpoint(node, model.get_model_object("latent_format"))
 
 
-def _tell_of_pieces(
-    carried: Sequence[Carried], guider: CFGGuider, start: Start, checked: set[tuple[str, Canvas]]
-) -> None:
+def _tell_of_pieces(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
     """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
 
     With the cast of Crop Faces (`row_count` of the canvas) it is a piece on purpose.
@@ -165,8 +154,7 @@ def _tell_of_pieces(
     side = pixels_of(model_of(model))  # of a latent pixel
     latent_size = (side * width, side * height)
     for canvas, canvas_size in canvas_sizes(carried).items():
-        if canvas_size is not None and not canvas.row_count and (PIECE, canvas) not in checked:
-            checked.add((PIECE, canvas))
+        if canvas_size is not None and not canvas.row_count:
             tell_of_piece(canvas, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
 
 

@@ -11,7 +11,8 @@ The steps of one forward, in the order in which the host calls them:
     APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
                             row_tables.chunks_of    the table -> what each chunk carries
                             _checked_batch          checks rows and sizes of the chunks, and calls
-                            batch_for_forward       of the subclass -> the Batch
+                            acting                  which nodes are on at this step
+                            kept                    the Batch of forwards like this one, from new_batch of the subclass
                         and sends both on, the table and `Sent`
     DIFFUSION_MODEL     Run.wrap_diffusion_model calls the UNet with Batch.options_with_attention. It makes the Batch
                         anew only where the table that arrives is not the one that was sent: another pack has moved rows
@@ -19,12 +20,13 @@ The steps of one forward, in the order in which the host calls them:
 Each kind of thing that is carried has a run and a table of its own, though a forward may have several. Nodes patch the
 MODEL one after the other and know nothing of each other, so a common run would have to be found and joined in a clone
 that others hold too. Whether two entries may be one batch is answered for each kind by itself. And what the kinds share
-is here already: a subclass has little more than batch_for_forward.
+is here already: a subclass has little more than new_batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -46,14 +48,42 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
-from .canvas_check import Canvas
-from .conditioning import NeverCopied, RunEntry, factor_between
+from .canvas_check import Canvas, check_canvases
+from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
 from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
+_KEY = "likeness"
+"""The key of our wrapper at OUTER_SAMPLE among the wrappers of a MODEL."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnModel(NeverCopied):
+    """What nodes of ours have put on a MODEL, for whenever it samples.
+
+    runs: the classes of the runs that begin then. notes: what writes notes then, for an apply node each.
+    """
+
+    runs: tuple[type[Run[Any]], ...] = ()
+    notes: tuple[Callable[[CFGGuider, Start], None], ...] = ()
+
+
+def _on_model(model: ModelPatcher) -> OnModel:
+    wrappers = model.get_wrappers(_WRAPPERS.OUTER_SAMPLE, _KEY)
+    return wrappers[0].args[0] if wrappers else OnModel()
+
+
+def put_on(model: ModelPatcher, more: OnModel) -> ModelPatcher:
+    """A clone of the MODEL with these beside what nodes of ours have put on it before."""
+    before = _on_model(model)
+    both = OnModel((*before.runs, *more.runs), (*before.notes, *more.notes))
+    clone = model.clone()
+    # In the place of the wrapper that stands there, so that the order among those of other packs stays.
+    clone.wrappers.setdefault(_WRAPPERS.OUTER_SAMPLE, {})[_KEY] = [partial(_sample, both)]
+    return clone
 
 
 def patched(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
@@ -61,27 +91,36 @@ def patched(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
 
     A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
     """
-    wrappers_by_key = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
-    missing = [run_class for run_class in run_classes if run_class.key not in wrappers_by_key]
-    if not missing:
-        return model
-    clone = model.clone()
-    for run_class in missing:
-        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run_class.key, partial(_sample, run_class))
-    return clone
+    keys_before = [run_class.key for run_class in _on_model(model).runs]
+    missing = tuple(run_class for run_class in run_classes if run_class.key not in keys_before)
+    return put_on(model, OnModel(runs=missing)) if missing else model
 
 
-def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """The wrapper at OUTER_SAMPLE: a run of this class begins, the MODEL samples, and the run ends.
+def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+    """The wrapper at OUTER_SAMPLE: the runs begin, notes are written, the MODEL samples, and the runs end.
 
-    The guider's options and conditioning are copies that belong to this run.
+    The guider's options and conditioning are copies that belong to this sampling.
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
+    for prompt in guider.conds.values():
+        named_as_one(prompt)
+    runs = [_begun(run_class, guider, start) for run_class in on_model.runs]
+    tell_of_start([carried for run in runs for carried in run.everything], guider, start)
+    for tell in on_model.notes:
+        tell(guider, start)
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        for run in runs:
+            run.after_run()
+
+
+def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[Any]:
+    """A new run, which from now on is called by the host."""
     read_as_negative(guider, run_class.key)
     _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
     run = run_class(guider, start.latent_image)
-    tell_of_start(run.everything(guider), guider, start)
     for entry in entries_with(guider, run.key):
         conds = entry["model_conds"]
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
@@ -93,10 +132,7 @@ def _sample(run_class: type[Run[Any]], executor: WrapperExecutor, *args: Any, **
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.wrap_calc_cond_batch, options)
     add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.wrap_apply_model, options)
     add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.wrap_diffusion_model, options)
-    try:
-        return executor(*args, **kwargs)
-    finally:
-        run.after_run()
+    return run
 
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
@@ -144,6 +180,17 @@ class ForwardInput(NamedTuple):
     def like(self) -> Tensor:
         """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
         return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+    @property
+    def key(self) -> Hashable:
+        """All that a Batch may be made of in a forward, as a key.
+
+        What changes from step to step is no part of it: the sigmas, and the numbers in the tensors. The MODEL is,
+        because the host's MultiGPU CFG Split samples with several, each in a thread of its own.
+        """
+        references = (self.references, self.reference_texts, self.reference_looks)
+        shapes = tuple(tuple(tensor.shape for tensor in tensors) for tensors in references)
+        return self.model, self.x.shape, self.x.device, self.context.shape[1], shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +280,12 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
+        self._batches: dict[Hashable, Batch] = {}
+        self._making = threading.RLock()
+        """Held while something is made that is kept: MultiGPU CFG Split asks from several threads at once."""
+        self.everything = [carried for entry in entries_with(guider, self.key) for carried in self.carried_by(entry)]
+        """All that the conditioning of this run carries under `key`, of all entries."""
+        self._check_latent(latent)
         self.row_tables = RowTables(self._device)
         self._rows_sent = False
         """Whether the host was given rows with people."""
@@ -250,10 +303,17 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._times_called = 0
         """How often a sampler has called the MODEL, at least once a step."""
 
-    def everything(self, guider: CFGGuider) -> list[CarriedT]:
-        """All that the conditioning of this run carries under `key`, of all entries."""
-        entries = entries_with(guider, self.key)
-        return [carried for entry in entries for carried in entry["model_conds"][self.key].cond]
+    def _check_latent(self, latent: Tensor) -> None:
+        """Raise BadCast, BadSize or BadRegion where something carried does not fit what is denoised, (B, C, h, w)."""
+        check_canvases(self.everything, latent, self.cell)
+        height, width = self.latent
+        for carried in self.everything:
+            carried.check_size((self.cell * width, self.cell * height))
+
+    @classmethod
+    def carried_by(cls, entry: RunEntry) -> tuple[CarriedT, ...]:
+        """What an entry carries under `key`, a Carried for each node."""
+        return entry["model_conds"][cls.key].cond
 
     def is_on(self, carried: CarriedT, sigmas: Tensor) -> bool:
         """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
@@ -266,6 +326,19 @@ class Run(NeverCopied, Generic[CarriedT]):
         if carried.schedule not in self._sigma_ranges:
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
+
+    def acting(self, chunks: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor) -> tuple[tuple[CarriedT, ...], ...]:
+        """What each node has put into the chunks, one Carried per chunk, of the nodes that act at these sigmas, (B,).
+
+        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
+        """
+        acting: list[tuple[CarriedT, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
+            # Which of them is asked is all one: those of one batch have the same schedule, see CarriedCond.can_concat.
+            active = next((carried for carried in by_chunk if carried.active), None)
+            if active is not None and self.is_on(active, sigmas):
+                acting.append(by_chunk)
+        return tuple(acting)
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
         """The row table of a batch, (rows, 2), which the host gets. picture_count: how many pictures each chunk has."""
@@ -526,6 +599,26 @@ class Run(NeverCopied, Generic[CarriedT]):
         """The batch of one forward; None where nothing of what its chunks carry is on at this step.
 
         chunks: what each chunk carries, one Carried for each node.
+        """
+        acting = self.acting(chunks, forward_input.sigmas)
+        return self.kept(acting, forward_input) if acting else None
+
+    def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:
+        """What `new_batch` gives of these: made once, and kept until the run ends.
+
+        The key is all that it is made of, so a batch serves no forward for which another one would be made.
+        """
+        key = acting, forward_input.key
+        with self._making:
+            if key not in self._batches:
+                self._batches[key] = self.new_batch(acting, forward_input)
+            return self._batches[key]
+
+    def new_batch(self, acting: Any, forward_input: ForwardInput) -> Batch:
+        """The batch of all forwards like this one in which the same acts.
+
+        acting: hashable; what `acting` gives, unless a subclass gives `kept` something else. Nothing else than these
+        two arguments, and what is the same in all of the run, decides about the batch.
         """
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ..host.unet import Options, Replacement, layers_of
-from ..networks.file_attention import asked_for_in_layers, attend_whole_with
+from ..networks.file_attention import attend_whole_with
 from ..networks.layers import query_place
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS
@@ -88,11 +88,13 @@ class IDTokensReader:
             return
         context: Tensor = cond["c_crossattn"]
         # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
-        key = tuple(options["uuids"]), tuple(id_tokens), x.shape, context.shape
+        forward = ForwardInput(self._model, x, options["sigmas"], context, options)
+        key = tuple(options["uuids"]), tuple(id_tokens), forward.key
         if key not in self._batches:
-            forward = ForwardInput(self._model, x, options["sigmas"], context, options)
             self._batches[key] = self._batch(id_tokens, forward)
         batch = self._batches[key]
+        # Nobody has to see whether it is called: a copy of the host's code that passes over it passes over what is in
+        # the way of the text, too, and then the layers read the text.
         if batch.needed(options):
             kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
             comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
@@ -110,6 +112,4 @@ class IDTokensReader:
         place = query_place(layers, forward)
         text_length = forward.context.shape[1]
         ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
-        batch = _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
-        batch.asked_for = asked_for_in_layers(self._model.diffusion_model, "attn2")
-        return batch
+        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)

@@ -17,7 +17,6 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..host.encode import T5Tokens
-from ..host.schedule import WHOLE_SCHEDULE
 from ..sampling.model_conds import CarriedOfPeople
 
 
@@ -32,14 +31,11 @@ class PersonTexts(CarriedOfPeople):
     """
 
     key = "likeness_person_texts"
+    per_person = ("regions", "texts", "names", "t5")
     regions: Tensor
     texts: tuple[Tensor, ...]
     names: tuple[str, ...] = ()
     t5: tuple[T5Tokens | None, ...] = ()
-
-    @property
-    def active(self) -> bool:
-        return bool(self.texts)
 
     @property
     def words(self) -> Sequence[Tensor]:
@@ -49,15 +45,3 @@ class PersonTexts(CarriedOfPeople):
         return self.made_once(
             ("multiplied", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
         )
-
-    @property
-    def people_count(self) -> int:
-        return len(self.texts)
-
-
-def without_people(texts: PersonTexts) -> PersonTexts:
-    """The PersonTexts for the other side of the conditioning, which has no words of people.
-
-    With it there, the host may compute both sides in one batch.
-    """
-    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas, by_row=texts.by_row)

@@ -14,7 +14,6 @@ from ..host.schedule import WHOLE_SCHEDULE
 from ..networks.model_family import ModelText
 from ..sampling.conditioning import Conditioning, SamplerInputs, within
 from ..sampling.model_conds import carry
-from . import person_texts, regional_text
 from .person_texts import PersonTexts
 from .regional_text import RegionalText
 
@@ -43,11 +42,7 @@ def carry_words(
     parts = _encoded(text, [clips[number] for number in numbers], [all_words[n] for n in numbers])
     source = object()  # both sides and all parts are from one node, so they have one source
     carried_of_parts = [_carried(source, scope, text, numbers, part, strength) for part in parts]
-    first = carried_of_parts[0]  # the host gives one part at least
-    if isinstance(first, PersonTexts):
-        no_words = person_texts.without_people(first)
-    else:
-        no_words = regional_text.without_people(first)
+    no_words = carried_of_parts[0].without_people()  # the host gives one part at least
     positive: Conditioning = []
     for part, carried in zip(parts, carried_of_parts, strict=True):
         positive += carry(within(given.positive, part.schedule), replace(carried, of_negative=no_words))

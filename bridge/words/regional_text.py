@@ -42,16 +42,13 @@ class RegionalText(CarriedOfPeople):
     """
 
     key = "likeness_regional_text"
+    per_person = ("regions", "counts")
     regions: Tensor
     counts: tuple[int, ...]
     tokens: Tensor | None = None
     start: int = 0
     text_length: int = 0
     inline_tokens: Tensor | None = None
-
-    @property
-    def active(self) -> bool:
-        return bool(self.counts)
 
     @property
     def words(self) -> Sequence[Tensor]:
@@ -97,10 +94,6 @@ class RegionalText(CarriedOfPeople):
             return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
         return self
 
-    @property
-    def people_count(self) -> int:
-        return len(self.counts)
-
     def of_person(self, person: int) -> Self:
         assert self.tokens is not None  # inline tokens have regions
         start = sum(self.counts[:person])
@@ -108,14 +101,12 @@ class RegionalText(CarriedOfPeople):
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
             inline_tokens = inline_tokens[:1]  # there are none beside appended tokens: (B, 0, width)
-        return replace(
-            self,
-            regions=self.regions[person : person + 1],
-            counts=(count,),
-            tokens=self.tokens[:, start : start + count],
-            row=person,
-            inline_tokens=inline_tokens,
-        )
+        tokens = self.tokens[:, start : start + count]
+        return replace(super().of_person(person), tokens=tokens, inline_tokens=inline_tokens)
+
+    def without_people(self) -> Self:
+        tokens = None if self.tokens is None else self.tokens[:, :0]
+        return replace(super().without_people(), tokens=tokens)
 
     def in_entry(self, context: Tensor) -> RegionalText:
         """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
@@ -153,15 +144,6 @@ class RegionalText(CarriedOfPeople):
         counts = torch.tensor(self.counts, dtype=torch.long)
         numbers = torch.arange(first_number, first_number + len(counts))  # of the people
         return numbers.repeat_interleave(counts)
-
-
-def without_people(text: RegionalText) -> RegionalText:
-    """The RegionalText for the other side of the conditioning, which has no tokens of people.
-
-    It has the source of `text`. The host computes both sides in one batch only where both carry a RegionalText.
-    """
-    tokens = None if text.tokens is None else text.tokens[:, :0]
-    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens, words_note_node=None)
 
 
 def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:

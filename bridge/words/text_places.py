@@ -106,10 +106,9 @@ def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, fami
     weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
     for number, of_row in enumerate(node):
         text = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
-        if of_row.row is not None and of_row.texts[of_row.row].shape[1]:
-            person = of_row.row
-            text = left_padded(of_row.texts[person], family)
-            weights[number] = in_steps(of_row.regions[person, 0])  # (1,): as often in all of the row's picture
+        if of_row.texts and of_row.texts[0].shape[1]:  # those of the row's person alone
+            text = left_padded(of_row.texts[0], family)
+            weights[number] = in_steps(of_row.regions[0, 0])  # (1,): as often in all of the row's picture
         texts.append(text)
     return TextPlace("", tuple(texts), weights)
 

@@ -18,12 +18,10 @@ from ..host.shared_network import model_of
 from ..host.unet import Options
 from ..networks.attention import attending_parts, with_reading
 from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
-from ..networks.forward_layout import key_of_forward
 from ..networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, text_reader_stand_ins, with_input_patch
 from ..networks.transformer_families import TransformerFamily
 from ..sampling.calls import Place
-from ..sampling.canvas_check import check_canvases
 from ..sampling.current_forward import CurrentTexts, current
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
@@ -41,13 +39,8 @@ class PersonTextsRun(Run[PersonTexts]):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent, self.cell)
-        tell_of_file_attention(guider.model_patcher, self.everything(guider))
-        self._batches: dict[Any, PersonTextsBatch] = {}
-        self._read: dict[Any, PersonTexts] = {}
-        self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
-        for entry in entries_with(guider, self.key):
-            self._texts_of_entries.append(entry["model_conds"][self.key].cond)
+        tell_of_file_attention(guider.model_patcher, self.everything)
+        self._texts_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
         """The shape of a higher latent, which has as many more tokens as there are tokens of words.
@@ -69,35 +62,26 @@ class PersonTextsRun(Run[PersonTexts]):
         more_rows_of_cells = -(-cells // (width * frames))  # rounded up
         return [*others, height + more_rows_of_cells, width]
 
-    def batch_for_forward(
-        self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
-    ) -> PersonTextsBatch:
+    def new_batch(self, acting: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput) -> PersonTextsBatch:
         mixed = "joins rows in which different words are read"
-        nodes = rows_of_nodes(chunks, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
-        nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
-        nodes = [tuple(self._as_read(texts, forward_input) for texts in of_node) for of_node in nodes]
-        key = tuple(nodes), key_of_forward(forward_input)
-        if key not in self._batches:
-            self._batches[key] = PersonTextsBatch(nodes, forward_input)
-        return self._batches[key]
+        nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
+        as_read = {texts: _as_read(texts, forward_input) for of_node in nodes for texts in of_node}
+        return PersonTextsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
 
-    def _as_read(self, texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
-        """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as the host
-        lets it do with a prompt."""
-        if not texts.t5:
-            return texts
-        key = texts, forward_input.model
-        if key not in self._read:
-            network = network_of(forward_input.model)
-            like = forward_input.like()
-            read = list(texts.texts)
-            for number, t5 in enumerate(texts.t5):
-                is_read = texts.row in (None, number)  # of a row, the text of its person alone
-                if t5 is not None and is_read:
-                    numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
-                    read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
-            self._read[key] = replace(texts, texts=tuple(read), t5=())
-        return self._read[key]
+
+def _as_read(texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
+    """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
+    a prompt."""
+    if not texts.t5:
+        return texts
+    network = network_of(forward_input.model)
+    like = forward_input.like()
+    read = list(texts.texts)
+    for number, t5 in enumerate(texts.t5):
+        if t5 is not None:
+            numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
+            read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
+    return replace(texts, texts=tuple(read), t5=())
 
 
 def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:

@@ -42,7 +42,14 @@ from ...core.cross_attention import EVERYBODY, NOBODY, Block, region_bias
 from ...core.memory import is_out_of_memory
 from ..host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
 from ..networks.file_attention import attend_with, tell_of_file_attention
-from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, patches_dropped
+from ..networks.layers import (
+    PIXELS,
+    CrossAttentionBatch,
+    CrossAttentionRun,
+    QueryPlace,
+    patches_dropped,
+    query_place,
+)
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ..sampling.calls import modules_of
@@ -107,20 +114,16 @@ class RegionalTextRun(CrossAttentionRun[RegionalText]):
             conds = entry["model_conds"]
             entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)
-        tell_of_file_attention(guider.model_patcher, self.everything(guider), "attn2")
+        tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
-    def batch_for_forward(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
-        text_length = forward_input.context.shape[1]
-        chunks = chunks_by_row(chunks, len(forward_input.x))
-
-        def make(place: QueryPlace) -> RegionalTextBatch:
-            ignoring = frozenset[Block]()
-            # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
-            if has_inline_tokens(chunks):
-                ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
-            return RegionalTextBatch(self.layers, chunks, text_length, place, ignoring)
-
-        return self.kept_batch((chunks, text_length), forward_input, make)
+    def new_batch(self, acting: Chunks, forward_input: ForwardInput) -> RegionalTextBatch:
+        chunks = chunks_by_row(tuple(zip(*acting, strict=True)), len(forward_input.x))
+        ignoring = frozenset[Block]()
+        # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
+        if has_inline_tokens(chunks):
+            ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
+        place = query_place(self.layers, forward_input)
+        return RegionalTextBatch(self.layers, chunks, forward_input.context.shape[1], place, ignoring)
 
 
 class RegionalTextBatch(CrossAttentionBatch):
@@ -141,10 +144,9 @@ class RegionalTextBatch(CrossAttentionBatch):
         place: QueryPlace,
         ignoring: frozenset[Block] = frozenset(),
     ) -> None:
-        super().__init__(layers, place.row_count)
+        super().__init__(layers, place)
         self._chunks = chunks
         self._text_length = text_length
-        self._place = place
         self._ignoring = ignoring
         self.appended_count = max(_appended_count(regional_texts) for regional_texts in chunks)
         self._appended = place.like_queries(_appended_tokens(chunks, place.row_count, self.appended_count))

@@ -27,7 +27,7 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.rows import Side
 from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.sampling.runs import patched
-from ...bridge.words.regional_text import RegionalText, without_people
+from ...bridge.words.regional_text import RegionalText
 from ...bridge.words.unet_words import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
@@ -334,7 +334,7 @@ def _limited_to_regions(
             latents_note_node=canvas,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
-        no_text = without_people(regional_text)
+        no_text = regional_text.without_people()
         before = carry(before, no_text)
         after = carry(after, regional_text)
         negative = carry(negative, no_text)

@@ -12,10 +12,12 @@ import comfy.utils
 import pytest
 import tiny_sdxl
 import torch
+from comfy.ldm.modules.attention import BasicTransformerBlock
 from figures import relative
 from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, one, person, sample, slot, text
 from pack.bridge.host.schedule import SigmaRange
 from pack.bridge.image_tokens.injections import Injection
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places.region_settings import FACE_BOXES, RegionSettings
 from pack.nodes.instant_id.nodes import ApplyInstantID
@@ -110,6 +112,15 @@ def test_keypoints_and_tokens_are_read_once_per_run(sdxl, instant_id, cast):
         hook.remove()
     everybody = 16 if len(cast.people) == 1 else 3 * 16
     assert rows == {"keypoints": [1, 1], "tokens": [everybody, 1, 1] * 2}
+
+
+def test_a_net_of_which_one_block_drops_options_is_refused(sdxl, instant_id, monkeypatch):
+    """As the copy of a block's code in another pack: the block would read one token of all."""
+    blocks = [module for module in sdxl[1].control_model.modules() if isinstance(module, BasicTransformerBlock)]
+    whole = blocks[-1].forward
+    monkeypatch.setattr(blocks[-1], "forward", lambda x, context=None, transformer_options=None: whole(x, context))
+    with pytest.raises(ConditioningLost, match=r"test_instant_id_apply\) passes over the attention of a ControlNet"):
+        sample(*apply(sdxl, instant_id, halves()))
 
 
 @pytest.mark.parametrize(("sigma", "is_on"), [(8.1, False), (8.0, True), (5.0, True), (2.0, True), (1.9, False)])

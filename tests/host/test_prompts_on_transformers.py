@@ -14,11 +14,9 @@ from hidden_text import without_common
 from marks import EACH
 from pack.bridge.networks import model_family, transformer_families
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.networks.forward_layout import key_of_forward
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
-from pack.bridge.words import person_texts
 from pack.bridge.words.text_places import TextPlace
 from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
@@ -66,7 +64,7 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
     texts_of_people = carried_words([text(name)[0][0] for name in people], areas, people)
     patched = runs.patched(model, PersonTextsRun)
     positive_side = model_conds.carry(text(common), texts_of_people)
-    negative_side = model_conds.carry(text(negative), person_texts.without_people(texts_of_people))
+    negative_side = model_conds.carry(text(negative), texts_of_people.without_people())
     return patched, positive_side, negative_side
 
 
@@ -82,7 +80,7 @@ def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
     def key(model=first_model, rows=1, width=WIDTH, tokens=5, references=(), device=devices.DEVICE):
         x = tiny_dits.latent(Z_IMAGE, width, HEIGHT, rows=rows).to(device)
         context = torch.zeros(rows, tokens, 8)
-        return key_of_forward(ForwardInput(model.model, x, torch.ones(rows), context, {}, references))
+        return ForwardInput(model.model, x, torch.ones(rows), context, {}, references).key
 
     reference = tiny_dits.latent(Z_IMAGE, WIDTH, HEIGHT)
     others = [
@@ -247,7 +245,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
     expected_positive = model_conds.carry(common, texts_of_people)
-    expected_negative = model_conds.carry(blurred, person_texts.without_people(texts_of_people))
+    expected_negative = model_conds.carry(blurred, texts_of_people.without_people())
     patched = runs.patched(model, PersonTextsRun)
     picture = sample(family, (model_out, positive, negative), cfg=3.0)
     assert torch.equal(picture, sample(family, (patched, expected_positive, expected_negative), cfg=3.0))
@@ -346,7 +344,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     masked = [[words, {**options, "attention_mask": mask}]]
     shortened = [[words[:, :5], options]]
     texts_of_people = carried_words([text("anna")[0][0]], APART[:1], ["anna"])
-    other_side = model_conds.carry(text("common"), person_texts.without_people(texts_of_people))
+    other_side = model_conds.carry(text("common"), texts_of_people.without_people())
     patched = runs.patched(model, PersonTextsRun)
     picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
     expected = sample(QWEN, (patched, model_conds.carry(shortened, texts_of_people), other_side))
