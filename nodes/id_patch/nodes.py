@@ -11,7 +11,7 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import apply_nodes
+from ...bridge.apply import optional_model
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
@@ -29,7 +29,7 @@ from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, in_order_of_places, places_of, require_places
+from ...core.people import Cast, Person, PlacedCast, in_order_of_places, require_places, require_somebody
 from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, place_previews, regions
 from ..categories import IN_ID_PATCH
@@ -199,10 +199,10 @@ class ApplyIDPatch(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        lines = apply_nodes.without_model(model, [] if mask is None else ["mask"], "ID tokens")
+        lines = optional_model.without_model(model, [] if mask is None else ["mask"], "ID tokens")
         if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
-            return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
+            return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
         people = _People.of_cast(require_places(cast, APPLY), id_patch, settings, notes.node_of(cls))
@@ -222,7 +222,7 @@ class ApplyIDPatch(io.ComfyNode):
             lines.append(NO_IDENTITIES)
         if people.faces and model is not None:
             if participants.cast.by_row:
-                lines.append(apply_nodes.BY_ROW)
+                lines.append(optional_model.BY_ROW)
             else:
                 people.check_texts(given)
                 person_regions = people.regions(mask)  # (people, H, W)
@@ -233,8 +233,8 @@ class ApplyIDPatch(io.ComfyNode):
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
         sides_out = attachment.attach_to_both(given.positive, given.negative)
-        model_out = apply_nodes.optional_model(given.model, APPLY)
-        return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))
+        model_out = optional_model.model_out(given.model, APPLY)
+        return io.NodeOutput(*sides_out, model_out, ui=optional_model.joined_previews(previews))
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
@@ -281,8 +281,8 @@ class _People:
         (B, H, W, 3), signed and unbounded.
         """
         cast = self.participants.cast
-        layout = places_of(in_order_of_places(cast), None, APPLY)
-        skeletons = control_images.skeletons(layout, cast.by_row)  # (1 or people, H, W, 3)
+        require_somebody(cast, APPLY)
+        skeletons = control_images.skeletons(in_order_of_places(cast).layout, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
@@ -317,7 +317,7 @@ class _People:
         mask: (people, h, w), or None.
         """
         cast, people = self.participants.cast, self.participants.people
-        return regions.regions_of_people(cast, people, mask, regions.shape_of_bodies(cast), APPLY)
+        return regions.regions_of_people(cast, people, mask, regions.shape_of_bodies(cast))
 
     def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
         """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
