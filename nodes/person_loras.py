@@ -1,7 +1,6 @@
 """Add LoRA to Person: a LoRA becomes part of a person. LoRA per Person: it acts where that person is."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -9,11 +8,10 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge.apply.begin import OnBodies, begin
+from ..bridge.apply.begin import OnBodies, When, begin
 from ..bridge.apply.scope import Scope
 from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
-from ..bridge.host.schedule import ScheduleRange
 from ..bridge.loras.layer_names import layers_of
 from ..bridge.loras.lora_files import LoraFile, LoraLayers, path_of, read_lora_file
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
@@ -106,24 +104,23 @@ class LoRAPerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         taking = taking_part.everybody(cast)  # with or without LoRAs
         has_loras = any(_active_loras(person) for person in taking.people)
-        given = SamplerInputs(model, positive, negative)
-        schedule = ScheduleRange(start_percent, end_percent)
-        scope = begin(
-            cls, APPLY, taking, strength, mask, OnBodies(), schedule, partial(person_words.text_read, given, APPLY),
-            acting_part="The range of the LoRAs", more=[] if has_loras else [NO_LORA],
-        )  # fmt: skip
+        when = When("The range of the LoRAs", start_percent, end_percent)
+        more = [] if has_loras else [NO_LORA]
+        scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more)
         # Places and masks are checked also where nobody has a LoRA.
         if scope is None or not has_loras:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
         text = person_words.text_read(given, APPLY)
         layers = layers_of(model, text.transformer)
         people_loras = _read_loras(scope, model, clip, layers, strength)
+        with_loras = _with_loras(scope, people_loras, given)
         words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
-        names = taking_part.names(scope.people)
+        ranges = [NamedRange("the LoRAs", scope.schedule)]
+        clips = people_loras.clips
         return person_words.applied(
-            scope, text, people_loras.clips, words, 1.0, _with_loras(scope, people_loras, given), names,
-            runs=[layers.run], ranges=[NamedRange("the LoRAs", schedule)], in_negative=True,
-        )  # fmt: skip
+            scope, text, clips, words, 1.0, with_loras, runs=[layers.run], ranges=ranges, in_negative=True
+        )
 
 
 def _active_loras(person: Person) -> list[Lora]:

@@ -70,7 +70,7 @@ class PromptPerPerson(io.ComfyNode):
         text = person_words.text_read(given, NAME)
         words = [words for words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         names = [person.name for person, has_words in zip(scope.people, words, strict=True) if has_words]
-        return person_words.applied(scope, text, [clip] * len(words), words, strength, given, names)
+        return person_words.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
 
 
 def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:

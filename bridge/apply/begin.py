@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -92,6 +93,14 @@ class OnBodies:
         return replace(everywhere, regions=person_regions, placed=placed)
 
 
+class When(NamedTuple):
+    """The part of the schedule in which a node acts, as a user has set it. acting_part: what acts, for a message."""
+
+    acting_part: str
+    start: float = 0.0
+    end: float = 1.0
+
+
 def begin(
     node: type[io.ComfyNode],
     name: str,
@@ -99,10 +108,8 @@ def begin(
     strength: float,
     mask: Tensor | None,
     where: AtFaces | OnBodies,
-    schedule: ScheduleRange = WHOLE_SCHEDULE,
-    fits: Callable[[], object] | None = None,
+    when: When | None = None,
     *,
-    acting_part: str = "",
     more: Sequence[str] = (),
     nothing: str = "",
 ) -> Scope | None:
@@ -111,20 +118,17 @@ def begin(
     It tells the notes of the node: who is left out, `more`, `nothing` where nobody acts, and what of masks and boxes
     may not be meant.
     name: of the node, for messages. taking: who acts, found out by core.taking_part. strength: the weight or strength
-    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None.
-    schedule: as the user has set it. fits: raises unless what the node is given fits together. acting_part: what works
-    in the schedule, for a message; "" for the node.
-    Raises BadRange, what `fits` raises, and what `limited` of `where` raises.
+    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. when:
+    None for the whole schedule.
+    Raises BadRange, and what `limited` of `where` raises.
     """
     lines = [*taking.left_out, *more]
-    if nothing and not taking.people:
+    if not taking.people:
         lines.append(nothing)
-    notes.tell("\n".join([*lines, *where.notes(taking, mask)]))
+    notes.tell("\n".join(filter(None, [*lines, *where.notes(taking, mask)])))
     if not strength or not taking.people:
         return None
-    schedule.checked(acting_part or name)
-    if fits is not None:
-        fits()
+    schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0
     canvas = Canvas(name, notes.node_of(node), row_count)
     return where.limited(Scope(node, taking, schedule, canvas), mask)

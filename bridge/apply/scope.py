@@ -107,16 +107,16 @@ class Scope(InBoxes):
         """
         of_positive, of_negative = carried
         sides = carry_both(given.positive, given.negative, of_positive, of_negative)
-        names = [subject] if subject else taking_part.names(self.people)
         carrying = SamplerInputs(given.model, *sides)
-        return self.outputs(carrying, [run], names, ranges, in_negative=of_negative.active, preview=preview)
+        names = [subject] if subject else ()
+        return self.outputs(carrying, [run], ranges, names, in_negative=of_negative.active, preview=preview)
 
     def outputs(
         self,
         given: SamplerInputs,
         runs: Sequence[type[Run[Any]]],
-        names: Sequence[str],
         ranges: Sequence[NamedRange] = (),
+        names: Sequence[str] = (),
         *,
         in_negative: bool = False,
         preview: ui.PreviewImage | None = None,
@@ -125,9 +125,11 @@ class Scope(InBoxes):
         prompts, and both sides of the conditioning.
 
         It is for nodes that give the sides what they carry themselves; `applied` does so for the others. given: with a
-        MODEL. names: of the people on both sides. ranges, in_negative: as in ApplyNode. preview: as in `applied`.
+        MODEL. ranges, in_negative: as in ApplyNode. names: of the people on both sides; () for all of the scope.
+        preview: as in `applied`.
         """
         assert given.model is not None
+        names = names or taking_part.names(self.people)
         apply_node = apply_node_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
         model = patched(given.model, *runs)
         outputs = with_missing_notes(apply_node, model, given.positive, given.negative)

@@ -54,10 +54,9 @@ class PersonTexts(CarriedOfPeople):
     def people_count(self) -> int:
         return len(self.texts)
 
+    def without_people(self) -> Self:
+        """The same for the other side of the conditioning, which has no words of people.
 
-def without_people(texts: PersonTexts) -> PersonTexts:
-    """The PersonTexts for the other side of the conditioning, which has no words of people.
-
-    With it there, the host may compute both sides in one batch.
-    """
-    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas, by_row=texts.by_row)
+        With it there, the host may compute both sides in one batch.
+        """
+        return type(self)(self.source, WHOLE_SCHEDULE, self.regions[:0], (), canvas=self.canvas, by_row=self.by_row)

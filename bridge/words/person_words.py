@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +15,10 @@ from ..apply.scope import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..host.schedule import WHOLE_SCHEDULE
 from ..networks.model_family import ModelText, text_of_model
-from ..networks.transformer_families import TransformerFamily
 from ..sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, within
 from ..sampling.missing_people import NamedRange
 from ..sampling.model_conds import carry
 from ..sampling.runs import Run
-from . import person_texts, regional_text
 from .person_texts import PersonTexts
 from .regional_text import RegionalText
 from .transformer_words import PersonTextsRun
@@ -39,59 +37,46 @@ def applied(
     scope: Scope,
     text: ModelText,
     clips: Sequence[CLIP],
-    words: Sequence[str],
-    strength: float,
-    given: SamplerInputs,
-    names: Sequence[str],
-    *,
-    runs: Sequence[type[Run[Any]]] = (),
-    ranges: Sequence[NamedRange] = (),
-    in_negative: bool = False,
-) -> io.NodeOutput:
-    """The outputs of a node that lets people's words be read where each of them is.
-
-    names: of the people on both sides of the conditioning. runs: of what these carry already; words of people stand
-    inside of it in every layer, so they are read with it, too. ranges, in_negative: as in ApplyNode. The other
-    arguments are those of `_carry_words`.
-    """
-    made = _carry_words(scope, text, clips, words, strength, given)
-    run = _kind_of(text.transformer).run
-    return scope.outputs(made, [run, *runs], names, ranges, in_negative=in_negative)
-
-
-def _carry_words(
-    scope: Scope,
-    text: ModelText,
-    clips: Sequence[CLIP],
     all_words: Sequence[str],
     strength: float,
     given: SamplerInputs,
-) -> SamplerInputs:
-    """The positive with the words of each person, read in their region or, by row, in their row of the batch.
+    *,
+    runs: Sequence[type[Run[Any]]] = (),
+    ranges: Sequence[NamedRange] = (),
+    names: Sequence[str] = (),
+    in_negative: bool = False,
+) -> io.NodeOutput:
+    """The outputs of a node, with the words of each person read in their region or, by row, in their row of the batch.
 
     The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
     schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both stay as they
     are. text: that the MODEL reads. clips: that each person's words are encoded with, all of which change alike in the
-    schedule. all_words: of each person of the scope, "" for none. strength: how strongly they are read.
+    schedule. all_words: of each person of the scope, "" for none. strength: how strongly they are read. given: with a
+    MODEL. runs: of what its prompts carry already. Words stand inside of that in every layer, so they are read with it.
+    ranges, names, in_negative: as in Scope.outputs.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
+    # The MODEL decides by which run they are read, what carries them, and which CLIP they need.
+    run, carries, advice = RegionalTextRun, _regional_text, "Use the CLIP of the model's own checkpoint."
+    if text.transformer is not None:
+        run, carries, advice = PersonTextsRun, _person_texts, f"Use the text encoder of {text.transformer.name}."
     numbers = [number for number, words in enumerate(all_words) if words]
     if not numbers:
-        return given
+        return scope.outputs(given, [run, *runs], ranges, names, in_negative=in_negative)
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
-    kind = _kind_of(text.transformer)
-    clips_of_words = [clips[number] for number in numbers]
-    parts = words_by_schedule(clips_of_words, [all_words[number] for number in numbers], text.width, kind.advice)
+    words_of_people = [all_words[number] for number in numbers]
+    parts = words_by_schedule([clips[number] for number in numbers], words_of_people, text.width, advice)
     source = object()  # both sides and all parts are from one node, so they have one source
     regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
     strengths = regions[numbers] * strength  # (people with words, H, W), how strongly each pixel reads the words
-    carried_of_parts = [kind.carried(source, scope, numbers, strengths, part) for part in parts]
-    no_words = kind.without_people(carried_of_parts[0])  # the host gives one part at least
+    no_words = carries(source, scope, numbers, strengths, parts[0]).without_people()
     positive: Conditioning = []
-    for part, carried in zip(parts, carried_of_parts, strict=True):
-        positive += carry(within(given.positive, part.schedule), replace(carried, of_negative=no_words))
-    return SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    for part in parts:  # the host gives one part at least
+        carried = replace(carries(source, scope, numbers, strengths, part), of_negative=no_words)
+        positive += carry(within(given.positive, part.schedule), carried)
+    made = SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    return scope.outputs(made, [run, *runs], ranges, names, in_negative=in_negative)
 
 
 def _regional_text(
@@ -130,26 +115,3 @@ def _person_texts(
         canvas=scope.carried_canvas,
         words_note_node=scope.canvas,
     )
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How a kind of network reads words of people.
-
-    run: of a sampling. carried: what the positive carries. without_people: the same for the negative, which has no
-    words. advice: about a CLIP of another family.
-    """
-
-    run: type[Run[Any]]
-    carried: Callable[[object, Scope, Sequence[int], Tensor, PeopleWords], Any]
-    without_people: Callable[[Any], Any]
-    advice: str
-
-
-def _kind_of(transformer: TransformerFamily | None) -> _Kind:
-    """That of a MODEL's network: a transformer, or None for a UNet."""
-    if transformer is None:
-        advice = "Use the CLIP of the model's own checkpoint."
-        return _Kind(RegionalTextRun, _regional_text, regional_text.without_people, advice)
-    advice = f"Use the text encoder of {transformer.name}."
-    return _Kind(PersonTextsRun, _person_texts, person_texts.without_people, advice)

@@ -154,14 +154,13 @@ class RegionalText(CarriedOfPeople):
         numbers = torch.arange(first_number, first_number + len(counts))  # of the people
         return numbers.repeat_interleave(counts)
 
+    def without_people(self) -> Self:
+        """The same for the other side of the conditioning, which has no tokens of people.
 
-def without_people(text: RegionalText) -> RegionalText:
-    """The RegionalText for the other side of the conditioning, which has no tokens of people.
-
-    It has the source of `text`. The host computes both sides in one batch only where both carry a RegionalText.
-    """
-    tokens = None if text.tokens is None else text.tokens[:, :0]
-    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens, words_note_node=None)
+        The host computes both sides in one batch only where both carry a RegionalText, of one source.
+        """
+        tokens = None if self.tokens is None else self.tokens[:, :0]
+        return replace(self, regions=self.regions[:0], counts=(), tokens=tokens, words_note_node=None)
 
 
 def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge.apply.begin import AtFaces, begin
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.person_control_net import PersonControlNet
@@ -20,7 +19,6 @@ from ...bridge.control_nets.person_passes import NetOfPeople
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import photos_input, range_inputs
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
@@ -171,13 +169,13 @@ class ApplyInfiniteYou(io.ComfyNode):
         taking = with_photos(cast)
         lines = _missing_keypoints(taking.people) if settings.keypoints else []
         percents = (settings.start_percent, settings.end_percent)
-        fits = partial(_check_fits, infinite_you, control_net, vae, [*positive, *negative])
-        scope = begin(
-            cls, APPLY, taking, settings.strength, mask, AtFaces(FLUX.token), ScheduleRange(*percents), fits,
-            acting_part=METHOD.title, more=lines,
-        )  # fmt: skip
+        when = When(METHOD.title, *percents)
+        scope = begin(cls, APPLY, taking, settings.strength, mask, AtFaces(FLUX.token), when, more=lines)
         if scope is None:
             return io.NodeOutput(positive, negative)
+        needed = f"{FLUX.name} (text width {infinite_you.width})"
+        check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
+        check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
         hint = _hint(scope.cast, scope.people, settings.keypoints)
         size = None
@@ -203,13 +201,6 @@ class ApplyInfiniteYou(io.ComfyNode):
         attachment = Attachment(net, hint, settings.strength, percents, vae)
         positive_out, negative_out = attachment.attach_to_both(positive, negative)
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
-
-
-def _check_fits(loaded: InfiniteYou, control_net: ControlBase, vae: VAE, texts: Conditioning) -> None:
-    """Raise WrongBaseModel for texts of another family than FLUX.1, and what `check_infuse_net` raises."""
-    needed = f"{FLUX.name} (text width {loaded.width})"
-    check_conditioning(texts, loaded.width, APPLY, needed, FLUX_ADVICE)
-    check_infuse_net(control_net, vae, loaded.width, APPLY)
 
 
 def _missing_keypoints(people: Sequence[Person]) -> list[str]:

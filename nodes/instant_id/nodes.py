@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge.apply.adapters import check_fits, injections
-from ...bridge.apply.begin import AtFaces, begin
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
@@ -117,15 +116,15 @@ class ApplyInstantID(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        given = SamplerInputs(model, positive, negative)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = settings.adapter_weight or settings.control_strength
-        schedule = ScheduleRange(settings.adapter_start_percent, settings.adapter_end_percent)
-        fits = partial(_check_fits, instant_id, control_net, given)
-        where = AtFaces(SDXL.token)
-        scope = begin(cls, APPLY, with_photos(cast), strength, mask, where, schedule, fits, acting_part="The adapter")
+        when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), strength, mask, AtFaces(SDXL.token), when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
+        check_control_net(control_net, instant_id.width, APPLY)
+        check_fits(instant_id, METHOD, given, APPLY)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
@@ -133,7 +132,7 @@ class ApplyInstantID(io.ComfyNode):
         # What has strength 0 has no range.
         ranges: list[NamedRange] = []
         if settings.adapter_weight:
-            ranges.append(NamedRange("the adapter", schedule, "adapter_start_percent and adapter_end_percent"))
+            ranges.append(NamedRange("the adapter", scope.schedule, "adapter_start_percent and adapter_end_percent"))
         if settings.control_strength:
             net_percents = (settings.start_percent, settings.end_percent)
             ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
@@ -150,12 +149,6 @@ class ApplyInstantID(io.ComfyNode):
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
             given = SamplerInputs(model, *attachment.attach_to_both(positive, negative))
         return scope.applied(given, carried, ranges)
-
-
-def _check_fits(loaded: InstantID, control_net: ControlBase | None, given: SamplerInputs) -> None:
-    """Raise as check_control_net and check_fits do."""
-    check_control_net(control_net, loaded.width, APPLY)
-    check_fits(loaded, METHOD, given, APPLY)
 
 
 def _injections(

@@ -1,8 +1,7 @@
 """IP-Adapter: Apply IP-Adapter puts people into a picture, Style per Person draws them in the style of pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge.apply.adapters import check_fits, injections
-from ...bridge.apply.begin import AtFaces, OnBodies, begin
+from ...bridge.apply.begin import AtFaces, OnBodies, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, notes, schema, unet
 from ...bridge.host.load import FileLoader, Loaded, Published
@@ -157,18 +156,15 @@ class ApplyIPAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)
         family = family_of_text_width(ip_adapter.width) or SDXL
-        given = SamplerInputs(model, positive, negative)
-        schedule = ScheduleRange(settings.start_percent, settings.end_percent)
-        fits = partial(check_fits, ip_adapter, METHOD, given, APPLY)
-        where = AtFaces(family.token)
-        people = with_photos(cast)
-        scope = begin(cls, APPLY, people, settings.weight, mask, where, schedule, fits, acting_part="The adapter")
+        when = When("The adapter", settings.start_percent, settings.end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(family.token), when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
+        check_fits(ip_adapter, METHOD, SamplerInputs(model, positive, negative), APPLY)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
         model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
         given = SamplerInputs(model_with_lora, positive, negative)
-        return scope.applied(given, carried, [NamedRange("the adapter", schedule)])
+        return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
 def _injections(
@@ -302,40 +298,33 @@ class StylePerPerson(io.ComfyNode):
         if who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
-        given = SamplerInputs(model, positive, negative)
-        fits = partial(_check_fits, ip_adapter, given)
-        schedule = ScheduleRange(settings.start_percent, settings.end_percent)
+        when = When(STYLES, settings.start_percent, settings.end_percent)
         shares = [True]  # whether those who act are in the style: by row all have their row, in the style or not
         if cast is None or mask is not None:
-            scope = _scope_of_picture(cls, cast, mask, schedule, fits) if settings.weight else None
+            scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
         else:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, who)
             if placed.by_row:
                 shares = in_style
             acts = tuple(any(in_style) if placed.by_row else is_drawn for is_drawn in in_style)
-            where = OnBodies(alone=False)
             taking = TakingPart(placed, acts)
-            scope = begin(cls, STYLES, taking, settings.weight, None, where, schedule, fits, nothing=NOBODY)
+            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
+        _check_reads_pictures(ip_adapter)
+        check_fits(ip_adapter, METHOD, given, STYLES)
         acts_in_layers = net.chosen_layers(unet.layers_of(unet.unet_of(model)), settings.layers)
         scales = settings.weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        return scope.applied(given, carried, [NamedRange("the style", schedule)], subject="The style")
+        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], subject="The style")
 
 
-def _scope_of_picture(
-    node: type[io.ComfyNode],
-    cast: Cast | None,
-    mask: Tensor | None,
-    schedule: ScheduleRange,
-    fits: Callable[[], None],
-) -> Scope:
+def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor | None, when: When) -> Scope:
     """The scope of a style of the whole picture, or of a mask, whoever stands there."""
-    schedule.checked(STYLES)
-    fits()
+    schedule = ScheduleRange(when.start, when.end).checked(STYLES)
     painted = None if mask is None else _painted(cast, mask)
     return Scope(node, TakingPart(Cast(()), ()), schedule, Canvas(STYLES, notes.node_of(node)), painted)
 
@@ -348,12 +337,6 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     """
     named_numbers = named(who, [person.identity.name for person in placed.people], STYLES)
     return [number in named_numbers and person.weight > 0 for number, person in enumerate(placed.people)]
-
-
-def _check_fits(loaded: IPAdapter, given: SamplerInputs) -> None:
-    """Raise BadSetup for a file that reads faces, and what check_fits raises."""
-    _check_reads_pictures(loaded)
-    check_fits(loaded, METHOD, given, STYLES)
 
 
 def _check_reads_pictures(loaded: IPAdapter) -> None:

@@ -25,7 +25,7 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.run_notes import tell_of_checkpoint
-from ...bridge.words.regional_text import RegionalText, without_people
+from ...bridge.words.regional_text import RegionalText
 from ...bridge.words.unet_words import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
@@ -270,7 +270,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         if scope.regions is None:  # else the run of the regional text looks at the MODEL that samples
             tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
         runs = [] if scope.regions is None else [RegionalTextRun]
-        return scope.outputs(made, runs, taking_part.names(scope.people), [photo_range])
+        return scope.outputs(made, runs, [photo_range])
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
@@ -311,7 +311,7 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
             latents_note_node=scope.canvas,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
-        no_text = without_people(regional_text)
+        no_text = regional_text.without_people()
         before = carry(before, no_text)
         after = carry(after, regional_text)
         negative = carry(negative, no_text)

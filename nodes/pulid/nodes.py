@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +10,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge.apply.adapters import AdapterMismatch, check_fits, injections
-from ...bridge.apply.begin import AtFaces, begin
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_with_faces
@@ -192,10 +190,6 @@ class Settings:
     end_percent: float
     photos: str
 
-    @property
-    def schedule(self) -> ScheduleRange:
-        return ScheduleRange(self.start_percent, self.end_percent)
-
 
 def _inputs(pulid: io.Input, weight: float, *own: io.Input) -> list[io.Input]:
     """The inputs of both apply nodes. pulid: for the file. weight: its default. own: what only one of the nodes has."""
@@ -262,14 +256,12 @@ class ApplyPuLID(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = SettingsOfSDXL(**values)
-        given = SamplerInputs(model, positive, negative)
-        fits = partial(check_fits, pulid, METHOD, given, APPLY)
-        scope = begin(
-            cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(SDXL.token), settings.schedule, fits,
-            acting_part=METHOD.title,
-        )  # fmt: skip
+        when = When(METHOD.title, settings.start_percent, settings.end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(SDXL.token), when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
+        check_fits(pulid, METHOD, given, APPLY)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = settings.zero_tokens
@@ -331,10 +323,8 @@ class ApplyPuLIDFlux(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        scope = begin(
-            cls, APPLY_FLUX, with_photos(cast), settings.weight, mask, AtFaces(FLUX.token), settings.schedule,
-            acting_part=METHOD.title,
-        )  # fmt: skip
+        when = When(METHOD.title, settings.start_percent, settings.end_percent)
+        scope = begin(cls, APPLY_FLUX, with_photos(cast), settings.weight, mask, AtFaces(FLUX.token), when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         net = pulid.net

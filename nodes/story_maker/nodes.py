@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +12,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge.apply.adapters import check_fits, injections
-from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.begin import OnBodies, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
@@ -109,13 +107,12 @@ class ApplyStoryMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)
         taking = with_photos(cast)
-        given = SamplerInputs(model, positive, negative)
-        schedule = ScheduleRange(settings.start_percent, settings.end_percent)
-        fits = partial(check_fits, story_maker, METHOD, given, APPLY)
+        when = When(METHOD.title, settings.start_percent, settings.end_percent)
         where = OnBodies(unplaced=True)  # as published: without places and masks all people are in the whole picture
-        scope = begin(cls, APPLY, taking, settings.weight, mask, where, schedule, fits, acting_part=METHOD.title)
+        scope = begin(cls, APPLY, taking, settings.weight, mask, where, when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
+        check_fits(story_maker, METHOD, SamplerInputs(model, positive, negative), APPLY)
         cut_bodies = cut_out(taking.weighted.people, bodies, body_masks)  # one for each of those who act
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join(_note_lines(scope.people, cut_bodies, masks_unused)))
@@ -124,7 +121,7 @@ class ApplyStoryMaker(io.ComfyNode):
         preview = _preview(cls, scope.people, cut_bodies, scope.regions)
         model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
         given = SamplerInputs(model_with_lora, positive, negative)
-        return scope.applied(given, carried, [NamedRange(METHOD.title, schedule)], preview=preview)
+        return scope.applied(given, carried, [NamedRange(METHOD.title, scope.schedule)], preview=preview)
 
 
 def _features(

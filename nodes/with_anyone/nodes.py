@@ -8,11 +8,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.apply.begin import AtFaces, begin
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.host import schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_with_faces
@@ -78,10 +77,10 @@ class ApplyWithAnyone(io.ComfyNode):
         photos: str,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        schedule = ScheduleRange(start_percent, end_percent)
         # It acts in face boxes unless Place Cast says otherwise.
         where = AtFaces(FLUX.token, hard=True, boxed=_with_whole_far_edges)
-        scope = begin(cls, APPLY, with_photos(cast), weight, mask, where, schedule, acting_part=METHOD.title)
+        when = When(METHOD.title, start_percent, end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), weight, mask, where, when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         net = with_anyone.net
@@ -89,7 +88,7 @@ class ApplyWithAnyone(io.ComfyNode):
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
         given = SamplerInputs(model, positive, negative)
-        return scope.applied(given, (faces, without_faces), [NamedRange("the faces", schedule)], run=BlocksRun)
+        return scope.applied(given, (faces, without_faces), [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
 
 def _reads_behind(double_blocks: int, single_blocks: int) -> list[bool]:

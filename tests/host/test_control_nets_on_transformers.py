@@ -14,7 +14,7 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import transformer_families
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.words import person_texts, transformer_words
+from pack.bridge.words import transformer_words
 from tiny import devices, tiny_dits
 from tiny.seeded import fill, normal
 from tiny.tiny_dits import FLUX, QWEN, Z_IMAGE
@@ -62,7 +62,7 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     ((words, _),) = text(5, OWN)
     texts = carried_words([words], torch.ones(1, HEIGHT, WIDTH), ["Anna"])
     positive = model_conds.carry(common, texts)
-    negative = model_conds.carry(text(2, COMMON), person_texts.without_people(texts))
+    negative = model_conds.carry(text(2, COMMON), texts.without_people())
     return runs.patched(model, transformer_words.PersonTextsRun), positive, negative
 
 

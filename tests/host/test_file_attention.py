@@ -21,7 +21,6 @@ from marks import families
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.file_attention import REPLACED
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.words import person_texts
 from pack.bridge.words.transformer_words import PersonTextsRun
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import ANIMA, KREA_2, QWEN
@@ -75,7 +74,7 @@ def test_what_can_take_any_tokens_computes_for_people_too(family, monkeypatch):
         monkeypatch.setitem(host.REGISTERED_ATTENTION_FUNCTIONS, name, function)
     words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
     positive = model_conds.carry(text("common"), words)
-    negative = model_conds.carry(text("common"), person_texts.without_people(words))
+    negative = model_conds.carry(text("common"), words.without_people())
     patched = runs.patched(without_common(plain, family, text("common"), PICTURE), PersonTextsRun)
     picture = tiny_dits.sample(patched, positive, negative, start, cfg=1.0)
     assert set(asked) == set(functions)

@@ -20,7 +20,6 @@ from pack.bridge.host import unet
 from pack.bridge.networks import model_family
 from pack.bridge.networks.transformer_families import RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.words import person_texts
 from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import WrongBaseModel, joined
 from tiny import tiny_dits, tiny_networks
@@ -216,7 +215,7 @@ def test_relatives_are_given_words_but_no_references(name: str) -> None:
     frames = start.shape[2] if start.dim() == 5 else 1
     words = carried_words([text("anna")[0][0]], EVERYWHERE, ["anna"])
     positive = model_conds.carry(text("common"), words)
-    negative = model_conds.carry(text("common"), person_texts.without_people(words))
+    negative = model_conds.carry(text("common"), words.without_people())
     hidden = without_common(model, network.like, text("common"), PICTURE * frames)
     picture = tiny_dits.sample(runs.patched(hidden, PersonTextsRun), positive, negative, start, cfg=1.0)
     expected = tiny_dits.sample(model, text("anna"), text("common"), start, cfg=1.0)

@@ -22,7 +22,6 @@ from pack.bridge.references.record import REFERENCES, PeopleReferences, Referenc
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.bridge.words import person_texts
 from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
@@ -536,7 +535,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
         for letter in letters:
             model, positive, negative = made[:3]
             if letter == "w":
-                other_side = model_conds.carry(negative, person_texts.without_people(of_people))
+                other_side = model_conds.carry(negative, of_people.without_people())
                 made = runs.patched(model, PersonTextsRun), model_conds.carry(positive, of_people), other_side
             elif letter == "l":
                 made = by_lora(setting, model, positive, negative, who, APART)

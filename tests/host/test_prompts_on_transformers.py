@@ -18,7 +18,6 @@ from pack.bridge.networks.forward_layout import key_of_forward
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
-from pack.bridge.words import person_texts
 from pack.bridge.words.text_places import TextPlace
 from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
@@ -66,7 +65,7 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
     texts_of_people = carried_words([text(name)[0][0] for name in people], areas, people)
     patched = runs.patched(model, PersonTextsRun)
     positive_side = model_conds.carry(text(common), texts_of_people)
-    negative_side = model_conds.carry(text(negative), person_texts.without_people(texts_of_people))
+    negative_side = model_conds.carry(text(negative), texts_of_people.without_people())
     return patched, positive_side, negative_side
 
 
@@ -247,7 +246,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
     expected_positive = model_conds.carry(common, texts_of_people)
-    expected_negative = model_conds.carry(blurred, person_texts.without_people(texts_of_people))
+    expected_negative = model_conds.carry(blurred, texts_of_people.without_people())
     patched = runs.patched(model, PersonTextsRun)
     picture = sample(family, (model_out, positive, negative), cfg=3.0)
     assert torch.equal(picture, sample(family, (patched, expected_positive, expected_negative), cfg=3.0))
@@ -346,7 +345,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     masked = [[words, {**options, "attention_mask": mask}]]
     shortened = [[words[:, :5], options]]
     texts_of_people = carried_words([text("anna")[0][0]], APART[:1], ["anna"])
-    other_side = model_conds.carry(text("common"), person_texts.without_people(texts_of_people))
+    other_side = model_conds.carry(text("common"), texts_of_people.without_people())
     patched = runs.patched(model, PersonTextsRun)
     picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
     expected = sample(QWEN, (patched, model_conds.carry(shortened, texts_of_people), other_side))

@@ -17,7 +17,7 @@ from pack.bridge.networks.layers import QueryPlace
 from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond
 from pack.bridge.words import unet_words
-from pack.bridge.words.regional_text import RegionalText, chunks_by_row, without_people
+from pack.bridge.words.regional_text import RegionalText, chunks_by_row
 from pack.core.people import PlacedCast
 from pack.core.value_checks import BadPicture
 from peers import apply
@@ -126,7 +126,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
     regional_text = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
     entry = torch.zeros(1, length, 8)
-    chunks = ((regional_text.in_entry(entry),), (without_people(regional_text).in_entry(entry),))
+    chunks = ((regional_text.in_entry(entry),), (regional_text.without_people().in_entry(entry),))
     place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype)
     batch = unet_words.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))

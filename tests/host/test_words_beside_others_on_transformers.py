@@ -18,7 +18,6 @@ from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
-from pack.bridge.words import person_texts
 from pack.bridge.words.transformer_words import PersonTextsRun
 from peers import apply
 from tiny import devices, people_made, tiny_dits
@@ -57,7 +56,7 @@ def with_texts(model, **more):
     """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
     people = carried_words([text(name)[0][0] for name in ("anna", "ben")], APART, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
-    sides = model_conds.carry(positive, people), model_conds.carry(text("common"), person_texts.without_people(people))
+    sides = model_conds.carry(positive, people), model_conds.carry(text("common"), people.without_people())
     return runs.patched(model, PersonTextsRun), *sides
 
 
@@ -147,7 +146,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     applied = (
         runs.patched(setting.model, PersonTextsRun),
         model_conds.carry(sides[0], people),
-        model_conds.carry(sides[1], person_texts.without_people(people)),
+        model_conds.carry(sides[1], people.without_people()),
     )
     rows = 2
     start = start_of(setting, rows)

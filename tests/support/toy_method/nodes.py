@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +10,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge.apply.adapters import check_fits, injections
-from ...bridge.apply.begin import AtFaces, begin
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
@@ -77,12 +75,12 @@ class ApplyToy(io.ComfyNode):
         photos: str,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        given = SamplerInputs(model, positive, negative)
-        schedule = ScheduleRange(start_percent, end_percent)
-        fits = partial(check_fits, toy, METHOD, given, APPLY)
-        scope = begin(cls, APPLY, with_photos(cast), weight, mask, AtFaces(SDXL.token), schedule, fits)
+        when = When("The adapter", start_percent, end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), weight, mask, AtFaces(SDXL.token), when)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
+        check_fits(toy, METHOD, given, APPLY)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
@@ -90,7 +88,7 @@ class ApplyToy(io.ComfyNode):
         scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
         carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
-        return scope.applied(given, carried, [NamedRange("the adapter", schedule)])
+        return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
 LOADER = FileLoader(FILE, load_toy)
