@@ -107,7 +107,7 @@ def begin(
     taking: TakingPart,
     strength: float,
     mask: Tensor | None,
-    where: AtFaces | OnBodies,
+    where: AtFaces | OnBodies | None,
     when: When | None = None,
     *,
     more: Sequence[str] = (),
@@ -118,17 +118,20 @@ def begin(
     It tells the notes of the node: who is left out, `more`, `nothing` where nobody acts, and what of masks and boxes
     may not be meant.
     name: of the node, for messages. taking: who acts, found out by core.taking_part. strength: the weight or strength
-    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. when:
-    None for the whole schedule.
+    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. where:
+    None for everywhere. when: None for the whole schedule.
     Raises BadRange, and what `limited` of `where` raises.
     """
     lines = [*taking.left_out, *more]
     if not taking.people:
         lines.append(nothing)
-    notes.tell("\n".join(filter(None, [*lines, *where.notes(taking, mask)])))
+    if where is not None:
+        lines += where.notes(taking, mask)
+    notes.tell("\n".join(filter(None, lines)))
     if not strength or not taking.people:
         return None
     schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0
     canvas = Canvas(name, notes.node_of(node), row_count)
-    return where.limited(Scope(node, taking, schedule, canvas), mask)
+    everywhere = Scope(node, taking, schedule, canvas)
+    return everywhere if where is None else where.limited(everywhere, mask)

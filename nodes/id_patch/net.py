@@ -20,7 +20,7 @@ from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
 from ...core.projections import EmbeddingProjection, Resampler
-from ...core.taking_part import with_photos
+from ...core.taking_part import TakingPart, with_photos
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
@@ -107,23 +107,19 @@ class Participant:
 class Participants:
     """The people of a placed cast who take part: all that a node of ID-Patch asks of its cast, found out once.
 
-    cast: the whole cast. members: the people of weight above 0 who have a photo and whose centre lies on the canvas.
-    left_out: lines that name the people who do not take part, one for each reason. warnings: these, and lines that name
-    whose patches overlap and whose are cut by the border.
+    taking: who of it takes part: the people of weight above 0 who have a photo and whose centre
+    lies on the canvas. members: these. warnings: lines that name whose patches overlap and whose are cut by the
+    border.
     """
 
-    cast: PlacedCast
+    cast: PlacedCast  # of `taking`
+    taking: TakingPart
     members: tuple[Participant, ...]
-    left_out: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def people(self) -> tuple[Person, ...]:
-        return tuple(member.person for member in self.members)
-
-    @property
-    def names(self) -> list[str]:
-        return [member.name for member in self.members]
+        return self.taking.people
 
 
 def participants_of(cast: PlacedCast) -> Participants:
@@ -133,25 +129,26 @@ def participants_of(cast: PlacedCast) -> Participants:
     person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
     leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
-    taking = with_photos(cast)
+    with_photo = with_photos(cast)
     names_off_canvas: list[str] = []
     members: list[Participant] = []
-    for person, acts, slot in zip(cast.people, taking.acts, cast.slots, strict=True):
-        if not acts:
-            continue  # taking.left_out names these people
+    acts: list[bool] = []
+    for person, has_photo, slot in zip(cast.people, with_photo.acts, cast.slots, strict=True):
         rect = patch_rect(slot.center)
-        if off_canvas(rect, cast.width, cast.height):
-            names_off_canvas.append(person.name)
-        else:
+        acts.append(has_photo and not off_canvas(rect, cast.width, cast.height))
+        if acts[-1]:
             members.append(Participant(person, slot.center, rect))
-    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *taking.left_out]
-    warnings = list(without_part)
+        elif has_photo:
+            names_off_canvas.append(person.name)
+    left_out = [*gathered("Off the canvas, left out", names_off_canvas), *with_photo.left_out]
+    taking = TakingPart(cast, tuple(acts), tuple(left_out))
+    warnings: list[str] = []
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:
         squares = [(member.name, member.rect) for member in members]
         warnings += placing.overlaps("ID patches overlap, faces may mix", squares)
     warnings += _cut_by_the_border(members, cast)
-    return Participants(cast, tuple(members), tuple(without_part), tuple(warnings))
+    return Participants(cast, taking, tuple(members), tuple(warnings))
 
 
 def _cut_by_the_border(members: Sequence[Participant], canvas: PlacedCast) -> list[str]:
