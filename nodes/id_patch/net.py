@@ -107,12 +107,11 @@ class Participant:
 class Participants:
     """The people of a placed cast who take part: all that a node of ID-Patch asks of its cast, found out once.
 
-    taking: who of it takes part: the people of weight above 0 who have a photo and whose centre
-    lies on the canvas. members: these. warnings: lines that name whose patches overlap and whose are cut by the
-    border.
+    taking: the people of weight above 0 who have a photo and whose centre lies on the canvas. members: these. warnings:
+    lines that name whose patches overlap and whose are cut by the border.
     """
 
-    cast: PlacedCast  # of `taking`
+    cast: PlacedCast
     taking: TakingPart
     members: tuple[Participant, ...]
     warnings: tuple[str, ...]

@@ -212,12 +212,9 @@ class ApplyIDPatch(io.ComfyNode):
         by_region = model is not None and not cast.by_row
         if model is not None and cast.by_row and participants.members:
             lines.append(optional_model.BY_ROW)
-        # Without a MODEL, and by row, people are read everywhere.
         where = OnBodies(alone=False) if by_region else None
-        mask = mask if by_region else None
-        scope = begin(
-            cls, APPLY, participants.taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES
-        )
+        taking = participants.taking
+        scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
         people = _People.of(participants, id_patch, settings, notes.node_of(cls))
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
         previews = [ui.PreviewImage(hint.clamp(0, 1), cls=cls)] if image is None else []
