@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...core.people import Cast, PlacedCast, is_a, require_places
 from ...core.places import face_regions, regions
-from ...core.places.region_settings import FACE_BOXES
+from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import TakingPart
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
@@ -64,7 +64,7 @@ class OnBodies:
     unplaced: bool = False
 
     def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
-        return face_regions.notes(taking.cast, mask, regions.REGIONS, 0)
+        return face_regions.notes(taking.cast, mask, REGIONS, 0)
 
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
         """A scope with its regions. mask: (people, h, w), or None.
