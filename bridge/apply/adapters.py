@@ -54,29 +54,19 @@ def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str
     return "another number of layers"
 
 
-def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Keys and values of tokens (people, T, width), (people, T, C) each, for every layer of the file.
-
-    They are float32 on the CPU. scales: (people,) or (people, T), of the values.
-    """
-    scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
-    layers: list[tuple[Tensor, Tensor]] = []
-    for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
-        layers.append((keys.cpu(), values.cpu() * scales_of_values))
-    return tuple(layers)
-
-
 def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
-    """The Injection of each side of the conditioning, positive and negative.
+    """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
 
     sides: tokens (people, T, width) of each. scales: (people,) or (people, T), of the values; where all are 0
     the UNet reads nothing.
     """
     source = object()  # one for both sides: by it a run knows that they are of one node
+    scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
     of_sides: list[Injection] = []
     for tokens in sides:
-        layers: tuple[tuple[Tensor, Tensor], ...] = ()
+        layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
         if scales.any():
-            layers = keys_and_values(loaded, tokens, scales)
-        of_sides.append(scope.injection(source, tokens, layers))
+            for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
+                layers.append((keys.cpu(), values.cpu() * scales_of_values))
+        of_sides.append(scope.injection(source, tokens, tuple(layers)))
     return of_sides

@@ -97,8 +97,8 @@ class When(NamedTuple):
     """The part of the schedule in which a node acts, as a user has set it. acting_part: what acts, for a message."""
 
     acting_part: str
-    start: float = 0.0
-    end: float = 1.0
+    start: float
+    end: float
 
 
 def begin(
