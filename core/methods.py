@@ -40,6 +40,7 @@ class Format:
     detect: rules by which such a file is recognised, see core.models.formats.
     belongs: where such a file is used, as advice.
     family: of the models it is made for, "" for any.
+    host: the oldest ComfyUI in which its node runs, where it is not that of the method.
     ours: whether one of our loaders reads it, so that all of its keys are known.
     """
 
@@ -48,6 +49,7 @@ class Format:
     belongs: str
     detect: Mapping[str, Any]
     family: str = ""
+    host: str = ""
     ours: bool = True
 
 

@@ -17,6 +17,7 @@ from .places.region_settings import RegionSettings
 from .text import MOST_NAME_LETTERS, plain
 
 KindT = TypeVar("KindT")
+CastT = TypeVar("CastT", bound="Cast")
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -209,6 +210,11 @@ class PlacedCast(Cast):
         """The places of all people who have one, in the order of the people."""
         return tuple(person.slot for person in self.people if person.slot)
 
+    @property
+    def layout(self) -> Layout:
+        """These places as a layout."""
+        return Layout(self.width, self.height, self.slots)
+
 
 @dataclass(frozen=True)
 class RowCast(PlacedCast):
@@ -260,17 +266,21 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
         if layout is None:
             raise NotPlaced(node_name, [])
         return layout
+    require_somebody(cast, node_name)
+    return require_places(cast, node_name).layout
+
+
+def require_somebody(cast: Cast, node_name: str) -> None:
+    """Raise BadCast, naming the node, for a cast in which nobody is left."""
     if not cast.people:
         why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
         advice = (
             "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where)."
         )
         raise BadCast(why, advice)
-    placed_cast = require_places(cast, node_name)
-    return Layout(placed_cast.width, placed_cast.height, placed_cast.slots)
 
 
-def in_order_of_places(cast: Cast) -> Cast:
+def in_order_of_places(cast: CastT) -> CastT:
     """The same cast, its people in the order of their places, in which a layout's skeletons are drawn over each other.
     People with a picture each keep their rows."""
     if cast.by_row:

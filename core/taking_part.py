@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .errors import gathered
 from .people import UNNAMED, Cast, Identity, Person, is_a
@@ -20,35 +21,90 @@ def present(cast: Cast) -> Cast:
     return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
 
 
-def for_photos(cast: Cast) -> Cast:
-    """The cast for a method that reads photos: people who have LoRAs and no photo get weight 0.
+@dataclass(frozen=True, eq=False)
+class TakingPart:
+    """Who of a cast takes part in a node.
 
-    LoRA per Person draws these people. They are new objects in the cast; all others are the same objects as before. The
-    cast is returned unchanged where nobody else is present, and where everybody has a row of the batch.
+    acts: for everybody of the cast whether they do; nobody of weight 0 does. left_out: lines that name who does not.
     """
-    people = [replace(person, weight=0.0) if person.identity.by_lora_alone else person for person in cast.people]
-    with_photos = replace(cast, people=tuple(people))
-    if cast.by_row or not present(with_photos).people:
-        return cast
-    return with_photos
+
+    cast: Cast
+    acts: tuple[bool, ...]
+    left_out: tuple[str, ...] = ()
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """Those who take part."""
+        return tuple(person for person, acts in zip(self.cast.people, self.acts, strict=True) if acts)
+
+    @cached_property
+    def present(self) -> tuple[Person, ...]:
+        """Everybody of weight above 0: each has a row in tensors of regions, also who takes no part."""
+        return present(self.cast).people
+
+    @property
+    def rows(self) -> list[int]:
+        """The numbers, among those present, of the people who take part."""
+        acts_of_present = [acts for person, acts in zip(self.cast.people, self.acts, strict=True) if person.weight > 0]
+        return [number for number, acts in enumerate(acts_of_present) if acts]
+
+    @property
+    def weighted(self) -> Cast:
+        """The cast in which everybody who takes no part has weight 0."""
+        people: list[Person] = []
+        for person, acts in zip(self.cast.people, self.acts, strict=True):
+            people.append(person if acts else replace(person, weight=0.0))
+        return replace(self.cast, people=tuple(people))
+
+    @cached_property
+    def names_apart(self) -> list[str]:
+        """For those who take part, names by which several nodes know that they have the same person.
+
+        No two people of a cast have the same one, whatever they are called. They are no numbers in the cast, because
+        one node may be given everybody and another one a single person.
+        """
+        people_before: Counter[str] = Counter()  # of each name
+        apart: list[str] = []
+        for person in self.cast.people:
+            name = person.identity.name
+            if person.identity.by_lora_alone and name == UNNAMED:
+                # Several nodes may have one of these each. Their crops stay the same object, whatever is added to them.
+                name = f"{name} {id(person.identity.crops)}"
+            number = people_before[name]
+            people_before[name] += 1
+            # A name has no line break, so this is nobody else's.
+            apart.append(f"{name}\n{number}" if number else name)
+        return [name for name, acts in zip(apart, self.acts, strict=True) if acts]
 
 
-def left_out(cast: Cast, with_photos: Cast) -> list[str]:
-    """Lines that name the people of weight 0 and the people whom `for_photos` leaves out.
-
-    with_photos: what `for_photos` has made of the cast; the cast itself for a method that reads no photos.
-    """
+def everybody(linked: Cast | Identity) -> TakingPart:
+    """All people of weight above 0. linked: what is linked to a node, a cast or a single person."""
+    cast = as_cast(linked)
     weightless = [person for person in cast.people if person.weight <= 0]
-    return [*gathered("Weight 0, left out", names(weightless)), *by_lora(cast, with_photos)]
+    left_out = gathered("Weight 0, left out", names(weightless))
+    return TakingPart(cast, tuple(person.weight > 0 for person in cast.people), tuple(left_out))
 
 
-def by_lora(cast: Cast, with_photos: Cast) -> list[str]:
-    """A line that names whom `for_photos` has left out; none where it has left out nobody.
+def with_photos(linked: Cast | Identity) -> TakingPart:
+    """The people for a method that reads photos: not those who have LoRAs and no photo, whom LoRA per Person draws.
 
-    with_photos: what it has made of the cast.
+    These take part where nobody else is present, and where everybody has a row of the batch.
     """
-    pairs = zip(cast.people, with_photos.people, strict=True)
-    people = [before for before, after in pairs if before.weight > 0 and after.weight <= 0]
+    all_present = everybody(linked)
+    cast = all_present.cast
+    acts = tuple(person.weight > 0 and not person.identity.by_lora_alone for person in cast.people)
+    if cast.by_row or not any(acts):
+        return all_present
+    return TakingPart(cast, acts, (*all_present.left_out, *_by_lora(TakingPart(cast, acts))))
+
+
+def by_lora(cast: Cast) -> list[str]:
+    """A line that names whom `with_photos` leaves out of a cast; none where it leaves out nobody."""
+    return _by_lora(with_photos(cast))
+
+
+def _by_lora(taking: TakingPart) -> list[str]:
+    people = [person for row, person in enumerate(taking.present) if row not in taking.rows]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 
 
@@ -60,34 +116,3 @@ def names(people: Sequence[Person]) -> list[str]:
 def with_names(people: Sequence[Person]) -> list[Identity]:
     """The identities of people under their names in messages."""
     return [replace(person.identity, name=person.name) for person in people]
-
-
-def names_apart(people: Sequence[Person], cast: Cast) -> list[str]:
-    """For some people of a cast, in its order, names by which several nodes know that they have the same person.
-
-    No two people of a cast have the same one, whatever they are called. They are no numbers in the cast, because one
-    node may be given everybody and another one a single person.
-    """
-    people_before: Counter[str] = Counter()  # of each name
-    members: list[tuple[Person, str]] = []
-    for member in cast.people:
-        name = member.identity.name
-        if member.identity.by_lora_alone and name == UNNAMED:
-            # Several nodes may have one of these each. Their crops stay the same object, whatever is added to them.
-            name = f"{name} {id(member.identity.crops)}"
-        number = people_before[name]
-        people_before[name] += 1
-        # A name has no line break, so this is nobody else's.
-        members.append((member, f"{name}\n{number}" if number else name))
-    left = iter(members)
-    # By the object, as in rows_of.
-    return [next(name for member, name in left if member is person) for person in people]
-
-
-def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
-    """For each person present in a cast, whether they are one of `people`: a mask for the rows of regions.
-
-    Regions (people, H, W) have a row for each person present. A person is one of `people` as the same object, because
-    two people may be equal and `for_photos` makes new objects.
-    """
-    return [any(person is member for person in people) for member in present(cast).people]

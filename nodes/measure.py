@@ -22,7 +22,7 @@ from ..core.faces.model import faces_in, unsure_in
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
 from ..core.prompts import check_text
-from ..core.taking_part import by_lora, for_photos
+from ..core.taking_part import by_lora
 from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket
 
@@ -106,7 +106,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))  # a cosine for each picture
             report = measure.with_text_alignment(report, alignments)
             mean_alignment = sum(alignments) / len(alignments)
-        people_without_photos = by_lora(cast, for_photos(cast)) if cast else []
+        people_without_photos = by_lora(cast) if cast else []
         notes.tell("\n".join([*people_without_photos, *measure.notes(report, installed_recognisers())]))
         # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
         totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7

@@ -8,26 +8,18 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge import apply_nodes
+from ..bridge.apply.begin import OnBodies, When, begin
+from ..bridge.apply.scope import Scope
 from ..bridge.host import folders, notes, schema
 from ..bridge.host.inputs import ChoosesFile
-from ..bridge.host.schedule import schedule_range
-from ..bridge.loras.layer_names import layers_of_transformer, layers_of_unet
-from ..bridge.loras.lora_files import LoraFile, path_of, read_lora_file
+from ..bridge.loras.layer_names import layers_of
+from ..bridge.loras.lora_files import LoraFile, LoraLayers, path_of, read_lora_file
 from ..bridge.loras.people_layers import LayerLora, PersonLoras
-from ..bridge.loras.transformer_loras import TransformerLorasRun
-from ..bridge.loras.unet_loras import UNetLorasRun
-from ..bridge.networks.model_family import ModelText, text_of_model
-from ..bridge.networks.transformer_families import TransformerFamily
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
-from ..bridge.sampling.canvas_check import Canvas
-from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
+from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.sampling.missing_people import NamedRange
-from ..bridge.sampling.runs import patched
-from ..bridge.words.person_words import carry_words
-from ..bridge.words.transformer_words import PersonTextsRun
-from ..bridge.words.unet_words import RegionalTextRun
+from ..bridge.words import person_words
 from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.prompts import check_text
@@ -110,29 +102,25 @@ class LoRAPerPerson(io.ComfyNode):
         end_percent: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
-        has_loras = any(_active_loras(person) for person in present.people)
-        warnings = [] if has_loras else [NO_LORA]
-        acting = apply_nodes.acting_cast(cast, strength, mask, more=warnings, photos=False)
-        if acting is None:
+        taking = taking_part.everybody(cast)  # with or without LoRAs
+        has_loras = any(_active_loras(person) for person in taking.people)
+        when = When("The range of the LoRAs", start_percent, end_percent)
+        more = [] if has_loras else [NO_LORA]
+        scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more)
+        # Places and masks are checked also where nobody has a LoRA.
+        if scope is None or not has_loras:
             return io.NodeOutput(model, positive, negative)
-        text = text_of_model(model, APPLY)
-        check_conditioning([*positive, *negative], text.width, APPLY)
-        schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
-        scope = apply_nodes.scope_of_bodies(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
-        # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
-        if not has_loras:
-            return io.NodeOutput(model, positive, negative)
-        people_loras = _read_loras(scope, model, clip, text.transformer, strength)
         given = SamplerInputs(model, positive, negative)
-        out = _with_loras(scope, text, people_loras, given)
-        # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
-        runs = (RegionalTextRun, UNetLorasRun) if text.transformer is None else (PersonTextsRun, TransformerLorasRun)
-        model_out = patched(model, *runs)
-        names = taking_part.names(scope.people)
-        sides = (out.positive, out.negative)
-        ranges = [NamedRange("the LoRAs", schedule)]
-        return scope.outputs(model_out, sides, names, scope.preview(cls), ranges, in_negative=True)
+        text = person_words.text_read(given, APPLY)
+        layers = layers_of(model, text.transformer)
+        people_loras = _read_loras(scope, model, clip, layers, strength)
+        with_loras = _with_loras(scope, people_loras, given)
+        words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
+        ranges = [NamedRange("the LoRAs", scope.schedule)]
+        clips = people_loras.clips
+        return person_words.applied(
+            scope, text, clips, words, 1.0, with_loras, runs=[layers.run], ranges=ranges, in_negative=True
+        )
 
 
 def _active_loras(person: Person) -> list[Lora]:
@@ -151,17 +139,12 @@ class _PeopleLoras:
     clips: list[CLIP]
 
 
-def _with_loras(
-    scope: apply_nodes.Scope, text: ModelText, people_loras: _PeopleLoras, given: SamplerInputs
-) -> SamplerInputs:
-    """Both sides of the conditioning with the LoRAs of all people, and the positive also with their words.
-
-    text: that the MODEL reads.
-    """
+def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) -> SamplerInputs:
+    """Both sides of the conditioning with the LoRAs of all people."""
     carried_loras = PersonLoras(
         source=object(),
         schedule=scope.schedule,
-        names=tuple(scope.names_apart),
+        names=tuple(scope.taking.names_apart),
         layers=people_loras.layers,
         regions=scope.regions,
         canvas=scope.carried_canvas,
@@ -169,24 +152,15 @@ def _with_loras(
     )
     positive = model_conds.carry(given.positive, carried_loras)
     negative = model_conds.carry(given.negative, carried_loras)
-    with_loras = SamplerInputs(given.model, positive, negative)
-    words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
-    return carry_words(scope, text, people_loras.clips, words, 1.0, with_loras)
+    return SamplerInputs(given.model, positive, negative)
 
 
-def _read_loras(
-    scope: apply_nodes.Scope, model: ModelPatcher, clip: CLIP, transformer: TransformerFamily | None, strength: float
-) -> _PeopleLoras:
+def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraLayers, strength: float) -> _PeopleLoras:
     """Read the files of all people, each file once, and say what of them is left out. strength: of the node.
 
-    Raises what bridge.loras.lora_files.read_lora_file raises.
+    can_change: layers of the MODEL. Raises what bridge.loras.lora_files.read_lora_file raises.
     """
-    if transformer is None:
-        by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only
-        can_change = layers_of_unet(model)
-    else:
-        by_region = scope.regions is not None  # in a row all is its person's, in whatever layer
-        can_change = layers_of_transformer(model, transformer)
+    by_region = scope.regions is not None or (scope.by_row and can_change.placed_in_rows)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []

@@ -3,27 +3,20 @@
 Scenes: a text of many scenes as a list of prompts.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge import apply_nodes
-from ..bridge.host import notes
-from ..bridge.host.schedule import WHOLE_SCHEDULE
+from ..bridge.apply.begin import OnBodies, begin
 from ..bridge.host.schema import applied_outputs
-from ..bridge.networks.model_family import text_of_model
-from ..bridge.sampling import runs
-from ..bridge.sampling.canvas_check import Canvas
-from ..bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
-from ..bridge.words.person_words import carry_words
-from ..bridge.words.transformer_words import PersonTextsRun
-from ..bridge.words.unet_words import RegionalTextRun
-from ..core import taking_part
-from ..core.people import Cast, Person, PlacedCast, require_places
+from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
+from ..bridge.words import person_words
+from ..core.people import Cast, PlacedCast, require_places
 from ..core.prompts import per_member, per_scene
+from ..core.taking_part import TakingPart, everybody
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
@@ -67,49 +60,27 @@ class PromptPerPerson(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
-        people_words = _people_words(placed_cast, prompts)
-        applies_nothing = not strength or not people_words
+        words_of_cast = per_member(prompts, placed_cast)
+        taking = _taking_part(placed_cast, words_of_cast if strength else [""] * len(words_of_cast))
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
-        notes.tell(nothing if applies_nothing else "")
-        if applies_nothing:
+        scope = begin(cls, NAME, taking, strength, mask, OnBodies(alone=False), nothing=nothing)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        text = text_of_model(model, NAME)
-        check_conditioning([*positive, *negative], text.width, NAME)
-        people = [entry.person for entry in people_words]
-        canvas = Canvas(NAME, notes.node_of(cls))
-        scope = apply_nodes.scope_of_bodies(placed_cast, canvas, WHOLE_SCHEDULE, mask, people, alone=False)
-        words = [entry.words for entry in people_words]
         given = SamplerInputs(model, positive, negative)
-        out = carry_words(scope, text, [clip] * len(words), words, strength, given)
-        model_out = runs.patched(model, RegionalTextRun if text.transformer is None else PersonTextsRun)
-        names = taking_part.names([entry.person for entry in people_words if entry.words])
-        return scope.outputs(model_out, (out.positive, out.negative), names, scope.preview(cls))
+        text = person_words.text_read(given, NAME)
+        words = [words for words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
+        names = [person.name for person, has_words in zip(scope.people, words, strict=True) if has_words]
+        return person_words.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
 
 
-@dataclass(frozen=True)
-class _PersonWords:
-    """A person and the words about this person.
+def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:
+    """The people of weight above 0 about whom a line has words. words_of_cast: of everybody, "" for none.
 
-    words: "" only where people have a row of the batch each, and no line is about this person.
+    Where each person has a row of the batch and anybody has words, all take part, so that every row has its person.
     """
-
-    person: Person
-    words: str
-
-
-def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
-    """The people of weight above 0 about whom a line has words, with these words.
-
-    Where each person has a row of the batch, the people without words are among them with "", so that every row has its
-    person. Where nobody has words, the list is empty. Raises BadPrompts and BadText.
-    """
-    entries: list[_PersonWords] = []
-    for person, words in zip(cast.people, per_member(prompts, cast), strict=True):
-        if person.weight > 0 and (words or cast.by_row):
-            entries.append(_PersonWords(person, words))
-    if not any(entry.words for entry in entries):
-        return []
-    return entries
+    present = everybody(cast)
+    acts = tuple(acts and bool(words) for acts, words in zip(present.acts, words_of_cast, strict=True))
+    return TakingPart(cast, present.acts if cast.by_row and any(acts) else acts)
 
 
 class Scenes(io.ComfyNode):

@@ -14,11 +14,10 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge.host import notes
+from ..bridge.host import newer, notes
 from ..bridge.host.encode import latents_by_row
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
-from ..bridge.networks import model_family
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
@@ -27,7 +26,7 @@ from ..core.people import Cast, Faces, Identity, require_places
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
-from ..core.taking_part import as_cast, by_lora, for_photos
+from ..core.taking_part import as_cast, by_lora
 from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 
@@ -44,7 +43,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         inputs: list[io.Input] = [
             # Optional only on hosts that know the newest networks: editors of older hosts move an input that has become
             # optional to another position, and links inside of saved subgraphs then lead to a wrong input.
-            FaceModelSocket.Input("face_model", optional=model_family.known_here()),
+            FaceModelSocket.Input("face_model", optional=newer.known_here()),
             io.Image.Input("images"),
             CastOrPersonSocket.Input("cast"),
             io.Combo.Input("who", options=list(CHOICES)),
@@ -56,7 +55,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
             advanced(face_sizes_input("feather", 0.25)),
             advanced(io.Combo.Input("not_found", options=list(NOT_FOUND))),
         ]
-        if model_family.known_here():
+        if newer.known_here():
             # Editors of older hosts put a new socket in front of the widgets, and links inside of saved subgraphs then
             # lead to a wrong widget.
             inputs.append(io.Vae.Input("vae", optional=True))
@@ -183,7 +182,7 @@ def _note_lines(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decis
     lines: list[str] = []
     if choice.size != size:
         lines.append(f"Crops of {choice.size} px, not {size}: sizes are multiples of 64")
-    return [*lines, *by_lora(cast, for_photos(cast)), *second_pass.notes(decisions, picture_count)]
+    return [*lines, *by_lora(cast), *second_pass.notes(decisions, picture_count)]
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."

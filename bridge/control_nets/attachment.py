@@ -8,7 +8,7 @@ from comfy.controlnet import ControlBase
 from comfy.sd import VAE
 from torch import Tensor
 
-from ..host.schedule import check_range
+from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
 from ..sampling.conditioning import Conditioning
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
@@ -34,7 +34,7 @@ class Attachment:
     _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        check_range("The ControlNet", *self.timestep_percent_range)
+        ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
 
     def attach_to(self, conditioning: Conditioning, side: Side) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain.

@@ -26,7 +26,7 @@ TOKEN_CELLS = 2
 class NetOfPeople:
     """Whom a ControlNet is for, and what it reads of them.
 
-    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in apply_nodes.Scope. tokens: (people, T,
+    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in Scope. tokens: (people, T,
     width) float32 on the CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height)
     of the canvas in pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to
     load, for errors.

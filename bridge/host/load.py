@@ -23,7 +23,7 @@ from ...core.models.formats import recognised, require
 from ...core.models.manifest import Model
 from ...core.names import ending
 from ...core.text import in_one_line
-from . import folders, notes
+from . import folders, newer, notes
 
 NetT = TypeVar("NetT", bound=Any)
 
@@ -115,13 +115,14 @@ class Published:
     """A method's own weights: one file, one network.
 
     method: its title. file_in_words: what the file is, such as "InstantID adapter". model: the published file, or
-    the first of several. formats: ids of the formats that the file may have, where it is read here.
+    the first of several. formats: ids of the formats that the file may have, where it is read here. host: as in Method.
     """
 
     method: str
     file_in_words: str
     model: Model
     formats: tuple[str, ...] = ()
+    host: str = newer.OLDEST
 
     @classmethod
     def of_method(cls, method: Method, file_in_words: str) -> "Published":
@@ -133,7 +134,7 @@ class Published:
         formats = tuple(file_format.id for file_format in method.formats)
         for model in manifest.models():
             if model.id == first_file and model.key == method.key:
-                return cls(method.title, file_in_words, model, formats)
+                return cls(method.title, file_in_words, model, formats, method.host)
         why = f"models_manifest.json has no {first_file} with the key {method.key}"
         raise BadRecord(FOLDERS / method.folder / "method.json", why)
 
@@ -178,14 +179,16 @@ class Published:
         return path
 
     def read(self, path: str) -> dict[str, Tensor]:
-        """The tensors of a file. Raises UnsupportedCheckpoint."""
+        """The tensors of a file. Raises UnsupportedCheckpoint, and BadSetup for a file that needs a newer host."""
         advice = self._advice_on(path)
         state = read_state_dict(path, self._expected_at(path), advice)
         title = None  # a single format has a title of its own
         if len(self.formats) > 1:
             article = "an" if self.file_in_words[0] in "AEIOU" else "a"
             title = f"{article} {self.file_in_words}"
-        require(state, self.formats, path, advice, title)
+        file_format = require(state, self.formats, path, advice, title)
+        of_family = f" for {file_format.family}" if file_format.host else ""
+        newer.require_host(file_format.host or self.host, f"{self.method}'s file{of_family}")
         return state
 
     def build(

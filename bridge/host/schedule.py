@@ -37,7 +37,7 @@ class SigmaRange:
 class ScheduleRange:
     """A part of the schedule. start, end: 0..1, as in the host's start_percent and end_percent.
 
-    What a user sets has start <= end (check_range). What several nodes set together may start after its end: such a
+    What a user sets has start <= end (`checked`). What several nodes set together may start after its end: such a
     range is empty, and its sigmas contain none.
     """
 
@@ -53,6 +53,16 @@ class ScheduleRange:
         """Whether it is of no length, as a user sets it to switch something off."""
         return self.start >= self.end
 
+    def checked(self, what: str) -> ScheduleRange:
+        """The same range, as a user has set it. what: what works in it, for the message, such as "The ControlNet".
+
+        Raises BadRange where it ends before it starts; an empty one (start = end) switches off on purpose.
+        """
+        if self.start > self.end:
+            why = f"{what} starts at {self.start:g} and ends at {self.end:g} of the schedule, so it would never work."
+            raise BadRange(why, "Set the start below the end.")
+        return self
+
     def in_sigmas(self, model_sampling: Any) -> SigmaRange:
         """The sigmas of this part. model_sampling: the host's, of the MODEL that samples.
 
@@ -66,22 +76,6 @@ class ScheduleRange:
 
 
 WHOLE_SCHEDULE = ScheduleRange()
-
-
-def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
-    """The range that a user has set. what: what works in it, for the message, such as "The ControlNet".
-
-    Raises BadRange for a range that ends before it starts; an empty one (start = end) switches off on purpose.
-    """
-    check_range(what, start, end)
-    return ScheduleRange(start, end)
-
-
-def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadRange for a range that ends before it starts. what: what works in it, such as "The ControlNet"."""
-    if start > end:
-        why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
-        raise BadRange(why, "Set the start below the end.")
 
 
 def steps_of(sigmas: Tensor) -> Sequence[float]:

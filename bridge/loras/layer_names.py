@@ -19,7 +19,8 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
 from ..networks.transformer_families import TransformerFamily
 from .lora_files import LoraLayers
-from .transformer_loras import has_place, is_in_forward
+from .transformer_loras import TransformerLorasRun, has_place, is_in_forward
+from .unet_loras import UNetLorasRun
 
 _DOTTED = ("", "diffusion_model.", "model.diffusion_model.", "transformer.", "unet.")
 """What stands in front of a name with dots; what PEFT puts there, lora_files.py has taken away."""
@@ -28,6 +29,11 @@ _UNDERSCORED = ("lora_unet_", "lora_transformer_", "lycoris_")
 Target = Any
 """What the host makes of a name: the name of a weight, (name, (dimension, start, length)) for a part of it, or (name,
 None, function) for one whose outputs stand in another order."""
+
+
+def layers_of(model: ModelPatcher, transformer: TransformerFamily | None) -> LoraLayers:
+    """What of a MODEL's network can have a LoRA of a single person. transformer: its family; None for a UNet."""
+    return layers_of_unet(model) if transformer is None else layers_of_transformer(model, transformer)
 
 
 def layers_of_unet(model: ModelPatcher) -> LoraLayers:
@@ -41,6 +47,8 @@ def layers_of_unet(model: ModelPatcher) -> LoraLayers:
         is_in_forward=lambda layer: True,
         reads_latents="input_blocks.0.0",
         linear_alone=False,
+        placed_in_rows=True,
+        run=UNetLorasRun,
         advice=advice_on(model, advice),
     )
 
@@ -55,6 +63,8 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
         is_in_forward=partial(is_in_forward, family),
         reads_latents=family.picture_layer,
         linear_alone=True,
+        placed_in_rows=False,  # in a row all is its person's, in whatever layer
+        run=TransformerLorasRun,
         advice=advice,
     )
 

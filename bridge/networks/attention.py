@@ -21,9 +21,6 @@ from .file_attention import Attention, asked_for_in, for_some_tokens
 from .transformer_families import TransformerFamily
 
 OVERRIDE = "optimized_attention_override"
-COUNTS = "reference_image_num_tokens"
-"""The key, among transformer_options inside of a forward, of the number of tokens of each reference latent. They are
-the last of the picture's."""
 _READINGS = "likeness_readings"
 """The key of the Readings among the transformer_options inside of a forward."""
 

@@ -8,8 +8,6 @@ from functools import cache
 from inspect import getsource, signature
 from typing import Any
 
-import comfy.ldm.flux.model
-import comfy.ldm.qwen_image.model
 import torch
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
@@ -19,26 +17,12 @@ from ...core.cross_attention import on_tokens
 from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
-from .attention import COUNTS
 from .transformer_families import RELATIVES, TRANSFORMERS, HostNetwork, TransformerFamily
 
 FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
 """The families that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
-UPDATE = "Update ComfyUI."
-
-
-def known_here() -> bool:
-    """Whether the host tells which tokens of a picture are references."""
-    # In the files: other packs may have put functions of their own in the place of the host's.
-    return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
-
-
-def require_dits(node: str) -> None:
-    """Raise BadSetup unless the host tells which tokens of a picture are references. node: its name."""
-    if not known_here():
-        raise BadSetup(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", UPDATE)
 
 
 def network_of(model: BaseModel) -> Any:

@@ -34,7 +34,7 @@ from ...core.cross_attention import on_tokens
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.reference_groups import Plan, belongs, groups
-from ...core.taking_part import names_apart
+from ...core.taking_part import everybody
 from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
@@ -415,6 +415,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 def _people_of(regional: RegionalReferences) -> CurrentReferences:
     """Whose the reference latents of a forward are, by names that other nodes know."""
     record = regional.record
-    apart = names_apart(record.present, record.cast)
+    apart = everybody(record.cast).names_apart
     owners = [reference.owner for reference in regional.references]
     return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in owners))

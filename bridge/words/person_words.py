@@ -4,88 +4,106 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from comfy.sd import CLIP
+from comfy_api.latest import io
+from torch import Tensor
 
-from ..apply_nodes import Scope
+from ..apply.scope import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..host.schedule import WHOLE_SCHEDULE
-from ..networks.model_family import ModelText
-from ..sampling.conditioning import Conditioning, SamplerInputs, within
+from ..networks.model_family import ModelText, text_of_model
+from ..sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, within
+from ..sampling.missing_people import NamedRange
 from ..sampling.model_conds import carry
+from ..sampling.runs import Run
 from .person_texts import PersonTexts
 from .regional_text import RegionalText
+from .transformer_words import PersonTextsRun
+from .unet_words import RegionalTextRun
 
 
-def carry_words(
+def text_read(given: SamplerInputs, node_name: str) -> ModelText:
+    """The text that a MODEL reads. given: with a MODEL. Raises WrongBaseModel for prompts of another width."""
+    assert given.model is not None
+    text = text_of_model(given.model, node_name)
+    check_conditioning([*given.positive, *given.negative], text.width, node_name)
+    return text
+
+
+def applied(
     scope: Scope,
     text: ModelText,
     clips: Sequence[CLIP],
     all_words: Sequence[str],
     strength: float,
     given: SamplerInputs,
-) -> SamplerInputs:
-    """The positive with the words of each person, read in their region or, by row, in their row of the batch.
+    *,
+    runs: Sequence[type[Run[Any]]] = (),
+    ranges: Sequence[NamedRange] = (),
+    names: Sequence[str] = (),
+    in_negative: bool = False,
+) -> io.NodeOutput:
+    """The outputs of a node, with the words of each person read in their region or, by row, in their row of the batch.
 
     The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
     schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both stay as they
     are. text: that the MODEL reads. clips: that each person's words are encoded with, all of which change alike in the
-    schedule. all_words: of each person of the scope, "" for none. strength: how strongly they are read.
+    schedule. all_words: of each person of the scope, "" for none. strength: how strongly they are read. given: with a
+    MODEL. runs: of what its prompts carry already. Words stand inside of that in every layer, so they are read with it.
+    ranges, names, in_negative: as in Scope.outputs.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
+    # The MODEL decides by which run they are read, what carries them, and which CLIP they need.
+    run, carries, advice = RegionalTextRun, _regional_text, "Use the CLIP of the model's own checkpoint."
+    if text.transformer is not None:
+        run, carries, advice = PersonTextsRun, _person_texts, f"Use the text encoder of {text.transformer.name}."
     numbers = [number for number, words in enumerate(all_words) if words]
     if not numbers:
-        return given
+        return scope.outputs(given, [run, *runs], ranges, names, in_negative=in_negative)
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
-    parts = _encoded(text, [clips[number] for number in numbers], [all_words[n] for n in numbers])
+    words_of_people = [all_words[number] for number in numbers]
+    parts = words_by_schedule([clips[number] for number in numbers], words_of_people, text.width, advice)
     source = object()  # both sides and all parts are from one node, so they have one source
-    carried_of_parts = [_carried(source, scope, text, numbers, part, strength) for part in parts]
-    no_words = carried_of_parts[0].without_people()  # the host gives one part at least
+    regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
+    strengths = regions[numbers] * strength  # (people with words, H, W), how strongly each pixel reads the words
+    no_words = carries(source, scope, numbers, strengths, parts[0]).without_people()
     positive: Conditioning = []
-    for part, carried in zip(parts, carried_of_parts, strict=True):
-        positive += carry(within(given.positive, part.schedule), replace(carried, of_negative=no_words))
-    return SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    for part in parts:  # the host gives one part at least
+        carried = replace(carries(source, scope, numbers, strengths, part), of_negative=no_words)
+        positive += carry(within(given.positive, part.schedule), carried)
+    made = SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    return scope.outputs(made, [run, *runs], ranges, names, in_negative=in_negative)
 
 
-def _encoded(text: ModelText, clips: Sequence[CLIP], words: Sequence[str]) -> list[PeopleWords]:
-    """The words of people for each part of the schedule. The arguments are those of carry_words, for these people."""
-    advice = "Use the CLIP of the model's own checkpoint."
-    if text.transformer is not None:
-        advice = f"Use the text encoder of {text.transformer.name}."
-    return words_by_schedule(clips, words, text.width, advice)
+def _regional_text(
+    source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
+) -> RegionalText:
+    """What the positive of a UNet carries of people.
 
-
-def _carried(
-    source: object,
-    scope: Scope,
-    text: ModelText,
-    numbers: Sequence[int],
-    words: PeopleWords,
-    strength: float,
-) -> RegionalText | PersonTexts:
-    """What the positive carries of people.
-
-    source: of the node. numbers: of the people in the scope. words: theirs; by row there are none for a person without
-    words. The other arguments are those of carry_words.
+    source: of the node. numbers: of the people in the scope. strengths: (people, H, W) of these. words: theirs; by row
+    there are none for a person without words.
     """
-    people_regions = (
-        torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
+    return RegionalText(
+        source,
+        WHOLE_SCHEDULE,
+        strengths,
+        counts=tuple(tokens.shape[1] for tokens in words.tokens),
+        tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
+        by_row=scope.by_row,
+        canvas=scope.carried_canvas,
+        words_note_node=scope.canvas,
     )
-    strengths = people_regions[list(numbers)] * strength  # how strongly each pixel reads the words
-    if text.transformer is None:
-        return RegionalText(
-            source,
-            WHOLE_SCHEDULE,
-            strengths,
-            counts=tuple(tokens.shape[1] for tokens in words.tokens),
-            tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
-            by_row=scope.by_row,
-            canvas=scope.carried_canvas,
-            words_note_node=scope.canvas,
-        )
-    names_apart = scope.names_apart
+
+
+def _person_texts(
+    source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
+) -> PersonTexts:
+    """What the positive of a transformer carries of people. The arguments are those of `_regional_text`."""
+    names_apart = scope.taking.names_apart
     return PersonTexts(
         source,
         WHOLE_SCHEDULE,

@@ -7,7 +7,7 @@ from ..errors import BadCast, listed
 from ..identities import EmbeddingMissing, in_common, known_by
 from ..methods import methods
 from ..people import Cast, Identity, NotPlaced, Person, require_together
-from ..taking_part import for_photos, with_names
+from ..taking_part import with_names, with_photos
 
 UNKNOWN = "unknown"
 """Stands for the method where it is not known how the pictures were made."""
@@ -35,7 +35,7 @@ def people_to_find(cast: Cast | None, identity: Identity | None, node_name: str)
     picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
-    people = [person for person in for_photos(cast).people if person.weight > 0] if cast else []
+    people = list(with_photos(cast).people) if cast else []
     if identity:
         people.append(Person(identity))
     if not people:

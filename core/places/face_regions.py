@@ -13,7 +13,7 @@ from ..cross_attention import region_weights
 from ..errors import gathered
 from ..geometry import bounds, longer_side
 from ..people import Cast, Person, PlacedCast, is_a, require_places
-from ..taking_part import for_photos, present, rows_of
+from ..taking_part import TakingPart
 from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
 from .regions import (
     BadRegion,
@@ -80,7 +80,7 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 
 
 def regions_of_faces(
-    cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
+    taking: TakingPart, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
 ) -> Tensor | None:
     """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
 
@@ -89,39 +89,31 @@ def regions_of_faces(
     boxes alone: pixels that two boxes share then belong to both, as in the authors' code.
     None is returned where only one person is present and `mask` does not limit that person, and where everybody has a
     row of the batch.
-    The people whom `for_photos` leaves out have a row too, because their number among the people present must stay.
-    That row is zeros where their place has neither mask nor box.
+    The people present who take no part have a row too, because they are drawn as well and take pixels from others. It
+    is zeros where their place has neither mask nor box.
     mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
     for messages. acts_in: REGIONS or FACE_BOXES.
-    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box and mask, for a
+    Raises, about people who take part, NotPlaced, and BadRegion for a place without box and mask, for a
     region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
     """
-    people = present(cast).people
-    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
-    people_with_photo = tuple(people[index] for index in with_photo)
+    cast = taking.cast
+    people = taking.present
     if mask is not None:
         check_one_picture(cast)
         regions = masks_of(mask, cast, people)
     elif len(people) == 1 or cast.by_row:
         return None
     else:
-        cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
+        acting_cast = require_places(replace(cast, people=taking.people), node_name)
         regions = torch.stack(
-            [_face_region(person, cast_with_photo, index in with_photo, shape) for index, person in enumerate(people)]
+            [_face_region(person, acting_cast, row in taking.rows, shape) for row, person in enumerate(people)]
         )
         if acts_in == REGIONS:
             regions = _divided(regions, people, shape.feather)
-    require_distinct(regions[with_photo], people_with_photo)
+    require_distinct(regions[taking.rows], taking.people)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
     return regions
-
-
-def _with_photo(cast: Cast) -> list[int]:
-    """The indices, among the people present, of the people whom `for_photos` keeps: a method reads their photos."""
-    # Those whom for_photos leaves out are other objects there, and so none of the people present.
-    has_photo = rows_of(for_photos(cast).people, cast)
-    return [index for index, is_kept in enumerate(has_photo) if is_kept]
 
 
 def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tensor:
@@ -187,7 +179,7 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
     return region_of_slot(slot, cast, shape)
 
 
-def regions_in_face_boxes(cast: Cast, uncut: Tensor | None, node_name: str) -> Tensor:
+def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: str) -> Tensor:
     """The regions of the people present, each cut to the person's own face box: (people, H, W).
 
     The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
@@ -195,23 +187,20 @@ def regions_in_face_boxes(cast: Cast, uncut: Tensor | None, node_name: str) -> T
     uncut: the regions before they are cut, (people, H, W), as `regions_of_faces` gives them, or None for the whole
     picture.
     node_name: for messages.
-    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box, a box off the
-    canvas, a region that does not meet its box, and two equal regions.
+    Raises, about people who take part, NotPlaced, and BadRegion for a place without box, a box off the canvas, a region
+    that does not meet its box, and two equal regions.
     """
-    people = present(cast).people
-    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
-    people_with_photo = tuple(people[index] for index in with_photo)
-    cast_with_photo = require_places(
-        replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
+    acting_cast = require_places(
+        replace(taking.cast, people=taking.people), f"{node_name} with acts_in at {FACE_BOXES}"
     )
-    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)  # (people, H, W)
+    boxes = _box_masks(taking.present, acting_cast.width, acting_cast.height)  # (people, H, W)
     regions = boxes if uncut is None else boxes * uncut
-    for index, person in zip(with_photo, people_with_photo, strict=True):
-        _check_box(person, cast_with_photo, boxes[index], regions[index])
+    for row, person in zip(taking.rows, taking.people, strict=True):
+        _check_box(person, acting_cast, boxes[row], regions[row])
     # Without regions there is one person, or a picture for each: nobody shares a region with somebody else.
     if uncut is not None:
-        require_distinct(regions[with_photo], people_with_photo)
-    if cast.by_row:
+        require_distinct(regions[taking.rows], taking.people)
+    if acting_cast.by_row:
         return regions
     return region_weights(regions)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
-from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
+from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a
 from ..pictures import as_masks, joined_masks
 from ..value_checks import TRY_OTHER_WORDS
 from .region_settings import REGIONS, Extent, RegionSettings
@@ -173,22 +173,20 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
         raise BadRegion(", ".join(person.name for person in cast.people), why, advice)
 
 
-def regions_of_people(
-    cast: Cast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape, node_name: str
-) -> Tensor:
+def regions_of_people(cast: Cast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
     people: those whose regions are returned, the same objects as in the cast and in its order.
-    masks: (everybody of the cast, h, w), read by `masks_of`; None for the regions of their places.
-    shape: of the regions where there are no masks. node_name: of the node that needs them, for messages.
-    Raises NotPlaced for people who have neither places nor masks, what `masks_of` and `region_of_person` raise, and
-    BadRegion for an empty region, two alike, or where each person has a picture of their own.
+    masks: (everybody of the cast, h, w), read by `masks_of`; None for the regions of their places, which all must have.
+    shape: of the regions where there are no masks.
+    Raises what `masks_of` and `region_of_person` raise, and BadRegion for an empty region, two alike, or where each
+    person has a picture of their own.
     """
     check_one_picture(cast, "Leave this node out of the second pass.")
     if masks is not None:
         return require_distinct(masks_of(masks, cast, people), people)
-    placed_cast = require_places(cast, node_name)
-    regions = [_region_of(person, placed_cast, shape) for person in people]
+    assert is_a(cast, PlacedCast)
+    regions = [_region_of(person, cast, shape) for person in people]
     return require_distinct(torch.stack(regions), people)
 
 

@@ -20,7 +20,7 @@ from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
 from ...core.projections import EmbeddingProjection, Resampler
-from ...core.taking_part import for_photos, left_out
+from ...core.taking_part import TakingPart, with_photos
 
 
 class BadPatches(LikenessError):
@@ -111,23 +111,18 @@ class Participant:
 class Participants:
     """The people of a placed cast who take part: all that a node of ID-Patch asks of its cast, found out once.
 
-    cast: the whole cast. members: the people of weight above 0 who have a photo and whose centre lies on the canvas.
-    left_out: lines that name the people who do not take part, one for each reason. warnings: these, and lines that name
-    whose patches overlap and whose are cut by the border.
+    taking: the people of weight above 0 who have a photo and whose centre lies on the canvas. members: these. warnings:
+    lines that name whose patches overlap and whose are cut by the border.
     """
 
     cast: PlacedCast
+    taking: TakingPart
     members: tuple[Participant, ...]
-    left_out: tuple[str, ...]
     warnings: tuple[str, ...]
 
     @property
     def people(self) -> tuple[Person, ...]:
-        return tuple(member.person for member in self.members)
-
-    @property
-    def names(self) -> list[str]:
-        return [member.name for member in self.members]
+        return self.taking.people
 
 
 def participants_of(cast: PlacedCast) -> Participants:
@@ -137,25 +132,26 @@ def participants_of(cast: PlacedCast) -> Participants:
     person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
     leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
-    with_photos = for_photos(cast)
+    with_photo = with_photos(cast)
     names_off_canvas: list[str] = []
     members: list[Participant] = []
-    for person, slot in zip(with_photos.people, cast.slots, strict=True):
-        if person.weight <= 0:
-            continue  # left_out names these people
+    acts: list[bool] = []
+    for person, has_photo, slot in zip(cast.people, with_photo.acts, cast.slots, strict=True):
         rect = patch_rect(slot.center)
-        if off_canvas(rect, cast.width, cast.height):
-            names_off_canvas.append(person.name)
-        else:
+        acts.append(has_photo and not off_canvas(rect, cast.width, cast.height))
+        if acts[-1]:
             members.append(Participant(person, slot.center, rect))
-    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *left_out(cast, with_photos)]
-    warnings = list(without_part)
+        elif has_photo:
+            names_off_canvas.append(person.name)
+    left_out = [*gathered("Off the canvas, left out", names_off_canvas), *with_photo.left_out]
+    taking = TakingPart(cast, tuple(acts), tuple(left_out))
+    warnings: list[str] = []
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:
         squares = [(member.name, member.rect) for member in members]
         warnings += placing.overlaps("ID patches overlap, faces may mix", squares)
     warnings += _cut_by_the_border(members, cast)
-    return Participants(cast, tuple(members), tuple(without_part), tuple(warnings))
+    return Participants(cast, taking, tuple(members), tuple(warnings))
 
 
 def _cut_by_the_border(members: Sequence[Participant], canvas: PlacedCast) -> list[str]:
@@ -193,14 +189,21 @@ def check_patches(image: Tensor, participants: Participants, node_name: str) -> 
     many rows as there are people, else BadCast is raised. node_name: the name of the node that was given the image, for
     messages.
     """
+    for picture, members in _with_their_people(image, participants, node_name):
+        _check_picture(picture, members, node_name)
+
+
+def _with_their_people(
+    image: Tensor, participants: Participants, node_name: str
+) -> list[tuple[Tensor, Sequence[Participant]]]:
+    """The picture (B, H, W, 3) in which all participants stand; or (1, H, W, 3) of each, with that participant alone,
+    where people have a row of the batch each. Raises BadCast, naming the node, for another number of rows."""
     members = participants.members
     if not participants.cast.by_row:
-        _check_picture(image, members, node_name)
-        return
+        return [(image, members)]
     if len(image) != len(members):
         raise rows_missing(node_name, len(members), "the image", len(image))
-    for row, member in zip(image, members, strict=True):
-        _check_picture(row[None], [member], node_name)
+    return [(row[None], [member]) for row, member in zip(image, members, strict=True)]
 
 
 def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str) -> None:
@@ -268,14 +271,11 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     the batch each, the result has a row for each person, with the patch of that person alone; `control` has one row for
     all of them, or as many rows as people. Raises BadCast, naming the node, for another number of rows.
     """
-    rects = [member.rect for member in participants.members]
-    by_row = participants.cast.by_row
-    if by_row and len(control) not in (1, len(patches)):
-        raise rows_missing(node_name, len(patches), "the image", len(control))
-    if not by_row:
-        return with_patches(control, patches, rects)
-    backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
+    if participants.cast.by_row and len(control) == 1:
+        control = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
+    left = iter(patches)
     rows: list[Tensor] = []
-    for number, (patch, rect) in enumerate(zip(patches, rects, strict=True)):
-        rows.append(with_patches(backgrounds[[number]], [patch], [rect]))
+    for picture, members in _with_their_people(control, participants, node_name):
+        rects = [member.rect for member in members]
+        rows.append(with_patches(picture, [next(left) for _ in members], rects))
     return torch.cat(rows)

@@ -11,7 +11,8 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import apply_nodes
+from ...bridge.apply import optional_model
+from ...bridge.apply.begin import OnBodies, begin
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
@@ -25,13 +26,13 @@ from ...bridge.sampling.missing_people import ApplyNode, NamedRange, NetReport, 
 from ...bridge.sampling.runs import patched
 from ...bridge.words.regional_text import id_tokens_by_region
 from ...bridge.words.unet_words import RegionalTextRun
-from ...core import geometry
+from ...core import geometry, taking_part
 from ...core.errors import BadCast, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, in_order_of_places, places_of, require_places
+from ...core.people import Cast, Person, in_order_of_places, require_places, require_somebody
 from ...core.pictures import as_drawing, as_rgb
-from ...core.places import control_images, place_previews, regions
+from ...core.places import control_images, place_previews
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
 from .net import BadPatches, IDPatchNet, Participants, check_patches, condition_image, participants_of
@@ -136,7 +137,7 @@ class IDPatchConditionImage(io.ComfyNode):
         patches = id_patch.patches(id_patch.faces(participants.people, photos))
         picture = condition_image(control, patches, participants, IMAGE)  # (B, H, W, 3), signed and unbounded
         preview = picture.clamp(0, 1)
-        warnings = "\n".join(participants.warnings)
+        warnings = "\n".join([*participants.taking.left_out, *participants.warnings])
         notes.tell(warnings)
         count = counted(len(participants.members), "person", "people")
         report = warnings or f"{count}, every patch whole and on its own place."
@@ -199,42 +200,37 @@ class ApplyIDPatch(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        lines = apply_nodes.without_model(model, [] if mask is None else ["mask"], "ID tokens")
+        lines = optional_model.without_model(model, [] if mask is None else ["mask"], "ID tokens")
         if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
-            return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
+            return io.NodeOutput(positive, negative, optional_model.model_out(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
-        people = _People.of_cast(require_places(cast, APPLY), id_patch, settings, notes.node_of(cls))
-        participants = people.participants
-        previews: list[ui.PreviewImage] = []
+        participants = participants_of(require_places(cast, APPLY))
         if image is None:
-            hint = people.own_hint()
             lines += participants.warnings
-            previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
-        else:
-            hint = _checked_hint(image, participants)
-            lines += participants.left_out
+        by_region = model is not None and not cast.by_row
+        if model is not None and cast.by_row and participants.members:
+            lines.append(optional_model.BY_ROW)
+        where = OnBodies(alone=False) if by_region else None
+        taking = participants.taking
+        scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
+        people = _People.of(participants, id_patch, settings, notes.node_of(cls))
+        hint = people.own_hint() if image is None else _checked_hint(image, participants)
+        previews = [ui.PreviewImage(hint.clamp(0, 1), cls=cls)] if image is None else []
         given = SamplerInputs(model, positive, negative)
-        if people.faces:
+        if scope is not None:
             given = people.with_tokens(given)
-        else:
-            lines.append(NO_IDENTITIES)
-        if people.faces and model is not None:
-            if participants.cast.by_row:
-                lines.append(apply_nodes.BY_ROW)
-            else:
-                people.check_texts(given)
-                person_regions = people.regions(mask)  # (people, H, W)
-                given = people.read_by_region(given, person_regions)
-                picture = place_previews.read_regions(person_regions, participants.people)[None]
-                previews.append(ui.PreviewImage(picture, cls=cls))
-        notes.tell("\n".join(lines))
+        if scope is not None and scope.regions is not None:
+            people.check_texts(given)
+            given = people.read_by_region(given, scope.regions)
+            picture = place_previews.read_regions(scope.regions, scope.people)[None]
+            previews.append(ui.PreviewImage(picture, cls=cls))
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
         sides_out = attachment.attach_to_both(given.positive, given.negative)
-        model_out = apply_nodes.optional_model(given.model, APPLY)
-        return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))
+        model_out = optional_model.model_out(given.model, APPLY)
+        return io.NodeOutput(*sides_out, model_out, ui=optional_model.joined_previews(previews))
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
@@ -266,13 +262,13 @@ class _People:
     apply_node: ApplyNode
 
     @classmethod
-    def of_cast(cls, cast: PlacedCast, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
-        """Those of a cast who take part. Raises what IDPatch.faces raises."""
-        participants = participants_of(cast)
+    def of(cls, participants: Participants, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
+        """Those who take part. Raises what IDPatch.faces raises."""
         # Without people the ControlNet still acts, by the skeletons in the places.
-        apply_node = apply_node_of_people(participants.names or ["The places"], APPLY, node_id)
+        names = taking_part.names(participants.people) or ["The places"]
+        apply_node = apply_node_of_people(names, APPLY, node_id)
         faces = id_patch.faces(participants.people, settings.photos)
-        canvas = Canvas(APPLY, node_id, len(faces) if cast.by_row else 0)
+        canvas = Canvas(APPLY, node_id, len(faces) if participants.cast.by_row else 0)
         return cls(id_patch, settings, participants, faces, canvas, apply_node)
 
     def own_hint(self) -> Tensor:
@@ -281,8 +277,8 @@ class _People:
         (B, H, W, 3), signed and unbounded.
         """
         cast = self.participants.cast
-        layout = places_of(in_order_of_places(cast), None, APPLY)
-        skeletons = control_images.skeletons(layout, cast.by_row)  # (1 or people, H, W, 3)
+        require_somebody(cast, APPLY)
+        skeletons = control_images.skeletons(in_order_of_places(cast).layout, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
@@ -310,14 +306,6 @@ class _People:
                 why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
                 raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
         conditioning.check_conditioning(entries, text_width(given.model), APPLY)
-
-    def regions(self, mask: Tensor | None) -> Tensor:
-        """Where each person's ID tokens are read, (people, H, W). Raises what regions.regions_of_people raises.
-
-        mask: (people, h, w), or None.
-        """
-        cast, people = self.participants.cast, self.participants.people
-        return regions.regions_of_people(cast, people, mask, regions.shape_of_bodies(cast), APPLY)
 
     def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
         """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.

@@ -11,21 +11,17 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import Scope
+from ...bridge.apply.begin import AtFaces, When, begin
+from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.person_control_net import PersonControlNet
 from ...bridge.control_nets.person_passes import NetOfPeople
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.host.schema import photos_input, range_inputs
-from ...bridge.networks import model_family
-from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
-from ...core import taking_part
 from ...core.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
 from ...core.identities import embeddings
@@ -33,7 +29,7 @@ from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Identity, Person, PlacedCast, is_a
 from ...core.places import control_images, place_previews
-from ...core.taking_part import names
+from ...core.taking_part import names, with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet
@@ -115,7 +111,6 @@ FILE = Published.of_method(METHOD, "InfiniteYou projection")
 
 def load_infinite_you(path: str) -> InfiniteYou:
     """Read image_proj_model.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint, BadSetup."""
-    model_family.require_dits(f"{METHOD.title}'s file")
     state = FILE.read(path)
     # The keys of conversions lack the prefix. `below` then finds nothing, and the state is that of the projection.
     projection = below("image_proj.", state) or state
@@ -170,25 +165,24 @@ class ApplyInfiniteYou(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        model_family.require_dits(APPLY)
         settings = Settings(**values)
+        taking = with_photos(cast)
+        lines = _missing_keypoints(taking.people) if settings.keypoints else []
         percents = (settings.start_percent, settings.end_percent)
-        warnings = _missing_keypoints(taking_part.as_cast(cast)) if settings.keypoints else []
-        acting = apply_nodes.acting_cast(cast, settings.strength, mask, FLUX.token, more=warnings)
-        if acting is None:  # the node is switched off, or everybody has weight 0
+        when = When(METHOD.title, *percents)
+        scope = begin(cls, APPLY, taking, settings.strength, mask, AtFaces(FLUX.token), when, more=lines)
+        if scope is None:
             return io.NodeOutput(positive, negative)
-        check_range(METHOD.title, *percents)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), WHOLE_SCHEDULE, mask)
-        hint = _hint(acting, scope.people, settings.keypoints)
+        hint = _hint(scope.cast, scope.people, settings.keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
-        if is_a(acting, PlacedCast) and (scope.placed or hint.any()):
-            size = (acting.width, acting.height)
-        net_range = NamedRange("InfuseNet", ScheduleRange(*percents))
+        if is_a(scope.cast, PlacedCast) and (scope.placed or hint.any()):
+            size = (scope.cast.width, scope.cast.height)
+        net_range = NamedRange("InfuseNet", scope.schedule)
         apply_node = apply_node_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         given = NetOfPeople(
             name="InfuseNet",
@@ -209,12 +203,10 @@ class ApplyInfiniteYou(io.ComfyNode):
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
 
 
-def _missing_keypoints(cast: Cast) -> list[str]:
+def _missing_keypoints(people: Sequence[Person]) -> list[str]:
     """A line for the note under the node that names the people whose places have no face keypoints; [] for nobody."""
     names_without: list[str] = []
-    # for_photos gives people with LoRAs alone weight 0, and `present` leaves out everybody of weight 0.
-    acting_people = taking_part.present(taking_part.for_photos(cast)).people
-    for person in acting_people:
+    for person in people:
         if person.slot is not None and person.slot.keypoints is None:
             names_without.append(person.name)
     return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)

@@ -10,17 +10,18 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import Scope, check_fits, injections
+from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.begin import AtFaces, When, begin
+from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import ScheduleRange, schedule_range
+from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.sampling.canvas_check import Canvas, Pictures
-from ...bridge.sampling.conditioning import Conditioning, check_control_net, other_net
+from ...bridge.sampling.canvas_check import Pictures
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
 from ...core import geometry
 from ...core.errors import BadSetup
@@ -30,6 +31,7 @@ from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_drawing
 from ...core.places.control_images import NoKeypoints
+from ...core.taking_part import with_photos
 from ..categories import IN_INSTANT_ID
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import InstantIDNet, unconditional
@@ -116,38 +118,37 @@ class ApplyInstantID(io.ComfyNode):
         settings = Settings(**values)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = settings.adapter_weight or settings.control_strength
-        acting = apply_nodes.acting_cast(cast, strength, mask, SDXL.token)
-        if acting is None:
+        when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), strength, mask, AtFaces(SDXL.token), when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        adapter_schedule = schedule_range("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
+        given = SamplerInputs(model, positive, negative)
         check_control_net(control_net, instant_id.width, APPLY)
-        check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, mask)
+        check_fits(instant_id, METHOD, given, APPLY)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
-        sides: Sequence[Conditioning] = (positive, negative)
         # What has strength 0 has no range.
         ranges: list[NamedRange] = []
         if settings.adapter_weight:
-            ranges.append(NamedRange("the adapter", adapter_schedule, "adapter_start_percent and adapter_end_percent"))
+            ranges.append(NamedRange("the adapter", scope.schedule, "adapter_start_percent and adapter_end_percent"))
         if settings.control_strength:
             net_percents = (settings.start_percent, settings.end_percent)
             ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
             # It also raises where control_net is None.
-            hint = _hint(image, acting, control_net, settings.control_strength)
+            hint = _hint(image, scope.cast, control_net, settings.control_strength)
             notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
-            positive_injection = carried[0]
-            net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)
+            source = carried[0].source
+            net = TokenControlNet(control_net, source, no_face_tokens, IDENTITY_NET, ITS_FILE)
             # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
             # not check it again when it reads the hint.
             canvas = None if scope.placed else scope.canvas
             of_net = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
-            sides = attachment.attach_to_both(positive, negative)
-        return scope.applied(model, sides, carried, scope.preview(cls), ranges)
+            given = SamplerInputs(model, *attachment.attach_to_both(positive, negative))
+        return scope.applied(given, carried, ranges)
 
 
 def _injections(

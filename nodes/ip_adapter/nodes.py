@@ -11,16 +11,17 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import Scope, check_fits, injections
+from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.begin import AtFaces, OnBodies, When, begin
+from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, notes, schema, unet
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import schedule_range
+from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, family_of_text_width
@@ -31,6 +32,7 @@ from ...core.pictures import as_masks, joined_masks
 from ...core.places import regions
 from ...core.places.regions import BadRegion
 from ...core.prompts import named
+from ...core.taking_part import TakingPart, with_photos
 from ...core.text import plain
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
@@ -154,16 +156,15 @@ class ApplyIPAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = Settings(**values)
         family = family_of_text_width(ip_adapter.width) or SDXL
-        acting = apply_nodes.acting_cast(cast, settings.weight, mask, family.token)
-        if acting is None:
+        when = When("The adapter", settings.start_percent, settings.end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(family.token), when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range("The adapter", settings.start_percent, settings.end_percent)
-        check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
+        check_fits(ip_adapter, METHOD, SamplerInputs(model, positive, negative), APPLY)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
         model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
-        ranges = [NamedRange("the adapter", schedule)]
-        return scope.applied(model_with_lora, (positive, negative), carried, scope.preview(cls), ranges)
+        given = SamplerInputs(model_with_lora, positive, negative)
+        return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
 def _injections(
@@ -293,41 +294,39 @@ class StylePerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = StyleSettings(**values)
         who = settings.who
-        canvas = Canvas(STYLES, notes.node_of(cls))
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
-        placed: PlacedCast | None = None
-        # One for each person of the placed cast. Without one it stays a single True: the whole picture, or the mask, is
-        # in the style.
-        in_style = [True]
-        if cast is not None and mask is None:
+        when = When(STYLES, settings.start_percent, settings.end_percent)
+        shares = [True]  # whether those who act are in the style: by row all have their row, in the style or not
+        if cast is None or mask is not None:
+            scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
+        else:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, who)
-        notes.tell("" if any(in_style) else NOBODY)
-        if settings.weight == 0 or not any(in_style):
+            if placed.by_row:
+                shares = in_style
+            acts = tuple(any(in_style) if placed.by_row else is_drawn for is_drawn in in_style)
+            taking = TakingPart(placed, acts)
+            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
+        given = SamplerInputs(model, positive, negative)
         _check_reads_pictures(ip_adapter)
-        schedule = schedule_range(STYLES, settings.start_percent, settings.end_percent)
-        check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
+        check_fits(ip_adapter, METHOD, given, STYLES)
         acts_in_layers = net.chosen_layers(unet.layers_of(unet.unet_of(model)), settings.layers)
-        if placed is None:
-            scope = apply_nodes.scope_everywhere(Cast(()), canvas, schedule)
-            if mask is not None:
-                scope = replace(scope, regions=_painted(cast, mask))
-        elif placed.by_row:
-            # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask)
-        else:
-            people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, mask, people, alone=False)
-        shares = in_style if scope.by_row else [True]
         scales = settings.weight * torch.tensor(shares, dtype=torch.float32)  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        ranges = [NamedRange("the style", schedule)]
-        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, subject="The style")
+        return scope.applied(given, carried, [NamedRange("the style", scope.schedule)], subject="The style")
+
+
+def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor | None, when: When) -> Scope:
+    """The scope of a style of the whole picture, or of a mask, whoever stands there."""
+    schedule = ScheduleRange(when.start, when.end).checked(STYLES)
+    painted = None if mask is None else _painted(cast, mask)
+    return Scope(node, TakingPart(Cast(()), ()), schedule, Canvas(STYLES, notes.node_of(node)), painted)
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...bridge.host import folders, load, notes, unet
 from ...bridge.host.encode import check_family, latent_of, text_of
 from ...bridge.host.notes import stepwise
-from ...bridge.host.schedule import ScheduleRange, schedule_range
+from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
 from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
@@ -353,7 +353,7 @@ class ApplyParts2Whole(io.ComfyNode):
         notes.tell("" if pose is None else pose_hint(pose))
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range("The range of the parts", start_percent, end_percent)
+        schedule = ScheduleRange(start_percent, end_percent).checked("The range of the parts")
         check_fit(model, [*positive, *negative], features)
         features_of_pose = None if pose is None else pose_features(features, pose)
 

@@ -12,21 +12,19 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import apply_nodes
-from ...bridge.host import notes, schema
+from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.scope import Scope
+from ...bridge.host import schema
 from ...bridge.host.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import text_width
 from ...bridge.loras.adapter_files import with_lora
-from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning, changed_at, check_conditioning
-from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, marked, model_with_notes
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_at, check_conditioning
+from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
-from ...bridge.sampling.rows import Side
 from ...bridge.sampling.run_notes import tell_of_checkpoint
-from ...bridge.sampling.runs import patched
 from ...bridge.words.regional_text import RegionalText
 from ...bridge.words.unet_words import RegionalTextRun
 from ...core import taking_part
@@ -251,47 +249,28 @@ class ApplyPhotoMaker(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        weighted = _with_weight(taking_part.as_cast(cast), settings.weight)
-        # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
-        warnings = [] if taking_part.present(weighted).people else [WITHOUT_PEOPLE]
-        with_photos = taking_part.for_photos(weighted)
-        acting = apply_nodes.acting_cast(weighted, settings.weight, mask, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
-        encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, with_photos.people)
-        if acting is None:
+        taking = taking_part.with_photos(_with_weight(taking_part.as_cast(cast), settings.weight))
+        where = OnBodies(rows=False)
+        scope = begin(cls, APPLY, taking, settings.weight, mask, where, nothing=WITHOUT_PEOPLE)
+        # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
+        encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, taking.weighted.people)
+        if scope is None:
             return io.NodeOutput(model, encoded.plain, negative)
-        node_id = notes.node_of(cls)
-        people = taking_part.present(with_photos).people
-        canvas = Canvas(APPLY, node_id)
-        scope = apply_nodes.scope_of_bodies(acting, canvas, WHOLE_SCHEDULE, mask, people, rows=False)
-        # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
-        sides = _Sides(
-            before=_read_by_control_nets(encoded.plain, encoded.plain),
-            after=_read_by_control_nets(encoded.plain, encoded.fused),
-            negative=_read_by_control_nets(negative, negative),
-        )
-        if scope.regions is None:
-            tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
-        else:
-            # Here no such note is needed: the run of the regional text looks at the MODEL that samples.
-            sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
-
-        photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
-        apply_node = apply_node_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
-        after = marked(sides.after, apply_node, Side.POSITIVE)
-        negative = marked(sides.negative, apply_node, Side.NEGATIVE)
+        sides = _sides(encoded, negative, scope)
         positive: Conditioning = []
-        for entry_before, entry_after in zip(sides.before, after, strict=True):
+        for entry_before, entry_after in zip(sides.before, sides.after, strict=True):
             positive += changed_at(entry_before, entry_after, settings.start_percent)
-
         # Name of a layer in a LoRA's file -> name of its weight in the UNet.
         layer_names = comfy.lora.model_lora_keys_unet(model_of(model), {})
-        model_out = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
-        if scope.regions is not None:
-            model_out = patched(model_out, RegionalTextRun)
-        model_out = model_with_notes(apply_node, model_out, positive)
-        return io.NodeOutput(model_out, positive, negative, ui=scope.preview(cls))
+        model_with_lora = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
+        made = SamplerInputs(model_with_lora, positive, sides.negative)
+        photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
+        if scope.regions is None:  # else the run of the regional text looks at the MODEL that samples
+            tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
+        runs = [] if scope.regions is None else [RegionalTextRun]
+        return scope.outputs(made, runs, [photo_range])
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
@@ -312,26 +291,24 @@ class _Sides:
     negative: Conditioning
 
 
-def _limited_to_regions(
-    sides: _Sides, class_words: Sequence[ClassWord], people_regions: Tensor, canvas: Canvas
-) -> _Sides:
-    """The sides of the conditioning with each class word read in the region of its person alone.
-
-    class_words: where they stand in the texts of `after`. people_regions: (people, H, W) of the canvas, the regions of
-    the same people in the same order.
-    """
-    before = sides.before
-    after = sides.after
-    negative = sides.negative
-    for word, region in zip(class_words, people_regions, strict=True):
+def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sides:
+    """The sides of the conditioning. With regions each class word is read in the region of its person alone."""
+    # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
+    before = _read_by_control_nets(encoded.plain, encoded.plain)
+    after = _read_by_control_nets(encoded.plain, encoded.fused)
+    negative = _read_by_control_nets(negative, negative)
+    if scope.regions is None:
+        return _Sides(before, after, negative)
+    # The class words are of the people of the scope, in their order.
+    for word, region in zip(encoded.class_words, scope.regions, strict=True):
         regional_text = RegionalText(
             object(),
             WHOLE_SCHEDULE,
             region[None],
             counts=(word.copies,),
             start=word.position,
-            canvas=canvas,
-            latents_note_node=canvas,
+            canvas=scope.canvas,
+            latents_note_node=scope.canvas,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_text = regional_text.without_people()

@@ -9,18 +9,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import AdapterMismatch, check_fits, injections
+from ...bridge.apply.adapters import AdapterMismatch, check_fits, injections
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import schedule_range
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_with_faces
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.networks import model_family
-from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.errors import BadPhoto
 from ...core.families import FLUX, SDXL
@@ -28,6 +25,7 @@ from ...core.identities import combine, photos_of, portraits
 from ...core.methods import method
 from ...core.models.formats import identify
 from ...core.people import Cast, Identity, Person
+from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .eva import EvaNet, vision_state
@@ -79,7 +77,6 @@ def load_pulid(path: str) -> Loaded[Any]:
     if kind == "face-parser":
         return FaceParser(FILE.build(path, FaceParserNet, folded_state(state)))
     if kind == "pulid-flux":
-        model_family.require_dits(f"{METHOD.title}'s file for {FLUX.name}")
         return PuLIDFlux(FILE.build(path, PuLIDFluxNet, own_names(state)))
     return PuLID(FILE.build(path, PuLIDNet, own_names(state)))
 
@@ -259,12 +256,12 @@ class ApplyPuLID(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = SettingsOfSDXL(**values)
-        acting = apply_nodes.acting_cast(cast, settings.weight, mask, SDXL.token)
-        if acting is None:
+        when = When(METHOD.title, settings.start_percent, settings.end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(SDXL.token), when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
-        check_fits(pulid, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY, notes.node_of(cls)), schedule, mask)
+        given = SamplerInputs(model, positive, negative)
+        check_fits(pulid, METHOD, given, APPLY)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = settings.zero_tokens
@@ -278,8 +275,7 @@ class ApplyPuLID(io.ComfyNode):
         carried: list[Injection] = []
         for injection in injections(pulid, scope, sides, scales):
             carried.append(replace(injection, reads=PROJECTIONS[settings.projection]))
-        ranges = [NamedRange("the faces", schedule)]
-        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges)
+        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)])
 
 
 def _with_zeros(tokens: Tensor, count: int) -> Tensor:
@@ -326,16 +322,14 @@ class ApplyPuLIDFlux(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        model_family.require_dits(APPLY_FLUX)
         settings = Settings(**values)
-        acting = apply_nodes.acting_cast(cast, settings.weight, mask, FLUX.token)
-        if acting is None:
+        when = When(METHOD.title, settings.start_percent, settings.end_percent)
+        scope = begin(cls, APPLY_FLUX, with_photos(cast), settings.weight, mask, AtFaces(FLUX.token), when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         net = pulid.net
         texts = [*positive, *negative]
         acts_behind = blocks_with_faces(model, texts, APPLY_FLUX, reads_behind, len(net.pulid_ca), net.block_width)
-        scope = apply_nodes.scope_of_faces(acting, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, mask)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * person.weight for person in scope.people], dtype=torch.float32)
         source = object()
@@ -343,8 +337,8 @@ class ApplyPuLIDFlux(io.ComfyNode):
         for side in (tokens.faces, tokens.no_faces):
             layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
             carried.append(scope.injection(source, side, layers, kind=BlockFaces))
-        ranges = [NamedRange("the faces", schedule)]
-        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, BlocksRun)
+        given = SamplerInputs(model, positive, negative)
+        return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
 
 def _layers(

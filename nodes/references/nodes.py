@@ -16,10 +16,11 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import apply_nodes
+from ...bridge.apply import optional_model
 from ...bridge.host import notes, schema
-from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_range
-from ...bridge.networks.model_family import TOKEN, require_dits
+from ...bridge.host.newer import require_host
+from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ...bridge.networks.model_family import TOKEN
 from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_trained
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.record import LATENTS, PeopleReferences, ReferenceLatent
@@ -30,10 +31,12 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.cross_attention import on_tokens
+from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a
+from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a, require_places
 from ...core.places import place_previews, regions
 from ...core.reference_groups import belongs
+from ...core.taking_part import TakingPart
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
@@ -48,7 +51,7 @@ from .encoding import (
     unlike_training,
     with_references,
 )
-from .parts import owned_parts
+from .parts import OwnedPart, owned_parts
 from .pictures import (
     SENTENCES,
     Reference,
@@ -59,6 +62,7 @@ from .pictures import (
     with_sentences,
 )
 
+METHOD = method("references")
 NOBODY = "nobody"
 EVERYBODY = "everybody"
 """The options of the input `outside`: whose references are read outside of all regions."""
@@ -143,51 +147,72 @@ class PeopleAsReferences(io.ComfyNode):
         parts: Parts | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        require_dits(NAME)
+        require_host(METHOD.host, NAME)
         settings = Settings(**values)
         family = family_of(clip)
-        everybody = taking_part.as_cast(cast)  # with people of weight 0
-        present = taking_part.present(everybody)
-        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people)
-        photos, poses = settings.photos_per_person, settings.pose_picture
-        sources = references(present, photos, settings.size, pictures, poses, owned)
+        people = taking_part.everybody(cast)
+        owned = owned_parts(parts, people)
+        photos, size, poses = settings.photos_per_person, settings.size, settings.pose_picture
+        sources = references(taking_part.present(people.cast), photos, size, pictures, poses, owned)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
-        read_range = schedule_range("The references of people", *read_percents)
-        # Without a MODEL all people's references are read in the whole picture, and as if all weights were 1.
-        read_regions = None
-        by_weight = False
-        if model is not None:
-            read_regions = regions_of_references(everybody, present.people, settings, sources)
-            weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
-            by_weight = any(weight != 1 for weight in weights)
-            if read_regions is not None or by_weight or family.pictures.fitted:
-                check_model(model, family)
-        lines = unused_weights(everybody, owned, model is not None)
+        read_range = ScheduleRange(*read_percents).checked("The references of people")
+        limits = Limits() if model is None else _limits(model, family, people, owned, sources, settings)
+        lines = unused_weights(people, owned, model is not None)
         lines += unlike_training(family, sources, model is not None)
-        lines += apply_nodes.without_model(model, _inputs_set(values), "references")
-        if everybody.by_row and parts is not None:
-            lines.append(NO_PARTS)
-        if everybody.by_row and model is not None and settings.region_strength > 0:
-            lines.append(apply_nodes.BY_ROW)
-        notes.tell("\n".join(lines))
+        lines += optional_model.without_model(model, _inputs_set(values), "references")
+        notes.tell("\n".join([*lines, *_unused_by_row(people.cast, parts, model, settings)]))
 
-        encoding = Encoding(clip, family, settings, everybody, present.people, by_weight)
-        latents = latents_of(vae, family, sources, _canvas(everybody, settings.size))
+        encoding = Encoding(clip, family, settings, people, limits.by_weight)
+        latents = latents_of(vae, family, sources, _canvas(people.cast, settings.size))
         prompts = encoding.prompts(sources, latents)
-        previews_of_node = _contact_sheet(cls, sources, family)
-        if read_regions is not None:
-            previews_of_node.append(ui.PreviewImage(read_regions.preview()[None], cls=cls))
-        outputs = SamplerInputs(model, prompts.positive, prompts.negative)
-        if read_regions is not None or by_weight:
-            outputs = read_by_region(outputs, prompts.record, read_regions, notes.node_of(cls), read_range)
-        outputs = _as_network_reads(family, outputs)
+        given = SamplerInputs(model, prompts.positive, prompts.negative)
+        if limits.regions is not None or limits.by_weight:
+            given = read_by_region(given, prompts.record, limits.regions, notes.node_of(cls), read_range)
+        made = _as_network_reads(family, given)
         if not read_range.is_whole:
-            without = encoding.without_people(sources, latents)
-            outside = _as_network_reads(family, SamplerInputs(outputs.model, without.positive, without.negative))
-            outputs = _changed_within(outside, outputs, read_range)
-        model_out = apply_nodes.optional_model(outputs.model, NAME)
-        shown = apply_nodes.joined_previews(previews_of_node)
-        return io.NodeOutput(outputs.positive, outputs.negative, prompts.text, model_out, ui=shown)
+            made = _within_range(made, encoding.without_people(sources, latents), family, read_range)
+        model_out = optional_model.model_out(made.model, NAME)
+        previews_of_node = _previews(cls, sources, family, limits.regions)
+        return io.NodeOutput(made.positive, made.negative, prompts.text, model_out, ui=previews_of_node)
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """How a MODEL reads people's references. Without one all are read in the whole picture, as if all weights were 1.
+
+    regions: in which each person's are read; None for the whole picture. by_weight: whether a person or a part is read
+    by another weight than 1.
+    """
+
+    regions: "ReferenceRegions | None" = None
+    by_weight: bool = False
+
+
+def _limits(
+    model: ModelPatcher,
+    family: EncoderFamily,
+    people: TakingPart,
+    owned: Sequence[OwnedPart],
+    sources: Sequence[Reference],
+    settings: Settings,
+) -> Limits:
+    """How a MODEL reads the references. Raises as regions_of_references, and check_model where it has to read them."""
+    read_regions = regions_of_references(people.cast, people.people, settings, sources)
+    weights = [person.weight for person in people.people] + [part.part.weight for part in owned]
+    by_weight = any(weight != 1 for weight in weights)
+    if read_regions is not None or by_weight or family.pictures.fitted:
+        check_model(model, family)
+    return Limits(read_regions, by_weight)
+
+
+def _unused_by_row(cast: Cast, parts: Parts | None, model: ModelPatcher | None, settings: Settings) -> list[str]:
+    """The lines of the note under the node about what has no effect where each person has a row of the batch."""
+    lines: list[str] = []
+    if cast.by_row and parts is not None:
+        lines.append(NO_PARTS)
+    if cast.by_row and model is not None and settings.region_strength > 0:
+        lines.append(optional_model.BY_ROW)
+    return lines
 
 
 def _region_inputs() -> list[io.Input]:
@@ -226,21 +251,19 @@ class Prompts:
 class Encoding:
     """How the node's prompts are encoded.
 
-    family: of the text encoder. everybody: the node's cast. present: those of it of weight above 0. by_weight: whether
-    a MODEL reads people or parts by a weight other than 1.
+    family: of the text encoder. by_weight: whether a MODEL reads people or parts by a weight other than 1.
     """
 
     clip: CLIP
     family: EncoderFamily
     settings: Settings
-    everybody: Cast
-    present: Sequence[Person]
+    people: TakingPart
     by_weight: bool
 
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = _record(self.everybody, self.present, sources, latents)
+        record = _record(self.people, sources, latents)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = sum(len(source.pictures) for source in sources if source.of_people)
@@ -261,17 +284,15 @@ class Encoding:
         return self.prompts(others, latents[first:])
 
 
-def _record(
-    everybody: Cast, present: Sequence[Person], sources: Sequence[Reference], latents: Sequence[Tensor]
-) -> PeopleReferences:
+def _record(people: TakingPart, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
     of_latents: list[ReferenceLatent] = []
     left = iter(latents)
-    for source, region in zip(sources, region_numbers(sources, len(present)), strict=True):
+    for source, region in zip(sources, region_numbers(sources, len(people.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
         for latent in islice(left, len(source.pictures)):
             of_latents.append(ReferenceLatent(latent, source.person, region, strength, of_rows=source.of_rows))
-    return PeopleReferences(everybody, tuple(of_latents))
+    return PeopleReferences(people.cast, tuple(of_latents))
 
 
 def _canvas(cast: Cast, size: int) -> CanvasSize:
@@ -279,8 +300,11 @@ def _canvas(cast: Cast, size: int) -> CanvasSize:
     return (cast.width, cast.height) if is_a(cast, PlacedCast) else (size, size)
 
 
-def _changed_within(outside: SamplerInputs, inside: SamplerInputs, schedule: ScheduleRange) -> SamplerInputs:
-    """Both sides as `changed_within` makes them. The MODEL is that of `outside`, which was made of that of `inside`."""
+def _within_range(
+    inside: SamplerInputs, without: Prompts, family: EncoderFamily, schedule: ScheduleRange
+) -> SamplerInputs:
+    """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it."""
+    outside = _as_network_reads(family, SamplerInputs(inside.model, without.positive, without.negative))
     positive = changed_within(outside.positive, inside.positive, schedule)
     negative = changed_within(outside.negative, inside.negative, schedule)
     return SamplerInputs(outside.model, positive, negative)
@@ -344,14 +368,16 @@ def regions_of_references(
     """
     if settings.region_strength == 0 or not present:
         return None
-    schedule = schedule_range(NAME, settings.start_percent, settings.end_percent)
+    schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked(NAME)
     if settings.mask is not None:
         regions.check_one_picture(everybody)
     if everybody.by_row:
         return None
+    if settings.mask is None:
+        require_places(everybody, NAME)
     # A token belongs to a person or does not, so regions have hard edges.
     shape = replace(regions.shape_of_bodies(everybody), feather=0)
-    regions_of_present = regions.regions_of_people(everybody, present, settings.mask, shape, NAME)
+    regions_of_present = regions.regions_of_people(everybody, present, settings.mask, shape)
     height, width = regions_of_present.shape[1:]
     names = taking_part.names(present)
     targets: list[Tensor] = []
@@ -400,18 +426,18 @@ def read_by_region(
     return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
 
 
-def _contact_sheet(
-    cls: type[io.ComfyNode], sources: Sequence[Reference], family: EncoderFamily
-) -> list[ui.PreviewImage]:
-    """A preview of all reference pictures, with number, person and place under each; [] without pictures."""
-    if not sources:
-        return []
-    pictures: list[Tensor] = []
-    captions: list[str] = []
-    for captioned_picture in captioned(sources, family.pictures.word):
-        pictures.append(captioned_picture.picture)
-        captions.append(captioned_picture.caption)
-    return [ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls)]
+def _previews(
+    cls: type[io.ComfyNode], sources: Sequence[Reference], family: EncoderFamily, read_regions: ReferenceRegions | None
+) -> ui.PreviewImage | None:
+    """The previews of all reference pictures, with number, person and place under each, and of the regions."""
+    previews_of_node: list[ui.PreviewImage] = []
+    if sources:
+        shown = captioned(sources, family.pictures.word)
+        sheet = previews.contact_sheet([one.picture for one in shown], [one.caption for one in shown], lines=2)
+        previews_of_node.append(ui.PreviewImage(sheet, cls=cls))
+    if read_regions is not None:
+        previews_of_node.append(ui.PreviewImage(read_regions.preview()[None], cls=cls))
+    return optional_model.joined_previews(previews_of_node)
 
 
 NODES = [PeopleAsReferences]

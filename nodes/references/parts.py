@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from ...core.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
-from ...core.people import Cast, Person, require_places
+from ...core.people import Cast, require_places
 from ...core.places import regions
+from ...core.taking_part import TakingPart
 from . import NAME
 
 _CLOTHES = ("upper body clothes", "lower body clothes", "whole body clothes", "shoes")
@@ -33,13 +34,14 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(parts: Parts | None, everybody: Cast, present: Sequence[Person]) -> list[OwnedPart]:
+def owned_parts(parts: Parts | None, people: TakingPart) -> list[OwnedPart]:
     """The parts of the people present, in their order. Those of people of weight 0 are left out.
 
-    A part is of the person in whose place its target lies, or of the only person. everybody: the node's cast. present:
-    those of it of weight above 0. Raises BadPart for a part that is nobody's, and NotPlaced.
+    A part is of the person in whose place its target lies, or of the only person; it is not used where people have a
+    row of the batch each. Raises BadPart for a part that is nobody's, and NotPlaced.
     """
-    if parts is None or not present:
+    everybody, present = people.cast, people.people
+    if parts is None or not present or everybody.by_row:
         return []
     owned: list[OwnedPart] = []
     for part in parts.present:

@@ -18,7 +18,7 @@ from ...core.people import UNNAMED, Cast, Person, Slot, in_order_of_places, plac
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
-from ...core.taking_part import left_out, names
+from ...core.taking_part import TakingPart, names
 from . import NAME
 from .parts import OwnedPart, words_of
 
@@ -415,15 +415,15 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def unused_weights(cast: Cast, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
+def unused_weights(people: TakingPart, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
     """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
 
-    cast: with people of weight 0. parts: of people. has_model: whether a MODEL is connected, without which weights
+    parts: of people. has_model: whether a MODEL is connected, without which weights
     between have none.
     """
-    lines = left_out(cast, cast)  # without a photo there is no portrait, which is refused before
+    lines = list(people.left_out)  # without a photo there is no portrait, which is refused before
     if not has_model:
-        weighted = [person for person in cast.people if person.weight not in (0, 1)]
+        weighted = [person for person in people.cast.people if person.weight not in (0, 1)]
         labels = [part.part.label for part in parts if part.part.weight != 1]
         title = "Weights other than 0 and 1 need model, so they change nothing"
         lines += gathered(title, [*names(weighted), *labels])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...bridge.host import notes
 from ...bridge.host.encode import latent_of, text_of
-from ...bridge.host.schedule import schedule_range
+from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.schema import applied_inputs, applied_outputs, range_inputs
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
@@ -168,7 +168,7 @@ class SharePartsAttention(io.ComfyNode):
         check_conditioning([*positive, *negative], text_width(model), APPLY)
         size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
-        schedule = schedule_range("The range of the parts", settings.start_percent, settings.end_percent)
+        schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked("The range of the parts")
         source = object()
         self_reference = reference_of(model, parts, clip, vae, settings)
         # strength scales the parts' share of the attention.

@@ -11,24 +11,23 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import Scope, check_fits, injections
+from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.begin import OnBodies, When, begin
+from ...bridge.apply.scope import Scope
 from ...bridge.host import encode, notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import schedule_range
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
-from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core import previews, taking_part
 from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import Cast, Identity, Person, PlacedCast, is_a
+from ...core.people import Cast, Identity, Person, is_a
 from ...core.places import place_previews
-from ...core.taking_part import as_cast, left_out
+from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
@@ -107,28 +106,22 @@ class ApplyStoryMaker(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        canvas = Canvas(APPLY, notes.node_of(cls))
-        everybody = as_cast(cast)
-        with_photos = taking_part.for_photos(everybody)  # everybody, but people with LoRAs alone have weight 0
-        people = taking_part.present(with_photos).people
-        if not people or settings.weight == 0:
+        taking = with_photos(cast)
+        when = When(METHOD.title, settings.start_percent, settings.end_percent)
+        where = OnBodies(unplaced=True)  # as published: without places and masks all people are in the whole picture
+        scope = begin(cls, APPLY, taking, settings.weight, mask, where, when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
-        check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
-        if mask is None and not is_a(everybody, PlacedCast):
-            # Without places and masks all people are in the whole picture, as published.
-            scope = apply_nodes.scope_everywhere(with_photos, canvas, schedule)
-        else:
-            scope = apply_nodes.scope_of_bodies(everybody, canvas, schedule, mask, people)
-        cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
+        check_fits(story_maker, METHOD, SamplerInputs(model, positive, negative), APPLY)
+        cut_bodies = cut_out(taking.weighted.people, bodies, body_masks)  # one for each of those who act
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
-        notes.tell("\n".join([*left_out(everybody, with_photos), *_note_lines(people, cut_bodies, masks_unused)]))
-        model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
-        features = _features(story_maker, clip_vision, people, settings.photos, cut_bodies)
+        notes.tell("\n".join(_note_lines(scope.people, cut_bodies, masks_unused)))
+        features = _features(story_maker, clip_vision, scope.people, settings.photos, cut_bodies)
         carried = _injections(story_maker, scope, features, settings.weight)
-        preview = _preview(cls, people, cut_bodies, scope.regions) or scope.preview(cls)
-        ranges = [NamedRange(METHOD.title, schedule)]
-        return scope.applied(model_with_lora, (positive, negative), carried, preview, ranges)
+        preview = _preview(cls, scope.people, cut_bodies, scope.regions)
+        model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
+        given = SamplerInputs(model_with_lora, positive, negative)
+        return scope.applied(given, carried, [NamedRange(METHOD.title, scope.schedule)], preview=preview)
 
 
 def _features(

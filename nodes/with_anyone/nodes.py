@@ -8,23 +8,21 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import Scope
-from ...bridge.host import notes, schema
+from ...bridge.apply.begin import AtFaces, When, begin
+from ...bridge.apply.scope import Scope
+from ...bridge.host import schema
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import schedule_range
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_with_faces
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.networks import model_family
-from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Identity, Person
+from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import WithAnyoneNet, face_branch
@@ -79,21 +77,18 @@ class ApplyWithAnyone(io.ComfyNode):
         photos: str,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        model_family.require_dits(APPLY)
-        acting = apply_nodes.acting_cast(cast, weight, mask, FLUX.token, hard=True)
-        if acting is None:
+        # It acts in face boxes unless Place Cast says otherwise.
+        where = AtFaces(FLUX.token, hard=True, boxed=_with_whole_far_edges)
+        when = When(METHOD.title, start_percent, end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), weight, mask, where, when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, start_percent, end_percent)
         net = with_anyone.net
         blocks_with_faces(model, [*positive, *negative], APPLY, _reads_behind, len(net.ipa_arc), net.width)
-        with_whole_boxes = _with_whole_far_edges(acting)  # which it acts in unless Place Cast says otherwise
-        canvas = Canvas(APPLY, notes.node_of(cls))
-        scope = apply_nodes.scope_of_faces(acting, canvas, schedule, mask, hard=True, boxed=with_whole_boxes)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
-        ranges = [NamedRange("the faces", schedule)]
-        carried = (faces, without_faces)
-        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, BlocksRun)
+        given = SamplerInputs(model, positive, negative)
+        return scope.applied(given, (faces, without_faces), [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
 
 def _reads_behind(double_blocks: int, single_blocks: int) -> list[bool]:
@@ -141,7 +136,6 @@ def _injection(
 
 def load_with_anyone(path: str) -> WithAnyone:
     """Read the branch of faces of a withanyone.safetensors. Raises UnsupportedCheckpoint, BadSetup."""
-    model_family.require_dits(f"{METHOD.title}'s file")
     return WithAnyone(FILE.build(path, WithAnyoneNet, face_branch(FILE.read(path))))
 
 

@@ -11,7 +11,7 @@ from format_files import TABLE, state_of
 from graph_run import OURS
 from logged import messages_of_the_pack
 from method_rows import Condition, applies_to
-from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.methods import Format, Method, methods
 from pack.core.models import licences, manifest
 from pack.core.models.formats import known
@@ -197,3 +197,12 @@ def test_a_pickle_runs_nothing(method, folder, capsys):
     with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page(method)}"):
         execute("code.bin")
     assert "run" not in capsys.readouterr().out
+
+
+@pytest.mark.both_hosts
+@pytest.mark.skipif(tiny_dits.KNOWN, reason="This host is new enough for every file.")
+@pytest.mark.parametrize("kind", ["infinite_you", "pulid_flux", "with_anyone"])
+def test_a_file_that_needs_a_newer_host_says_so(kind, tmp_path):
+    torch.save(sample_values.file_of(kind), tmp_path / "x.bin")
+    with pytest.raises(BadSetup, match=r"file( for FLUX\.1)? needs ComfyUI 0\.33"):
+        sample_values.load(kind, str(tmp_path / "x.bin"))

@@ -10,7 +10,7 @@ from figures import relative
 from graph_run import run
 from graphs import Node, node, ours, sampled, sampler, value
 from method_rows import latents
-from pack.bridge.apply_nodes import AdapterMismatch
+from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.host import unet
 from pack.core.errors import WrongBaseModel
 from pack.nodes.instant_id.nodes import InstantID

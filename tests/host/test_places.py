@@ -39,7 +39,7 @@ def test_what_is_set_for_regions_goes_wherever_the_cast_goes() -> None:
     chosen = {"extent": "face", "region_margin": 0.4, "feather": 7, "acts_in": "face boxes"}
     placed = places.PlaceCast.execute(cast(2), group(2).args[0], "left to right", "", **chosen).args[0]
     with_another = people.CastNode.execute(cast=placed, person_1=people_made.identity(3), weight_1=1.0).args[0]
-    with_one_absent = taking_part.present(taking_part.for_photos(with_another))
+    with_one_absent = taking_part.present(taking_part.with_photos(with_another).weighted)
     rows = cutting.cast_by_row([], placed, 64)
     placed_again = places.PlaceCast.execute(placed, group(2).args[0], "left to right", "").args[0]
     for each in (placed, with_another, with_one_absent, rows):

@@ -15,8 +15,9 @@ from drawn import picture
 from figures import WHOLE_SAMPLING, relative
 from graphs import ours
 from marks import each
+from pack.bridge.host.newer import COUNTS
 from pack.bridge.networks import model_family
-from pack.bridge.networks.attention import COUNTS, OVERRIDE
+from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.references.as_trained import FrameTextsBatch, as_trained
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent

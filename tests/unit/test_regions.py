@@ -9,7 +9,7 @@ from pack.core.people import Cast, Layout, Lora, Person, PlacedCast, Slot
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
 from pack.core.places.regions import BadRegion, RegionShape
-from pack.core.taking_part import present
+from pack.core.taking_part import present, with_photos
 from tiny import people_made
 from tiny.people_made import painted
 
@@ -24,11 +24,19 @@ def box(x0, y0, x1, y1):
 
 
 def of_faces(*slots, margin=0.5, feather=8.0):
-    return face_regions.regions_of_faces(cast(*slots), None, RegionShape("face", margin, feather), "node")
+    return around_faces(cast(*slots), None, RegionShape("face", margin, feather))
+
+
+def around_faces(placed_cast, masks, shape, acts_in=REGIONS):
+    return face_regions.regions_of_faces(with_photos(placed_cast), masks, shape, "node", acts_in)
+
+
+def in_face_boxes(placed_cast, areas=None):
+    return face_regions.regions_in_face_boxes(with_photos(placed_cast), areas, "node")
 
 
 def from_masks(masks, placed_cast):
-    return regions.regions_of_people(placed_cast, present(placed_cast).people, masks, RegionShape("body", 0), "")
+    return regions.regions_of_people(placed_cast, present(placed_cast).people, masks, RegionShape("body", 0))
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -86,10 +94,10 @@ def test_a_method_that_acts_in_face_boxes_alone_divides_nothing():
     edge of a box only touches."""
     placed_cast = cast(box(20, 10, 40.3, 30), box(36, 10, 56, 30))
     shape = RegionShape("face", 0.75, 0)
-    left, right = face_regions.regions_of_faces(placed_cast, None, shape, "node", FACE_BOXES)
+    left, right = around_faces(placed_cast, None, shape, FACE_BOXES)
     assert left[20, 40] == 1
     assert right[20, 40] == 1
-    divided, _ = face_regions.regions_of_faces(placed_cast, None, shape, "node", REGIONS)
+    divided, _ = around_faces(placed_cast, None, shape, REGIONS)
     assert divided[20, 40] == 0
 
 
@@ -111,7 +119,7 @@ def test_everything_around_a_group_is_read_of_the_nearest(count):
     """Computed in plain loops from the layout, for a group in the size of the templates and the nodes' own margin."""
     layout = group.layout(count, "half", 0, 1152, 896)
     made = cast(*layout.slots, width=1152, height=896)
-    found = face_regions.regions_of_faces(made, None, RegionShape("face", 0.75, 32.0), "node")
+    found = around_faces(made, None, RegionShape("face", 0.75, 32.0))
 
     def distance(slot, x, y):
         """From the face, in face sizes."""
@@ -141,11 +149,11 @@ def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_the
     off = box(-3.9, 10.9, 20.9, 70.0)
     first = box(10, 10, 40, 40)
     second = box(30, 10, 60, 40)
-    assert torch.equal(face_regions.regions_in_face_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
+    assert torch.equal(in_face_boxes(cast(off)), painted((0, 10, 20, 64)))
     areas = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1)) / 2
     expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
-    assert torch.equal(face_regions.regions_in_face_boxes(cast(first, second), areas, "node"), expected)
-    assert face_regions.regions_in_face_boxes(cast(first, second), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
+    assert torch.equal(in_face_boxes(cast(first, second), areas), expected)
+    assert in_face_boxes(cast(first, second))[:, 20, 35].tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("place", ["a box", "a point", "off the canvas", "the same", "none"])
@@ -155,15 +163,15 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     alone = cast(ONE)
     lora = replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
     with_lora = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
-    first, second = face_regions.regions_of_faces(with_lora, None, RegionShape("face", 0.5, 8.0), "node")
+    first, second = around_faces(with_lora, None, RegionShape("face", 0.5, 8.0))
     assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0])
     assert second.any() == (place in ("a box", "the same"))
-    boxed = face_regions.regions_in_face_boxes(with_lora, None, "node")[0]
+    boxed = in_face_boxes(with_lora)[0]
     sharers = 2 if place == "the same" else 1
     assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
-    assert torch.equal(face_regions.regions_of_faces(with_lora, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
-    assert torch.equal(regions.regions_of_people(with_lora, alone.people, masks, RegionShape("body", 0), ""), masks[:1])
+    assert torch.equal(around_faces(with_lora, masks, RegionShape("face", 0.5, 8.0)), masks)
+    assert torch.equal(regions.regions_of_people(with_lora, alone.people, masks, RegionShape("body", 0)), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
         from_masks(masks, with_lora)
 
@@ -171,7 +179,7 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
 def test_a_mask_of_the_whole_picture_limits_nobody_who_is_alone():
     alone = cast(ONE)
     for mask, expected in ((None, None), (torch.ones(1, 64, 96), None), (1 - RIGHT, 1 - RIGHT)):
-        found = face_regions.regions_of_faces(alone, mask, RegionShape("face", 0.5, 8.0), "node")
+        found = around_faces(alone, mask, RegionShape("face", 0.5, 8.0))
         assert found is expected or torch.equal(found, expected)
 
 
@@ -320,7 +328,7 @@ def of_masks(masks):
 
 
 def in_box(slot, areas=None):
-    return lambda: face_regions.regions_in_face_boxes(cast(slot), areas, "node")
+    return lambda: in_face_boxes(cast(slot), areas)
 
 
 def of_detector(masks, number):

@@ -14,7 +14,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from graphs import UNCONNECTED, ours, value
-from pack.bridge.apply_nodes import AdapterMismatch
+from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.control_nets.token_control_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
 from pack.core.errors import (

@@ -53,6 +53,11 @@ REMARKS: dict[str, list[Remark]] = {
             cast=with_regions(cast(identity(), places=layout(slot(-5.0))), acts_in="face boxes"),
         ),
     ],
+    "LikenessApplyStoryMaker": [remark("left out: Boris", weight=0.0, cast=cast(weights=(1.0, 0.0)))],
+    "LikenessPromptPerPerson": [
+        remark("No prompt is applied", strength=0.0),
+        remark("Masks stretched: 64x48 px", mask=mask(2, 64, 48)),
+    ],
     "LikenessApplyPhotoMaker": [remark("The text is read without its trigger words", weight=0.0)],
     "LikenessApplyPuLID": [
         remark(

@@ -9,22 +9,22 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import apply_nodes
-from ...bridge.apply_nodes import check_fits, injections
-from ...bridge.host import notes
+from ...bridge.apply.adapters import check_fits, injections
+from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.host.load import FileLoader, Loaded, Published
-from ...bridge.host.schedule import schedule_range
 from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs
-from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
+from ...core.families import SDXL
 from ...core.identities import embeddings
 from ...core.methods import method
+from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import ToyNet
 
 METHOD = method("toy_method")
+APPLY = "Apply Toy"
 
 
 class Toy(Loaded[ToyNet]):
@@ -46,7 +46,7 @@ class ApplyToy(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyToy",
-            display_name="Apply Toy",
+            display_name=APPLY,
             category=IN_OTHER_METHODS,
             inputs=[
                 *applied_inputs(),
@@ -75,12 +75,12 @@ class ApplyToy(io.ComfyNode):
         photos: str,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        cast = apply_nodes.acting_cast(cast, weight, mask)
-        if cast is None:
+        when = When("The adapter", start_percent, end_percent)
+        scope = begin(cls, APPLY, with_photos(cast), weight, mask, AtFaces(SDXL.token), when)
+        if scope is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, start_percent, end_percent)
-        check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = apply_nodes.scope_of_faces(cast, Canvas("Apply Toy", notes.node_of(cls)), schedule, mask)
+        given = SamplerInputs(model, positive, negative)
+        check_fits(toy, METHOD, given, APPLY)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
@@ -88,8 +88,7 @@ class ApplyToy(io.ComfyNode):
         scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
         carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
-        ranges = [NamedRange("the adapter", schedule)]
-        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges)
+        return scope.applied(given, carried, [NamedRange("the adapter", scope.schedule)])
 
 
 LOADER = FileLoader(FILE, load_toy)

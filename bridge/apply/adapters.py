@@ -1,0 +1,72 @@
+"""Adapters of cross-attention: whether their layers fit a MODEL, and the image tokens that people carry."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ...core.errors import LikenessError, WrongBaseModel
+from ...core.methods import Method
+from ..host import unet
+from ..host.load import Loaded
+from ..image_tokens.injections import Injection
+from ..sampling.conditioning import SamplerInputs, check_conditioning
+from .scope import Scope
+
+
+class AdapterMismatch(LikenessError):
+    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
+
+
+def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_name: str) -> None:
+    """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width.
+
+    given: with a MODEL. Raises WrongBaseModel for texts of another width, or a MODEL that reads texts of another width.
+    """
+    model = given.model
+    assert model is not None
+    check_conditioning([*given.positive, *given.negative], loaded.width, node_name)
+    layer_widths = list(loaded.net.ip_adapter.widths)
+    model_layer_widths = unet.attention_widths(model)
+    if layer_widths != model_layer_widths:
+        model_name = type(model.model.model_config).__name__
+        difference = _first_difference(layer_widths, model_layer_widths)
+        advice = (
+            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+            "fine-tunes), or an adapter that was trained for this one."
+        )
+        raise AdapterMismatch(
+            f"This {method.title} file has {len(layer_widths)} cross-attention layers and does not fit the MODEL "
+            f"({model_name}, {len(model_layer_widths)} layers): {difference}.",
+            unet.advice_on(model, advice),
+        )
+    text_width = unet.text_width(model)
+    if text_width != loaded.width:
+        advice = unet.advice_between(text_width, loaded.width)
+        kind = unet.kind_of(model.model, text_width)
+        raise WrongBaseModel(f"The MODEL given to {node_name}", kind, unet.family(loaded.width), advice)
+
+
+def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
+    for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
+        if width != model_width:
+            return f"layer {number} has another width"
+    return "another number of layers"
+
+
+def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
+    """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
+
+    sides: tokens (people, T, width) of each. scales: (people,) or (people, T), of the values; where all are 0
+    the UNet reads nothing.
+    """
+    source = object()  # one for both sides: by it a run knows that they are of one node
+    scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
+    of_sides: list[Injection] = []
+    for tokens in sides:
+        layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
+        if scales.any():
+            for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
+                layers.append((keys.cpu(), values.cpu() * scales_of_values))
+        of_sides.append(scope.injection(source, tokens, tuple(layers)))
+    return of_sides

@@ -1,0 +1,137 @@
+"""How an apply node begins: who acts, when, and where. It says under the node who is left out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...core.people import Cast, PlacedCast, is_a, require_places
+from ...core.places import face_regions, regions
+from ...core.places.region_settings import FACE_BOXES, REGIONS
+from ...core.taking_part import TakingPart
+from ..host import notes
+from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ..sampling.canvas_check import Canvas
+from .scope import Scope
+
+
+@dataclass(frozen=True)
+class AtFaces:
+    """People act around their face boxes, or in the masks: for methods that read faces.
+
+    cell: the side in pixels of the coarsest token, below which a face box is small. hard: as in face_regions.acts_in.
+    boxed: gives the same cast with the face boxes to act in, where these are not its own.
+    """
+
+    cell: int
+    hard: bool = False
+    boxed: Callable[[Cast], Cast] | None = None
+
+    def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
+        acts_in = face_regions.acts_in(taking.cast, self.hard)
+        return face_regions.notes(taking.cast, mask, acts_in, self.cell)
+
+    def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
+        """A scope with its regions. mask: (people, h, w), or None. Raises what core.places.face_regions raises."""
+        taking, name = everywhere.taking, everywhere.canvas.node_name
+        acts_in = face_regions.acts_in(taking.cast, self.hard)
+        shape = face_regions.shape_of_faces(taking.cast, self.hard)
+        person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody present
+        boxes: Tensor | None = None
+        if acts_in == FACE_BOXES:
+            boxed = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
+            boxes = face_regions.regions_in_face_boxes(boxed, person_regions, name)[taking.rows]
+        if person_regions is not None:
+            person_regions = person_regions[taking.rows]  # (people, H, W)
+        is_limited = person_regions is not None or boxes is not None
+        placed = is_a(taking.cast, PlacedCast) and is_limited
+        return replace(everywhere, regions=person_regions, boxes=boxes, placed=placed)
+
+
+@dataclass(frozen=True)
+class OnBodies:
+    """People act by torso, limbs and face, or in the masks: for methods that act on bodies.
+
+    alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
+    rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
+    unplaced: whether people without places and masks act everywhere; otherwise they are refused.
+    """
+
+    alone: bool = True
+    rows: bool = True
+    unplaced: bool = False
+
+    def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
+        return face_regions.notes(taking.cast, mask, REGIONS, 0)
+
+    def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
+        """A scope with its regions. mask: (people, h, w), or None.
+
+        Raises NotPlaced without places, and what core.places.regions raises.
+        """
+        cast, name = everywhere.cast, everywhere.canvas.node_name
+        placed = is_a(cast, PlacedCast)
+        if mask is not None:
+            regions.check_one_picture(cast)
+        elif (
+            (self.alone and len(everywhere.taking.present) == 1)
+            or (self.rows and cast.by_row)
+            or (self.unplaced and not placed)
+        ):
+            return everywhere
+        if mask is None or placed:  # somebody who was listed after places were given has none
+            require_places(cast, name)
+        shape = regions.shape_of_bodies(cast)
+        person_regions = regions.regions_of_people(cast, everywhere.people, mask, shape)  # (people, H, W)
+        if self.alone and len(person_regions) == 1 and bool((person_regions == 1).all()):
+            # One person whose region is the whole picture acts as a person without a region does. The difference is in
+            # layers that have no place in the picture, such as those of the time step: they can act only where there
+            # are no regions.
+            return everywhere
+        return replace(everywhere, regions=person_regions, placed=placed)
+
+
+class When(NamedTuple):
+    """The part of the schedule in which a node acts, as a user has set it. acting_part: what acts, for a message."""
+
+    acting_part: str
+    start: float
+    end: float
+
+
+def begin(
+    node: type[io.ComfyNode],
+    name: str,
+    taking: TakingPart,
+    strength: float,
+    mask: Tensor | None,
+    where: AtFaces | OnBodies | None,
+    when: When | None = None,
+    *,
+    more: Sequence[str] = (),
+    nothing: str = "",
+) -> Scope | None:
+    """Who acts in an apply node, when and where; None where it is switched off or nobody acts: it returns its inputs.
+
+    It tells the notes of the node: who is left out, `more`, `nothing` where nobody acts, and what of masks and boxes
+    may not be meant.
+    name: of the node, for messages. taking: who acts, found out by core.taking_part. strength: the weight or strength
+    of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. where:
+    None for everywhere. when: None for the whole schedule.
+    Raises BadRange, and what `limited` of `where` raises.
+    """
+    lines = [*taking.left_out, *more]
+    if not taking.people:
+        lines.append(nothing)
+    if where is not None:
+        lines += where.notes(taking, mask)
+    notes.tell("\n".join(filter(None, lines)))
+    if not strength or not taking.people:
+        return None
+    schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
+    row_count = len(taking.people) if taking.cast.by_row else 0
+    canvas = Canvas(name, notes.node_of(node), row_count)
+    everywhere = Scope(node, taking, schedule, canvas)
+    return everywhere if where is None else where.limited(everywhere, mask)

@@ -1,0 +1,136 @@
+"""The scope of an apply node: which people of a cast act, where in the picture, when, and in which rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ...core import taking_part
+from ...core.people import Cast, Person
+from ...core.places import place_previews
+from ...core.taking_part import TakingPart
+from ..host.schedule import ScheduleRange
+from ..image_tokens.injections import Injection, InjectionsRun
+from ..sampling.canvas_check import Canvas
+from ..sampling.conditioning import SamplerInputs
+from ..sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
+from ..sampling.model_conds import InBoxes, carry_both
+from ..sampling.runs import Run, patched
+
+
+@dataclass(frozen=True)
+class Scope(InBoxes):
+    """Which people act where and when. It is the same on both sides of the conditioning.
+
+    node: that runs. taking: the cast, and who of it acts. schedule: the part of the schedule in which they act. canvas:
+    the canvas that the regions are parts of. regions, boxes: where they act in the picture, (people, H, W) each, or
+    None, see Injection. placed: whether the regions lie on the canvas of a placed cast, so that a run compares their
+    size with the latent; False for masks alone, which fit any picture.
+    """
+
+    node: type[io.ComfyNode]
+    taking: TakingPart
+    schedule: ScheduleRange
+    canvas: Canvas
+    regions: Tensor | None = None
+    boxes: Tensor | None = None
+    placed: bool = False
+
+    @property
+    def cast(self) -> Cast:
+        return self.taking.cast
+
+    @property
+    def people(self) -> Sequence[Person]:
+        return self.taking.people
+
+    @property
+    def by_row(self) -> bool:
+        return self.cast.by_row
+
+    @property
+    def carried_canvas(self) -> Canvas | None:
+        """The canvas that goes with what acts here, for a run to compare with the latent; None where there is none.
+
+        Regions of a placed cast are parts of its canvas, and rows belong to its people. Masks alone fit any picture.
+        """
+        return self.canvas if self.placed or self.by_row else None
+
+    def injection(
+        self,
+        source: object,
+        tokens: Tensor,
+        layers: tuple[tuple[Tensor, ...] | None, ...],
+        kind: type[Injection] = Injection,
+    ) -> Injection:
+        """The Injection of one side of the conditioning.
+
+        source: the same object for both sides. tokens, layers: what is read of the people, see Injection. kind: the
+        class of the Injection.
+        """
+        return kind(
+            source,
+            self.schedule,
+            tokens,
+            layers,
+            regions=self.regions,
+            by_row=self.by_row,
+            boxes=self.boxes,
+            canvas=self.carried_canvas,
+            latents_note_node=self.canvas,
+        )
+
+    def preview(self) -> ui.PreviewImage | None:
+        """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
+        if not self.people:
+            return None
+        picture = place_previews.acting(self.acting_regions, self.people, self.by_row)
+        return None if picture is None else ui.PreviewImage(picture, cls=self.node)
+
+    def applied(
+        self,
+        given: SamplerInputs,
+        carried: Sequence[Injection],
+        ranges: Sequence[NamedRange],
+        *,
+        run: type[Run[Any]] = InjectionsRun,
+        subject: str = "",
+        preview: ui.PreviewImage | None = None,
+    ) -> io.NodeOutput:
+        """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
+
+        given: with a MODEL. carried: of positive and negative. ranges: all ranges of the node, for the note of a run in
+        which no step lies in one. run: the class of the run that reads what they carry. subject: what the node puts in,
+        in words, such as "The style"; "" for a node that puts in people. preview: None for that of the scope.
+        """
+        of_positive, of_negative = carried
+        sides = carry_both(given.positive, given.negative, of_positive, of_negative)
+        carrying = SamplerInputs(given.model, *sides)
+        names = [subject] if subject else ()
+        return self.outputs(carrying, [run], ranges, names, in_negative=of_negative.active, preview=preview)
+
+    def outputs(
+        self,
+        given: SamplerInputs,
+        runs: Sequence[type[Run[Any]]],
+        ranges: Sequence[NamedRange] = (),
+        names: Sequence[str] = (),
+        *,
+        in_negative: bool = False,
+        preview: ui.PreviewImage | None = None,
+    ) -> io.NodeOutput:
+        """The outputs of an apply node: a MODEL with its runs, which say under the node who is missing from its
+        prompts, and both sides of the conditioning.
+
+        It is for nodes that give the sides what they carry themselves; `applied` does so for the others. given: with a
+        MODEL. ranges, in_negative: as in ApplyNode. names: of the people on both sides; () for all of the scope.
+        preview: as in `applied`.
+        """
+        assert given.model is not None
+        names = names or taking_part.names(self.people)
+        apply_node = apply_node_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
+        model = patched(given.model, *runs)
+        outputs = with_missing_notes(apply_node, model, given.positive, given.negative)
+        return io.NodeOutput(*outputs, ui=preview or self.preview())
