@@ -48,7 +48,7 @@ class PersonControlNet(NetOfHost):
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
         """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
-        model_family.family(model.current_patcher, (FLUX.name,))
+        model_family.require_family(model.current_patcher, (FLUX.name,))
         net_width = self.control_model.hidden_size
         model_width = model_family.network_of(model).hidden_size
         if net_width != model_width:

@@ -22,7 +22,7 @@ from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight
 from .attention import COUNTS
 from .transformer_families import RELATIVES, TRANSFORMERS, HostNetwork, TransformerFamily
 
-FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
+WITH_REFERENCES = tuple(family.name for family in TRANSFORMERS if family.references)
 """The families that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
@@ -158,7 +158,7 @@ def _refuse_other_packs(network: torch.nn.Module) -> None:
     raise BadSetup(why, "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead.")
 
 
-def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
+def require_family(model: ModelPatcher, wanted: Sequence[str] = WITH_REFERENCES) -> str:
     """The name of the family that a MODEL is of, which must be one of `wanted`.
 
     Raises WrongBaseModel for any other, BadSetup for another pack's network.

@@ -78,7 +78,7 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     family: of the text encoder. Raises BadSetup for a network of another pack, and where the host's code of the family
     is not the code that bridge.networks.transformer_families describes.
     """
-    network = model_family.family(model)
+    network = model_family.require_family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
