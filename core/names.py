@@ -75,8 +75,9 @@ class People:
         """The indices of the people of this name, else of the person of this number; [] where there is none."""
         people = self._by_form.get(of_person(text), [])
         number = number_in(unquoted(text)) or 0
-        is_number = 0 < number <= len(self.names)
-        return people or [number - 1] * is_number
+        if not people and 0 < number <= len(self.names):
+            return [number - 1]
+        return people
 
     def meant(self, text: str) -> list[Meant]:
         """Whom a list means that somebody typed. An item is a name, a number, or several of them with spaces between.
