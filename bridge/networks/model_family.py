@@ -20,7 +20,8 @@ from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
 from .attention import COUNTS
-from .transformer_families import RELATIVES, TRANSFORMERS, HostNetwork, TransformerFamily
+from .families import RELATIVES, TRANSFORMERS
+from .transformer_families import HostNetwork, TransformerFamily
 
 WITH_REFERENCES = tuple(family.name for family in TRANSFORMERS if family.references)
 """The families that take reference pictures."""

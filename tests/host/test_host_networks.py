@@ -18,7 +18,7 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge.host import unet
 from pack.bridge.networks import model_family
-from pack.bridge.networks.transformer_families import RELATIVES, TRANSFORMERS
+from pack.bridge.networks.families import RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.words import person_texts
 from pack.bridge.words.transformer_words import PersonTextsRun
