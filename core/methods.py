@@ -58,7 +58,6 @@ class Method:
     """The record of one method.
 
     folder: its own below nodes/.
-    rank: where it stands in lists, small numbers first.
     good_for: what people take it for, in a few words, by language.
     node: the node of its own that its workflows have beside `applies`, "" where Load Adapter loads its files.
     applies: ids of the nodes that put it into conditioning or model.
@@ -75,7 +74,6 @@ class Method:
     """
 
     folder: str
-    rank: int
     title: str
     good_for: Mapping[str, str]
     node: str
@@ -121,11 +119,11 @@ def method(folder: str) -> Method:
 
 @cache
 def methods() -> tuple[Method, ...]:
-    """Every method, in the order of their ranks."""
-    records = [read(path) for path in FOLDERS.glob("*/method.json")]
+    """Every method, in the order of the folders' names."""
+    records = tuple(read(path) for path in sorted(FOLDERS.glob("*/method.json")))
     if not records:
         raise BadRecord(FOLDERS, "no folder in it has a method.json")
-    return tuple(sorted(records, key=lambda method: (method.rank, method.folder)))
+    return records
 
 
 def recognisers_read() -> set[str]:

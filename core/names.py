@@ -8,8 +8,11 @@ web/names.js does the same in the page.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
+
+from .text import MOST_NAME_LETTERS, UNNAMED, items_in, number_in, plain, unquoted
 
 _FOLDER_ITSELF = re.compile(r"^(?:\./+)+")
 """What a name may begin with that leads nowhere: a dot for the folder itself."""
@@ -42,6 +45,51 @@ def folded(name: str) -> str:
     People are compared so, and files on disks on which names that differ in capitals are one file.
     """
     return spelled(name).casefold()
+
+
+def of_person(name: str) -> str:
+    """The form in which names of people are compared, of which one may be typed with quotation marks around it."""
+    return folded(plain(unquoted(name), MOST_NAME_LETTERS))
+
+
+class Meant(NamedTuple):
+    """A word of a text, a name or a number, and the indices of the people that it may mean."""
+
+    word: str
+    people: list[int]
+
+
+class People:
+    """People whom texts may mean. names: of all of them; their numbers are counted from 1."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self._by_form: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            self._by_form.setdefault(of_person(name), []).append(index)
+        for index, name in enumerate(names):
+            if name == UNNAMED:  # messages call them by their number too
+                self._by_form.setdefault(of_person(f"{name} {index + 1}"), [index])
+
+    def called(self, text: str) -> list[int]:
+        """The indices of the people of this name, else of the person of this number; [] where there is none."""
+        people = self._by_form.get(of_person(text), [])
+        number = number_in(unquoted(text)) or 0
+        if not people and 0 < number <= len(self.names):
+            return [number - 1]
+        return people
+
+    def meant(self, text: str) -> list[Meant]:
+        """Whom a list means that somebody typed. An item is a name, a number, or several of them with spaces between.
+
+        Items without a word are left out.
+        """
+        words: list[str] = []
+        for item in filter(None, items_in(text)):
+            parts = [unquoted(part) for part in item.split()]
+            are_known = [self.called(part) or number_in(part) is not None for part in parts]
+            words += [item] if self.called(item) or not any(are_known) else parts
+        return [Meant(word, self.called(word)) for word in words]
 
 
 def ending(name: str) -> str:

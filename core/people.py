@@ -14,7 +14,7 @@ from typing_extensions import TypeIs
 
 from .errors import BadCast, LikenessError, counted, listed
 from .places.region_settings import RegionSettings
-from .text import MOST_NAME_LETTERS, plain
+from .text import MOST_NAME_LETTERS, UNNAMED, plain
 
 KindT = TypeVar("KindT")
 CastT = TypeVar("CastT", bound="Cast")
@@ -35,8 +35,6 @@ NOSE = 2
 """Index of the nose in Keypoints; in a Pose it is 0."""
 EMBEDDING, CROP = 512, 112
 """Numbers of a face embedding, and the side in pixels of the aligned picture that is kept with it."""
-UNNAMED = "person"
-"""The name of somebody who has none."""
 ALIGNED, LOOSE, FFHQ = 224, 512, 512
 """Sides in pixels of the pictures in Portraits."""
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
-from .names import folded
+from .names import People
 from .people import Cast, RowCast, is_a
-from .text import COLONS, MOST_NAME_LETTERS, names_in, plain
+from .text import COLONS, plain
 
 MOST_SCENES = 100
 """The most scenes in one run: each is a whole picture."""
@@ -93,11 +93,12 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     about one person are joined.
     Raises BadPrompts for a line about somebody else, or about one of two people of that name, and BadText.
     """
+    people = People(names)
     lines_of_people: list[list[str]] = [[] for _ in names]
     for number, written_line in enumerate(_lines(text), 1):
         line = plain(written_line)
         if line:
-            person, words = _read(line, number, names)
+            person, words = _read(line, number, people)
             lines_of_people[person].append(words)
     prompts = [", ".join(filter(None, lines)) for lines in lines_of_people]
     for name, prompt in zip(names, prompts, strict=True):
@@ -118,24 +119,24 @@ def per_member(text: str, cast: Cast) -> list[str]:
     return per_person(text, [person.identity.name for person in cast.people])
 
 
-def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
+def _read(line: str, number: int, people: People) -> tuple[int, str]:
     """The index of the person that a line is about, and the words after its colon.
 
     number: of the line, from 1, for messages. Raises BadPrompts.
     """
     halves = re.split(f"[{COLONS}]", line, maxsplit=1)
     if len(halves) < 2:
-        raise BadPrompts(number, line, "it has no colon", names)
+        raise BadPrompts(number, line, "it has no colon", people.names)
     name = halves[0].strip()
     words = halves[1].strip()
-    people = _people_called(name, names)
-    if not people:
-        raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", names)
-    if len(people) > 1:
-        numbers = " or ".join(str(person + 1) for person in people)
-        why = f"{len(people)} people are called {name!r}: write their number, {numbers}"
-        raise BadPrompts(number, line, why, names)
-    return people[0], words
+    called = people.called(name)
+    if not called:
+        raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", people.names)
+    if len(called) > 1:
+        numbers = " or ".join(str(person + 1) for person in called)
+        why = f"{len(called)} people are called {name!r}: write their number, {numbers}"
+        raise BadPrompts(number, line, why, people.names)
+    return called[0], words
 
 
 def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
@@ -145,10 +146,7 @@ def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
     Raises BadCast for somebody else, and for one of two people of that name.
     """
     people: list[int] = []
-    for name in dict.fromkeys(names_in(text)):  # each once, however often it stands there
-        if not name:
-            continue
-        indices = _people_called(name, names)
+    for name, indices in People(names).meant(text):
         if len(indices) != 1:
             count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
             choices = listed([f"{number} {other}" for number, other in enumerate(names, 1)], "no people")
@@ -158,14 +156,3 @@ def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
     if not people:
         return list(range(len(names)))
     return sorted(set(people))
-
-
-def _people_called(text: str, names: Sequence[str]) -> list[int]:
-    """The indices of the people of this name, else of the person of this number, from 1; [] where there is none.
-
-    Large and small letters are the same.
-    """
-    people = [index for index, name in enumerate(names) if folded(plain(name, MOST_NAME_LETTERS)) == folded(text)]
-    if not people and re.fullmatch(r"\d{1,4}", text) and 0 < int(text) <= len(names):
-        return [int(text) - 1]
-    return people

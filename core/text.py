@@ -13,12 +13,15 @@ _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udf
 
 MOST_NAME_LETTERS = 100
 """Letters of a person's name that are kept."""
+UNNAMED = "person"
+"""Stands for the name of somebody without one."""
 UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 """Letters without a width: programs leave them before what is copied from them."""
 _BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc")
 """Unicode's: spaces, ends of lines, and what steers a device, such as the end of a file in DOS."""
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if category(letter) in _BLANK_CATEGORIES) + UNSEEN
 """What is no part of a text, before it and behind it."""
+_QUOTES = "\"'\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\uff02\uff07"
 COLONS = ":\uff1a\ufe13\ufe55"
 AS_NUMBER = str.maketrans({
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
@@ -80,14 +83,26 @@ def as_typed(word: object, system: str = os.name) -> str:
 
 def items_in(text: str) -> list[str]:
     """The items of a list: what stands between separators or in lines, "" where nothing does. A separator at the end
-    of a line is one with that end. There is always an item."""
+    of a line is one with that end. There is always an item. Quotation marks around an item are no part of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     items: list[str] = []
     for line in lines:
         if items and not items[-1]:
             items.pop()
-        items += map(plain, with_commas(line).split(","))
+        items += map(unquoted, with_commas(line).split(","))
     return items or [""]
+
+
+def unquoted(text: str) -> str:
+    """A plain text without the quotation marks around it."""
+    line = plain(text)
+    return plain(line[1:-1]) if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES else line
+
+
+def number_in(text: str) -> int | None:
+    """The whole number that a text is, in the digits of any script; None for another text and for ten digits or more,
+    of which Python reads no more than some thousands."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def with_commas(text: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import environment
 from shared.arguments import positive
-from shared.pack import entered
+from shared.host_folders import entered
 
 ON_CARD = (
     "id_patch", "instant_id", "ip_adapter_plus", "prompt_per_person", "lora_per_person", "chained_instant_ids",

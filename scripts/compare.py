@@ -29,7 +29,7 @@ from typing import Any
 
 import environment
 from shared.arguments import path_of, positive
-from shared.pack import entered
+from shared.host_folders import entered
 
 QUESTIONS = ("crowd", "seeds", "ablations")
 """Of --people and --toy."""

@@ -24,21 +24,16 @@ from ..networks import model_family
 from ..sampling.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
 from ..sampling.rows import ATTACHED, AttachedRows, Side
 from ..sampling.run_notes import begins_late, tell_of_piece
+from .net_of_host import NetOfHost
 from .person_passes import NetOfPeople, PersonPass, Residuals, in_all_rows, passes_of, summed
 
 
-class PersonControlNet(ControlNet):
+class PersonControlNet(NetOfHost):
     """The network of the user's ControlNet, which is run once per person. Its hint has a picture per person, or one for
     all of them."""
 
     def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
-        super().__init__(
-            control_model=None,  # set below, as the host's ControlNet.copy does it
-            load_device=control_net.load_device,
-            manual_cast_dtype=control_net.manual_cast_dtype,
-        )
-        self.control_model = control_net.control_model
-        self.control_model_wrapped = control_net.control_model_wrapped
+        super().__init__(control_net)
         self.given = given
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent, window.
@@ -47,15 +42,13 @@ class PersonControlNet(ControlNet):
         ] = {}
         self._latent: tuple[int, int] | None = None  # (height, width) of the run's latent, where the host tells it
         self._to_sigma: Callable[[float], float] | None = None  # from a part of the schedule, 0..1; known in a run
-        # The host's own settings, such as strength, range and the ControlNets before this one in the chain.
-        control_net.copy_to(self)
 
     def copy(self) -> "PersonControlNet":
         return PersonControlNet(self, self.given)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
         """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
-        model_family.family(model.current_patcher, (FLUX.name,))
+        model_family.require_family(model.current_patcher, (FLUX.name,))
         net_width = self.control_model.hidden_size
         model_width = model_family.network_of(model).hidden_size
         if net_width != model_width:

@@ -18,6 +18,7 @@ from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
 from ..sampling.calls import code_of_others
 from ..sampling.model_conds import ConditioningLost, chunks_of
+from .net_of_host import NetOfHost
 from .per_thread import PerThread
 
 
@@ -43,7 +44,7 @@ class ReadByNet(NamedTuple):
     context: Tensor
 
 
-class TokenControlNet(comfy.controlnet.ControlNet):
+class TokenControlNet(NetOfHost):
     """It shares the network of the ControlNet that it is made of; attachment.py puts it at the end of a chain.
 
     It is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals,
@@ -59,21 +60,13 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         other_object = _other_object(net)
         if other_object:
             raise NotAControlNet(other_object, needed, advice)
-        super().__init__(
-            control_model=None,  # set below, as the host's ControlNet.copy does it
-            global_average_pooling=net.global_average_pooling,
-            load_device=net.load_device,
-            manual_cast_dtype=net.manual_cast_dtype,
-        )
-        self.control_model = net.control_model
-        self.control_model_wrapped = net.control_model_wrapped
+        super().__init__(net)
         self.source = source
         self.outside = outside
         self._needed = needed
         self._advice = advice
         self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
         """What forwards of this run have been computed with, by the injections of their chunks and their rows."""
-        net.copy_to(self)
 
     def copy(self) -> "TokenControlNet":
         # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.

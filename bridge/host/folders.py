@@ -1,7 +1,7 @@
 """Model folders: registered once, without taking anything from whoever registered the same key before us."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import folder_paths
 from ...core.errors import BadInput, LikenessError
 from ...core.methods import methods
 from ...core.models.files import WEIGHTS, Listing, dead_link, listing, spelled_otherwise, stamp
-from ...core.names import ending
+from ...core.names import among, ending
 from ...core.value_checks import named
 
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -193,12 +193,29 @@ def find_exactly(name: str, key: str) -> str | None:
     return None
 
 
+def chosen(names: Sequence[str], key: str, missing: LikenessError) -> str:
+    """Full path of the file that was chosen: the first that `find` finds under one of these names.
+
+    Raises UnsafePath, DeadLink where one of the names is a link to nowhere, and else `missing`.
+    """
+    for name in names:
+        path = find(name, key)
+        if path:
+            return path
+    for name in names:
+        refuse_dead_link(name, key)
+    raise missing
+
+
 def refuse_dead_link(name: str, *keys: str) -> None:
-    """Raises DeadLink where a file of this name, which is not found under these keys, is a link to nowhere."""
+    """Raises DeadLink where a file of this name, which is not found under these keys, is a link to nowhere.
+
+    Other spellings count, as in `find`.
+    """
     if not name:  # an empty menu sends an empty name
         return
     for folder in folders(*keys):
-        path = path_within(folder, name)
+        path = path_within(folder, among(name, [file for file, _ in listing(folder).files]) or name)
         leads_to = dead_link(path)
         if leads_to is not None:
             raise DeadLink(path, leads_to)
@@ -247,6 +264,9 @@ def a_name(chosen: object) -> str:
     return chosen
 
 
-def fingerprint(path_of: Callable[[str], str], file: str | None) -> str:
-    """The answer of a loader's fingerprint_inputs: a text that changes when the chosen file is replaced."""
-    return "" if file is None else str(stamp(path_of(file)))
+def fingerprint(files_of: Callable[[str], Iterable[str]], chosen_name: str | None) -> str:
+    """The answer of a loader's fingerprint_inputs: a text that changes when one of the files of its choice is replaced.
+
+    chosen_name: None where it is linked, and so not known before the run.
+    """
+    return "" if chosen_name is None else str([stamp(path) for path in files_of(chosen_name)])

@@ -235,7 +235,7 @@ class ChoosesFile(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
-        return folders.fingerprint(cls.path_of, file)
+        return folders.fingerprint(lambda name: [cls.path_of(name)], file)
 
 
 def single(value: Any) -> Any:

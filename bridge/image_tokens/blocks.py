@@ -14,13 +14,12 @@ from typing import Any, ClassVar
 
 import comfy.model_management
 import torch
-import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.block_tokens import read_tokens
-from ...core.cross_attention import on_tokens
+from ...core.cross_attention import on_tokens, tokens_in_regions
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ..host.shared_network import model_of
@@ -262,16 +261,6 @@ class BlocksBatch(Batch):
                 own = readers.tokens + text
                 img[readers.rows, own] += readers.added(before, own, number)
         return {**out, "img": img}
-
-
-def tokens_in_regions(regions: Tensor, latent: tuple[int, int]) -> Tensor:
-    """Which tokens of the picture lie in whose region: (people, tokens) bool.
-
-    regions: (people, H, W), 0..1, of the picture. latent: its size, (height, width). A token, which is 2x2 latent
-    pixels, lies in a region if any of its pixels does: a box reaches outwards to whole tokens.
-    """
-    in_latent = functional.adaptive_max_pool2d(regions.float(), latent)  # (people, height, width)
-    return functional.max_pool2d(in_latent, 2, ceil_mode=True).flatten(1) > 0
 
 
 def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:

@@ -131,11 +131,7 @@ class LoraFile:
 
 def path_of(file: str) -> str:
     """Full path of a LoRA's file. Raises ModelMissing, UnsafePath, DeadLink."""
-    path = folders.find(file, "loras")
-    if path:
-        return path
-    folders.refuse_dead_link(file, "loras")
-    raise LoraMissing(file, folders.folders("loras"))
+    return folders.chosen([file], "loras", LoraMissing(file, folders.folders("loras")))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from ...core.cross_attention import on_tokens
 from ...core.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
-from .transformer_families import RELATIVES, TRANSFORMERS, HostNetwork, TransformerFamily
+from .families import RELATIVES, TRANSFORMERS
+from .transformer_families import HostNetwork, TransformerFamily
 
-FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
+WITH_REFERENCES = tuple(family.name for family in TRANSFORMERS if family.references)
 """The families that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
@@ -142,7 +143,7 @@ def _refuse_other_packs(network: torch.nn.Module) -> None:
     raise BadSetup(why, "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead.")
 
 
-def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
+def require_family(model: ModelPatcher, wanted: Sequence[str] = WITH_REFERENCES) -> str:
     """The name of the family that a MODEL is of, which must be one of `wanted`.
 
     Raises WrongBaseModel for any other, BadSetup for another pack's network.

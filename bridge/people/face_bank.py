@@ -69,16 +69,14 @@ def path_of(file: str) -> str:
 
     Raises CannotSave, UnsafePath, DeadLink.
     """
-    path = folders.find(file, KEY)
-    if path is None and file and ending(file) != _ENDING:
-        path = folders.find(f"{file}{_ENDING}", KEY)
-    if path is None:
-        folders.refuse_dead_link(file, KEY)
-        raise CannotSave(
-            f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
-            "In Load Person press R and choose one from the list, or save this person with Save Person.",
-        )
-    return path
+    names = [file]
+    if file and ending(file) != _ENDING:
+        names.append(f"{file}{_ENDING}")
+    missing = CannotSave(
+        f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
+        "In Load Person press R and choose one from the list, or save this person with Save Person.",
+    )
+    return folders.chosen(names, KEY, missing)
 
 
 def save_identity(

@@ -5,7 +5,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from ..errors import BadChoice, BadPhoto, counted
-from ..text import items_in, plain
+from ..text import items_in, number_in, plain, unquoted
 
 ONLY, LARGEST = "only", "largest"
 """The only face of a photo (several are an error), and the largest one."""
@@ -60,7 +60,7 @@ def _in_words(word: str) -> str:
 
 
 def which_face(text: str) -> WhichFace:
-    """The words of the input which_face: one, or several with commas between them.
+    """The words of the input which_face: one, or several with commas or spaces between them.
 
     Nothing between two commas, or a 0, says nothing. Digits and commas may be those of any script.
 
@@ -68,11 +68,10 @@ def which_face(text: str) -> WhichFace:
     """
     words: list[str] = []
     for item in items_in(text):
-        word = unicodedata.normalize("NFKC", item).lower()
-        if word.isdecimal():
-            number = int(word)
-            word = str(number) if number else ""
-        if word and not word.isdecimal() and word not in (ONLY, LARGEST):
-            raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)
-        words.append(word)
+        for written in map(unquoted, item.split() or [""]):
+            number = number_in(written)
+            word = unicodedata.normalize("NFKC", written).lower() if number is None else str(number or "")
+            if word and number is None and word not in (ONLY, LARGEST):
+                raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)
+            words.append(word)
     return WhichFace(tuple(words))

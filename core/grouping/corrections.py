@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import BadCast, counted, listed
-from ..names import folded, same_name
-from ..text import COLONS, MOST_NAME_LETTERS, items_in, plain
+from ..names import folded, of_person, same_name
+from ..text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, number_in, plain, unquoted
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
 
@@ -54,10 +54,10 @@ def _parsed(text: str) -> Iterator[Correction]:
             if not colon:
                 # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a
                 # colon back as its last part.
-                keys.append(name.strip())
+                keys.append(unquoted(name))
                 continue
-            keys.append(key.strip())
-            yield Correction(tuple(keys), _checked_name(piece, key.strip(), name.strip()))
+            keys.append(unquoted(key))
+            yield Correction(tuple(keys), _checked_name(piece, keys[-1], unquoted(name)))
             keys = []
         if keys:
             raise _useless(listed(keys), "does not say who that is", "Write a name behind it: 5: Anna, or 5: -.")
@@ -87,14 +87,16 @@ def _faces_meant(
     name: the right side. names: for each face the name of its person, as corrected so far. files: of all photos.
     Raises BadCast where the left side means no face, or one of several faces of a photo.
     """
-    same_person = [face for face, person in enumerate(names) if folded(person) == folded(key) and person != LEFT_OUT]
+    person = of_person(key)
+    same_person = [face for face, name in enumerate(names) if of_person(name) == person and name != LEFT_OUT]
     if same_person:
         return same_person
     # A face by its number, or by that of its file: anna.jpg.2.
+    numbers = _numbers_in(key)
     by_number = [
         index
         for index, face in enumerate(faces)
-        if key == face.number or (face.file and same_name(key, f"{face.file}.{face.number_in_photo}"))
+        if numbers == _numbers_in(face.number) or (face.file and same_name(key, f"{face.file}.{face.number_in_photo}"))
     ]
     if by_number:
         return by_number
@@ -112,17 +114,21 @@ def _faces_meant(
     if not in_photo:
         raise _useless(f"{key}: {name}", f"speaks of photo {photo}, in which no face was found", "Take that line out.")
     if len(in_photo) > 1:
-        numbers = listed([faces[index].number for index in in_photo])
-        raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {numbers}.")
+        written = listed([faces[index].number for index in in_photo])
+        raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {written}.")
     return in_photo
+
+
+def _numbers_in(key: str) -> list[int | None]:
+    """The numbers of "5" or of "5.2", in any script; a None for each part that is no number."""
+    return [number_in(part) for part in key.translate(AS_NUMBER).split(".")]
 
 
 def _photo_number(key: str, files: Sequence[str]) -> int | None:
     """The number, from 1, of the photo that a left side names by number, file or file without ending; None for none."""
-    # int() refuses thousands of digits, with an error of its own.
-    is_a_number = key.isdecimal() and len(key) < 10
-    if is_a_number and 1 <= int(key) <= len(files):
-        return int(key)
+    number = number_in(key)
+    if number is not None and 1 <= number <= len(files):
+        return number
     names = [folded(file) for file in files]
     folded_key = folded(key)
     if folded_key in names:

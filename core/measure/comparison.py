@@ -18,8 +18,7 @@ def _recognisers_of_methods() -> dict[str, str]:
 
     An entry is the name of a method; UNKNOWN comes first and has "".
     """
-    in_menu = sorted((method.rank, method.measured_as, method.recogniser) for method in methods() if method.measured_as)
-    return {UNKNOWN: "", **{name: recogniser for _, name, recogniser in in_menu}}
+    return {UNKNOWN: "", **{method.measured_as: method.recogniser for method in methods() if method.measured_as}}
 
 
 TRAINED_WITH: Mapping[str, str] = _recognisers_of_methods()

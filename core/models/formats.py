@@ -9,7 +9,8 @@ The rules by which a format is recognised are data, the `detect` of a record in 
     absent           names, or ends of names with *: there is no such tensor
     other_type_than  [name, end]: the tensor of this name has another dtype than all tensors with this end of a name
     any              several objects with rules like these; one of them has to match
-    before           ids of more general formats, which match the same files: this one is tried before them
+    before           ids of more general formats, which match the same files: this one is tried before them. Between the
+                     formats of one record the order says it, and those of other_files.json come after the methods'
 """
 
 import json
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint, counted, listed
 from ..families import FLUX, family_of_text_width
-from ..methods import Format, methods
+from ..methods import FOLDERS, BadRecord, Format, methods
 from .files import Stamp, no_model, stamp
 from .tensors import NotTensors, State, described_tensors
 
@@ -87,17 +88,43 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """Every format, the methods' own first. A special format stands before the general one: the first that matches
-    a file wins."""
+    """Every format, the methods' own first, in the order in which they are tried: the first that matches a file wins.
+
+    Raises BadRecord as `in_order` does.
+    """
     records = [record for method in methods() for record in method.formats]
-    records += [Format(**fields) for fields in json.loads(_OTHERS.read_bytes())]
-    ordered: list[Format] = []
+    return in_order([*records, *(Format(**fields) for fields in json.loads(_OTHERS.read_bytes()))])
+
+
+def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
+    """Formats in their order, where each stands in front of those that its `before` names.
+
+    Raises BadRecord for two formats of one id, and where `before` names no format or leads in a circle.
+    """
+    by_id = {record.id: record for record in records}
+    if len(by_id) != len(records):
+        raise BadRecord(FOLDERS, f"two formats have one id, among {listed(sorted(record.id for record in records))}")
+    special_ids: dict[str, list[str]] = {identifier: [] for identifier in by_id}  # of the formats to be tried earlier
     for record in records:
-        # Before the first of the general formats, or at the end where there are none.
-        general_ids = record.detect.get("before", ())
-        positions = [position for position, earlier in enumerate(ordered) if earlier.id in general_ids]
-        ordered.insert(min(positions, default=len(ordered)), record)
-    return tuple(ordered)
+        for general in record.detect.get("before", ()):
+            if general not in by_id:
+                raise BadRecord(FOLDERS, f"the format {record.id} is before {general!r}, which is no format")
+            special_ids[general].append(record.id)
+    ordered: dict[str, Format] = {}
+
+    def put(identifier: str, waiting: tuple[str, ...]) -> None:
+        """Put a format at the end, unless it has its place. waiting: for it, formats that are more general."""
+        if identifier in waiting:
+            raise BadRecord(FOLDERS, f"before leads in a circle: {' before '.join([identifier, *reversed(waiting)])}")
+        if identifier in ordered:
+            return
+        for special in special_ids[identifier]:
+            put(special, (*waiting, identifier))
+        ordered[identifier] = by_id[identifier]
+
+    for identifier in by_id:
+        put(identifier, ())
+    return tuple(ordered.values())
 
 
 def known(identifier: str) -> Format:

@@ -1,7 +1,6 @@
 """Who stands where: people bound to places, and what may go wrong with it in plain words."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,10 +8,10 @@ import torch
 from .. import geometry
 from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..identities import assigned, in_common, known_by, similarities
-from ..names import folded
+from ..names import People
 from ..people import UNNAMED, Cast, Identity, Layout, Person, PlacedCast, Slot
 from ..taking_part import with_names
-from ..text import items_in, plain
+from ..text import number_in, plain
 
 LEFT_TO_RIGHT = "left to right"
 MATCH_FACES = "match faces"
@@ -45,8 +44,9 @@ def _example_order(text: str, people_count: int, place_count: int) -> list[int]:
 
     Somebody who writes a single number for one person means the place of this number: 2 of three places is 0,1,0.
     """
-    if people_count == 1 and text.strip().isdecimal() and 1 <= int(text) <= place_count:
-        return [int(place == int(text)) for place in range(1, place_count + 1)]
+    chosen_place = number_in(text.strip()) or 0
+    if people_count == 1 and 1 <= chosen_place <= place_count:
+        return [int(place == chosen_place) for place in range(1, place_count + 1)]
     return [max(0, number) for number in range(people_count, people_count - place_count, -1)]
 
 
@@ -78,7 +78,8 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == CUSTOM:
         people = zip(cast.numbers, (person.identity.name for person in cast.people), strict=True)
-        numbers = _numbers_of_text(custom_order, dict([*people, *cast.absent]), place_count)
+        names = [name for _, name in sorted([*people, *cast.absent])]
+        numbers = _numbers_of_text(custom_order, names, place_count)
         return tuple(index_of.get(number) for number in numbers)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
@@ -138,31 +139,23 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     return PlacedCast(people, layout.width, layout.height)
 
 
-def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> list[int]:
+def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[int]:
     """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0" or "Ben, Ann, 0".
 
-    names: of all people in the list, by their numbers. An item is a name, or several numbers and names with spaces
-    between. Raises BadOrder.
+    names: of all people in the list. Raises BadOrder.
     """
 
     def refusal(why: str) -> BadOrder:
         return BadOrder(text, why, len(names), place_count)
 
-    numbers_by_name: dict[str, list[int]] = {}
-    for number, name in names.items():
-        numbers_by_name.setdefault(folded(name), []).append(number)
     numbers: list[int] = []
-    for item in items_in(text):
-        words = [item] if folded(item) in numbers_by_name else item.split()
-        for word in words:
-            named = numbers_by_name.get(folded(word), [])
-            if re.fullmatch(r"\d{1,4}", word):
-                named = [int(word)]
-            if len(named) > 1:
-                raise refusal(f"{len(named)} people are called {plain(word, 40)}")
-            if not named:
-                raise refusal(f"{plain(word, 40)!r} is neither a number nor a name of the cast")
-            numbers += named
+    for word, people in People(names).meant(text):
+        number = people[0] + 1 if people else number_in(word)
+        if len(people) > 1:
+            raise refusal(f"{len(people)} people are called {plain(word, 40)}")
+        if number is None:
+            raise refusal(f"{plain(word, 40)!r} is neither a number nor a name of the cast")
+        numbers.append(number)
     if not numbers:
         raise refusal("it is empty")
     if len(numbers) != place_count:

@@ -20,7 +20,7 @@ from ...bridge.host import folders, load
 from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.memory import is_out_of_memory
 from ...core.models import manifest
-from ...core.models.files import SAFETENSORS, dead_link, listing, stamp
+from ...core.models.files import SAFETENSORS, dead_link, listing
 from ...core.models.formats import identify, require
 from ...core.models.tensors import below, check_all_floats, check_weights, opened
 from ...core.names import among, ending, same_name
@@ -100,13 +100,10 @@ def path_of(name: str) -> str:
     raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
 
 
-def fingerprint(name: str | None) -> str:
-    """The answer of fingerprint_inputs: a text that changes when one of the files of this choice is replaced."""
-    if name is None:  # the input is linked: its value is known only when the node runs
-        return ""
+def files_of(name: str) -> list[str]:
+    """Full paths of the files of a choice: the file itself, or those of the folder. Raises as path_of."""
     path = path_of(name)
-    files = [path] if os.path.isfile(path) else manifest.locate(MODEL, Path(path)).values()
-    return str([stamp(str(file)) for file in files])
+    return [path] if os.path.isfile(path) else [str(file) for file in manifest.locate(MODEL, Path(path)).values()]
 
 
 def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:

@@ -34,7 +34,7 @@ from ...core.parts.parts_preview import sheet
 from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
-from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
+from .files import Parts2Whole, choices, files_of, load_parts2whole, path_of
 from .net import SLOTS, padded
 
 APPLY = "Apply Parts2Whole"
@@ -267,12 +267,11 @@ class LoadParts2Whole(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
-        # folder is None where the input is linked: its value is known only when the node runs.
         return folders.chosen_file_exists(path_of, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None) -> str:
-        return fingerprint(folder)
+        return folders.fingerprint(files_of, folder)
 
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:

@@ -16,7 +16,8 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.transformer_families import TRANSFORMERS, ReferencePictures, TransformerFamily
+from ...bridge.networks.families import TRANSFORMERS
+from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
 from ...core.errors import WrongBaseModel, counted, joined
@@ -76,9 +77,9 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
     family: of the text encoder. Raises BadSetup for a network of another pack, and where the host's code of the family
-    is not the code that bridge.networks.transformer_families describes.
+    is not the code that bridge.networks.families describes.
     """
-    network = model_family.family(model)
+    network = model_family.require_family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"

@@ -83,7 +83,7 @@ def _transformers() -> tuple[Any, ...]:
     """The descriptions of all families of transformers. Needs the pack as a package, but no host."""
     if "pack" not in sys.modules:
         load_pack()
-    from pack.bridge.networks.transformer_families import TRANSFORMERS
+    from pack.bridge.networks.families import TRANSFORMERS
 
     return TRANSFORMERS
 

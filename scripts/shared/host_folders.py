@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import environment
@@ -29,6 +30,19 @@ _OTHER_PYTHON = (
     "Run this with the Python that runs ComfyUI, or with that of .venv, which demo.py makes; download needs no such "
     "Python if --models names the models folder."
 )
+
+
+def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> None:
+    """In a Python that has these modules as well: the pack, the first ComfyUI found, and what tests are run on.
+
+    python: one that has everything already. Raises SetupError.
+    """
+    hosts = environment.required_hosts(script)
+    environment.enter(environment.python_for(hosts, python, modules))
+    load_pack()
+    load_host(str(hosts[0].path))
+    add_folders(hosts[0])
+    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
 
 
 def searched(models: Path | None, keys: Iterable[str]) -> Folders:

@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import environment
 from environment import ROOT
-
-
-def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> None:
-    """In a Python that has these modules as well: the pack, the first ComfyUI found, and what tests are run on.
-
-    python: one that has everything already. Raises SetupError.
-    """
-    hosts = environment.required_hosts(script)
-    environment.enter(environment.python_for(hosts, python, modules))
-    from . import host_folders  # which imports this module
-
-    load_pack()
-    load_host(str(hosts[0].path))
-    host_folders.add_folders(hosts[0])
-    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
 
 
 def load_pack() -> None:

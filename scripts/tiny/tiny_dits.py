@@ -7,7 +7,7 @@ import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models
 import torch
-from pack.bridge.networks.transformer_families import TRANSFORMERS
+from pack.bridge.networks.families import TRANSFORMERS
 from pack.core import families
 from torch import Tensor
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from pack.bridge.networks.transformer_families import TRANSFORMERS, TransformerFamily
+from pack.bridge.networks.families import TRANSFORMERS
+from pack.bridge.networks.transformer_families import TransformerFamily
 from pack.core import families
 from pack.core.methods import methods
 from shared import families_table

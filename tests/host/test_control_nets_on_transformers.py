@@ -12,7 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.words import transformer_words
 from tiny import devices, tiny_dits
@@ -107,5 +107,5 @@ def test_words_beside_a_patch_of_z_images_blocks_are_the_plain_forward_with_it()
 
 
 def test_these_are_the_families_with_a_control_net() -> None:
-    names = {transformer.name for transformer in transformer_families.TRANSFORMERS if transformer.control_net}
+    names = {transformer.name for transformer in families.TRANSFORMERS if transformer.control_net}
     assert names == {*NETS, Z_IMAGE}

@@ -54,13 +54,15 @@ CHOSEN = {
 }
 
 
-@pytest.mark.parametrize("key", CHOSEN)
-def test_one_that_a_workflow_has_chosen_is_named_for_what_it_is(key: str, disk: Path) -> None:
-    name = FILES[key]
-    with pytest.raises(
-        folders.DeadLink, match=rf"{name} is a link to {disk}/.*, and there is no file\. Connect that disk"
-    ):
-        CHOSEN[key](name)
+OTHERWISE = [("likeness_faces", "people/anna"), ("likeness_faces", "People\\anna"), ("loras", "./Anna.safetensors")]
+"""Names of other spellings, or without the ending, as these menus take them."""
+
+
+@pytest.mark.parametrize("key, chosen", [*((key, FILES[key]) for key in CHOSEN), *OTHERWISE])
+def test_one_that_a_workflow_has_chosen_is_named_for_what_it_is(key: str, chosen: str, disk: Path) -> None:
+    problem = rf"{FILES[key]} is a link to {disk}/.*, and there is no file\. Connect that disk"
+    with pytest.raises(folders.DeadLink, match=problem):
+        CHOSEN[key](chosen)
 
 
 @pytest.mark.parametrize("pack, recogniser", [("antelopev2", "all found"), (face_model.NO_DETECTOR, "arcface-ir-se50")])

@@ -18,7 +18,7 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge.host import unet
 from pack.bridge.networks import model_family
-from pack.bridge.networks.transformer_families import RELATIVES, TRANSFORMERS
+from pack.bridge.networks.families import RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.words.transformer_words import PersonTextsRun
 from pack.core.errors import WrongBaseModel, joined
@@ -186,7 +186,7 @@ def test_of_unets_those_are_taken_that_draw_from_a_text(name: str) -> None:
         assert model_family.transformer_of(model, "A node") is None
         assert unet.text_width(model) == settings["context_dim"]
         return
-    for question in (unet.unet_of, partial(model_family.transformer_of, node="A node"), model_family.family):
+    for question in (unet.unet_of, partial(model_family.transformer_of, node="A node"), model_family.require_family):
         with pytest.raises(WrongBaseModel, match=f"The MODEL is made for {name}[ ,]"):
             question(model)
 
@@ -222,7 +222,7 @@ def test_relatives_are_given_words_but_no_references(name: str) -> None:
     others = tiny_dits.sample(model, text("common"), text("common"), start, cfg=1.0)
     assert relative(picture, expected) <= TOLERANCE < relative(others, expected) / 100
     with pytest.raises(WrongBaseModel, match=f"made for {name}, but FLUX.1.* or Mage-Flow is needed"):
-        model_family.family(model)
+        model_family.require_family(model)
 
 
 @pytest.mark.parametrize("family", EVERY)

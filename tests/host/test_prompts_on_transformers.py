@@ -12,7 +12,7 @@ from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from marks import EACH
-from pack.bridge.networks import model_family, transformer_families
+from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -317,10 +317,8 @@ def test_the_text_encoder_of_another_family_is_refused_by_name():
 
 
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
-    changed = replace(transformer_families.KREA_2, code=("not in this ComfyUI",))
-    other_families = [
-        family for family in transformer_families.TRANSFORMERS if family is not transformer_families.KREA_2
-    ]
+    changed = replace(families.KREA_2, code=("not in this ComfyUI",))
+    other_families = [family for family in families.TRANSFORMERS if family is not families.KREA_2]
     monkeypatch.setattr(model_family, "TRANSFORMERS", (*other_families, changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)

@@ -64,7 +64,7 @@ def references(family):
 
 OMNI = "Z-Image Omni"
 """Z-Image that also reads what a vision encoder has seen of references."""
-KINDS = *model_family.FAMILIES, OMNI
+KINDS = *model_family.WITH_REFERENCES, OMNI
 ENCODERS = {
     FLUX: (family_encoders.flux1, tiny_vaes.flux1, {"context_in_dim": family_encoders.WIDTH, "vec_in_dim": 64}),
     FLUX_2: (family_encoders.klein, tiny_vaes.flux2, {"context_in_dim": 3 * family_encoders.WIDTH}),
@@ -318,7 +318,7 @@ ROUNDING = 0.03
 themselves are some 0.01 away from their float32."""
 
 
-@pytest.mark.parametrize("family", each(model_family.FAMILIES, [FLUX_2, QWEN]))
+@pytest.mark.parametrize("family", each(model_family.WITH_REFERENCES, [FLUX_2, QWEN]))
 def test_in_bfloat16_a_weight_is_a_bias_too(family):
     model = tiny_dits.model(family)
     model.model.diffusion_model.to(torch.bfloat16)

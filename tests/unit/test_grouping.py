@@ -98,7 +98,10 @@ def test_two_faces_of_one_photo_are_never_one_person() -> None:
     [
         ("2: Ben", "Anna Ben Ben Ben Anna Ben"), ("1, 2: Zoe; 5.1: -", "Zoe Zoe Ben Ben - Ben"),
         ("IMG_2031.jpg: Zoe\n\nben: -", "Anna Anna Zoe - Anna -"), ("5: -", "Anna Anna Ben Ben - -"),
-        ("party.jpg.2: Zoe", "Anna Anna Ben Ben Anna Zoe"), ("Anna: Zoe\nzoe: Eve", "Eve Eve Ben Ben Eve Ben"),
+        ("party.jpg.2: Zoe", "Anna Anna Ben Ben Anna Zoe"),
+        ("\uff15\uff0e\uff12: \u201cZoe\u201d", "Anna Anna Ben Ben Anna Zoe"),
+        ("'anna': \u300cZoe\u300d\uff0c '\u0662': Ben", "Zoe Ben Ben Ben Zoe Ben"),
+        ("Anna: Zoe\nzoe: Eve", "Eve Eve Ben Ben Eve Ben"),
     ],
 )  # fmt: skip
 def test_corrections(photo_faces: list[PhotoFace], text: str, expected: str) -> None:

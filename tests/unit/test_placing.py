@@ -110,7 +110,8 @@ def test_a_place_without_a_person_says_what_stays_there() -> None:
     [
         ("1,2,4", "no person 4"),
         ("1,2,2", "person 2 .*2 places"),
-        ("1,2,99999", "'99999' is neither a number nor a name of the cast"),
+        ("1,2,99999", "no person 99999"),
+        ("1,2,Cleo", "'Cleo' is neither a number nor a name of the cast"),
     ],
 )
 @pytest.mark.parametrize("absent", [0, 2])

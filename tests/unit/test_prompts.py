@@ -4,7 +4,9 @@ import pytest
 import torch
 from pack.core.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.errors import BadCast, BadSetup
-from pack.core.people import Identity, Person, RowCast, Slot
+from pack.core.people import Cast, Identity, Layout, Person, RowCast, Slot
+from pack.core.places import placing
+from pack.core.places.placing import BadOrder
 from pack.core.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
@@ -87,11 +89,62 @@ def test_scenes_are_plain_lines() -> None:
     assert per_scene(text, always) == ["at the beach, a photo of them", "[31min the kitchen, a photo of them"]
 
 
-def test_people_are_named_by_names_or_numbers() -> None:
+LISTED = ["Anna", "Ben", "2", "Mary Ann", "person"]
+ONE = {
+    0: (
+        "1",
+        "\uff11",
+        "\u0661",
+        "01",
+        "anna",
+        "\u201cAnna\u201d",
+        "'1'",
+        "\u200fAnna\u200e",
+        " Anna ,",
+        "\u300cANNA\u300d,",
+    ),
+    2: ("2", "\uff02 2 \uff02", "3"),  # a number is a name first
+    3: ("Mary Ann", '"mary  ann"', "4"),
+    4: ("person", "person 5", "5"),
+}
+"""Index of a person in LISTED -> what may be typed for them alone."""
+SEVERAL = {
+    "2, anna\uff0c 4": [2, 0, 3],
+    "anna ben 5": [0, 1, 4],
+    "'Ben'\uff1b\u0663\n\u00abAnna\u00bb": [1, 2, 0],
+    "4\u30011 person": [3, 0, 4],
+    "Mary Ann; Ben 5,": [3, 1, 4],
+}
+"""What may be typed for several -> their indices."""
+MEANS_NOBODY = ("Cleo", "6", "\u00b2", "9" * 5000, "Ben Mary", "person 6", "-1", "1.5", "1-2", "\u201c\u201d Cleo")
+
+
+def in_custom_order(text: str, count: int) -> list[int | None]:
+    people = tuple(Person(Identity(name, {}, torch.zeros(1, 8, 8, 3))) for name in LISTED)
+    return [*placing.assign(Cast(people), Layout(9, 9, (Slot((4.0, 4.0)),) * count), "custom", text)]
+
+
+@pytest.mark.parametrize("text, people", [*((text, [who]) for who in ONE for text in ONE[who]), *SEVERAL.items()])
+def test_people_are_named_alike_wherever_their_names_are_typed(text: str, people: list[int]) -> None:
+    assert named(text, LISTED, "Node") == sorted(people)
+    assert in_custom_order(text, len(people)) == people
+    if len(people) == 1:
+        line = f"{text.strip(' ,')}: up"
+        assert [index for index, words in enumerate(per_person(line, LISTED)) if words] == people
+
+
+@pytest.mark.parametrize("text", MEANS_NOBODY)
+def test_nobody_is_meant_anywhere(text: str) -> None:
+    for reader in (
+        lambda: named(text, LISTED, "Node"), lambda: in_custom_order(text, 1), lambda: per_person(f"{text}: a", LISTED),
+    ):  # fmt: skip
+        with pytest.raises((BadCast, BadOrder, BadPrompts)):
+            reader()
+
+
+def test_people_of_one_name_are_told_apart_by_their_numbers() -> None:
     names = ["Anna", "Ben", "2", "Ben"]
     assert named("", names, "Node") == [0, 1, 2, 3]
-    assert named("2, anna\uff0c 4", names, "Node") == [0, 2, 3]
-    assert per_person("2: up", ["2", "Ben"]) == ["up", ""], "a number is a name first"
     for name, why in (("Cleo", "no person of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
         with pytest.raises(BadCast, match=f"Node: {why}.*with a place there are: 1 Anna, 2 Ben, 3 2, 4 Ben"):
             named(name, names, "Node")

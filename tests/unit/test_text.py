@@ -59,6 +59,7 @@ def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
         ("largest", 3, ["largest"] * 3), ("3,1", 2, ["3", "1"]), ("3,1", 3, ["3", "1", "only"]),
         (" 2\uff0c Largest,, 0", 4, ["2", "largest", "only", "only"]),
         ("\u0663\u060c \u0661; 2,", 4, ["3", "1", "2", "only"]),
+        ("2 '\uff11' \u201clargest\u201d", 4, ["2", "1", "largest", "only"]),
     ],
 )  # fmt: skip
 def test_which_face_of_each_photo(typed: str, photos: int, words: list[str]) -> None:
@@ -81,8 +82,9 @@ def test_which_face_speaks_of_no_more_photos_than_there_are() -> None:
     with pytest.raises(BadPhoto, match="'2,1,3', which speaks of 3 photos, and there are 2 photos"):
         which_face("2,1,3").check_photos(2)
     assert which_face("2,largest,0,7").without_photo({1, 3}) == ["the largest face of photo 2", "face 7 of photo 4"]
-    with pytest.raises(BadChoice, match="first"):
-        which_face("first")
+    for text in ("first", "1.5", "²", "9" * 5000):
+        with pytest.raises(BadChoice, match=text[:50]):
+            which_face(text)
 
 
 @pytest.mark.parametrize(

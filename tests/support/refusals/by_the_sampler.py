@@ -42,7 +42,7 @@ class RefusedBySampler:
 
 ANOTHER_CANVAS = " 256x96 px.*canvas of {}.* 128x96 px"
 OF_SDXL = (
-    r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is PuLID, WithAnyone, InfiniteYou, References"
+    r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is InfiniteYou, PuLID, References, WithAnyone"
 )
 TILES = "other_packs.* 64x96 of 128x96 px"
 MIXED = "other_packs.* makes 8 rows of 4 inside attention.* Bypass"

@@ -1,0 +1,44 @@
+"""Krea 2, as the host has it."""
+
+from ....core import families
+from ..transformer_families import POST_INPUT, HostNetwork, LayerStream, ReferencePictures, Stream, TransformerFamily
+
+KREA_2 = TransformerFamily(
+    name=families.KREA_2.name,
+    made=HostNetwork(
+        network="comfy.ldm.krea2.model.SingleStreamDiT",
+        model="Krea2",
+        image_model="krea2",
+        latent=(families.KREA_2.latent, 3),
+        sizes="features tdim txtdim heads kvheads multiplier layers patch channels theta txtlayers txtheads txtkvheads "
+        "default_ref_method",
+    ),
+    blocks=("blocks",),
+    text_layers=("txtfusion.projector", "txtmlp.1"),  # a text holds what several layers of its encoder give
+    code=("txtfusion", POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
+    picture_layer="first",
+    patch="patch",
+    refiners="txtfusion.refiner_blocks",
+    mask_place=2,
+    streams=(
+        LayerStream(r"first", Stream.PICTURE),
+        LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),
+        LayerStream(r"txtfusion\.refiner_blocks\.\d+\.(attn|mlp)\.\w+|txtmlp\.\d+", Stream.TEXT),
+        LayerStream(r"blocks\.\d+\.(attn|mlp)\.\w+|last\.linear", Stream.BOTH),
+        LayerStream(r"tproj\.1", Stream.BOTH, modulates=True),
+    ),
+    references=ReferencePictures(
+        model="Krea 2",
+        text_encoder="qwen3vl_4b with krea2",
+        tokenizers={"Krea2Tokenizer": ""},
+        vae="qwen_image_vae",
+        latent=(16, 1),
+        # As the LoRA Identity Edit was trained. Without a LoRA for references the network does nothing with them.
+        sees=True,
+        bare_marks=True,
+        fitted=True,
+        longest_shown=768,
+        method="index",
+        most={"Krea 2": 2},
+    ),
+)

@@ -1,0 +1,103 @@
+"""Z-Image, as the host has it."""
+
+from dataclasses import replace
+
+from ....core import families
+from ..transformer_families import (
+    GatedLayer,
+    HostNetwork,
+    LayerStream,
+    Modulation,
+    ReferencePictures,
+    ScaledNorm,
+    Stream,
+    TransformerFamily,
+)
+
+
+def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
+    return Modulation(
+        f"{blocks}.{{}}.adaLN_modulation.0",
+        stream,
+        parts=4,
+        norms=(
+            ScaledNorm(f"{blocks}.{{}}.attention_norm1", scale=0),
+            ScaledNorm(f"{blocks}.{{}}.ffn_norm1", scale=2),
+        ),
+        gated=(
+            GatedLayer(f"{blocks}.{{}}.attention_norm2", gate=1),
+            GatedLayer(f"{blocks}.{{}}.ffn_norm2", gate=3),
+        ),
+        tanh=True,
+    )
+
+
+Z_IMAGE = TransformerFamily(
+    name=families.Z_IMAGE.name,
+    made=HostNetwork(
+        network="comfy.ldm.lumina.model.NextDiT",
+        model="Lumina2",
+        image_model="lumina2",
+        latent=(families.Z_IMAGE.latent, 2),
+        sizes="patch_size in_channels dim n_layers n_refiner_layers n_heads n_kv_heads multiple_of ffn_dim_multiplier "
+        "norm_eps qk_norm cap_feat_dim axes_dims axes_lens rope_theta time_scale siglip_feat_dim",
+        required={"pad_tokens_multiple": True, "z_image_modulation": True},
+    ),
+    blocks=("layers",),
+    text_layers=("cap_embedder.1",),
+    code=(
+        "self.embed_cap(cap_feats, offset=offset",
+        "out = self.embed_all(x, cap_feats, main_siglip, offset=start_t",
+        "cap_mask = None",
+        "for layer in self.context_refiner",
+        "embeds += (siglip_feats,)",
+        "padded_full_embed = torch.cat(feats + (x,), dim=1)",
+    ),
+    picture_last=True,
+    picture_layer="x_embedder",
+    refiners="context_refiner",
+    looks_refiners="siglip_refiner",
+    streams=(
+        LayerStream(r"noise_refiner\.\d+\.(attention|feed_forward)\.\w+|x_embedder", Stream.PICTURE),
+        LayerStream(r"context_refiner\.\d+\.(attention|feed_forward)\.\w+|cap_embedder\.1", Stream.TEXT),
+        LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+|final_layer\.linear", Stream.BOTH),
+    ),
+    modulations=(
+        _z_image_modulation("layers", Stream.BOTH),
+        _z_image_modulation("noise_refiner", Stream.PICTURE),
+        Modulation(
+            "final_layer.adaLN_modulation.1",
+            Stream.BOTH,
+            parts=1,
+            norms=(ScaledNorm("final_layer.norm_final", scale=0),),
+        ),
+    ),
+    own_captions=True,
+    mask_place=3,
+    number_place=2,
+    control_net="Apply Z-Image Fun ControlNet",
+    references=ReferencePictures(
+        model="Z-Image",
+        text_encoder="qwen_3_4b with lumina2",
+        tokenizers={"ZImageTokenizer": ""},
+        vae="ae",
+        latent=(16,),
+        step=16,  # the host's network cuts references into tokens of 16 px without filling them up
+        has_frame_texts=True,
+    ),
+)
+Z_IMAGE_PIXELS = replace(
+    Z_IMAGE,
+    name="Z-Image in pixel space",
+    made=replace(
+        Z_IMAGE.made,
+        network="comfy.ldm.lumina.model.NextDiTPixelSpace",
+        model="ZImagePixelSpace",
+        image_model="zimage_pixel",
+        latent=(3, 2),
+        sizes=f"{Z_IMAGE.made.sizes} decoder_hidden_size decoder_num_res_blocks decoder_max_freqs decoder_in_channels "
+        "use_x0",
+    ),
+    references=None,  # its cells are pixels, and its tokens 16 or 32 of them wide
+    control_net="",
+)
