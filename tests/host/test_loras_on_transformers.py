@@ -270,7 +270,7 @@ def test_z_image_with_references_knows_the_picture_behind_them():
     positive = with_reference(setting)
     with pytest.raises(BadSetup, match="with reference pictures does not know LoRAs of single people in"):
         setting.sample(put_on(setting, cast(*setting.files, words=("", "")), BETWEEN, positive=positive))
-    shapes = linear_layers(setting.model, (setting.record.without_place,))
+    shapes = linear_layers(setting.model, setting.record.without_place)
     blocks = {name: size for name, size in shapes.items() if "attention" in name or "feed_forward" in name}
     file = saved("z-image blocks.safetensors", tensors(blocks, 31))
     tokens = first_tokens(setting, put_on(setting, cast(file, file, words=("", "")), BETWEEN, positive=positive))

@@ -64,7 +64,7 @@ def setting(request):
 def beside_references(family):
     """In the names of layers that one person's LoRA may not have where there are reference pictures."""
     record = RECORDS[family]
-    return tuple(filter(None, (record.without_place, record.beside_references)))
+    return "|".join(filter(None, (record.without_place, record.beside_references)))
 
 
 def of_family(family):

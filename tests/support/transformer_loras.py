@@ -19,7 +19,7 @@ PICTURE = 48
 TOLERANCE = 1e-5
 EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
-EVERY_LAYER = (re.compile("llm_adapter"),)
+EVERY_LAYER = "llm_adapter"
 """What is left out where each row of a batch is one person's: what reads the prompt before the forward."""
 COMMON = "two people in a park"
 """The common text."""
@@ -31,12 +31,12 @@ class Setting:
     left_out: in the names of layers that the LoRAs do not have. shape: changes of the network's configuration.
     """
 
-    def __init__(self, family, model=None, left_out=(), **shape):
+    def __init__(self, family, model=None, left_out="", **shape):
         self.family = family
         self.record = RECORDS[family]
         self.clip = self.record.clip()
         self.model = model or self.record.model(**shape)
-        shapes = linear_layers(self.model, left_out or (self.record.without_place,))
+        shapes = linear_layers(self.model, left_out or self.record.without_place)
         numbers = sum(out_width * in_width for out_width, in_width in shapes.values())
         self.files = []
         for seed in (11, 12, 13):
@@ -72,7 +72,7 @@ class Setting:
 
 
 @cache
-def setting_of(family, left_out=()):
+def setting_of(family, left_out=""):
     return Setting(family, left_out=left_out)
 
 
@@ -80,7 +80,7 @@ def linear_layers(model, left_out):
     """Name -> (out, in)."""
     found = {}
     for name, module in model.model.diffusion_model.named_modules():
-        if hasattr(module, "in_features") and not any(pattern.search(name) for pattern in left_out):
+        if hasattr(module, "in_features") and not re.search(left_out, name):
             found[name] = module.out_features, module.in_features
     return found
 

@@ -1,26 +1,17 @@
 """Anima: Qwen3, and the numbers of T5's tokens, which the network reads as one text."""
 
-import re
+from functools import partial
 
-import comfy.sd
-from family_encoders import LLAMA, WIDTH
+from family_encoders import LLAMA, WIDTH, encoder
 from pack.bridge.networks import transformer_families
-from tiny.tiny_encoders import made
 
 from .record import FamilyRecord, NameInFiles
 
-
-def clip() -> comfy.sd.CLIP:
-    from comfy.text_encoders import anima
-
-    return made(anima.te(), anima.AnimaTokenizer, qwen3_06b={**LLAMA, "num_hidden_layers": 3})
-
-
 RECORD = FamilyRecord(
     described=transformer_families.ANIMA,
-    clip=clip,
+    clip=partial(encoder, "anima", "te", "AnimaTokenizer", qwen3_06b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"crossattn_emb_channels": WIDTH},
-    without_place=re.compile(r"t_embedder|llm_adapter|\.adaln_modulation\w*\.\d"),
+    without_place=r"t_embedder|llm_adapter|\.adaln_modulation\w*\.\d",
     of_the_time={"diffusion_model.blocks.0.adaln_modulation_mlp.2": (192, 16)},
     names=(
         # kohya

@@ -1,26 +1,17 @@
 """Chroma: T5 alone."""
 
-import re
+from functools import partial
 
-import comfy.sd
-from family_encoders import T5, WIDTH
+from family_encoders import T5, WIDTH, encoder
 from pack.bridge.networks import transformer_families
-from tiny.tiny_encoders import made
 
 from .record import FamilyRecord, NameInFiles
 
-
-def clip() -> comfy.sd.CLIP:
-    from comfy.text_encoders import pixart_t5
-
-    return made(pixart_t5.pixart_te(), pixart_t5.PixArtTokenizer, t5xxl=T5)
-
-
 RECORD = FamilyRecord(
     described=transformer_families.CHROMA,
-    clip=clip,
+    clip=partial(encoder, "pixart_t5", "pixart_te", "PixArtTokenizer", t5xxl=T5),
     reads_clip={"context_in_dim": WIDTH},
-    without_place=re.compile("distilled_guidance_layer"),
+    without_place="distilled_guidance_layer",
     of_the_time={"diffusion_model.distilled_guidance_layer.in_proj": (64, 64)},
     names=(
         # musubi and kohya

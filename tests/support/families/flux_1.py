@@ -1,7 +1,5 @@
 """FLUX.1: T5 and CLIP-L."""
 
-import re
-
 import comfy.sd
 from comfy.text_encoders import flux
 from family_encoders import T5, WIDTH
@@ -19,7 +17,7 @@ RECORD = FamilyRecord(
     described=transformer_families.FLUX,
     clip=clip,
     reads_clip={"context_in_dim": WIDTH, "vec_in_dim": 64},
-    without_place=re.compile("(time|vector|guidance)_in"),
+    without_place="(time|vector|guidance)_in",
     of_the_time={
         "diffusion_model.time_in.in_layer": (64, 256),
         "transformer.time_text_embed.guidance_embedder.linear_2": (64, 64),

@@ -1,6 +1,5 @@
 """FLUX.2 klein: Qwen3, of which it reads the layers 9, 18 and 27, 512 tokens of each text."""
 
-import re
 from unittest.mock import patch
 
 import comfy.sd
@@ -35,7 +34,7 @@ RECORD = FamilyRecord(
     reads_clip={"context_in_dim": 3 * WIDTH},
     left_padded_to=512,
     count_positions=count_positions,
-    without_place=re.compile("(time|guidance)_in"),
+    without_place="(time|guidance)_in",
     of_the_time={"transformer.time_guidance_embed.timestep_embedder.linear_1": (64, 256)},
     names=(
         NameInFiles("lora_unet_double_blocks_0_img_attn_qkv", "double_blocks.0.img_attn.qkv"),

@@ -1,22 +1,14 @@
 """Ideogram 4: Qwen3-VL, of which it reads thirteen layers."""
 
-import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import comfy.sd
 import torch
-from family_encoders import LLAMA, WIDTH
+from family_encoders import LLAMA, WIDTH, encoder
 from pack.bridge.networks import transformer_families
-from tiny.tiny_encoders import made
 
 from .record import FamilyRecord, NameInFiles, counts
-
-
-def clip() -> comfy.sd.CLIP:
-    from comfy.text_encoders import ideogram4
-
-    return made(ideogram4.te(), ideogram4.Ideogram4Tokenizer, qwen3vl_8b={**LLAMA, "num_hidden_layers": 36})
 
 
 def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[..., Any]]:
@@ -34,10 +26,10 @@ def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[.
 
 RECORD = FamilyRecord(
     described=transformer_families.IDEOGRAM_4,
-    clip=clip,
+    clip=partial(encoder, "ideogram4", "te", "Ideogram4Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 36}),
     reads_clip={"llm_features_dim": 13 * WIDTH},
     several_texts=several_texts,
-    without_place=re.compile("t_embedding|adaln_proj"),
+    without_place="t_embedding|adaln_proj",
     of_the_time={"diffusion_model.adaln_proj": (16, 64)},
     names=(
         NameInFiles("diffusion_model.layers.0.attention.qkv", "layers.0.attention.qkv", all_kinds=True),

@@ -1,29 +1,19 @@
 """Krea 2: Qwen3-VL, of which it reads twelve layers."""
 
-import re
+from functools import partial
 
-import comfy.sd
-from family_encoders import LLAMA, WIDTH, small_qwen3_vl
+from family_encoders import LLAMA, WIDTH, encoder
 from pack.bridge.networks import transformer_families
-from tiny.tiny_encoders import made
 
 from .record import FamilyRecord, NameInFiles
 
-
-def clip() -> comfy.sd.CLIP:
-    from comfy.text_encoders import krea2
-
-    with small_qwen3_vl():
-        return made(krea2.te(), krea2.Krea2Tokenizer, qwen3vl_4b={**LLAMA, "num_hidden_layers": 36})
-
-
 RECORD = FamilyRecord(
     described=transformer_families.KREA_2,
-    clip=clip,
+    clip=partial(encoder, "krea2", "te", "Krea2Tokenizer", qwen3vl_4b={**LLAMA, "num_hidden_layers": 36}),
     reads_clip={"txtdim": WIDTH, "txtlayers": 12},
-    without_place=re.compile("^tmlp"),
+    without_place="^tmlp",
     of_the_time={"transformer.time_embed.linear_2": (64, 64)},
-    beside_references=re.compile("tproj"),
+    beside_references="tproj",
     names=(
         NameInFiles("diffusion_model.blocks.0.attn.wq", "blocks.0.attn.wq", all_kinds=True),
         NameInFiles("diffusion_model.transformer_blocks.0.attn.to_gate", "blocks.0.attn.gate"),

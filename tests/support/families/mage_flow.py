@@ -1,27 +1,17 @@
 """Mage-Flow: Qwen3-VL, of which it reads the last layer."""
 
-import re
+from functools import partial
 
-import comfy.sd
-from family_encoders import LLAMA, WIDTH, small_qwen3_vl
+from family_encoders import LLAMA, WIDTH, encoder
 from pack.bridge.networks import transformer_families
-from tiny.tiny_encoders import made
 
 from .record import FamilyRecord, NameInFiles
 
-
-def clip() -> comfy.sd.CLIP:
-    from comfy.text_encoders import mage_flow
-
-    with small_qwen3_vl():
-        return made(mage_flow.te(), mage_flow.MageFlowTokenizer, qwen3vl_4b={**LLAMA, "num_hidden_layers": 3})
-
-
 RECORD = FamilyRecord(
     described=transformer_families.MAGE_FLOW,
-    clip=clip,
+    clip=partial(encoder, "mage_flow", "te", "MageFlowTokenizer", qwen3vl_4b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"joint_attention_dim": WIDTH},
-    without_place=re.compile("time_text_embed"),
+    without_place="time_text_embed",
     of_the_time={"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)},
     names=(
         # musubi

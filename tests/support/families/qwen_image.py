@@ -1,6 +1,5 @@
 """Qwen-Image: Qwen2.5-VL, which looks at pictures."""
 
-import re
 from unittest.mock import patch
 
 import comfy.sd
@@ -30,7 +29,7 @@ RECORD = FamilyRecord(
     clip=clip,
     reads_clip={"joint_attention_dim": WIDTH},
     count_positions=count_positions,
-    without_place=re.compile("time_text_embed"),
+    without_place="time_text_embed",
     of_the_time={"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)},
     names=(
         # musubi

@@ -3,9 +3,8 @@
 Its tiny network is in scripts/tiny/tiny_networks.json, with which the bench measures too.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import tiny_vaes
@@ -56,14 +55,14 @@ class FamilyRecord:
     what stands in for it, so that every text has the positions that it has alone."""
 
     # --- LoRAs
-    without_place: re.Pattern[str]
-    """In the names of layers that are given neither text nor picture: a LoRA there is not one person's."""
+    without_place: str
+    """A pattern in the names of layers that are given neither text nor picture: a LoRA there is not one person's."""
     of_the_time: Mapping[str, tuple[int, int]]
     """Of such layers, names in files and (out, in): refused by name."""
-    beside_references: re.Pattern[str] | None = None
-    """In the names of layers in which one person's LoRA is refused where there are reference pictures as well."""
-    names: Sequence[NameInFiles] = field(default=())
+    names: Sequence[NameInFiles]
     """How the trainers name its layers."""
+    beside_references: str = ""
+    """A pattern in the names of layers in which one person's LoRA is refused beside reference pictures."""
 
     @property
     def family(self) -> str:

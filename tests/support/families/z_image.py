@@ -1,22 +1,14 @@
 """Z-Image: Qwen3. Its network fills each text up, to a multiple of 8 in the tiny one."""
 
-import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import comfy.sd
 import torch
-from family_encoders import LLAMA, WIDTH
+from family_encoders import LLAMA, WIDTH, encoder
 from pack.bridge.networks import transformer_families
-from tiny.tiny_encoders import made
 
 from .record import FamilyRecord, NameInFiles
-
-
-def clip() -> comfy.sd.CLIP:
-    from comfy.text_encoders import z_image
-
-    return made(z_image.te(), z_image.ZImageTokenizer, qwen3_4b={**LLAMA, "num_hidden_layers": 3})
 
 
 def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[..., Any]]:
@@ -38,13 +30,13 @@ def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[.
 RECORD = FamilyRecord(
     described=transformer_families.Z_IMAGE,
     often=True,
-    clip=clip,
+    clip=partial(encoder, "z_image", "te", "ZImageTokenizer", qwen3_4b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"cap_feat_dim": WIDTH},
     multiple=8,
     several_texts=several_texts,
-    without_place=re.compile("t_embedder"),
+    without_place="t_embedder",
     of_the_time={"diffusion_model.t_embedder.mlp.2": (256, 1024)},
-    beside_references=re.compile("adaLN"),
+    beside_references="adaLN",
     names=(
         # ai-toolkit
         NameInFiles("diffusion_model.layers.0.attention.to_q", "layers.0.attention.qkv", (0, 256), all_kinds=True),
