@@ -3,8 +3,8 @@
 To add a figure, write a function from a MeasuredPicture to a number (None where the picture has nothing of that kind)
 and give it a row in FIGURES, with the reason and the advice for users whose pictures all have None. A test by hand goes
 into tests/unit/test_measure.py, a sentence for users into the tooltip of `score` in both locales/*/nodeDefs.json and
-into web/docs/LikenessPickBestLikeness.md with its zh.md, its Chinese name into locales/zh/main.json, the new choice
-into tests/golden/saved_ids.json, and how it is counted into docs/dev/measuring.md.
+into web/docs/LikenessPickBestLikeness.md with its zh.md, its Chinese name into locales/zh/main.json, and how it is
+counted into docs/dev/measuring.md.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -37,19 +37,26 @@ def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.M
     return tiny_networks.seeded_model(name, settings, seed)
 
 
-LIKE = {CHROMA: FLUX, IDEOGRAM_4: FLUX_2, ANIMA: QWEN}
-"""Of families that take no references, one that does and has the same latents."""
-
-
 def cells_per_token(family: str) -> int:
     """How many cells of a latent a token of 16 pixels is wide and high."""
-    return 16 // REFERENCES[LIKE.get(family, family)].cell
+    return 16 // _cell(family)
 
 
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    shape = REFERENCES[LIKE.get(family, family)]
-    return normal(seed, rows, *shape.latent, height // shape.cell, width // shape.cell)
+    of_the_host = _latent_format(family)
+    frames = [1] * (of_the_host.latent_dimensions - 2)
+    sides = height // _cell(family), width // _cell(family)
+    return normal(seed, rows, of_the_host.latent_channels, *frames, *sides)
+
+
+def _latent_format(family: str) -> Any:
+    return getattr(comfy.supported_models, CONFIGS[family][0]).latent_format
+
+
+def _cell(family: str) -> int:
+    """Pixels of the picture in one cell of a latent. ComfyUI 0.3.64 does not say it: of FLUX.1 it is 8."""
+    return getattr(_latent_format(family), "spacial_downscale_ratio", 8)
 
 
 def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, **options: Any) -> list[list[Any]]:

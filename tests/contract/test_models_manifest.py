@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pack.core import errors
 from pack.core.methods import methods
-from pack.core.models import licences, manifest, needs, workflow_nodes
+from pack.core.models import licences, manifest, needs, packs, workflow_nodes
 from pack.core.models.formats import formats
 
 
@@ -51,18 +51,26 @@ def test_one_licence_where_commercial_use_is_clear() -> None:
     models = manifest.models()
     assert all(model.licences for model in models)
     assert not [model.id for model in models if model.commercial in ("yes", "no") and len(model.licences) != 1]
-    unclear = {model.id for model in models if model.commercial == "unclear, ask the authors"}
-    assert unclear == {"id-patch", "id-patch-controlnet", "juggernaut-x"}
-    own = {entry.id: licences.note(entry.id) for method in methods() for entry in method.formats}
-    free = ("id-patch", "eva-clip", "face-parser", "photo-maker", "parts2whole")
-    assert {entry for entry, note in own.items() if not note} == {
-        *free, *(entry for entry in own if entry.startswith("ip-adapter"))
-    }  # fmt: skip
-    assert own["story-maker"] == "Not for commercial use: its face pack buffalo_l (non-commercial research only)"
-    assert own["instant-id"] == (
-        "Not for commercial use: InstantID adapter (for research only), "
-        "its face pack antelopev2 (non-commercial research only)"
-    )
+    unclear = [model for model in models if model.commercial == "unclear, ask the authors"]
+    assert unclear and all(len(model.licences) > 1 for model in unclear)
+
+
+def test_a_note_names_what_forbids_commercial_use() -> None:
+    """Of a format: one of its files, or the face pack whose embeddings it reads."""
+    for method in methods():
+        for entry in method.formats:
+            needed = [model for model in manifest.models() if model.format == entry.id and model.id in method.files]
+            if method.recogniser and entry.id.startswith(method.embedding_formats or entry.id):
+                needed.append(packs.published(method.recogniser))
+            forbidden = any(model.commercial == "no" for model in needed)
+            assert bool(licences.note(entry.id)) == (forbidden and entry.family != ""), entry.id
+    notes = {name: licences.note(name) for name in ("photo-maker", "story-maker", "instant-id")}
+    assert notes == {
+        "photo-maker": "",
+        "story-maker": "Not for commercial use: its face pack buffalo_l (non-commercial research only)",
+        "instant-id": "Not for commercial use: InstantID adapter (for research only), "
+        "its face pack antelopev2 (non-commercial research only)",
+    }
 
 
 def test_nodes_exist(node_ids: set[str]) -> None:

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from functools import cache
 
-import family_encoders
 import marks
 import pytest
-import tiny_vaes
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
+from families import RECORDS
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core.parts.parts import Part, Parts
@@ -23,24 +22,16 @@ from pack.nodes.references.pictures import references
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
+from tiny.tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 from nodes import CLIPTextEncode, VAEEncode
 
 pytestmark = marks.transformers
-FAMILIES = {
-    "Qwen-Image-Edit": (family_encoders.qwen, tiny_vaes.qwen),
-    "FLUX.2 klein": (family_encoders.klein, tiny_vaes.flux2),
-    "FLUX.1 Kontext": (family_encoders.flux1, tiny_vaes.flux1),
-    "Z-Image": (family_encoders.z_image, tiny_vaes.flux1),
-    "Krea 2": (family_encoders.krea2, tiny_vaes.qwen),
-    "Mage-Flow": (family_encoders.mage_flow, tiny_vaes.flux2),  # its latents are of FLUX.2's shape
-}
 
 
 @cache
 def loaded(family):
-    clip, vae = FAMILIES[family]
-    return clip(), vae()
+    return RECORDS[family].clip(), RECORDS[family].vae()
 
 
 def named(*names, slots):
@@ -57,7 +48,7 @@ def pair():
     return PlacedCast(named("Anna", "Ben", slots=slots[::-1]), 256, 256)
 
 
-def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
+def apply(family=QWEN, cast=None, pictures=None, **changed):
     clip, vae = loaded(family)
     inputs = {"clip": clip, "vae": vae, "cast": cast or pair(), "negative_prompt": "rain", "pictures": pictures}
     return node_applied("LikenessPeopleAsReferences", **{**inputs, **changed})
@@ -108,7 +99,7 @@ class PooledStill:
 def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     cast = pair()
     room = torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
-    clip = loaded("Qwen-Image-Edit")[0]
+    clip = loaded(QWEN)[0]
     vae = Pooled()
     positive, negative, text, _model = apply(cast=cast, pictures=room, size=1024, vae=vae)
     assert text == "right: Anna, from Picture 1.\nleft: Ben, from Picture 2.\nin a park"
@@ -124,7 +115,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert not alone[0][1][REFERENCES].references
 
 
-@pytest.mark.parametrize("family", ["FLUX.2 klein", pytest.param("FLUX.1 Kontext", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("family", [FLUX_2, pytest.param(FLUX, marks=pytest.mark.thorough)])
 def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
     cast = pair()
     positive, negative, text, _model = apply(family, cast, sentences="after the prompt", size=512)
@@ -142,15 +133,15 @@ def test_z_image_is_given_what_the_hosts_own_node_gives_it():
     from comfy_extras.nodes_zimage import TextEncodeZImageOmni
 
     cast = pair()
-    clip = loaded("Z-Image")[0]
+    clip = loaded(Z_IMAGE)[0]
     vae = PooledStill()
-    positive, negative, text, _model = apply("Z-Image", cast, size=1024, vae=vae)
+    positive, negative, text, _model = apply(Z_IMAGE, cast, size=1024, vae=vae)
     assert text == "right: Anna, from image 1.\nleft: Ben, from image 2.\nin a park"
     portraits = dict(zip(("image1", "image2"), map(portrait, cast.people), strict=True))
     for conditioning, words in ((positive, text), (negative, "rain")):
         same(conditioning, TextEncodeZImageOmni.execute(clip, words, vae=vae, **portraits).args[0])
     assert owners(positive[0][1]) == (0, 1)
-    alone = apply("Z-Image", replace(cast, people=()), negative_prompt="", vae=vae)[1]
+    alone = apply(Z_IMAGE, replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
 
 
@@ -159,17 +150,17 @@ def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
 
     cast = pair()
-    clip, vae = loaded("Mage-Flow")
-    positive, negative, text, _model = apply("Mage-Flow", cast, size=256)
+    clip, vae = loaded(MAGE_FLOW)
+    positive, negative, text, _model = apply(MAGE_FLOW, cast, size=256)
     assert text == "right: Anna, from Image 1.\nleft: Ben, from Image 2.\nin a park"
     images = dict(zip(("image_1", "image_2"), map(portrait, cast.people), strict=True))
     expected = TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, images, 256, 256).args
     same(positive, expected[0])
     same(negative, expected[1])
     assert owners(positive[0][1]) == (0, 1)
-    without_negative = apply("Mage-Flow", cast, size=256, negative_prompt="")[1]
+    without_negative = apply(MAGE_FLOW, cast, size=256, negative_prompt="")[1]
     same(without_negative, TextEncodeMageFlowEdit.execute(clip, text, "", vae, images, 256, 256).args[1])
-    alone = apply("Mage-Flow", replace(cast, people=()), negative_prompt="rain")[1]
+    alone = apply(MAGE_FLOW, replace(cast, people=()), negative_prompt="rain")[1]
     same(alone, TextEncodeMageFlowEdit.execute(clip, "rain").args[0])
 
 
@@ -178,7 +169,7 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
     """A picture with a side above 384 px is made smaller, and any other one stays as it is."""
     from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
 
-    clip, vae = loaded("Mage-Flow")
+    clip, vae = loaded(MAGE_FLOW)
     pictures = []
     tokenize = clip.tokenize
 
@@ -188,7 +179,7 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
 
     monkeypatch.setattr(clip, "tokenize", recording)
     picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(5))
-    text = apply("Mage-Flow", replace(pair(), people=()), picture, clip=clip)[2]
+    text = apply(MAGE_FLOW, replace(pair(), people=()), picture, clip=clip)[2]
     pictures_by_our_node = list(pictures)
     pictures.clear()
     TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, {"image_1": picture}, width, height)
@@ -201,7 +192,7 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
-SECOND = {"Qwen-Image-Edit": f"Picture 2: {VISION}", "Mage-Flow": f"Image 2: {VISION}", "Krea 2": VISION}
+SECOND = {QWEN: f"Picture 2: {VISION}", MAGE_FLOW: f"Image 2: {VISION}", KREA_2: VISION}
 """How a text shows its encoder the second picture, of the families whose encoders see pictures."""
 
 
@@ -211,11 +202,11 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     given = {"sentences": "none", "size": 128}
     ((with_both, _),) = apply(family, cast, **given)[0]
     cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
-    model = tiny_dits.model(family.removesuffix("-Edit"))
+    model = tiny_dits.model(family)
     ((text, options),) = apply(family, cast, **given, model=model, region_strength=0.0)[0]
     clip, _ = loaded(family)
     template = clip.tokenizer.llama_template_images.replace(VISION, "")
-    if family == "Krea 2":
+    if family == KREA_2:
         template = clip.tokenizer.llama_template
     _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False))
     tokens = clip.tokenize(f"{SECOND[family]}in a park", images=[ben], llama_template=template)
@@ -238,15 +229,15 @@ def of_a_person(label, left, seed=5, **more):
     return Part(label, picture, mask=mask, target=target, **more)
 
 
-@pytest.mark.parametrize("family", ["FLUX.2 klein", "Qwen-Image-Edit", "Krea 2"])
+@pytest.mark.parametrize("family", [FLUX_2, QWEN, KREA_2])
 def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(family):
     jacket, hat = of_a_person("upper body clothes", left=1, weight=0.5), of_a_person("a red hat", left=1, seed=6)
     shoes = of_a_person("shoes", left=0, seed=7)
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
-    model = tiny_dits.model(family.removesuffix(" klein").removesuffix("-Edit"))
+    model = tiny_dits.model(family)
     given = {"pictures": room, "size": 128, "model": model, "prompt": "they sit", "parts": Parts((jacket, shoes, hat))}
     positive, _, text, _ = apply(family, **given)
-    word = "Picture" if family == "Qwen-Image-Edit" else "image"
+    word = "Picture" if family == QWEN else "image"
     assert text == (
         f"right: Anna, from {word} 1, wearing the shoes from {word} 2.\n"
         f"left: Ben, from {word} 3, wearing the upper body clothes from {word} 4 and with a red hat from {word} 5.\n"
@@ -268,17 +259,17 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
 def test_pictures_of_z_image_are_of_whole_tokens():
     """Its network cuts a reference into tokens of 16 px, and stops at half of one."""
     room = torch.rand(1, 88, 136, 3, generator=torch.Generator().manual_seed(5))
-    positive = apply("Z-Image", None, room)[0]
+    positive = apply(Z_IMAGE, None, room)[0]
     sides = [side for latent in positive[0][1][LATENTS] for side in latent.shape[-2:]]
     assert all(side % 2 == 0 for side in sides)
 
 
 def test_rows_of_crop_faces_have_their_own_picture_and_text():
     people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
-    for family in ("Qwen-Image-Edit", "FLUX.2 klein"):
+    for family in (QWEN, FLUX_2):
         room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
         rows = apply(family, RowCast(people, 128, 128), room, pose_picture=True)
-        word = "Picture" if family == "Qwen-Image-Edit" else "image"
+        word = "Picture" if family == QWEN else "image"
         assert rows[2] == f"the person from {word} 1.\n{word.capitalize()} 3 shows the poses.\nin a park"
         ((texts, options),) = rows[0]
         for n, person in enumerate(people):
@@ -291,10 +282,7 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
         assert owners(options) == (None, None, None)
 
 
-KLEIN = "FLUX.2 klein"
-
-
-@pytest.mark.parametrize("family", marks.each(["Qwen-Image-Edit", KLEIN, "Z-Image"], ["Qwen-Image-Edit"]))
+@pytest.mark.parametrize("family", marks.each([QWEN, FLUX_2, Z_IMAGE], [QWEN]))
 def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     given = {"pictures": room, "size": 128}
@@ -324,7 +312,7 @@ def regional(conditioning):
 
 def test_without_a_model_the_references_are_read_everywhere():
     """A sampler that is linked to model_out is not run, and ComfyUI shows the sentence."""
-    positive, negative, _text, blocker = apply(KLEIN)
+    positive, negative, _text, blocker = apply(FLUX_2)
     assert regional(positive) is None
     assert regional(negative) is None
     assert isinstance(blocker, ExecutionBlocker)
@@ -336,7 +324,7 @@ def test_without_a_model_the_references_are_read_everywhere():
 
 def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
     model = klein()
-    positive, negative, _text, by_region = apply(KLEIN, model=model, region_strength=0.5, outside="everybody")
+    positive, negative, _text, by_region = apply(FLUX_2, model=model, region_strength=0.5, outside="everybody")
     ((carried,), (of_negative,)) = regional(positive).cond, regional(negative).cond
     assert carried is of_negative
     assert by_region is not model
@@ -350,7 +338,7 @@ def test_people_are_read_where_place_cast_says():
     model = klein()
     sizes = []
     for chosen in (RegionSettings(), RegionSettings(region_margin=4.0), RegionSettings("face")):
-        positive, *_ = apply(KLEIN, replace(pair(), region_settings=chosen), model=model)
+        positive, *_ = apply(FLUX_2, replace(pair(), region_settings=chosen), model=model)
         ((carried,),) = (regional(positive).cond,)
         sizes.append(carried.regions.sum())
         assert ((carried.regions == 0) | (carried.regions == 1)).all(), "a token is a person's or not"
@@ -365,7 +353,7 @@ def weights_zero():
 @pytest.mark.parametrize("changed", [{"region_strength": 0.0}, {"cast": weights_zero()}], ids=["strength", "weights"])
 def test_without_a_limit_the_model_passes_through(changed):
     model = klein()
-    positive, negative, _text, given_on = apply(KLEIN, model=model, **changed)
+    positive, negative, _text, given_on = apply(FLUX_2, model=model, **changed)
     assert given_on is model
     assert regional(positive) is None
     assert regional(negative) is None

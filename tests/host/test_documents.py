@@ -23,12 +23,25 @@ CORE_TITLES = {
 }  # fmt: skip
 
 
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def added(name: str, kept: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether there is more now than in a golden file: it is written into it, behind what is there."""
+    if kept == now:
+        return False
+    text = json.dumps({**kept, **now}, indent=1, ensure_ascii=False, sort_keys=name == "defaults.json")
+    in_one_line = re.sub(r"\[\s[^\[\]]*\]", lambda found: re.sub(r"\s*\n\s*", " ", found[0]), text)
+    (GOLDEN / name).write_text(in_one_line.replace("[ ", "[").replace(" ]", "]") + "\n", "utf-8")
+    return True
+
+
 @WHOLE
 def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
-    """The golden files grow: a new input (at the end), a new choice or a new node gets its line in them, by hand.
+    """What is new is written into the golden files, and this test fails once: look at it and commit it.
 
-    A line that is there does not change, except for a default: one of the method, or one that CHANGELOG tells users of.
-    The files of numbers in tests/golden, from the authors' pipelines, never change at all.
+    What is there does not change, except for a default: one of the method, or one that CHANGELOG tells users of. The
+    files of numbers in tests/golden, from the authors' pipelines, never change at all.
     """
     ids_of_nodes: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
@@ -41,9 +54,17 @@ def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
         ids_of_nodes[schema.node_id] = {"inputs": inputs, "outputs": outputs, "choices": choices}
         defaults_of_node = {entry.id: getattr(entry, "default", None) for entry in schema.inputs}
         defaults |= {f"{schema.node_id}.{name}": value for name, value in defaults_of_node.items() if value is not None}
-    golden = ROOT / "tests" / "golden"
-    assert ids_of_nodes == json.loads((golden / "saved_ids.json").read_text("utf-8"))
-    assert defaults == json.loads((golden / "defaults.json").read_text("utf-8"))
+    saved_ids: dict[str, Any] = json.loads((GOLDEN / "saved_ids.json").read_text("utf-8"))
+    saved_defaults: dict[str, Any] = json.loads((GOLDEN / "defaults.json").read_text("utf-8"))
+    for node, saved in saved_ids.items():
+        ids = ids_of_nodes[node]
+        for kind in ("inputs", "outputs"):
+            assert ids[kind][: len(saved[kind])] == saved[kind], f"{kind} of {node}: a new one is the last one"
+        for name, choices in saved["choices"].items():
+            assert [choice for choice in ids["choices"][name] if choice in choices] == choices, (node, name)
+    assert {name: defaults.get(name) for name in saved_defaults} == saved_defaults
+    new = [added("saved_ids.json", saved_ids, ids_of_nodes), added("defaults.json", saved_defaults, defaults)]
+    assert not any(new), "what is new stands in tests/golden now"
 
 
 def part(text: str, heading: str) -> str:

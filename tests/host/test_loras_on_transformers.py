@@ -8,6 +8,7 @@ import marks
 import pytest
 import torch
 import torch.nn.functional as functional
+from families import RECORDS
 from figures import relative
 from marks import EACH, families
 from other_packs import with_blocks_in_one
@@ -17,7 +18,7 @@ from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
 from tiny import lora_made, people_made, tiny_dits
-from tiny.tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny.tiny_dits import ANIMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,
@@ -269,7 +270,7 @@ def test_z_image_with_references_knows_the_picture_behind_them():
     positive = with_reference(setting)
     with pytest.raises(BadSetup, match="with reference pictures does not know LoRAs of single people in"):
         setting.sample(put_on(setting, cast(*setting.files, words=("", "")), BETWEEN, positive=positive))
-    shapes = linear_layers(setting.model)
+    shapes = linear_layers(setting.model, setting.record.without_place)
     blocks = {name: size for name, size in shapes.items() if "attention" in name or "feed_forward" in name}
     file = saved("z-image blocks.safetensors", tensors(blocks, 31))
     tokens = first_tokens(setting, put_on(setting, cast(file, file, words=("", "")), BETWEEN, positive=positive))
@@ -321,25 +322,17 @@ def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
     assert relative(setting.sample(applied), expected) <= TOLERANCE
 
 
+OF_THE_TIME = [
+    (family, {name: size}, NotForOnePerson, "without a place in the picture")
+    for family, record in RECORDS.items()
+    for name, size in record.of_the_time.items()
+]
+
+
 @pytest.mark.parametrize(("family", "layers", "error", "words"), [
-    (FLUX, {"diffusion_model.time_in.in_layer": (64, 256)}, NotForOnePerson, "without a place in the picture"),
-    (FLUX, {"transformer.time_text_embed.guidance_embedder.linear_2": (64, 64)}, NotForOnePerson,
-     "without a place in the picture"),
-    (FLUX_2, {"transformer.time_guidance_embed.timestep_embedder.linear_1": (64, 256)}, NotForOnePerson,
-     "without a place in the picture"),
-    (QWEN, {"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)}, NotForOnePerson,
-     "without a place in the picture"),
-    (Z_IMAGE, {"diffusion_model.t_embedder.mlp.2": (256, 1024)}, NotForOnePerson, "without a place in the picture"),
-    (MAGE_FLOW, {"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)}, NotForOnePerson,
-     "without a place in the picture"),
-    (KREA_2, {"transformer.time_embed.linear_2": (64, 64)}, NotForOnePerson, "without a place in the picture"),
-    (CHROMA, {"diffusion_model.distilled_guidance_layer.in_proj": (64, 64)}, NotForOnePerson,
-     "without a place in the picture"),
-    (IDEOGRAM_4, {"diffusion_model.adaln_proj": (16, 64)}, NotForOnePerson, "without a place in the picture"),
+    *OF_THE_TIME,
     (ANIMA, {"lora_unet_llm_adapter_blocks_0_self_attn_q_proj": (16, 16)}, NotForOnePerson,
      "read with the whole prompt, before Anima draws"),
-    (ANIMA, {"diffusion_model.blocks.0.adaln_modulation_mlp.2": (192, 16)}, NotForOnePerson,
-     "without a place in the picture"),
     (FLUX, {"diffusion_model.img_in": (64, 32)}, WrongBaseModel, "one that fits the MODEL .FLUX.1."),
     (FLUX, {"diffusion_model.img_in": (64, 128)}, WrongBaseModel, "img_in.weight is made of 64x3 and 3x128"),
     (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "does not know .1; first lora_unet"),

@@ -1,6 +1,5 @@
 """Words, LoRAs and references of people on one MODEL, in the real host: one plan of who reads whom, in any order."""
 
-import re
 from dataclasses import replace
 from itertools import permutations
 
@@ -10,9 +9,9 @@ import compiled
 import marks
 import pytest
 import sample_values
-import tiny_vaes
 import torch
-import torch.nn.functional as functional
+from families import RECORDS
+from families.record import counts
 from figures import relative
 from joint_reads import Tokens, allowed
 from logged import messages_of_the_pack
@@ -32,7 +31,6 @@ from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks
 from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (
-    CLIPS,
     COMMON,
     EVERYWHERE,
     HEIGHT,
@@ -40,7 +38,6 @@ from transformer_loras import (
     PICTURE,
     TOLERANCE,
     WIDTH,
-    WITHOUT_PLACE,
     Setting,
     setting_of,
 )
@@ -63,12 +60,14 @@ def setting(request):
     return of_family(request.param)
 
 
-BESIDE_REFERENCES = re.compile(WITHOUT_PLACE.pattern + "|adaLN|tproj")
-"""Layers in which the LoRA of one person is refused where there are reference pictures."""
+def beside_references(family):
+    """In the names of layers that one person's LoRA may not have where there are reference pictures."""
+    record = RECORDS[family]
+    return "|".join(filter(None, (record.without_place, record.beside_references)))
 
 
 def of_family(family):
-    return setting_of(family, BESIDE_REFERENCES)
+    return setting_of(family, beside_references(family))
 
 
 def two_people():
@@ -92,9 +91,8 @@ def cast(setting, words=WORDS):
 def with_latents(setting, conditioning, record, method=None):
     """As the node puts references in, without texts beside those of Z-Image."""
     options = {"reference_latents": [reference.latent for reference in record.references], REFERENCES: record}
-    if setting.family == KREA_2:
-        method = "index"
-    if method is not None:
+    method = method or tiny_dits.REFERENCES[setting.family].method
+    if method:
         options["reference_latents_method"] = method
     return [[text, {**before, **options}] for text, before in conditioning]
 
@@ -143,10 +141,8 @@ def without_common(setting, counts, references):
     references: how many there are."""
     tokens = [size[0] * size[1] // 256 for size in SIZES[:references]]
     front = 0
-    if setting.family == FLUX_2:
-        counts = [max(count, 512) for count in counts]
+    counts = [setting.record.filled_up(count) for count in counts]
     if setting.family == Z_IMAGE:
-        counts = [padded(count) for count in counts]
         tokens = [padded(count) for count in tokens]
         front = 8 * references  # in the place of a text beside each
     common = slice(front, front + counts[0])
@@ -353,9 +349,8 @@ LENGTHS = (7, 11, 5)
 
 def dense_sides(family):
     """Positive, with references, and everybody's words."""
-    options = {}
-    if family == KREA_2:
-        options["reference_latents_method"] = "index"
+    method = tiny_dits.REFERENCES[family].method
+    options = {"reference_latents_method": method} if method else {}
     if family == Z_IMAGE:
         texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
         options["reference_latents_text_embeds"] = texts
@@ -371,7 +366,7 @@ def attentions(family, regions):
     """By tokens: what stands in an attention that has several texts or references."""
     counts = [size[0] * size[1] // 256 for size in SIZES]
     fill = padded if family == Z_IMAGE else int
-    texts = [512] * 3 if family == FLUX_2 else [fill(length) for length in LENGTHS]
+    texts = [RECORDS[family].filled_up(length) for length in LENGTHS]
     references = [Tokens("reference", fill(count), owner) for count, owner in zip(counts, OWNERS, strict=True)]
     text = [Tokens("text", texts[0]), Tokens("words", texts[1], 0), Tokens("words", texts[2], 1)]
     picture = Tokens("picture", PICTURE)
@@ -395,12 +390,12 @@ class Dense:
     """The rule as a mask on the host's own network, with texts joined and their positions set."""
 
     def __init__(self, family, model, masks):
-        self.family = family
+        self.record = RECORDS[family]
         self.reads = attentions(family, masks[:, 8::16, 8::16].flatten(1) > 0)
         self.clone = model.clone()
         options = self.clone.model_options["transformer_options"]
         self.clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
-        if family in (FLUX_2, QWEN):
+        if self.record.count_positions is not None:
             self.clone.set_model_patch(self.positions, "post_input")
 
     def override(self, kernel, q, k, v, heads, mask=None, **more):
@@ -411,17 +406,9 @@ class Dense:
 
     def positions(self, given):
         ids = given["txt_ids"].clone()
-        count = torch.cat([torch.arange(512 if self.family == FLUX_2 else length) for length in LENGTHS]).to(ids)
-        if self.family == FLUX_2:
-            ids[:, :, 3] = count
-        else:
-            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None]
+        lengths = [self.record.left_padded(length) for length in LENGTHS]
+        self.record.count_positions(ids, counts(lengths, ids))
         return {**given, "txt_ids": ids}
-
-    def text(self, texts):
-        if self.family == FLUX_2:
-            texts = [functional.pad(text, (0, 0, 512 - text.shape[1], 0)) for text in texts]
-        return torch.cat(texts, dim=1)
 
 
 def joined_captions(network, embed):
@@ -457,7 +444,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     if family == Z_IMAGE:
         network = model.model.diffusion_model
         monkeypatch.setattr(network, "embed_all", joined_captions(network, network.embed_all))
-    whole = [[dense.text([common, *texts]), options]]
+    whole = [[dense.record.one_text([common, *texts]), options]]
     expected = tiny_dits.sample(dense.clone, whole, negative, start, cfg=1.0)
     assert relative(found, expected) <= TOLERANCE
     monkeypatch.undo()
@@ -487,7 +474,7 @@ def test_a_compiled_model_gives_the_same_picture(setting, letters):
 def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(setting):
     if setting.family == "Krea 2":
         pytest.skip("with a MODEL its pictures stand in the middle: tests/parity/test_krea_2_edit_parity.py")
-    given = {"clip": setting.clip, "vae": VAES[setting.family](), "cast": two_people(), "pictures": None}
+    given = {"clip": setting.clip, "vae": setting.record.vae(), "cast": two_people(), "pictures": None}
     positive, negative, *_ = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain")
     plain = setting.sample((setting.model, positive, negative))
     off = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain", model=setting.model, region_strength=0.0)
@@ -500,7 +487,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 def test_a_person_comes_in_by_weight_without_a_jump(setting):
     """The last of the people, and no sentences, so that nothing else changes at 0. In Z-Image and Qwen-Image the place
     of the person's tokens stays free until then."""
-    vae = VAES[setting.family]()
+    vae = setting.record.vae()
     given = {"clip": setting.clip, "vae": vae, "negative_prompt": "rain", "pictures": None, "sentences": "none"}
 
     def picture(weight):
@@ -524,7 +511,7 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
 @pytest.mark.parametrize("order", marks.each(["rlwai", "iawlr", "wairl"], ["rlwai"]))
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
-    setting = Setting(FLUX, sample_values.flux(), BESIDE_REFERENCES)
+    setting = Setting(FLUX, sample_values.flux(), beside_references(FLUX))
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
     texts = [tiny_dits.conditioning(70 + n, tokens=count)[0][0] for n, count in enumerate((9, 5))]
@@ -557,13 +544,12 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
 # The second pass, and another face in a photo
 
 
-VAES = {family: tiny_vaes.OF_LATENT[references.latent] for family, references in tiny_dits.REFERENCES.items()}
 CROP = 128
 
 
 def referring(setting, people, model=None):
     """What People as References gives for rows of Crop Faces: model, positive, negative."""
-    vae = VAES[setting.family]()
+    vae = setting.record.vae()
     given = {"clip": setting.clip, "vae": vae, "cast": RowCast(people, CROP, CROP), "negative_prompt": "rain"}
     positive, negative, _text, model_out = apply(
         "LikenessPeopleAsReferences", **given, model=model or setting.model, size=128, pictures=None
@@ -593,7 +579,7 @@ def graph_of_all(setting, times=1, without=""):
         people.append(replace(person, slot=Slot((spot.center[0] * times, spot.center[1] * times))))
     who = PlacedCast(tuple(people), WIDTH * times, HEIGHT * times)
     masks = APART.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
-    vae = VAES[setting.family]()
+    vae = setting.record.vae()
     given = {"clip": setting.clip, "vae": vae, "cast": who, "negative_prompt": "rain", "pictures": None, "mask": masks}
     strength = 0.0 if "r" in without else 1.0
     positive, negative, _text, model = apply(
@@ -673,7 +659,7 @@ def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
 
 def test_rows_of_z_image_without_a_model_are_refused_by_name():
     setting = of_family(Z_IMAGE)
-    given = {"clip": setting.clip, "vae": VAES[Z_IMAGE](), "negative_prompt": "rain", "pictures": None}
+    given = {"clip": setting.clip, "vae": setting.record.vae(), "negative_prompt": "rain", "pictures": None}
     positive, negative, *_ = apply("LikenessPeopleAsReferences", cast=cast(setting), **given)
     sides = setting.model, positive, negative
     assert setting.sample(sides, cfg=3.0).isfinite().all(), "one row is the host's"
@@ -692,7 +678,7 @@ def omnigen2():
 
 def of_a_pack():
     """A subclass of the host's network."""
-    model = tiny_dits.model(FLUX, **CLIPS[FLUX][1])
+    model = RECORDS[FLUX].model()
     network = model.model.diffusion_model
     network.__class__ = type("PackFlux", (type(network),), {"__module__": "pack_of_others.flux"})
     return model
@@ -700,7 +686,7 @@ def of_a_pack():
 
 def copied_forward():
     """A pack's copy of a method of the host's, on the network of this MODEL."""
-    model = tiny_dits.model(FLUX, **CLIPS[FLUX][1])
+    model = RECORDS[FLUX].model()
     network = model.model.diffusion_model
     network.forward_orig = forward_of_a_pack(network)
     return model
@@ -708,7 +694,7 @@ def copied_forward():
 
 def patched_forward():
     """The same as an object patch of one clone, which the host has not put on the network yet."""
-    clone = tiny_dits.model(FLUX, **CLIPS[FLUX][1]).clone()
+    clone = RECORDS[FLUX].model().clone()
     clone.add_object_patch("diffusion_model.forward_orig", forward_of_a_pack(clone.model.diffusion_model))
     return clone
 
@@ -735,14 +721,14 @@ def test_networks_that_are_not_known_are_refused_by_every_node(make, error, word
         by_words(setting, model, *sides, who, APART)
     with pytest.raises(error, match=words):
         by_lora(setting, model, *sides, who, APART)
-    given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
+    given = {"clip": setting.clip, "vae": setting.record.vae(), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(error, match=words):
         apply("LikenessPeopleAsReferences", model=model, cast=who, **given)
 
 
 def test_a_family_that_takes_no_references_is_refused_by_name():
     setting = of_family(FLUX)
-    given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
+    given = {"clip": setting.clip, "vae": setting.record.vae(), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(WrongBaseModel, match=r"The MODEL is made for Chroma, but .*FLUX.1.* is needed"):
         apply("LikenessPeopleAsReferences", model=tiny_dits.model(CHROMA), cast=cast(setting), **given)
 

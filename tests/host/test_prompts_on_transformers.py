@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import comfy.model_management
 import comfy.samplers
-import family_encoders
 import marks
 import pytest
 import torch
 from dense_texts import Dense, joined, text
+from families import RECORDS
 from figures import relative
 from hidden_text import without_common
 from marks import EACH
@@ -24,7 +24,6 @@ from pack.core.word_groups import TextLayout, split_by_words
 from peers import apply, without_options
 from tiny import devices, people_made, tiny_dits
 from tiny.tiny_dits import EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
-from transformer_loras import CLIPS
 from words_made import carried_words, encoded
 
 pytestmark = marks.transformers
@@ -226,19 +225,17 @@ def as_read(model, conditioning):
 
 
 def applied_by_node(family, model=None, clip=None, **changed):
-    make, changes = CLIPS[family]
-    clip = clip or make()
+    record = RECORDS[family]
+    clip = clip or record.clip()
     sides = {"positive": encoded(clip, "two people in a park"), "negative": encoded(clip, "blurred")}
-    inputs = {"model": model or tiny_dits.model(family, **changes), "clip": clip, "cast": CAST, **sides}
+    inputs = {"model": model or record.model(), "clip": clip, "cast": CAST, **sides}
     return apply("LikenessPromptPerPerson", **{**inputs, "prompts": PROMPTS, "mask": APART, **changed})
 
 
 @pytest.mark.parametrize("family", EVERY)
 def test_the_node_gives_everybody_the_words_of_their_line(family):
     """In the family's own template, each in their own mask, at the strength; and nothing to the negative."""
-    make, changes = CLIPS[family]
-    clip = make()
-    model = tiny_dits.model(family, **changes)
+    clip, model = RECORDS[family].clip(), RECORDS[family].model()
     model_out, positive, negative = applied_by_node(family, model, clip, strength=0.5)
     texts = [as_read(model, encoded(clip, words)) for words in ("a red coat", "looking away")]
     texts_of_people = carried_words(texts, 0.5 * APART, ["Anna", "Ben"])
@@ -254,9 +251,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
 
 @pytest.mark.parametrize("family", EACH)
 def test_at_strength_0_all_is_handed_on(family):
-    make, changes = CLIPS[family]
-    clip = make()
-    model = tiny_dits.model(family, **changes)
+    clip, model = RECORDS[family].clip(), RECORDS[family].model()
     sides = encoded(clip, "a"), encoded(clip, "b")
     inputs = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "strength": 0.0}
     assert [*applied_by_node(family, **inputs)][:3] == [model, *sides]
@@ -313,7 +308,7 @@ def test_a_strength_of_2_is_the_words_twice(models, family):
 
 def test_the_text_encoder_of_another_family_is_refused_by_name():
     with pytest.raises(WrongBaseModel, match=r"The clip input|given to Prompt per Person"):
-        applied_by_node(QWEN, clip=family_encoders.klein())
+        applied_by_node(QWEN, clip=RECORDS[FLUX_2].clip())
 
 
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):

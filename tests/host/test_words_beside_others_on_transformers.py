@@ -22,7 +22,7 @@ from pack.bridge.words.transformer_words import PersonTextsRun
 from peers import apply
 from tiny import devices, people_made, tiny_dits
 from tiny.seeded import fill
-from tiny.tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
+from tiny.tiny_dits import FLUX, FLUX_2, QWEN
 from transformer_loras import COMMON, EVERYWHERE, HEIGHT, NOWHERE, PICTURE, TOLERANCE, WIDTH, setting_of
 from words_made import carried_words, encoded
 
@@ -123,8 +123,6 @@ def asked_for(setting, applied, start):
 
 
 LENGTHS = 300, 42
-FILLED_UP = {FLUX_2: (512, 512), Z_IMAGE: (304, 48)}
-"""By family, how many tokens these texts have in the network where it fills them up."""
 
 
 @pytest.mark.parametrize("by_row", [False, True], ids=["regions", "rows"])
@@ -133,7 +131,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     """As the host reckons a picture that has as many tokens more."""
     width = setting.text(COMMON)[0][0].shape[-1]
     texts = [torch.zeros(1, length, width) for length in LENGTHS]
-    lengths = FILLED_UP.get(setting.family, LENGTHS)
+    lengths = [setting.record.filled_up(length) for length in LENGTHS]
     if by_row:
         people = carried_words(
             texts, torch.ones(2, 1, 1), ["Anna", "Ben"], canvas=Canvas("Prompt per Person", row_count=2), by_row=True

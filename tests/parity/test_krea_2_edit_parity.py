@@ -4,13 +4,12 @@ sequence of text, references and picture, each reference fitted into the picture
 from functools import cache
 
 import comfy.patcher_extension
-import family_encoders
 import marks
 import pytest
-import tiny_vaes
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.flux.layers import timestep_embedding
+from families import RECORDS
 from figures import WHOLE_SAMPLING, relative
 from pack.core.people import PlacedCast
 from pack.core.places import group
@@ -28,8 +27,8 @@ TEMPLATE = (
 
 @cache
 def networks():
-    clip = family_encoders.krea2()
-    return clip, tiny_vaes.qwen(), tiny_dits.model(tiny_dits.KREA_2, txtdim=family_encoders.WIDTH, txtlayers=12)
+    record = RECORDS[tiny_dits.KREA_2]
+    return record.clip(), record.vae(), record.model()
 
 
 def people(count, width, height):

@@ -5,13 +5,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import comfy.clip_vision
-import family_encoders
 import marks
 import pytest
-import tiny_vaes
 import torch
 import torch.nn.functional as functional
 from drawn import picture
+from families import RECORDS
 from figures import WHOLE_SAMPLING, relative
 from graphs import ours
 from marks import each
@@ -65,11 +64,6 @@ def references(family):
 OMNI = "Z-Image Omni"
 """Z-Image that also reads what a vision encoder has seen of references."""
 KINDS = *model_family.WITH_REFERENCES, OMNI
-ENCODERS = {
-    FLUX: (family_encoders.flux1, tiny_vaes.flux1, {"context_in_dim": family_encoders.WIDTH, "vec_in_dim": 64}),
-    FLUX_2: (family_encoders.klein, tiny_vaes.flux2, {"context_in_dim": 3 * family_encoders.WIDTH}),
-}
-"""By family: text encoder, VAE, and what the network has to be for them."""
 FRAMES = (3, 9, 5, 12, 4)
 """Tokens of the texts before each reference of Z-Image, and behind the prompt."""
 LOOKS = ((2, 3), (5, 8))
@@ -82,8 +76,9 @@ def family_of(kind):
 
 def more_of(kind):
     """What the conditioning of a family has beside the references."""
-    if kind == tiny_dits.KREA_2:
-        return {"reference_latents_method": "index"}
+    method = tiny_dits.REFERENCES[family_of(kind)].method
+    if method:
+        return {"reference_latents_method": method}
     if family_of(kind) != tiny_dits.Z_IMAGE:
         return {}
     texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
@@ -106,7 +101,7 @@ SHOWN = (2, 0, 1, 0)
 
 
 def shown(kind):
-    return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW, tiny_dits.KREA_2) else (0, 0, 0, 0)
+    return SHOWN if tiny_dits.REFERENCES[family_of(kind)].sees else (0, 0, 0, 0)
 
 
 def sides(kind, cast=CAST, region_numbers=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
@@ -334,7 +329,7 @@ JACKET = region((0, 6), (4, 7))
 OF_PARTS = {"region_numbers": (0, 2, 1, None), "strengths": (1.0, 0.5, 1.0, 1.0)}
 
 
-@pytest.mark.parametrize("family", each([kind for kind in KINDS if kind not in ENCODERS], [QWEN]))
+@pytest.mark.parametrize("family", each([kind for kind in KINDS if kind not in (FLUX, FLUX_2)], [QWEN]))
 def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     model = models(family)
     sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=JACKET), 0))]
@@ -344,10 +339,10 @@ def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     assert relative(sample(family, bind(model, *texts, sources)), expected) <= WHOLE_SAMPLING
 
 
-@pytest.mark.parametrize("family", each(ENCODERS, [FLUX_2]))
+@pytest.mark.parametrize("family", each([FLUX, FLUX_2], [FLUX_2]))
 def test_the_same_from_the_inputs_of_the_node_on(family):
-    make_clip, make_vae, widths = ENCODERS[family]
-    clip, vae, model = make_clip(), make_vae(), tiny_dits.model(family, **widths)
+    record = RECORDS[family]
+    clip, vae, model = record.clip(), record.vae(), record.model()
     weights = (0.625, 1.375)
     people = [replace(one, slot=Slot((0.0, 0.0), mask=mask)) for one, mask in zip(CAST.people, MASKS, strict=True)]
     cast = PlacedCast(weighted(*weights, people=people).people, WIDTH, HEIGHT)

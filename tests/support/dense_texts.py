@@ -9,18 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
+from families import RECORDS
+from families.record import counts
 from pack.bridge.networks.attention import OVERRIDE
 from tiny import tiny_dits
-from tiny.tiny_dits import ANIMA, FLUX_2, IDEOGRAM_4, QWEN, Z_IMAGE
 from torch import Tensor
 
 LENGTHS = {"common": 7, "anna": 11, "ben": 5}
 """Tokens of each text."""
 _TOKEN = 16
-_FILLED_UP = 512
-"""Tokens of every text of FLUX.2."""
 
 
 def text(name: str) -> list[Any]:
@@ -30,17 +28,14 @@ def text(name: str) -> list[Any]:
 
 
 def joined(family: str) -> Tensor:
-    """The three texts as one, of FLUX.2 each filled up."""
-    texts = [text(name)[0][0] for name in LENGTHS]
-    if family == FLUX_2:
-        texts = [functional.pad(words, (0, 0, _FILLED_UP - words.shape[1], 0)) for words in texts]
-    return torch.cat(texts, dim=1)
+    """The three texts as one."""
+    return RECORDS[family].one_text([text(name)[0][0] for name in LENGTHS])
 
 
 class Dense:
     """The rule, to put on a MODEL that is given `joined`.
 
-    Of Anima the picture alone reads, and texts alone are read, in one attention of two.
+    Where the picture reads in an attention of its own, it alone reads there, and texts alone are read.
 
     areas: (2, H, W), hard masks of whole tokens. front: tokens that another pack puts in front of the text. references:
     tokens of reference pictures behind the picture.
@@ -49,9 +44,9 @@ class Dense:
     def __init__(self, family: str, model: ModelPatcher, areas: Tensor, front: int = 0, references: int = 0) -> None:
         self.family = family
         self.network: Any = model.model.diffusion_model
-        multiple = {Z_IMAGE: 8, FLUX_2: _FILLED_UP}.get(family, 1)
-        self.raw = [_FILLED_UP if family == FLUX_2 else count for count in LENGTHS.values()]
-        self.lengths = [-(-count // multiple) * multiple for count in self.raw]
+        self.record = RECORDS[family]
+        self.raw = [self.record.left_padded(count) for count in LENGTHS.values()]
+        self.lengths = [self.record.filled_up(count) for count in self.raw]
         self.lengths[0] += front
         self.total = sum(self.lengths)
         starts = [0, self.lengths[0], sum(self.lengths[:2]), self.total]
@@ -77,7 +72,7 @@ class Dense:
     ) -> Tensor:
         token_dim = 2 if more.get("skip_reshape") else 1
         queries, keys = q.shape[token_dim], k.shape[token_dim]
-        if self.family == ANIMA:
+        if self.record.reads_apart:
             if keys != self.total:
                 return kernel(q, k, v, heads, mask=mask, **more)
             reads = self.reads[self.total :, :keys]
@@ -93,48 +88,18 @@ class Dense:
     def positions(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The host's post_input patch: every text counts its positions from its own beginning."""
         ids = arguments["txt_ids"].clone()
-        count = torch.cat([torch.arange(length) for length in self.raw]).to(ids)
-        if self.family == FLUX_2:
-            ids[:, :, 3] = count
-        elif self.family == QWEN:
-            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None]
+        self.record.count_positions(ids, counts(self.raw, ids))
         return {**arguments, "txt_ids": ids}
-
-    def backbone(self, backbone: Callable[..., Any]) -> Callable[..., Any]:
-        """_backbone of Ideogram 4 with every text counted from its own beginning."""
-
-        def of_texts(text: Any, x: Any, t: Any, ids: Any, *masks: Any, **options: Any) -> Any:
-            count = torch.cat([torch.arange(length) for length in self.raw]).to(ids)
-            of_picture = ids[:1, len(count) :]
-            new_ids = torch.cat([count[None, :, None].expand(1, -1, 3), of_picture], 1)
-            return backbone(text, x, t, new_ids, *masks, **options)
-
-        return of_texts
-
-    def captions(self, embed: Callable[..., Any]) -> Callable[..., Any]:
-        """embed_cap of Z-Image for each text alone."""
-
-        def embed_cap(cap_feats: Any = None, offset: int = 0, **options: Any) -> Any:
-            parts = []
-            for words, length in zip(cap_feats.split(self.raw, 1), self.lengths, strict=True):
-                parts.append(embed(words, offset=offset + self.total - length, **options))
-            tokens = torch.cat([part[0][0] for part in parts], 1)
-            rotations = torch.cat([part[1][0] for part in parts], 1)
-            return (tokens,), (rotations,), self.total
-
-        return embed_cap
 
     def stand_in(self, patch: pytest.MonkeyPatch) -> None:
         """What is changed in the network itself, for as long as the patch."""
-        if self.family == Z_IMAGE:
-            patch.setattr(self.network, "embed_cap", self.captions(self.network.embed_cap))
-        elif self.family == IDEOGRAM_4:
-            patch.setattr(self.network, "_backbone", self.backbone(self.network._backbone))
+        if self.record.several_texts is not None:
+            patch.setattr(self.network, *self.record.several_texts(self.network, self.raw))
 
     def patched(self, model: ModelPatcher) -> ModelPatcher:
         clone = model.clone()
         options = clone.model_options["transformer_options"]
         clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
-        if self.family in (FLUX_2, QWEN):
+        if self.record.count_positions is not None:
             clone.set_model_patch(self.positions, "post_input")
         return clone

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
+from families import RECORDS
 from pack.bridge.networks.attention import with_reading
 from pack.core.token_groups import Group, RowSplit, Split
-from tiny.tiny_dits import ANIMA, FLUX_2, Z_IMAGE
 
 
 class _Hidden:
@@ -41,14 +41,11 @@ class _Hidden:
 def without_common(model: ModelPatcher, family: str, text: list[Any], picture: int) -> ModelPatcher:
     """text: the common one as it is encoded, before the family fills it up. picture: of its tokens."""
     tokens, options = text[0]  # all parts of a schedule are equally long
-    common = length = tokens.shape[1]
+    record = RECORDS[family]
+    common = record.filled_up(tokens.shape[1])
     if "t5xxl_ids" in options:
         common = max(len(options["t5xxl_ids"]), 512)
-    if family == FLUX_2:
-        common = max(length, 512)
-    if family == Z_IMAGE:
-        common = -(-length // 8) * 8
     clone = model.clone()
     before = clone.model_options["transformer_options"]
-    clone.model_options["transformer_options"] = with_reading(before, _Hidden(common, picture, family == ANIMA))
+    clone.model_options["transformer_options"] = with_reading(before, _Hidden(common, picture, record.reads_apart))
     return clone

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
+from families import RECORDS
 from tiny import tiny_dits
 
 transformers = pytest.mark.skipif(not tiny_dits.KNOWN, reason="an older ComfyUI has no FLUX.2")
@@ -25,8 +26,7 @@ def each(values: Iterable[Any], often: Collection[Any]) -> list[Any]:
     return parameters
 
 
-OFTEN = tiny_dits.FLUX_2, tiny_dits.QWEN, tiny_dits.Z_IMAGE
-"""Tried in every run: their blocks are those of the others, or less usual."""
+OFTEN = [family for family, record in RECORDS.items() if record.often]
 EACH = each(tiny_dits.EVERY, OFTEN)
 WITH_REFERENCES = each(tiny_dits.REFERENCES, OFTEN)
 

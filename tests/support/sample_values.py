@@ -29,6 +29,7 @@ import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
+from families import RECORDS
 from pack.bridge.host import unet
 from pack.bridge.people import face_bank
 from pack.core.methods import method
@@ -202,7 +203,7 @@ def flux_vae() -> Any:
 
 @cache
 def klein_clip() -> Any:
-    return family_encoders.klein()
+    return RECORDS["FLUX.2"].clip()
 
 
 @cache
@@ -218,7 +219,7 @@ def said(words: str) -> Any:
 @cache
 def klein() -> Any:
     """A MODEL of FLUX.2 that reads what the encoder of `klein_clip` gives."""
-    return tiny_dits.model("FLUX.2", context_in_dim=3 * family_encoders.WIDTH)
+    return RECORDS["FLUX.2"].model()
 
 
 def klein_said(words: str) -> Any:

@@ -4,37 +4,22 @@ import re
 from dataclasses import replace
 from functools import cache
 
-import family_encoders
 import torch
+from families import RECORDS
 from hidden_text import without_common
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
 from tiny import lora_made, people_made, tiny_dits
-from tiny.tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5
-CLIPS = {
-    FLUX: (family_encoders.flux1, {"context_in_dim": family_encoders.WIDTH, "vec_in_dim": 64}),
-    FLUX_2: (family_encoders.klein, {"context_in_dim": 3 * family_encoders.WIDTH}),
-    QWEN: (family_encoders.qwen, {"joint_attention_dim": family_encoders.WIDTH}),
-    Z_IMAGE: (family_encoders.z_image, {"cap_feat_dim": family_encoders.WIDTH}),
-    KREA_2: (family_encoders.krea2, {"txtdim": family_encoders.WIDTH, "txtlayers": 12}),
-    MAGE_FLOW: (family_encoders.mage_flow, {"joint_attention_dim": family_encoders.WIDTH}),
-    CHROMA: (family_encoders.chroma, {"context_in_dim": family_encoders.WIDTH}),
-    IDEOGRAM_4: (family_encoders.ideogram_4, {"llm_features_dim": 13 * family_encoders.WIDTH}),
-    ANIMA: (family_encoders.anima, {"crossattn_emb_channels": family_encoders.WIDTH}),
-}
-"""By family: its text encoder, and what a network has to be to read it."""
-WITHOUT_PLACE = re.compile(r"(t_embed|time_|tmlp|vector_in|guidance|adaln_proj|llm_adapter)|\.adaln_modulation\w*\.\d")
-"""In the names of layers that are given neither text nor picture, of all families: a LoRA there is not one person's."""
 EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
-EVERY_LAYER = re.compile("llm_adapter")
+EVERY_LAYER = "llm_adapter"
 """What is left out where each row of a batch is one person's: what reads the prompt before the forward."""
 COMMON = "two people in a park"
 """The common text."""
@@ -46,12 +31,12 @@ class Setting:
     left_out: in the names of layers that the LoRAs do not have. shape: changes of the network's configuration.
     """
 
-    def __init__(self, family, model=None, left_out=WITHOUT_PLACE, **shape):
-        make, changes = CLIPS[family]
+    def __init__(self, family, model=None, left_out="", **shape):
         self.family = family
-        self.clip = make()
-        self.model = model or tiny_dits.model(family, **changes, **shape)
-        shapes = linear_layers(self.model, left_out)
+        self.record = RECORDS[family]
+        self.clip = self.record.clip()
+        self.model = model or self.record.model(**shape)
+        shapes = linear_layers(self.model, left_out or self.record.without_place)
         numbers = sum(out_width * in_width for out_width, in_width in shapes.values())
         self.files = []
         for seed in (11, 12, 13):
@@ -87,15 +72,15 @@ class Setting:
 
 
 @cache
-def setting_of(family, left_out=WITHOUT_PLACE):
+def setting_of(family, left_out=""):
     return Setting(family, left_out=left_out)
 
 
-def linear_layers(model, left_out=WITHOUT_PLACE):
+def linear_layers(model, left_out):
     """Name -> (out, in)."""
     found = {}
     for name, module in model.model.diffusion_model.named_modules():
-        if hasattr(module, "in_features") and not left_out.search(name):
+        if hasattr(module, "in_features") and not re.search(left_out, name):
             found[name] = module.out_features, module.in_features
     return found
 

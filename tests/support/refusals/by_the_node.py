@@ -27,6 +27,7 @@ from pack.core.errors import (
     LikenessError,
     WrongBaseModel,
 )
+from pack.core.families import latent_name
 from pack.core.identities.combining import PortraitsMissing
 from pack.core.parts.parts import BadPart, Parts
 from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast, Slot
@@ -409,7 +410,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(
             WrongBaseModel,
-            r"vae input is made for FLUX\.2, Mage-Flow or Ideogram 4 \(latent channels 128\)",
+            f"vae input is made for {latent_name(128)} .latent channels 128.",
             vae=value(flux2_vae),
         ),
         refused(BadSize, "parts is 90x96 px; multiples of 8, at least 64", width=90),

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import family_encoders
 import tiny_vaes
+from families import RECORDS
 from graphs import UNCONNECTED, ours, value
 from sample_values import (
     by_row,
@@ -91,7 +91,7 @@ REMARKS: dict[str, list[Remark]] = {
         remark("5 pictures: FLUX.2 klein is made for 4 at most", pictures=image(batch=3)),
         remark(
             "Without model the pictures stand in the corner of the",
-            clip=value(family_encoders.krea2),
+            clip=value(RECORDS["Krea 2"].clip),
             vae=value(tiny_vaes.qwen),
             pictures=UNCONNECTED,
         ),
