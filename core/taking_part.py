@@ -42,7 +42,7 @@ class TakingPart:
         """Everybody of weight above 0: each has a row in tensors of regions, also who takes no part."""
         return present(self.cast).people
 
-    @property
+    @cached_property
     def rows(self) -> list[int]:
         """The numbers, among those present, of the people who take part."""
         acts_of_present = [acts for person, acts in zip(self.cast.people, self.acts, strict=True) if person.weight > 0]
