@@ -24,7 +24,7 @@ from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
-from ..networks.model_family import family, network_of, tokens_of
+from ..networks.model_family import network_of, require_family, tokens_of
 from ..sampling.calls import Place
 from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.model_conds import ConditioningLost
@@ -57,7 +57,7 @@ def blocks_with_faces(
     width: how many attentions the method's file has, and the width of the blocks that they are for. Raises
     WrongBaseModel for another MODEL, and for texts of another.
     """
-    family(model, (FLUX.name,))
+    require_family(model, (FLUX.name,))
     network = network_of(model_of(model))
     double, single = len(network.double_blocks), len(network.single_blocks)
     reads = reads_behind(double, single)
