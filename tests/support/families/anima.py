@@ -3,12 +3,12 @@
 from functools import partial
 
 from family_encoders import LLAMA, WIDTH, encoder
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=transformer_families.ANIMA,
+    described=described.ANIMA,
     clip=partial(encoder, "anima", "te", "AnimaTokenizer", qwen3_06b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"crossattn_emb_channels": WIDTH},
     without_place=r"t_embedder|llm_adapter|\.adaln_modulation\w*\.\d",

@@ -3,12 +3,12 @@
 from functools import partial
 
 from family_encoders import T5, WIDTH, encoder
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=transformer_families.CHROMA,
+    described=described.CHROMA,
     clip=partial(encoder, "pixart_t5", "pixart_te", "PixArtTokenizer", t5xxl=T5),
     reads_clip={"context_in_dim": WIDTH},
     without_place="distilled_guidance_layer",

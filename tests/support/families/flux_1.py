@@ -3,7 +3,7 @@
 import comfy.sd
 from comfy.text_encoders import flux
 from family_encoders import T5, WIDTH
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 from tiny.tiny_encoders import made, small_clip
 
 from .record import FamilyRecord, NameInFiles
@@ -14,7 +14,7 @@ def clip() -> comfy.sd.CLIP:
 
 
 RECORD = FamilyRecord(
-    described=transformer_families.FLUX,
+    described=described.FLUX,
     clip=clip,
     reads_clip={"context_in_dim": WIDTH, "vec_in_dim": 64},
     without_place="(time|vector|guidance)_in",

@@ -5,7 +5,7 @@ from unittest.mock import patch
 import comfy.sd
 from comfy.text_encoders import flux, llama
 from family_encoders import LLAMA, WIDTH
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 from tiny.tiny_encoders import made
 from torch import Tensor
 
@@ -28,7 +28,7 @@ def count_positions(positions: Tensor, numbers: Tensor) -> None:
 
 
 RECORD = FamilyRecord(
-    described=transformer_families.FLUX_2,
+    described=described.FLUX_2,
     often=True,
     clip=clip,
     reads_clip={"context_in_dim": 3 * WIDTH},

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from family_encoders import LLAMA, WIDTH, encoder
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 
 from .record import FamilyRecord, NameInFiles, counts
 
@@ -25,7 +25,7 @@ def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[.
 
 
 RECORD = FamilyRecord(
-    described=transformer_families.IDEOGRAM_4,
+    described=described.IDEOGRAM_4,
     clip=partial(encoder, "ideogram4", "te", "Ideogram4Tokenizer", qwen3vl_8b={**LLAMA, "num_hidden_layers": 36}),
     reads_clip={"llm_features_dim": 13 * WIDTH},
     several_texts=several_texts,

@@ -3,12 +3,12 @@
 from functools import partial
 
 from family_encoders import LLAMA, WIDTH, encoder
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=transformer_families.KREA_2,
+    described=described.KREA_2,
     clip=partial(encoder, "krea2", "te", "Krea2Tokenizer", qwen3vl_4b={**LLAMA, "num_hidden_layers": 36}),
     reads_clip={"txtdim": WIDTH, "txtlayers": 12},
     without_place="^tmlp",

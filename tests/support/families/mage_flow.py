@@ -3,12 +3,12 @@
 from functools import partial
 
 from family_encoders import LLAMA, WIDTH, encoder
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 
 from .record import FamilyRecord, NameInFiles
 
 RECORD = FamilyRecord(
-    described=transformer_families.MAGE_FLOW,
+    described=described.MAGE_FLOW,
     clip=partial(encoder, "mage_flow", "te", "MageFlowTokenizer", qwen3vl_4b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"joint_attention_dim": WIDTH},
     without_place="time_text_embed",

@@ -5,7 +5,7 @@ from unittest.mock import patch
 import comfy.sd
 from comfy.text_encoders import qwen_image, qwen_vl
 from family_encoders import LLAMA, WIDTH
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 from tiny.tiny_encoders import made
 from torch import Tensor
 
@@ -24,7 +24,7 @@ def count_positions(positions: Tensor, numbers: Tensor) -> None:
 
 
 RECORD = FamilyRecord(
-    described=transformer_families.QWEN,
+    described=described.QWEN,
     often=True,
     clip=clip,
     reads_clip={"joint_attention_dim": WIDTH},

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from family_encoders import LLAMA, WIDTH, encoder
-from pack.bridge.networks import transformer_families
+from pack.bridge.networks import families as described
 
 from .record import FamilyRecord, NameInFiles
 
@@ -28,7 +28,7 @@ def several_texts(network: Any, lengths: Sequence[int]) -> tuple[str, Callable[.
 
 
 RECORD = FamilyRecord(
-    described=transformer_families.Z_IMAGE,
+    described=described.Z_IMAGE,
     often=True,
     clip=partial(encoder, "z_image", "te", "ZImageTokenizer", qwen3_4b={**LLAMA, "num_hidden_layers": 3}),
     reads_clip={"cap_feat_dim": WIDTH},
