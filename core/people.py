@@ -69,6 +69,7 @@ class Face:
     portrait: of one photo; None where only the embeddings were asked for.
     certain: False where the detector could not decide which way up the face is.
     unseen_below: px; smaller faces of the same photo may not have been seen. 0 where that is no matter.
+    points: where the face was found by landmarks.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, where its file
     states one.
     """
@@ -82,6 +83,7 @@ class Face:
     certain: bool = True
     one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
     unseen_below: float = 0.0
+    points: FacePoints | None = None
 
 
 @dataclass(frozen=True)

@@ -98,10 +98,12 @@ class DrawSkeletons(io.ComfyNode):
                 draw_layout = control_images.keypoints
             else:
                 layout_of_all = places_of(cast and in_order_of_places(cast), layout, DRAW)
-                layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
+                layout = places_of(cast, layout, DRAW)
+                has_more = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, layout.slots))
+                if not has_more:
+                    layouts.require_skeletons(layout)
+                notes.tell(NO_HANDS_OR_FACES if draw == DWPOSE_WHOLE and not has_more else "")
                 draw_layout = _SKELETONS[draw]
-                if draw == DWPOSE_WHOLE and not any(map(has_hands_or_face, layout.slots)):
-                    notes.tell(NO_HANDS_OR_FACES)
             pictures_of_people = draw_layout(layout, by_row=True)  # (people, H, W, 3): each person alone, on black
             people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn
             image = pictures_of_people

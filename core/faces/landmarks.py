@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import BadPhoto, counted
+from ..people import FacePoints
 from .bgr_pictures import Picture, no_face
 from .finding import Detection
 
@@ -25,6 +26,17 @@ _MOUTH = (61, 291)
 _FOREHEAD, _CHIN = 10, 152
 # The mesh ends at the hairline. SCRFD's boxes reach higher, by this share of the way from the chin to the hairline.
 _CROWN = 0.12
+# Each of iBUG's 68 points is the mean of one or two of the mesh (P. Yan's Mediapipe_2_Dlib_Landmarks, made symmetric).
+_IBUG = (
+    (127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,),
+    (400,), (379,), (365,), (397, 288), (361, 288), (323,), (454,), (356,),
+    (156,), (70, 63), (105,), (66,), (107, 55), (336, 285), (296,), (334,), (293, 300), (383,),
+    (168, 6), (197, 195), (5,), (4,), (98,), (97,), (2,), (326,), (327,),
+    (33,), (160,), (158,), (133,), (153,), (144,), (362,), (385,), (387,), (263,), (373,), (380,),
+    (61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,),
+    (78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,),
+)  # fmt: skip
+_PUPILS = (468, 473)
 
 Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
@@ -93,4 +105,13 @@ def detection(face: Mapping[str, Any]) -> Detection:
     eyes = [points[list(rim)].mean(0) for rim in _EYES]
     five_points = [*eyes, points[_NOSE], *points[list(_MOUTH)]]  # in the order of Keypoints
     keypoints = tuple((float(x), float(y)) for x, y in five_points)
-    return Detection(box, keypoints, float(face["score"]))
+    return Detection(box, keypoints, float(face["score"]), points=face_points(face))
+
+
+def face_points(face: Mapping[str, Any]) -> FacePoints:
+    """The points of a face of a mesh, with pupils where the mesh has irises."""
+    mesh = np.asarray(face["landmarks_xy"], dtype=float)  # (468 or 478, 2)
+    points = [mesh[list(numbers)].mean(0) for numbers in _IBUG]
+    if len(mesh) > max(_PUPILS):
+        points += [mesh[number] for number in _PUPILS]
+    return tuple((float(x), float(y), 1.0) for x, y in points)

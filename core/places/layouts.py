@@ -37,7 +37,8 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
     for face in faces.faces:
         keypoints = tuple(into.point(point) for point in face.keypoints)
         pose = skeleton_around(keypoints, body, canvas)
-        slots.append(Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings))
+        slot = Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
+        slots.append(replace(slot, face_points=poses.moved(face.points, into.joint)))
     return Layout(*canvas, tuple(slots))
 
 

@@ -78,18 +78,18 @@ def read(pose_keypoint: object) -> OpenPoses:
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
     width, height = _size_of(frame)
-    joints_of_people = [_joints(number, person.get("pose_keypoints_2d")) for number, person in enumerate(people, 1)]
-    if not any(joint[2] > 0 for joints in joints_of_people for joint in joints):
-        raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
     notes: list[str] = []
     poses: list[OpenPose] = []
-    for number, (person, joints) in enumerate(zip(people, joints_of_people, strict=True), 1):
+    for number, person in enumerate(people, 1):
+        joints = _joints(number, person.get("pose_keypoints_2d"))
         if not joints:
             continue
         pose = _with_hands_and_face(number, person, joints, notes)
-        if _is_in_parts(joints):  # each alone: editors that join the people of two nodes leave them as they came
+        if _is_in_parts(pose):  # each alone: editors that join the people of two nodes leave them as they came
             pose = pose.moved(lambda joint: (joint[0] * width, joint[1] * height, joint[2]))
         poses.append(pose)
+    if not any(map(_seen_points, poses)):
+        raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
     return OpenPoses(poses, width, height, notes)
 
 
@@ -155,9 +155,19 @@ def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
     return int(frame["canvas_width"]), int(frame["canvas_height"])
 
 
-def _is_in_parts(joints: Sequence[Joint]) -> bool:
-    """Whether the joints of a person are in parts of the canvas instead of pixels."""
-    return all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, confidence in joints if confidence > 0)
+def _is_in_parts(person: OpenPose) -> bool:
+    """Whether a person is in parts of the canvas instead of pixels."""
+    return all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, _ in _seen_points(person))
+
+
+def _seen_points(person: OpenPose) -> list[Joint]:
+    """The joints that are seen; where there is none, the points of hands and face that are."""
+    others = (*(person.left_hand or ()), *(person.right_hand or ()), *(person.face_points or ()))
+    for points in (person.joints, others):
+        seen = [point for point in points if point[2] > 0]
+        if seen:
+            return seen
+    return []
 
 
 def _with_hands_and_face(number: int, person: Mapping[str, Any], joints: list[Joint], notes: list[str]) -> OpenPose:
