@@ -14,6 +14,7 @@ from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
 from ..core.places import expressions, extra_places, from_boxes, group, layouts, place_previews, placing, regions
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
+from ..core.places.expressions import BadExpression
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from ..core.places.region_settings import BY_METHOD, EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
 from ..core.places.regions import ALL_PEOPLE, RegionShape
@@ -168,10 +169,12 @@ class ExpressionFromPhoto(io.ComfyNode):
         face_landmarks: Mapping[str, Any] | None = None,
         poses: object = None,
     ) -> io.NodeOutput:
-        if (face_landmarks is None) == (poses is None):
-            connected = "both" if poses is not None else "neither"
+        sources = {"face_landmarks": face_landmarks, "poses": poses}
+        connected = [name for name, source in sources.items() if source is not None]
+        if len(connected) != 1:
             advice = "Connect face_landmarks (Detect Face Landmarks) or poses (DWPose, SDPose), and only one of them."
-            raise BadLayout(f"Expression from Photo reads one thing; {connected} of its two are connected.", advice)
+            why = f"Expression from Photo reads one thing; connected: {listed(connected) or 'none'}."
+            raise BadExpression(why, advice)
         faces = expressions.of_poses(poses) if face_landmarks is None else expressions.of_meshes(face_landmarks)
         expressive = expressions.with_expressions(layout, faces, place, mirror)
         notes.tell("\n".join(expressive.notes))
