@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import BadPhoto, counted
@@ -37,6 +38,8 @@ _IBUG = (
     (78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,),
 )  # fmt: skip
 _PUPILS = (468, 473)
+_JAW = 17
+"""The first points of iBUG are the jaw, from the viewer's left ear over the chin."""
 
 Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
@@ -111,7 +114,31 @@ def detection(face: Mapping[str, Any]) -> Detection:
 def face_points(face: Mapping[str, Any]) -> FacePoints:
     """The points of a face of a mesh, with pupils where the mesh has irises."""
     mesh = np.asarray(face["landmarks_xy"], dtype=float)  # (468 or 478, 2)
-    points = [mesh[list(numbers)].mean(0) for numbers in _IBUG]
+    points = np.array([mesh[list(numbers)].mean(0) for numbers in _IBUG])  # (68, 2)
+    points[:_JAW] = _on_outline(points[:_JAW], mesh)
     if len(mesh) > max(_PUPILS):
-        points += [mesh[number] for number in _PUPILS]
+        points = np.vstack([points, mesh[list(_PUPILS)]])
     return tuple((float(x), float(y), 1.0) for x, y in points)
+
+
+def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The points of the jaw (17, 2), each moved across the face to the outline of the mesh; the chin stays.
+
+    The mesh is fixed on the skin: as a head turns, the far half of its jaw comes to lie inside of the visible outline,
+    on which detectors of 68 points put it. Of a face seen from the front nothing moves.
+    """
+    down = mesh[_CHIN] - mesh[_FOREHEAD]
+    down /= max(float(np.hypot(*down)), 1.0)
+    axes = np.array([(down[1], -down[0]), down])  # to the viewer's right on an upright face, and down the face
+    upright = mesh @ axes.T
+    moved = jaw @ axes.T
+    for number, (_, height) in enumerate(moved):
+        above = upright[upright[:, 1] <= height]  # (a, 2)
+        below = upright[upright[:, 1] > height]  # (b, 2)
+        if number == _JAW // 2 or not len(above) or not len(below):
+            continue
+        # Where the lines between all points above and all below cross this height; the outermost is on the outline.
+        share = (height - above[:, None, 1]) / (below[None, :, 1] - above[:, None, 1])  # (a, b)
+        crossings = above[:, None, 0] + share * (below[None, :, 0] - above[:, None, 0])
+        moved[number, 0] = crossings.min() if number < _JAW // 2 else crossings.max()
+    return moved @ axes

@@ -143,9 +143,7 @@ def _notes(number: int, place: Keypoints, photo: Keypoints) -> list[str]:
     notes: list[str] = []
     height = bodies.FACE_HEIGHT * bodies.head_of_face(place)
     if height < _RUNS_TOGETHER:
-        notes.append(
-            f"Place {number}: the face is {height:.0f} px tall, below {_RUNS_TOGETHER} its points run together"
-        )
+        notes.append(f"Place {number}: face {height:.0f} px tall, below {_RUNS_TOGETHER} px its points run together")
     angles = [math.degrees(math.asin(bodies.sine_of_turn(face))) for face in (photo, place)]
     degrees = round(abs(angles[0] - angles[1]))
     if degrees > _OTHER_TURN:

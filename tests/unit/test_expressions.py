@@ -12,6 +12,7 @@ from pack.core.people import FacePoints, Keypoints, Slot
 from pack.core.places import bodies, expressions, group
 from pack.core.places.expressions import keypoints_of
 from safetensors.torch import load_file
+from scipy.spatial import ConvexHull
 
 MESHES = {
     name: faces[0].numpy()
@@ -35,7 +36,7 @@ def placed(points: FacePoints, keypoints: Keypoints, mirror: bool = False) -> Fa
     return expressions.with_expression(Slot((0, 0), keypoints=keypoints), keypoints, points, mirror).face_points or ()
 
 
-@pytest.mark.parametrize("name", ["yao", "astronaut", "tight"])
+@pytest.mark.parametrize("name", ["yao", "astronaut", "team"])
 def test_points_of_a_mesh_are_those_of_ibug(name: str) -> None:
     """In the frame of the face: eyes level. Jaw, brows, bridge and lips run as iBUG numbers them."""
     points = landmarks.face_points(mesh(name))
@@ -46,14 +47,34 @@ def test_points_of_a_mesh_are_those_of_ibug(name: str) -> None:
     assert np.abs(np.array(keypoints_of(points)) - five).max() < 0.03 * eye_distance
     across = (five[1] - five[0]) / eye_distance
     x, y = (xy(points) @ np.stack([across, (-across[1], across[0])]).T).T
-    for row in (range(17), range(17, 27), range(31, 36), (36, 37, 38, 39, 42, 43, 44, 45), range(48, 55), (68, 69)):
+    for row in (range(3, 14), range(17, 27), range(31, 36), (36, 37, 38, 39, 42, 43, 44, 45), range(48, 55), (68, 69)):
         assert (np.diff(x[list(row)]) > 0).all(), row
-    assert (np.diff(y[27:31]) > 0).all()
+    for row in (range(9), range(16, 7, -1), range(27, 31)):
+        assert (np.diff(y[list(row)]) > 0).all(), row
     assert y[8] == y[:68].max(), "the chin"
     for above, below in ((37, 41), (38, 40), (43, 47), (44, 46), (51, 57), (62, 66), (19, 37), (24, 44)):
         assert y[above] < y[below]
     for pupil, corners in ((68, (36, 39)), (69, (42, 45))):
         assert x[corners[0]] < x[pupil] < x[corners[1]]
+
+
+@pytest.mark.parametrize(("name", "moved"), [("yao", 0.02), ("tight", 0.18)])
+@pytest.mark.parametrize("degrees", [0, 70])
+def test_the_far_half_of_the_jaw_of_a_turned_head_is_on_the_outline(name: str, moved: float, degrees: float) -> None:
+    """That head is turned to the viewer's right. moved: at most, in distances between the eyes. The hull is scipy's."""
+    roll = np.array(
+        [(math.cos(math.radians(degrees)), math.sin(math.radians(degrees))),
+         (-math.sin(math.radians(degrees)), math.cos(math.radians(degrees)))]
+    )  # fmt: skip
+    mesh_points = MESHES[name][:468] @ roll
+    jaw = xy(landmarks.face_points({"landmarks_xy": mesh_points}))[:17]
+    hull = ConvexHull(mesh_points)
+    distances = hull.equations[:, :2] @ jaw.T + hull.equations[:, 2:]  # below 0 inside
+    assert distances.max(0) == pytest.approx(0, abs=1e-6)
+    mesh_jaw = mesh_points[[127, 234, 93, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 323, 454, 356]]
+    shifts = np.linalg.norm(jaw - mesh_jaw, axis=1)[[0, 1, 2, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16]]
+    eye_distance = math.dist(*landmarks.detection({"landmarks_xy": mesh_points, "score": 1}).keypoints[:2])
+    assert shifts.max() / eye_distance == pytest.approx(moved, abs=0.02)
 
 
 @pytest.mark.parametrize("degrees", [0, 35, 180])
