@@ -3,8 +3,10 @@ import pytest
 from browser.visit import Visit
 from shared import workflow
 from environment import *  # noqa
+
 ROOT = Path(__file__).resolve().parents[2]
 from browser.fixtures import in_frontends, OWN, NEWEST
+
 
 @pytest.mark.parametrize("name", ["references_qwen_looks"])
 def test_look(visit: Visit, name):
