@@ -129,9 +129,9 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     """
     down = mesh[_CHIN] - mesh[_FOREHEAD]
     down /= max(float(np.hypot(*down)), 1.0)
-    axes: npt.NDArray[np.float64] = np.array(
-        [(float(down[1]), -float(down[0])), (float(down[0]), float(down[1]))]
-    )  # to the viewer's right on an upright face, and down the face
+    right, low = float(down[0]), float(down[1])
+    # To the viewer's right on an upright face, and down the face.
+    axes: npt.NDArray[np.float64] = np.array([(low, -right), (right, low)])
     upright = mesh @ axes.T
     moved = jaw @ axes.T
     for number, (_, height) in enumerate(moved):
