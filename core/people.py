@@ -30,6 +30,11 @@ Joint = tuple[float, float, float]
 """x, y, confidence 0..1."""
 Pose = tuple[Joint, ...]
 """Seventeen joints in COCO order (nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles)."""
+Hand = tuple[Joint, ...]
+"""Twenty-one points: the wrist, then four for each finger from its root to its tip, the thumb first."""
+FacePoints = tuple[Joint, ...]
+"""Sixty-eight points of a face in the order of iBUG (jaw, brows, nose, eyes, mouth, from the viewer's left), with both
+pupils seventy."""
 
 NOSE = 2
 """Index of the nose in Keypoints; in a Pose it is 0."""
@@ -63,6 +68,7 @@ class Face:
     portrait: of one photo; None where only the embeddings were asked for.
     certain: False where the detector could not decide which way up the face is.
     unseen_below: px; smaller faces of the same photo may not have been seen. 0 where that is no matter.
+    points: where the face was found by landmarks.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, where its file
     states one.
     """
@@ -76,6 +82,7 @@ class Face:
     certain: bool = True
     one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
     unseen_below: float = 0.0
+    points: FacePoints | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ class Slot:
     box: the face's box, or None where only a point is known.
     mask: (height, width) float32 0..1 of the whole canvas, the region this person owns.
     embeddings: of the face that stood here in a template photo, for `order = match faces`.
+    left_hand, right_hand: the person's own.
     """
 
     center: Point
@@ -141,6 +149,9 @@ class Slot:
     pose: Pose | None = None
     mask: Tensor | None = None
     embeddings: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    left_hand: Hand | None = None
+    right_hand: Hand | None = None
+    face_points: FacePoints | None = None
 
 
 @dataclass(frozen=True)

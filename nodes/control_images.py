@@ -1,5 +1,8 @@
 """Pictures for ControlNets: a layout drawn as skeletons, face keypoints or a body surface; photos at a usable size."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -9,7 +12,7 @@ from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, in_order_of_places, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts
-from ..core.places.control_images import NoKeypoints
+from ..core.places.control_images import NoKeypoints, has_hands_or_face
 from .categories import IN_INSTANT_ID, IN_PLACES
 from .sockets import CastSocket, LayoutSocket
 
@@ -17,11 +20,25 @@ DRAW = "Draw Skeletons"
 SKELETONS = "skeletons"
 KEYPOINTS = "face keypoints"
 SURFACE = "body surface"
-KINDS = (SKELETONS, KEYPOINTS, SURFACE)
+DWPOSE = "DWPose bodies"
+DWPOSE_WHOLE = "DWPose bodies, hands and faces"
+KINDS = (SKELETONS, KEYPOINTS, SURFACE, DWPOSE, DWPOSE_WHOLE)
+NO_HANDS_OR_FACES = (
+    "Bodies alone: no place has hands or face points. They come from poses in Layout from Picture, and from Expression "
+    "from Photo."
+)
 MANNEQUIN = (
     "This is a mannequin, made of a skeleton: expect the pose to be followed roughly. A photo of the pose and Detect "
     "Body Surface give the real thing."
 )
+
+
+_SKELETONS: Mapping[str, Callable[..., Tensor]] = {
+    SKELETONS: control_images.skeletons,
+    DWPOSE: partial(control_images.dwpose, hands_and_faces=False),
+    DWPOSE_WHOLE: partial(control_images.dwpose, hands_and_faces=True),
+}
+"""What draws skeletons, by the choice of the input `draw`."""
 
 
 class ResizePhoto(io.ComfyNode):
@@ -81,8 +98,12 @@ class DrawSkeletons(io.ComfyNode):
                 draw_layout = control_images.keypoints
             else:
                 layout_of_all = places_of(cast and in_order_of_places(cast), layout, DRAW)
-                layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
-                draw_layout = control_images.skeletons
+                layout = places_of(cast, layout, DRAW)
+                has_more = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, layout.slots))
+                if not has_more:
+                    layouts.require_skeletons(layout)
+                notes.tell(NO_HANDS_OR_FACES if draw == DWPOSE_WHOLE and not has_more else "")
+                draw_layout = _SKELETONS[draw]
             pictures_of_people = draw_layout(layout, by_row=True)  # (people, H, W, 3): each person alone, on black
             people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn
             image = pictures_of_people

@@ -1,6 +1,6 @@
 """Places: where people stand on a canvas, and who stands where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +12,14 @@ from ..bridge.host.schema import advanced, boxes_editor, face_sizes_input, optio
 from ..core import geometry, taking_part
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
-from ..core.places import extra_places, from_boxes, group, layouts, place_previews, placing, regions
+from ..core.places import expressions, extra_places, from_boxes, group, layouts, place_previews, placing, regions
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
+from ..core.places.expressions import BadExpression
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from ..core.places.region_settings import BY_METHOD, EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
 from ..core.places.regions import ALL_PEOPLE, RegionShape
 from .categories import IN_PLACES
-from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
+from .sockets import BoxesOrLayoutSocket, CastSocket, FaceLandmarksSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
 _LINES = 3
@@ -139,6 +140,46 @@ class LayoutFromPicture(io.ComfyNode):
         photo = None if image is None else image[0]  # (H, W, C): the first picture of the batch
         preview = place_previews.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
         return _layout_output(cls, layout, preview)
+
+
+class ExpressionFromPhoto(io.ComfyNode):
+    """The expressions and gazes of photos on the faces of a layout, one after the other from a place on."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessExpressionFromPhoto",
+            category=IN_PLACES,
+            inputs=[
+                LayoutSocket.Input("layout"),
+                FaceLandmarksSocket.Input("face_landmarks", optional=True),
+                PoseKeypointSocket.Input("poses", optional=True),
+                io.Int.Input("place", default=1, min=1, max=from_boxes.MOST),
+                io.Boolean.Input("mirror", default=False),
+            ],
+            outputs=_layout_outputs(),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        layout: Layout,
+        place: int,
+        mirror: bool,
+        face_landmarks: Mapping[str, Any] | None = None,
+        poses: object = None,
+    ) -> io.NodeOutput:
+        sources = {"face_landmarks": face_landmarks, "poses": poses}
+        connected = [name for name, source in sources.items() if source is not None]
+        if len(connected) != 1:
+            advice = "Connect face_landmarks (Detect Face Landmarks) or poses (DWPose, SDPose), and only one of them."
+            why = f"Expression from Photo reads one thing; connected: {listed(connected) or 'none'}."
+            raise BadExpression(why, advice)
+        faces = expressions.of_poses(poses) if face_landmarks is None else expressions.of_meshes(face_landmarks)
+        expressive = expressions.with_expressions(layout, faces, place, mirror)
+        notes.tell("\n".join(expressive.notes))
+        preview = place_previews.numbered_layout(expressive.layout, notes=expressive.notes[:_LINES])[None]
+        return _layout_output(cls, expressive.layout, preview)
 
 
 class LayoutFromBoxes(io.ComfyNode):
@@ -362,4 +403,4 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LayoutFromPicture, LayoutFromBoxes, LayoutForAGroup, PlaceCast, MaskOfAPersonsPlace]
+NODES = [LayoutFromPicture, LayoutFromBoxes, LayoutForAGroup, ExpressionFromPhoto, PlaceCast, MaskOfAPersonsPlace]

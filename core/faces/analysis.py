@@ -134,6 +134,7 @@ def recognise(
             certain=face.certain,
             one_person_from=one_person_from,
             unseen_below=face.unseen_below,
+            points=face.points,
         )
         for n, face in enumerate(faces)
     )

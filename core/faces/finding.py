@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import Self
 
 from ..geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
-from ..people import CROP, Box, Keypoints, Point
+from ..people import CROP, Box, FacePoints, Keypoints, Point
 from .bgr_pictures import Picture
 
 
@@ -26,6 +26,7 @@ class Detection:
     be those of another way up.
     unseen_below: px of its picture; smaller faces beside it may have been too small to be seen. 0 where that is no
     matter.
+    points: of a face mesh; None from a detector that finds no more than the keypoints.
     """
 
     box: Box
@@ -33,6 +34,7 @@ class Detection:
     score: float
     certain: bool = True
     unseen_below: float = 0.0
+    points: FacePoints | None = None
 
     def moved(self, to: Callable[[Point], Point]) -> Self:
         """The face in another picture, turned or scaled. to: from a point of this picture to its point there."""
@@ -40,7 +42,8 @@ class Detection:
         x_b, y_b = to(self.box[2:])
         box = (min(x_a, x_b), min(y_a, y_b), max(x_a, x_b), max(y_a, y_b))
         keypoints = tuple(to(point) for point in self.keypoints)
-        return replace(self, box=box, keypoints=keypoints)
+        points = self.points and tuple((*to((x, y)), confidence) for x, y, confidence in self.points)
+        return replace(self, box=box, keypoints=keypoints, points=points)
 
 
 Detector = Callable[[Picture, int], Sequence[Detection]]

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import BadPhoto, counted
+from ..people import FacePoints
 from .bgr_pictures import Picture, no_face
 from .finding import Detection
 
@@ -25,6 +27,19 @@ _MOUTH = (61, 291)
 _FOREHEAD, _CHIN = 10, 152
 # The mesh ends at the hairline. SCRFD's boxes reach higher, by this share of the way from the chin to the hairline.
 _CROWN = 0.12
+# Each of iBUG's 68 points is the mean of one or two of the mesh (P. Yan's Mediapipe_2_Dlib_Landmarks, made symmetric).
+_IBUG = (
+    (127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,),
+    (400,), (379,), (365,), (397, 288), (361, 288), (323,), (454,), (356,),
+    (156,), (70, 63), (105,), (66,), (107, 55), (336, 285), (296,), (334,), (293, 300), (383,),
+    (168, 6), (197, 195), (5,), (4,), (98,), (97,), (2,), (326,), (327,),
+    (33,), (160,), (158,), (133,), (153,), (144,), (362,), (385,), (387,), (263,), (373,), (380,),
+    (61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,),
+    (78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,),
+)  # fmt: skip
+_PUPILS = (468, 473)
+_JAW = 17
+"""The first points of iBUG are the jaw, from the viewer's left ear over the chin."""
 
 Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
@@ -93,4 +108,39 @@ def detection(face: Mapping[str, Any]) -> Detection:
     eyes = [points[list(rim)].mean(0) for rim in _EYES]
     five_points = [*eyes, points[_NOSE], *points[list(_MOUTH)]]  # in the order of Keypoints
     keypoints = tuple((float(x), float(y)) for x, y in five_points)
-    return Detection(box, keypoints, float(face["score"]))
+    return Detection(box, keypoints, float(face["score"]), points=face_points(face))
+
+
+def face_points(face: Mapping[str, Any]) -> FacePoints:
+    """The points of a face of a mesh, with pupils where the mesh has irises."""
+    mesh = np.asarray(face["landmarks_xy"], dtype=float)  # (468 or 478, 2)
+    points = np.array([mesh[list(numbers)].mean(0) for numbers in _IBUG])  # (68, 2)
+    points[:_JAW] = _on_outline(points[:_JAW], mesh)
+    if len(mesh) > max(_PUPILS):
+        points = np.vstack([points, mesh[list(_PUPILS)]])
+    return tuple((float(x), float(y), 1.0) for x, y in points)
+
+
+def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The points of the jaw (17, 2), each moved across the face to the outline of the mesh; the chin stays.
+
+    The mesh is fixed on the skin: as a head turns, the far half of its jaw comes to lie inside of the visible outline,
+    on which detectors of 68 points put it. Of a face seen from the front nothing moves.
+    """
+    down = mesh[_CHIN] - mesh[_FOREHEAD]
+    down /= max(float(np.hypot(*down)), 1.0)
+    right, low = float(down[0]), float(down[1])
+    # To the viewer's right on an upright face, and down the face.
+    axes: npt.NDArray[np.float64] = np.array([(low, -right), (right, low)])
+    upright = mesh @ axes.T
+    moved = jaw @ axes.T
+    for number, (_, height) in enumerate(moved):
+        above = upright[upright[:, 1] <= height]  # (a, 2)
+        below = upright[upright[:, 1] > height]  # (b, 2)
+        if number == _JAW // 2 or not len(above) or not len(below):
+            continue
+        # Where the lines between all points above and all below cross this height; the outermost is on the outline.
+        share = (height - above[:, None, 1]) / (below[None, :, 1] - above[:, None, 1])  # (a, b)
+        crossings = above[:, None, 0] + share * (below[None, :, 0] - above[:, None, 0])
+        moved[number, 0] = crossings.min() if number < _JAW // 2 else crossings.max()
+    return moved @ axes

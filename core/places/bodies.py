@@ -156,10 +156,7 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     eyes = middle(viewers_left_eye, viewers_right_eye)
     down = unit(eyes, middle(keypoints[3], keypoints[4]))
     across = (down[1], -down[0])  # to the viewer's right on an upright face
-    nose_from_eyes = (nose[0] - eyes[0], nose[1] - eyes[1])
-    # The sine of the angle by which the head is turned, positive towards the viewer's right. The tip of the nose is
-    # _NOSE_BEFORE_EYES in front of the eyes, and moves sideways by that distance times the sine.
-    turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head_height)))
+    turn = sine_of_turn(keypoints)
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
     # The neck and the ears are further from the camera than the tip of the nose. As the head turns to one side, they
     # move to the other side of the nose in the picture.
@@ -176,6 +173,18 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     joints = ((*nose, 1.0), left_eye, right_eye, left_ear, right_ear, *trunk[_LEFT_SHOULDER:])
     shown_count = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
     return _hidden(joints, range(shown_count, len(joints)))
+
+
+def sine_of_turn(keypoints: Keypoints) -> float:
+    """The sine of the angle by which a head is turned sideways, positive towards the viewer's right.
+
+    The tip of the nose is _NOSE_BEFORE_EYES in front of the eyes, and moves sideways by that distance times the sine.
+    """
+    viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
+    eyes = middle(viewers_left_eye, viewers_right_eye)
+    down_x, down_y = unit(eyes, middle(keypoints[3], keypoints[4]))
+    sideways = _dot((nose[0] - eyes[0], nose[1] - eyes[1]), (down_y, -down_x))
+    return max(-1.0, min(1.0, sideways / (_NOSE_BEFORE_EYES * head_of_face(keypoints))))
 
 
 def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:

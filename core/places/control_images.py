@@ -1,28 +1,21 @@
-"""The pictures that ControlNets were trained with: OpenPose skeletons and the five keypoints of faces.
+"""The pictures that ControlNets were trained with: skeletons with hands and faces, and the five keypoints of faces.
 
-Discs, ellipses and their blend are to the pixel as OpenCV draws them, in its integer arithmetic stated once more: an
-ellipse is the polygon of its points at every degree, a convex polygon is its outline (Bresenham) and the rows between
-its two sides (fixed point, 16 bits).
+All of them are to the pixel as the authors' code draws them with OpenCV 4, see opencv_shapes.py.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import groupby, pairwise
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..errors import LikenessError, listed
-from ..people import NOSE, Keypoints, Layout, Pose
+from ..people import NOSE, Joint, Keypoints, Layout, Pose, Slot
 from ..previews import Color
-from .bodies import openpose, seen_limbs
-
-Pixels = npt.NDArray[np.uint8]
-"""(height, width, 3)."""
-Pixel = tuple[int, int]
-"""x, y."""
+from .bodies import SEEN, openpose, seen_limbs
+from .opencv_shapes import Pixel, Pixels, disc, ellipse, thick_line
 
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -45,6 +38,15 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
     Returns (1 or places, height, width, 3), black where there are none.
     """
     return _draw_people(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
+
+
+def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool) -> Tensor:
+    """The skeletons of a layout as DWPose's node draws them, all in one picture, or with `by_row` one for each place.
+
+    hands_and_faces: whether these are drawn, too. Returns (1 or places, height, width, 3).
+    """
+    draw = partial(_dwpose_picture, hands_and_faces=hands_and_faces)
+    return _draw_people(draw, layout.slots, layout, by_row)
 
 
 def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
@@ -97,6 +99,76 @@ def _draw_limb(canvas: Pixels, start: Sequence[float], end: Sequence[float], col
     ellipse(canvas, x, y, (half_length, _HALF_THICKNESS), angle, color)
 
 
+# What matplotlib's hsv_to_rgb and OpenCV's rounding make of the hues 0, 1/20, 2/20, ...
+_FINGER_COLORS = (
+    (255, 0, 0), (255, 77, 0), (255, 153, 0), (255, 229, 0), (204, 255, 0), (128, 255, 0), (51, 255, 0), (0, 255, 25),
+    (0, 255, 102), (0, 255, 179), (0, 255, 255), (0, 178, 255), (0, 102, 255), (0, 25, 255), (51, 0, 255),
+    (128, 0, 255), (204, 0, 255), (255, 0, 230), (255, 0, 153), (255, 0, 77),
+)  # fmt: skip
+_FINGER_POINT_COLOR = (0, 0, 255)
+_FACE_POINT_RADIUS = 3
+_FACE_POINT_COLOR = (255, 255, 255)
+_DARKENED = 0.6
+
+
+def _dwpose_picture(places: Sequence[Slot], width: int, height: int, hands_and_faces: bool) -> Tensor:
+    """People over each other, the last in front, as comfyui_controlnet_aux draws DWPose: (height, width, 3) 0..1."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    for slot in places:
+        if slot.pose:
+            _draw_body(picture, openpose(slot.pose))
+        if hands_and_faces:
+            _draw_hand(picture, slot.left_hand or ())
+            _draw_hand(picture, slot.right_hand or ())
+            _draw_face(picture, slot.face_points or ())
+    return torch.as_tensor(picture).float() / 255
+
+
+def has_hands_or_face(slot: Slot) -> bool:
+    """Whether more than the body of this place can be drawn."""
+    return any((slot.left_hand, slot.right_hand, slot.face_points))
+
+
+def _draw_body(canvas: Pixels, joints: Sequence[Joint]) -> None:
+    """Darkened limbs, and the joints over them, also those without a limb. joints: eighteen OpenPose points."""
+    for limb in seen_limbs(joints):
+        red, green, blue = (int(value * _DARKENED) for value in _LIMB_COLORS[limb.number])
+        _draw_limb(canvas, joints[limb.start], joints[limb.end], (red, green, blue))
+    for (x, y, confidence), color in zip(joints, _LIMB_COLORS, strict=True):
+        if confidence > SEEN:
+            disc(canvas, int(x), int(y), _JOINT_RADIUS, color)
+
+
+def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
+    """The lines of the fingers, and the points over them. points: of a Hand, or none."""
+    for number, color in enumerate(_FINGER_COLORS[: len(points)]):
+        # Four lines for each finger, the first one from the wrist.
+        start = points[number if number % 4 else 0]
+        end = points[number + 1]
+        if _is_drawn(start) and _is_drawn(end):
+            thick_line(canvas, _pixel(start), _pixel(end), color)
+    _draw_points(canvas, points, _JOINT_RADIUS, _FINGER_POINT_COLOR)
+
+
+def _draw_face(canvas: Pixels, points: Sequence[Joint]) -> None:
+    _draw_points(canvas, points, _FACE_POINT_RADIUS, _FACE_POINT_COLOR)
+
+
+def _draw_points(canvas: Pixels, points: Sequence[Joint], radius: int, color: Color) -> None:
+    for point in points:
+        if _is_drawn(point):
+            disc(canvas, *_pixel(point), radius, color)
+
+
+def _is_drawn(point: Joint) -> bool:
+    """Whether a point of a hand or face is drawn: DWPose leaves out the first column and the first row of pixels."""
+    return point[2] > SEEN and min(_pixel(point)) > 0
+
+
+def _pixel(point: Joint) -> Pixel:
+    return (int(point[0]), int(point[1]))
+
+
 _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 
 
@@ -113,7 +185,7 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
             if number != NOSE:
                 _draw_limb(image, point, points[NOSE], _KEYPOINT_COLORS[number])
         # As there: the lines are darkened, then the discs are drawn over them.
-        image = (image * 0.6).astype(np.uint8)
+        image = (image * _DARKENED).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
             disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
         keypoint_picture = np.maximum(keypoint_picture, image)
@@ -135,151 +207,3 @@ class NoKeypoints(LikenessError):
             "Make the layout from faces or masks, or with Layout for a Group: these know where eyes, nose and mouth "
             "are. In a pose, show more of head and shoulders.",
         )
-
-
-# OpenCV 4, modules/imgproc/src/drawing.cpp: ellipse2Poly, clipLine, LineIterator and FillConvexPoly. A point is at the
-# centre of its pixel; FillConvexPoly follows the sides of a polygon in fixed point numbers.
-_ONE = 1 << 16
-"""A pixel in fixed point numbers (XY_ONE)."""
-
-
-def _wave_table(wave: Callable[[float], float]) -> npt.NDArray[np.float64]:
-    """A sine or cosine of 0 to 360 degrees, (361,), rounded as in OpenCV's table, which is of float32."""
-    rounded = [round(wave(math.radians(degree)), 7) for degree in range(361)]
-    return np.array(rounded, np.float32).astype(np.float64)
-
-
-_SINES = _wave_table(math.sin)
-_COSINES = _wave_table(math.cos)
-# Half the width of each row of a disc, from the middle row up; by radius.
-_DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
-
-
-def disc(canvas: Pixels, x: int, y: int, radius: int, color: Color) -> None:
-    """Draw a filled circle around a pixel. radius: one of 4 and 10."""
-    for away, half in enumerate(_DISCS[radius]):
-        _draw_row(canvas, y - away, x - half, x + half, color)
-        _draw_row(canvas, y + away, x - half, x + half, color)
-
-
-def ellipse(canvas: Pixels, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
-    """Draw a filled ellipse around a pixel, as the polygon of its points at every degree.
-
-    axes: half the length of each axis, in pixels. angle: of the first axis, in degrees.
-    """
-    along = axes[0] * _COSINES  # (361,) each, in the ellipse's own axes
-    across = axes[1] * _SINES
-    sine = _SINES[angle % 360]
-    cosine = _COSINES[angle % 360]
-    columns = np.rint(x + along * cosine - across * sine).astype(int)
-    rows = np.rint(y + along * sine + across * cosine).astype(int)
-    outline = zip(map(int, columns), map(int, rows), strict=True)
-    corners = [corner for corner, _ in groupby(outline)]  # each once, although many degrees may give the same pixel
-    for start, end in pairwise([corners[-1], *corners]):
-        _draw_line(canvas, start, end, color)
-    _fill_polygon(canvas, corners, color)
-
-
-def _draw_row(canvas: Pixels, y: int, first: int, last: int, color: Color) -> None:
-    """Draw the pixels of row y from column `first` to column `last`, both included; pixels off the canvas are left
-    out."""
-    if 0 <= y < canvas.shape[0] and last >= 0:
-        canvas[y, max(first, 0) : last + 1] = color
-
-
-def _draw_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
-    """Draw a line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
-    clipped = _clipped_line(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
-    if clipped is None:
-        return
-    left, right = sorted(clipped, key=lambda point: point[0])
-    x, y = left
-    width = right[0] - x
-    height = abs(right[1] - y)
-    down = 1 if right[1] >= y else -1
-    is_flat = width >= height
-    longer = max(width, height)
-    shorter = min(width, height)
-    for step in range(longer + 1):
-        # How far the line has moved along its shorter side: shorter * step / longer, rounded to the nearest whole pixel
-        # and halves down, which is floor(x + 1 / 2 - 1 / (2 * longer)) in whole numbers.
-        aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
-        if is_flat:
-            canvas[y + down * aside, x + step] = color
-        else:
-            canvas[y + down * step, x + aside] = color
-
-
-def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
-    """The part of a line that is on the canvas, or None (OpenCV's clipLine, which cuts rows first, then columns).
-
-    right, bottom: the last column and the last row. `_clipped_along_axis` cuts the first coordinate of a point, so the
-    points are given to it as (y, x) first.
-    """
-    swapped = _clipped_along_axis((start[1], start[0]), (end[1], end[0]), bottom)
-    if swapped is None:
-        return None
-    (start_y, start_x), (end_y, end_x) = swapped
-    return _clipped_along_axis((start_x, start_y), (end_x, end_y), right)
-
-
-def _clipped_along_axis(start: Pixel, end: Pixel, last: int) -> tuple[Pixel, Pixel] | None:
-    """The part of a line whose first coordinate is from 0 to `last`, or None where there is none.
-
-    The start is cut first, and the end against the start that is left: OpenCV rounds in this order.
-    """
-    if max(start[0], end[0]) < 0 or min(start[0], end[0]) > last:
-        return None
-    start = _moved_inside(start, end, last)
-    end = _moved_inside(end, start, last)
-    return start, end
-
-
-def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
-    """An end of a line, moved along the line until its first coordinate is from 0 to `last`."""
-    if 0 <= point[0] <= last:
-        return point
-    edge = 0 if point[0] < 0 else last
-    # int() cuts the decimals off, as OpenCV's cast does.
-    moved = int((edge - point[0]) * (other_end[1] - point[1]) / (other_end[0] - point[0]))
-    return (edge, point[1] + moved)
-
-
-def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
-    """Fill a convex polygon (OpenCV's FillConvexPoly): in each row the pixels between its two sides.
-
-    The sides lead from the first of the highest corners down to the lowest row, one along the order of the corners and
-    the other one against it.
-    """
-    highest = min(range(len(corners)), key=lambda number: corners[number][1])
-    around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
-    # Both sides have a column for each row from the highest corner to the lowest one. They are not zipped strictly: a
-    # corner that rounding has lifted gives its side a column more.
-    sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=False)
-    for y, (one_side, other_side) in enumerate(sides, corners[highest][1]):
-        first = (min(one_side, other_side) + _ONE // 2) // _ONE  # rounded
-        last = (max(one_side, other_side) + _ONE // 2) // _ONE
-        _draw_row(canvas, y, first, last, color)
-
-
-def _columns_of_side(corners: list[Pixel]) -> list[int]:
-    """The column of one side of a polygon in every row, from its first corner down to the lowest one.
-
-    corners: all of the polygon's, from the highest around to it again. A column is in fixed point numbers: a pixel is
-    _ONE.
-    """
-    lowest = max(y for _, y in corners)
-    top = corners[0][1]
-    x, y = corners[0]
-    columns: list[int] = []
-    for next_x, next_y in corners[1:]:
-        last_row = top + len(columns) - 1  # the last row of which the column is known already
-        if next_y > y and next_y > last_row:
-            rows = next_y - y
-            # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).
-            step = math.trunc(((next_x - x) * _ONE * 2 + rows) / (2 * rows))
-            columns += [x * _ONE + step * row for row in range(rows)]
-        if next_y == lowest:
-            break
-        x, y = next_x, next_y
-    return columns

@@ -237,11 +237,19 @@ def _moved(slot: Slot, fit: Fit, canvas: CanvasSize) -> Slot:
     keypoints = slot.keypoints
     if keypoints:
         keypoints = tuple(fit.point(point) for point in keypoints)
-    pose = slot.pose
-    if pose:
-        pose = tuple(poses.near(fit.joint(joint)) for joint in pose)
+    pose = poses.moved(slot.pose, fit.joint)
     mask = None if slot.mask is None else _moved_mask(slot.mask, fit, canvas)
-    moved_slot = replace(slot, center=fit.point(slot.center), box=box, keypoints=keypoints, pose=pose, mask=mask)
+    moved_slot = replace(
+        slot,
+        center=fit.point(slot.center),
+        box=box,
+        keypoints=keypoints,
+        pose=pose,
+        mask=mask,
+        left_hand=poses.moved(slot.left_hand, fit.joint),
+        right_hand=poses.moved(slot.right_hand, fit.joint),
+        face_points=poses.moved(slot.face_points, fit.joint),
+    )
     if not moved_slot.pose:
         return moved_slot
     return replace(moved_slot, pose=bodies.on_canvas(moved_slot.pose, layouts.head_of(moved_slot), *canvas))

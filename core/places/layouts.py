@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..errors import BadLayout, counted
 from ..geometry import Fit, bounds, check_size
-from ..people import NOSE, CanvasSize, Faces, Joint, Keypoints, Layout, Point, Pose, Slot
+from ..people import NOSE, CanvasSize, Faces, Keypoints, Layout, Point, Pose, Slot
 from ..pictures import as_masks
 from . import bodies, poses
-from .poses import BadPoses
+from .poses import BadPoses, OpenPose
 
 # How many heads of a person a painted region shows, from the crown down.
 _REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 2.1}
@@ -37,7 +37,8 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
     for face in faces.faces:
         keypoints = tuple(into.point(point) for point in face.keypoints)
         pose = skeleton_around(keypoints, body, canvas)
-        slots.append(Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings))
+        slot = Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
+        slots.append(replace(slot, face_points=poses.moved(face.points, into.joint)))
     return Layout(*canvas, tuple(slots))
 
 
@@ -68,9 +69,8 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     check_size("The layout", *canvas)
     into = Fit.into((poses_in_picture.width, poses_in_picture.height), canvas, fit)
     places: list[_PosePlace] = []
-    for joints in poses_in_picture.people:
-        # A joint that the mapping puts absurdly far from the canvas becomes one that is not seen.
-        place = _place_of_pose([poses.near(into.joint(joint)) for joint in joints])
+    for person in poses_in_picture.people:
+        place = _place_of_pose(person.moved(into.joint))
         if place is not None:
             places.append(place)
     if not places:
@@ -78,6 +78,7 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     twice = _found_twice([place.slot.pose or () for place in places])
     unique = [place for index, place in enumerate(places) if index not in twice]
     notes = [f"Place {number}: {place.note}" for number, place in enumerate(unique, 1) if place.note]
+    notes += poses_in_picture.notes
     without_head = len(poses_in_picture.people) - len(places)
     if without_head:
         notes.append(f"{without_head} of {len(poses_in_picture.people)} people left out: neither head nor neck is seen")
@@ -86,18 +87,25 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     return PoseLayout(Layout(*canvas, tuple(place.slot for place in unique)), notes)
 
 
-def _place_of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
-    """The place of a person with these 18 OpenPose joints; None where neither head nor neck is seen."""
-    pose = poses.coco(joints)
+def _place_of_pose(person: OpenPose) -> _PosePlace | None:
+    """The place of a person; None where neither head nor neck is seen."""
+    pose = poses.coco(person.joints)
     head_height = bodies.head_of_pose(pose)
     # Without a known height of the head, a nose that is not seen is put where its clue is: eyes, ears or neck.
-    nose = bodies.nose_of_pose(pose, joints[poses.NECK], head_height or 0.0)
+    nose = bodies.nose_of_pose(pose, person.joints[poses.NECK], head_height or 0.0)
     if nose is None:
         return None
     center = nose.point
-    if head_height is None:
-        return _PosePlace(Slot(center, pose=pose), nose.note)
-    slot = Slot(center, bodies.face_box(center, head_height), bodies.face_of_pose(pose, center, head_height), pose)
+    slot = Slot(
+        center,
+        pose=pose,
+        left_hand=person.left_hand,
+        right_hand=person.right_hand,
+        face_points=person.face_points,
+    )
+    if head_height is not None:
+        keypoints = bodies.face_of_pose(pose, center, head_height)
+        slot = replace(slot, box=bodies.face_box(center, head_height), keypoints=keypoints)
     return _PosePlace(slot, nose.note)
 
 

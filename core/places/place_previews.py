@@ -11,7 +11,7 @@ from ..cross_attention import region_weights
 from ..geometry import bounds, patch_rect
 from ..people import Box, Layout, Person, Slot
 from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of
-from .bodies import openpose, seen_limbs
+from .bodies import SEEN, openpose, seen_limbs
 
 _FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
 
@@ -95,7 +95,7 @@ def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Ten
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
-    """One place: its mask, skeleton, face box and keypoints in a colour, and its nose in white."""
+    """One place: its mask, skeleton, hands, face box and points in a colour, and its nose in white."""
     if slot.mask is not None:
         _draw_mask(sheet, slot.mask, color)
     if slot.pose is not None:
@@ -103,6 +103,10 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         for limb in seen_limbs(joints):
             ends = (*joints[limb.start][:2], *joints[limb.end][:2])
             sheet.pen.line(ends, fill=color, width=sheet.line)
+    for points in (slot.left_hand, slot.right_hand, slot.face_points):
+        for x, y, confidence in points or ():
+            if confidence > SEEN:
+                sheet.pen.ellipse((x - 1, y - 1, x + 1, y + 1), fill=color)
     if slot.box is not None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():

@@ -1,7 +1,7 @@
 """POSE_KEYPOINT, the OpenPose dictionaries that pose nodes of ComfyUI exchange: read, and brought to COCO order."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,13 +9,18 @@ import numpy as np
 
 from ..errors import LikenessError, counted
 from ..geometry import FAR
-from ..people import Joint, Pose
+from ..people import FacePoints, Hand, Joint, Point, Pose
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
 _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 NECK = 1
 """Index of the neck in OpenPose's joints; a COCO pose has none."""
+_WRISTS = (7, 4)
+"""Left and right, in OpenPose's joints."""
 _JOINTS = 18
+_HAND_POINTS = 21
+FACE_POINTS = (68, 70)
+"""Without and with the pupils."""
 _MOST_PEOPLE = 500
 """More than any pose node finds; each is compared with all others."""
 WIDEST = FAR / 10
@@ -36,30 +41,56 @@ class BadPoses(LikenessError):
 
 
 @dataclass(frozen=True)
-class OpenPoses:
-    """The people of one POSE_KEYPOINT, 18 OpenPose joints each, in pixels of a picture of this size."""
+class OpenPose:
+    """One person of a POSE_KEYPOINT. joints: eighteen of OpenPose. Hands and face are None where no point is seen."""
 
-    people: list[list[Joint]]
+    joints: list[Joint]
+    left_hand: Hand | None = None
+    right_hand: Hand | None = None
+    face_points: FacePoints | None = None
+
+    def moved(self, move: Callable[[Joint], Joint]) -> "OpenPose":
+        """The person with every joint and point moved; one that is moved absurdly far becomes one that is not seen."""
+        joints = [near(move(joint)) for joint in self.joints]
+        return OpenPose(
+            joints, moved(self.left_hand, move), moved(self.right_hand, move), moved(self.face_points, move)
+        )
+
+
+@dataclass(frozen=True)
+class OpenPoses:
+    """The people of one POSE_KEYPOINT, in pixels of a picture of this size. notes: a line for each thing left out."""
+
+    people: list[OpenPose]
     width: int
     height: int
+    notes: list[str]
 
 
 def read(pose_keypoint: object) -> OpenPoses:
     """The people of a POSE_KEYPOINT of one picture.
 
     That is a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}], canvas_width,
-    canvas_height}`, coordinates of each person in pixels or in parts of the canvas (0..1).
+    canvas_height}`, coordinates of each person in pixels or in parts of the canvas (0..1). A person may have
+    hand_left_keypoints_2d and hand_right_keypoints_2d (21 points each) and face_keypoints_2d (68 or 70).
     Raises BadPoses for several pictures, for nobody, and for something else.
     """
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
     width, height = _size_of(frame)
-    joints_of_people = [_joints(number, person.get("pose_keypoints_2d")) for number, person in enumerate(people, 1)]
-    if not any(joint[2] > 0 for joints in joints_of_people for joint in joints):
+    notes: list[str] = []
+    poses: list[OpenPose] = []
+    for number, person in enumerate(people, 1):
+        joints = _joints(number, person.get("pose_keypoints_2d"))
+        if not joints:
+            continue
+        pose = _with_hands_and_face(number, person, joints, notes)
+        if _is_in_parts(pose):  # each alone: editors that join the people of two nodes leave them as they came
+            pose = pose.moved(lambda joint: (joint[0] * width, joint[1] * height, joint[2]))
+        poses.append(pose)
+    if not any(map(_seen_points, poses)):
         raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
-    # Each alone: editors that join the people of two nodes leave them as they came.
-    poses = [_in_pixels(joints, width, height) for joints in joints_of_people if joints]
-    return OpenPoses(poses, width, height)
+    return OpenPoses(poses, width, height, notes)
 
 
 def coco(joints: Sequence[Joint]) -> Pose:
@@ -86,6 +117,11 @@ def near(joint: Joint) -> Joint:
     if not (abs(x) <= WIDEST and abs(y) <= WIDEST and math.isfinite(confidence)):  # NaN is not within anything
         return _UNSEEN
     return (x, y, max(0.0, min(1.0, confidence)))
+
+
+def moved(points: Sequence[Joint] | None, move: Callable[[Joint], Joint]) -> tuple[Joint, ...] | None:
+    """Points that are moved one by one, as `near` leaves them; None for None."""
+    return None if points is None else tuple(near(move(point)) for point in points)
 
 
 def _one_frame(pose_keypoint: object) -> Mapping[str, Any]:
@@ -119,12 +155,64 @@ def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
     return int(frame["canvas_width"]), int(frame["canvas_height"])
 
 
-def _in_pixels(joints: Sequence[Joint], width: int, height: int) -> list[Joint]:
-    """The joints of a person in pixels, whose coordinates may be parts of a canvas of this size."""
-    is_in_parts = all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, confidence in joints if confidence > 0)
-    if not is_in_parts:
-        return list(joints)
-    return [(x * width, y * height, confidence) for x, y, confidence in joints]
+def _is_in_parts(person: OpenPose) -> bool:
+    """Whether a person is in parts of the canvas instead of pixels."""
+    return all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, _ in _seen_points(person))
+
+
+def _seen_points(person: OpenPose) -> list[Joint]:
+    """The joints that are seen; where there is none, the points of hands and face that are."""
+    others = (*(person.left_hand or ()), *(person.right_hand or ()), *(person.face_points or ()))
+    for points in (person.joints, others):
+        seen = [point for point in points if point[2] > 0]
+        if seen:
+            return seen
+    return []
+
+
+def _with_hands_and_face(number: int, person: Mapping[str, Any], joints: list[Joint], notes: list[str]) -> OpenPose:
+    """The person with these joints, and with hands and face points, each hand on the side of the wrist it is nearer to.
+
+    The sides in the names of the hands are not relied on: SDPose names them the other way round than DWPose.
+    number: of the person, from 1. notes: gets a line for each part that is no hand or face, and is left out.
+    """
+    left_hand = _part(number, person, "hand_left", (_HAND_POINTS,), notes)
+    right_hand = _part(number, person, "hand_right", (_HAND_POINTS,), notes)
+    if _are_exchanged((left_hand, right_hand), [joints[wrist] for wrist in _WRISTS]):
+        left_hand, right_hand = right_hand, left_hand
+    return OpenPose(joints, left_hand, right_hand, _part(number, person, "face", FACE_POINTS, notes))
+
+
+def _part(
+    number: int, person: Mapping[str, Any], name: str, counts: Sequence[int], notes: list[str]
+) -> tuple[Joint, ...] | None:
+    """The points of a hand or of the face; None where none is seen, and with a note where there are not `counts`."""
+    numbers = _flat(person.get(f"{name}_keypoints_2d"))
+    if numbers is None or len(numbers) not in (0, *(3 * count for count in counts)):
+        has = "something else than numbers" if numbers is None else counted(len(numbers), "number")
+        expected = " or ".join(str(3 * count) for count in counts)
+        notes.append(f"Person {number}: {name}_keypoints_2d left out, it has {has} instead of {expected}")
+        return None
+    points = _in_triples(numbers)
+    return tuple(points) if any(confidence > 0 for _, _, confidence in points) else None
+
+
+def _are_exchanged(hands: Sequence[Hand | None], wrists: Sequence[Joint]) -> bool:
+    """Whether hands lie nearer to the wrists of the other side. hands, wrists: the left one and the right one.
+
+    Where too little is seen to compare both ways, they are not.
+    """
+    ways: list[list[float]] = []  # the distances as named, and those after an exchange
+    for way in (hands, hands[::-1]):
+        pairs = [(hand, wrist) for hand, wrist in zip(way, wrists, strict=True) if hand and wrist[2] > 0]
+        ways.append([math.dist(_root(hand), wrist[:2]) for hand, wrist in pairs])
+    as_named, exchanged = ways
+    return len(as_named) == len(exchanged) and sum(exchanged) < sum(as_named)
+
+
+def _root(hand: Hand) -> Point:
+    """The wrist of a hand, or the first of its points that is seen."""
+    return next(point[:2] for point in hand if point[2] > 0)
 
 
 def _joints(person: int, numbers: Any) -> list[Joint]:
@@ -133,12 +221,23 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
     person: the number of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
     triples. Raises BadPoses for something else, and for another number of joints.
     """
-    try:
-        flat: list[float] = np.asarray([] if numbers is None else numbers, dtype=np.float64).ravel().tolist()
-    except (TypeError, ValueError, OverflowError, RuntimeError) as cause:  # a tensor that needs gradients
-        raise BadPoses(f"person {person} holds something else than numbers") from cause
+    flat = _flat(numbers)
+    if flat is None:
+        raise BadPoses(f"person {person} holds something else than numbers")
     if flat and len(flat) != 3 * _JOINTS:
         has = counted(len(flat), "number")
         raise BadPoses(f"person {person} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
+    return _in_triples(flat)
+
+
+def _flat(numbers: Any) -> list[float] | None:
+    """A flat list of numbers of a flat list or of a list of triples; empty for None. None for something else."""
+    try:
+        return np.asarray([] if numbers is None else numbers, dtype=np.float64).ravel().tolist()
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor that needs gradients
+        return None
+
+
+def _in_triples(flat: Sequence[float]) -> list[Joint]:
     joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     return [_UNSEEN if joint[:2] in _LOST else near(joint) for joint in joints]

@@ -157,9 +157,15 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
 
 
 def _reference_of_poses(cast: Cast) -> Reference:
-    """The skeletons of all people in one picture, or in a picture for each row. Raises NotPlaced and BadLayout."""
+    """The skeletons of all people in one picture, or in a picture for each row. Raises NotPlaced and BadLayout.
+
+    Those with hands or points of a face, which ID-Patch's drawing does not have, are drawn as DWPose does.
+    """
     layout = layouts.require_skeletons(places_of(in_order_of_places(cast), None, NAME))
-    drawn = control_images.skeletons(layout, by_row=cast.by_row)  # (1 or rows, H, W, 3)
+    if any(map(control_images.has_hands_or_face, layout.slots)):
+        drawn = control_images.dwpose(layout, cast.by_row, hands_and_faces=True)  # (1 or rows, H, W, 3)
+    else:
+        drawn = control_images.skeletons(layout, cast.by_row)
     return Reference(
         [drawn],
         area=layout.width * layout.height,

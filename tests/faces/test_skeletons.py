@@ -1,6 +1,7 @@
-"""Skeletons against the pixels of ID-Patch's utils/draw_condition.py, face keypoints against InstantID's, and ellipses
-and discs against OpenCV's."""
+"""Skeletons against the pixels of ID-Patch's utils/draw_condition.py and of comfyui_controlnet_aux's DWPose, face
+keypoints against InstantID's, and the shapes against OpenCV's."""
 
+import json
 import math
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from pack.core.people import Pose
-from pack.core.places import control_images
-from pack.core.places.control_images import face_keypoints, skeleton
+from pack.core.places import layouts, opencv_shapes
+from pack.core.places.control_images import dwpose, face_keypoints, skeleton
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -48,6 +49,17 @@ def test_skeleton_is_pixel_for_pixel_what_the_authors_draw() -> None:
     assert not pixels([], 64, 64).any()
 
 
+def test_bodies_hands_and_faces_are_pixel_for_pixel_dwpose() -> None:
+    """Five people over each other, with joints, finger points and a hand that are missing, on and across the edges. The
+    PNG's text has its source and the POSE_KEYPOINT of it; on its left half all is drawn, on its right half bodies."""
+    with Image.open(GOLDEN / "dwpose.png") as image:
+        drawn = np.array(image)
+        layout = layouts.from_poses(json.loads(image.text["pose_keypoint"]), 0, 0, "crop").layout
+    for hands_and_faces, theirs in ((True, drawn[:, : layout.width]), (False, drawn[:, layout.width :])):
+        ours = dwpose(layout, by_row=False, hands_and_faces=hands_and_faces)[0]
+        assert np.array_equal((ours * 255).round().byte().numpy(), theirs)
+
+
 @pytest.mark.parametrize("longest", [40, 120, 400])
 def test_every_line_ellipse_and_disc_is_that_of_cv2(longest: int) -> None:
     """Of any length and angle, on, across and off the edges; the test above is about people. longest: px a side."""
@@ -59,13 +71,17 @@ def test_every_line_ellipse_and_disc_is_that_of_cv2(longest: int) -> None:
         if number % 3:  # beside the edges
             start = ((-1, 0, width - 1, width)[number % 4], y)
         inside, *ends = cv2.clipLine((0, 0, width, height), start, end)
-        clipped = control_images._clipped_line(start, end, width - 1, height - 1)
+        clipped = opencv_shapes._clipped_line(start, end, width - 1, height - 1)
         assert clipped == (tuple(ends) if inside else None), (start, end)
         axes = (*axes, 4)
         angle = int(random.integers(-180, 181))
         picture, expected = np.zeros((2, height, width, 3), np.uint8)
-        control_images.ellipse(picture, x, y, axes, angle, (255, 85, 0))
-        control_images.disc(picture, y, x, 4 if x % 2 else 10, (0, 255, 170))
+        across = [(x % width, y % height), (y % width, x % height)]  # OpenCV 5 cuts thick lines in another way than 4
+        opencv_shapes.thick_line(picture, *across, (255, 77, 0))
+        cv2.line(expected, *across, (255, 77, 0), thickness=2)
+        opencv_shapes.ellipse(picture, x, y, axes, angle, (255, 85, 0))
+        radius = (1, 3, 4, 10)[x % 4]
+        opencv_shapes.disc(picture, y, x, radius, (0, 255, 170))
         cv2.fillConvexPoly(expected, cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1), (255, 85, 0))
-        cv2.circle(expected, (y, x), 4 if x % 2 else 10, (0, 255, 170), -1)
+        cv2.circle(expected, (y, x), radius, (0, 255, 170), -1)
         assert np.array_equal(picture, expected), (width, height, x, y, axes, angle)

@@ -31,6 +31,7 @@ from sample_values import (
     klein,
     klein_clip,
     klein_said,
+    landmarks,
     latent,
     layout,
     loaded,
@@ -233,6 +234,7 @@ def _defaults_of_places() -> None:
     _by_default("LikenessLayoutFromPicture", faces=value(faces))
     _by_default("LikenessLayoutFromBoxes", bboxes=[[box]], text="8, 4, 40, 80")
     _by_default("LikenessLayoutForAGroup", framing="bust", width=512, height=512, action="hands up")
+    _by_default("LikenessExpressionFromPhoto", layout=value(layout), face_landmarks=value(landmarks))
     _by_default("LikenessScenes", text="at the beach\nin the kitchen", always="photo")
     _by_default("LikenessDrawSkeletons", layout=value(layout))
     _by_default("LikenessPlaceCast", cast=value(unplaced))

@@ -1,12 +1,14 @@
 """Layouts from faces, poses and masks: where everything lands, and what is guessed."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pack.core.people import Faces, Layout, Pose
-from pack.core.places import bodies, group, layouts
+from pack.core.places import bodies, from_boxes, group, layouts
 from pack.core.places.bodies import openpose
 from pack.core.places.poses import BadPoses
 from tiny.people_made import face, painted
@@ -151,6 +153,72 @@ def test_people_in_parts_of_the_canvas_stand_beside_people_in_pixels() -> None:
 
 def without(pose: Pose, *joints: int) -> Pose:
     return tuple((0.0, 0.0, 0.0) if n in joints else joint for n, joint in enumerate(pose))
+
+
+LEFT_WRIST, RIGHT_WRIST = 9, 10
+
+
+def points(count: int, at: Sequence[float], score: float = 1.0, wide: float = 1, high: float = 1) -> list[float]:
+    """So many points from a place on, in pixels, or in parts of a canvas."""
+    return [number for n in range(count) for number in ((at[0] + n) / wide, (at[1] - n) / high, score)]
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize(
+    ("left", "right", "left_is", "right_is"),
+    [
+        (LEFT_WRIST, RIGHT_WRIST, LEFT_WRIST, RIGHT_WRIST), (RIGHT_WRIST, LEFT_WRIST, LEFT_WRIST, RIGHT_WRIST),
+        (RIGHT_WRIST, None, None, RIGHT_WRIST), (None, RIGHT_WRIST, None, RIGHT_WRIST), (None, None, None, None),
+    ],
+    ids=["as named", "exchanged", "one, wrongly named", "one", "none"],
+)  # fmt: skip
+def test_a_hand_is_that_of_the_wrist_it_is_near(parts: bool, left: Any, right: Any, left_is: Any, right_is: Any):
+    (pose,) = standing(1)
+    size = {"wide": 1024, "high": 768} if parts else {}
+    frames = pose_keypoint([pose], parts)
+    for side, wrist in (("left", left), ("right", right)):
+        numbers = None if wrist is None else points(21, pose[wrist], **size)
+        frames[0]["people"][0][f"hand_{side}_keypoints_2d"] = numbers
+    (slot,) = of_poses(frames)[0].slots
+    for hand, wrist in ((slot.left_hand, left_is), (slot.right_hand, right_is)):
+        assert (hand is None) == (wrist is None)
+        if hand:
+            assert np.ravel(hand) == pytest.approx(points(21, pose[wrist]))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept", "note"),
+    [
+        (points(68, (9, 90)), 68, ""), (points(70, (9, 90)), 70, ""), ([], 0, ""), (points(68, (9, 90), 0.0), 0, ""),
+        ([-1.0, -1.0, 0.9] * 68, 0, ""), (points(60, (9, 90)), 0, "180 numbers instead of 204 or 210"),
+        ([math.nan] * 204, 0, ""), ("smiling", 0, "something else than numbers instead of 204 or 210"),
+        (np.reshape(points(68, (9, 90)), (68, 3)).tolist(), 68, ""),
+    ],
+    ids=["68", "70", "empty", "confidence 0", "where SDPose puts what it lost", "60", "nan", "words", "triples"],
+)  # fmt: skip
+def test_points_of_a_face_are_kept_and_what_is_none_is_told(numbers: Any, kept: int, note: str) -> None:
+    frames = pose_keypoint(standing(1))
+    frames[0]["people"][0]["face_keypoints_2d"] = numbers
+    layout, notes = of_poses(frames)
+    assert len(layout.slots[0].face_points or ()) == kept
+    assert notes == ([f"Person 1: face_keypoints_2d left out, it has {note}"] if note else [])
+
+
+def test_hands_and_faces_move_with_their_place() -> None:
+    """Onto a canvas of half the size, and then with a box that is dragged and made smaller."""
+    frames = pose_keypoint(standing(1))
+    frames[0]["people"][0]["face_keypoints_2d"] = points(68, (480, 200))
+    frames[0]["people"][0]["hand_left_keypoints_2d"] = points(21, (600, 500))
+    halved = layouts.from_poses(frames, 512, 384, "stretch").layout
+    begin = from_boxes.start(halved, None, (512, 384), "stretch", "person")
+    x0, y0, x1, y1 = begin.boxes[0].box
+    smaller = {"x": x0 + 30, "y": y0 + 20, "width": (x1 - x0) / 2, "height": (y1 - y0) / 2}
+    began_with = from_boxes.for_editor(begin.boxes)
+    (slot,) = from_boxes.layout(begin, [smaller], began_with, "", (512, 384), "person", "half").layout.slots
+    for before, after in ((halved.slots[0].face_points, slot.face_points), (halved.slots[0].left_hand, slot.left_hand)):
+        expected = [((x - x0) / 2 + x0 + 30, (y - y0) / 2 + y0 + 20, seen) for x, y, seen in before or ()]
+        assert np.ravel(after) == pytest.approx(np.ravel(expected))
+    assert halved.slots[0].left_hand and halved.slots[0].left_hand[0] == (300, 250, 1)
 
 
 @pytest.mark.parametrize(

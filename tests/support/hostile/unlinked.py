@@ -30,6 +30,7 @@ NEEDED = (
     Needed("LikenessLayoutFromPicture", "faces"),
     Needed("LikenessLayoutFromPicture", "poses"),
     Needed("LikenessLayoutFromPicture", "masks"),
+    Needed("LikenessExpressionFromPhoto", "face_landmarks"),
 )
 
 
@@ -48,6 +49,7 @@ def of_another_kind() -> Iterator[Case]:
     yield bad("clip input", "LikenessPeopleAsReferences", clip=sdxl_clip())
     yield bad("vae input", "LikenessPeopleAsReferences", vae=vae())
     yield bad("sampled input", "LikenessPasteFaces", sampled={"samples": 1})
+    yield bad("one thing.* face_landmarks, poses", "LikenessExpressionFromPhoto", poses=pose())
     yield bad("one thing.* faces, poses", "LikenessLayoutFromPicture", faces=faces(), poses=pose())
     for drawing in ("skeletons", "face keypoints", "body surface"):
         yield bad("neither", "LikenessDrawSkeletons", draw=drawing, layout=UNCONNECTED)

@@ -32,6 +32,7 @@ from pack.core.identities.combining import PortraitsMissing
 from pack.core.parts.parts import BadPart, Parts
 from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.places.control_images import NoKeypoints
+from pack.core.places.expressions import BadExpression
 from pack.core.places.from_boxes import BadBoxes
 from pack.core.places.regions import BadRegion
 from pack.core.prompts import BadPrompts
@@ -53,6 +54,7 @@ from sample_values import (
     image,
     infuse_net,
     klein,
+    landmarks,
     layout,
     loaded,
     mask,
@@ -61,6 +63,7 @@ from sample_values import (
     normal,
     of_another_pack,
     photo,
+    pose,
     read,
     sd15,
     sdxl,
@@ -495,6 +498,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             BadSetup, "prompt: clip is missing", **WITHOUT_FACES, clip_vision=value(clip_vision), prompt="two people"
         ),
+    ],
+    "LikenessExpressionFromPhoto": [
+        refused(BadExpression, "places 2 to 2, .* has 1 place", layout=layout(Slot((100, 60))), place=2),
+        refused(BadExpression, "Place 1 has no face keypoints", layout=layout(Slot((100, 60)))),
+        refused(BadExpression, "Photo 1 of 1 shows no face", face_landmarks=value(landmarks, frames=[[]])),
+        refused(BadExpression, "Photo 1 of 1 shows no face", face_landmarks=UNCONNECTED, poses=value(pose)),
     ],
     "LikenessDrawSkeletons": [
         refused(BadLayout, "Place 1 has no skeleton", layout=layout(Slot((100, 60))), draw="body surface"),

@@ -1,0 +1,151 @@
+"""The expression and gaze of a face in another photo, brought to the face of a place as points that are drawn."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from ..errors import LikenessError, counted
+from ..faces import landmarks
+from ..people import FacePoints, Joint, Keypoints, Layout, Slot
+from . import bodies, poses
+
+# Points of iBUG, from 0.
+_VIEWERS_LEFT_EYE = range(36, 42)
+_VIEWERS_RIGHT_EYE = range(42, 48)
+_NOSE_TIP = 30
+_MOUTH_CORNERS = (48, 54)
+_MIRRORED = (
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46,
+    39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65, 69, 68,
+)  # fmt: skip
+"""For each of the seventy points the one on the other side of the face."""
+_RUNS_TOGETHER = 60
+"""Height of a face, px, below which its drawn points cover more than half of it."""
+_OTHER_TURN = 25
+"""Degrees by which two heads are turned differently, from which on it is told."""
+
+
+class BadExpression(LikenessError):
+    """A photo of which no expression can be taken, or a place that can have none."""
+
+
+@dataclass(frozen=True)
+class ExpressiveLayout:
+    """A layout with the expressions of photos. notes: what to look at, a line each."""
+
+    layout: Layout
+    notes: list[str]
+
+
+def of_meshes(face_landmarks: Mapping[str, Any]) -> list[FacePoints]:
+    """The points of the largest face of each picture of FACE_LANDMARKS. Raises BadExpression where there is none."""
+    faces_of_pictures = [[landmarks.face_points(face) for face in faces] for faces in face_landmarks["frames"]]
+    return _largest(faces_of_pictures, "Detect Face Landmarks")
+
+
+def of_poses(pose_keypoint: object) -> list[FacePoints]:
+    """The points of the largest face of each picture of a POSE_KEYPOINT.
+
+    Raises BadExpression where a picture has none, and BadPoses for what is no POSE_KEYPOINT.
+    """
+    frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
+    pictures = [poses.read([frame]) for frame in frames]
+    faces_of_pictures = [
+        [person.face_points for person in picture.people if person.face_points] for picture in pictures
+    ]
+    why = "".join(f"; {note}" for picture in pictures for note in picture.notes)
+    return _largest(faces_of_pictures, "the pose node, with its face detection on,", why)
+
+
+def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why: str = "") -> list[FacePoints]:
+    """The largest face of each picture. finder: what finds faces, for the message. Raises BadExpression."""
+    faces: list[FacePoints] = []
+    for number, of_picture in enumerate(faces_of_pictures or [[]], 1):
+        whole = [face for face in of_picture if all(face[point][2] > 0 for point in _NEEDED)]
+        if not whole:
+            raise BadExpression(
+                f"Photo {number} of {len(faces_of_pictures)} shows no face with eyes, nose and mouth{why}.",
+                f"Give {finder} a photo of one face, large and not from the side.",
+            )
+        faces.append(max(whole, key=lambda face: bodies.head_of_face(keypoints_of(face))))
+    return faces
+
+
+_NEEDED = (*_VIEWERS_LEFT_EYE, *_VIEWERS_RIGHT_EYE, _NOSE_TIP, *_MOUTH_CORNERS)
+
+
+def keypoints_of(points: FacePoints) -> Keypoints:
+    """The five keypoints of a face."""
+    eyes = [np.mean([points[number][:2] for number in rim], axis=0) for rim in (_VIEWERS_LEFT_EYE, _VIEWERS_RIGHT_EYE)]
+    left_eye, right_eye = ((float(x), float(y)) for x, y in eyes)
+    left_corner, right_corner = (points[number][:2] for number in _MOUTH_CORNERS)
+    return (left_eye, right_eye, points[_NOSE_TIP][:2], left_corner, right_corner)
+
+
+def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mirror: bool) -> ExpressiveLayout:
+    """The layout with the first face at this place (from 1), the second one at the next, and so on.
+
+    Each is turned, shifted and scaled to the place's face, by its own width; its shape stays that of the photo.
+    mirror: whether left and right of the photos are exchanged. Raises BadExpression.
+    """
+    last = place + len(faces) - 1
+    if last > len(layout.slots):
+        raise BadExpression(
+            f"The expressions are for places {place} to {last}, and the layout has "
+            f"{counted(len(layout.slots), 'place')}.",
+            "Choose a lower Place (place), or give fewer photos.",
+        )
+    slots = list(layout.slots)
+    notes: list[str] = []
+    for number, points in enumerate(faces, place):
+        slot = slots[number - 1]
+        if slot.keypoints is None:
+            raise BadExpression(
+                f"Place {number} has no face keypoints, so nobody knows how large its face is and how it is turned.",
+                "Make the layout from faces or masks, or with Layout for a Group.",
+            )
+        notes += _notes(number, slot.keypoints, keypoints_of(_mirrored(points) if mirror else points))
+        slots[number - 1] = with_expression(slot, slot.keypoints, points, mirror)
+    return ExpressiveLayout(replace(layout, slots=tuple(slots)), notes)
+
+
+def with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints, mirror: bool) -> Slot:
+    """The place with the points of a face of a photo. keypoints: of the place."""
+    if mirror:
+        points = _mirrored(points)
+    own = keypoints_of(points)
+    scale = bodies.head_of_face(keypoints) / bodies.head_of_face(own)
+    # As complex numbers, x + iy: multiplied by one of length 1, points turn. The best turn of five points onto five
+    # others is the direction of the sum of (theirs * own's conjugate) around the middles.
+    source = np.array([complex(*point) for point in own])
+    target = np.array([complex(*point) for point in keypoints])
+    fit = np.sum((target - target.mean()) * np.conj(source - source.mean()))
+    turn = complex(fit / abs(fit)) if abs(fit) else 1 + 0j
+
+    def move(point: Joint) -> Joint:
+        moved = complex(target.mean()) + scale * turn * (complex(*point[:2]) - complex(source.mean()))
+        return (moved.real, moved.imag, point[2])
+
+    return replace(slot, face_points=poses.moved(points, move))
+
+
+def _mirrored(points: FacePoints) -> FacePoints:
+    """The face as in a mirror: its left is its right."""
+    others = [points[number] for number in _MIRRORED[: len(points)]]
+    return tuple((-x, y, confidence) for x, y, confidence in others)
+
+
+def _notes(number: int, place: Keypoints, photo: Keypoints) -> list[str]:
+    """What does not fit well. number: of the place. place, photo: the keypoints of both faces."""
+    notes: list[str] = []
+    height = bodies.FACE_HEIGHT * bodies.head_of_face(place)
+    if height < _RUNS_TOGETHER:
+        notes.append(f"Place {number}: face {height:.0f} px tall, below {_RUNS_TOGETHER} px its points run together")
+    angles = [math.degrees(math.asin(bodies.sine_of_turn(face))) for face in (photo, place)]
+    degrees = round(abs(angles[0] - angles[1]))
+    if degrees > _OTHER_TURN:
+        notes.append(f"Place {number}: the photo's head is turned otherwise by {degrees} degrees, the body stays")
+    return notes

@@ -1,0 +1,139 @@
+"""Expressions of photos on faces of places: which points of a mesh they are, and where they land."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pack.core.faces import landmarks
+from pack.core.people import FacePoints, Keypoints, Slot
+from pack.core.places import bodies, expressions, group
+from pack.core.places.expressions import keypoints_of
+from safetensors.torch import load_file
+from scipy.spatial import ConvexHull
+
+MESHES = {
+    name: faces[0].numpy()
+    for name, faces in load_file(Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors").items()
+}
+
+
+def mesh(name: str, points: int = 478) -> dict[str, Any]:
+    return {"landmarks_xy": MESHES[name][:points], "score": 0.9}
+
+
+def face(name: str = "yao") -> FacePoints:
+    return landmarks.face_points(mesh(name))
+
+
+def xy(points: Any) -> np.ndarray:
+    return np.array(points)[:, :2]
+
+
+def placed(points: FacePoints, keypoints: Keypoints, mirror: bool = False) -> FacePoints:
+    return expressions.with_expression(Slot((0, 0), keypoints=keypoints), keypoints, points, mirror).face_points or ()
+
+
+@pytest.mark.parametrize("name", ["yao", "astronaut", "team"])
+def test_points_of_a_mesh_are_those_of_ibug(name: str) -> None:
+    """In the frame of the face: eyes level. Jaw, brows, bridge and lips run as iBUG numbers them."""
+    points = landmarks.face_points(mesh(name))
+    assert len(points) == 70
+    assert landmarks.face_points(mesh(name, 468)) == points[:68], "a mesh without irises"
+    five = np.array(landmarks.detection(mesh(name)).keypoints)
+    eye_distance = math.dist(five[0], five[1])
+    assert np.abs(np.array(keypoints_of(points)) - five).max() < 0.03 * eye_distance
+    across = (five[1] - five[0]) / eye_distance
+    x, y = (xy(points) @ np.stack([across, (-across[1], across[0])]).T).T
+    for row in (range(3, 14), range(17, 27), range(31, 36), (36, 37, 38, 39, 42, 43, 44, 45), range(48, 55), (68, 69)):
+        assert (np.diff(x[list(row)]) > 0).all(), row
+    for row in (range(9), range(16, 7, -1), range(27, 31)):
+        assert (np.diff(y[list(row)]) > 0).all(), row
+    assert y[8] == y[:68].max(), "the chin"
+    for above, below in ((37, 41), (38, 40), (43, 47), (44, 46), (51, 57), (62, 66), (19, 37), (24, 44)):
+        assert y[above] < y[below]
+    for pupil, corners in ((68, (36, 39)), (69, (42, 45))):
+        assert x[corners[0]] < x[pupil] < x[corners[1]]
+
+
+@pytest.mark.parametrize(("name", "moved"), [("yao", 0.02), ("tight", 0.18)])
+@pytest.mark.parametrize("degrees", [0, 70])
+def test_the_far_half_of_the_jaw_of_a_turned_head_is_on_the_outline(name: str, moved: float, degrees: float) -> None:
+    """That head is turned to the viewer's right. moved: at most, in distances between the eyes. The hull is scipy's."""
+    roll = np.array(
+        [(math.cos(math.radians(degrees)), math.sin(math.radians(degrees))),
+         (-math.sin(math.radians(degrees)), math.cos(math.radians(degrees)))]
+    )  # fmt: skip
+    mesh_points = MESHES[name][:468] @ roll
+    jaw = xy(landmarks.face_points({"landmarks_xy": mesh_points}))[:17]
+    hull = ConvexHull(mesh_points)
+    distances = hull.equations[:, :2] @ jaw.T + hull.equations[:, 2:]  # below 0 inside
+    assert distances.max(0) == pytest.approx(0, abs=1e-6)
+    mesh_jaw = mesh_points[[127, 234, 93, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 323, 454, 356]]
+    shifts = np.linalg.norm(jaw - mesh_jaw, axis=1)[[0, 1, 2, 5, 6, 7, 8, 9, 10, 11, 14, 15, 16]]
+    eye_distance = math.dist(*landmarks.detection({"landmarks_xy": mesh_points, "score": 1}).keypoints[:2])
+    assert shifts.max() / eye_distance == pytest.approx(moved, abs=0.02)
+
+
+@pytest.mark.parametrize("degrees", [0, 35, 180])
+def test_a_face_is_turned_scaled_and_shifted_to_its_place(degrees: float) -> None:
+    points = face()
+    turn = 1.7 * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
+    moved = [turn * complex(x, y) + (300 - 40j) for x, y, _ in points]
+    expected = tuple((point.real, point.imag, 1.0) for point in moved)
+    assert xy(placed(points, keypoints_of(expected))) == pytest.approx(xy(expected))
+
+
+@pytest.mark.parametrize("count", [68, 70])
+def test_a_mirrored_face_is_the_mirror_image_numbered_anew(count: int) -> None:
+    points = face("astronaut")[:count]
+    keypoints = bodies.face_keypoints((400.0, 300.0), 200.0)  # symmetric about x = 400
+    mirrored = xy(placed(points, keypoints, mirror=True))
+    image = xy(placed(points, keypoints)) * (-1, 1) + (800, 0)
+    distances = np.linalg.norm(mirrored[:, None] - image[None], axis=2)
+    other_side = distances.argmin(1)
+    assert distances.min(1) == pytest.approx(0, abs=1e-6)
+    assert sorted(other_side) == list(range(count))
+    assert (mirrored[0, 0] < mirrored[16, 0]) and (mirrored[36, 0] < mirrored[45, 0])
+    again = placed(tuple((x, y, 1.0) for x, y in mirrored), keypoints, mirror=True)
+    assert xy(again) == pytest.approx(xy(placed(points, keypoints)))
+
+
+def test_a_point_that_is_not_seen_stays_so() -> None:
+    points = tuple((0.0, 0.0, 0.0) if n in (3, 60) else point for n, point in enumerate(face()))
+    seen = [confidence for *_, confidence in placed(points, bodies.face_keypoints((400.0, 300.0), 200.0))]
+    assert [n for n, confidence in enumerate(seen) if not confidence] == [3, 60]
+
+
+def test_a_batch_of_photos_goes_to_places_one_after_the_other() -> None:
+    """Of each photo the largest face, although another one is surer. What fits badly is told."""
+    large, small = mesh("yao"), {"landmarks_xy": MESHES["yao"] / 3, "score": 1.0}
+    turned = mesh("six_friends")
+    layout = group.layout(3, "half", 1, 768, 512)
+    faces = expressions.of_meshes({"frames": [[small, large], [turned]]})
+    expressive = expressions.with_expressions(layout, faces, 2, False)
+    first, second, third = expressive.layout.slots
+    assert first == layout.slots[0]
+    assert second.keypoints and third.keypoints
+    assert second.face_points == placed(face(), second.keypoints)
+    assert third.face_points == placed(face("six_friends"), third.keypoints)
+    assert replace(second, face_points=None) == layout.slots[1], "nothing else of the place is changed"
+    tiny = group.layout(12, "full", 2, 768, 512)
+    notes = expressions.with_expressions(tiny, faces[:1], 12, False).notes
+    assert any("Place 12: face" in note and "run together" in note for note in notes)
+
+
+@pytest.mark.parametrize("body", [True, False], ids=["with a body", "the face alone"])
+def test_a_face_of_dwpose_is_an_expression_too(body: bool) -> None:
+    """Of the people in the photo the one whose face is largest; bodies may be switched off."""
+
+    def person(points: FacePoints) -> dict[str, Any]:
+        joints = [50.0, 60.0, 1.0] * 18 if body else [0.0] * 54
+        return {"pose_keypoints_2d": joints, "face_keypoints_2d": np.ravel(points).tolist()}
+
+    smaller = tuple((x / 2, y / 2, seen) for x, y, seen in face("astronaut")[:68])
+    frame = {"people": [person(smaller), person(face()[:68])], "canvas_width": 600, "canvas_height": 600}
+    assert expressions.of_poses([frame]) == [face()[:68]]
+    assert expressions.of_poses([frame, {**frame, "people": [person(smaller)]}])[1] == smaller
