@@ -131,10 +131,12 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     down /= max(float(np.hypot(*down)), 1.0)
     right, low = float(down[0]), float(down[1])
     # To the viewer's right on an upright face, and down the face.
-    axes: npt.NDArray[np.float64] = np.array([(low, -right), (right, low)])
-    upright = mesh @ axes.T
-    moved = jaw @ axes.T
-    for number, (_, height) in enumerate(moved):
+    turn = np.array([(low, right), (-right, low)])
+    turn_back = np.array([(low, -right), (right, low)])
+    upright = mesh @ turn
+    moved = jaw @ turn
+    for number in range(len(moved)):
+        height = float(moved[number, 1])
         above = upright[upright[:, 1] <= height]  # (a, 2)
         below = upright[upright[:, 1] > height]  # (b, 2)
         if number == _JAW // 2 or not len(above) or not len(below):
@@ -143,4 +145,4 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
         share = (height - above[:, None, 1]) / (below[None, :, 1] - above[:, None, 1])  # (a, b)
         crossings = above[:, None, 0] + share * (below[None, :, 0] - above[:, None, 0])
         moved[number, 0] = crossings.min() if number < _JAW // 2 else crossings.max()
-    return moved @ axes
+    return moved @ turn_back
