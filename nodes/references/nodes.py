@@ -148,7 +148,7 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
-        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people)
+        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people, settings.mask)
         photos, poses = settings.photos_per_person, settings.pose_picture
         sources = references(present, photos, settings.size, pictures, poses, owned)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
@@ -164,7 +164,9 @@ class PeopleAsReferences(io.ComfyNode):
                 check_model(model, family)
         lines = unused_weights(everybody, owned, model is not None)
         lines += unlike_training(family, sources, model is not None)
-        lines += apply_nodes.without_model(model, _inputs_set(values), "references")
+        # The mask says whose a part is, also without a MODEL.
+        unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
+        lines += apply_nodes.without_model(model, unused, "references")
         if everybody.by_row and parts is not None:
             lines.append(NO_PARTS)
         if everybody.by_row and model is not None and settings.region_strength > 0:

@@ -433,6 +433,13 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(PortraitsMissing, "People as References looks at pictures", cast=without_portraits()),
         refused(BadPart, "'face' cannot be used: it has no target_mask, which says", parts=ours("LikenessPart")),
         refused(BadPart, "its target_mask lies in nobody's place", parts=ours("LikenessPart", target_mask=corner())),
+        refused(
+            BadPart,
+            "its target_mask lies in nobody's mask alone",
+            cast=unplaced(),
+            mask=mask(2),
+            parts=ours("LikenessPart", target_mask=mask()),
+        ),
         refused(NotPlaced, "People as References.*Anna", cast=unplaced(identity()), pose_picture=True),
         refused(NotPlaced, "Anna, Boris have no place", model=value(klein), cast=unplaced()),
         refused(BadRegion, "picture of their own", model=value(klein), cast=by_row(), mask=mask()),
