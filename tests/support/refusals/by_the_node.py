@@ -29,7 +29,7 @@ from pack.core.errors import (
     WrongBaseModel,
 )
 from pack.core.identities.combining import PortraitsMissing
-from pack.core.parts.parts import BadPart, Parts
+from pack.core.parts.parts import BadPart
 from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.from_boxes import BadBoxes
@@ -394,7 +394,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             BadParts,
             "7 parts with a weight above 0; Parts2Whole takes 1 to 6",
-            parts=Parts((*parts_made.parts(6).parts, *parts_made.parts(1).parts)),
+            parts=ours("LikenessPart", other_label="a scarf", label="other", parts=value(parts_made.parts, 6)),
+        ),
+        refused(
+            BadParts,
+            "7 parts with a weight above 0 in one place; Parts2Whole takes 1 to 6",
+            parts=ours("LikenessPart", label="shoes", target_mask=corner(), parts=value(parts_made.parts, 6)),
         ),
         refused(BadParts, "0 parts with a weight above 0", parts=ours("LikenessPart", weight=0.0)),
         refused(WrongBaseModel, r"clip input is made for another family \(text width 64\)", clip=value(clip, 64)),
