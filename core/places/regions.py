@@ -298,8 +298,8 @@ def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
     fitted = functional.interpolate(mask[None, None], size=regions.shape[1:], mode="area")[0]  # (1, H, W)
     shares = _shares_in_common(list(regions), fitted)[:, 0]
     largest = shares.max()
-    owners = (shares == largest).nonzero()[:, 0].tolist()
-    return owners[0] if len(owners) == 1 and largest >= _IN_PLACE else None
+    is_alone = int((shares == largest).sum()) == 1
+    return int(shares.argmax()) if is_alone and largest >= _IN_PLACE else None
 
 
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
-from .net import SLOTS, padded, token_regions
+from .net import SLOTS, TokenRegion, padded, token_regions
 
 APPLY = "Apply Parts2Whole"
 _CLIP_ADVICE = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
@@ -79,25 +79,14 @@ def encode(
         needed = "multiples of 8, at least 64, are needed"
         raise BadSize("The size of the parts", size, needed, "Take the latent's size.")
     present = parts.present  # the parts of weight above 0
-    garments = parts.garments
     part_targets = targets(present, width, height)
-    regions = token_regions(_targets_of_garments(present, garments, part_targets))
-    for region in regions:
-        if not 1 <= len(region.garments) <= SLOTS:
-            where = "" if region.region is None else " in one place"
-            count = f"{counted(len(region.garments), 'part')} with a weight above 0{where}"
-            advice = "Chain fewer Part nodes, or show two garments in one. For none bypass the nodes of Parts2Whole."
-            raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
+    regions = _token_regions(parts, part_targets)
     reference = networks.reference
     prepared_parts = [prepare(part, width, height) for part in present]
     # (1, T, width) each
     texts = [text_of(clip, part.label, reference, _CLIP_ADVICE).tokens for part in present]
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
-    weights = parts.weights
-    tokens: list[Tensor] = []  # (1, width), of each garment
-    for garment in garments:
-        numbers = [present.index(part) for part in garment]
-        tokens.append(torch.stack([weights[number] * embeds[number] for number in numbers]).sum(dim=0))
+    tokens = _tokens_of_garments(parts, embeds)
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:
         latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
@@ -108,7 +97,7 @@ def encode(
     return Features(
         networks=networks,
         bank=joined_bank,
-        weights=tuple(weights),
+        weights=tuple(parts.weights),
         targets=part_targets,
         tokens=torch.cat([padded([tokens[number] for number in region.garments]) for region in regions]),
         regions=torch.stack(masks) if masks else None,
@@ -116,13 +105,35 @@ def encode(
     )
 
 
-def _targets_of_garments(
-    present: Sequence[Part], garments: Sequence[Sequence[Part]], part_targets: Tensor | None
-) -> list[Tensor | None]:
-    """The target of each garment, which all its parts have: (height, width), or None for everywhere."""
-    if part_targets is None:
-        return [None] * len(garments)
-    return [part_targets[present.index(garment[0])] for garment in garments]
+def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegion]:
+    """Where the image tokens of which garments are read.
+
+    part_targets: of each part present, (parts, height, width), or None for everywhere. Raises BadParts where a region
+    has no garment, or more than there are tokens.
+    """
+    of_garments: list[Tensor | None] = [None] * len(parts.garments)
+    if part_targets is not None:
+        # All pictures of a garment have one target.
+        of_garments = [part_targets[parts.present.index(garment[0])] for garment in parts.garments]
+    regions = token_regions(of_garments)
+    for region in regions:
+        if not 1 <= len(region.garments) <= SLOTS:
+            where = "" if region.region is None else " in one place"
+            count = f"{counted(len(region.garments), 'part')} with a weight above 0{where}"
+            advice = "Chain fewer Part nodes, or show two garments in one. For none bypass the nodes of Parts2Whole."
+            raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
+    return regions
+
+
+def _tokens_of_garments(parts: Parts, embeds: Sequence[Tensor]) -> list[Tensor]:
+    """The image token of each garment, (1, width): the sum over its pictures, by their weights.
+
+    embeds: (1, width) of each part present.
+    """
+    weighted: dict[Part, Tensor] = {}
+    for part, weight, embed in zip(parts.present, parts.weights, embeds, strict=True):
+        weighted[part] = weight * embed
+    return [torch.stack([weighted[part] for part in garment]).sum(dim=0) for garment in parts.garments]
 
 
 def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: int) -> list[Tensor]:
