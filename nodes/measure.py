@@ -97,9 +97,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         else:
             report = _report_on_people(face_model, images, measure.people_to_find(cast, person, measure.NODE), settings)
         if parts is not None and parts.present:
-            # For each picture a cosine per part.
-            part_similarities = similarities(clip_vision, parts.present, as_rgb(images))
-            report = measure.with_parts(report, part_similarities, [part.label for part in parts.present])
+            part_similarities = similarities(clip_vision, parts, as_rgb(images))
+            report = measure.with_parts(report, part_similarities, [part.label for part, *_ in parts.garments])
         # An output without a value blocks the nodes that are linked to it, and the editor shows the reason there.
         mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
         if compares_prompt:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..core import errors
-from ..core.parts.part_notes import notes_on_part
+from ..core.parts.part_notes import notes_on_part, pictures_of_garment
 from ..core.parts.parts import LABELS, Parts, make_part
 from ..core.parts.parts_preview import sheet
 from ..core.text import plain
@@ -52,9 +52,9 @@ class PartNode(io.ComfyNode):
             name = "other_label" if label == OTHER else "label"
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
         part = make_part(words, image, mask, weight, target=target_mask)
-        notes.tell("\n".join(notes_on_part(part, mask, target_mask)))
         parts_before = () if parts is None else parts.parts
         parts_out = Parts((*parts_before, part))
+        notes.tell("\n".join([*notes_on_part(part, mask, target_mask), *pictures_of_garment(parts_out)]))
         preview = sheet(parts_out)
         return io.NodeOutput(parts_out, preview, ui=ui.PreviewImage(preview, cls=cls))
 

@@ -23,7 +23,7 @@ from ...core.models import manifest
 from ...core.models.manifest import Model
 from ...core.models.tensors import State
 from ...core.parts import cut_outs
-from ...core.parts.parts import Part
+from ...core.parts.parts import Parts
 from ...core.parts.resizing import Prepared
 from ...core.projections import HEAD_DIM
 from ...core.prompts import check_text
@@ -173,19 +173,23 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
     return {"samples": samples, "noise_mask": noise_mask}
 
 
-def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
-    """How much each part resembles its region of each picture: for each picture a list with a cosine for each part.
+def similarities(clip_vision: ClipVisionModel, parts: Parts, images: Tensor) -> list[list[float]]:
+    """How much each garment resembles its region of each picture: for each picture a list with a cosine for each.
 
-    images: (B, H, W, 3). The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture
-    for NaN.
+    Of a garment with several pictures it is the cosine of the one that shows most. images: (B, H, W, 3). The cosines
+    compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture for NaN.
     """
-    of_parts = [_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)) for part in parts]
+    garments = parts.garments
+    of_garments: list[Tensor] = []  # (pictures of the garment, width) each
+    for garment in garments:
+        embeddings = [_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)) for part in garment]
+        of_garments.append(torch.cat(embeddings))
     by_picture: list[list[float]] = []
     for image in images:
         cosines: list[float] = []
-        for part, embedding in zip(parts, of_parts, strict=True):
-            of_region = _embedding_of_picture(clip_vision, cut_outs.cut_out_of_target(part, image))
-            cosines.append(float(cosine_similarity(embedding, of_region)))
+        for garment, embeddings in zip(garments, of_garments, strict=True):
+            of_region = _embedding_of_picture(clip_vision, cut_outs.cut_out_of_target(garment[0], image))
+            cosines.append(float(cosine_similarity(embeddings, of_region).max()))
         by_picture.append(cosines)
     return by_picture
 

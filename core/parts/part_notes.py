@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from ..errors import gathered, listed
+from ..errors import counted, gathered, listed
 from ..pictures import as_drawing, reminder
 from .parts import LABELS, PAINT, Part, Parts, is_unpainted, share_of, size_text
 
@@ -43,6 +43,17 @@ def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | 
 def _keeps_all_corners(mask: Tensor) -> bool:
     """Whether a mask (h, w) keeps the four corners of the picture, as a mask of the background does."""
     return bool(mask[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 0.5)
+
+
+def pictures_of_garment(parts: Parts) -> list[str]:
+    """A line where the last part is a further picture of a garment."""
+    for *before, last in parts.garments:
+        if before and last is parts.parts[-1]:
+            return [
+                f"{counted(len(before) + 1, 'part')} {last.label!r}: pictures of one garment, such as front and back. "
+                "For another garment use other words, or a target_mask of its own."
+            ]
+    return []
 
 
 def strange_labels(parts: Iterable[Part]) -> list[str]:

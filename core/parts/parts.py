@@ -59,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Every part of one person, in order."""
+    """The parts of one person or of several, in order."""
 
     parts: tuple[Part, ...]
 
@@ -67,6 +67,44 @@ class Parts:
     def present(self) -> tuple[Part, ...]:
         """The parts with a weight above 0."""
         return tuple(part for part in self.parts if part.weight > 0)
+
+    @property
+    def garments(self) -> tuple[tuple[Part, ...], ...]:
+        """The parts present, in order, and in one tuple those that are pictures of one garment: its front and its back.
+
+        They have one label and one target.
+        """
+        garments: list[list[Part]] = []
+        for part in self.present:
+            same = next((garment for garment in garments if _is_one_garment(garment[0], part)), None)
+            if same is None:
+                garments.append([part])
+            else:
+                same.append(part)
+        return tuple(tuple(garment) for garment in garments)
+
+    @property
+    def weights(self) -> list[float]:
+        """How much is read of each part present.
+
+        The pictures of a garment share the weight of the heaviest of them, each by its own weight. So one picture twice
+        is read as it is once, and a picture of weight 0 as if it were not there.
+        """
+        weights: dict[Part, float] = {}
+        for garment in self.garments:
+            of_pictures = [part.weight for part in garment]
+            factor = max(of_pictures) / sum(of_pictures)
+            for part in garment:
+                weights[part] = part.weight * factor
+        return [weights[part] for part in self.present]
+
+
+def _is_one_garment(part: Part, other: Part) -> bool:
+    if part.label != other.label:
+        return False
+    if part.target is None or other.target is None:
+        return part.target is other.target
+    return torch.equal(part.target, other.target)
 
 
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:

@@ -68,12 +68,14 @@ def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
 def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
     """Where in the new picture each part may be looked at, (parts, height, width), 0..1.
 
-    None where no part has a target, so that all parts may be looked at everywhere. width, height: of the picture, px.
+    None where all parts may be looked at everywhere. width, height: of the picture, px.
     """
-    if all(part.target is None for part in parts):
+    if not parts:
         return None
     masks = [
         torch.ones(1, 1, dtype=torch.float32) if part.target is None else part.target for part in parts
     ]  # (h, w) each
     # (1, 1, h, w) -> (1, 1, height, width) -> (1, height, width)
-    return torch.cat([functional.interpolate(mask[None, None], (height, width), mode="area")[0] for mask in masks])
+    resized_masks = [functional.interpolate(mask[None, None], (height, width), mode="area")[0] for mask in masks]
+    on_picture = torch.cat(resized_masks)
+    return None if bool((on_picture == 1).all()) else on_picture

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
-from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a
+from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
 from ..pictures import as_masks, joined_masks
 from ..value_checks import TRY_OTHER_WORDS
 from .region_settings import REGIONS, Extent, RegionSettings
@@ -274,17 +274,30 @@ def from_masks(
     return PersonMask(joined_masks(fitted[used]), notes)
 
 
-def owner_of_mask(mask: Tensor, cast: PlacedCast) -> int | None:
-    """The index of the person in whose place a mask (h, w) lies, which is stretched over the canvas.
+def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Tensor:
+    """Where everybody of a cast is, also people of weight 0: (people, H, W), by masks or by their places.
 
-    It is the person whose place has the largest share in common with it, see `_shares_in_common`; None where no place
-    has enough.
+    The arguments are those of `regions_of_people`, but a region may be empty. Raises NotPlaced, and BadRegion for
+    another number of masks than people.
     """
-    fitted = functional.interpolate(mask[None, None], size=(cast.height, cast.width), mode="area")[0]  # (1, H, W)
+    if masks is not None:
+        return masks_of(masks, cast, cast.people)
+    placed_cast = require_places(cast, node_name)
     shape = RegionShape("body", _IN_PLACE)
-    shares = _shares_in_common([region_of_slot(person.slot, cast, shape) for person in cast.people], fitted)[:, 0]
-    owner = int(shares.argmax())
-    return owner if shares[owner] >= _IN_PLACE else None
+    return torch.stack([region_of_slot(person.slot, placed_cast, shape) for person in cast.people])
+
+
+def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
+    """The index of the region (people, H, W) in which a mask (h, w) lies, which is stretched over it.
+
+    It is the one that has the largest share in common with it, see `_shares_in_common`; None where none has enough, and
+    where several have the same.
+    """
+    fitted = functional.interpolate(mask[None, None], size=regions.shape[1:], mode="area")[0]  # (1, H, W)
+    shares = _shares_in_common(list(regions), fitted)[:, 0]
+    largest = shares.max()
+    is_alone = int((shares == largest).sum()) == 1
+    return int(shares.argmax()) if is_alone and largest >= _IN_PLACE else None
 
 
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:

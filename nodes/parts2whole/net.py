@@ -1,13 +1,15 @@
 """Parts2Whole's own networks: the decoupled attention and the pose guider.
 
-In the decoupled attention each part has one image token, CLIP's embedding of the part's picture. The cross-attention
-layers of the denoiser read these tokens beside the text, with keys and values of their own.
+In the decoupled attention each garment has one image token, CLIP's embedding of its picture; of several pictures it is
+the mean. The cross-attention layers of the denoiser read these tokens beside the text, with keys and values of their
+own.
 
 Source: Parts2Whole, parts2whole/models/custom_attention_processor.py and pose_guider.py (MIT), the latter after Animate
 Anyone (arXiv 2311.17117): a pose picture becomes features that are added after the denoiser's first convolution.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from ...core.projections import AdapterLayers
 
 SLOTS = 6
-"""The number of image tokens that the network was trained with. Where there are fewer parts, the rest are zeros."""
+"""The number of image tokens that the network was trained with. Where fewer garments are read, the rest are zeros."""
 
 
 class DecoupledAttn(AdapterLayers):
@@ -56,8 +58,46 @@ def _position(layer: str) -> tuple[int, list[int]]:
     return part, numbers
 
 
+@dataclass(frozen=True, eq=False)
+class TokenRegion:
+    """A region of the picture, (H, W) 0..1, or None for all of it, and the numbers of the garments read there."""
+
+    region: Tensor | None
+    garments: tuple[int, ...]
+
+
+def token_regions(targets: Sequence[Tensor | None]) -> list[TokenRegion]:
+    """Where which image tokens are read, of garments with these targets, (H, W) each; None for everywhere.
+
+    Garments of one target are read together in that region, and with them those that are read everywhere, which stay
+    alone in the rest of the picture. So somebody's garments give in their region what they give somebody alone.
+    """
+    everywhere: list[int] = []
+    regions: list[Tensor] = []  # all different
+    members: list[list[int]] = []  # of each region
+    for number, target in enumerate(targets):
+        if target is None or bool((target == 1).all()):
+            everywhere.append(number)
+            continue
+        same = [index for index, region in enumerate(regions) if torch.equal(region, target)]
+        if same:
+            members[same[0]].append(number)
+        else:
+            regions.append(target)
+            members.append([number])
+    if not regions:
+        return [TokenRegion(None, tuple(everywhere))]
+    if everywhere:
+        regions.append(1 - torch.stack(regions).sum(dim=0).clamp(max=1))
+        members.append([])
+    return [
+        TokenRegion(region, tuple(sorted([*everywhere, *of_region])))
+        for region, of_region in zip(regions, members, strict=True)
+    ]
+
+
 def padded(embeds: Sequence[Tensor]) -> Tensor:
-    """CLIP image embeddings, (1, width) for each part, as image tokens (1, SLOTS, width): zeros after the last part."""
+    """Embeddings, (1, width) for each garment, as image tokens (1, SLOTS, width): zeros after the last."""
     tokens = torch.stack([embed.float() for embed in embeds], dim=1)  # (1, parts, width)
     lacking = SLOTS - tokens.shape[1]
     # Pairs of how much is added before and after, the last dimension first: nothing to the width, then the slots.

@@ -35,7 +35,7 @@ from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, files_of, load_parts2whole, path_of
-from .net import SLOTS, padded
+from .net import SLOTS, TokenRegion, padded, token_regions
 
 APPLY = "Apply Parts2Whole"
 _CLIP_ADVICE = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
@@ -46,18 +46,18 @@ _VAE_ADVICE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
 class Features:
     """The parts as the networks have encoded them, at the size of the new picture.
 
-    bank: for each self-attention layer of the reference UNet the tokens of every part, on the CPU. embeds: the CLIP
-    image embedding of each part, (1, width). weights: the weight of each part. targets: where in the new picture each
-    part may be looked at, (parts, height, width), or None for everywhere. size: (width, height) of the new picture in
-    pixels.
+    bank: for each self-attention layer of the reference UNet the tokens of every part, on the CPU. weights: of each
+    part. targets: where in the new picture each part may be looked at, (parts, height, width), or None for everywhere.
+    tokens: the image tokens of each region, (regions, SLOTS, width), scaled by the weights. regions: (regions, height,
+    width), 0..1; None where there is one, the whole picture. size: (width, height) of the new picture in pixels.
     """
 
     networks: Parts2Whole
-    labels: tuple[str, ...]
     bank: Bank
-    embeds: tuple[Tensor, ...]
     weights: tuple[float, ...]
     targets: Tensor | None
+    tokens: Tensor
+    regions: Tensor | None
     size: tuple[int, int]
 
 
@@ -79,30 +79,61 @@ def encode(
         needed = "multiples of 8, at least 64, are needed"
         raise BadSize("The size of the parts", size, needed, "Take the latent's size.")
     present = parts.present  # the parts of weight above 0
-    if not 1 <= len(present) <= SLOTS:
-        count = f"{counted(len(present), 'part')} with a weight above 0"
-        advice = "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole."
-        raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
+    part_targets = targets(present, width, height)
+    regions = _token_regions(parts, part_targets)
     reference = networks.reference
     prepared_parts = [prepare(part, width, height) for part in present]
     # (1, T, width) each
     texts = [text_of(clip, part.label, reference, _CLIP_ADVICE).tokens for part in present]
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
+    tokens = _tokens_of_garments(parts, embeds)
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:
         latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
         latents.append(reference.model.process_latent_in(latent))
+    masks = [region.region for region in regions if region.region is not None]
     banks = _record_parts(reference, latents, texts, prepared_parts)  # one for each part, all with the same layers
     joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}
     return Features(
         networks=networks,
-        labels=tuple(part.label for part in present),
         bank=joined_bank,
-        embeds=tuple(embeds),
-        weights=tuple(part.weight for part in present),
-        targets=targets(present, width, height),
+        weights=tuple(parts.weights),
+        targets=part_targets,
+        tokens=torch.cat([padded([tokens[number] for number in region.garments]) for region in regions]),
+        regions=torch.stack(masks) if masks else None,
         size=size,
     )
+
+
+def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegion]:
+    """Where the image tokens of which garments are read.
+
+    part_targets: of each part present, (parts, height, width), or None for everywhere. Raises BadParts where a region
+    has no garment, or more than there are tokens.
+    """
+    of_garments: list[Tensor | None] = [None] * len(parts.garments)
+    if part_targets is not None:
+        # All pictures of a garment have one target.
+        of_garments = [part_targets[parts.present.index(garment[0])] for garment in parts.garments]
+    regions = token_regions(of_garments)
+    for region in regions:
+        if not 1 <= len(region.garments) <= SLOTS:
+            where = "" if region.region is None else " in one place"
+            count = f"{counted(len(region.garments), 'part')} with a weight above 0{where}"
+            advice = "Chain fewer Part nodes, or show two garments in one. For none bypass the nodes of Parts2Whole."
+            raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
+    return regions
+
+
+def _tokens_of_garments(parts: Parts, embeds: Sequence[Tensor]) -> list[Tensor]:
+    """The image token of each garment, (1, width): the sum over its pictures, by their weights.
+
+    embeds: (1, width) of each part present.
+    """
+    weighted: dict[Part, Tensor] = {}
+    for part, weight, embed in zip(parts.present, parts.weights, embeds, strict=True):
+        weighted[part] = weight * embed
+    return [torch.stack([weighted[part] for part in garment]).sum(dim=0) for garment in parts.garments]
 
 
 def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: int) -> list[Tensor]:
@@ -229,23 +260,19 @@ def _image_tokens(
 
     strength: scales the values. source: the same for both sides.
     """
-    weighted_embeds: list[Tensor] = []
-    for embed, weight in zip(features.embeds, features.weights, strict=True):
-        weighted_embeds.append(embed * weight)
-    tokens = padded(weighted_embeds)  # (1, SLOTS, width)
+    tokens, regions = features.tokens, features.regions
     decoupled = features.networks.decoupled
     # Keys and values of the image tokens in each cross-attention layer.
     layers: list[tuple[Tensor, Tensor]] = []
     zero_layers: list[tuple[Tensor, Tensor]] = []
-    for keys, values in decoupled.model.keys_and_values(load.on_device(decoupled, tokens)):  # (1, SLOTS, C) each
+    for keys, values in decoupled.model.keys_and_values(load.on_device(decoupled, tokens)):  # (regions, SLOTS, C) each
         keys = keys.cpu()
         values = values.cpu()
         layers.append((keys, values * strength))
         zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
-        # regions=None: the tokens are read in the whole picture.
-        Injection(source, schedule, tokens, tuple(layers), regions=None),
-        Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), regions=None),
+        Injection(source, schedule, tokens, tuple(layers), regions),
+        Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), regions),
     )
 
 

@@ -151,7 +151,7 @@ class PeopleAsReferences(io.ComfyNode):
         settings = Settings(**values)
         family = family_of(clip)
         people = taking_part.everybody(cast)
-        owned = owned_parts(parts, people)
+        owned = owned_parts(parts, people, settings.mask)
         photos, size, poses = settings.photos_per_person, settings.size, settings.pose_picture
         sources = references(taking_part.present(people.cast), photos, size, pictures, poses, owned)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
@@ -159,7 +159,9 @@ class PeopleAsReferences(io.ComfyNode):
         limits = Limits() if model is None else _limits(model, family, people, owned, sources, settings)
         lines = unused_weights(people, owned, model is not None)
         lines += unlike_training(family, sources, model is not None)
-        lines += optional_model.without_model(model, _inputs_set(values), "references")
+        # The mask says whose a part is, also without a MODEL.
+        unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
+        lines += optional_model.without_model(model, unused, "references")
         notes.tell("\n".join([*lines, *_unused_by_row(people.cast, parts, model, settings)]))
 
         encoding = Encoding(clip, family, settings, people, limits.by_weight)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+from torch import Tensor
 
 from ...core.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
-from ...core.people import Cast, require_places
+from ...core.people import Cast
 from ...core.places import regions
 from ...core.taking_part import TakingPart
 from . import NAME
@@ -17,10 +20,11 @@ _ARTICLES = ("a", "an", "the", "his", "her", "their")
 
 @dataclass(frozen=True, eq=False)
 class OwnedPart:
-    """A part, and the index of its person among the people present."""
+    """A part, the index of its person among the people present, and that of its garment among `Parts.garments`."""
 
     part: Part
     person: int
+    garment: int
 
     @property
     def verb(self) -> str:
@@ -34,33 +38,38 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(parts: Parts | None, people: TakingPart) -> list[OwnedPart]:
-    """The parts of the people present, in their order. Those of people of weight 0 are left out.
+def owned_parts(parts: Parts | None, people: TakingPart, masks: Tensor | None) -> list[OwnedPart]:
+    """The parts of the people present, garment by garment. Those of people of weight 0 are left out.
 
-    A part is of the person in whose place its target lies, or of the only person; it is not used where people have a
-    row of the batch each. Raises BadPart for a part that is nobody's, and NotPlaced.
+    A part is of the person in whose region its target lies, or of the only person; it is not used where people have a
+    row of the batch each. masks: the regions of everybody, (people, H, W); None for the places. Raises BadPart for a
+    part that is nobody's, NotPlaced, and BadRegion for another number of masks.
     """
     everybody, present = people.cast, people.people
     if parts is None or not present or everybody.by_row:
         return []
     owned: list[OwnedPart] = []
-    for part in parts.present:
-        owner = everybody.people[_owner(part, everybody)]
+    for number, garment in enumerate(parts.garments):
+        owner = everybody.people[_owner(garment[0], everybody, masks)]
         # By the object, because two people may be equal.
-        owned += [OwnedPart(part, index) for index, person in enumerate(present) if person is owner]
+        owners = [index for index, person in enumerate(present) if person is owner]
+        owned += [OwnedPart(part, index, number) for index in owners for part in garment]
     return owned
 
 
-def _owner(part: Part, everybody: Cast) -> int:
+def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
     if len(everybody.people) == 1:
         return 0
     advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
+    if masks is not None:
+        advice = "Connect the mask of the person, or a piece of it, to target_mask of that Part."
     if part.target is None:
         why = "it has no target_mask, which says whose it is"
         raise BadPart(part.label, why, advice)
-    owner = regions.owner_of_mask(part.target, require_places(everybody, NAME))
+    owner = regions.owner_of_mask(part.target, regions.regions_of_everybody(everybody, masks, NAME))
     if owner is None:
-        raise BadPart(part.label, "its target_mask lies in nobody's place", advice)
+        region = "place" if masks is None else "mask"
+        raise BadPart(part.label, f"its target_mask lies in nobody's {region} alone", advice)
     return owner
 
 
@@ -71,8 +80,10 @@ def words_of(parts: Sequence[tuple[OwnedPart, str]]) -> str:
     """
     phrases: list[str] = []
     verb = ""
-    for part, number in parts:
-        phrase = f"{part.thing} from {number}"
+    for _, pictures in groupby(parts, key=lambda picture: picture[0].garment):
+        garment = list(pictures)
+        part = garment[0][0]
+        phrase = f"{part.thing} from {joined([number for _, number in garment])}"
         phrases.append(phrase if part.verb == verb else f"{part.verb} {phrase}")
         verb = part.verb
     return f", {joined(phrases)}" if phrases else ""

@@ -172,7 +172,7 @@ class SharePartsAttention(io.ComfyNode):
         source = object()
         self_reference = reference_of(model, parts, clip, vae, settings)
         # strength scales the parts' share of the attention.
-        weights = PartWeights([part.weight * settings.strength for part in present], targets(present, *size))
+        weights = PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size))
         # The negative attends to itself alone.
         canvas = Canvas(APPLY, notes.node_of(cls))
         without_parts = SharedParts(source, schedule, None, weights, size=size, canvas=canvas)

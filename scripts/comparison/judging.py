@@ -16,7 +16,7 @@ from pack.core import identities, measure
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.geometry import longer_side
-from pack.core.parts.parts import Part
+from pack.core.parts.parts import Part, Parts
 from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
 from shared.photos import pixels as pixels_of
 from torch import Tensor
@@ -121,7 +121,7 @@ class Judge:
         """An outfit, as Measure Likeness compares it."""
         similarities: list[float] = []
         if self.vision is not None:
-            (similarities,) = encode.similarities(self.vision, parts, drawn.pixels[None])
+            (similarities,) = encode.similarities(self.vision, Parts(tuple(parts)), drawn.pixels[None])
         return Judged(
             parts=similarities,
             text_alignment=self._text_alignment(prompt, drawn.pixels),

@@ -13,7 +13,7 @@ from families import RECORDS
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core.parts.parts import Part, Parts
-from pack.core.people import PlacedCast, RowCast
+from pack.core.people import Cast, PlacedCast, RowCast
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.references.encoding import family_of, pictures_for_encoder
@@ -250,10 +250,33 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
     assert regional(positive).cond[0].names == (
         "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",
     )  # fmt: skip
-    (cut_out,) = references(pair(), 1, 128, None, False, [OwnedPart(shoes, 0)])[1].pictures
+    (cut_out,) = references(pair(), 1, 128, None, False, [OwnedPart(shoes, 0, 0)])[1].pictures
     assert torch.equal(cut_out[0], shoes.picture[10:100, 20:80])
     alone = apply(family, replace(pair(), people=()), cut_out, size=128)[0]
     assert torch.equal(record.references[1].latent, alone[0][1][LATENTS][0])
+
+
+@pytest.mark.parametrize("placed", [True, False], ids=["placed otherwise", "without places"])
+@pytest.mark.parametrize("by_region", [True, False], ids=["by region", "without a model"])
+def test_a_part_is_of_the_person_in_whose_mask_its_target_lies(placed, by_region):
+    """Anna's mask is the half in which Place Cast has Ben."""
+    cast = pair()
+    if not placed:
+        cast = Cast(tuple(replace(person, slot=None) for person in cast.people))
+    front, hat = of_a_person("shoes", left=1), of_a_person("a hat", left=0, seed=6)
+    parts = Parts((front, hat, replace(front, picture=front.picture.flip(0), weight=0.5)))
+    left = torch.arange(64).repeat(64, 1) < 32
+    model = tiny_dits.model("FLUX.2") if by_region else None
+    positive, _, text, _ = apply(FLUX_2, cast, parts=parts, mask=torch.stack([left, ~left]).float(), model=model)
+    places = ("right: ", "left: ") if placed else ("", "")
+    assert text == (
+        f"{places[0]}Anna, from image 1, wearing the shoes from image 2 and image 3.\n"
+        f"{places[1]}Ben, from image 4, with a hat from image 5.\nin a park"
+    )
+    record = positive[0][1][REFERENCES]
+    assert [(reference.owner, reference.strength) for reference in record.references] == [
+        (0, 1), (0, 1), (0, 0.5), (1, 1), (1, 1),
+    ]  # fmt: skip
 
 
 def test_pictures_of_z_image_are_of_whole_tokens():

@@ -771,11 +771,13 @@ def test_the_prompt_of_every_outfit_is_whole(session: Session, wardrobe: list[Ou
     for setting in rows:
         graph = outfits.graph_of(session, setting, wardrobe[0], 7)
         check_whole(graph, info)
-        assert len(graph.ids("LikenessPart")) == len(graph.ids("LoadImage")) == setting.count
-        assert len(graph.ids("InvertMask")) == (setting.count if setting.masks else 0)
+        by_adapter = setting.method is outfits.IP_ADAPTER
+        assert len(graph.ids("LikenessPart", "JoinImageWithAlpha")) == len(graph.ids("LoadImage")) == setting.count
+        assert len(graph.ids("InvertMask")) == (setting.count if setting.masks and not by_adapter else 0)
         is_shared = setting.own or setting.method is outfits.SHARED
         assert bool(graph.ids("LikenessSharePartsAttention")) == is_shared
-        assert bool(graph.ids("LikenessApplyParts2Whole")) != is_shared
+        assert bool(graph.ids("LikenessStylePerPerson")) == by_adapter
+        assert bool(graph.ids("LikenessApplyParts2Whole")) == (setting.method is outfits.PARTS2WHOLE and not is_shared)
         assert graph.inputs(graph.only("KSampler"))["seed"] == 7
         (latent,) = (graph.inputs(node_id) for node_id in graph.ids("EmptyLatentImage"))
         sides = [graph.inputs(link[0])["value"] if (link := as_link(latent[name])) else latent[name] for name in SIDES]

@@ -129,8 +129,10 @@ def test_garments_are_compared_with_their_regions(tower: Any, worn: Worn) -> Non
 
 def test_garments_and_people_are_measured_together(face_model: HostedFaceModel, worn: Worn, cast: Cast) -> None:
     vision = tiny_encoders.clip_vision()
-    results = compared(face_model, worn.images, cast, parts=Parts((worn.part,)), clip_vision=vision)
+    back = replace(worn.part, picture=1 - worn.part.picture)
+    results = compared(face_model, worn.images, cast, parts=Parts((back, worn.part)), clip_vision=vision)
     assert "  upper body clothes: 1.00" in results["text"]
+    assert results["text"].count("  upper body clothes: ") == len(worn.images), "front and back are one garment"
     assert "Picture 1: resemblance 0.9" in results["text"]
     assert "association 2/2" in results["text"]
     assert 0.4 < results["resemblance"] < 0.5, "all of the first picture, nothing of the second"

@@ -676,7 +676,23 @@ def test_a_photo_comes_back_at_its_own_size(
     painted = (np.asarray(photo) != swapped).any(-1)
     assert not painted[~inside].any()
     assert painted[inside].mean() > 0.85
-    assert 0.01 < inside.mean() < 0.6
+    least, most = 0.01, 0.6
+    if template == "parts_try_on":
+        garments = share_of_garments(width // 2, edge=17)  # 16 px of blur, and one of the resizing
+        least, most = garments - 0.01, garments + 0.01
+    assert least < inside.mean() < most
+
+
+def share_of_garments(side: int, edge: int) -> float:
+    """How much of a square picture lies in the places of the two garments or in the soft edges around them.
+
+    The pictures that stand for their masks are squares, and are stretched over the photo.
+    """
+    boxes = np.zeros((side, side), bool)
+    for name in ("left.png", "right.png"):
+        x0, y0, x1, y1 = (at * side // 512 for at in PAINTED_BOXES[name])
+        boxes[y0 - edge : y1 + edge, x0 - edge : x1 + edge] = True
+    return float(boxes.mean())
 
 
 def faces_in(picture: Path) -> list[tuple[int, ...]]:

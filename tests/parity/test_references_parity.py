@@ -332,7 +332,7 @@ OF_PARTS = {"region_numbers": (0, 2, 1, None), "strengths": (1.0, 0.5, 1.0, 1.0)
 @pytest.mark.parametrize("family", each([kind for kind in KINDS if kind not in (FLUX, FLUX_2)], [QWEN]))
 def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     model = models(family)
-    sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=JACKET), 0))]
+    sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=JACKET), 0, 0))]
     texts = sides(family, weighted(0.5, 1.25), **OF_PARTS)
     regions = people_at(torch.cat([MASKS, JACKET[None]]))
     expected = sample(family, (masked(family, model, regions, weights=(0.5, 1.25), **OF_PARTS), *texts))

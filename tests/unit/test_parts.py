@@ -105,11 +105,25 @@ def test_targets_are_everywhere_where_none_is_given():
     assert bool((targets[0] == 1).all())
     assert bool((targets[1, :, :32] == 1).all())
     assert not targets[1, :, 32:].any()
-    assert resizing.targets((part(), part()), 64, 96) is None
+    assert resizing.targets((part(), part(target=torch.ones(1, 10, 8))), 64, 96) is None
     clean = part(target=odd).target
     assert clean.isfinite().all()
     assert not clean[:, :32].any()
     assert clean[:, 32:].all()
+
+
+def test_pictures_of_one_garment_share_the_weight_of_the_heaviest():
+    left = torch.zeros(1, 64, 64)
+    left[..., :32] = 1
+    front, of_a_neighbour, face = part(label="coat", weight=0.8), part(label="coat", target=left), part(weight=0.7)
+    absent, back = part(label="coat", weight=0.0), part(label="coat", weight=0.2)
+    parts = Parts((front, of_a_neighbour, absent, face, back, part(label="coat", target=left.clone(), weight=3.0)))
+    assert parts.garments == ((front, back), (of_a_neighbour, parts.parts[-1]), (face,))
+    assert parts.weights == pytest.approx([0.64, 0.75, 0.7, 0.16, 2.25])
+    assert Parts((face,)).weights == [0.7]
+    (remark,) = part_notes.pictures_of_garment(parts)
+    assert remark.startswith("2 parts 'coat': pictures of one garment")
+    assert not part_notes.pictures_of_garment(Parts((front, of_a_neighbour)))
 
 
 @pytest.mark.parametrize("name", ["mask", "target_mask", "alpha channel"])

@@ -75,6 +75,7 @@ def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
+        (["shoes", "shoes", "hat"], ", wearing the shoes from image 2 and image 3 and with the hat from image 4"),
         ([], ""), (["shoes"], ", wearing the shoes from image 2"), (["a guitar"], ", with a guitar from image 2"),
         (["whole body clothes", "shoes", "glasses", "His dog"],
          ", wearing the whole body clothes from image 2, the shoes from image 3, with the glasses from image 4 and "
@@ -82,7 +83,7 @@ def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
     ],
 )  # fmt: skip
 def test_a_sentence_says_what_a_person_wears_and_has(labels, said):
-    parts = [OwnedPart(Part(label, torch.zeros(8, 8, 3)), 0) for label in labels]
+    parts = [OwnedPart(Part(label, torch.zeros(8, 8, 3)), 0, labels.index(label)) for label in labels]
     assert words_of([(part, f"image {number}") for number, part in enumerate(parts, 2)]) == said
 
 

@@ -29,7 +29,7 @@ from pack.core.errors import (
 )
 from pack.core.families import latent_name
 from pack.core.identities.combining import PortraitsMissing
-from pack.core.parts.parts import BadPart, Parts
+from pack.core.parts.parts import BadPart
 from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.expressions import BadExpression
@@ -397,7 +397,12 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             BadParts,
             "7 parts with a weight above 0; Parts2Whole takes 1 to 6",
-            parts=Parts((*parts_made.parts(6).parts, *parts_made.parts(1).parts)),
+            parts=ours("LikenessPart", other_label="a scarf", label="other", parts=value(parts_made.parts, 6)),
+        ),
+        refused(
+            BadParts,
+            "7 parts with a weight above 0 in one place; Parts2Whole takes 1 to 6",
+            parts=ours("LikenessPart", label="shoes", target_mask=corner(), parts=value(parts_made.parts, 6)),
         ),
         refused(BadParts, "0 parts with a weight above 0", parts=ours("LikenessPart", weight=0.0)),
         refused(WrongBaseModel, r"clip input is made for another family \(text width 64\)", clip=value(clip, 64)),
@@ -436,6 +441,13 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(PortraitsMissing, "People as References looks at pictures", cast=without_portraits()),
         refused(BadPart, "'face' cannot be used: it has no target_mask, which says", parts=ours("LikenessPart")),
         refused(BadPart, "its target_mask lies in nobody's place", parts=ours("LikenessPart", target_mask=corner())),
+        refused(
+            BadPart,
+            "its target_mask lies in nobody's mask alone",
+            cast=unplaced(),
+            mask=mask(2),
+            parts=ours("LikenessPart", target_mask=mask()),
+        ),
         refused(NotPlaced, "People as References.*Anna", cast=unplaced(identity()), pose_picture=True),
         refused(NotPlaced, "Anna, Boris have no place", model=value(klein), cast=unplaced()),
         refused(BadRegion, "picture of their own", model=value(klein), cast=by_row(), mask=mask()),
