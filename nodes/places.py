@@ -12,7 +12,17 @@ from ..bridge.host.schema import advanced, boxes_editor, face_sizes_input, optio
 from ..core import geometry, taking_part
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
-from ..core.places import expressions, extra_places, from_boxes, group, layouts, place_previews, placing, regions
+from ..core.places import (
+    expressions,
+    extra_places,
+    from_boxes,
+    group,
+    layouts,
+    people_text,
+    place_previews,
+    placing,
+    regions,
+)
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.expressions import BadExpression
 from ..core.places.from_boxes import EXAMPLE, for_editor
@@ -262,8 +272,9 @@ class LayoutForAGroup(io.ComfyNode):
                 *_canvas_inputs(),
                 CastSocket.Input("cast", optional=True),
                 io.Combo.Input("action", options=list(ACTIONS), default=GROUP_PHOTO, optional=True),
+                io.String.Input("people", default="", multiline=True, placeholder=people_text.EXAMPLE, optional=True),
             ],
-            outputs=_layout_outputs(),
+            outputs=[*_layout_outputs(), io.String.Output("prompts")],
         )
 
     @classmethod
@@ -276,12 +287,15 @@ class LayoutForAGroup(io.ComfyNode):
         height: int,
         cast: Cast | None = None,
         action: str = GROUP_PHOTO,
+        people: str = "",
     ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
         places = len(cast.people) if cast else count
-        layout = group.layout(places, framing, rows, width, height, action)
-        layout_notes = group.notes(places, framing, rows, width, height, action)
-        return _layout_output(cls, layout, place_previews.numbered_layout(layout, notes=layout_notes)[None])
+        described = people_text.read(people, places)
+        layout = group.layout(places, framing, rows, width, height, action, described)
+        layout_notes = group.notes(places, framing, rows, width, height, action, described)
+        preview = place_previews.numbered_layout(layout, notes=layout_notes)[None]
+        return io.NodeOutput(layout, preview, people_text.prompts(described), ui=ui.PreviewImage(preview, cls=cls))
 
 
 def _feather_input() -> io.Int.Input:

@@ -5,7 +5,7 @@ outwards on both sides. Lengths of limbs are what the camera sees of them: at mo
 a limb points to the camera or away from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,11 +40,61 @@ class Arms(NamedTuple):
     right: Arm | None
 
 
-class Holding(NamedTuple):
-    """The arms of two neighbours who hold each other: of the one nearer the middle of the row, and of the other."""
+BENDS = (1.0, 0.5, 0.0, -0.5)
+NEAR_SIDE, FAR_SIDE = "near", "far"
 
-    nearer: Arm
+
+class Spot(NamedTuple):
+    """A part of one side of a neighbour.
+
+    side: NEAR_SIDE, where the other stands, or FAR_SIDE. start, end: on the way down, where 0 is the shoulder, 1 the
+    hip, 2 the knee, and -1 the crown. bends: of the elbow of the arm there, as touching.arm has it; the next is taken
+    where the arm would pass over a face.
+    """
+
+    side: str
+    start: float
+    end: float
+    bends: tuple[float, ...] = BENDS
+
+
+class Touch(NamedTuple):
+    """What a hand reaches for, see touching.py.
+
+    spots: of the neighbour, the first that can be reached; none for the neighbour's hand. hidden: the hand is behind
+    the neighbour.
+    """
+
+    spots: tuple[Spot, ...]
+    hidden: bool = False
+
+
+class Hands(NamedTuple):
+    """Both hands of a person who holds a neighbour; None is as the posture has it. near: towards the neighbour."""
+
+    near: Touch | None = None
+    far: Touch | None = None
+
+
+class DrawnArms(NamedTuple):
+    """The near arms of two adults on one floor who hold each other."""
+
+    leader: Arm
     other: Arm
+
+
+@dataclass(frozen=True)
+class Holding:
+    """How two neighbours hold each other.
+
+    leader: the taller, else the one nearer the middle of the row; where the other holds nobody, who does the action.
+    drawn: instead of leader and other, for two adults on one floor. one: whether a person holds only one other.
+    """
+
+    leader: Hands
+    other: Hands
+    drawn: DrawnArms | None = None
+    one: bool = False
 
 
 class BodySides(NamedTuple):
@@ -78,7 +128,7 @@ _PUSH: Posture = (*STANDING[:3], (0.79, 1.86), (0.60, 2.52), (0.36, 2.85), (0.34
 
 @dataclass(frozen=True)
 class Action:
-    """What everybody of a group does.
+    """What a person of a group does.
 
     framing: the closest one that shows it.
     rows: how people stand or sit, the front row first; a row further back than these does as the last.
@@ -99,25 +149,22 @@ class Action:
     holding: Holding | None = None
     beside: Distance = _USUAL
 
-    def side(self, posture: Posture, arm: Arm | None, neighbour: Point | None, nearer: bool) -> Posture:
-        """The posture of one side of a person, with the arm of this action.
+    def side(self, posture: Posture, arm: Arm | None, distance: float | None) -> Posture:
+        """The posture of one side of an adult, with the arm of this action on its half of the way to a neighbour.
 
-        The arm stays on its half of the way to the neighbour unless it holds that neighbour.
-        arm: of this side, None for that of `posture`. neighbour: the vector from the person's nose to that of the
-        neighbour on this side, in heads, x outwards; None where nobody stands there. nearer: whether the person is
-        nearer the middle of the row than the neighbour.
+        arm: of this side, None for that of `posture`. distance: to the neighbour on this side, None for nobody.
         """
-        if self.holding and neighbour:
-            holding_arm = self.holding.nearer if nearer else self.holding.other
-            joints = [reach and reach.towards(neighbour) for reach in holding_arm]
-        elif arm is None:
+        if arm is None:
             return posture
-        else:
-            # Without a neighbour the arm has the room that it has beside the most distant one.
-            distance = neighbour[0] if neighbour else self.beside.most
-            half = distance / 2 - _CLEAR  # from the nose to the middle between two people, which no joint crosses
-            joints = [reach and (min(reach.x, half), reach.y) for reach in arm]
-        return (*posture[_TRUNK], *joints, *posture[_LEGS])
+        # Without a neighbour the arm has the room that it has beside the most distant one.
+        # From the nose to the middle between two people, which no joint crosses.
+        half = (self.beside.most if distance is None else distance) / 2 - _CLEAR
+        return with_arm(posture, [reach and (min(reach.x, half), reach.y) for reach in arm])
+
+
+def with_arm(posture: Posture, joints: Sequence[Point | None]) -> Posture:
+    """The posture with another elbow and wrist."""
+    return (*posture[_TRUNK], *joints, *posture[_LEGS])
 
 
 GROUP_PHOTO = "group photo"
@@ -130,15 +177,32 @@ _LOWER_CROSSED = Arm(Reach(0.78, 1.75), Reach(-0.22, 1.70))
 _AROUND = Arm(Reach(-0.25, 0.44, 1.0), Reach(0.60, 0.80, 1.0))
 _BEHIND = Arm(Reach(-0.04, 1.80, 0.5), None)
 _HAND_IN_HAND = Arm(Reach(-0.10, 1.95, 0.5), Reach(-0.03, 2.84, 0.5))
+_HAND = Hands(Touch(()))
+# On the near shoulder; lower, where that is too high for a child; on the head of a child whose shoulder is too low.
+_ON_SHOULDER = (Spot(NEAR_SIDE, 0, 2), Spot(NEAR_SIDE, -1, -1))
+_ON_SHOULDERS = Touch((Spot(FAR_SIDE, 0, 0, (-0.25, 0.0, 0.25, 0.5)), *_ON_SHOULDER))  # behind the neck
+_BEHIND_WAIST = Touch((Spot(FAR_SIDE, 0.75, 2), Spot(NEAR_SIDE, 0.25, 2)), hidden=True)
+_ACROSS = Touch((Spot(NEAR_SIDE, 0.25, 2),))
 
 ACTIONS: Mapping[str, Action] = {
     GROUP_PHOTO: Action("bust"),
-    "arms around shoulders": Action("bust", holding=Holding(_AROUND, _BEHIND), beside=Distance(1.6, 1.8)),
-    "holding hands": Action("half", holding=Holding(_HAND_IN_HAND, _HAND_IN_HAND)),
+    "arms around shoulders": Action(
+        "bust",
+        holding=Holding(Hands(_ON_SHOULDERS), Hands(_BEHIND_WAIST), DrawnArms(_AROUND, _BEHIND)),
+        beside=Distance(1.6, 1.8),
+    ),
+    "holding hands": Action("half", holding=Holding(_HAND, _HAND, DrawnArms(_HAND_IN_HAND, _HAND_IN_HAND))),
     "hands up": Action("bust", arms=Arms(_RAISED, _RAISED), before=Arms(_BENT, _BENT)),
     "waving": Action("bust", arms=Arms(_WAVING, None)),
     "arms crossed": Action("half", arms=Arms(_UPPER_CROSSED, _LOWER_CROSSED)),
     "walking": Action(rows=(BodySides(_STRIDE, _PUSH),)),
     "sitting": Action("half", rows=(BodySides(_FLOOR, _FLOOR), BodySides(_CHAIR, _CHAIR))),
     "kneeling": Action(rows=(BodySides(KNEELING, KNEELING), BodySides(_KNEE_UP, _KNEE_DOWN))),
+    "hug": Action(
+        "half",
+        holding=Holding(Hands(_ON_SHOULDERS, _ACROSS), Hands(_BEHIND_WAIST, _ACROSS), one=True),
+        beside=Distance(1.25, 1.35),
+    ),
+    "hand on shoulder": Action("bust", holding=Holding(Hands(Touch(_ON_SHOULDER)), Hands()), beside=_USUAL),
+    "standing": Action("bust", rows=(BodySides(STANDING, STANDING),)),
 }

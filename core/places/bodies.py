@@ -370,14 +370,14 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
     hidden: set[int] = set()
     for chain in _CHAINS:
         for number, (start, end) in enumerate(pairwise(chain), 1):
-            if any(_passes(joints[start], joints[end], head) for head in front):
+            if any(passes(joints[start], joints[end], head) for head in front):
                 # This limb's end and all joints after it. Never the first of a chain, and so never the neck.
                 hidden.update(_OPENPOSE_FROM_COCO[point] for point in chain[number:])
                 break
     return _hidden(pose, hidden)
 
 
-def _passes(start: Joint, end: Joint, head: Head) -> bool:
+def passes(start: Joint, end: Joint, head: Head) -> bool:
     """Whether a limb passes over a face; a limb whose end is not seen passes over none."""
     if end[2] <= SEEN:
         return False

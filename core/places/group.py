@@ -4,14 +4,20 @@ Lengths are in heads until the end, heights from the lower edge of the picture u
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from ..errors import BadLayout, counted
+from ..errors import BadLayout, counted, gathered, listed
 from ..geometry import check_size
 from ..people import Layout, Point, Pose, Slot
-from . import bodies
-from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides
+from . import bodies, touching
+from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides, Distance, Hands, Holding, with_arm
+from .builds import ADULT, Build
+from .people_text import Described
+from .touching import Figure
 
 FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4
@@ -27,10 +33,10 @@ _STEP = 0.2  # a row further back stands this much higher in the picture
 _SWAY = 0.06  # people differ in height
 _LIFT = 0.6  # the share of height left over that goes below the group, as photographers frame it
 
-# The smallest head, in pixels, whose ID patches keep clear of each other at the least distances above:
-# beside each other in one row, above each other in several. A patch has 64 px: 64 / 1.6 heads (the least distance of
-# neighbours) is 40, and 64 / (_LEAST_RISE - 2 * _SWAY) is 59.3; both have some pixels more for rounding.
-_LEAST_HEAD_ONE_ROW, _LEAST_HEAD = 42, 60
+# The smallest head, in pixels, whose ID patches keep clear of each other at the least distances: _PATCH by the distance
+# of neighbours, and in several rows 64 / (_LEAST_RISE - 2 * _SWAY), which is 59.3. A patch has 64 px; both have some
+# pixels more for rounding.
+_PATCH, _LEAST_HEAD = 66, 60
 _GOOD_HEAD = 116  # 96 px / bodies.FACE_HEIGHT: smaller faces lose their likeness
 
 
@@ -48,18 +54,66 @@ class Spacing(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Member:
+    """A person of a formation. posture: as an adult has it, mirrored where the action is."""
+
+    build: Build
+    action: Action
+    posture: BodySides
+
+    @cached_property
+    def foot(self) -> float:
+        """The distance from the nose down to the lowest joint, in heads of an adult."""
+        lowest = max(joint[1] for side in self.posture for joint in self.build.of(side) if joint is not None)
+        return lowest * self.build.head
+
+    @property
+    def width(self) -> float:
+        """Of the shoulders, relative to an adult's."""
+        return self.build.head * self.build.limbs
+
+
+class Hold(NamedTuple):
+    """Two neighbours of a row who hold each other. leader, other: their indices in the row."""
+
+    holding: Holding
+    leader: int
+    other: int
+
+
+@dataclass(frozen=True)
 class Formation:
     """Rows of people, from back to front.
 
-    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. postures: of
-    the people of each row.
-    framing: one of FRAMINGS. action: what the people do.
+    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. members: the
+    people of each row. The head of the tallest is the unit of all lengths.
+    framing: one of FRAMINGS; it holds for the smallest of the front row.
     """
 
     across: tuple[tuple[float, ...], ...]
-    postures: tuple[BodySides, ...]
+    members: tuple[tuple[Member, ...], ...]
     framing: str
-    action: Action
+
+    @cached_property
+    def holds(self) -> tuple[tuple[Hold, ...], ...]:
+        """Who holds whom, per row."""
+        return tuple(tuple(_holds(row)) for row in self.members)
+
+    @property
+    def seats_everybody_well(self) -> bool:
+        """Whether nobody who wants to hold a neighbour is left alone, and none smaller than their row stand behind
+        another row."""
+        for row, holds in zip(self.members, self.holds, strict=True):
+            holding = {place for hold in holds for place in hold[1:]}
+            if any(member.action.holding and place not in holding for place, member in enumerate(row)):
+                return False
+        return all(len({member.foot for member in row}) == 1 for row in self.members[:-1])
+
+    @cached_property
+    def beside(self) -> Distance:
+        """How near neighbours stand; who hold each other may stand nearer."""
+        distances = [member.action.beside for row in self.members for member in row]
+        return Distance(max(each.least for each in distances), max(each.most for each in distances))
 
     @property
     def span(self) -> float:
@@ -70,49 +124,74 @@ class Formation:
     @property
     def least_width(self) -> float:
         """The least width of the formation, in heads."""
-        return self.span * self.action.beside.least + 2 * _SIDE
+        return self.span * self.beside.least + 2 * _SIDE
+
+    def drop(self, row_index: int, place_index: int) -> float:
+        """How much lower a nose is than the highest of the row, as all stand on one floor.
+
+        Nobody of the rows in the back is lower: they would be behind those in front, so they stand on something.
+        """
+        row = self.members[row_index]
+        if row_index < len(self.members) - 1:
+            return 0.0
+        return max(member.foot for member in row) - row[place_index].foot
 
     def nose_heights(self, rise: float) -> list[float]:
-        """The height of the noses of each row above the lower edge, in heads, from back to front.
+        """The height of the highest noses of each row above the lower edge, in heads, from back to front.
 
         rise: of a row over the row in front. With `full`, it is the height of a bench: rows stand on the floor, which
         comes up _STEP from row to row, and a row has one bench more than the row in front. It needs no bench more where
         its people are tall enough on the floor, as people who stand behind people who sit.
         """
-        rows = len(self.across)
+        feet = [max(member.foot for member in row) for row in reversed(self.members)]  # the front row first
         if self.framing != "full":
             # CROWN is below 0: the noses of the front row lie that much below the crowns.
-            front = _SHOWN[self.framing] + bodies.CROWN
-            return [front + row * rise for row in range(rows - 1, -1, -1)]
-        lowest = [_lowest_joint(posture) for posture in reversed(self.postures)]  # the front row first
+            shown = _SHOWN[self.framing] + bodies.CROWN
+            last = len(feet) - 1
+            front = max(
+                self.drop(last, place) + shown * member.build.head for place, member in enumerate(self.members[last])
+            )
+            return [front + max(row * rise, feet[row] - feet[0]) for row in range(len(feet) - 1, -1, -1)]
         heights: list[float] = []
         benches = 0
-        for row in range(rows):
+        for row, foot in enumerate(feet):
             # On the floor, the noses of this row would be less than _LEAST_RISE above those of the row in front.
-            if row > 0 and lowest[row] + _STEP < lowest[row - 1] + _LEAST_RISE:
+            if row > 0 and foot + _STEP < feet[row - 1] + _LEAST_RISE:
                 benches += 1
-            heights.append(_FEET + lowest[row] + row * _STEP + benches * rise)
+            heights.append(_FEET + foot + row * _STEP + benches * rise)
         return heights[::-1]
 
     def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
-        hands_above_air = 0.0
-        # The arms of `holding` and of who stands `before` never reach above a crown.
-        for arm in self.action.arms:
-            # An Arm is its elbow and its wrist, or None as the posture has it. The hand of a hidden wrist is taken to
-            # be at the elbow.
-            for joint in arm or ():
-                if joint is not None:
-                    # Heights above the nose, in heads. y points down from the nose, and CROWN is below 0: the air over
-                    # a crown ends _ABOVE - CROWN above the nose.
-                    hand_above_nose = _HAND - joint.y
-                    hands_above_air = max(hands_above_air, hand_above_nose + bodies.CROWN - _ABOVE)
-        return self.nose_heights(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands_above_air
+        tops: list[float] = []
+        for row_index, nose_height in enumerate(self.nose_heights(rise)):
+            for place, member in enumerate(self.members[row_index]):
+                crown = nose_height - self.drop(row_index, place) - bodies.CROWN * member.build.head
+                tops.append(crown + _SWAY + _ABOVE + _hands(member))
+        return max(tops)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest head, in heads."""
+        return min(member.build.head for row in self.members for member in row)
+
+    def distances(self, row_index: int, beside: float) -> list[float]:
+        """From nose to nose along a row, in heads. beside: of neighbours who do not hold each other."""
+        row = self.members[row_index]
+        distances = [beside] * (len(row) - 1)
+        for hold in self.holds[row_index]:
+            width = (row[hold.leader].width + row[hold.other].width) / 2
+            most = max(action.beside.most for action in ACTIONS.values() if action.holding is hold.holding)
+            pair = min(hold.leader, hold.other)
+            distances[pair] = min(beside, most * width)
+        return distances
 
     @property
     def least_head(self) -> int:
         """The smallest head in pixels whose ID patches keep clear of each other."""
-        return _LEAST_HEAD if len(self.across) > 1 else _LEAST_HEAD_ONE_ROW
+        least = self.beside.least
+        nearest = min(distance for row in range(len(self.across)) for distance in (least, *self.distances(row, least)))
+        return max(math.ceil(_PATCH / nearest), _LEAST_HEAD if len(self.across) > 1 else 0)
 
     def largest_head(self, width: int, height: int) -> float:
         """The largest head, in pixels, with which everybody is in a picture of this width and height in pixels."""
@@ -124,7 +203,7 @@ class Formation:
         beside = 0.0
         if self.span:
             # width / head is the width of the picture in heads, of which _SIDE is kept free at both ends.
-            beside = min(self.action.beside.most, (width / head - 2 * _SIDE) / self.span)
+            beside = min(self.beside.most, (width / head - 2 * _SIDE) / self.span)
         # The largest rise up to _MOST_RISE that still fits. One row does not rise.
         rise = _LEAST_RISE
         # The height of the formation grows by this for each head of rise; 0 where nothing rises, as with one row.
@@ -141,38 +220,97 @@ class Formation:
         The fractional parts of multiples of the golden ratio are spread evenly over 0..1 and never repeat. People who
         hold each other differ less, so that arms meet as intended.
         """
-        most = _SWAY / 2 if self.action.holding else _SWAY
+        held = any(place_index in hold[1:] for hold in self.holds[row_index])
+        most = _SWAY / 2 if held or self.members[row_index][place_index].action.holding else _SWAY
         fraction = (3 * row_index + place_index + 1) * 0.618 % 1
         return most * (2 * fraction - 1)
 
 
-def _lowest_joint(posture: BodySides) -> float:
-    """The distance from the nose down to the lowest joint of a posture, in heads."""
-    return max(joint[1] for side in posture for joint in side if joint is not None)
+def _hands(member: Member) -> float:
+    """How far raised hands are above the air over a crown, in heads.
+
+    The arms of people who hold each other and of who stands `before` never reach above a crown.
+    """
+    above = 0.0
+    for arm in member.action.arms:
+        # An Arm is its elbow and its wrist, or None as the posture has it. The hand of a hidden wrist is taken to be at
+        # the elbow.
+        for joint in arm or ():
+            if joint is not None:
+                # Heights above the nose, in heads. y points down from the nose, and CROWN is below 0: the air over a
+                # crown ends _ABOVE - CROWN above the nose.
+                above = max(above, _HAND - joint.y + bodies.CROWN - _ABOVE)
+    return above * member.build.head
 
 
-def layout(count: int, framing: str, row_count: int, width: int, height: int, action: str = GROUP_PHOTO) -> Layout:
+def _holds(row: Sequence[Member]) -> Iterator[Hold]:
+    """Who holds whom in a row: each who has such an action holds the neighbours who have it too, else all neighbours.
+
+    An action for two joins the first two who want it.
+    """
+    holdings = [member.action.holding for member in row]
+    pairs = list(pairwise(range(len(row))))
+    mutual = [pair for pair in pairs if holdings[pair[0]] and holdings[pair[0]] is holdings[pair[1]]]
+    answered = {place for pair in mutual for place in pair}
+    taken: set[int] = set()
+    for pair in (*mutual, *(pair for pair in pairs if pair not in mutual)):
+        wishes = [place for place in pair if holdings[place] and (pair in mutual or place not in answered)]
+        wishes = [place for place in wishes if not (_only_one(holdings[place]) and taken.intersection(pair))]
+        if not wishes:
+            continue
+        holding = holdings[wishes[0]]
+        assert holding is not None
+        if holding.one:
+            taken.update(pair)
+        leader = _leader(row, pair)
+        if len(wishes) == 1 and holding.other == Hands():
+            leader = wishes[0]
+        yield Hold(holding, leader, sum(pair) - leader)
+
+
+def _only_one(holding: Holding | None) -> bool:
+    return holding is not None and holding.one
+
+
+def _leader(row: Sequence[Member], pair: tuple[int, int]) -> int:
+    """The taller of two neighbours, else the one nearer the middle of the row."""
+    left, right = pair
+    if row[left].foot != row[right].foot:
+        return max(pair, key=lambda place: row[place].foot)
+    return left if left >= (len(row) - 1) // 2 else right
+
+
+def layout(
+    count: int,
+    framing: str,
+    row_count: int,
+    width: int,
+    height: int,
+    action: str = GROUP_PHOTO,
+    people: Sequence[Described] = (),
+) -> Layout:
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
 
-    framing: one of FRAMINGS (with full, front rows sit or kneel). row_count: 0 chooses. action: one of ACTIONS. The
-    same input gives the same layout. Faces and patches never overlap or leave the canvas.
+    framing: one of FRAMINGS (with full, front rows sit or kneel). row_count: 0 chooses. action: one of ACTIONS.
+    people: who is in each place, none for adults who all do `action`. The same input gives the same layout. Faces and
+    patches never overlap or leave the canvas.
     Raises BadSize for an impossible size of the canvas, and BadLayout where there is no room.
     """
     check_size("The layout", width, height)
     if not count:
         advice = "Connect the cast that Place Cast was given, before it has left people out."
         raise BadLayout("There are no people to make places for: the cast is empty.", advice)
-    people = counted(count, "person", "people")
+    everybody = counted(count, "person", "people")
     if row_count > count:
-        raise BadLayout(f"{row_count} rows are too many for {people}.", "Set rows to 0, which chooses, or to fewer.")
-    formation = _chosen_formation(count, framing, row_count, width, height, ACTIONS[action])
+        raise BadLayout(f"{row_count} rows are too many for {everybody}.", "Set rows to 0, which chooses, or to fewer.")
+    formation = _chosen_formation(_people(count, action, people), framing, row_count, width, height)
     if formation.largest_head(width, height) < formation.least_head:
         least_width = _up_to_8(formation.least_width * formation.least_head)
         least_height = _up_to_8(formation.least_height() * formation.least_head)
         verb = "needs" if count == 1 else "need"
         rows_used = counted(len(formation.across), "row")
         raise BadLayout(
-            f"The canvas is {width}x{height} px; {people} with framing = {framing} in {rows_used} {verb} at least "
+            f"The canvas is {width}x{height} px; {everybody} with framing = {framing} in {rows_used} {verb} at least "
             f"{least_width}x{least_height} px.",
             "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
         )
@@ -184,49 +322,100 @@ def _up_to_8(side: float) -> int:
     return math.ceil(side / 8) * 8
 
 
-def notes(count: int, framing: str, row_count: int, width: int, height: int, action: str) -> tuple[str, ...]:
-    """The parts of an action that `layout` of the same arguments cannot show, a line each."""
-    chosen_action = ACTIONS[action]
-    formation = _chosen_formation(count, framing, row_count, width, height, chosen_action)
+class _Person(NamedTuple):
+    """Who has a place, before there is one. does: the name of the action."""
+
+    build: Build
+    does: str
+
+
+def _people(count: int, action: str, people: Sequence[Described]) -> list[_Person]:
+    """`count` people, the tallest with a head of 1."""
+    described = people or [Described()] * count
+    tallest = max(person.build.head for person in described)
+    return [
+        _Person(replace(person.build, head=person.build.head / tallest), person.action or action)
+        for person in described
+    ]
+
+
+def notes(
+    count: int,
+    framing: str,
+    row_count: int,
+    width: int,
+    height: int,
+    action: str,
+    people: Sequence[Described] = (),
+) -> tuple[str, ...]:
+    """The parts of actions that `layout` of the same arguments cannot show, a line each."""
+    persons = _people(count, action, people)
+    formation = _chosen_formation(persons, framing, row_count, width, height)
     lines: list[str] = []
-    if FRAMINGS.index(framing) < FRAMINGS.index(chosen_action.framing):
-        lines.append(f"{action} is out of the picture with framing = {framing}: set {chosen_action.framing}")
-    if chosen_action.holding and min(map(len, formation.across)) == 1:
-        lines.append(f"{action}: a person alone in a row has no hand to hold")
+    for name in dict.fromkeys(person.does for person in persons):
+        if FRAMINGS.index(framing) < FRAMINGS.index(ACTIONS[name].framing):
+            lines.append(f"{name} is out of the picture with framing = {framing}: set {ACTIONS[name].framing}")
+    alone: dict[str, list[int]] = {}
+    far: list[int] = []
+    first = 1  # the number of the first place of a row
+    for row_index, row in enumerate(formation.members):
+        holding = {place for hold in formation.holds[row_index] for place in hold[1:]}
+        for place, member in enumerate(row, first):
+            if member.action.holding and place - first not in holding:
+                alone.setdefault(persons[place - 1].does, []).append(place)
+        far += [first + place for place in _postures(formation, row_index, formation.spacing(width, height)).misses]
+        first += len(row)
+    lines += [f"{name}: nobody beside place {listed(places)} is free for it" for name, places in alone.items()]
+    lines += gathered("Too far from the neighbour (let the taller one sit or kneel): place", far)
     return tuple(lines)
 
 
-def _chosen_formation(count: int, framing: str, row_count: int, width: int, height: int, action: Action) -> Formation:
-    """The formation of `count` people in `row_count` rows, for a picture of this width and height in pixels.
+def _chosen_formation(people: Sequence[_Person], framing: str, row_count: int, width: int, height: int) -> Formation:
+    """The formation of people in `row_count` rows, for a picture of this width and height in pixels.
 
     With row_count 0 it has the fewest rows in which faces are large enough to keep their likeness (_GOOD_HEAD), and at
     least three quarters as large as with the number of rows that makes them largest. Where no number of rows makes them
     large enough, it is the one that makes them largest. Formations with heads below their `least_head` count only where
-    all have such.
+    all have such. Those that suit people who differ come first.
     """
     if row_count:
-        return _formation(count, framing, row_count, action)
-    formations = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
+        return _formation(people, framing, row_count)
+    formations = [_formation(people, framing, number) for number in range(1, min(MOST_ROWS, len(people)) + 1)]
     fitting = [formation for formation in formations if formation.largest_head(width, height) >= formation.least_head]
     if not fitting:
         fitting = formations
-    heads = [formation.largest_head(width, height) for formation in fitting]
+    if len(set(people)) > 1:  # layouts of people who are all alike, in saved workflows, must stay the same
+        fitting = [formation for formation in fitting if formation.seats_everybody_well] or fitting
+    heads = [formation.largest_head(width, height) * formation.smallest for formation in fitting]
     largest = max(heads)
     enough = max(0.75 * largest, min(largest, _GOOD_HEAD))
     return next(formation for formation, head in zip(fitting, heads, strict=True) if head >= enough)
 
 
-def _formation(count: int, framing: str, row_count: int, action: Action) -> Formation:
+def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Formation:
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
-    fewest, remainder = divmod(count, row_count)
+    fewest, remainder = divmod(len(people), row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
+    across = _staggered(sizes)
+    ends = list(accumulate(sizes))
+    members: list[tuple[Member, ...]] = []
+    for row_index, (size, end, places) in enumerate(zip(sizes, ends, across, strict=True)):
+        from_front = row_count - 1 - row_index
+        row = zip(people[end - size : end], places, strict=True)
+        members.append(tuple(_member(person, framing, row_count, from_front, mirrored=x < 0) for person, x in row))
+    return Formation(across, tuple(members), framing)
+
+
+def _member(person: _Person, framing: str, row_count: int, from_front: int, mirrored: bool) -> Member:
+    """A person in a row. from_front: 0 in the front row. mirrored: who stands left of the middle."""
+    action = ACTIONS[person.does]
     # With `full`, the rows have the last `row_count` postures of the action, so that the back row has the last one.
     # With the other framings the legs are out of the picture: all have the last posture.
     used = row_count if framing == "full" else 1
     front_first = action.rows[-used:]
     # Where the action has fewer postures than there are rows, the rows further back have the last one, too.
-    postures = [front_first[min(row, len(front_first) - 1)] for row in range(row_count)]
-    return Formation(_staggered(sizes), tuple(reversed(postures)), framing, action)
+    posture = front_first[min(from_front, len(front_first) - 1)]
+    return Member(person.build, action, BodySides(posture.right, posture.left) if mirrored else posture)
 
 
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
@@ -254,22 +443,41 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
     """The places of a formation on a canvas in pixels, from the back row to the front."""
     spacing = formation.spacing(width, height)
     head = spacing.head
-    rows: list[list[Point]] = []  # the noses, px
-    for places, nose_height in zip(formation.across, formation.nose_heights(spacing.rise), strict=True):
+    rows: list[list[bodies.Head]] = []
+    for row_index, nose_height in enumerate(formation.nose_heights(spacing.rise)):
         y = height - (nose_height + spacing.lift) * head
-        rows.append([(width / 2 + x * spacing.beside * head, y) for x in places])
+        row: list[bodies.Head] = []
+        for place, x in enumerate(_across(formation, row_index, spacing.beside)):
+            nose = (width / 2 + x * head, y + formation.drop(row_index, place) * head)
+            row.append(bodies.Head(nose, head * formation.members[row_index][place].build.head))
+        rows.append(row)
     slots: list[Slot] = []
-    for row, noses in enumerate(rows):
-        front = [bodies.Head(nose, head) for row_in_front in rows[row + 1 :] for nose in row_in_front]
-        for place, nose in enumerate(noses):
-            sides = _postures_of_person(formation, row, place, spacing.beside)
-            pose = bodies.on_canvas(bodies.body(nose, head, sides.left, right=sides.right), head, width, height)
+    for row_index, row in enumerate(rows):
+        front = [its_head for row_in_front in rows[row_index + 1 :] for its_head in row_in_front]
+        postures = _postures(formation, row_index, spacing)
+        for place, (its_head, sides) in enumerate(zip(row, postures.sides, strict=True)):
+            pose = bodies.body(its_head.nose, its_head.height, sides.left, right=sides.right)
+            pose = bodies.on_canvas(pose, its_head.height, width, height)
             pose = bodies.behind(pose, front)
-            if formation.action is not ACTIONS[GROUP_PHOTO]:  # whose layouts in saved workflows must stay the same
+            # Layouts of group photos in saved workflows must stay the same.
+            held = any(place in hold[1:] for hold in formation.holds[row_index])
+            if held or formation.members[row_index][place].action is not ACTIONS[GROUP_PHOTO]:
                 pose = bodies.clear_of_faces(pose, front)
             # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
-            slots.append(_raised_place(nose, pose, head, formation.sway(row, place) * head))
+            rise = formation.sway(row_index, place) * head
+            slots.append(_raised_place(its_head.nose, pose, its_head.height, rise))
     return tuple(slots)
+
+
+def _across(formation: Formation, row_index: int, beside: float) -> list[float]:
+    """The noses of a row, in heads from the middle of the group. beside: distance of neighbours, in heads."""
+    places = [x * beside for x in formation.across[row_index]]
+    distances = formation.distances(row_index, beside)
+    if all(distance == beside for distance in distances):
+        return places
+    nearer = list(accumulate(distances, initial=0.0))
+    shift = (places[0] + places[-1] - nearer[-1]) / 2  # the middle of the row stays where it is
+    return [x + shift for x in nearer]
 
 
 def _raised_place(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
@@ -280,45 +488,55 @@ def _raised_place(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
     return Slot(raised_nose, bodies.face_box(raised_nose, head), bodies.face_keypoints(raised_nose, head), raised_pose)
 
 
-def _postures_of_person(formation: Formation, row_index: int, place_index: int, beside: float) -> BodySides:
-    """The postures of both sides of one person.
+class _Postures(NamedTuple):
+    """Of the people of a row, in their own heads. misses: the indices of those who do not reach whom they hold."""
 
-    row_index: of the row, from the back. place_index: of the person in the row. beside: distance of neighbours, in
-    heads.
+    sides: list[BodySides]
+    misses: list[int]
+
+
+def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postures:
+    """The postures of a row, with the arms of people who hold each other."""
+    row = formation.members[row_index]
+    distances = formation.distances(row_index, spacing.beside)
+    sides = [_free_posture(formation, row_index, place, distances) for place in range(len(row))]
+    heights = [formation.sway(row_index, place) - formation.drop(row_index, place) for place in range(len(row))]
+    noses = [(x, -y) for x, y in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
+    misses: list[int] = []
+    for hold in formation.holds[row_index]:
+        leader, other = hold.leader, hold.other
+        drawn = hold.holding.drawn
+        if drawn and row[leader].build == row[other].build == ADULT and row[leader].foot == row[other].foot:
+            for arm, place, neighbour in ((drawn.leader, leader, other), (drawn.other, other, leader)):
+                way = (distances[min(leader, other)], heights[place] - heights[neighbour])
+                joints = [reach and reach.towards(way) for reach in arm]
+                left, right = sides[place]
+                if neighbour > place:  # a person's left is on the viewer's right
+                    sides[place] = BodySides(with_arm(left, joints), right)
+                else:
+                    sides[place] = BodySides(left, with_arm(right, joints))
+            continue
+        figures = [Figure(noses[place], row[place].build, sides[place]) for place in (leader, other)]
+        for place, held in zip((leader, other), touching.hold(hold.holding, *figures), strict=True):
+            sides[place] = held.sides
+            if not held.reaches:
+                misses.append(place)
+    return _Postures(sides, misses)
+
+
+def _free_posture(formation: Formation, row_index: int, place: int, distances: Sequence[float]) -> BodySides:
+    """The posture of one person, in own heads, with the arms of somebody who holds nobody.
+
+    distances: of the neighbours of the row, in heads.
     """
-    action = formation.action
-    across = formation.across[row_index]
-    middle = (len(across) - 1) // 2
-    postures = formation.postures[row_index]
+    member = formation.members[row_index][place]
+    action = member.action
     # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
-    if across[place_index] < 0:  # left of the middle: mirrored
-        postures = BodySides(postures.right, postures.left)
+    if formation.across[row_index][place] < 0:  # left of the middle: mirrored
         arms = Arms(arms.right, arms.left)
-    # A person's left is on the viewer's right.
-    left = action.side(
-        postures.left,
-        arms.left,
-        _way_to_neighbour(formation, row_index, place_index, place_index + 1, beside),
-        nearer=place_index >= middle,
-    )
-    right = action.side(
-        postures.right,
-        arms.right,
-        _way_to_neighbour(formation, row_index, place_index, place_index - 1, beside),
-        nearer=place_index <= middle,
-    )
-    return BodySides(left, right)
-
-
-def _way_to_neighbour(
-    formation: Formation, row_index: int, place_index: int, neighbour_index: int, beside: float
-) -> Point | None:
-    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards and y down.
-
-    row_index: of the row, from the back. place_index, neighbour_index: of the two people in the row. beside: the
-    distance of neighbours, in heads. None where nobody stands at neighbour_index.
-    """
-    if not 0 <= neighbour_index < len(formation.across[row_index]):
-        return None
-    return (beside, formation.sway(row_index, place_index) - formation.sway(row_index, neighbour_index))
+    # In the heads of an adult as wide as this person, whose posture the action has.
+    room = [distance / member.width for distance in distances]
+    left = action.side(member.posture.left, arms.left, room[place] if place < len(room) else None)
+    right = action.side(member.posture.right, arms.right, room[place - 1] if place else None)
+    return BodySides(member.build.of(left), member.build.of(right))

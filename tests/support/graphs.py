@@ -233,7 +233,9 @@ def _defaults_of_places() -> None:
     box = {"x": 8, "y": 4, "width": 40, "height": 80}
     _by_default("LikenessLayoutFromPicture", faces=value(faces))
     _by_default("LikenessLayoutFromBoxes", bboxes=[[box]], text="8, 4, 40, 80")
-    _by_default("LikenessLayoutForAGroup", framing="bust", width=512, height=512, action="hands up")
+    _by_default(
+        "LikenessLayoutForAGroup", framing="bust", width=512, height=512, action="hands up", people="2: girl 6 hug"
+    )
     _by_default("LikenessExpressionFromPhoto", layout=value(layout), face_landmarks=value(landmarks))
     _by_default("LikenessScenes", text="at the beach\nin the kitchen", always="photo")
     _by_default("LikenessDrawSkeletons", layout=value(layout))

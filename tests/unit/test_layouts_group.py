@@ -2,13 +2,15 @@
 
 import hashlib
 import itertools
+import math
 from contextlib import suppress
 
 import pytest
 from pack.core.errors import BadLayout
-from pack.core.people import Layout
-from pack.core.places import group
+from pack.core.people import Joint, Layout, Slot
+from pack.core.places import group, people_text, touching
 from pack.core.places.actions import GROUP_PHOTO
+from pack.core.places.layouts import head_of
 
 CANVASES = [(1024, 1024), (832, 1216), (1216, 832), (1344, 768), (768, 1344), (1536, 1024), (2048, 2048)]
 
@@ -48,10 +50,149 @@ def test_every_layout_is_as_it_always_was(action: str) -> None:
     [
         (2, "bust", 0, "holding hands", ["holding hands is out of the picture with framing = bust: set half"]),
         (2, "half", 0, "kneeling", ["kneeling is out of the picture with framing = half: set full"]),
-        (1, "half", 0, "holding hands", ["holding hands: a person alone in a row has no hand to hold"]),
-        (3, "half", 2, "holding hands", ["holding hands: a person alone in a row has no hand to hold"]),
+        (1, "half", 0, "holding hands", ["holding hands: nobody beside place 1 is free for it"]),
+        (3, "half", 2, "holding hands", ["holding hands: nobody beside place 3 is free for it"]),
+        (3, "half", 1, "hug", ["hug: nobody beside place 3 is free for it"]),
         (4, "half", 2, "holding hands", []), (3, "full", 1, "walking", []), (6, "half", 0, "waving", []),
     ],
 )  # fmt: skip
 def test_what_an_action_does_not_show_is_said(count, framing, rows, action, told) -> None:
     assert list(group.notes(count, framing, rows, 1024, 1024, action)) == told
+
+
+def described(text: str, count: int, framing: str = "full", action: str = GROUP_PHOTO, rows: int = 1) -> Layout:
+    return group.layout(count, framing, rows, 1024, 1024, action, people_text.read(text, count))
+
+
+@pytest.mark.parametrize("action", ["holding hands", "walking"])
+def test_adults_who_do_as_all_do_are_no_others(action: str) -> None:
+    assert described("adult\n\n3: adult", 4, "half", action) == group.layout(4, "half", 1, 1024, 1024, action)
+
+
+@pytest.mark.parametrize(
+    ("who", "head", "heads"),
+    [
+        # The head, cm; nose to ankle in own heads, which are 0.70 less above and 0.047 of the height less below.
+        ("boy 2", 86.5 / 4.9, 3.97), ("girl 4", 100.8 / 5.5, 4.54), ("boy 6", 115.4 / 6, 5.02),
+        ("girl 10", 138 / 6.65, 5.64), ("teenager", 165.9 / 7.3, 6.26), ("man", 176.2 / 7.5, 6.45),
+        ("woman 150 cm", 150 / 7.5, 6.45), ("6 120 cm", 120 / 6, 5.02), ("190 cm", 190 / 7.5, 6.45),
+        ("138 cm", 138 / 6.65, 5.64),
+    ],
+)  # fmt: skip
+def test_heads_and_bodies_are_those_of_the_age_and_all_stand_on_one_floor(who: str, head: float, heads: float) -> None:
+    one, other = described(f"adult, {who}", 2).slots
+    assert head_of(other) / head_of(one) == pytest.approx(head / (169.65 / 7.5), rel=0.01)
+    assert (other.pose[15][1] - other.center[1]) / head_of(other) == pytest.approx(heads, abs=0.04)
+    # Heights sway by 0.06 of the larger head.
+    assert other.pose[15][1] == pytest.approx(one.pose[15][1], abs=0.12 * max(head_of(one), head_of(other)))
+
+
+BONES = (1.281, 1.024)
+"""Upper arm and forearm of the adult, in heads."""
+
+
+@pytest.mark.parametrize("bend", [1.0, 0.5, 0.0, -0.25])
+@pytest.mark.parametrize("size", [1.0, 0.6])
+def test_an_arm_reaches_its_target_with_bones_of_one_length_on_both_sides(size: float, bend: float) -> None:
+    upper, lower = (bone * size for bone in BONES)
+    steps = [step * 0.2 for step in range(-14, 15)]
+    for x, y in itertools.product(steps, repeat=2):
+        elbow, wrist, reaches = touching.arm((3.0, 2.0), (3 + x, 2 + y), (upper, lower), touching.LEFT, bend)
+        distance = math.hypot(x, y)
+        assert reaches == (distance <= 0.995 * (upper + lower))
+        assert math.dist(wrist, (3 + x, 2 + y)) == pytest.approx(0 if reaches else distance - 0.995 * (upper + lower))
+        # How far the elbow is to the camera, squared: not below 0, and the same from both ends, unless the hand is too.
+        depth = upper**2 - math.dist((3, 2), elbow) ** 2
+        assert depth > -1e-9
+        assert lower**2 - math.dist(elbow, wrist) ** 2 > -1e-9
+        if distance > 0.74 * size:
+            assert lower**2 - math.dist(elbow, wrist) ** 2 == pytest.approx(depth, abs=1e-9)
+        mirrored = touching.arm((-3.0, 2.0), (-3 - x, 2 + y), (upper, lower), touching.RIGHT, bend)
+        assert mirrored.elbow == pytest.approx((-elbow[0], elbow[1]))
+
+
+PEOPLE = ("adult", "boy 2", "girl 4", "child 6", "teenager", "man 200 cm", "adult sitting", "woman kneeling")
+
+
+def from_body(hand: Joint, other: Slot) -> float:
+    """How far a hand is from the crown of another and from the lines from shoulder to hip and to knee, px."""
+    distances = [math.dist(hand[:2], (other.center[0], other.center[1] - 0.70 * head_of(other)))]
+    for start, end in ((5, 11), (6, 12), (11, 13), (12, 14)):
+        (x0, y0, _), (x1, y1, _) = other.pose[start], other.pose[end]
+        length = math.dist((x0, y0), (x1, y1))
+        along = ((hand[0] - x0) * (x1 - x0) + (hand[1] - y0) * (y1 - y0)) / length**2
+        along = min(1.0, max(0.0, along))
+        distances.append(math.dist(hand[:2], (x0 + along * (x1 - x0), y0 + along * (y1 - y0))))
+    return min(distances)
+
+
+@pytest.mark.parametrize("action", ["holding hands", "hug", "hand on shoulder", "arms around shoulders"])
+def test_hands_end_on_the_other_body(action: str) -> None:
+    """Of all pairs, in both orders, but for a man of 2 m beside a small child: of that a note tells."""
+    for pair in itertools.permutations(PEOPLE, 2):
+        people = people_text.read(", ".join(pair), 2)
+        told = group.notes(2, "full", 1, 1024, 1024, action, people)
+        left, right = described(", ".join(pair), 2, "full", action).slots
+        hands = (left.pose[9], right.pose[10])
+        if pair in itertools.permutations(("adult sitting", "woman kneeling")):
+            continue  # they do what they do, and neither does the action
+        if any("Too far" in note for note in told):
+            assert "man 200 cm" in pair
+        elif action == "holding hands":
+            assert hands[0] == pytest.approx(hands[1], abs=1e-6)
+        elif hands[0][2] or hands[1][2]:
+            assert min(from_body(hands[0], right), from_body(hands[1], left)) < 1e-6
+
+
+def test_a_hand_lies_on_the_shoulder_and_two_hold_each_other_where_one_asks() -> None:
+    left, right = described("adult, child 10 hand on shoulder", 2).slots
+    assert right.pose[10][:2] == pytest.approx(left.pose[5][:2], abs=1e-6)
+    one, two, three = described("adult, girl 9 holding hands, adult", 3).slots
+    assert one.pose[9] == pytest.approx(two.pose[10], abs=1e-6)
+    assert two.pose[9] == pytest.approx(three.pose[10], abs=1e-6)
+    alone, first, second, third = described("adult, adult hug, adult hug, adult", 4).slots
+    assert math.dist(first.center, second.center) < 0.9 * math.dist(alone.center, first.center)
+    assert alone.pose[9][2] == third.pose[10][2] == 1
+    assert not (first.pose[9][2] and second.pose[10][2]), "one hand is behind the other"
+
+
+def test_faces_stay_apart_and_in_the_picture() -> None:
+    texts = ("girl 2, adult, boy 5, man, girl 9 hug, 6 hug, adult sitting, 190 cm", "adult, 2, adult hug, 2, 3 hug")
+    for text, framing, rows, action in itertools.product(texts, group.FRAMINGS, (1, 2, 3), ("hug", "hands up")):
+        for size in ((1024, 1024), (2048, 1024)):
+            with suppress(BadLayout):
+                people = people_text.read(text, 8)
+                slots = group.layout(8, framing, rows, *size, action, people).slots
+                assert all(slot.box[0] >= 0 and slot.box[2] <= size[0] for slot in slots)
+                assert all(slot.box[1] >= 0 and slot.box[3] <= size[1] for slot in slots)
+                for one, other in itertools.combinations(slots, 2):
+                    (x0, y0), (x1, y1) = one.center, other.center
+                    assert max(abs(x0 - x1), abs(y0 - y1)) >= 64, "patches"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("dancing", "not understood"), ("adult, adult adult", "not understood"), ("girl 1", "from 2 to 120"),
+        ("40 cm", "from 86 to 230 cm"), ("a, b, c", "'a'"), ("adult,,,6", "about place 4"), ("0: 6", "about place 0"),
+        ("9: 6", "about place 9"), ("2: 6\n2: 7", "described already"), ("Anna: 6", "no number of a place"),
+        ("6 hug hug", "not understood"), ("man 121", "from 2 to 120"), ("2: girl 6, adult, 4", "about place 4"),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_of_people_is_refused_with_the_choices(text: str, says: str) -> None:
+    with pytest.raises(BadLayout, match=says) as caught:
+        people_text.read(text, 3)
+    assert "teenager" in caught.value.advice
+    assert "hand on shoulder" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("", ""), (",,", ""), ("2: girl 6 Waving", "2: a girl of 6, waving"), ("Woman\n hug", "1: a woman\n2: hug"),
+        ("3：boy，", "3: a boy of 6"), ("15, teenager, 139 cm", "1: a teenager of 15\n2: a teenager\n3: a child of 10"),
+        ("child of 7 120cm hands up; 30", "1: a child of 7, hands up\n2: an adult of 30"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_people_becomes_prompts(text: str, prompts: str) -> None:
+    assert people_text.prompts(people_text.read(text, 3)) == prompts

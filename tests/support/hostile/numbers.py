@@ -4,12 +4,21 @@ from collections.abc import Iterator
 
 from sample_values import nan
 
-from hostile.cases import Case, bad
+from hostile.cases import Case, bad, good
 
 
 def numbers() -> Iterator[Case]:
     yield bad("no person 3", "LikenessMaskOfAPersonsPlace", person=3)
     yield bad("3 rows", "LikenessLayoutForAGroup", rows=3)
+    for people in (
+        "word " * 200_000,
+        "9" * 200_000,
+        "9" * 200_000 + ": 6",
+        "," * 200_000 + "6",
+        "child " + "1" * 9_999,
+    ):
+        yield bad("People .people.: .* Actions: group photo", "LikenessLayoutForAGroup", people=people)
+    yield good("LikenessLayoutForAGroup", people="\uff12\uff1agirl \uff16 HUG\u3001")
     yield bad(
         "room for 0 faces of about 500 px, not for 1, with more_where",
         "LikenessLayoutFromPicture",

@@ -85,7 +85,11 @@ ENCODED = {
     ("LikenessMeasureLikeness", "prompt"): "{}",
 }
 """By node and input: what stands around a text that a text encoder is given."""
-NOT_ENCODED = {("LikenessLayoutFromBoxes", "text"), ("LikenessPerson", "face_boxes")}
+NOT_ENCODED = {
+    ("LikenessLayoutFromBoxes", "text"),
+    ("LikenessLayoutForAGroup", "people"),
+    ("LikenessPerson", "face_boxes"),
+}
 """Texts of several lines that are read here alone, or are for another node."""
 TOO_LONG = "is the most that a text encoder is given|letters at most"
 TOO_DEEP = "within each other, and 100 is the most"

@@ -1,0 +1,127 @@
+"""How people of every age are built: head, trunk, arms and legs of a child of six beside those of an adult.
+
+A build is relative to the adult of bodies.py, for whom postures are drawn.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .bodies import Posture
+
+
+class _Age(NamedTuple):
+    """years: of age. boys, girls: height, cm. heads: in the height. sitting: height when sitting / height."""
+
+    years: float
+    boys: float
+    girls: float
+    heads: float
+    sitting: float
+
+
+_AGES = tuple(
+    _Age(*row)
+    for row in (
+        (2, 86.5, 85.0, 4.90, 0.577), (3, 95.0, 93.9, 5.20, 0.567), (4, 102.2, 100.8, 5.50, 0.560),
+        (5, 108.9, 107.7, 5.75, 0.555), (6, 115.4, 114.7, 6.00, 0.550), (7, 121.8, 121.5, 6.20, 0.545),
+        (8, 127.9, 127.6, 6.35, 0.540), (9, 133.5, 132.9, 6.50, 0.535), (10, 138.6, 138.0, 6.65, 0.530),
+        (11, 143.5, 144.0, 6.80, 0.525), (12, 149.1, 151.2, 6.95, 0.522), (13, 156.1, 157.2, 7.10, 0.520),
+        (14, 163.8, 160.4, 7.20, 0.519), (15, 169.9, 161.9, 7.30, 0.520), (16, 173.5, 162.6, 7.40, 0.521),
+        (17, 175.3, 162.9, 7.45, 0.523), (18, 176.2, 163.1, 7.50, 0.526),
+    )
+)  # fmt: skip
+"""Heights: the medians of the growth charts of the CDC (2000). Heads: read between the figures of drawing manuals
+(Loomis; NAVEDTRA 14262), newborns 4 and adults 7.5. Sitting: Bundak and others (2014) from 6 years on, and what
+continues it below; adults as bodies.STANDING, 0.527 in Huston's tables."""
+YOUNGEST, GROWN_UP = _AGES[0].years, _AGES[-1].years
+SHORTEST, TALLEST = 86, 230
+"""Heights that can be asked for, cm."""
+
+_NOSE = 0.70  # below the crown, heads
+_NOSE_TO_SHOULDER = 0.70  # of an adult; its part below the chin, 0.40, grows as the arms do
+_CHIN = 0.30
+# Shares of the height: the hip joint below the seat's end of the trunk, and the ankle above the sole.
+_HIP_OVER_SEAT, _ANKLE = 0.053, 0.047
+
+
+@dataclass(frozen=True)
+class Build:
+    """head: its height, in heads of an adult. limbs, trunk, legs: in the person's own heads, relative to the adult's.
+
+    limbs: neck, arms, and all widths below the head.
+    """
+
+    head: float = 1.0
+    limbs: float = 1.0
+    trunk: float = 1.0
+    legs: float = 1.0
+
+    def of(self, posture: Posture) -> Posture:
+        """The posture of a person of this build. posture: as an adult has it."""
+        if self.limbs == self.trunk == self.legs == 1:
+            return posture
+        eye, ear, shoulder, elbow, wrist, hip, knee, ankle = posture
+        assert shoulder is not None
+        assert hip is not None
+        own_shoulder = (shoulder[0] * self.limbs, _CHIN + (shoulder[1] - _CHIN) * self.limbs)
+        own_hip = (hip[0] * self.limbs, own_shoulder[1] + (hip[1] - shoulder[1]) * self.trunk)
+
+        def below(start: tuple[float, float], own_start: tuple[float, float], length: float, joint: Posture) -> Posture:
+            return tuple(end and (end[0] * self.limbs, own_start[1] + (end[1] - start[1]) * length) for end in joint)
+
+        arm = below(shoulder, own_shoulder, self.limbs, (elbow, wrist))
+        leg = below(hip, own_hip, self.legs, (knee, ankle))
+        return (eye, ear, own_shoulder, *arm, own_hip, *leg)
+
+
+ADULT = Build()
+
+
+def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
+    """The build at an age. sex: "m", "f" or "" for the mean. centimetres: height, 0 for the usual one of the age."""
+    age = _age(years)
+    grown_up = _AGES[-1]
+    height = centimetres or _height(age, sex)
+    return Build(
+        head=(height / age.heads) / (_height(grown_up) / grown_up.heads),
+        limbs=age.heads / grown_up.heads,
+        trunk=_trunk(age) / _trunk(grown_up),
+        legs=_leg(age) / _leg(grown_up),
+    )
+
+
+def usual_age(centimetres: float) -> float:
+    """The age at which this is the usual height, in years; that of a grown-up for all who are taller."""
+    index = bisect_left(_AGES, centimetres, key=_height)
+    if index in (0, len(_AGES)):
+        return _AGES[min(index, len(_AGES) - 1)].years
+    before, after = _AGES[index - 1], _AGES[index]
+    share = (centimetres - _height(before)) / (_height(after) - _height(before))
+    return before.years + share * (after.years - before.years)
+
+
+def _age(years: float) -> _Age:
+    """The row of an age, between those of the table."""
+    if years >= GROWN_UP:
+        return _AGES[-1]
+    after = bisect_left(_AGES, years, lo=1, key=lambda age: age.years)
+    first, second = _AGES[after - 1], _AGES[after]
+    share = (years - first.years) / (second.years - first.years)
+    return _Age(*(start + share * (end - start) for start, end in zip(first, second, strict=True)))
+
+
+def _height(age: _Age, sex: str = "") -> float:
+    """cm."""
+    return {"m": age.boys, "f": age.girls}.get(sex, (age.boys + age.girls) / 2)
+
+
+def _leg(age: _Age) -> float:
+    """From hip to ankle, in own heads."""
+    return (1 - age.sitting + _HIP_OVER_SEAT - _ANKLE) * age.heads
+
+
+def _trunk(age: _Age) -> float:
+    """From shoulder to hip, in own heads: what head, neck and legs leave of the height."""
+    shoulder = _CHIN + (_NOSE_TO_SHOULDER - _CHIN) * age.heads / _AGES[-1].heads
+    return age.heads - _NOSE - shoulder - _leg(age) - _ANKLE * age.heads

@@ -1,0 +1,113 @@
+"""The text of Layout for a Group about its people: how old or tall each is, and what each does."""
+
+import re
+from dataclasses import dataclass
+
+from ..errors import BadLayout, listed
+from ..text import COLONS, items_in, plain
+from . import builds
+from .actions import ACTIONS
+from .builds import ADULT, Build
+
+EXAMPLE = "adult, girl 6 waving, 140 cm"
+_OLDEST = 120
+
+
+@dataclass(frozen=True)
+class _Noun:
+    years: float
+    sex: str = ""
+
+
+_NOUNS = {
+    "adult": _Noun(30), "woman": _Noun(30, "f"), "man": _Noun(30, "m"), "teenager": _Noun(15), "child": _Noun(6),
+    "girl": _Noun(6, "f"), "boy": _Noun(6, "m"),
+}  # fmt: skip
+_PERSON = re.compile(
+    f"(?P<noun>{'|'.join(_NOUNS)})?"
+    r"\s*(?:of\s+)?(?:(?P<years>\d{1,3})(?!\d|\s*cm))?\s*(?:(?P<height>\d{1,3})\s*cm)?\s*"
+    f"(?P<action>{'|'.join(ACTIONS)})?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a text says of a person. action: one of ACTIONS, "" for what everybody does. words: for a prompt."""
+
+    build: Build = ADULT
+    action: str = ""
+    words: str = ""
+
+
+def read(text: str, count: int) -> tuple[Described, ...]:
+    """What a text says of each of `count` people, in the order of their places.
+
+    text: people with commas or ends of lines between them, each "noun age height action" of which anything may be left
+    out. A number and a colon before a person name the place, and the next people follow it.
+    Raises BadLayout for anything else.
+    """
+    people: dict[int, Described] = {}
+    place = 0
+    for item in items_in(text) if text.strip() else ():
+        number, colon, after = re.sub(f"[{COLONS}]", ":", item, count=1).partition(":")
+        place += 1
+        if not item:  # nothing is said of this place
+            continue
+        if colon:
+            if not re.fullmatch(r"\d{1,4}", number.strip()):
+                raise _bad(item, "before the colon stands no number of a place")
+            place = int(number)
+        if not 1 <= place <= count:
+            raise _bad(item, f"it is about place {place}, and there are places 1 to {count}")
+        if place in people:
+            raise _bad(item, f"place {place} is described already")
+        people[place] = _read_person(item, after if colon else item)
+    return tuple(people.get(place, Described()) for place in range(1, count + 1))
+
+
+def prompts(people: tuple[Described, ...]) -> str:
+    """The lines for Prompt per Person: "2: a girl of 6, waving"; none for a person of whom nothing was said."""
+    return "\n".join(f"{place}: {person.words}" for place, person in enumerate(people, 1) if person.words)
+
+
+def _read_person(item: str, text: str) -> Described:
+    found = _PERSON.fullmatch(text.strip())
+    if found is None:
+        raise _bad(item, "it is not understood")
+    noun_text = (found["noun"] or "").lower()
+    action = (found["action"] or "").lower()
+    height = float(found["height"] or 0)
+    noun = _NOUNS.get(noun_text)
+    if found["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
+        raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
+    years = None
+    if found["years"]:
+        years = float(found["years"])
+        if not builds.YOUNGEST <= years <= _OLDEST:
+            raise _bad(item, f"ages are from {builds.YOUNGEST} to {_OLDEST} years")
+    elif noun:
+        years = noun.years
+    elif height:
+        years = round(builds.usual_age(height))
+    if years is None:
+        return Described(action=action, words=action)
+    sex = noun.sex if noun else ""
+    exact = builds.usual_age(height) if height and not noun and not found["years"] else years
+    return Described(builds.build(exact, sex, height), action, _words(noun_text, years, bool(found["years"]), action))
+
+
+def _words(noun: str, years: float, says_years: bool, action: str) -> str:
+    if not noun:
+        noun = "child" if years < _NOUNS["teenager"].years - 2 else "teenager" if years < builds.GROWN_UP else "adult"
+    says_years = says_years or noun in ("child", "girl", "boy")
+    person = f"{'an' if noun == 'adult' else 'a'} {noun}" + (f" of {years:g}" if says_years else "")
+    return ", ".join(filter(None, (person, action)))
+
+
+def _bad(item: str, why: str) -> BadLayout:
+    return BadLayout(
+        f"People (people): {plain(item, 60)!r} cannot be used: {why}.",
+        f"Write a person per place, as {EXAMPLE}, or 3: girl 6 for place 3. People: {listed(tuple(_NOUNS))}. Actions: "
+        f"{listed(tuple(ACTIONS))}.",
+    )
