@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import joined
+from .checks.errors import joined
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from .errors import LikenessError
+from .checks.errors import LikenessError
 
 FOLDERS = Path(__file__).absolute().parents[1] / "nodes"
 READS = ("embedding", "portrait", "photo", "keypoints", "body", "parts", "pictures")

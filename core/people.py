@@ -12,9 +12,9 @@ from typing import ClassVar, TypeVar
 from torch import Tensor
 from typing_extensions import TypeIs
 
-from .errors import BadCast, LikenessError, counted, listed
+from .checks.errors import BadCast, LikenessError, counted, listed
+from .checks.text import MOST_NAME_LETTERS, UNNAMED, plain
 from .places.region_settings import RegionSettings
-from .text import MOST_NAME_LETTERS, UNNAMED, plain
 
 KindT = TypeVar("KindT")
 CastT = TypeVar("CastT", bound="Cast")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .errors import gathered
+from .checks.errors import gathered
 from .people import UNNAMED, Cast, Identity, Person, is_a
 
 

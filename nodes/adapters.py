@@ -8,11 +8,11 @@ from comfy_api.latest import io
 from ..bridge.host import folders
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.load import FileLoader
-from ..core.errors import ModelMissing
+from ..core.checks.errors import ModelMissing
+from ..core.checks.names import among, same_name
 from ..core.methods import methods
 from ..core.models.formats import recognised
 from ..core.models.manifest import models, publication
-from ..core.names import among, same_name
 from .categories import IN_FILES
 from .sockets import AdapterSocket
 

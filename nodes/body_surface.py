@@ -11,9 +11,9 @@ from ..bridge.host import folders, notes
 from ..bridge.host.inputs import ChoosesFile
 from ..bridge.host.schema import optional
 from ..bridge.people.densepose import FILE, detect
-from ..core import geometry, pictures
 from ..core.body_surface import iuv, part_masks
-from ..core.errors import BadParts
+from ..core.checks.errors import BadParts
+from ..core.pictures import geometry, tensors
 from .categories import IN_PARTS
 
 JACKET = "torso, upper arms, forearms"
@@ -62,7 +62,7 @@ class DetectBodySurface(ChoosesFile, io.ComfyNode):
             geometry.check_size("The new picture", width, height)
         surfaces = detect(FILE.path(file), image, (width, height), people)
         # A note, where the photo is an example picture that the user has not replaced yet.
-        examples = pictures.reminder([("the pose", image[0])])
+        examples = tensors.reminder([("the pose", image[0])])
         notes.tell("\n".join(examples))
         surface_pictures = torch.stack([surface.image for surface in surfaces])  # (B, H, W, 3)
         preview = iuv.over_photos(surface_pictures, image)

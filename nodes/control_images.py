@@ -7,10 +7,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
-from ..core import geometry, taking_part
+from ..core import taking_part
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, in_order_of_places, places_of, require_together
-from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from ..core.pictures import geometry
+from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts
 from ..core.places.control_images import NoKeypoints, has_hands_or_face
 from .categories import IN_INSTANT_ID, IN_PLACES

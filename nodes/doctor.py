@@ -11,11 +11,11 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..bridge.host import folders, pack_copies
-from ..core.models import doctor, doctor_findings, manifest, needs
+from ..core.checks.names import among
+from ..core.checks.text import MOST_NAME_LETTERS, plain
+from ..core.models import doctor, doctor_findings, manifest, workflow_needs
 from ..core.models.doctor_findings import MISPLACED, OK, Diagnosis, Finding
-from ..core.names import among
-from ..core.previews import table
-from ..core.text import MOST_NAME_LETTERS, plain
+from ..core.pictures.previews import table
 from .categories import IN_FILES
 
 THIS = "this workflow"
@@ -60,7 +60,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     else:
         for name in _templates_of(choice):
             graphs[name] = _template(name)
-    models = [model for graph in graphs.values() for model in needs.wanted(graph)]
+    models = [model for graph in graphs.values() for model in workflow_needs.wanted(graph)]
     findings_on_host = _findings_on_host()
     if choice == THIS:
         findings_on_host += _respelled_files(prompt)
@@ -69,7 +69,9 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
     # The report calls it before each model: a network drive may take its time.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
-    users = needs.users(graphs, _template)  # a function: model -> the methods or workflows that need it, in words
+    users = workflow_needs.users(
+        graphs, _template
+    )  # a function: model -> the methods or workflows that need it, in words
     return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 
@@ -92,7 +94,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
     Our own loaders take every spelling.
     """
     respelled: list[Finding] = []
-    for file in needs.chosen_in_host_menus(prompt):
+    for file in workflow_needs.chosen_in_host_menus(prompt):
         menu = folders.host_menu(file.key)
         entry = among(file.name, menu)
         # None: the file is missing, which other findings say. The same name: the spelling is right.

@@ -9,8 +9,8 @@ from comfy_api.latest import ComfyExtension, io
 from ..bridge.host import folders, inputs, pack_copies
 from ..bridge.host.missing_files import serve
 from ..bridge.people.photos import copy_examples
+from ..core.checks.text import logger
 from ..core.methods import methods
-from ..core.text import logger
 from . import adapters
 
 folders.register()

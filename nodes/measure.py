@@ -17,11 +17,11 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model, installed_recognisers
 from ..core import measure, people
-from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
+from ..core.checks.errors import BadParts, BadPhoto, BadSetup, counted, listed
+from ..core.checks.prompts import check_text
 from ..core.faces.model import faces_in, unsure_in
 from ..core.parts.parts import Parts
-from ..core.pictures import as_rgb, rows
-from ..core.prompts import check_text
+from ..core.pictures.tensors import as_rgb, rows
 from ..core.taking_part import by_lora
 from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket

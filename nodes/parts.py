@@ -4,11 +4,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
-from ..core import errors
+from ..core.checks import errors
+from ..core.checks.text import plain
 from ..core.parts.part_notes import notes_on_part, pictures_of_garment
 from ..core.parts.parts import LABELS, Parts, make_part
 from ..core.parts.parts_preview import sheet
-from ..core.text import plain
 from .categories import IN_PARTS
 from .sockets import PartsSocket
 

@@ -14,16 +14,17 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_box_editor, pixels_input
 from ..bridge.people import face_bank, face_model, photos
 from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceModel, default_face_model
-from ..core import grouping, identities, people, pictures, previews, taking_part
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
+from ..core import grouping, people, persons, taking_part
+from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
+from ..core.checks.names import folded
+from ..core.checks.text import MOST_NAME_LETTERS, logger, names_in, plain
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.bgr_pictures import is_placeholder, to_picture
 from ..core.faces.finding import Detection
-from ..core.geometry import Fit
-from ..core.names import folded
 from ..core.people import require_together
-from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.text import MOST_NAME_LETTERS, logger, names_in, plain
+from ..core.pictures import previews, tensors
+from ..core.pictures.geometry import Fit
+from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from .categories import IN_FILES, IN_PEOPLE
 from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, PersonSocket
 
@@ -40,7 +41,7 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
 
     A person whose file was saved without portraits has no cuts of head and shoulders. None for a person without photos.
     """
-    if not identities.photos_of(identity):
+    if not persons.photos_of(identity):
         return None
     sheet: list[Tensor] = []
     captions: list[str] = []
@@ -218,11 +219,11 @@ class PersonNode(FindsFaces, io.ComfyNode):
                 read.drop(photo, label, error)
             else:
                 read.use(number, label, face, boxed_face is not None)
-        identity = identities.from_faces(name, read.faces, face_model.ids)
+        identity = persons.from_faces(name, read.faces, face_model.ids)
         report = "\n".join([f"{name}: {len(read.faces)} of {counted(count, 'photo')} used", *read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
-        examples = pictures.reminder([(name, linked_photos[0].pixels)])
+        examples = tensors.reminder([(name, linked_photos[0].pixels)])
         notes.tell("\n".join([*examples, *read.notes()]))
         return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
@@ -359,7 +360,7 @@ class BlendTwoPeople(io.ComfyNode):
                 PersonSocket.Input("a"),
                 PersonSocket.Input("b"),
                 io.Float.Input("amount", default=0.5, min=0.0, max=1.0, step=0.01),
-                io.Combo.Input("method", options=list(identities.BLENDS)),
+                io.Combo.Input("method", options=list(persons.BLENDS)),
                 io.String.Input("name", default=""),
             ],
             outputs=[PersonSocket.Output("person")],
@@ -374,7 +375,7 @@ class BlendTwoPeople(io.ComfyNode):
         method: str,
         name: str,
     ) -> io.NodeOutput:
-        return io.NodeOutput(identities.blend(a, b, amount, method, name))
+        return io.NodeOutput(persons.blend(a, b, amount, method, name))
 
 
 class SavePerson(io.ComfyNode):
@@ -457,7 +458,7 @@ class CastNode(io.ComfyNode):
             # Absent people keep their number, so that the people after them are not renumbered.
             number_in_cast = len(present) + len(absent) + 1
             person = people.Person(identity, weights.get(input_number, 1.0), number=number_in_cast)
-            if identities.photos_of(identity):
+            if persons.photos_of(identity):
                 present.append(person)
             else:
                 absent.append((number_in_cast, identity.name))
@@ -512,7 +513,7 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
     first_crops = [person.identity.crops[0] for person in cast.people]
     preview = previews.contact_sheet(first_crops, captions)
     acting = taking_part.present(cast).people
-    alike = identities.look_alike(taking_part.with_names(acting))
+    alike = persons.look_alike(taking_part.with_names(acting))
     notes.tell("\n".join([*lines, *_named_twice(acting), *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -580,11 +581,11 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
                 read.use(photo_number, label, face)
             named_faces += read.named_faces
-            identity = identities.from_faces(name, read.faces, face_model.ids)
+            identity = persons.from_faces(name, read.faces, face_model.ids)
             members.append(people.Person(identity, number=len(members) + 1))
             doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
-        examples = pictures.reminder(first_photos)
+        examples = tensors.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
         without_photo += which_faces.without_photo(batches_by_number)
         left_out = gathered("Left out, no photo", first_few(without_photo))

@@ -19,11 +19,11 @@ from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.sampling.missing_people import NamedRange
-from ..bridge.words import person_words
+from ..bridge.words import encode
 from ..core import taking_part
+from ..core.checks.prompts import check_text
+from ..core.checks.text import MOST_NAME_LETTERS, plain
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
-from ..core.prompts import check_text
-from ..core.text import MOST_NAME_LETTERS, plain
 from .categories import IN_PROMPTS
 from .sockets import CastOrPersonSocket, PersonSocket
 
@@ -111,14 +111,14 @@ class LoRAPerPerson(io.ComfyNode):
         if scope is None or not has_loras:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
-        text = person_words.text_read(given, APPLY)
+        text = encode.text_read(given, APPLY)
         layers = layers_of(model, text.transformer)
         people_loras = _read_loras(scope, model, clip, layers, strength)
         with_loras = _with_loras(scope, people_loras, given)
         words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
         ranges = [NamedRange("the LoRAs", scope.schedule)]
         clips = people_loras.clips
-        return person_words.applied(
+        return encode.applied(
             scope, text, clips, words, 1.0, with_loras, runs=[layers.run], ranges=ranges, in_negative=True
         )
 

@@ -14,13 +14,14 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced
 from ..bridge.people import photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
-from ..core import grouping, identities, people, previews
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
+from ..core import grouping, people, persons
+from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
+from ..core.checks.text import logger, names_in
 from ..core.faces import analysis
 from ..core.faces.bgr_pictures import to_picture
 from ..core.grouping import PhotoFace, SortedFaces
-from ..core.previews import GroupedPicture, PictureGroup
-from ..core.text import logger, names_in
+from ..core.pictures import previews
+from ..core.pictures.previews import GroupedPicture, PictureGroup
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
@@ -199,7 +200,7 @@ def _output(
     """
     members: list[people.Identity] = []
     for name, faces_of_person in sorted_faces.labelled.items():
-        members.append(identities.from_faces(name, [face for _, face in faces_of_person], recognisers))
+        members.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
     cast = people.Cast(tuple(people.Person(identity, number=n) for n, identity in enumerate(members, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
@@ -211,7 +212,7 @@ def _output(
         *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
         *grouping.notes(sorted_faces.labelled, sorted_faces.same_from, "the preview, and at corrections"),
         *analysis.weak_faces(labelled_faces),
-        *identities.look_alike(members),
+        *persons.look_alike(members),
     ]
     notes.tell("\n".join(note))
     preview = _sheet(sorted_faces)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..bridge.host.schema import advanced, boxes_editor, face_sizes_input, optional
-from ..core import geometry, taking_part
-from ..core.errors import BadLayout, listed
+from ..core import taking_part
+from ..core.checks.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
+from ..core.pictures import geometry
 from ..core.places import (
     expressions,
     extra_places,

@@ -13,9 +13,9 @@ from torch import Tensor
 from ..bridge.apply.begin import OnBodies, begin
 from ..bridge.host.schema import applied_outputs
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
-from ..bridge.words import person_words
+from ..bridge.words import encode
+from ..core.checks.prompts import per_member, per_scene
 from ..core.people import Cast, PlacedCast, require_places
-from ..core.prompts import per_member, per_scene
 from ..core.taking_part import TakingPart, everybody
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
@@ -67,10 +67,10 @@ class PromptPerPerson(io.ComfyNode):
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
-        text = person_words.text_read(given, NAME)
+        text = encode.text_read(given, NAME)
         words = [words for words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         names = [person.name for person, has_words in zip(scope.people, words, strict=True) if has_words]
-        return person_words.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
+        return encode.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
 
 
 def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:

@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from shared import stopping
 
-from core.text import as_typed
+from core.checks.text import as_typed
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -95,7 +95,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     The user also has to fix a full disk, and a folder that may not be written to.
     The script may print names of people and files for which the console has no letters.
     """
-    from core.consoles import accept_any_text  # shared has made it importable
+    from core.checks.consoles import accept_any_text  # shared has made it importable
 
     accept_any_text()
     stopping.stop_on_signals()

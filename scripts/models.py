@@ -34,12 +34,12 @@ from shared import families_table, host_folders, workflow_files
 from shared.arguments import path_of
 from shared.workflow import nodes_in, offered
 
-from core.errors import LikenessError, counted
+from core.checks.errors import LikenessError, counted
+from core.checks.text import as_typed
 from core.methods import Method
 from core.methods import methods as records
-from core.models import licences, manifest, needs, workflow_nodes
+from core.models import licences, manifest, workflow_needs, workflow_nodes
 from core.models.manifest import Model
-from core.text import as_typed
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
@@ -109,7 +109,7 @@ def require_manifest() -> None:
 
 def used() -> dict[str, tuple[Model, ...]]:
     """Workflow -> the models it needs."""
-    return {path.stem: needs.published(read_workflow(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
+    return {path.stem: workflow_needs.published(read_workflow(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
 
 
 def show_list(given: argparse.Namespace) -> int:
@@ -147,7 +147,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     name: str = arguments.workflow
     graph = read_workflow(name)
     try:
-        wanted = needs.wanted(graph)
+        wanted = workflow_needs.wanted(graph)
     except LikenessError as error:
         raise SetupError(str(error)) from error
     folders = host_folders.searched(arguments.models, keys_of(wanted))
@@ -156,7 +156,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
 
-    diagnosis = report(name, wanted, folders, users=needs.users({name: graph}, read_workflow))
+    diagnosis = report(name, wanted, folders, users=workflow_needs.users({name: graph}, read_workflow))
     print(diagnosis.text())
     if diagnosis.good:
         return ALL_THERE
@@ -187,7 +187,9 @@ def download(given: argparse.Namespace) -> int:
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
     known = {model.id: (model,) for model in manifest.models()}
-    return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
+    return tuple(
+        dict.fromkeys(m for name in names for m in known.get(name) or workflow_needs.published(read_workflow(name)))
+    )
 
 
 def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:

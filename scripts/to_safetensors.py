@@ -30,13 +30,13 @@ try:
     from safetensors.torch import save_file
     from torch import Tensor
 
-    from core.consoles import accept_any_text
-    from core.errors import CannotSave, LikenessError
+    from core.checks.consoles import accept_any_text
+    from core.checks.errors import CannotSave, LikenessError
+    from core.checks.text import in_one_line
     from core.models import formats, manifest
     from core.models.files import sha256, unfinished_folder
     from core.models.manifest import PATH, Model, models
     from core.models.tensors import SOURCES, read
-    from core.text import in_one_line
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 

@@ -2,7 +2,7 @@
 // folder\file, others folder/file, a Mac writes letters and their accents apart. A workflow that was saved on one system
 // so runs on another. Only our own menus do this, and Load ControlNet's, and only where what they hold is not in the menu
 // and one name alone means the same: no frontend and no host would take it as it stands.
-// core/names.py does the same where the host, and not the page, reads a name.
+// core/checks/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";
 import { isOurs, nodesOf, someAreOurs } from "./ours.js";

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...core.errors import LikenessError, WrongBaseModel
+from ...core.checks.errors import LikenessError, WrongBaseModel
 from ...core.methods import Method
 from ..host import unet
 from ..host.load import Loaded

@@ -6,7 +6,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ...core.errors import listed
+from ...core.checks.errors import listed
 
 BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
 """The note of a node that limits people to regions only where a MODEL is connected, for a cast by row."""

@@ -43,7 +43,7 @@ from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
 from torch import Tensor
 
-from ...core.errors import BadSize, WrongBaseModel
+from ...core.checks.errors import BadSize, WrongBaseModel
 from ..host.unet import Options, advice_between, family, kind_of
 from ..sampling.areas import (
     Area,
@@ -59,7 +59,7 @@ from ..sampling.canvas_check import Canvas, Pictures
 from ..sampling.missing_people import NetReport
 from ..sampling.rows import ATTACHED, AttachedRows
 from ..sampling.run_notes import begins_late, tell_of_checkpoint, tell_of_piece
-from ..words.id_tokens import IDTokensReader
+from ..words.unet.id_tokens import IDTokensReader
 from .per_thread import PerThread
 
 RowNumbers = tuple[int, ...]

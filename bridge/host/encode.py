@@ -17,7 +17,11 @@ from comfy.sd import CLIP, VAE
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ...core.errors import BadSetup, LikenessError, WrongBaseModel
+from ...core.attention.projections import HEAD_DIM
+from ...core.checks.errors import BadSetup, LikenessError, WrongBaseModel
+from ...core.checks.prompts import check_text
+from ...core.checks.text import plain
+from ...core.checks.value_checks import BadPicture, unusable_latent, unusable_text
 from ...core.families import latent_name, text_name
 from ...core.models import manifest
 from ...core.models.manifest import Model
@@ -25,10 +29,6 @@ from ...core.models.tensors import State
 from ...core.parts import cut_outs
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import Prepared
-from ...core.projections import HEAD_DIM
-from ...core.prompts import check_text
-from ...core.text import plain
-from ...core.value_checks import BadPicture, unusable_latent, unusable_text
 from .notes import stepwise
 from .schedule import ScheduleRange
 from .shared_network import model_of

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import folder_paths
 
-from ...core.errors import BadInput, LikenessError
+from ...core.checks.errors import BadInput, LikenessError
+from ...core.checks.names import among, ending
+from ...core.checks.value_checks import named
 from ...core.methods import methods
 from ...core.models.files import WEIGHTS, Listing, dead_link, listing, spelled_otherwise, stamp
-from ...core.names import among, ending
-from ...core.value_checks import named
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "insightface": (".onnx", *WEIGHTS),
@@ -176,8 +176,8 @@ def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -
 def find(name: str, key: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
-    Where there is none, a file is taken whose name is the same in another spelling: see core.names. None for an empty
-    name, which an empty menu sends. Raises UnsafePath when the name leads out of the folder.
+    Where there is none, a file is taken whose name is the same in another spelling: see core.checks.names. None for an
+    empty name, which an empty menu sends. Raises UnsafePath when the name leads out of the folder.
     """
     return find_exactly(name, key) or _spelled_otherwise(name, key)
 

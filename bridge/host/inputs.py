@@ -13,11 +13,20 @@ from typing import Any, NamedTuple, cast
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...core import value_checks
-from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, LikenessError, first_few, joined, listed
-from ...core.memory import tensors_on_cpu
+from ...core.checks import value_checks
+from ...core.checks.errors import (
+    BadChoice,
+    BadInput,
+    BadSetup,
+    FileOfOtherMethod,
+    LikenessError,
+    first_few,
+    joined,
+    listed,
+)
+from ...core.checks.memory import tensors_on_cpu
+from ...core.checks.text import writable
 from ...core.people import is_a
-from ...core.text import writable
 from . import folders, notes
 from .schema import with_texts
 
@@ -86,9 +95,9 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
     limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what
-    core.value_checks say of what the host's sockets carry. A float that is a whole number passes as an int. An input to
-    which nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket passes as
-    None.
+    core.checks.value_checks say of what the host's sockets carry. A float that is a whole number passes as an int. An
+    input to which nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket
+    passes as None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -129,8 +138,8 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
 
 def _can_be_traced(error: LikenessError) -> bool:
-    """Whether the host can log an error with all that it comes from, see core.text.writable: an OSError has the name of
-    its file, in whatever letters that is."""
+    """Whether the host can log an error with all that it comes from, see core.checks.text.writable: an OSError has the
+    name of its file, in whatever letters that is."""
     trace = "".join(traceback.format_exception(error))
     return writable(trace) == trace
 

@@ -14,15 +14,15 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import ModelMissing, UnsupportedCheckpoint
-from ...core.memory import is_out_of_memory
+from ...core.checks.errors import ModelMissing, UnsupportedCheckpoint
+from ...core.checks.memory import is_out_of_memory
+from ...core.checks.names import ending
+from ...core.checks.text import in_one_line
 from ...core.methods import FOLDERS, BadRecord, Method
 from ...core.models import licences, manifest, model_folders, tensors
 from ...core.models.files import SAFETENSORS, is_safetensors
 from ...core.models.formats import recognised, require
 from ...core.models.manifest import Model
-from ...core.names import ending
-from ...core.text import in_one_line
 from . import folders, newer, notes
 
 NetT = TypeVar("NetT", bound=Any)

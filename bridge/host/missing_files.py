@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import LikenessError
-from ...core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
+from ...core.checks.errors import LikenessError
+from ...core.checks.text import in_one_line
+from ...core.models import doctor, doctor_findings, manifest, workflow_needs, workflow_nodes
 from ...core.models.doctor_findings import Diagnosis
-from ...core.text import in_one_line
 from . import folders, notes
 
 ROUTE = "/likeness/missing"
@@ -18,7 +18,7 @@ _PACK = Path(__file__).absolute().parents[2]
 
 def examined(graph: Mapping[str, Any]) -> Diagnosis:
     """The diagnosis of the files that a workflow needs: of none where it chooses the demo's stand-ins."""
-    wanted = () if needs.chooses_standins(graph) else needs.wanted(graph)
+    wanted = () if workflow_needs.chooses_standins(graph) else workflow_needs.wanted(graph)
     return doctor.report("this workflow", wanted, folders.folders_by_key())
 
 

@@ -5,7 +5,7 @@ from inspect import getsource
 import comfy.ldm.flux.model
 import comfy.ldm.qwen_image.model
 
-from ...core.errors import BadSetup
+from ...core.checks.errors import BadSetup
 
 OLDEST = "0.3.64"
 """The oldest ComfyUI in which the pack runs, as records have it in `host`."""

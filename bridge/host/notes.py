@@ -10,7 +10,7 @@ import comfy.utils
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...core.text import logger, plain_lines
+from ...core.checks.text import logger, plain_lines
 
 
 def node_of(cls: type[io.ComfyNode]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...core.errors import BadRange
+from ...core.checks.errors import BadRange
 
 BEFORE_THE_FIRST = 999999999.9
 """The sigma that the host gives for 0 % of every schedule: above that of any step."""

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
-from ...core.identities import PHOTOS
+from ...core.persons import PHOTOS
 
 InputT = TypeVar("InputT", bound=io.Input)
 WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)

@@ -11,8 +11,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core import families
-from ...core.cross_attention import Block
-from ...core.errors import TokensMoved, WrongBaseModel, listed
+from ...core.attention.cross_attention import Block
+from ...core.checks.errors import TokensMoved, WrongBaseModel, listed
 from ...core.methods import methods
 from .shared_network import model_of, network_within, object_of
 
@@ -215,7 +215,7 @@ def transformers(unet: UNetModel) -> list[Transformer]:
 
 
 def _transformers_of(name: str, number: int, block: Iterable[nn.Module]) -> Iterator[Transformer]:
-    """The transformers of one block. name, number: of the block, as in core.cross_attention.Block."""
+    """The transformers of one block. name, number: of the block, as in core.attention.cross_attention.Block."""
     for module in block:
         # By its parts, because another pack may have given it a class of its own.
         for index, transformer in enumerate(getattr(module, "transformer_blocks", ())):

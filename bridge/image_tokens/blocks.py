@@ -18,9 +18,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.block_tokens import read_tokens
-from ...core.cross_attention import on_tokens, tokens_in_regions
-from ...core.errors import WrongBaseModel
+from ...core.attention.block_tokens import read_tokens
+from ...core.attention.cross_attention import on_tokens, tokens_in_regions
+from ...core.checks.errors import WrongBaseModel
 from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements

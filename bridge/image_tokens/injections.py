@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
+from ...core.attention.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace, query_place

@@ -8,7 +8,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.errors import WrongBaseModel
+from ...core.checks.errors import WrongBaseModel
 from ...core.models.tensors import State, below
 from ..host import notes
 from ..host.unet import advice_on, modules_of_unet, transformers, unet_of

@@ -10,7 +10,7 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.low_rank import LORA_KINDS, LoraKind, LowRank
+from ...core.attention.low_rank import LORA_KINDS, LoraKind, LowRank
 from ..host.unet import own_shape, weight_shape
 
 TURNING_KINDS = ("oft", "boft")

@@ -14,7 +14,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from torch import Tensor
 
-from ...core.errors import (
+from ...core.attention.low_rank import LoraKind
+from ...core.checks.errors import (
     BadSetup,
     LikenessError,
     ModelMissing,
@@ -23,10 +24,9 @@ from ...core.errors import (
     counted,
     listed,
 )
-from ...core.low_rank import LoraKind
+from ...core.checks.text import in_one_line
 from ...core.models.packs import NONE_FOUND
 from ...core.models.tensors import State, check_all_floats, least_and_largest
-from ...core.text import in_one_line
 from ..host import folders
 from ..host.load import read_state_dict
 from ..host.shared_network import model_of, object_of

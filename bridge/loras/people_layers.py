@@ -17,9 +17,9 @@ import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...core.cross_attention import region_weights
-from ...core.errors import BadSetup
-from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
+from ...core.attention.cross_attention import region_weights
+from ...core.attention.low_rank import InFront, LoraKind, LowRank, in_groups
+from ...core.checks.errors import BadSetup
 from ..host.unet import NETWORK, WEIGHT, layer_shape, patched_shape
 from ..sampling.model_conds import CarriedOfPeople
 

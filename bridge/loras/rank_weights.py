@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.errors import BadSetup
+from ...core.checks.errors import BadSetup
 from ..host.unet import dtype_of
 from ..networks.transformer_families import LayerStream, Stream
 from ..sampling.current_forward import current

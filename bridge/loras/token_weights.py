@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...core.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
+from ...core.attention.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
 from ..networks.forward_layout import layout_of, with_front
 from ..networks.model_family import tokens_of
 from ..networks.transformer_families import Stream, TransformerFamily

@@ -17,12 +17,12 @@ import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.errors import BadSetup
-from ...core.token_groups import in_steps
+from ...core.attention.token_groups import in_steps
+from ...core.checks.errors import BadSetup
 from ..host.unet import Options
 from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.stand_ins import EmbeddedPieces, input_stand_ins, with_input_patch
+from ..networks.patched_methods import EmbeddedPieces, input_stand_ins, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Place, part_around
 from ..sampling.model_conds import rows_of_nodes

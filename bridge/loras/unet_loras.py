@@ -48,8 +48,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.cross_attention import on_grid
-from ...core.errors import TokensMoved
+from ...core.attention.cross_attention import on_grid
+from ...core.checks.errors import TokensMoved
 from ..host.shared_network import network_within
 from ..host.unet import (
     Grid,

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
+from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
 from ..sampling.calls import Place
 from ..sampling.model_conds import ConditioningLost

@@ -10,13 +10,13 @@ from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...core.cross_attention import Attend, Block
+from ...core.attention.cross_attention import Attend, Block
 from ..host import notes
 from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, transformers
 from ..sampling.canvas_check import canvas_sizes
 from ..sampling.model_conds import Carried
-from .stand_ins import StandIn, WithOption
+from .patched_methods import StandIn, WithOption
 
 Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...core.token_layout import TokenLayout
+from ...core.attention.token_layout import TokenLayout
 from ..sampling.runs import ForwardInput
 from .model_family import network_of, tokens_of, transformer_family
 

@@ -15,7 +15,7 @@ import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.cross_attention import Block
+from ...core.attention.cross_attention import Block
 from ..host.unet import (
     Grid,
     Options,

@@ -13,8 +13,8 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core.cross_attention import on_tokens
-from ...core.errors import BadSetup, WrongBaseModel, joined, listed
+from ...core.attention.cross_attention import on_tokens
+from ...core.checks.errors import BadSetup, WrongBaseModel, joined, listed
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, has_unet, pixels_of, text_width, weight_shape
 from .families import RELATIVES, TRANSFORMERS

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ...core.cross_attention import Block
-from ...core.memory import is_out_of_memory
+from ...core.attention.cross_attention import Block
+from ...core.checks.memory import is_out_of_memory
 from ..host.unet import Grid, Options, Replacement, grids, replacement_in, transformers
 from ..sampling.calls import modules_of
 from ..sampling.runs import ForwardInput

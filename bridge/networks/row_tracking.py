@@ -35,7 +35,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...core.memory import is_out_of_memory
+from ...core.checks.memory import is_out_of_memory
 from ..host.unet import Options
 from ..sampling.runs import made_rows_error
 

@@ -12,10 +12,10 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...core.cross_attention import Block
-from ...core.errors import WrongBaseModel
-from ...core.geometry import Rect
+from ...core.attention.cross_attention import Block
+from ...core.checks.errors import WrongBaseModel
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
+from ...core.pictures.geometry import Rect
 from ..host.shared_network import network_within, without_replaced_methods
 from ..host.unet import NETWORK, WEIGHT, Grid, Options, dtype_of, grids, layers_of, weight_shape
 from ..sampling.calls import code_of_others

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ...core.cross_attention import Block
-from ...core.errors import BadParts, BadSize
-from ...core.geometry import OF_A_PIECE
+from ...core.attention.cross_attention import Block
+from ...core.checks.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
+from ...core.pictures.geometry import OF_A_PIECE
 from ..sampling.conditioning import Conditioning
 from ..sampling.model_conds import Carried, carry_both
 from .recording import SelfReference

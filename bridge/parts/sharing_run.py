@@ -30,7 +30,7 @@ from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.cross_attention import Block
+from ...core.attention.cross_attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, shared_attention
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement

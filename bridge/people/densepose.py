@@ -17,14 +17,14 @@ from torch import Tensor
 
 from ...core.body_surface import iuv
 from ...core.body_surface.network import DensePose, own_weights
-from ...core.errors import BadPhoto, UnsupportedCheckpoint
-from ...core.geometry import Fit
-from ...core.memory import is_out_of_memory
+from ...core.checks.errors import BadPhoto, UnsupportedCheckpoint
+from ...core.checks.memory import is_out_of_memory
+from ...core.checks.text import in_one_line
 from ...core.models import manifest, tensors, torchscript
 from ...core.models.files import stamp
-from ...core.pictures import as_rgb
-from ...core.previews import as_picture
-from ...core.text import in_one_line
+from ...core.pictures.geometry import Fit
+from ...core.pictures.previews import as_picture
+from ...core.pictures.tensors import as_rgb
 from ..host import load
 from ..host.notes import stepwise
 

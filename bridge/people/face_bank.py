@@ -14,13 +14,13 @@ from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
 
-from ...core import identities
-from ...core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
+from ...core import persons
+from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
+from ...core.checks.names import ending, folded, spelled
+from ...core.checks.text import plain
 from ...core.models.files import write_whole
 from ...core.models.tensors import opened
-from ...core.names import ending, folded, spelled
 from ...core.people import Identity
-from ...core.text import plain
 from ..host import folders
 
 KEY = "likeness_faces"
@@ -50,7 +50,7 @@ _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDict
 """What the run of a graph has saved so far, by path of the file. Every run has a DynamicPrompt of its own, with which
 its entry ends.
 
-Paths are keys as core.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
+Paths are keys as core.checks.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
 _last_saved: dict[str, _Saved] = {}
 """By path of the file, who was saved last."""
 _savers: dict[str, dict[str, dict[str, Any]]] = {}
@@ -90,13 +90,13 @@ def save_identity(
     graph would save two people to one file.
     """
     path = _path_to_save(filename)
-    if not identities.photos_of(identity):
+    if not persons.photos_of(identity):
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     key = folded(path)
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    tensors, metadata = identities.to_tensors(identity)
+    tensors, metadata = persons.to_tensors(identity)
     # Not of `data`: safetensors writes metadata in another order each time.
     content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
     saved = _Saved(identity.name, node_id, content)
@@ -235,4 +235,4 @@ def load_identity(file: str) -> Identity:
     except OSError as error:
         damage = f"a file that cannot be read ({error})"
         raise UnsupportedCheckpoint(path, damage, expected, "Look at its permissions.") from error
-    return identities.from_tensors(tensors, metadata, path)
+    return persons.from_tensors(tensors, metadata, path)

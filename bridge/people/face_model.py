@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ...core.errors import (
+from ...core.checks.errors import (
     BadChoice,
     BadSetup,
     LikenessError,
@@ -20,6 +20,7 @@ from ...core.errors import (
     UnsupportedCheckpoint,
     listed,
 )
+from ...core.checks.names import among
 from ...core.faces import model, onnx_session
 from ...core.faces.analysis import Recogniser
 from ...core.faces.bgr_pictures import Picture
@@ -31,7 +32,6 @@ from ...core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, st
 from ...core.models.manifest import Model, is_standin
 from ...core.models.onnx_file import Kind, inspect
 from ...core.models.tensors import State
-from ...core.names import among
 from ..host import folders, load, notes
 
 ALL = "all found"

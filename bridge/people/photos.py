@@ -14,16 +14,16 @@ from typing import Any
 import folder_paths
 from torch import Tensor
 
-from ...core.errors import BadPhoto, FaceNotFound, counted, first_few, gathered
+from ...core.checks.errors import BadPhoto, FaceNotFound, counted, first_few, gathered
+from ...core.checks.names import among, ending
+from ...core.checks.text import logger
 from ...core.faces import analysis, landmarks
 from ...core.faces.bgr_pictures import Picture, from_file
 from ...core.faces.finding import Detection
 from ...core.faces.landmarks import Mesh
 from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
-from ...core.names import among, ending
 from ...core.people import Face
-from ...core.picture_files import ENDINGS, has_several
-from ...core.text import logger
+from ...core.pictures.files import ENDINGS, has_several
 from ..host import folders
 from ..host.notes import running_server
 from .face_model import HostedFaceModel

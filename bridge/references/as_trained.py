@@ -20,11 +20,11 @@ import comfy.conds
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import BadSetup
+from ...core.checks.errors import BadSetup
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token, network_of
-from ..networks.stand_ins import StandIn
+from ..networks.patched_methods import StandIn
 from ..sampling.calls import Place
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry

@@ -12,8 +12,8 @@ region this joint attention is split:
 A part of a person, such as a jacket, is a reference of the person, which the picture may read in a region of its own.
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
-reference itself. core.reference_groups holds the formulas. What the common text shows of a reference is read by all
-tokens, in Krea 2 also by those of the text in its refiner.
+reference itself. core.attention.reference_groups holds the formulas. What the common text shows of a reference is read
+by all tokens, in Krea 2 also by those of the text in its refiner.
 
 A person's weight says how strongly all these tokens read the person's references. Outside of the range in which regions
 hold, and where there are none, all tokens read all references, each by the weight of its person.
@@ -30,19 +30,19 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ...core.cross_attention import on_tokens
-from ...core.errors import BadSetup, LikenessError, counted
+from ...core.attention.cross_attention import on_tokens
+from ...core.attention.reference_groups import Plan, belongs, groups
+from ...core.attention.token_groups import AnySplit, Group
+from ...core.attention.token_layout import TokenLayout
+from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
-from ...core.reference_groups import Plan, belongs, groups
 from ...core.taking_part import everybody
-from ...core.token_groups import AnySplit, Group
-from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
-from ..networks.stand_ins import LAYERS, REFINER, refiner_stand_ins
+from ..networks.patched_methods import LAYERS, REFINER, refiner_stand_ins
 from ..sampling.calls import Place
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import RunEntry

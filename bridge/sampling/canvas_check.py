@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ...core import geometry, pictures
 from ...core.people import rows_missing
+from ...core.pictures import geometry, tensors
 from ..host import notes
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class Pictures:
     owner: Canvas
 
     def tell(self, picture_count: int, row_count: int) -> None:
-        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures.py.
+        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures/tensors.py.
 
         Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
         """
-        sentence = pictures.without_row(self.name, picture_count, row_count)
+        sentence = tensors.without_row(self.name, picture_count, row_count)
         text = ""
         if sentence:
             text = f"{self.owner.node_name}: {sentence}"

@@ -18,8 +18,8 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.errors import SAME_FAMILY, WrongBaseModel
-from ...core.models import needs
+from ...core.checks.errors import SAME_FAMILY, WrongBaseModel
+from ...core.models import workflow_needs
 from ..host import notes
 from ..host.schedule import ScheduleRange
 from ..host.unet import advice_between, family
@@ -218,7 +218,7 @@ def other_net(cls: type[io.ComfyNode]) -> str:
     """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
     if not cls.hidden:
         return ""
-    return needs.other_net(cls.hidden.prompt, notes.node_of(cls), "control_net")
+    return workflow_needs.other_net(cls.hidden.prompt, notes.node_of(cls), "control_net")
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:

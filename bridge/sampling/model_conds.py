@@ -16,7 +16,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.errors import LikenessError, ModelNotPatched, counted
+from ...core.checks.errors import LikenessError, ModelNotPatched, counted
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .canvas_check import Canvas, Pictures

@@ -14,7 +14,8 @@ import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core import families, geometry
+from ...core import families
+from ...core.pictures import geometry
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of

@@ -40,8 +40,8 @@ from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.errors import LikenessError, counted
-from ...core.memory import tensors_on_cpu
+from ...core.checks.errors import LikenessError, counted
+from ...core.checks.memory import tensors_on_cpu
 from ..host import notes
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..errors import BadSize
-from ..geometry import Fit
-from ..previews import as_picture, as_tensor
+from ..checks.errors import BadSize
+from ..pictures.geometry import Fit
+from ..pictures.previews import as_picture, as_tensor
 
 PARTS = 24
 SHORTER, LONGEST = 800, 1333

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import BadParts, listed
-from ..names import folded
-from ..text import items_in, plain
+from ..checks.errors import BadParts, listed
+from ..checks.names import folded
+from ..checks.text import items_in, plain
 from .iuv import Surface
 
 

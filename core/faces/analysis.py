@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, counted, first_few, gathered
-from ..geometry import area, shorter_side, square_around, upright
-from ..identities import why_bad
+from ..checks.errors import BadEmbedding, BadPhoto, counted, first_few, gathered
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
-from ..previews import Sheet, as_picture, color_of
+from ..persons import why_bad
+from ..pictures.geometry import area, shorter_side, square_around, upright
+from ..pictures.previews import Sheet, as_picture, color_of
 from .bgr_pictures import Picture, align, align_ffhq, no_face, to_image
 from .finding import Detection, Detector, find_faces, missed_below
 from .which import LARGEST, ONLY

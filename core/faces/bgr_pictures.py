@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import FaceNotFound
+from ..checks.errors import FaceNotFound
 from ..people import FFHQ, Keypoints
-from ..picture_files import read_picture
-from ..pictures import BGR, eight_bits
+from ..pictures.files import read_picture
+from ..pictures.tensors import BGR, eight_bits
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from ..errors import counted
-from ..geometry import Fit, shorter_side
+from ..checks.errors import counted
 from ..people import Box, CanvasSize
+from ..pictures.geometry import Fit, shorter_side
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
 from .bgr_pictures import TEMPLATE
 from .finding import Detection

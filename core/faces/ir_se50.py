@@ -3,7 +3,7 @@
 Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py).
 """
 
-from ..errors import UnsupportedCheckpoint
+from ..checks.errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program, Shape
 from ..models.tensors import State, check_all_floats
 from ..people import EMBEDDING

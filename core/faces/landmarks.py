@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..errors import BadPhoto, counted
+from ..checks.errors import BadPhoto, counted
 from ..people import FacePoints
 from .bgr_pictures import Picture, no_face
 from .finding import Detection

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnsupportedCheckpoint
-from ..memory import is_out_of_memory
+from ..checks.errors import UnsupportedCheckpoint
+from ..checks.memory import is_out_of_memory
+from ..checks.text import in_one_line
 from ..models.onnx_file import Node, Program
 from ..models.tensors import State
-from ..text import in_one_line
 from .onnx_operators import OPERATORS, UnknownValue, attributes_of
 
 Held = Callable[[Tensor], Any]

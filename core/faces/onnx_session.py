@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import LikenessError, UnsupportedCheckpoint, listed
-from ..memory import is_out_of_memory
-from ..text import in_one_line
+from ..checks.errors import LikenessError, UnsupportedCheckpoint, listed
+from ..checks.memory import is_out_of_memory
+from ..checks.text import in_one_line
 
 AUTO = "auto"
 

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Container
 from dataclasses import dataclass
 
-from ..errors import BadChoice, BadPhoto, counted
-from ..text import items_in, number_in, plain, unquoted
+from ..checks.errors import BadChoice, BadPhoto, counted
+from ..checks.text import items_in, number_in, plain, unquoted
 
 ONLY, LARGEST = "only", "largest"
 """The only face of a photo (several are an error), and the largest one."""

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import BadCast, counted, listed
-from ..names import folded, of_person, same_name
-from ..text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, number_in, plain, unquoted
+from ..checks.errors import BadCast, counted, listed
+from ..checks.names import folded, of_person, same_name
+from ..checks.text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, number_in, plain, unquoted
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
 

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 
-from ..text import MOST_NAME_LETTERS, plain
+from ..checks.text import MOST_NAME_LETTERS, plain
 
 # What cameras and programs call their files, and words that say what is in them instead of who. In small letters.
 _NO_NAMES = frozenset(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ..names import folded
+from ..checks.names import folded
 from .file_names import names_of
 from .photo_faces import PhotoFace
 

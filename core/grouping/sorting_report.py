@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import counted, first_few, gathered
+from ..checks.errors import counted, first_few, gathered
 from ..faces import analysis
 from ..people import Face
 from .clusters import SAME_PERSON, means_to_others, similarities

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..geometry import patch_rect, shared_area
 from ..people import Box, Point
-from ..previews import Color, Sheet, as_picture, color_of
+from ..pictures.geometry import patch_rect, shared_area
+from ..pictures.previews import Color, Sheet, as_picture, color_of
 from .report import MeasuredPicture, Report, Sighting
 from .report_text import summary
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import BadSize
-from ..geometry import longer_side
-from ..identities import assigned
+from ..checks.errors import BadSize
 from ..people import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
+from ..persons import assigned
+from ..pictures.geometry import longer_side
 
 REACH = 1.0
 """The largest distance between the nose of a face and a place for the face to stand in that place. It is measured in

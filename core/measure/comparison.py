@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import BadCast, listed
-from ..identities import EmbeddingMissing, in_common, known_by
+from ..checks.errors import BadCast, listed
 from ..methods import methods
 from ..people import Cast, Identity, NotPlaced, Person, require_together
+from ..persons import EmbeddingMissing, in_common, known_by
 from ..taking_part import with_names, with_photos
 
 UNKNOWN = "unknown"

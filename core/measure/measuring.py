@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..identities import combine, similarities
 from ..people import Cast, Face, Faces, Identity, PlacedCast, is_a
+from ..persons import combine, similarities
 from .assignment import faces_of_people
 from .comparison import UNKNOWN
 from .report import NO_RECOGNISER, MeasuredPicture, Report, Sighting

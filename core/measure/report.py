@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..geometry import Fit
 from ..people import Box, Person
+from ..pictures.geometry import Fit
 from .comparison import TRAINED_WITH, UNKNOWN
 
 NO_RECOGNISER = ""

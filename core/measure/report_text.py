@@ -1,6 +1,6 @@
 """A report in lines of text: by which recogniser it was measured, the figures of each picture, and each person."""
 
-from ..geometry import longer_side
+from ..pictures.geometry import longer_side
 from .comparison import TRAINED_WITH
 from .figures import FIGURES, leakage, margin, mean, resemblance
 from .report import MeasuredPicture, Report, Sighting

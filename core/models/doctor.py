@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path, PurePath
 
-from ..errors import UnsupportedCheckpoint, listed
+from ..checks.errors import UnsupportedCheckpoint, listed
+from ..checks.names import among, ending, folded, same_name
 from ..methods import Format
-from ..names import among, ending, folded, same_name
 from . import formats, onnx_file, packs
 from .doctor_findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .files import dead_link, no_model, spelled_otherwise, unfinished
 from .formats import CONTROLNET
 from .manifest import File, Model, human, is_standin, models
 from .model_folders import MOST, Folders, fetching, move, moved, renamed, target
-from .needs import SINGLE
 from .onnx_file import Kind
 from .tensors import NotTensors, described_tensors
 from .torchscript import is_archive
+from .workflow_needs import SINGLE
 
 AGAIN = "Download it again."
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..text import plain
+from ..checks.text import plain
 from .manifest import Model, together
 
 OK, NOTE = "ok", "note"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from ..names import among, ending
+from ..checks.names import among, ending
 
 SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")

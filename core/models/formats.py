@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import UnsupportedCheckpoint, counted, listed
+from ..checks.errors import UnsupportedCheckpoint, counted, listed
 from ..families import FLUX, family_of_text_width
 from ..methods import FOLDERS, BadRecord, Format, methods
 from .files import Stamp, no_model, stamp

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
+from ..checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint
+from ..checks.names import folded, spelled
+from ..checks.text import in_one_line
 from ..families import family_of_text_width
-from ..names import folded, spelled
-from ..text import in_one_line
 from .files import listing, spelled_otherwise
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"

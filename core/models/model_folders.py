@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
 
-from ..names import ending, folded
-from ..text import as_typed
+from ..checks.names import ending, folded
+from ..checks.text import as_typed
 from . import packs
 from .files import WEIGHTS, files_below
 from .formats import CONTROLNET, recognised

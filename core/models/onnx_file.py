@@ -16,8 +16,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedCheckpoint
-from ..memory import is_out_of_memory
+from ..checks.errors import UnsupportedCheckpoint
+from ..checks.memory import is_out_of_memory
 from ..people import CROP, EMBEDDING
 from .files import no_model
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
-from ..names import ending, folded
+from ..checks.names import ending, folded
 from .manifest import File, Model, model, models
 
 LOOSE = "loose files"

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
-from ..errors import UnsupportedCheckpoint
-from ..memory import is_out_of_memory
-from ..text import in_one_line, plain
-from ..value_checks import unusual
+from ..checks.errors import UnsupportedCheckpoint
+from ..checks.memory import is_out_of_memory
+from ..checks.text import in_one_line, plain
+from ..checks.value_checks import unusual
 from .files import is_safetensors, is_zip, no_model, sha256, unfinished, zip_members
 
 State = Mapping[str, Tensor]

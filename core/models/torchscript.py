@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedCheckpoint
-from ..memory import is_out_of_memory
-from ..text import in_one_line, plain
+from ..checks.errors import UnsupportedCheckpoint
+from ..checks.memory import is_out_of_memory
+from ..checks.text import in_one_line, plain
 from .files import is_zip, no_model, unfinished
 from .formats import recognised
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
-from ..errors import BadSetup
+from ..checks.errors import BadSetup
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""

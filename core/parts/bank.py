@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..cross_attention import EXCLUDED, Attend, Block
-from ..geometry import Rect, bounds
+from ..attention.cross_attention import EXCLUDED, Attend, Block
+from ..pictures.geometry import Rect, bounds
 
 
 def token_mask(mask: Tensor, token_count: int) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..geometry import bounds
+from ..pictures.geometry import bounds
 from .parts import Part
 from .resizing import resized, targets
 

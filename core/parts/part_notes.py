@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from ..errors import counted, gathered, listed
-from ..pictures import as_drawing, reminder
+from ..checks.errors import counted, gathered, listed
+from ..pictures.tensors import as_drawing, reminder
 from .parts import LABELS, PAINT, Part, Parts, is_unpainted, share_of, size_text
 
 _STRETCHED = 1.25  # a part whose sides change by more than this against each other no longer looks like itself

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import LikenessError
-from ..pictures import as_masks, as_rgb, joined_masks
-from ..text import plain
-from ..value_checks import TRY_OTHER_WORDS
+from ..checks.errors import LikenessError
+from ..checks.text import plain
+from ..checks.value_checks import TRY_OTHER_WORDS
+from ..pictures.tensors import as_masks, as_rgb, joined_masks
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..previews import contact_sheet
+from ..pictures.previews import contact_sheet
 from .parts import Part, Parts, share_of
 from .resizing import resized
 

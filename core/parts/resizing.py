@@ -11,8 +11,8 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from ..pictures import as_drawing
-from ..previews import as_tensor
+from ..pictures.previews import as_tensor
+from ..pictures.tensors import as_drawing
 from .bank import token_mask
 from .parts import BadPart, Part
 

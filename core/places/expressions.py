@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import LikenessError, counted
+from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
 from ..people import FacePoints, Joint, Keypoints, Layout, Slot
 from . import bodies, poses

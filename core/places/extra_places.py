@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from .. import geometry
-from ..errors import BadLayout, counted
-from ..geometry import area, shared_area
+from ..checks.errors import BadLayout, counted
 from ..people import Box, Layout, Point
+from ..pictures import geometry
+from ..pictures.geometry import area, shared_area
 from . import bodies
 from .layouts import facing, head_of
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..cross_attention import region_weights
-from ..errors import gathered
-from ..geometry import bounds, longer_side
+from ..attention.cross_attention import region_weights
+from ..checks.errors import gathered
 from ..people import Cast, Person, PlacedCast, is_a, require_places
+from ..pictures.geometry import bounds, longer_side
 from ..taking_part import TakingPart
 from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
 from .regions import (

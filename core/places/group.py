@@ -10,9 +10,9 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from ..errors import BadLayout, counted, gathered, listed
-from ..geometry import check_size
+from ..checks.errors import BadLayout, counted, gathered, listed
 from ..people import Layout, Point, Pose, Slot
+from ..pictures.geometry import check_size
 from . import bodies, touching
 from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides, Distance, Hands, Holding, with_arm
 from .builds import ADULT, Build

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..errors import BadLayout, counted
-from ..geometry import Fit, bounds, check_size
+from ..checks.errors import BadLayout, counted
 from ..people import NOSE, CanvasSize, Faces, Keypoints, Layout, Point, Pose, Slot
-from ..pictures import as_masks
+from ..pictures.geometry import Fit, bounds, check_size
+from ..pictures.tensors import as_masks
 from . import bodies, poses
 from .poses import BadPoses, OpenPose
 

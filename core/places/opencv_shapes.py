@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ..previews import Color
+from ..pictures.previews import Color
 
 Pixels = npt.NDArray[np.uint8]
 """(height, width, 3)."""

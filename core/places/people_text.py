@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from ..errors import BadLayout, listed
-from ..text import COLONS, items_in, plain
+from ..checks.errors import BadLayout, listed
+from ..checks.text import COLONS, items_in, plain
 from . import builds
 from .actions import ACTIONS
 from .builds import ADULT, Build

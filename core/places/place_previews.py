@@ -7,10 +7,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ..cross_attention import region_weights
-from ..geometry import bounds, patch_rect
+from ..attention.cross_attention import region_weights
 from ..people import Box, Layout, Person, Slot
-from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of
+from ..pictures.geometry import bounds, patch_rect
+from ..pictures.previews import BACKGROUND, Color, Sheet, as_picture, color_of
 from .bodies import SEEN, openpose, seen_limbs
 
 _FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}

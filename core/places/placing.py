@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .. import geometry
-from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
-from ..identities import assigned, in_common, known_by, similarities
-from ..names import People
+from ..checks.errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
+from ..checks.names import People
+from ..checks.text import number_in, plain
 from ..people import UNNAMED, Cast, Identity, Layout, Person, PlacedCast, Slot
+from ..persons import assigned, in_common, known_by, similarities
+from ..pictures import geometry
 from ..taking_part import with_names
-from ..text import number_in, plain
 
 LEFT_TO_RIGHT = "left to right"
 MATCH_FACES = "match faces"

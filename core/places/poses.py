@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import LikenessError, counted
-from ..geometry import FAR
+from ..checks.errors import LikenessError, counted
 from ..people import FacePoints, Hand, Joint, Point, Pose
+from ..pictures.geometry import FAR
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
 _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)

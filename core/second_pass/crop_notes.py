@@ -5,7 +5,7 @@ from itertools import combinations
 
 from torch import Tensor
 
-from ..errors import gathered
+from ..checks.errors import gathered
 from .cutting import COVERED, Crop, Decision
 
 NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from ..errors import counted
-from ..previews import Sheet, as_picture, color_of
+from ..checks.errors import counted
+from ..pictures.previews import Sheet, as_picture, color_of
 from .cutting import Decision
 
 _VEIL = 90

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..geometry import Fit, Rect, longer_side, square_around, upright
 from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, RowCast, Slot
+from ..pictures.geometry import Fit, Rect, longer_side, square_around, upright
 from ..places.layouts import skeleton_around
 from ..places.regions import settings_of
 from ..places.shapes import SHORTEST, box_region, widened

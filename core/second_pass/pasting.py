@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import BadPhoto, BadSize, counted
-from ..pictures import as_rgb
+from ..checks.errors import BadPhoto, BadSize, counted
+from ..pictures.tensors import as_rgb
 from .cutting import Crop, Crops, turned_upright
 
 AROUND_THE_FACE = "around the face"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..geometry import Fit
 from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
 from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, PlacedCast, require_places, require_together
+from ..pictures.geometry import Fit
 from ..taking_part import present
 
 SMALL = "small faces"

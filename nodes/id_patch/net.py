@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import LikenessError, gathered
-from ...core.geometry import PATCH, Rect, off_canvas, on_canvas, patch_rect, with_patches
+from ...core.attention.projections import EmbeddingProjection, Resampler
+from ...core.checks.errors import LikenessError, gathered
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
+from ...core.pictures.geometry import PATCH, Rect, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.places import placing
-from ...core.projections import EmbeddingProjection, Resampler
 from ...core.taking_part import TakingPart, with_photos
 
 

@@ -24,14 +24,15 @@ from ...bridge.sampling.canvas_check import Canvas, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, NetReport, apply_node_of_people, with_missing_notes
 from ...bridge.sampling.runs import patched
-from ...bridge.words.regional_text import id_tokens_by_region
-from ...bridge.words.unet_words import RegionalTextRun
-from ...core import geometry, taking_part
-from ...core.errors import BadCast, counted
-from ...core.identities import embeddings
+from ...bridge.words.unet.regional_text import id_tokens_by_region
+from ...bridge.words.unet.run import RegionalTextRun
+from ...core import taking_part
+from ...core.checks.errors import BadCast, counted
 from ...core.methods import method
 from ...core.people import Cast, Person, in_order_of_places, require_places, require_somebody
-from ...core.pictures import as_drawing, as_rgb
+from ...core.persons import embeddings
+from ...core.pictures import geometry
+from ...core.pictures.tensors import as_drawing, as_rgb
 from ...core.places import control_images, place_previews
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
@@ -64,7 +65,7 @@ class IDPatch(Loaded[IDPatchNet]):
     def faces(self, people: Sequence[Person], photos: str) -> list[Face]:
         """What both projections read of people.
 
-        photos: how several photos of a person are joined, as in core.identities.embeddings. Raises BadCast, also where
+        photos: how several photos of a person are joined, as in core.persons.embeddings. Raises BadCast, also where
         a person has several embeddings and the file reads one.
         """
         faces: list[Face] = []

@@ -14,20 +14,20 @@ from torch import Tensor
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attachment import Attachment
-from ...bridge.control_nets.person_control_net import PersonControlNet
-from ...bridge.control_nets.person_passes import NetOfPeople
-from ...bridge.control_nets.token_control_net import NotAControlNet
+from ...bridge.control_nets.flux_net import PersonControlNet
+from ...bridge.control_nets.flux_passes import NetOfPeople
+from ...bridge.control_nets.sdxl_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schema import photos_input, range_inputs
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
-from ...core.errors import WrongBaseModel, gathered
+from ...core.checks.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
-from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Identity, Person, PlacedCast, is_a
+from ...core.persons import embeddings
 from ...core.places import control_images, place_previews
 from ...core.taking_part import names, with_photos
 from ..categories import IN_OTHER_METHODS

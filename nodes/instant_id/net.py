@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.attention.projections import AdapterLayers, Resampler
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections import AdapterLayers, Resampler
 
 
 class InstantIDNet(nn.Module):

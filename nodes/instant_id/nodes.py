@@ -15,7 +15,7 @@ from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
-from ...bridge.control_nets.token_control_net import TokenControlNet
+from ...bridge.control_nets.sdxl_net import TokenControlNet
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
@@ -23,13 +23,13 @@ from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.canvas_check import Pictures
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
-from ...core import geometry
-from ...core.errors import BadSetup
+from ...core.checks.errors import BadSetup
 from ...core.families import SDXL
-from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, is_a, rows_missing
-from ...core.pictures import as_drawing
+from ...core.persons import embeddings
+from ...core.pictures import geometry
+from ...core.pictures.tensors import as_drawing
 from ...core.places.control_images import NoKeypoints
 from ...core.taking_part import with_photos
 from ..categories import IN_INSTANT_ID

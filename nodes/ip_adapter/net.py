@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.cross_attention import Block
-from ...core.errors import BadCast, BadSetup, listed
+from ...core.attention.cross_attention import Block
+from ...core.attention.projections import AdapterLayers, EmbeddingProjection, FacePlusProjection, Resampler
+from ...core.checks.errors import BadCast, BadSetup, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
 from ...core.people import EMBEDDING
-from ...core.pictures import CLIP_MEAN, as_rgb
-from ...core.projections import AdapterLayers, EmbeddingProjection, FacePlusProjection, Resampler
+from ...core.pictures.tensors import CLIP_MEAN, as_rgb
 
 _MOST_TOKENS = 4096
 """The most tokens of one person: for SDXL their keys and values already take gigabytes."""
@@ -158,7 +158,7 @@ class Variant:
 
     title: its name in messages. embedding: of the face, "normed" (of length 1), "raw" or "" where the file reads none.
     clip: what it reads of CLIP, hidden "states", image "embeds" or "" for nothing. photos: how several photos of one
-    person are joined, as in core.identities.combine. cut: what CLIP is shown of a photo, FACE or LOOSE. shortcut:
+    person are joined, as in core.persons.combine. cut: what CLIP is shown of a photo, FACE or LOOSE. shortcut:
     whether the hidden states are added once more behind the projection, as in Plus v2.
     """
 

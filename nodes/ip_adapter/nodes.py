@@ -23,17 +23,17 @@ from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
-from ...core.errors import BadCast, BadSetup
+from ...core.checks.errors import BadCast, BadSetup
+from ...core.checks.prompts import named
+from ...core.checks.text import plain
 from ...core.families import SDXL, family_of_text_width
-from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, require_places
-from ...core.pictures import as_masks, joined_masks
+from ...core.persons import PHOTOS, combine, portraits
+from ...core.pictures.tensors import as_masks, joined_masks
 from ...core.places import regions
 from ...core.places.regions import BadRegion
-from ...core.prompts import named
 from ...core.taking_part import TakingPart, with_photos
-from ...core.text import plain
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
 from . import net

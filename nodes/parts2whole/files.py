@@ -17,14 +17,14 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...bridge.host import folders, load
-from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
-from ...core.memory import is_out_of_memory
+from ...core.checks.errors import ModelMissing, UnsupportedCheckpoint, counted
+from ...core.checks.memory import is_out_of_memory
+from ...core.checks.names import among, ending, same_name
+from ...core.checks.text import in_one_line
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, dead_link, listing
 from ...core.models.formats import identify, require
 from ...core.models.tensors import below, check_all_floats, check_weights, opened
-from ...core.names import among, ending, same_name
-from ...core.text import in_one_line
 from .net import DecoupledAttn, PoseGuider
 
 MODEL = manifest.model("parts2whole")

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ...core.projections import AdapterLayers
+from ...core.attention.projections import AdapterLayers
 
 SLOTS = 6
 """The number of image tokens that the network was trained with. Where fewer garments are read, the rest are zeros."""

@@ -25,8 +25,8 @@ from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry_both
 from ...bridge.sampling.runs import patched
-from ...core.cross_attention import Block
-from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
+from ...core.attention.cross_attention import Block
+from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
 from ...core.parts.part_notes import pose_hint, strange_labels, stretched
 from ...core.parts.parts import Part, Parts

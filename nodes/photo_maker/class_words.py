@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.errors import BadCast, LikenessError, counted, listed
+from ...core.checks.errors import BadCast, LikenessError, counted, listed
 
 Token = tuple[Any, ...]
 """A token as the host's tokenizer gives it: a number or an embedding, its weight, and the number of its word in the

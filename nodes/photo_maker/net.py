@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.attention.projections import FacePlusProjection
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections import FacePlusProjection
 
 HEAD_DIM = 128
 """The width of a head in v2's perceiver, fixed in the published file."""

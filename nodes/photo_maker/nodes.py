@@ -25,17 +25,17 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.run_notes import tell_of_checkpoint
-from ...bridge.words.regional_text import RegionalText
-from ...bridge.words.unet_words import RegionalTextRun
+from ...bridge.words.unet.regional_text import RegionalText
+from ...bridge.words.unet.run import RegionalTextRun
 from ...core import taking_part
-from ...core.errors import WrongBaseModel, listed
-from ...core.identities import embeddings, portraits
+from ...core.checks.errors import WrongBaseModel, listed
+from ...core.checks.prompts import check_text
+from ...core.checks.text import plain
+from ...core.checks.value_checks import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Identity, Person
-from ...core.prompts import check_text
-from ...core.text import plain
-from ...core.value_checks import unusable_text
+from ...core.persons import embeddings, portraits
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .class_words import TRIGGER, lay_out_class_words

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from ...core.attention.projections import HEAD_DIM
 from ...core.models.tensors import State, below
-from ...core.pictures import CLIP_DEVIATION, CLIP_MEAN
-from ...core.projections import HEAD_DIM
+from ...core.pictures.tensors import CLIP_DEVIATION, CLIP_MEAN
 
 STATES_BEHIND = (4, 8, 12, 16, 20)
 """The numbers of blocks behind which hidden states are taken."""

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.block_tokens import BlockAttention, BlockTokens, read_tokens
-from ...core.cross_attention import PeopleRead, TextRead, beside_text
+from ...core.attention.block_tokens import BlockAttention, BlockTokens, read_tokens
+from ...core.attention.cross_attention import PeopleRead, TextRead, beside_text
+from ...core.attention.projections import HEAD_DIM, AdapterLayers, ResamplerLayer
 from ...core.models.tensors import State, below
-from ...core.projections import HEAD_DIM, AdapterLayers, ResamplerLayer
 
 STATES = 5
 """How many of EVA-CLIP's hidden states an encoder reads, see eva.STATES_BEHIND."""

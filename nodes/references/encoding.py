@@ -20,11 +20,11 @@ from ...bridge.networks.families import TRANSFORMERS
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
-from ...core.errors import WrongBaseModel, counted, joined
+from ...core.checks.errors import WrongBaseModel, counted, joined
+from ...core.checks.prompts import check_text
+from ...core.checks.text import plain
+from ...core.checks.value_checks import conditioning, unusable_latent
 from ...core.people import CanvasSize, rows_missing
-from ...core.prompts import check_text
-from ...core.text import plain
-from ...core.value_checks import conditioning, unusable_latent
 from . import NAME
 from .pictures import ENCODER_PIXELS, Reference, fitted, resized
 
@@ -298,8 +298,8 @@ def _encoded_by_weight(
     """The text of one row as a mix of texts that were encoded with fewer and fewer of its pictures.
 
     A token has w of texts with a picture of the weight w, and 1 - w of texts without. The tokens that show the picture
-    stay, and the network reads them by w (core/reference_groups.py). weights: of the pictures; those above 1 count as
-    1. shown: from shown_tokens().
+    stay, and the network reads them by w (core/attention/reference_groups.py). weights: of the pictures; those above 1
+    count as 1. shown: from shown_tokens().
     """
     # Texts begin with the same token behind pictures and without them.
     text = text.lstrip("\r\n")

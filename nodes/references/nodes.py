@@ -29,13 +29,14 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed
 from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
-from ...core import previews, taking_part
-from ...core.cross_attention import on_tokens
+from ...core import taking_part
+from ...core.attention.cross_attention import on_tokens
+from ...core.attention.reference_groups import belongs
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a, require_places
+from ...core.pictures import previews
 from ...core.places import place_previews, regions
-from ...core.reference_groups import belongs
 from ...core.taking_part import TakingPart
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket

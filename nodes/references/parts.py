@@ -6,7 +6,7 @@ from itertools import groupby
 
 from torch import Tensor
 
-from ...core.errors import joined
+from ...core.checks.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
 from ...core.people import Cast
 from ...core.places import regions

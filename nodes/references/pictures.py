@@ -11,11 +11,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ...core.errors import gathered, joined
-from ...core.identities import portraits
+from ...core.checks.errors import gathered, joined
 from ...core.parts.cut_outs import piece_of_part
 from ...core.people import UNNAMED, Cast, Person, Slot, in_order_of_places, places_of
-from ...core.pictures import as_rgb
+from ...core.persons import portraits
+from ...core.pictures.tensors import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
 from ...core.taking_part import TakingPart, names

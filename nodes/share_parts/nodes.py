@@ -29,11 +29,11 @@ from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.runs import patched
-from ...core import geometry
-from ...core.geometry import Rect
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import prepare, targets
+from ...core.pictures import geometry
+from ...core.pictures.geometry import Rect
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket
 

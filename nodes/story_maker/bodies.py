@@ -11,12 +11,12 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from ...core.errors import BadCast, counted
-from ...core.geometry import bounds
+from ...core.checks.errors import BadCast, counted
 from ...core.parts.parts import BadPart, Part, Parts, make_part
 from ...core.people import Person
-from ...core.pictures import as_masks
-from ...core.previews import as_picture, as_tensor
+from ...core.pictures.geometry import bounds
+from ...core.pictures.previews import as_picture, as_tensor
+from ...core.pictures.tensors import as_masks
 
 SIDE = 224
 """The side in pixels of the square picture of a body that CLIP is shown."""

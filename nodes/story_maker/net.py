@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.cross_attention import region_weights
+from ...core.attention.cross_attention import region_weights
+from ...core.attention.projections import AdapterLayers, FacePlusProjection, Resampler
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class StoryMakerNet(nn.Module):
     """The network of one mask.bin, without its LoRA.
 
     state: the file's tensors. Those under "image_proj_model.*" are for Projection, those under
-    "ip_adapter.<n>.to_{k,v}_ip.weight" for core.projections.AdapterLayers.
+    "ip_adapter.<n>.to_{k,v}_ip.weight" for core.attention.projections.AdapterLayers.
     width: of one token, the text width of the models this file is made for.
     most_people: for how many people the file has numbers. So many can be told apart in the whole picture.
     """

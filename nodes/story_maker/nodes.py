@@ -20,12 +20,13 @@ from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
-from ...core import previews, taking_part
-from ...core.errors import BadCast, gathered, listed
-from ...core.identities import PHOTOS, embeddings, portraits
+from ...core import taking_part
+from ...core.checks.errors import BadCast, gathered, listed
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.people import Cast, Identity, Person, is_a
+from ...core.persons import PHOTOS, embeddings, portraits
+from ...core.pictures import previews
 from ...core.places import place_previews
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS

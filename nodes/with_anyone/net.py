@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...core.block_tokens import BlockAttention, BlockTokens, read_tokens
+from ...core.attention.block_tokens import BlockAttention, BlockTokens, read_tokens
+from ...core.attention.projections import HEAD_DIM
 from ...core.models.tensors import State
 from ...core.people import EMBEDDING
-from ...core.projections import HEAD_DIM
 
 _TOKENS = "arcface_in_arc."
 """The prefix of the keys of the layers that make tokens of an embedding."""

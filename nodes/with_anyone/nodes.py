@@ -19,9 +19,9 @@ from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.families import FLUX
-from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Identity, Person
+from ...core.persons import PHOTOS, embeddings
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket

@@ -8,8 +8,8 @@ from typing import Any
 
 from shared.workflow import Spec
 
+from core.checks.text import AS_NUMBER
 from core.models.files import WEIGHTS
-from core.text import AS_NUMBER
 
 from .file_names import FileNames
 from .rows import BadRow

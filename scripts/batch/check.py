@@ -7,7 +7,7 @@ from typing import Any
 from environment import SetupError
 from shared.workflow import Prompt, is_of_others, specs, title
 
-from core.models import needs
+from core.models import workflow_needs
 
 from .prompts import Job, ObjectInfo
 
@@ -34,7 +34,7 @@ def require(job: Job, diagnosis: str, object_info: ObjectInfo) -> None:
     # What is in place comes last in it, and then what to do.
     missing, _, in_place = diagnosis.partition("In place:\n")
     advice = in_place.partition("To fix it:\n")[2]
-    if needs.chooses_standins(job.prompt):
+    if workflow_needs.chooses_standins(job.prompt):
         # The report asks for the released files, whatever the toy model can do.
         missing = ""
         advice = ""

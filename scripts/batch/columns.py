@@ -9,7 +9,7 @@ from environment import SetupError
 from shared import workflow
 from shared.workflow import Place, Prompt
 
-from core.names import folded
+from core.checks.names import folded
 
 
 class ColumnNames:
@@ -23,7 +23,7 @@ class ColumnNames:
         self._labels: list[str] = []
         """Of the app, as it shows them."""
         self._app: dict[str, list[Place]] = {}
-        """The inputs of the app, by their labels as core.names.folded writes them."""
+        """The inputs of the app, by their labels as core.checks.names.folded writes them."""
         self._all: dict[str, list[Place]] = {}
         """All inputs, by "Node title.input", folded too."""
         for place in _app_inputs(graph, places):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from environment import SetupError
 from tqdm import tqdm
 
-from core.errors import counted
+from core.checks.errors import counted
 from core.models.manifest import human
 
 FIRST_ROWS = 10

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 
-from core.names import Names, folded, grouped
+from core.checks.names import Names, folded, grouped
 
 _AROUND = 100
 

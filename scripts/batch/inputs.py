@@ -15,8 +15,8 @@ from environment import SetupError
 from shared import workflow, workflow_files
 from shared.workflow import Place, Prompt, Spec, specs
 
-from core.names import folded
-from core.text import in_one_line
+from core.checks.names import folded
+from core.checks.text import in_one_line
 
 from . import photo_files, saved_people
 from .cells import value_of

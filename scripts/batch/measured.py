@@ -11,13 +11,13 @@ from shared.links import Link, as_link, up_to
 from shared.workflow import Prompt, specs, title
 
 from core import measure
-from core.errors import listed
+from core.checks.errors import listed
+from core.checks.names import among
 from core.measure import MeasuredPicture, Report, Sighting
 from core.methods import methods
-from core.models import needs
+from core.models import workflow_needs
 from core.models.manifest import STANDIN
 from core.models.packs import NONE_FOUND
-from core.names import among
 from core.people import CROP, Identity, Person, Slot
 
 from .prompts import ObjectInfo
@@ -103,7 +103,7 @@ def _nobody(saver: str) -> str:
 
 def _require_faces(prompt: Prompt, object_info: ObjectInfo) -> None:
     """Raises SetupError where no face can be found in the pictures."""
-    if needs.chooses_standins(prompt):
+    if workflow_needs.chooses_standins(prompt):
         raise SetupError(
             "--measure, --keep and --clip-vision look for the people of a workflow, and this one draws cartoons, with "
             f"the toy model ({STANDIN}): no face is found in most of them. Leave these out, or choose the released "

@@ -31,7 +31,7 @@ from shared import tables
 from shared.tables import as_csv
 from shared.workflow import Prompt
 
-from core.names import folded
+from core.checks.names import folded
 
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder

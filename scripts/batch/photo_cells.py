@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 
 from shared.given_files import plain_path
 
-from core.picture_files import ENDINGS
+from core.pictures.files import ENDINGS
 
 from .file_names import FileNames
 from .folders import Folder

@@ -5,8 +5,8 @@ from pathlib import PurePath
 
 from shared.given_files import Unreadable
 
-from core.errors import BadPhoto
-from core.picture_files import read_picture
+from core.checks.errors import BadPhoto
+from core.pictures.files import read_picture
 
 from .folders import Folder
 from .rows import BadRow, cut

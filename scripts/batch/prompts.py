@@ -10,7 +10,7 @@ from environment import SetupError
 from shared.links import links_of
 from shared.workflow import Prompt, title
 
-from core.errors import listed
+from core.checks.errors import listed
 
 from .rows import Row
 

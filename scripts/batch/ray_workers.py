@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from environment import ROOT, SetupError, say
 
-from core.text import as_typed
+from core.checks.text import as_typed
 
 from .one_worker import Finished, Maker, WorkerSettings
 from .worker import TRIES, shortened

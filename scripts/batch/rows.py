@@ -11,8 +11,8 @@ from pathlib import Path
 from environment import SetupError
 from shared.given_files import plain_path
 
-from core import names
-from core.names import ending
+from core.checks import names
+from core.checks.names import ending
 
 from .folders import Folder
 from .table_files import JSON_LINES, Line, csv_lines, json_lines, parquet_lines

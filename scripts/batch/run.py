@@ -19,7 +19,7 @@ import numpy as np
 from environment import SetupError, say
 from tqdm import tqdm
 
-from core.errors import counted
+from core.checks.errors import counted
 
 from . import check, prompts
 from .estimate import RowCosts

@@ -9,9 +9,9 @@ from typing import Any
 from shared.links import links_of, readers_of, up_to
 from shared.workflow import Prompt
 
-from core.errors import listed
+from core.checks.errors import listed
+from core.checks.text import names_in
 from core.models.files import files_below
-from core.text import names_in
 
 from .file_names import FileNames
 from .prompts import ObjectInfo

@@ -17,7 +17,7 @@ from typing import Any
 
 from environment import SetupError, python_command
 
-from core.text import BLANKS, UNSEEN
+from core.checks.text import BLANKS, UNSEEN
 
 JSON_LINES = (".jsonl", ".ndjson")
 _MOST_LINE_LETTERS = 10**7

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pack.core import measure
-from pack.core.geometry import longer_side
 from pack.core.measure.figures import mean, weakest_person
+from pack.core.pictures.geometry import longer_side
 
 from .formulas import CLEAR, COLLAPSED_BELOW, blending, collapse_rate, dominance
 from .judged import Judged

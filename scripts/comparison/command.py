@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import environment
 import folder_paths
 from environment import SetupError, say
-from pack.core.errors import LikenessError
+from pack.core.checks.errors import LikenessError
 from pack.core.measure import TRAINED_WITH
 from shared import host_folders
 

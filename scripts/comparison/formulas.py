@@ -17,11 +17,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from pack.core.identities import combine
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture
 from pack.core.measure.figures import mean
 from pack.core.measure.measuring import NODE
 from pack.core.people import Identity
+from pack.core.persons import combine
 from torch import Tensor
 from torch.nn.functional import normalize
 

@@ -23,7 +23,7 @@ import execution
 import folder_paths
 import torch
 from environment import pack_version
-from pack.core.models import needs
+from pack.core.models import workflow_needs
 from pack.nodes.extension import NODES
 from PIL import Image
 
@@ -221,7 +221,7 @@ class MissingFile:
 def missing_files(graph: Graph) -> list[MissingFile]:
     """The model files that the loaders of a prompt name and that are in no model folder of the host."""
     missing: list[MissingFile] = []
-    for file in needs.loaded(graph.prompt):
+    for file in workflow_needs.loaded(graph.prompt):
         if not any(folder_paths.get_full_path(key, file.name) for key in (file.key, *file.further)):
             missing.append(MissingFile(file.key, file.name))
     return missing

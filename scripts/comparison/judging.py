@@ -12,12 +12,12 @@ import torch
 from bench.unets import run
 from environment import SetupError
 from pack.bridge.host import encode
-from pack.core import identities, measure
-from pack.core.errors import LikenessError
+from pack.core import measure, persons
+from pack.core.checks.errors import LikenessError
 from pack.core.faces import model as faces
-from pack.core.geometry import longer_side
 from pack.core.parts.parts import Part, Parts
 from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
+from pack.core.pictures.geometry import longer_side
 from shared.photos import pixels as pixels_of
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -161,7 +161,7 @@ class Judge:
     def _known_by_photos(self, person: PersonFiles) -> Known:
         """A person by the largest face of each of their photos. Raises SetupError for a photo without a face."""
         largest = [self._face_of(photo) for photo in person.photos]
-        return Known(identities.from_faces(person.name, largest, self.face_model.ids), largest)
+        return Known(persons.from_faces(person.name, largest, self.face_model.ids), largest)
 
     def _look_for_face(self, photo: Path) -> Face:
         """The person of a photo: its largest face."""

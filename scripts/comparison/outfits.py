@@ -8,12 +8,12 @@ from pathlib import Path
 
 import environment
 from environment import ROOT, SetupError
-from pack.core.errors import counted
+from pack.core.checks.errors import counted
+from pack.core.checks.text import MOST_NAME_LETTERS, plain
 from pack.core.measure.figures import mean
 from pack.core.parts.parts import LABELS, Part, make_part
-from pack.core.picture_files import ENDINGS
-from pack.core.previews import as_tensor
-from pack.core.text import MOST_NAME_LETTERS, plain
+from pack.core.pictures.files import ENDINGS
+from pack.core.pictures.previews import as_tensor
 from PIL import Image
 from shared.photos import pixels as pixels_of
 from shared.workflow import load, to_prompt

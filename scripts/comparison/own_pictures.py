@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from environment import SetupError, say
-from pack.core import identities, measure
-from pack.core.errors import counted
+from pack.core import measure, persons
+from pack.core.checks.errors import counted
+from pack.core.checks.names import among
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
-from pack.core.geometry import FAR
-from pack.core.names import among
 from pack.core.people import Cast, Identity, Person, PlacedCast, Slot
+from pack.core.pictures.geometry import FAR
 from shared import tables
 from shared.photos import pixels as pixels_of
 
@@ -88,7 +88,7 @@ def person(folder: Path, face_model: FaceModel) -> Identity:
     largest = [largest_face(path, face_model) for path in sorted(pictures_below(folder))]
     if not largest:
         raise SetupError(f"There is no photo in {folder}.")
-    return identities.from_faces(folder.name, largest, face_model.ids)
+    return persons.from_faces(folder.name, largest, face_model.ids)
 
 
 # --- Who is meant

@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pack.core import previews
+from pack.core.pictures import previews
 from PIL import Image, ImageDraw
 from shared import whole
 from shared.photos import pixels as pixels_of

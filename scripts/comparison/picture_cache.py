@@ -13,8 +13,8 @@ from typing import Any
 import folder_paths
 import torch
 from pack.bridge.people import face_model
-from pack.core.models import needs
-from pack.core.previews import as_tensor
+from pack.core.models import workflow_needs
+from pack.core.pictures.previews import as_tensor
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from shared import whole
@@ -80,7 +80,7 @@ def _people_files(graph: Graph, folder: Path) -> dict[str, str]:
 def _model_files(graph: Graph, recogniser: str) -> dict[str, str]:
     """By name the state of each model file that a prompt reads. recogniser: as in `fingerprint`."""
     files: dict[str, str] = {}
-    for file in needs.loaded(graph.prompt):
+    for file in workflow_needs.loaded(graph.prompt):
         for key in (file.key, *file.further):
             path = folder_paths.get_full_path(key, file.name)
             if path:

@@ -13,7 +13,7 @@ import folder_paths
 from bench.unets import run
 from environment import SetupError
 from pack.bridge.people import face_model as host_face_model
-from pack.core.errors import counted, listed
+from pack.core.checks.errors import counted, listed
 from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model
 from shared.photos import pixels as pixels_of

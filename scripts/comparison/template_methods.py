@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from environment import ROOT, SetupError
+from pack.core.checks.names import among
 from pack.core.methods import method as method_of_pack
-from pack.core.names import among
 from shared.workflow import Json, load, to_prompt
 
 from .graphs import Graph, Output

@@ -26,9 +26,9 @@ from uuid import uuid4
 
 from environment import SetupError, disk_problem, say
 
+from core.checks.text import as_typed, plain
 from core.models.files import no_model, sha256, unfinished, unfinished_folder
 from core.models.manifest import File, Model, human
-from core.text import as_typed, plain
 
 try:
     import huggingface_hub

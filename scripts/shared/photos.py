@@ -5,9 +5,9 @@ from pathlib import Path
 from environment import ROOT, SetupError, package_file
 from torch import Tensor
 
-from core.errors import BadPhoto
-from core.picture_files import read_picture
-from core.previews import as_tensor
+from core.checks.errors import BadPhoto
+from core.pictures.files import read_picture
+from core.pictures.previews import as_tensor
 
 DRAWN = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
 

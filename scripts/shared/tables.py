@@ -51,7 +51,7 @@ def _person_columns(report: Report, picture: MeasuredPicture, sighting: Sighting
 
 
 def _side(picture: MeasuredPicture, face: int) -> int:
-    from core.geometry import longer_side
+    from core.pictures.geometry import longer_side
 
     return round(longer_side(picture.boxes[face]))
 

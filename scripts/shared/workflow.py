@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 
 from environment import say
 
-from core.errors import listed
+from core.checks.errors import listed
+from core.checks.names import among, folded
 from core.models import workflow_nodes
 from core.models.manifest import Model
 from core.models.workflow_nodes import (
@@ -48,7 +49,6 @@ from core.models.workflow_nodes import (
     subgraphs,
     values_of_box,
 )  # fmt: skip
-from core.names import among, folded
 
 from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
 

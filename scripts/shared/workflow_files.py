@@ -15,7 +15,7 @@ from typing import Any
 
 from environment import ROOT, SetupError
 
-from core.errors import listed
+from core.checks.errors import listed
 
 from .given_files import Unreadable, bytes_of, plain_path
 

@@ -20,14 +20,14 @@ from shared.standins import FACE_PACK
 from shared.whole import written
 from torch import Tensor
 
-from core import identities
+from core import persons
 from core.faces import analysis
 from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
 from core.people import Cast, Identity, Layout, Person
+from core.pictures.previews import as_picture, contact_sheet
 from core.places import control_images, group, place_previews, placing
-from core.previews import as_picture, contact_sheet
 
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
 from .net import Settings, ToyModel
@@ -75,7 +75,7 @@ def identity(faces: FaceModel, name: str, photo: Tensor) -> Identity:
     where = f"the photo of {name}"
     chosen = analysis.choose(analysis.detect(faces.detector, picture, where), "only", where)
     seen = analysis.recognise(faces.recognisers, picture, [chosen], where, portraits=True)
-    return identities.from_faces(name, seen, faces.ids)
+    return persons.from_faces(name, seen, faces.ids)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from shared.shapes import Shapes, of
 from shared.standins import Files, save
 from torch import Tensor, nn
 
-from core.pictures import CLIP_DEVIATION, CLIP_MEAN
+from core.pictures.tensors import CLIP_DEVIATION, CLIP_MEAN
 
 from . import stored
 from .export import Rules, State, autoencoder, hint_out, in_half, padded, repeated, time, widened

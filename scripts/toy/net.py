@@ -8,8 +8,8 @@ import torch
 from shared import shapes
 from torch import Tensor, nn
 
-from core.geometry import PATCH, patch_rect, with_patches
-from core.projections import Resampler
+from core.attention.projections import Resampler
+from core.pictures.geometry import PATCH, patch_rect, with_patches
 
 from . import parts2whole
 from .autoencoder import Decoder, Encoder

@@ -12,8 +12,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from core.attention.projections import AdapterLayers
 from core.parts.bank import token_mask
-from core.projections import AdapterLayers
 
 from .garments import LABELS
 from .unet import SD15, WIDTH, Beside, UNet, hint_block

@@ -16,10 +16,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 from shared import photos
 
-from core.lettering import font_for
 from core.people import Cast, Person
+from core.pictures.lettering import font_for
+from core.pictures.previews import BACKGROUND, as_picture
 from core.places import group, place_previews, placing
-from core.previews import BACKGROUND, as_picture
 
 from . import alone, stored
 

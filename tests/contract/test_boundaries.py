@@ -277,7 +277,7 @@ CAUGHT = {
     "core/body_surface/network.py",  # network_of of bridge/people/densepose.py
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
-    "core/low_rank.py",  # fits of bridge/loras/host_patches.py
+    "core/attention/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/manifest.py",  # its parsed
     "core/models/onnx_file.py",  # its _walked

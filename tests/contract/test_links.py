@@ -132,7 +132,7 @@ def test_pictures_named_in_pages_exist(root: Path) -> None:
 
 
 def test_modules_that_are_named_are_there(tracked: set[str]) -> None:
-    """By path (core/text.py) or by name (core.text) in code and pages, and by file in the docstring of their folder."""
+    """By path (core/checks/text.py) or name (core.checks.text) in code and pages, or file in a docstring."""
     missing: list[tuple[str, str]] = []
     for name in sorted(tracked):
         if not name.endswith((".py", ".md")) or name.startswith("docs/dev/verification"):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.core import errors
+from pack.core.checks import errors
 from pack.core.methods import methods
-from pack.core.models import licences, manifest, needs, packs, workflow_nodes
+from pack.core.models import licences, manifest, packs, workflow_needs, workflow_nodes
 from pack.core.models.formats import formats
 
 
@@ -81,7 +81,7 @@ def test_nodes_exist(node_ids: set[str]) -> None:
 def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
     names = {model.name for model in manifest.models()}
     for path in (root / "workflows").glob("*.json"):
-        files = needs.loaded(json.loads(path.read_text("utf-8")))
+        files = workflow_needs.loaded(json.loads(path.read_text("utf-8")))
         assert {file.name for file in files if file.key != "loras"} <= names, path
 
 
@@ -101,7 +101,7 @@ def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, peop
         saved_nodes += [{"type": "LikenessPerson", "inputs": slots}]
         saved_nodes += [{"type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
     for graph in (prompt, {"nodes": saved_nodes}):
-        packs = [model.id for model in needs.wanted(graph) if model.key in ("insightface", "facexlib")]
+        packs = [model.id for model in workflow_needs.wanted(graph) if model.key in ("insightface", "facexlib")]
         assert packs == expected
 
 

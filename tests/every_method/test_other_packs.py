@@ -29,7 +29,7 @@ from other_packs import (
     with_their_classes,
 )
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.core.errors import BadSetup
+from pack.core.checks.errors import BadSetup
 from torch import Tensor
 
 OFTEN = BESIDE_OTHERS

@@ -7,7 +7,7 @@ import pytest
 from figures import relative
 from graphs import UNCONNECTED, node
 from method_rows import ALONE, ONE_TEXT_FOR_ALL_ROWS, Row, applies_to, has_rows, latents, rows
-from pack.core.errors import LikenessError
+from pack.core.checks.errors import LikenessError
 from sample_values import by_row, cast, latent, layout, with_loras
 
 OFTEN = ALONE

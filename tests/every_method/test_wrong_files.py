@@ -11,7 +11,7 @@ from format_files import TABLE, state_of
 from graph_run import OURS
 from logged import messages_of_the_pack
 from method_rows import Condition, applies_to
-from pack.core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.checks.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.methods import Format, Method, methods
 from pack.core.models import licences, manifest
 from pack.core.models.formats import known

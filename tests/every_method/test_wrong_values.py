@@ -7,7 +7,7 @@ import pytest
 from graph_run import run
 from graphs import DEFAULTS, Output, Value, value
 from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
-from pack.core.errors import BadRange, LikenessError, ModelNotPatched
+from pack.core.checks.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
 from sample_values import cast, flux, identity, loaded, sdxl, sdxl_clip, small, text, unplaced
 

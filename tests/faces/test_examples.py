@@ -4,7 +4,7 @@ from pathlib import Path
 
 import real_faces
 import torch
-from pack.core import pictures
+from pack.core.pictures import tensors
 
 FOLDER = Path(__file__).resolve().parents[2] / "pictures"
 PEOPLE = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
@@ -16,14 +16,14 @@ def test_they_are_known_again_and_nothing_else_is():
     assert sum(path.stat().st_size for path in files) < 2_000_000
     for path in files:
         picture = real_faces.image(path)[0]
-        assert pictures.is_example(picture), path.name
-        assert not pictures.is_example(picture[1:]), "cut"
-        assert not pictures.is_example(picture.flip(1)), "mirrored"
+        assert tensors.is_example(picture), path.name
+        assert not tensors.is_example(picture[1:]), "cut"
+        assert not tensors.is_example(picture.flip(1)), "mirrored"
     anna = real_faces.image(FOLDER / "likeness_anna.png")[0]
     photo = real_faces.image(real_faces.ASTRONAUT)[0]
-    assert not pictures.is_example(photo)
-    assert not pictures.is_example(torch.ones(8, 8, 4))
-    (reminder,) = pictures.reminder([("Anna", anna), ("Ben", photo)])
+    assert not tensors.is_example(photo)
+    assert not tensors.is_example(torch.ones(8, 8, 4))
+    (reminder,) = tensors.reminder([("Anna", anna), ("Ben", photo)])
     assert reminder == "Still drawn examples: Anna: choose your own pictures"
 
 

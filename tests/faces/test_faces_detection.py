@@ -9,14 +9,14 @@ import pytest
 import real_faces
 import torch
 from insightface.utils.face_align import norm_crop
-from pack.core import geometry
-from pack.core.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
+from pack.core.checks.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import align_ffhq, to_image, to_picture
 from pack.core.faces.finding import find_faces
-from pack.core.geometry import area, longer_side
 from pack.core.people import NOSE
-from pack.core.previews import color_of
+from pack.core.pictures import geometry
+from pack.core.pictures.geometry import area, longer_side
+from pack.core.pictures.previews import color_of
 from PIL import Image
 from real_faces import picture
 from shared import photos

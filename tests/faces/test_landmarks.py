@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core.errors import BadPhoto, FaceNotFound
+from pack.core.checks.errors import BadPhoto, FaceNotFound
+from pack.core.checks.value_checks import face_landmarks
 from pack.core.faces import analysis, bgr_pictures, landmarks
 from pack.core.faces.bgr_pictures import to_picture
-from pack.core.geometry import area, shorter_side
-from pack.core.value_checks import face_landmarks
+from pack.core.pictures.geometry import area, shorter_side
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file

@@ -9,7 +9,7 @@ import pytest
 import torch
 from figures import relative
 from onnx import TensorProto, helper, numpy_helper
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.faces.model import on_cpu
 from pack.core.faces.onnx_network import opened
 from pack.core.faces.onnx_operators import OPERATORS

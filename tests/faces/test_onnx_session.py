@@ -8,7 +8,7 @@ import pytest
 import real_faces
 import torch
 from figures import relative
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.faces import analysis, model, onnx_session
 from pack.core.faces.finding import find_faces
 from real_faces import picture

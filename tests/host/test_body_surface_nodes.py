@@ -17,8 +17,8 @@ from format_files import WritesWhileOpened
 from pack.bridge.host import folders
 from pack.bridge.people.densepose import network_of
 from pack.core.body_surface import iuv, network
-from pack.core.errors import BadParts, BadPhoto, ModelMissing, UnsupportedCheckpoint
-from pack.core.geometry import Fit
+from pack.core.checks.errors import BadParts, BadPhoto, ModelMissing, UnsupportedCheckpoint
+from pack.core.pictures.geometry import Fit
 from pack.nodes import body_surface
 from PIL import Image
 from standins_made import Standins

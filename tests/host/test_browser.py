@@ -20,7 +20,7 @@ from browser.canvas import Graph
 from browser.fixtures import newest_often, own_often
 from browser.node_on_page import NodeOnPage
 from browser.visit import WINDOW, Visit, labels_asked_for
-from pack.core.models import needs
+from pack.core.models import workflow_needs
 from pack.nodes.extension import NODES
 from PIL import Image
 from shared import workflow
@@ -224,7 +224,7 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
     visit.close_dialogs()
     for name, count in (("start_outfit", 0), ("start_portrait", 1), ("start_person_in_photo", 1)):
         graph = workflow.load(WORKFLOW.with_stem(name))
-        (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
+        (checkpoint,) = (file.name for file in workflow_needs.loaded(graph) if file.key == "checkpoints")
         visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
         if not count:
             visit.page.wait_for_timeout(1000 * TOLD)

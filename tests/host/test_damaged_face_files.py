@@ -11,7 +11,7 @@ import pytest
 import real_faces
 from onnx import TensorProto, helper, numpy_helper
 from pack.bridge.people import face_model
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.models import packs
 
 FIVE = "a weight of five dimensions"

@@ -12,7 +12,7 @@ import folder_paths
 import numpy as np
 import pytest
 from pack.bridge.host import folders
-from pack.core.models import needs
+from pack.core.models import workflow_needs
 from pack.nodes import doctor as bridge
 from PIL import Image
 from shared import workflow
@@ -84,7 +84,7 @@ def template(name: str) -> bytes:
 
 
 (CHECKPOINT,) = (
-    file.name for file in needs.loaded(json.loads(template("start_portrait"))) if file.key == "checkpoints"
+    file.name for file in workflow_needs.loaded(json.loads(template("start_portrait"))) if file.key == "checkpoints"
 )
 LOST = {
     "names": ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", CHECKPOINT],
@@ -157,7 +157,7 @@ def test_the_menus_of_model_files_are_those_of_the_host(host_server):
                 if isinstance(word, str) and word in files:
                     menus.setdefault(kind, {})[name] = files[word]
     # Stacks of menus came after the newest host that is tried here.
-    loaders = {kind: menu for kind, menu in needs.LOADERS.items() if not any("*" in name for name in menu)}
+    loaders = {kind: menu for kind, menu in workflow_needs.LOADERS.items() if not any("*" in name for name in menu)}
     assert {kind: menus.get(kind) for kind in loaders} == loaders
 
 

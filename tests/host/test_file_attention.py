@@ -21,7 +21,7 @@ from marks import families
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.file_attention import REPLACED
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.words.transformer_words import PersonTextsRun
+from pack.bridge.words.transformer.run import PersonTextsRun
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import ANIMA, KREA_2, QWEN
 from transformer_loras import EVERYWHERE, HEIGHT, PICTURE, TOLERANCE, WIDTH, Setting

@@ -9,7 +9,7 @@ import pytest
 import torch
 from graph_run import run
 from graphs import DEFAULTS, MODELS, SCHEMAS, Node, ours, sampled, value
-from pack.core.pictures import as_rgb
+from pack.core.pictures.tensors import as_rgb
 from sample_values import image, with_hidden
 from standins_made import Standins
 from tiny import tiny_dits

@@ -20,8 +20,8 @@ from pack.bridge.host import unet
 from pack.bridge.networks import model_family
 from pack.bridge.networks.families import RELATIVES, TRANSFORMERS
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.words.transformer_words import PersonTextsRun
-from pack.core.errors import WrongBaseModel, joined
+from pack.bridge.words.transformer.run import PersonTextsRun
+from pack.core.checks.errors import WrongBaseModel, joined
 from tiny import tiny_dits, tiny_networks
 from tiny.seeded import normal
 from tiny.tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE

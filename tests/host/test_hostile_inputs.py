@@ -14,7 +14,7 @@ from graph_run import run
 from hostile.cases import EXPLAINED, FORGED, RIGHT, Case, inputs_of
 from hostile.sections import SECTIONS
 from hostile.texts import ENCODED, NOT_ENCODED
-from pack.core.errors import LikenessError
+from pack.core.checks.errors import LikenessError
 from standins_made import Standins
 from tiny import tiny_dits
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from pack.bridge.host.folders import UnsafePath
 from pack.bridge.host.load import read_state_dict
-from pack.core.errors import ModelMissing, UnsupportedCheckpoint
+from pack.core.checks.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import described_tensors, flatten
 from pack.nodes.adapters import LoadAdapter
 from pack.nodes.id_patch.nodes import LOADER, IDPatch

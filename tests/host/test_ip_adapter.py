@@ -10,7 +10,7 @@ import torch
 from figures import relative
 from pack.bridge.host.unet import layers_of, unet_of
 from pack.bridge.loras import adapter_files
-from pack.core.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.checks.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import flatten
 from pack.core.people import Cast
 from pack.nodes.ip_adapter import net

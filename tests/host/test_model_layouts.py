@@ -12,7 +12,7 @@ from graphs import Node, node, ours, sampled, sampler, value
 from method_rows import latents
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.host import unet
-from pack.core.errors import WrongBaseModel
+from pack.core.checks.errors import WrongBaseModel
 from pack.nodes.instant_id.nodes import InstantID
 from sample_values import net_for, read, sdxl_clip, text
 from seeded_files import instant_id_file

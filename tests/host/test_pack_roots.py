@@ -8,12 +8,12 @@ import folder_paths
 import pytest
 from pack.bridge.host import folders
 from pack.bridge.people import face_model
-from pack.core.errors import BadSetup, ModelMissing
+from pack.core.checks.errors import BadSetup, ModelMissing
+from pack.core.checks.text import as_typed
 from pack.core.models import manifest, packs
 from pack.core.models.doctor import examine
 from pack.core.models.doctor_findings import FOUND, MISPLACED, MISSING
 from pack.core.models.model_folders import Folders, fetching, move, target
-from pack.core.text import as_typed
 from pack.nodes.people import LoadFaceEmbedder
 from shared import standins
 from standins_made import Standins

@@ -16,7 +16,7 @@ from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
 from figures import relative
 from pack.bridge.parts.recording import record_at_zero
-from pack.core import errors
+from pack.core.checks import errors
 from pack.core.models import manifest
 from pack.core.models.tensors import load
 from pack.nodes.parts2whole import files as parts2whole_files

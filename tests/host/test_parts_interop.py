@@ -16,7 +16,7 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.shared_parts import SharedParts
 from pack.bridge.parts.sharing_run import step_of
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.core import errors
+from pack.core.checks import errors
 from pack.core.parts.bank import PartWeights
 from pack.core.parts.parts import Parts
 from pack.nodes.parts2whole import nodes as parts2whole

@@ -15,11 +15,11 @@ import real_faces
 import torch
 from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
-from pack.core import errors
+from pack.core.checks import errors
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
-from pack.core.identities import EmbeddingMissing, combine
-from pack.core.pictures import resized_photo
+from pack.core.persons import EmbeddingMissing, combine
+from pack.core.pictures.tensors import resized_photo
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
 from torch.nn.functional import interpolate

@@ -21,11 +21,11 @@ from pack.bridge.references.record import REFERENCES, PeopleReferences, Referenc
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.bridge.words.transformer_words import PersonTextsRun
-from pack.core.errors import BadSetup, BadSize, WrongBaseModel
+from pack.bridge.words.transformer.run import PersonTextsRun
+from pack.core.attention.token_groups import Group, Split
+from pack.core.checks.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
-from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core.errors import BadInput, BadPhoto, BadSetup, FaceNotFound
+from pack.core.checks.errors import BadInput, BadPhoto, BadSetup, FaceNotFound
 from pack.nodes import people, photos
 from PIL import Image
 from prompts import node

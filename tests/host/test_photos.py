@@ -11,8 +11,8 @@ import torch
 from pack.bridge.host import notes
 from pack.bridge.host.folders import UnsafePath
 from pack.bridge.people import photos as bridge
-from pack.core.errors import BadCast, BadPhoto, FaceNotFound
-from pack.core.geometry import area
+from pack.core.checks.errors import BadCast, BadPhoto, FaceNotFound
+from pack.core.pictures.geometry import area
 from pack.nodes import people, photos
 from PIL import Image, ImageOps
 

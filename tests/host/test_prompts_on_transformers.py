@@ -17,10 +17,10 @@ from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
-from pack.bridge.words.text_places import TextPlace
-from pack.bridge.words.transformer_words import PersonTextsRun
-from pack.core.errors import BadSetup, WrongBaseModel
-from pack.core.word_groups import TextLayout, split_by_words
+from pack.bridge.words.transformer.places import TextPlace
+from pack.bridge.words.transformer.run import PersonTextsRun
+from pack.core.attention.word_groups import TextLayout, split_by_words
+from pack.core.checks.errors import BadSetup, WrongBaseModel
 from peers import apply, without_options
 from tiny import devices, people_made, tiny_dits
 from tiny.tiny_dits import EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE

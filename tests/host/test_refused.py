@@ -12,7 +12,7 @@ import pytest
 from graph_run import linked_inputs, run
 from graphs import Node, ours, sampled, value
 from logged import messages_of_the_pack
-from pack.core.errors import LikenessError
+from pack.core.checks.errors import LikenessError
 from refusals.by_the_node import BY_THE_NODE, Refused
 from refusals.by_the_sampler import BY_THE_SAMPLER, RefusedBySampler
 from refusals.remarks import REMARKS, Remark

@@ -16,10 +16,10 @@ from pack.bridge.networks.file_attention import attend_with
 from pack.bridge.networks.layers import QueryPlace
 from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond
-from pack.bridge.words import unet_words
-from pack.bridge.words.regional_text import RegionalText, chunks_by_row
+from pack.bridge.words.unet import run as unet_run
+from pack.bridge.words.unet.regional_text import RegionalText, chunks_by_row
+from pack.core.checks.value_checks import BadPicture
 from pack.core.people import PlacedCast
-from pack.core.value_checks import BadPicture
 from peers import apply
 from tiny import people_made
 
@@ -65,14 +65,14 @@ def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
 def watched_layers(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
     layers = []
-    attention_output = unet_words.RegionalTextBatch.attention_output
+    attention_output = unet_run.RegionalTextBatch.attention_output
 
     def watch(self, layer, before, q, k, v, extra):
         out = attention_output(self, layer, before, q, k, v, extra)
         layers.append((q, k, v, out, extra))
         return out
 
-    monkeypatch.setattr(unet_words.RegionalTextBatch, "attention_output", watch)
+    monkeypatch.setattr(unet_run.RegionalTextBatch, "attention_output", watch)
     return layers
 
 
@@ -128,7 +128,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     entry = torch.zeros(1, length, 8)
     chunks = ((regional_text.in_entry(entry),), (regional_text.without_people().in_entry(entry),))
     place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype, {})
-    batch = unet_words.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
+    batch = unet_run.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
     is_heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
@@ -255,7 +255,7 @@ def test_words_whose_pooled_text_alone_is_nan_are_refused():
 
 def test_the_host_s_other_kernels(sdxl, monkeypatch):
     """A region of nothing at a pixel must give no NaN in any of them."""
-    monkeypatch.setattr(unet_words, "attention_pytorch", None)  # the host's choice, as on a GPU
+    monkeypatch.setattr(unet_run, "attention_pytorch", None)  # the host's choice, as on a GPU
     expected = sample(*speak(sdxl[0], "1: up\n2: down"))
     for kernel in (attention.attention_basic, attention.attention_split, attention.attention_sub_quad):
         monkeypatch.setattr(attention, "optimized_attention", kernel)

@@ -17,7 +17,7 @@ from logged import messages_of_the_pack
 from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
-from pack.core.errors import LikenessError
+from pack.core.checks.errors import LikenessError
 from sample_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from torch import Tensor
 

@@ -17,7 +17,7 @@ from graphs import Node, node, value
 from marks import each
 from method_rows import Row, rows
 from other_packs import ic_light
-from pack.core.errors import WrongBaseModel
+from pack.core.checks.errors import WrongBaseModel
 from sample_values import sdxl_clip, text
 from tiny import tiny_networks
 from torch import Tensor

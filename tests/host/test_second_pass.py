@@ -13,7 +13,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from crops import MBF, crop, friends_of
 from figures import relative
 from instant_id_run import sample
-from pack.core.errors import BadPhoto
+from pack.core.checks.errors import BadPhoto
 from pack.core.faces.model import faces_in
 from pack.core.people import Identity, Lora, Person, PlacedCast, Slot
 from pack.core.second_pass import MATCHES, turned_upright

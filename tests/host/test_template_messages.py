@@ -12,10 +12,10 @@ from browser.fixtures import newest_often, own_often
 from browser.visit import Visit
 from pack.bridge.host import unet
 from pack.bridge.people import face_model
-from pack.core.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessError, WrongBaseModel
+from pack.core.checks.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessError, WrongBaseModel
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
-from pack.core.models import manifest, needs
+from pack.core.models import manifest, workflow_needs
 from shared import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -171,7 +171,7 @@ def test_a_menu_of_templates_is_in_the_order_of_the_gallery(visit: Visit) -> Non
 @pytest.mark.parametrize("stem", sorted(stem for stem in TITLES if stem.startswith("start_")))
 def test_the_note_of_a_start_template_says_what_the_manifest_says(stem: str) -> None:
     """How much is to be downloaded: the figure of the toast of missing files."""
-    sizes = [model.size for model in needs.wanted(template(stem))]
+    sizes = [model.size for model in workflow_needs.wanted(template(stem))]
     bytes_of_files = sum(size for size in sizes if size is not None)
     total = manifest.human(bytes_of_files)
     if None in sizes:

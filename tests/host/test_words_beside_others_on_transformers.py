@@ -18,7 +18,7 @@ from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
-from pack.bridge.words.transformer_words import PersonTextsRun
+from pack.bridge.words.transformer.run import PersonTextsRun
 from peers import apply
 from tiny import devices, people_made, tiny_dits
 from tiny.seeded import fill

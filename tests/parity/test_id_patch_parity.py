@@ -7,8 +7,8 @@ import pytest
 import tiny_sdxl
 import torch
 from figures import relative
-from pack.core.geometry import patch_rect, with_patches
 from pack.core.people import Identity, Person, PlacedCast, Slot
+from pack.core.pictures.geometry import patch_rect, with_patches
 from peers import Sampling, apply, converted, read
 from safetensors import safe_open
 from safetensors.torch import load_file

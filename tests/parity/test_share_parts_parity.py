@@ -18,8 +18,8 @@ from graphs import ours
 from marks import each
 from pack.bridge.host.unet import coarsest_token_side, transformers
 from pack.bridge.parts.recording import PartsRecorder
-from pack.core.geometry import Rect
 from pack.core.parts.bank import token_mask, window
+from pack.core.pictures.geometry import Rect
 from peers import apply, attend
 from tiny import devices, tiny_encoders, tiny_networks
 from torch import Tensor

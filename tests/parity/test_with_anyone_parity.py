@@ -12,7 +12,7 @@ import sample_values
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
-from pack.core.cross_attention import tokens_in_regions
+from pack.core.attention.cross_attention import tokens_in_regions
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from peers import apply, linear, norm

@@ -35,7 +35,7 @@ from PIL import Image
 from shared.tables import as_cell
 from systems import posix
 
-from core.names import among, ending, folded, spelled
+from core.checks.names import among, ending, folded, spelled
 
 MARK = "\ufeff"
 

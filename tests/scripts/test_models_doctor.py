@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from environment import SetupError, python_command
-from pack.core.text import as_typed
+from pack.core.checks.text import as_typed
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file

@@ -21,7 +21,7 @@ def clipped(value, *, limit=3):
 def change_of(before: str, after: str) -> mutants.Change:
     (found,) = (
         change
-        for change in (mutants.Change("core/errors.py", CODE, *place) for place in mutants.changes_of(CODE))
+        for change in (mutants.Change("core/checks/errors.py", CODE, *place) for place in mutants.changes_of(CODE))
         if CODE[change.start : change.end] == before and change.text == after
     )
     return found
@@ -52,7 +52,7 @@ def test_a_change_is_one_of_code_and_its_statement_notes_that_it_is_reached(
 
 
 def test_what_people_read_and_what_is_no_python_is_no_change() -> None:
-    changes = [mutants.Change("core/errors.py", CODE, *place) for place in mutants.changes_of(CODE)]
+    changes = [mutants.Change("core/checks/errors.py", CODE, *place) for place in mutants.changes_of(CODE)]
     codes = [change.code for change in changes if change.is_of_code]
     assert len(codes) == 11
     assert all("At most - the limit." in code and "value, *, limit" in code for code in codes)
@@ -68,7 +68,7 @@ def test_a_seed_draws_the_same_again_in_every_folder() -> None:
 
 @pytest.mark.thorough
 def test_the_test_of_its_module_notices_a_change(tmp_path: Path) -> None:
-    path = "core/prompts.py"
+    path = "core/checks/prompts.py"
     source = (mutants.ROOT / path).read_text("utf-8")
     places = [place for place in mutants.changes_of(source) if place[2] == "return None"]
     change = mutants.Change(path, source, *places[-1])

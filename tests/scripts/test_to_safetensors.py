@@ -22,7 +22,7 @@ from seeded_files import id_patch_file
 from systems import STOPS, posix
 from to_safetensors import convert
 
-from core.errors import LikenessError
+from core.checks.errors import LikenessError
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "to_safetensors.py"

@@ -6,7 +6,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from families import RECORDS
 from pack.bridge.networks.attention import with_reading
-from pack.core.token_groups import Group, RowSplit, Split
+from pack.core.attention.token_groups import Group, RowSplit, Split
 
 
 class _Hidden:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.words.person_texts import PersonTexts
+from pack.bridge.words.transformer.person_texts import PersonTexts
 from torch import Tensor
 
 

@@ -4,9 +4,9 @@ import math
 from functools import partial
 
 import pytest
-from pack.core.errors import BadLayout
-from pack.core.geometry import off_canvas, overlaps, patch_rect
+from pack.core.checks.errors import BadLayout
 from pack.core.people import Cast, Layout, Person, Slot
+from pack.core.pictures.geometry import off_canvas, overlaps, patch_rect
 from pack.core.places import bodies, extra_places, group, placing, regions
 from pack.core.places.regions import RegionShape
 from tiny import people_made

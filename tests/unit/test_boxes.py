@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core.errors import BadInput
+from pack.core.checks.errors import BadInput
 from pack.core.faces import by_hand
 from pack.core.people import Joint, Layout, Slot
 from pack.core.places import bodies, from_boxes, group

@@ -1,7 +1,7 @@
 """Class words and their triggers, by tokens: found, repeated, laid out in chunks."""
 
 import pytest
-from pack.core.errors import BadCast
+from pack.core.checks.errors import BadCast
 from pack.nodes.photo_maker.class_words import BadTrigger, lay_out_class_words
 
 START = 900

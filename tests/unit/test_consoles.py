@@ -9,9 +9,9 @@ import traceback
 from pathlib import Path
 
 import pytest
-from pack.core.consoles import accept_any_text
-from pack.core.errors import BadPhoto
-from pack.core.text import logger
+from pack.core.checks.consoles import accept_any_text
+from pack.core.checks.errors import BadPhoto
+from pack.core.checks.text import logger
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "小明 Полина \N{GRINNING FACE}.jpg"

@@ -3,7 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as functional
-from pack.core.cross_attention import EVERYBODY, EXCLUDED, NOBODY, decoupled, on_grid, region_bias, region_weights
+from pack.core.attention.cross_attention import (
+    EVERYBODY,
+    EXCLUDED,
+    NOBODY,
+    decoupled,
+    on_grid,
+    region_bias,
+    region_weights,
+)
 
 
 def attend(q, k, v, heads=4):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import translations
-from pack.core.models import doctor, doctor_findings, manifest, needs, workflow_nodes
+from pack.core.checks.text import as_typed
+from pack.core.models import doctor, doctor_findings, manifest, workflow_needs, workflow_nodes
 from pack.core.models.doctor_findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.model_folders import Folders, fetching
-from pack.core.text import as_typed
 from shared import adapters
 from shared import workflow as rig_workflow
 from shared.standins import copy_face_pack
@@ -88,13 +88,13 @@ def models_of(graphs):
     """What all these workflows need together."""
     needed = []
     for graph in graphs.values():
-        needed.extend(needs.wanted(graph))
+        needed.extend(workflow_needs.wanted(graph))
     return needed
 
 
 def report(models: Path, graph="start_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
-    return doctor.report("this", needs.wanted(graph), folders(models))
+    return doctor.report("this", workflow_needs.wanted(graph), folders(models))
 
 
 def test_what_is_missing_comes_first_by_what_needs_it(complete):
@@ -105,7 +105,7 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     graphs = {name: workflow(name) for name in names}
     needed = models_of(graphs)
     hosts = [doctor.host("ComfyUI 1")]
-    diagnosis = doctor.report("both", needed, folders(complete), hosts, users=needs.users(graphs, workflow))
+    diagnosis = doctor.report("both", needed, folders(complete), hosts, users=workflow_needs.users(graphs, workflow))
     titles = {}
     for title, section in diagnosis.sections.items():
         titles[title] = [finding.fetch.id for finding in section if finding.fetch]
@@ -181,7 +181,7 @@ def findings_of(diagnosis, beginning):
 
 
 def findings_to_fix(graph, searched):
-    return doctor.report("", needs.wanted(graph), searched).to_fix
+    return doctor.report("", workflow_needs.wanted(graph), searched).to_fix
 
 
 def names_to_fix(graph, searched):
@@ -217,9 +217,9 @@ def test_a_pack_that_nobody_publishes(complete):
     copy_face_pack(complete / "insightface" / "mine")
     assert findings_to_fix(graph, folders(complete)) == []
     graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
-    assert needs.wanted(graph) == ()
+    assert workflow_needs.wanted(graph) == ()
     graph["1"]["inputs"]["pack"] = "none found"
-    assert [model.name for model in needs.wanted(graph)] == ["antelopev2"]
+    assert [model.name for model in workflow_needs.wanted(graph)] == ["antelopev2"]
 
 
 def test_any_pack_does_where_none_is_chosen(complete):
@@ -231,7 +231,7 @@ def test_any_pack_does_where_none_is_chosen(complete):
     assert finding.state == "found"
     assert finding.fetch is None
     assert finding.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
-    needed = [*needs.wanted(graph), *needs.wanted(workflow("start_portrait"))]
+    needed = [*workflow_needs.wanted(graph), *workflow_needs.wanted(workflow("start_portrait"))]
     for models in (needed, needed[::-1]):
         (finding,) = findings_of(doctor.report("both", models, folders(complete)), "antelopev2")
         assert finding.state == "missing"
@@ -299,7 +299,7 @@ def test_every_row_of_a_stack_of_loras_is_a_file():
     named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
     for node in ({"widgets_values": named}, {"widgets_values": ["a", 0.5, True, "none", 1, True, "b", 1, False]}):
         graph = {"nodes": [{"type": "LoadLoraModel", "inputs": [{"name": "model", "link": 1}], **node}]}
-        assert [(file.key, file.name) for file in needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
+        assert [(file.key, file.name) for file in workflow_needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
@@ -308,10 +308,10 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
     inside = part("box", inner, "ckpt_name")
     boxes = [{"type": "box", "inputs": [slot], "widgets_values": [name]} for name in ("b.safetensors", "c.safetensors")]
     graph = {"nodes": boxes, "definitions": {"subgraphs": [inside]}}
-    assert [file.name for file in needs.loaded(graph)] == ["b.safetensors", "c.safetensors"]
+    assert [file.name for file in workflow_needs.loaded(graph)] == ["b.safetensors", "c.safetensors"]
     # A box that stands inside of itself is opened once.
     inside["nodes"].append({"type": "box", "inputs": [slot], "widgets_values": ["d.safetensors"]})
-    assert len(needs.loaded(graph)) == 2
+    assert len(workflow_needs.loaded(graph)) == 2
 
 
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
@@ -355,7 +355,7 @@ def test_bypassed_nodes_need_nothing():
     graph = workflow("start_two_people")
     for node in graph["nodes"]:
         node["mode"] = 4
-    assert needs.wanted(graph) == ()
+    assert workflow_needs.wanted(graph) == ()
 
 
 def finding(subject: str, state: str, **fields):
@@ -445,7 +445,7 @@ def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
     for part in graph["definitions"]["subgraphs"]:
         for slot in part["inputs"]:
             slot["name"] = name
-    assert needs.wanted(workflow_nodes.workflow(json.dumps(graph)))
+    assert workflow_needs.wanted(workflow_nodes.workflow(json.dumps(graph)))
 
 
 # --- In Chinese: everything that the doctor says has a sentence in locales
@@ -489,7 +489,7 @@ def test_what_is_in_the_place_of_a_model_is_said_in_chinese(complete, case):
 def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
     graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
     needed = models_of(graphs)
-    users = needs.users(graphs, workflow)
+    users = workflow_needs.users(graphs, workflow)
     hosts = [doctor.host("ComfyUI 0.33.0")]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):

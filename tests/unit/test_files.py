@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.models import tensors
 from pack.core.models.files import UNFINISHED, files_below, listing, unfinished_folder
 from safetensors.torch import save_file

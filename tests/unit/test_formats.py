@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from format_files import TABLE, WritesWhileOpened, on_meta, state_of
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.checks.errors import UnsupportedCheckpoint
 from pack.core.methods import BadRecord, Format, methods
 from pack.core.models import doctor, files, torchscript
 from pack.core.models.files import listing

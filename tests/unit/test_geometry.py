@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from pack.core.errors import BadSize
-from pack.core.geometry import (
+from pack.core.checks.errors import BadSize
+from pack.core.pictures.geometry import (
     OF_A_PIECE,
     Fit,
     check_shape,

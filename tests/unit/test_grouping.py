@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pack.core import grouping
-from pack.core.errors import BadCast
+from pack.core.checks.errors import BadCast
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.clusters import similarities
 from pack.core.grouping.file_names import name_of

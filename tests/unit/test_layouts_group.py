@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 
 import pytest
-from pack.core.errors import BadLayout
+from pack.core.checks.errors import BadLayout
 from pack.core.people import Joint, Layout, Slot
 from pack.core.places import group, people_text, touching
 from pack.core.places.actions import GROUP_PHOTO

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import torch
 import torch.nn.functional as functional
-from pack.core.low_rank import LORA_KINDS, LowRank, in_groups
+from pack.core.attention.low_rank import LORA_KINDS, LowRank, in_groups
 from tiny import lora_dense
 from torch import Tensor
 

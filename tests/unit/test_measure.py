@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from pack.core import measure
-from pack.core.errors import BadCast, BadEmbedding, BadSize
-from pack.core.identities import EmbeddingMissing
+from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
 from pack.core.measure import annotate
 from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
-from pack.core.pictures import rows
-from pack.core.previews import Sheet
+from pack.core.persons import EmbeddingMissing
+from pack.core.pictures.previews import Sheet
+from pack.core.pictures.tensors import rows
 from PIL import Image
 
 JUDGE = "w600k_r50"

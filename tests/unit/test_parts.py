@@ -11,7 +11,7 @@ from pack.core.parts import cut_outs, part_notes, parts_preview, resizing
 from pack.core.parts.bank import PartWeights, key_bias, token_mask, tokens_inside, window
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part
 from pack.core.parts.resizing import prepare
-from pack.core.pictures import as_drawing, as_rgb
+from pack.core.pictures.tensors import as_drawing, as_rgb
 from PIL import Image
 
 picture = partial(drawn.picture, width=90, height=130)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import photo
-from pack.core.errors import BadPhoto
+from pack.core.checks.errors import BadPhoto
 from pack.core.faces.bgr_pictures import from_file
-from pack.core.picture_files import has_several, read_picture
+from pack.core.pictures.files import has_several, read_picture
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -282,7 +282,7 @@ def test_transparent_pixels_are_white_whatever_their_color(mode: str, color: int
 @pytest.mark.parametrize("mode", ["La", "RGBa", "PA"])
 def test_modes_that_few_files_have(mode: str) -> None:
     """DDS and TIFF have them: colours multiplied by alpha, and a palette with alpha beside it."""
-    from pack.core.picture_files import _on_white
+    from pack.core.pictures.files import _on_white
 
     plain = photo().convert("L").convert("LA") if mode == "La" else photo().convert("RGBA")
     alpha = Image.new("L", plain.size, 255)
@@ -562,7 +562,7 @@ def test_no_kind_of_pixels_takes_more_than_its_share_of_memory(bits: int, color_
     row = bytes(1 + side * bits // 8 * {2: 3, 4: 2, 6: 4}[color_type])
     (tmp_path / "a.png").write_bytes(png_of(zlib.compress(row * side, 1), side, side, bits, color_type))
     script = (
-        "import resource, sys; sys.path.insert(0, sys.argv[1]); from core.picture_files import read_picture\n"
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); from core.pictures.files import read_picture\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); read_picture(sys.argv[2]); print((peak() - before) * 1024)"
     )

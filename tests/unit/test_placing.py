@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.errors import BadEmbedding
+from pack.core.checks.errors import BadEmbedding
 from pack.core.people import Cast, Faces, Identity, Layout, Lora, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch

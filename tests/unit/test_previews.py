@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from pack.core import lettering, previews
-from pack.core.errors import BadSetup
+from pack.core.checks.errors import BadSetup
 from pack.core.people import Layout, Person, Slot
+from pack.core.pictures import lettering, previews
+from pack.core.pictures.previews import GroupedPicture, PictureGroup
 from pack.core.places.place_previews import numbered_layout, read_regions
-from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
 from tiny import people_made
 

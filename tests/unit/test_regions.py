@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.errors import BadCast
+from pack.core.checks.errors import BadCast
 from pack.core.people import Cast, Layout, Lora, Person, PlacedCast, Slot
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings

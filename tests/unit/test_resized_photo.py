@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from pack.core.errors import BadSize
-from pack.core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from pack.core.checks.errors import BadSize
+from pack.core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from PIL import Image
 
 # (width, height) of a photo: what the authors' function gives with 1280, and with their demo's 1024.

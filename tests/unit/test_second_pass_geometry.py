@@ -20,7 +20,7 @@ from pack.core.people import (
     RowCast,
     Slot,
 )
-from pack.core.previews import Sheet
+from pack.core.pictures.previews import Sheet
 from pack.core.second_pass import Choice
 from pack.core.second_pass.crop_notes import NO_FACE_CHOSEN
 from pack.core.second_pass.cutting import into_crop

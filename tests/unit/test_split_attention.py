@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from pack.core.cross_attention import on_tokens
-from pack.core.reference_groups import Plan, belongs, groups
-from pack.core.token_groups import Group, Split, split_attention
-from pack.core.token_layout import TokenLayout
+from pack.core.attention.cross_attention import on_tokens
+from pack.core.attention.reference_groups import Plan, belongs, groups
+from pack.core.attention.token_groups import Group, Split, split_attention
+from pack.core.attention.token_layout import TokenLayout
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 TOKENS = TokenLayout(common=3, picture=6, references=(4, 2, 3))

@@ -1,7 +1,7 @@
 """How StoryMaker's background and people are joined: one softmax each, mixed by shares."""
 
 import torch
-from pack.core.cross_attention import decoupled
+from pack.core.attention.cross_attention import decoupled
 from pack.nodes.story_maker.net import apart, together, with_background
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from pack.core.errors import BadSetup
-from pack.core.pictures import CLIP_MEAN
+from pack.core.checks.errors import BadSetup
+from pack.core.pictures.tensors import CLIP_MEAN
 from pack.nodes.ip_adapter import net
 from pack.nodes.ip_adapter.net import CROP, PAD, fitted
 

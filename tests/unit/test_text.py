@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import translations
-from pack.core.errors import (
+from pack.core.checks.errors import (
     BadChoice,
     BadPhoto,
     FaceNotFound,
@@ -18,13 +18,13 @@ from pack.core.errors import (
     joined,
     listed,
 )
+from pack.core.checks.prompts import per_person
+from pack.core.checks.text import names_in, plain
 from pack.core.faces import analysis
 from pack.core.faces.finding import Detection
 from pack.core.faces.which import which_face
 from pack.core.people import Cast, Identity, Person, require_places
 from pack.core.places import group, placing
-from pack.core.prompts import per_person
-from pack.core.text import names_in, plain
 
 
 @pytest.mark.parametrize(

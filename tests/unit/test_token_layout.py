@@ -1,6 +1,6 @@
 """Where tokens stand in a forward of a transformer."""
 
-from pack.core.token_layout import TokenKind, TokenLayout, placed_spans
+from pack.core.attention.token_layout import TokenKind, TokenLayout, placed_spans
 
 Z_IMAGE = TokenLayout(
     common=8, picture=48, references=(16, 8), words=(24, 16), reference_texts=(8, 32), later=8, seen=(8, 16, 8),

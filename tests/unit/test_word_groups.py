@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from pack.core.token_groups import Group, Split, split_attention
-from pack.core.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
+from pack.core.attention.token_groups import Group, Split, split_attention
+from pack.core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 COMMON = 3

@@ -15,9 +15,9 @@ import tiny_vaes
 import torch
 from graphs import UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
-from pack.bridge.control_nets.token_control_net import NotAControlNet
+from pack.bridge.control_nets.sdxl_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
-from pack.core.errors import (
+from pack.core.checks.errors import (
     BadCast,
     BadLayout,
     BadParts,
@@ -27,15 +27,15 @@ from pack.core.errors import (
     LikenessError,
     WrongBaseModel,
 )
+from pack.core.checks.prompts import BadPrompts
 from pack.core.families import latent_name
-from pack.core.identities.combining import PortraitsMissing
 from pack.core.parts.parts import BadPart
 from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast, Slot
+from pack.core.persons.combining import PortraitsMissing
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.expressions import BadExpression
 from pack.core.places.from_boxes import BadBoxes
 from pack.core.places.regions import BadRegion
-from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch.net import BadPatches
 from pack.nodes.photo_maker.class_words import BadTrigger
 from pack.nodes.story_maker.bodies import BodiesMissing

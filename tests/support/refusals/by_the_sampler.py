@@ -7,7 +7,7 @@ from typing import Any
 import other_packs
 from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.core.errors import BadSetup, BadSize, LikenessError, TokensMoved, WrongBaseModel
+from pack.core.checks.errors import BadSetup, BadSize, LikenessError, TokensMoved, WrongBaseModel
 from sample_values import (
     cast,
     dit,

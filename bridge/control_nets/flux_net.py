@@ -1,0 +1,231 @@
+"""A ControlNet of FLUX.1 that reads tokens of people instead of the text: its network is run once per person.
+
+Outside of a person's region the net sees no picture and adds nothing to the MODEL's blocks. It acts on the positive
+prompt. It stands in the negative prompt too, where it adds nothing and does not run, because the host computes both
+prompts in one batch only where they have the same net.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfy.controlnet import ControlNet
+from comfy.model_base import BaseModel
+from comfy.utils import common_upscale
+from torch import Tensor
+
+from ...core.checks.errors import WrongBaseModel
+from ...core.families import FLUX
+from ...core.places.regions import BadRegion
+from ...core.taking_part import names
+from ..host.unet import Options
+from ..networks import model_family
+from ..sampling.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
+from ..sampling.rows import ATTACHED, AttachedRows, Side
+from ..sampling.run_notes import begins_late, tell_of_piece
+from .flux_passes import NetOfPeople, PersonPass, Residuals, in_all_rows, passes_of, summed
+from .net_of_host import NetOfHost
+
+
+class PersonControlNet(NetOfHost):
+    """The network of the user's ControlNet, which is run once per person. Its hint has a picture per person, or one for
+    all of them."""
+
+    def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
+        super().__init__(control_net)
+        self.given = given
+        self._dtype = self.manual_cast_dtype or self.control_model.dtype
+        # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent, window.
+        self._passes: dict[
+            tuple[torch.Size, torch.device, Area | None, tuple[int, int], RowWindow | None], list[PersonPass]
+        ] = {}
+        self._latent: tuple[int, int] | None = None  # (height, width) of the run's latent, where the host tells it
+        self._to_sigma: Callable[[float], float] | None = None  # from a part of the schedule, 0..1; known in a run
+
+    def copy(self) -> "PersonControlNet":
+        return PersonControlNet(self, self.given)
+
+    def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
+        """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
+        model_family.require_family(model.current_patcher, (FLUX.name,))
+        net_width = self.control_model.hidden_size
+        model_width = model_family.network_of(model).hidden_size
+        if net_width != model_width:
+            needed = f"one of width {model_width}"
+            name, advice = self.given.name, self.given.advice
+            raise WrongBaseModel(f"The {name}", f"a FLUX.1 of width {net_width}", needed, advice)
+        # A run that was cancelled has left its passes here.
+        self._passes = {}
+        self._latent = latent_of_run(model)
+        self.given.report.begin_run(model)
+        super().pre_run(model, percent_to_sigma)
+        self._to_sigma = percent_to_sigma
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        self._passes = {}
+        self.given.report.end_run()
+
+    def get_control(
+        self,
+        x_noisy: Tensor,
+        t: Tensor,
+        cond: dict[str, Any],
+        batched_number: int,
+        transformer_options: Options,
+    ) -> Any:
+        """What this net and those before it in the chain add to the blocks of the MODEL in one forward.
+
+        It is the host's method. x_noisy: (B, C, h, w), all rows of the forward. t: (B,), the sigma of each row, the
+        same for all. cond: what the conditioning entries of these rows bring, by name. batched_number: how many entries
+        those are. Raises BadRegion where it is unknown which part of the picture x_noisy is.
+        """
+        control = None
+        if self.previous_controlnet is not None:
+            control = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
+        rows: AttachedRows | None = cond.get(ATTACHED)
+        # Attachment marks the entries of both prompts. Apply ControlNet (OLD) gives its chain to other prompts, too,
+        # which have no mark and no faces.
+        if rows is None:
+            return control
+        context: Tensor = cond["c_crossattn"]
+        self.given.report.see_forward(rows, context, transformer_options)
+        first_sigma, last_sigma = self.timestep_range
+        if not first_sigma >= t[0] >= last_sigma:
+            return control
+        picture_count = len(x_noisy) // batched_number  # each entry has as many rows
+        rows_with_faces = _rows_of_positive(rows.sides(context, transformer_options), picture_count)
+        if not rows_with_faces:
+            return control
+        latent = whole_latent(x_noisy, rows.area, transformer_options, self._latent)
+        if latent is None:
+            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
+            advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
+            raise BadRegion(", ".join(names(self.given.people)), why, advice)
+        x = x_noisy[rows_with_faces]
+        passes = self._passes_for(x, rows.area, latent, picture_count, transformer_options)
+        y = cond.get("y")
+        if y is not None:
+            y = y[rows_with_faces]
+        residuals = self._residuals_of_all(passes, x, t[rows_with_faces], y)
+        residuals = in_all_rows(residuals, rows_with_faces, len(x_noisy))
+        return self.control_merge(residuals, control, output_dtype=None)
+
+    def _passes_for(
+        self, x: Tensor, area: Area | None, latent: tuple[int, int], picture_count: int, options: Options
+    ) -> list[PersonPass]:
+        """The passes for rows x, (B, C, h, w), of a forward, made once for all steps.
+
+        area: of the rows, or None. latent: (height, width) of the whole picture in latent pixels. picture_count: how
+        many rows each entry has. options: the transformer_options of the forward.
+        """
+        window = row_window(options)
+        key = x.shape, x.device, area, latent, window
+        if key not in self._passes:
+            pictures_of_run = picture_count
+            people_of_rows: Sequence[int] = range(len(self.given.people))
+            if window is not None:
+                pictures_of_run = window.total or picture_count
+                people_of_rows = window.rows
+            self._check_picture(pictures_of_run, latent)
+            self._tell_of_piece(latent, options)
+            hints = self._encode_hints(latent, area)
+            self._passes[key] = passes_of(self.given, hints, x, latent, area, people_of_rows, self._dtype)
+        return self._passes[key]
+
+    def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
+        """Raise BadCast where people have a row of the batch each and there is another number of pictures, and BadSize
+        where the picture has another shape than the canvas.
+
+        latent: (height, width) of the whole picture in latent pixels.
+        """
+        canvas = self.given.canvas
+        canvas.check_rows(picture_count)
+        if self.given.size:
+            canvas.check(self.given.size, _in_pixels(latent))
+
+    def _tell_of_piece(self, latent: tuple[int, int], options: Options) -> None:
+        """Write a note under the node where the run seems to sample a piece of the picture as if it were the whole.
+
+        Upscalers by tiles do so, and the places are then wrong. latent: (height, width) of what is sampled, in latent
+        pixels. options: the transformer_options of the forward.
+        """
+        to_sigma = self._to_sigma  # None outside of a run
+        # Without a size, or with a row for each person, nobody has a place that could be wrong.
+        if not self.given.size or not to_sigma or self.given.by_row:
+            return
+
+        def starts_from_a_picture() -> bool:
+            return begins_late(options, to_sigma)
+
+        tell_of_piece(self.given.canvas, self.given.size, _in_pixels(latent), starts_from_a_picture)
+
+    def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
+        """The keypoint pictures as latents: (people, C, h, w), or (1, C, h, w) where one picture serves all people.
+
+        area: where it is given, the latents show this area of the pictures alone. latent: (height, width) of the whole
+        picture in latent pixels. As in the host's ControlNet, the VAE encodes them in the first forward.
+        """
+        compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
+        if area is None:
+            height, width = latent
+            pixels = common_upscale(
+                self.cond_hint_original, width * compression, height * compression, self.upscale_algorithm, "center"
+            )
+        else:
+            pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
+        # Loading the VAE may unload the MODEL and the net from the graphics card, in the middle of a forward. What was
+        # loaded before is loaded again after the VAE has run.
+        loaded_models = comfy.model_management.loaded_models(only_currently_used=True)
+        latents = self.vae.encode(pixels.movedim(1, -1))
+        # A run that ended in an error may have left a model whose patcher is gone: the host lists None for it.
+        patchers = [patcher for patcher in loaded_models if patcher is not None]
+        comfy.model_management.load_models_gpu(patchers)
+        return self.latent_format.process_in(latents)
+
+    def _residuals_of_all(
+        self, passes: Sequence[PersonPass], x_noisy: Tensor, t: Tensor, y: Tensor | None
+    ) -> Residuals:
+        """What the net adds to the blocks of FLUX.1: the sum of the residuals of all passes, each times its shares.
+
+        x_noisy: (B, C, h, w). t: (B,), the sigma of each row. y: (B, width), the pooled text, or None.
+        """
+        dtype = self._dtype
+        sampling = self.model_sampling_current
+        x = sampling.calculate_input(t, x_noisy).to(dtype)
+        timesteps = sampling.timestep(t).to(dtype)
+        guidance = torch.full((len(x),), self.given.guidance, device=x.device, dtype=dtype)
+        if y is not None:
+            y = y.to(x.device, dtype)
+
+        def run(net_pass: PersonPass) -> Residuals:
+            return self.control_model(
+                x=x if net_pass.visible is None else x * net_pass.visible,
+                hint=net_pass.hint,
+                context=net_pass.tokens,
+                timesteps=timesteps,
+                guidance=guidance,
+                y=y,
+            )
+
+        return summed(passes, run)
+
+
+def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
+    """The size in pixels, (width, height), of a latent of FLUX.1, given as (height, width) in latent pixels."""
+    height, width = latent
+    return 8 * width, 8 * height  # a latent pixel of FLUX.1's VAE is 8x8 pixels
+
+
+def _rows_of_positive(sides: Sequence[Side], picture_count: int) -> list[int]:
+    """The numbers of the rows of a forward that stand for the positive prompt.
+
+    sides: of each entry. picture_count: rows of an entry.
+    """
+    numbers: list[int] = []
+    for entry_number, side in enumerate(sides):
+        if side is Side.POSITIVE:
+            start = entry_number * picture_count
+            numbers.extend(range(start, start + picture_count))
+    return numbers

@@ -1,0 +1,271 @@
+"""A ControlNet whose cross-attention reads people's image tokens instead of the text, alone or by region."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import comfy.controlnet
+import torch
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ...core.attention.cross_attention import Block, decoupled, on_grid, region_weights
+from ...core.checks.errors import LikenessError
+from ..host.unet import Grid, Options, Replacement, grid_of, layers_of
+from ..image_tokens.injections import Injection
+from ..networks.file_attention import attend_with
+from ..networks.row_tracking import repeat_rows
+from ..sampling.calls import code_of_others
+from ..sampling.model_conds import ConditioningLost, chunks_of
+from .net_of_host import NetOfHost
+from .per_thread import PerThread
+
+
+class NotAControlNet(LikenessError):
+    """Something else is connected where a plain ControlNet is needed.
+
+    connected: what, in words. needed: what the node needs, as a clause. advice: where to find it.
+    """
+
+    def __init__(self, connected: str, needed: str, advice: str) -> None:
+        super().__init__(f"The control_net input got {connected}, but {needed}.", advice)
+
+
+class ReadByNet(NamedTuple):
+    """What the ControlNet computes with in all forwards of a run that have the same people.
+
+    network: the network of the net, wrapped so that it reads by region.
+    context: (B, tokens, width), what it reads: the tokens of one person after the other. Where people have regions,
+    the tokens that are read outside of all regions follow last.
+    """
+
+    network: "TokenNetwork"
+    context: Tensor
+
+
+class TokenControlNet(NetOfHost):
+    """It shares the network of the ControlNet that it is made of; attachment.py puts it at the end of a chain.
+
+    It is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals,
+    and reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
+
+    source: the `source` of the Injections whose tokens this net reads: those of its own apply node. outside: (1, T,
+    width), the tokens that pixels outside of all regions read. needed, advice: as in NotAControlNet.
+    """
+
+    control_model: Any = PerThread()
+
+    def __init__(self, net: Any, source: object, outside: Tensor, needed: str, advice: str) -> None:
+        other_object = _other_object(net)
+        if other_object:
+            raise NotAControlNet(other_object, needed, advice)
+        super().__init__(net)
+        self.source = source
+        self.outside = outside
+        self._needed = needed
+        self._advice = advice
+        self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
+        """What forwards of this run have been computed with, by the injections of their chunks and their rows."""
+
+    def copy(self) -> "TokenControlNet":
+        # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
+        return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        self._ready = {}
+
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+    ) -> Any:
+        """The residuals of one forward: those of the nets before this one in the chain, with those of this net added.
+
+        The host calls it; the arguments are the host's. The net reads the tokens of the people that its own node
+        (`source`) has put into these rows. Where that node has put in none, only the nets before this one act.
+        """
+        chunks = chunks_of(cond, transformer_options, Injection.key)
+        injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
+        if not injections:
+            # As part of an attached net: that one has asked the chain already, with the arguments for it.
+            before: Any = self.previous_controlnet
+            return None if before is None else before.get_control()
+        key = tuple(injections), len(x_noisy)
+        if key not in self._ready:
+            self._ready[key] = self._read_by_net(injections, x_noisy)
+        network, context = self._ready[key]
+        # The host reads this instead of the text.
+        cond = {**cond, "crossattn_controlnet": context}
+        with TokenControlNet.control_model.replaced(self, network):
+            return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
+
+    def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
+        """The network and the context for a forward.
+
+        injections: what the node has put into each chunk of the batch. x: the latents, (B, C, h, w).
+        """
+        first_injection = injections[0]  # its regions are those of all chunks, see Injection.can_join_batch
+        of_chunks = [injection.by_person(injection.tokens) for injection in injections]
+        # Rows: one for each chunk, or, where people have rows, one for each row of the batch.
+        tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
+        if first_injection.regions is not None:
+            outside = self.outside.expand(len(tokens), 1, -1, -1)
+            tokens = torch.cat([tokens, outside], dim=1)  # (rows, people + 1, T, width)
+        context = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)  # (B, tokens of all, width)
+        context = context.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
+        network = TokenNetwork(self.control_model, first_injection.regions, _boxes_of(injections, len(x)))
+        return ReadByNet(network, context)
+
+
+def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
+    """Where the residuals act: the boxes of all people of a row together, (row_count, H, W). None for everywhere.
+
+    injections: of each chunk of the batch; all of them have boxes, or none has.
+    """
+    if injections[0].boxes is None:
+        return None
+    of_chunks: list[Tensor] = []
+    for injection in injections:
+        boxes = injection.boxes
+        if boxes is not None:
+            of_chunks.append(injection.by_person(boxes).sum(dim=0))  # (rows of a chunk or 1, H, W)
+    return repeat_rows(torch.cat(of_chunks), row_count, dim=0)
+
+
+def _other_object(net: Any) -> str:
+    """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
+    if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
+        return type(net).__name__
+    # Advanced-ControlNet's nets have one keyframe where the user has set none.
+    if len(getattr(net, "timestep_keyframes", ())) > 1:
+        return f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+    # Only the host's network of a union ControlNet has this embedding, by which it is told the type of its hint.
+    return "a union ControlNet" if net.control_model.control_add_embedding is not None else ""
+
+
+class GroupKeysAndValues(NamedTuple):
+    """Keys and values of one layer, (groups, B, T, C) each.
+
+    A group is the tokens of one person, or those that are read outside of all regions.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+
+class TokenNetwork:
+    """The network of a ControlNet, which reads each person's tokens in that person's region.
+
+    Keypoints and tokens are read once per run. `__call__` is the plain forward of the host's network
+    (comfy/cldm/cldm.py) with an attn2 replacement in every block: the host's own forward gives its blocks no
+    transformer_options, though the blocks take them. regions: (people, H, W). boxes: (B, H, W), where the residuals
+    act. None: everywhere.
+    """
+
+    def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None) -> None:
+        self._network = network
+        self.dtype = network.dtype
+        self._boxes = boxes
+        self._weights: Tensor | None = None
+        """How much each pixel reads of each group of tokens, (people + 1, H, W), 1 in all for each pixel."""
+        if regions is not None:
+            weights = region_weights(regions)
+            outside = 1 - weights.sum(dim=0, keepdim=True)
+            self._weights = torch.cat([weights, outside])
+        self._weights_by_grid: dict[Grid, Tensor] = {}
+        """`_weights` on the grid of a layer, (people + 1, 1, N, 1)."""
+        self._masks: dict[Grid, Tensor] = {}
+        """The boxes on the grid of a residual, (B, 1, h, w)."""
+        self._hint: Tensor | None = None
+        """The hint of which `_keypoints` was made."""
+        self._keypoints: Any = None
+        self._layers: dict[Block, GroupKeysAndValues] = {}
+        """The keys and values of the context in every layer; empty before the first forward has run."""
+
+    def __call__(
+        self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
+    ) -> dict[str, list[Tensor]]:
+        """The residuals of the ControlNet by the host's names, in the shapes that the host's network gives them.
+
+        The host calls this instead of the network. x: latents, (B, C, h, w). hint: the keypoint picture, (B, 3, H, W).
+        timesteps: (B,). context: of ReadByNet, (B, tokens, width). y: (B, adm), for SDXL.
+        """
+        network = self._network
+        emb = self._embedding(timesteps, y, x.dtype)
+        layers = dict(self._layers)
+        attend = partial(self._attend, layers)
+        # A block makes keys and values of the context that it is given. Once those of the first forward are kept, its
+        # own are not read, so it is given one token, the least that it can be given.
+        block_context = context[:, :1] if layers else context
+        residuals: list[Tensor] = []
+        for number, (block, zero_conv) in enumerate(zip(network.input_blocks, network.zero_convs, strict=True)):
+            x = block(x, emb, block_context, _options_of_block("input", number, attend))  # (B, C, h, w) of this block
+            if number == 0:
+                x = x + self._keypoints_of(hint, emb, context)
+            residuals.append(self._in_boxes(zero_conv(x, emb, context)))
+        x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
+        middle = self._in_boxes(network.middle_block_out(x, emb, context))
+        if not self._layers and len(layers) < len(layers_of(network)):
+            raise ConditioningLost(code_of_others(network, (), {}), "passes over the attention of a ControlNet")
+        self._layers = layers  # complete by now: of a cancelled step nothing is kept
+        return {"middle": [middle], "output": residuals}
+
+    def _embedding(self, timesteps: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """What every block reads beside x: (B, width), of the timesteps (B,) and, for SDXL, of y (B, adm)."""
+        network = self._network
+        waves = timestep_embedding(timesteps, network.model_channels, repeat_only=False)  # (B, model_channels)
+        embedding = network.time_embed(waves.to(dtype))
+        return embedding if network.num_classes is None else embedding + network.label_emb(y)
+
+    def _keypoints_of(self, hint: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        """What the network's input_hint_block makes of the keypoint picture, (B, C, h, w): once for a hint.
+
+        emb, context: of a block. This one, like the zero convolutions, is called like every block, and reads its first
+        argument alone.
+        """
+        if self._hint is not hint:
+            self._hint = hint
+            self._keypoints = self._network.input_hint_block(hint, emb, context)
+        return self._keypoints
+
+    def _attend(
+        self, layers: dict[Block, GroupKeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """The cross-attention of one layer, the host's attn2 replacement: what its queries read, (B, N, C).
+
+        layers: by layer, the keys and values of the first forward, in which k and v had all tokens. A layer that is
+        missing is added.
+        """
+        kind, number = extra_options["block"]
+        layer = kind, number, extra_options["block_index"]
+        grid = grid_of(extra_options)
+        if layer not in layers:
+            groups = 1 if self._weights is None else len(self._weights)
+            layers[layer] = GroupKeysAndValues(_by_group(k, groups), _by_group(v, groups))
+        if self._weights is not None and grid not in self._weights_by_grid:
+            self._weights_by_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
+        keys, values = layers[layer]
+        # Without regions there are no weights: there is one group, and every pixel reads it.
+        return decoupled(q, keys, values, self._weights_by_grid.get(grid), attend_with(extra_options))
+
+    def _in_boxes(self, residual: Tensor) -> Tensor:
+        """A residual, (B, C, h, w), that is 0 outside of the boxes."""
+        if self._boxes is None:
+            return residual
+        grid = residual.shape[-2], residual.shape[-1]
+        if grid not in self._masks:
+            # As the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the picture's sides by 8, 16
+            # and 32. Where these are no whole numbers, the boxes are stretched to the size of the residual.
+            self._masks[grid] = interpolate(self._boxes[:, None], size=grid, mode="bilinear").to(residual)
+        return residual * self._masks[grid]
+
+
+def _by_group(x: Tensor, groups: int) -> Tensor:
+    """Tokens that stand group after group, (B, groups * T, C), with a dimension for the groups: (groups, B, T, C)."""
+    return x.unflatten(1, (groups, -1)).transpose(0, 1)
+
+
+def _options_of_block(name: str, number: int, attend: Replacement) -> Options:
+    """transformer_options for one block of the ControlNet, with `attend` in place of its cross-attention."""
+    block = name, number
+    return {"block": block, "patches_replace": {"attn2": {block: attend}}}

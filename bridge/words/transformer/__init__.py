@@ -1,0 +1,1 @@
+"""Words of single people in a transformer (regional prompting): a text of their own for each person."""

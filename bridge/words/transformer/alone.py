@@ -1,0 +1,195 @@
+"""Each text of a forward computed as if it were alone, where a network lets the tokens of a text read each other.
+
+Some networks do so before their blocks, in refiners of the text; Z-Image also fills up a text and counts its positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...networks.patched_methods import StandIn, refiner_stand_ins
+from ...sampling.current_forward import called_alone, current
+from .forward_texts import ForwardTexts
+from .places import TextPlace
+
+
+@dataclass(frozen=True)
+class _BlockCall:
+    """A call of a block over all texts, from which calls for one text each are made.
+
+    x: (B, T, C). args, kwargs: what else the block is given, among it the positions, (B or 1, T, ...).
+    """
+
+    block: Callable[..., Tensor]
+    x: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def of_text(self, number: int, tokens: slice, rows: list[int] | None = None) -> Tensor:
+        """What the block gives when it is called with the tokens of one text alone: (rows, tokens, C).
+
+        number: of the text, as CurrentTexts counts. tokens: which of the block's tokens are the text's. rows: of the
+        batch, for which it is called; None for all of them.
+        """
+        own_args = [self._part(argument, tokens, rows) for argument in self.args]
+        own_kwargs = {name: self._part(argument, tokens, rows) for name, argument in self.kwargs.items()}
+        with called_alone(number, rows):
+            return self.block(self._part(self.x, tokens, rows), *own_args, **own_kwargs)
+
+    def _part(self, argument: Any, tokens: slice, rows: list[int] | None) -> Any:
+        """The part of an argument for these tokens, and for some rows if `rows` are given.
+
+        An argument without a token dimension, (B or 1, T, ...), is returned as it is.
+        """
+        is_by_token = isinstance(argument, Tensor) and argument.dim() > 1 and argument.shape[1] == self.x.shape[1]
+        if not is_by_token:
+            return argument
+        part = argument[:, tokens]
+        if rows is not None and len(part) > 1:
+            part = part[rows]
+        return part
+
+
+@dataclass(frozen=True)
+class _Caption:
+    """A text as embed_cap of Z-Image gives it to the blocks: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
+
+    tokens: Tensor
+    rotations: Tensor
+
+
+@dataclass(frozen=True)
+class _CaptionCall:
+    """embed_cap of Z-Image, which brings the tokens of a text to the network's width and gives them positions.
+
+    embed: the method of the network, without the text and the offset.
+    end: the position at which every text ends, because the picture's positions begin there.
+    position_count: how many positions embed_cap counts for a text of so many tokens.
+    """
+
+    embed: Callable[..., Any]
+    end: int
+    position_count: Callable[[int], int]
+
+    def of_text(self, number: int, text: Tensor, rows: list[int] | None = None) -> _Caption:
+        """The caption that embed_cap makes of one text by itself.
+
+        number: of the text, as CurrentTexts counts. text: (rows, T, text width). rows: of the batch, which the text is
+        of; None for all of them. The tokens of the caption are filled up to the network's multiple, so that they may be
+        more than T.
+        """
+        # Positions are counted from the offset on, so a shorter text begins later, and all texts end at `end`.
+        offset = self.end - self.position_count(text.shape[1])
+        with called_alone(number, rows):
+            # It gives a tuple with the tokens, one with their rotations, and the number of tokens before filling up.
+            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=offset)
+        return _Caption(tokens, rotations)
+
+
+class TextsAlone:
+    """What stands in a network while a forward runs, so that each of its texts is computed as if it were alone."""
+
+    def __init__(self, texts: ForwardTexts) -> None:
+        self._texts = texts
+
+    def stand_ins(self) -> list[StandIn]:
+        stand_ins: list[StandIn] = []
+        if self._texts.family.refiners:
+            for block in self._texts.network.get_submodule(self._texts.family.refiners):
+                stand_ins.append(StandIn(block, "forward", self._block_by_text))
+        if self._texts.family.own_captions:
+            stand_ins += refiner_stand_ins(self._texts.network, self._texts.family)
+            stand_ins.append(StandIn(self._texts.network, "embed_all", self._embed_all))
+        return stand_ins
+
+    def _block_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What a refiner, a block in which the tokens of a text read each other, gives of all texts: (B, T, C).
+
+        It is called for each text alone. x: the tokens of all texts, (B, T, C). Where texts of references stand among
+        them, there are more tokens than ours: then it is called once, and its attention is split.
+        """
+        lengths = self._texts.lengths()
+        total = sum(lengths)
+        if x.shape[1] != total:
+            return block(x, *args, **kwargs)
+        call = _BlockCall(block, x, args, kwargs)
+        parts: list[Tensor] = []
+        start = 0
+        for number, length in enumerate(lengths):
+            text = slice(start, start + length)
+            place = self._texts.places[number - 1] if number else None
+            if place is not None and not place.is_full:
+                parts.append(self._of_rows_by_length(call, place, number, text))
+            elif length:
+                parts.append(call.of_text(number, text))
+            start += length
+        return torch.cat(parts, dim=1)
+
+    def _of_rows_by_length(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
+        """What a block gives of the words in a place, (B, tokens of the place, C), with zeros for what fills it up."""
+        out = torch.zeros_like(call.x[:, text])
+        for rows in place.rows_of_lengths.values():
+            filler = self._texts.filler(place, rows[0])  # of all these rows: they have equally many words
+            words = slice(text.start + filler.front, text.stop - filler.behind)
+            out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
+        return out
+
+    def _embed_all(
+        self,
+        embed: Callable[..., Any],
+        x: Tensor,
+        cap_feats: Any = None,
+        siglip_feats: Any = None,
+        offset: int = 0,
+        **more: Any,
+    ) -> Any:
+        """What embed_all of Z-Image gives, with everybody's words behind the common text.
+
+        It is called with the common text alone, and each person's words are embedded by themselves. So they have tokens
+        of their own to fill them up, and positions that end where those of the common text end and the picture's begin.
+        embed: the network's embed_all. x: the picture's latent. cap_feats: all texts, (B, T, text width). more: other
+        arguments of the host.
+        """
+        sizes = (self._texts.common, *self._texts.sizes)
+        # Calls for a reference (current.embedded), without a text, or with another text than ours pass unchanged.
+        if current.embedded is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
+            return embed(x, cap_feats, siglip_feats, offset=offset, **more)
+        common, *texts = cap_feats.split(sizes, dim=1)
+        with called_alone(0):
+            embedded, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
+        # Tuples: first what is made of the text, then of what a vision encoder has seen, then of the picture.
+        captions = [_Caption(embedded[0], rotations[0])]
+        embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
+        # Everybody's words end where the common text ends.
+        call = _CaptionCall(
+            embed_caption, offset + self._texts.position_count(self._texts.common), self._texts.position_count
+        )
+        for number, text in enumerate(texts, 1):
+            place = self._texts.places[number - 1]
+            if not place.is_full:
+                captions.append(self._caption_of_rows(call, place, number, text))
+            elif text.shape[1]:
+                captions.append(call.of_text(number, text))
+        all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
+        all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
+        return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), next_position
+
+    def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
+        """The caption of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
+        size = self._texts.padded(place.tokens)
+        captions: dict[int, _Caption] = {}  # by the number of tokens
+        for length, rows in place.rows_of_lengths.items():
+            captions[length] = call.of_text(number, text[rows, :length], rows)
+        longest = captions[place.tokens]  # its rotations are those of all others
+        out = longest.tokens.new_zeros(self._texts.row_count, size, longest.tokens.shape[-1])
+        for length, rows in place.rows_of_lengths.items():
+            tokens = captions[length].tokens
+            # Zeros in front of the words, because the positions of all texts end where the picture's begin.
+            out[rows, size - tokens.shape[1] :] = tokens
+        return _Caption(out, longest.rotations)

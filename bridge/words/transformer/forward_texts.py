@@ -1,0 +1,75 @@
+"""The texts of a forward of a transformer: the common one, then a place for the words of each person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ....core.attention.token_layout import TokenLayout
+from ....core.attention.word_groups import Filler
+from ....core.checks.errors import BadSetup
+from ...networks.forward_layout import layout_of, reads_looks, with_front
+from ...networks.model_family import network_of
+from ...networks.transformer_families import TransformerFamily
+from ...sampling.runs import ForwardInput
+from .places import TextPlace, filled_up
+
+
+class ForwardTexts:
+    """How many tokens each text has, as conditioning gives it and as the blocks of the network are given it.
+
+    places: of words, behind the common text. sizes: tokens of each place. common: tokens of the common text. row_count:
+    of the batch.
+    """
+
+    def __init__(self, places: Sequence[TextPlace], forward_input: ForwardInput, family: TransformerFamily) -> None:
+        self.places = places
+        self.sizes = tuple(place.tokens for place in places)
+        self.common = forward_input.context.shape[1]
+        self.row_count = len(forward_input.x)
+        self.family = family
+        self.network = network_of(forward_input.model)
+        self._layout = layout_of(forward_input)
+        self._is_omni = reads_looks(forward_input)
+        self._check_rows()
+
+    @property
+    def references_have_texts(self) -> bool:
+        return bool(self._layout.reference_texts)
+
+    def _check_rows(self) -> None:
+        """Raise BadSetup for rows whose words end at other positions: Z-Image Omni with reference pictures counts a
+        text without the tokens that fill it up."""
+        if self._is_omni and any(len(place.rows_of_lengths) > 1 for place in self.places):
+            raise BadSetup(
+                f"{self.family.name} Omni with reference pictures does not know rows with words of different lengths.",
+                "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
+            )
+
+    def layout_with(self, text: int) -> TokenLayout:
+        """Where all tokens stand in a forward that has this many tokens of texts."""
+        common, *words = self.lengths()
+        return with_front(replace(self._layout, common=common, words=tuple(words)), text)
+
+    def tokens(self) -> int:
+        """The number of tokens of all texts, without what other packs put in front."""
+        return sum(self.lengths()) + sum(self._layout.reference_texts) + self._layout.later
+
+    def padded(self, tokens: int) -> int:
+        """How many tokens the blocks are given for a text of so many tokens, see text_places.filled_up."""
+        return filled_up(tokens, self.family, self.network)
+
+    def position_count(self, tokens: int) -> int:
+        """The number of positions that Z-Image counts for a text of so many tokens."""
+        return tokens if self._is_omni else self.padded(tokens)
+
+    def lengths(self) -> list[int]:
+        """How many tokens the blocks are given: of the common text, and then of each place of words."""
+        return [self.padded(size) for size in (self.common, *self.sizes)]
+
+    def filler(self, place: TextPlace, row: int) -> Filler:
+        """How many tokens in this row fill up a place, in front of the words or behind them."""
+        filler = self.padded(place.tokens) - self.padded(place.lengths[place.in_row(row)])
+        if self.family.own_captions:
+            return Filler(front=filler)
+        return Filler(behind=filler)

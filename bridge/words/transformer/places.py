@@ -1,0 +1,131 @@
+"""Where words of people stand behind the common text, and in which tokens of the picture they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ....core.attention.token_groups import in_steps
+from ...networks.forward_layout import Padding
+from ...networks.model_family import regions_on_tokens, tokens_of
+from ...networks.transformer_families import TransformerFamily
+from ...sampling.runs import ForwardInput
+from .person_texts import PersonTexts
+
+
+@dataclass(frozen=True, eq=False)
+class TextPlace:
+    """Tokens behind the common text that hold the words of one person, or in each row those of another person.
+
+    name: of the person; "" where rows have different people. texts: (1, T, width) each, one for all rows or one for
+    each; T is 0 in a row without words. weights: (1 or rows, picture tokens), how often the words are read there.
+    """
+
+    name: str
+    texts: tuple[Tensor, ...]
+    weights: Tensor
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The number of tokens of the words: one number for all rows, or one for each row."""
+        return tuple(text.shape[1] for text in self.texts)
+
+    @property
+    def tokens(self) -> int:
+        return max(self.lengths)
+
+    def words_on(self, device: torch.device) -> Tensor:
+        """The words on a device, (1 or rows, tokens, width), with zeros behind those of a row that has fewer.
+
+        Words that the network has read already lie on its device, all others on the CPU.
+        """
+        rows: list[Tensor] = []
+        for text in self.texts:
+            rows.append(functional.pad(text.to(device), (0, 0, 0, self.tokens - text.shape[1])))
+        return torch.cat(rows)
+
+    @property
+    def is_full(self) -> bool:
+        return len(set(self.lengths)) == 1
+
+    @property
+    def rows_of_lengths(self) -> dict[int, list[int]]:
+        """The rows of the batch that have words, by the number of tokens of these. It has one text for each row."""
+        rows: dict[int, list[int]] = {}
+        for row, length in enumerate(self.lengths):
+            if length:
+                rows.setdefault(length, []).append(row)
+        return rows
+
+    def in_row(self, row: int) -> int:
+        """The index into texts and weights of a row of the batch."""
+        return row if len(self.texts) > 1 else 0
+
+
+def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> list[TextPlace]:
+    """The places behind the common text that hold the words of one node.
+
+    node: its PersonTexts, one for all rows of the batch, or one for each row where people have rows.
+    """
+    if node[0].by_row:
+        return [_place_by_row(node, forward_input, family)]
+    weights_of: dict[PersonTexts, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
+    no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
+    nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
+    with_all_people = max(node, key=lambda of_row: len(of_row.texts))  # rows of the other side have no words
+    places: list[TextPlace] = []
+    for person, name in enumerate(with_all_people.names):
+        texts: list[Tensor] = []
+        weights: list[Tensor] = []
+        for of_row in node:
+            has_words = person < len(of_row.texts)
+            texts.append(left_padded(of_row.texts[person], family) if has_words else no_words)
+            weights.append(weights_of[of_row][person] if has_words else nowhere)
+        places.append(TextPlace(name, tuple(texts), torch.stack(weights)))
+    return places
+
+
+def _on_picture(texts: PersonTexts, forward_input: ForwardInput) -> Tensor:
+    """How often each person's words are read in every token of the picture: (people, picture tokens)."""
+    if not texts.active:
+        return texts.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
+    return in_steps(regions_on_tokens(texts.regions, forward_input.model, forward_input.x))
+
+
+def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:
+    """The one place in which every row of the batch has the words of its own person.
+
+    node: the PersonTexts of each row.
+    """
+    texts: list[Tensor] = []
+    weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
+    for number, of_row in enumerate(node):
+        text = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
+        if of_row.texts and of_row.texts[0].shape[1]:  # those of the row's person alone
+            text = left_padded(of_row.texts[0], family)
+            weights[number] = in_steps(of_row.regions[0, 0])  # (1,): as often in all of the row's picture
+        texts.append(text)
+    return TextPlace("", tuple(texts), weights)
+
+
+def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
+    """A text, (1, T, width), with zeros in front up to the least length that texts of the family have."""
+    missing = family.left_padded_to - text.shape[1]
+    if missing <= 0:
+        return text  # not a copy: it stays as long as the run
+    return functional.pad(text, (0, 0, missing, 0))
+
+
+def filled_up(tokens: int, family: TransformerFamily, network: Any) -> int:
+    """How many tokens the blocks are given for a text or picture of so many tokens.
+
+    They are more where the network fills up each of them with tokens of its own (own_captions).
+    """
+    if not family.own_captions:
+        return tokens
+    return Padding(network).padded(tokens)

@@ -1,0 +1,194 @@
+"""Who reads the words of single people in the attentions of a forward, as core.attention.word_groups has it for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....core.attention.token_groups import AnySplit, RowSplit, Split
+from ....core.attention.token_layout import Span, TokenKind, placed_spans
+from ....core.attention.word_groups import OwnedTokens, TextLayout, split_by_readers, split_by_words
+from ...host.unet import Options
+from ...networks.attention import untraced
+from ...networks.patched_methods import LAYERS, REFINER, TEXT_READER
+from ...sampling.calls import Calls
+from ...sampling.current_forward import current
+from ...sampling.model_conds import ConditioningLost
+from .forward_texts import ForwardTexts
+
+_TOKENS = "likeness_tokens"
+"""The key of a `_BlockTokens` among the transformer_options inside of a forward."""
+
+
+@dataclass(frozen=True)
+class _BlockTokens:
+    """How many tokens the blocks of a forward are given.
+
+    text: of all texts, with whatever stands in front of them. picture: of the picture and its references.
+    """
+
+    text: int
+    picture: int
+
+
+class WordsReading:
+    """The Reading of people's words, see attention.Reading: who reads whose words in each attention of a forward.
+
+    picture: tokens of the picture, without references. calls: where blocks are counted whose
+    attention is split.
+    """
+
+    def __init__(self, texts: ForwardTexts, picture: int, calls: Calls) -> None:
+        self._texts = texts
+        self._picture = picture
+        self._calls = calls
+        self._splits: dict[Any, AnySplit] = {}
+
+    def get_ready(self, device: torch.device) -> None:
+        """Make the splits of this forward's attentions now, before anything that torch.compile sees."""
+        text = self._texts.tokens()
+        reader = self._texts.family.text_reader
+        if reader:
+            self._split_for(reader, text, self._picture, text).on(device)
+            return
+        total = self._texts.layout_with(text).total
+        self._split_for(LAYERS, text, total, total).on(device)
+        if self._texts.references_have_texts:
+            self._split_for(self._texts.family.refiners, text, text, text).on(device)
+
+    def with_positions(self, block_inputs: Options) -> Options:
+        """An InputPatch: what the blocks are given, with new positions for everybody's words; their options get the
+        numbers of tokens, which `split` reads.
+
+        Words get the positions that they would have as the common text, so that each text counts from its own
+        beginning. The tokens: [in front, by others][common text][words of place 1][of place 2] ...
+        Raises ConditioningLost where tokens of the picture are missing.
+        """
+        picture = block_inputs["img"].shape[1]
+        if picture < self._picture:
+            raise ConditioningLost("", f"leaves {picture} of the picture's {self._picture} tokens")
+        text = block_inputs["txt"].shape[1]
+        block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
+        axes = self._texts.family.counted_axes
+        if not axes:
+            return block_inputs
+        positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
+        start = text - sum(self._texts.sizes)
+        start_of_common = start - self._texts.common
+        for size in self._texts.sizes:
+            count = torch.arange(size, device=positions.device, dtype=positions.dtype)
+            for axis in axes:
+                first_position = positions[:, start_of_common : start_of_common + 1, axis]
+                positions[:, start : start + size, axis] = first_position + count
+            start += size
+        return {**block_inputs, "txt_ids": positions}
+
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others.
+
+        An attention is known by the name of its refiner or text_reader, or by its number of tokens.
+        """
+        place = LAYERS
+        if self._texts.family.text_reader:
+            place = options.get(TEXT_READER)
+            if place is None:
+                return None
+            text = keys
+        elif self._texts.family.own_captions:
+            place = options.get(REFINER, LAYERS)
+            text = self._texts.tokens()
+            totals = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}
+            # No total for refiners of looks, in which no words are.
+            if queries != totals.get(place) or keys != queries:
+                return None
+        else:
+            tokens: _BlockTokens | None = options.get(_TOKENS)
+            # A node that keeps the references' keys of an earlier step asks without the references.
+            if tokens is None or queries < tokens.text + self._picture or keys < queries:
+                return None
+            text = tokens.text
+        if place in (LAYERS, self._texts.family.text_reader):
+            self._calls.count_part()
+        return self._split_for(place, text, queries, keys)
+
+    def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """The split of `_make_split`, made once for all layers and steps. Arguments as there."""
+        key = place, text, queries, keys, current.references
+        if key not in self._splits:
+            self._splits[key] = self._make_split(place, text, queries, keys)
+        return self._splits[key]
+
+    @untraced  # whose references there are is known in a forward only
+    def _make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """A new split of an attention by who reads whose words, for every row of the batch.
+
+        place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
+        tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
+        """
+        is_reader = place == self._texts.family.text_reader
+        is_refiner = not is_reader and place != LAYERS
+        layout = self._layout(is_reader, is_refiner, text, queries, keys)
+        split_texts = split_by_readers if is_reader else split_by_words
+        splits: list[Split] = []
+        split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
+        for row in range(self._texts.row_count):
+            lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._texts.places)
+            weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._texts.places])
+            if is_refiner:
+                weights = weights[:, :0]  # no picture there
+            # Rows with words of the same lengths, and so the same fillers, read the same tokens where the weights are
+            # the same, too.
+            key = lengths, weights.numpy().tobytes()
+            if key not in split_of:
+                fillers = tuple(self._texts.filler(text_place, row) for text_place in self._texts.places)
+                split_of[key] = split_texts(replace(layout, fillers=fillers), weights)
+            splits.append(split_of[key])
+        return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
+
+    def _layout(self, is_reader: bool, is_refiner: bool, text: int, queries: int, keys: int) -> TextLayout:
+        """Where the texts stand in an attention, without fillers: of the text_reader, of a refiner, or else in the
+        blocks. The other arguments are those of _make_split."""
+        tokens = self._texts.layout_with(text)
+        if is_reader and queries != self._picture:
+            raise ConditioningLost("", f"asks with {queries} of the picture's {self._picture} tokens")
+        if is_reader:  # its queries are the picture alone
+            picture_start = 0
+            owned = ()
+        elif is_refiner:  # behind the texts stands nothing
+            picture_start = text
+            owned = self._owned(tokens.text_spans())
+        else:
+            picture_start = tokens.picture_start
+            owned = self._owned(tokens.spans())
+        return TextLayout(
+            common_end=tokens.before_common + tokens.common,
+            counts=tokens.words,
+            picture_start=picture_start,
+            queries=queries,
+            keys=keys,
+            # In front stand texts of references and then tokens of other packs, such as USO's. Words read the first
+            # alone: tokens of other packs belong to the common text, which words do not read.
+            readable_front=sum(tokens.reference_texts),
+            owned=owned,
+        )
+
+    def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
+        """The tokens of references that are one person's alone, for people who have words. They read these words too.
+
+        spans: what stands in the attention, from its first token on.
+        """
+        references = current.references
+        if references is None:
+            return ()
+        owned: list[OwnedTokens] = []
+        for placed in placed_spans(spans):
+            if placed.span.kind is TokenKind.REFERENCE:
+                name = references.names[placed.span.number]
+                for number, place in enumerate(self._texts.places):  # of every node that has words of this person
+                    if place.name == name:
+                        owned.append(OwnedTokens(number, placed.tokens))
+        return tuple(owned)

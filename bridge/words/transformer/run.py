@@ -1,0 +1,188 @@
+"""Words of single people in a transformer, while the sampler runs: the run, and what it does in each forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
+from torch import Tensor, nn
+
+from ....core.checks.errors import BadSetup
+from ...host.shared_network import model_of
+from ...host.unet import Options
+from ...networks.attention import attending_parts, with_reading
+from ...networks.file_attention import file_attention_stand_ins, tell_of_file_attention
+from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
+from ...networks.patched_methods import EmbeddedPieces, input_stand_ins, text_reader_stand_ins, with_input_patch
+from ...networks.transformer_families import TransformerFamily
+from ...sampling.calls import Place
+from ...sampling.current_forward import CurrentTexts, current
+from ...sampling.model_conds import rows_of_nodes
+from ...sampling.runs import Batch, ForwardInput, Run, entries_with
+from .alone import TextsAlone
+from .forward_texts import ForwardTexts
+from .person_texts import PersonTexts
+from .places import filled_up, left_padded, places_of
+from .reading import WordsReading
+
+
+class PersonTextsRun(Run[PersonTexts]):
+    """One sampling run of a transformer that reads words by region."""
+
+    key = PersonTexts.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        tell_of_file_attention(guider.model_patcher, self.everything)
+        self._texts_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """The shape of a higher latent, which has as many more tokens as there are tokens of words.
+
+        The host estimates by this shape how much memory a forward takes.
+        """
+        base_model: Any = model_of(model)
+        family = transformer_family(base_model)
+        if family is None or len(noise_shape) < 4:
+            return noise_shape
+        network = network_of(base_model)
+        most_tokens = 0  # that any entry adds to a row
+        for texts_of_entry in self._texts_of_entries:
+            tokens = sum(_tokens_added(texts, family, network) for texts in texts_of_entry)
+            most_tokens = max(most_tokens, tokens)
+        *others, height, width = noise_shape  # (B, C, h, w) or (B, C, frames, h, w)
+        frames = others[2] if len(others) > 2 else 1
+        cells = most_tokens * cells_per_token(base_model) ** 2
+        more_rows_of_cells = -(-cells // (width * frames))  # rounded up
+        return [*others, height + more_rows_of_cells, width]
+
+    def new_batch(self, acting: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput) -> PersonTextsBatch:
+        mixed = "joins rows in which different words are read"
+        nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
+        as_read = {texts: _as_read(texts, forward_input) for of_node in nodes for texts in of_node}
+        return PersonTextsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
+
+
+def _as_read(texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
+    """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
+    a prompt."""
+    if not texts.t5:
+        return texts
+    network = network_of(forward_input.model)
+    like = forward_input.like()
+    read = list(texts.texts)
+    for number, t5 in enumerate(texts.t5):
+        if t5 is not None:
+            numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
+            read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
+    return replace(texts, texts=tuple(read), t5=())
+
+
+def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
+    """How many tokens of words one node adds to every row of the batch."""
+    lengths: list[int] = []
+    for text in texts.texts:
+        length = left_padded(text, family).shape[1] if text.shape[1] else 0
+        lengths.append(filled_up(length, family, network))
+    return max(lengths, default=0) if texts.by_row else sum(lengths)
+
+
+class PersonTextsBatch(Batch):
+    """Attention in which words are read by region, and what has to stand in the network for it.
+
+    nodes: of each node what all rows have, or what each row has.
+    """
+
+    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput) -> None:
+        super().__init__()
+        family = taken_family(forward_input.model)
+        self.row_count = len(forward_input.x)
+        self._family = family
+        places = [place for node in nodes for place in places_of(node, forward_input, family)]
+        self._texts = ForwardTexts(places, forward_input, family)
+        device = forward_input.x.device
+        words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]
+        self._words = torch.cat(words, dim=1)  # (rows, tokens of all places, width)
+        self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
+        self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
+        self._reading.get_ready(device)
+        self._texts_alone = TextsAlone(self._texts).stand_ins()
+        self._stand_ins = [
+            *file_attention_stand_ins(self._texts.network),
+            *input_stand_ins(self._texts.network, family, self._reading.with_positions),
+            *text_reader_stand_ins(self._texts.network, family),
+        ]
+
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        texts_alone = {stand_in: stand_in.module for stand_in in self._texts_alone}
+        return {**attending_parts(modules, self._family), **texts_alone}
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        by_name = dict(kwargs)
+        by_position = list(args)  # the timestep, the text and so on
+        if self._family.joint_mask and by_name.get("attention_mask") is not None:
+            raise BadSetup(
+                "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the "
+                "conditioning, which knows nothing of the words of single people.",
+                "Set strength_type of that node to multiply and strength to 1, or take it out.",
+            )
+        text: Tensor = by_position[1] if len(by_position) > 1 else by_name["context"]
+        self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
+        longer = torch.cat([text, self._words.to(text)], dim=1)
+        if len(by_position) > 1:
+            by_position[1] = longer
+        else:
+            by_name["context"] = longer
+        self._count_tokens(by_position, by_name)
+        mask_place = self._family.mask_place
+        if mask_place is not None:
+            if len(by_position) > mask_place:
+                by_position[mask_place] = self._lengthened(by_position[mask_place])
+            elif "attention_mask" in by_name:
+                by_name["attention_mask"] = self._lengthened(by_name["attention_mask"])
+        return tuple(by_position), by_name
+
+    def _count_tokens(self, by_position: list[Any], by_name: dict[str, Any]) -> None:
+        """Add the tokens of everybody's words to the text's number of tokens, where the network takes that number."""
+        number_place = self._family.number_place
+        if number_place is None:
+            return
+        if "num_tokens" in by_name:
+            by_name["num_tokens"] += sum(self._texts.sizes)
+        elif len(by_position) > number_place:
+            by_position[number_place] += sum(self._texts.sizes)
+
+    def _lengthened(self, mask: Tensor | None) -> Tensor | None:
+        """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).
+
+        A mask of whole numbers has 1 where the text is read. One of floats is added to the logits, so it has 0 there.
+        """
+        if mask is None:
+            return None
+        value = 0.0 if mask.is_floating_point() else 1
+        return functional.pad(mask, (0, sum(self._texts.sizes)), value=value)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for stand_in in self._texts_alone:
+                stack.enter_context(stand_in.standing(self.calls))
+            for stand_in in self._stand_ins:
+                stack.enter_context(stand_in.standing())
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.counting())
+            yield
+
+    def options_with_attention(self, options: Options) -> Options:
+        names = tuple(place.name for place in self._texts.places)
+        current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
+        options = with_input_patch(options, self._family, self._reading.with_positions)
+        return with_reading(options, self._reading)

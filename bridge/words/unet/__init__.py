@@ -1,0 +1,1 @@
+"""Words of single people in a UNet (regional prompting, attention couple): tokens of the text, read by region."""

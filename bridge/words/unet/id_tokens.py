@@ -1,0 +1,115 @@
+"""ID tokens in the text of a prompt, which a UNet reads although another pack lets its attention read other texts."""
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import Any
+
+import comfy.patcher_extension
+from comfy.model_base import BaseModel
+from torch import Tensor
+
+from ...host.unet import Options, Replacement, layers_of
+from ...networks.file_attention import attend_whole_with
+from ...networks.layers import query_place
+from ...networks.other_attention import layers_ignoring_text
+from ...networks.row_tracking import SOURCE_ROWS
+from ...sampling.conditioning import IDTokens
+from ...sampling.runs import ForwardInput, call_network
+from .others import length_without_inline_tokens
+from .regional_text import RegionalText, id_tokens_read_everywhere, times_repeated
+from .run import RegionalTextBatch
+
+_KEY = "likeness_id_tokens_read"
+"""The key of our wrapper among the host's wrappers around the UNet's forward."""
+
+
+class _EverywhereBatch(RegionalTextBatch):
+    """A batch of ID tokens that the whole picture reads.
+
+    The tokens stand in the text, so a layer that reads the text needs nothing more. The batch acts only where another
+    pack's attention ignores the text, or another pack's attn2 patch makes rows with texts of their own.
+    """
+
+    def needed(self, options: Options) -> bool:
+        """Whether this batch has anything to do in a forward with these transformer_options."""
+        # self._ignoring: the cross-attention layers in which another pack's attention ignores our tokens.
+        return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
+
+    def attention_output(
+        self,
+        layer_index: int,
+        before: Replacement | None,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        extra_options: Options,
+    ) -> Tensor:
+        """The output of an attention, see RegionalTextBatch. A layer that reads the text keeps its own attention.
+
+        before: the attention of another pack in this layer, or None. q: (rows, N, C). k, v: (rows, T, C).
+        """
+        # SOURCE_ROWS is there where another pack's patch has made the rows of this layer.
+        if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
+            return super().attention_output(layer_index, before, q, k, v, extra_options)
+        if before is not None:
+            return before(q, k, v, extra_options)
+        return attend_whole_with(extra_options)(q, k, v)
+
+
+class IDTokensReader:
+    """It lets the UNet read ID tokens where another pack makes it read other texts than those of the conditioning.
+
+    Where a node has put such tokens into the text alone and left the MODEL as it is, another pack's attention may read
+    a text of its own instead, or its attn2 patch may make rows with such texts. Then the tokens would go unread. The
+    node's ControlNet is called before each forward and sees by then what other packs have put onto the MODEL. So it
+    adds a wrapper that reads the tokens in that forward. There is one such object per sampling run.
+    """
+
+    def __init__(self, model: BaseModel) -> None:
+        self._model = model
+        self._batches: dict[Hashable, _EverywhereBatch] = {}
+
+    def change_inputs(
+        self, id_tokens: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options
+    ) -> None:
+        """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
+
+        id_tokens: for each conditioning entry of the forward where ID tokens stand in its text, None for an entry
+        without. Each entry has as many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by name,
+        among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a wrapper
+        is added.
+        """
+        patch = options.get("patches", {}).get("attn2_patch")
+        replacement = options.get("patches_replace", {}).get("attn2")
+        if not patch and not replacement:
+            return
+        # With regional text on the MODEL that text's own run reads the tokens.
+        if not any(id_tokens) or RegionalText.key in cond:
+            return
+        context: Tensor = cond["c_crossattn"]
+        # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
+        forward = ForwardInput(self._model, x, options["sigmas"], context, options)
+        key = tuple(options["uuids"]), tuple(id_tokens), forward.key
+        if key not in self._batches:
+            self._batches[key] = self._batch(id_tokens, forward)
+        batch = self._batches[key]
+        # Nobody has to see whether it is called: a copy of the host's code that passes over it passes over what is in
+        # the way of the text, too, and then the layers read the text.
+        if batch.needed(options):
+            kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+            comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
+
+    def _batch(self, id_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
+        """The batch for a forward. id_tokens: as in change_inputs."""
+        contexts = forward.context.chunk(len(id_tokens))  # (rows, T, width) each
+        chunks: list[tuple[RegionalText, ...]] = []
+        for tokens, context in zip(id_tokens, contexts, strict=True):
+            # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
+            # that its ID tokens are read once.
+            length = context.shape[1] // int(times_repeated(context[:1]))
+            chunks.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
+        layers = layers_of(self._model.diffusion_model)
+        place = query_place(layers, forward)
+        text_length = forward.context.shape[1]
+        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
+        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)

@@ -1,0 +1,95 @@
+"""Texts without the inline tokens of people, as other packs read them in rows and attention of their own.
+
+There the inline tokens are appended, as all others are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import comfy.conds
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ....core.attention.cross_attention import EXCLUDED
+from ...networks.row_tracking import repeat_rows
+from .regional_text import Chunks, RegionalText, times_repeated
+
+
+def with_appended_tokens(chunks: Chunks) -> Chunks:
+    """The same chunks with all tokens of people behind their texts, and none inside."""
+    appended: list[tuple[RegionalText, ...]] = []
+    for regional_texts in chunks:
+        length = _length_without_inline(regional_texts)
+        appended.append(tuple(regional_text.appended_instead(length) for regional_text in regional_texts))
+    return tuple(appended)
+
+
+def length_without_inline_tokens(chunks: Chunks) -> int:
+    """How many tokens the texts of a forward have without inline tokens.
+
+    The host repeats texts of different lengths until all have the least common multiple.
+    """
+    return math.lcm(*(_length_without_inline(regional_texts) for regional_texts in chunks))
+
+
+def _length_without_inline(regional_texts: Sequence[RegionalText]) -> int:
+    """How many tokens the text of one chunk has without inline tokens."""
+    return regional_texts[0].text_length - sum(regional_text.inline_count for regional_text in regional_texts)
+
+
+def without_inline_tokens(context: Tensor, chunks: Chunks) -> Tensor:
+    """The text of every row without repeats and without the inline tokens. context: (B, T, width), or its keys.
+
+    chunks: of the batch. The texts of several chunks are brought to one length as the host does it.
+    """
+    texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
+    for regional_texts, rows in zip(chunks, context.chunk(len(chunks)), strict=True):
+        length = regional_texts[0].text_length
+        is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
+        for regional_text in regional_texts:
+            end = regional_text.start + regional_text.inline_count
+            is_common[regional_text.start : end] = False
+        text_once = rows[:, :length]  # the host may have repeated it
+        texts.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
+    return texts[0].concat(texts[1:])
+
+
+def bias_of_other_rows(
+    context: Tensor, appended: Tensor, source_rows: Tensor, chunks: Chunks, text_length: int, row_count: int
+) -> Tensor:
+    """What is added to the bias in rows that another pack has made: (B, 1, T + appended_count).
+
+    context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width). chunks:
+    of our batch, which has row_count rows and texts of text_length tokens. The texts differ from ours in two ways:
+    - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
+      that stands n times in a softmax counts as much as one whose logit is log n higher.
+    - They may hold inline tokens of ours, which we have appended as well (with_appended_tokens). Such a token is
+      excluded where it stands in the text, and read among the appended tokens alone.
+    """
+    our_repeats: list[int] = []
+    were_inline_in_chunks: list[Tensor] = []
+    for regional_texts in chunks:
+        our_repeats.append(regional_texts[0].repeats_in(text_length))
+        were_inline_in_chunks.append(_were_inline(regional_texts, appended.shape[1]))
+    our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
+    our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, row_count, dim=0)[source_rows]  # (B,)
+    more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
+    bias_of_appended = more_often[:, None].expand(-1, appended.shape[1])
+    were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
+    were_inline = repeat_rows(were_inline, row_count, dim=0).to(context.device)[source_rows]
+    # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
+    same = context[:, :, None, 0] == appended[:, None, :, 0]
+    read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)
+    return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
+
+
+def _were_inline(regional_texts: Sequence[RegionalText], appended_count: int) -> Tensor:
+    """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
+    were_inline_in_texts: list[Tensor] = []
+    for regional_text in regional_texts:
+        were_inline_in_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
+    were_inline = torch.cat(were_inline_in_texts)
+    return functional.pad(were_inline, (0, appended_count - len(were_inline)))

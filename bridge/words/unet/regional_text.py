@@ -1,0 +1,221 @@
+"""Tokens of a text that belong to people: words about one person, ID tokens of ID-Patch. What the conditioning carries.
+
+Each person's tokens are read in that person's region only; the rest of the text is read everywhere. The tokens are in
+one of two places:
+
+    appended   the node has them, and the UNet reads them after the text            Prompt per Person, PhotoMaker
+    inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
+
+unet_words.py says how they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from ...host.schedule import WHOLE_SCHEDULE
+from ...sampling.canvas_check import Canvas
+from ...sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
+from ...sampling.model_conds import CarriedOfPeople, carry, one_for_each_row
+
+
+@dataclass(frozen=True, eq=False)
+class RegionalText(CarriedOfPeople):
+    """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
+
+    regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
+    the text that everybody reads, 2 as if they were there twice.
+    counts: tokens per person.
+    tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
+    start: where inline tokens begin in the text.
+    by_row: appended tokens are then read in all of their person's row, and regions, (people, 1, 1), say how strongly.
+    The RegionalText of one row has counts, tokens and regions of that person alone.
+
+    Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
+    them that belong to people, (B, sum of counts, width).
+    """
+
+    key = "likeness_regional_text"
+    per_person = ("regions", "counts")
+    regions: Tensor
+    counts: tuple[int, ...]
+    tokens: Tensor | None = None
+    start: int = 0
+    text_length: int = 0
+    inline_tokens: Tensor | None = None
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        return () if self.tokens is None or not self.appended_count else (self.tokens,)
+
+    def multiplied(self, factor: float) -> Self:
+        """The same tokens, multiplied. Those in the text are multiplied with it."""
+        tokens = self.tokens
+        if tokens is None:
+            return self
+        return self.made_once(("multiplied", factor), lambda: replace(self, tokens=tokens * factor))
+
+    @property
+    def appended_count(self) -> int:
+        """How many tokens are read after the text."""
+        return 0 if self.tokens is None else self.tokens.shape[1]
+
+    @property
+    def inline_count(self) -> int:
+        """How many tokens of people stand in the text."""
+        return sum(self.counts) if self.tokens is None else 0
+
+    @property
+    def was_inline(self) -> bool:
+        """Whether the appended tokens were taken out of the text.
+
+        `appended_instead` gives such a text one tensor as tokens and as inline_tokens.
+        """
+        return self.tokens is self.inline_tokens
+
+    def can_join_batch(self, other: Any) -> bool:
+        return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
+
+    def for_picture(self, picture_number: int) -> Self:
+        """The text of one row: with by_row only the tokens of its person; of inline tokens, which may differ by row,
+        those of that row."""
+        of_person = super().for_picture(picture_number)
+        if of_person is not self:
+            return of_person
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            row = picture_number % len(inline_tokens)
+            return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
+        return self
+
+    def of_person(self, person: int) -> Self:
+        assert self.tokens is not None  # inline tokens have regions
+        start = sum(self.counts[:person])
+        count = self.counts[person]
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            inline_tokens = inline_tokens[:1]  # there are none beside appended tokens: (B, 0, width)
+        tokens = self.tokens[:, start : start + count]
+        return replace(super().of_person(person), tokens=tokens, inline_tokens=inline_tokens)
+
+    def without_people(self) -> Self:
+        tokens = None if self.tokens is None else self.tokens[:, :0]
+        return replace(super().without_people(), tokens=tokens)
+
+    def in_entry(self, context: Tensor) -> RegionalText:
+        """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
+        it.
+
+        context: the text of its entry, (B, T, width).
+        """
+        inline_tokens = context[:, self.start : self.start + self.inline_count]
+        return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
+
+    def repeats_in(self, token_count: int) -> int:
+        """How often the entry's text stands in a text of this many tokens.
+
+        The host repeats the texts of a batch until all are equally long.
+        """
+        return token_count // self.text_length
+
+    def inline_positions(self, token_count: int) -> Tensor:
+        """Where the inline tokens stand in a text of this many tokens: (inline_count * repeats,), in order."""
+        first_positions = torch.arange(self.start, self.start + self.inline_count)
+        repeats = range(self.repeats_in(token_count))
+        return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
+
+    def appended_instead(self, text_length: int) -> RegionalText:
+        """This text with its inline tokens appended, for a text out of which they have been taken.
+
+        text_length: how many tokens are left of the entry's text.
+        """
+        tokens = self.inline_tokens if self.tokens is None else self.tokens
+        key = "appended instead", text_length
+        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))
+
+    def owners(self, first_number: int) -> Tensor:
+        """The number of the person of each token, (sum of counts,). first_number: of the first person."""
+        counts = torch.tensor(self.counts, dtype=torch.long)
+        numbers = torch.arange(first_number, first_number + len(counts))  # of the people
+        return numbers.repeat_interleave(counts)
+
+
+def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:
+    """Both sides of the conditioning, in whose entries ID tokens are read in regions (people, H, W) only.
+
+    sides: as Apply ID-Patch has made them. An entry without ID tokens stays as it is.
+    """
+    # Both sides share it: whatever an apply node puts on both sides has one source, see Carried. By it nodes and runs
+    # know what belongs together.
+    source = object()
+
+    def with_regional_text(entry: Entry) -> Entry:
+        id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
+        if id_tokens is None:
+            return entry
+        counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
+        regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
+        return carry([entry], regional_text)[0]
+
+    return [[with_regional_text(entry) for entry in side] for side in sides]
+
+
+def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> RegionalText:
+    """A RegionalText for ID tokens that the whole picture reads.
+
+    All of them count as tokens of one person, whose region is the whole picture. context: the text of the entry,
+    (B, T, width). Without ID tokens, or where the text is too short to hold them, the RegionalText has no people.
+    """
+    counts: tuple[int, ...] = ()
+    start = 0
+    if id_tokens is not None:
+        token_count = id_tokens.people_count * id_tokens.tokens_per_person
+        if id_tokens.start + token_count <= context.shape[1]:
+            counts = (token_count,)
+            start = id_tokens.start
+    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
+
+
+Chunks = tuple[tuple[RegionalText, ...], ...]
+"""What the chunks of a batch carry: for each chunk, a RegionalText per node."""
+
+
+def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
+    """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
+    if not any(text.by_row for texts in chunks for text in texts):
+        return chunks
+    by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]
+    return tuple(zip(*by_node, strict=True))
+
+
+def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
+    return any(regional_text.inline_count for regional_texts in chunks for regional_text in regional_texts)
+
+
+def times_repeated(context: Tensor) -> Tensor:
+    """How often the host or another pack has repeated the text of each row: (B,). context: the text, (B, T, width).
+
+    A text in which no part is repeated over its whole length counts 1, and so does one in which all tokens are the
+    same.
+    """
+    # One channel of every token is enough to tell whether two tokens are the same.
+    channel = context[..., 0]  # (B, T)
+    times = torch.ones(len(context), device=context.device, dtype=torch.float32)
+    differs = (channel != channel[:, :1]).any(dim=1)  # (B,), whether not all tokens of a text are the same
+    token_count = context.shape[1]
+    # From the longest part to the shortest, so that the shortest that fits is what remains.
+    for length in range(token_count // 2, 1, -1):
+        if token_count % length == 0:
+            # A text repeats its first `length` tokens where every later token is the one that stands `length` before
+            # it.
+            repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
+            times = torch.where(repeated, token_count // length, times)
+    return times

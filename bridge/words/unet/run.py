@@ -1,0 +1,381 @@
+"""Tokens of a text that belong to people, while the sampler runs: each pixel reads the common text and its people's.
+
+Nothing is computed twice: the cross-attention of every pixel reads the common text and, of the rest, what belongs to
+the people near it, in one softmax. A bias on the logits says which tokens these are. Where all people are read in the
+whole picture, this is plain cross-attention to the text and all tokens of people.
+
+What keys and values of a layer are, from left to right:
+
+    text of the entry, as often as the host repeats it | appended tokens of all people | padding to a multiple of 16
+    inline tokens of people stand in it                | as many in every row          | read by no pixel
+
+Rows that another pack has made in a layer read texts of that pack. These hold no inline tokens of ours, so there the
+inline tokens are appended as well. Another RegionalTextBatch does so, which the batch of the forward owns: see
+`RegionalTextBatch.batch_of_other_texts`.
+
+The steps of one layer, in the order in which the host calls them:
+
+    attn2 patches       call_patches        the patches of other packs, as one; it records of which rows they have made
+                                            theirs (SOURCE_ROWS, row_tracking.py)
+                        append_tokens       our own patch, the last: it appends our tokens to the text
+    projection          the host makes q, k and v
+    attn2_replace       attention_output    attention with the bias, beside what another pack has put in its place
+
+Patches see the texts, and attention sees their projections alone. What attention needs to know of the texts travels in
+the extra_options of the layer, which the host gives to both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+
+import comfy.utils
+import torch
+import torch.nn.functional as functional
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ....core.attention.cross_attention import EVERYBODY, NOBODY, Block, region_bias
+from ....core.checks.memory import is_out_of_memory
+from ...host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
+from ...networks.file_attention import attend_with, tell_of_file_attention
+from ...networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, patches_dropped, query_place
+from ...networks.other_attention import layers_ignoring_text
+from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
+from ...sampling.calls import modules_of
+from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
+from ...sampling.model_conds import CarriedCond, ConditioningLost
+from ...sampling.runs import ForwardInput, attention_of_other_pack, entries_with
+from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
+from .regional_text import Chunks, RegionalText, chunks_by_row, has_inline_tokens, id_tokens_read_everywhere
+
+KEYS_AT_ONCE = 16
+"""A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
+of 8: both cost more than a few keys that no pixel reads."""
+_APPENDED = "likeness_appended"
+"""A key in the extra_options of a layer whose text has been given to `append_tokens`."""
+_TOKENS_TO_ASK_WITH = 2
+"""How many tokens of a text the patches of others are called with on trial, to see what they make of it. Packs that
+make rows repeat texts until all are equally long, so a whole text would be costly. One token is not enough: no patch
+can take a token away of one, and the trial has to show that as well."""
+
+
+def _regional_texts_of(entry: RunEntry) -> tuple[RegionalText, ...]:
+    return entry["model_conds"][RegionalText.key].cond
+
+
+def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
+    """The ID tokens in an entry's text that no RegionalText limits to regions, or None.
+
+    Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
+    """
+    if has_inline_tokens([_regional_texts_of(entry)]):
+        return None
+    return entry.get(ID_TOKENS)
+
+
+class RegionalTextRun(CrossAttentionRun[RegionalText]):
+    """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
+
+    key = RegionalText.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        carrying = entries_with(guider, self.key)
+        some_have_no_regions = any(_id_tokens_without_regions(entry) for entry in carrying)
+        for entry in carrying:
+            context: Tensor = entry["cross_attn"]  # (B, T, width)
+            regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
+            if some_have_no_regions:
+                # The run has to know such tokens, because rows of another pack do not have them in their texts. All
+                # entries get one regional text more: the host computes entries in one batch only where they carry
+                # equally many.
+                regional_texts.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
+            conds = entry["model_conds"]
+            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
+        super().__init__(guider, latent)
+        tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
+
+    def new_batch(self, acting: Chunks, forward_input: ForwardInput) -> RegionalTextBatch:
+        chunks = chunks_by_row(tuple(zip(*acting, strict=True)), len(forward_input.x))
+        ignoring = frozenset[Block]()
+        # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
+        if has_inline_tokens(chunks):
+            ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
+        place = query_place(self.layers, forward_input)
+        return RegionalTextBatch(self.layers, chunks, forward_input.context.shape[1], place, ignoring)
+
+
+class RegionalTextBatch(CrossAttentionBatch):
+    """The attention of all layers in one forward: to the text, and to the tokens of people appended to it, by region.
+
+    chunks: what each carries, a RegionalText for each node. text_length: how many tokens the text has that the host
+    gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads texts of
+    its own. appended_count: how many tokens are appended to the text of every row.
+    """
+
+    reads_some_pixels = True
+
+    def __init__(
+        self,
+        layers: Sequence[Block],
+        chunks: Chunks,
+        text_length: int,
+        place: QueryPlace,
+        ignoring: frozenset[Block] = frozenset(),
+    ) -> None:
+        super().__init__(layers, place)
+        self._chunks = chunks
+        self._text_length = text_length
+        self._ignoring = ignoring
+        self.appended_count = max(_appended_count(regional_texts) for regional_texts in chunks)
+        self._appended = place.like_queries(_appended_tokens(chunks, place.row_count, self.appended_count))
+        self.biases = TextBiases(chunks, text_length, self.appended_count, place)
+        self._other_rows_key = f"likeness_bias_of_other_rows_{id(self)}"
+        """A key in the extra_options of a layer in which another pack has made rows. Under it stands what is added to
+        the bias there, (rows of the layer, 1, T + appended_count).
+
+        `append_tokens` sees the texts and leaves it, and `attention_output`, which sees their projections alone, takes
+        it. It travels in the options, which belong to one call of one layer, as the host's own values do, and not in a
+        field of the batch, which serves all layers and steps. The id of the batch is in the key, because several
+        batches may share a layer, and each has a bias of its own."""
+
+    @cached_property
+    def batch_of_other_texts(self) -> RegionalTextBatch | None:
+        """The second batch, for layers with rows in which another pack's texts are read instead of ours.
+
+        Such texts lack the tokens of people that stand inside ours (inline tokens), so that batch appends them to the
+        text. It is made when the first layer with such rows is met, and serves all rows of the layer: the first batch
+        hands over the whole call, in `append_tokens` and in `attention_output`.
+
+        None where our texts hold no inline tokens: then this very batch serves all rows. So the second batch, whose
+        tokens are all appended, never makes a third one.
+        """
+        if not has_inline_tokens(self._chunks):
+            return None
+        chunks = with_appended_tokens(self._chunks)
+        return RegionalTextBatch(self.layers, chunks, length_without_inline_tokens(self._chunks), self._place)
+
+    def options_with_attention(self, options: Options) -> Options:
+        options = super().options_with_attention(options)
+        patches = options.get("patches", {}).get("attn2_patch")
+        if not self.appended_count and not patches:
+            return options
+        # After the patches of others, so that our tokens are the last.
+        return with_patch(options, "attn2_patch", self.append_tokens)
+
+    def call_patches(
+        self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
+    ) -> LayerInput:
+        """What the attn2 patches of other packs make of a layer's input.
+
+        Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
+        """
+        others_read_their_texts = self._others_read_their_texts(patches, n, context, value, extra_options)
+        if others_read_their_texts:
+            # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
+            # be given to them without its inline tokens, too.
+            context = without_inline_tokens(context, self._chunks)
+            value = context
+        output = super().call_patches(patches, n, context, value, extra_options)
+        length = context.shape[1]
+        length_left = output.for_keys.shape[1]
+        if others_read_their_texts and SOURCE_ROWS not in extra_options:
+            why = f"cannot be called with {_TOKENS_TO_ASK_WITH} tokens of a text, and makes no rows of its own"
+            raise ConditioningLost(modules_of(patches), why)
+        if self.appended_count and length_left < length:
+            why = f"makes {length_left} tokens of the {length} of a text, unlike any node for prompts of single people"
+            raise ConditioningLost(modules_of(patches), why)
+        return output
+
+    def _others_read_their_texts(
+        self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
+    ) -> bool:
+        """Whether the attn2 patches of other packs put texts of their own into a layer, without our inline tokens.
+
+        The patches are called once on trial, with the first few tokens of the text and a copy of the layer's options.
+        If a patch makes rows or takes tokens away, CrossAttentionBatch.call_patches leaves SOURCE_ROWS in that copy.
+        The other arguments are those of call_patches.
+        """
+        if self.batch_of_other_texts is None:
+            return False
+        options_of_trial = dict(extra_options)
+        few_keys = context[:, :_TOKENS_TO_ASK_WITH]
+        few_values = value[:, :_TOKENS_TO_ASK_WITH]
+        try:
+            super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        except RuntimeError as error:  # they put texts of their own beside ours, which have to be of their length
+            if is_out_of_memory(error):
+                raise
+            return True
+        return SOURCE_ROWS in options_of_trial
+
+    def append_tokens(self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> LayerInput:
+        """Our own attn2 patch, which the host calls last: it appends the tokens of people to a layer's text.
+
+        n: the layer's input, (B, N, C), which stays as it is. context, value: the text for keys and for values,
+        (B, T, width) each; they become (B, T + appended_count, width).
+        """
+        extra_options[_APPENDED] = True
+        source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
+        if source_rows is not None and self.batch_of_other_texts is not None:
+            return self.batch_of_other_texts.append_tokens(n, context, value, extra_options)
+        if not self.appended_count:
+            return LayerInput(n, context, value)
+        appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
+        if source_rows is not None:
+            extra_options[self._other_rows_key] = bias_of_other_rows(
+                context, appended, source_rows, self._chunks, self._text_length, self.row_count
+            )
+        for_keys = torch.cat([context, appended], dim=1)
+        # Most often the host gives one tensor for both, and one is enough.
+        for_values = for_keys if value is context else torch.cat([value, appended], dim=1)
+        return LayerInput(n, for_keys, for_values)
+
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
+
+        Arguments as in the base class.
+        """
+        source_rows = self.source_rows(before, q, extra_options)
+        if source_rows is not None and self.batch_of_other_texts is not None:
+            return self.batch_of_other_texts.attention_output(layer_index, before, q, k, v, extra_options)
+        if self.appended_count and _APPENDED not in extra_options:
+            raise patches_dropped()
+        grid = grid_of(extra_options)
+        text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
+        bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, N, keys and padding)
+        bias = of_source_rows(bias, source_rows, dim=0)  # (B, N, keys and padding)
+        pixels: Tensor | None = extra_options.get(PIXELS)
+        if pixels is None:
+            advice = "Take that node out, or use one person without regions."
+            check_tokens(q, grid, "read whose words", advice)
+        else:
+            bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
+        padding = bias.shape[-1] - k.shape[1]
+        if source_rows is not None:
+            bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
+            bias = bias + functional.pad(bias_of_rows.to(q), (0, padding))
+        # On a CPU the host's choices write out all logits.
+        kernel = attention_pytorch if q.device.type == "cpu" else None
+        padded_keys = functional.pad(k, (0, 0, 0, padding))
+        padded_values = functional.pad(v, (0, 0, 0, padding))
+        out = attend_with(extra_options, kernel, bias)(q, padded_keys, padded_values)
+        if before is None:
+            return out
+        # The other pack's function in place of attention gives plain attention to the text and something more (an
+        # IP-Adapter: its image tokens). Our attention has read the text, too. So the sum of both has the text twice,
+        # and plain attention to the text is subtracted once:
+        #     other pack's (text + more)  +  ours (text and people in one softmax)  -  plain (text)
+        # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
+        # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
+        text_keys = k[:, :text_length]
+        text_values = v[:, :text_length]
+        if self.layers[layer_index] in self._ignoring:
+            # In this layer the other pack's function does not read our inline tokens, or cannot be given them. Plain
+            # attention has to leave them out as well, or it would subtract tokens that the function has not read.
+            text_keys = without_inline_tokens(text_keys, self._chunks)
+            text_values = without_inline_tokens(text_values, self._chunks)
+        out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
+        plain_out = attend_with(extra_options)(q, text_keys, text_values)
+        return out_of_other_pack + out - plain_out
+
+
+def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
+    return sum(regional_text.appended_count for regional_text in regional_texts)
+
+
+def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Tensor:
+    """The tokens that are appended to the text of every row: (row_count, appended_count, width).
+
+    A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
+    """
+    width = 0
+    for regional_texts in chunks:
+        for regional_text in regional_texts:
+            if regional_text.tokens is not None:
+                width = max(width, regional_text.tokens.shape[-1])
+    rows_per_chunk = row_count // len(chunks)
+    tokens_of_chunks: list[Tensor] = []
+    for regional_texts in chunks:
+        tokens_of_nodes = [
+            torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)
+        ]  # no token, for a chunk in which no node has any
+        for regional_text in regional_texts:
+            if regional_text.tokens is not None:
+                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_per_chunk))
+        tokens = torch.cat(tokens_of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
+        tokens_of_chunks.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
+    return torch.cat(tokens_of_chunks)
+
+
+class TextBiases:
+    """What is added to the logits of the layers, so that each pixel reads the tokens of its own people alone.
+
+    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens that
+    are appended to it. A bias is made once for each grid and length of text.
+    """
+
+    def __init__(self, chunks: Chunks, text_length: int, appended_count: int, place: QueryPlace) -> None:
+        self._chunks = chunks
+        self._text_length = text_length
+        self._appended_count = appended_count
+        self._place = place
+        self._biases: dict[tuple[Grid, int], Tensor] = {}
+        for grid in place.grids:
+            self._biases[grid, text_length] = self._make_bias(grid, text_length)
+
+    def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
+        """The bias of a layer of this grid: (rows of the batch, N, keys).
+
+        keys: text_length + appended_count, rounded up to a multiple of KEYS_AT_ONCE.
+
+        text_length: of the text that the layer is given, which other packs may have made longer. q: the layer's
+        queries, whose device and dtype the bias gets.
+        """
+        if (grid, text_length) not in self._biases:
+            self._biases[grid, text_length] = self._make_bias(grid, text_length)
+        return self._biases[grid, text_length].to(q)
+
+    def _make_bias(self, grid: Grid, text_length: int) -> Tensor:
+        """A new bias of all rows, see `for_grid`, on the device and in the dtype of the place."""
+        bias_of_chunks: list[Tensor] = []
+        for regional_texts in self._chunks:
+            bias_of_chunks.append(self._make_bias_of_chunk(regional_texts, grid, text_length))
+        return repeat_rows(self._place.like_queries(torch.stack(bias_of_chunks)), self._place.row_count, dim=0)
+
+    def _make_bias_of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, text_length: int) -> Tensor:
+        """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
+        # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
+        # and for the appended tokens, which follow.
+        owners_in_text = torch.full((text_length,), EVERYBODY)
+        owners = [owners_in_text]
+        regions: list[Tensor] = []
+        people_count = 0  # of the nodes so far: people are numbered through all nodes
+        for regional_text in regional_texts:
+            owners_of_node = regional_text.owners(people_count)
+            if regional_text.inline_count:
+                positions = regional_text.inline_positions(self._text_length)
+                repeats = len(positions) // len(owners_of_node)  # how often the host has repeated the entry's text
+                owners_in_text[positions] = owners_of_node.repeat(repeats)
+            elif regional_text.tokens is not None:
+                owners.append(owners_of_node)
+            regions.append(self._regions_of(regional_text))
+            people_count += len(regional_text.counts)
+        owners_of_keys = torch.cat(owners)
+        key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
+        owners_of_keys = functional.pad(owners_of_keys, (0, key_count - len(owners_of_keys)), value=NOBODY)
+        return region_bias(regions, owners_of_keys, grid)
+
+    def _regions_of(self, regional_text: RegionalText) -> Tensor:
+        """How strongly each person's tokens are read, (people, H, W).
+
+        Appended tokens count as often as the text in front of them, which the host may have repeated.
+        """
+        if regional_text.tokens is None:
+            return regional_text.regions
+        return regional_text.regions * regional_text.repeats_in(self._text_length)

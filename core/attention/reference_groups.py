@@ -1,0 +1,209 @@
+"""One attention over text, picture and reference pictures, in which each token reads some references, by their weight.
+
+The attention is not masked. Its queries are divided into groups that read the same keys, and each group is an attention
+of its own, see core.attention.token_groups. Of a reference of the weight w, between 0 and 1, a token gets w of an
+attention that reads it and 1 - w of one that does not. That is what a bias of log(w') on the reference's keys gives,
+with w' = w (1 - p) / (1 - w p), where p is the part of the token's attention that falls on the reference at a weight of
+1.
+No token but those of the person's own references reads what weighs 0, so the picture is the one without it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from .token_groups import AnySplit, Group, Readers, RowSplit, Split, in_steps, readers_of
+from .token_layout import Span, TokenKind
+
+_OF_REFERENCES = TokenKind.REFERENCE, TokenKind.SHOWN
+"""The kinds of tokens that belong to a reference. A reference may have several such pieces: in Z-Image also a text."""
+
+
+def belongs(shares: Tensor) -> Tensor:
+    """Whether a token of a picture belongs to a person, in the shape of `shares`: where at least half of it is theirs.
+
+    shares: how much of each token lies in each person's region, as core.attention.cross_attention.on_tokens gives it.
+    """
+    return shares >= 0.5
+
+
+def groups(
+    spans: Sequence[Span],
+    regions: Tensor | None,
+    owners: Sequence[int | None],
+    everybody_outside: bool = False,
+    weights: Sequence[float] = (),
+    strength: float = 1,
+    region_numbers: Sequence[int | None] = (),
+) -> tuple[Group, ...]:
+    """The tokens divided into groups of queries that read the same keys.
+
+    All tokens read text and picture. Of the references,
+    - the text reads those of no person,
+    - a picture token reads those of no person, and those of every person in whose region it lies,
+    - a token of a person's reference reads those of no person, and the same person's,
+    - a token of a reference of no person reads those of no person.
+    What the common text shows of a reference is read by all tokens.
+
+    spans: all tokens in their order. regions: (regions, picture tokens) bool, whether a token lies in a region, with
+    those of all people first; None at a strength of 0. owners: for every reference the index of its person, or None for
+    a reference of no person.
+    everybody_outside: whether a picture token outside of all regions reads all people's references, or none.
+    weights: of every reference, from 0; () where all are 1. References of one person read each other at 1.
+    strength: 0..1, how far references are limited to regions. Below 1 the output is a mix: `strength` of what is said
+    above, and the rest of an attention in which all tokens read all references.
+    region_numbers: of every reference of a person the row of `regions` in which picture tokens read it, in the place of
+    that of the person; () where each is read in its person's.
+    """
+    pieces = [span for span in spans if span.kind in _OF_REFERENCES]
+    # How much of the output comes from an attention, and which token reads which piece in it.
+    attentions: list[tuple[float, Tensor]] = []
+    if strength > 0 and regions is not None:
+        read_in = region_numbers or owners
+        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, read_in, everybody_outside)))
+    if strength < 1:
+        tokens = sum(span.count for span in spans)
+        attentions.append((1 - strength, torch.ones(tokens, len(pieces), dtype=torch.bool)))
+    # (all tokens, pieces): how often a token reads a piece. A token with a fraction, such as 0.25, is in two groups: in
+    # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
+    factors = _factors(spans, pieces, owners, weights)
+    return tuple(
+        _group(spans, readers, share)
+        for share, reads in attentions
+        for readers in readers_of(in_steps(reads * factors).T)
+    )
+
+
+def _reads_by_region(
+    spans: Sequence[Span],
+    pieces: Sequence[Span],
+    regions: Tensor,
+    owners: Sequence[int | None],
+    region_numbers: Sequence[int | None],
+    everybody_outside: bool,
+) -> Tensor:
+    """Which token reads which piece of a reference at a strength of 1, (all tokens, pieces) bool.
+
+    pieces: the spans that belong to references. The other arguments are those of `groups`.
+    """
+    # References of no person get an owner, too: `nobody`, the index after the last region.
+    nobody = len(regions)
+    # (regions + 1, picture tokens) bool: whether a picture token reads what is read in a region. The last row is that
+    # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
+    read_in_region = functional.pad(regions, (0, 0, 0, 1))
+    if everybody_outside:
+        read_in_region = read_in_region | ~regions.any(dim=0)
+    # (pieces,) each: the row of `read_in_region` that a piece is read by, and its owner.
+    row_numbers = torch.tensor([_number(region_numbers[piece.number], nobody) for piece in pieces], dtype=torch.long)
+    owner_numbers = torch.tensor([_number(owners[piece.number], nobody) for piece in pieces], dtype=torch.long)
+    # Which references of people each token reads: (tokens of a span, pieces) bool for each span.
+    by_owner: list[Tensor] = []
+    for span in spans:
+        if span.kind is TokenKind.PICTURE:
+            by_owner.append(read_in_region[row_numbers].T)
+        elif span.kind is TokenKind.REFERENCE:
+            same_owner = owner_numbers == _number(owners[span.number], nobody)
+            by_owner.append(same_owner.expand(span.count, -1))
+        else:
+            by_owner.append(torch.zeros(span.count, len(pieces), dtype=torch.bool))
+    are_shown = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces], dtype=torch.bool)
+    return torch.cat(by_owner) | (owner_numbers == nobody) | are_shown
+
+
+def _number(owner: int | None, nobody: int) -> int:
+    """The index of an owner; `nobody` for None, which is the owner of a reference of no person."""
+    return nobody if owner is None else owner
+
+
+def _factors(
+    spans: Sequence[Span], pieces: Sequence[Span], owners: Sequence[int | None], weights: Sequence[float]
+) -> Tensor:
+    """How strongly each token reads each piece of a reference that it reads, (all tokens, pieces).
+
+    It is the weight of the reference, and 1 for tokens of the same person's references; those of no person (None) read
+    each other at 1 as well. Arguments as in `groups`.
+    """
+    factors: list[Tensor] = []  # (tokens of a span, pieces) each
+    for span in spans:
+        of_span: list[float] = []
+        for piece in pieces:
+            is_own = span.kind in _OF_REFERENCES and owners[span.number] == owners[piece.number]
+            of_span.append(1.0 if is_own or not weights else weights[piece.number])
+        factors.append(torch.tensor(of_span, dtype=torch.float32).expand(span.count, -1))
+    return torch.cat(factors)
+
+
+def _group(spans: Sequence[Span], readers: Readers, share: float) -> Group:
+    """The group of queries that read each piece of a reference equally often.
+
+    readers: these queries, and how often they read each piece. share: how much of their output comes from the attention
+    that these readers are part of.
+    """
+    shares: Tensor | None = readers.shares * share
+    if bool((shares == 1).all()):
+        shares = None
+    if all(times == 1 for times in readers.times):
+        return Group(readers.tokens, None, shares)  # keys None: all keys are read
+    keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
+    piece_index = 0
+    start = 0
+    for span in spans:
+        times = 1
+        if span.kind in _OF_REFERENCES:
+            times = readers.times[piece_index]
+            piece_index += 1
+        keys.extend([torch.arange(start, start + span.count)] * times)
+        start += span.count
+    return Group(readers.tokens, torch.cat(keys), shares)
+
+
+class Plan:
+    """How the attention over these tokens is split, ready on a device.
+
+    spans: all tokens in their order. groups_of_rows: what `groups` gives, on the CPU, for each row of the batch, or
+    once for all rows. Rows that read the same have the same Groups.
+    """
+
+    def __init__(
+        self, spans: Sequence[Span], groups_of_rows: Sequence[tuple[Group, ...]], device: torch.device
+    ) -> None:
+        self.total = sum(span.count for span in spans)
+        self.without_references = sum(span.count for span in spans if span.kind is not TokenKind.REFERENCE)
+        self._splits: dict[int, AnySplit] = {}
+        # In most attentions all tokens are queries. FluxKVCache keeps the references' keys after the first step, so
+        # that text and picture alone are queries, and the references behind them are only read.
+        query_counts = [self.total]
+        if spans[-1].kind is TokenKind.REFERENCE:
+            query_counts.append(self.without_references)
+        for queries in query_counts:
+            split = self._split(groups_of_rows, queries)
+            # Indices are copied to the device here, because torch.compile must not see the copy in a forward.
+            split.on(device)
+            self._splits[queries] = split
+
+    def _split(self, groups_of_rows: Sequence[tuple[Group, ...]], queries: int) -> AnySplit:
+        """The split of an attention whose queries are the first `queries` tokens: one for all rows where all read the
+        same, else one for each row."""
+        # Rows that read the same share one Split.
+        split_of_groups = {row: Split(_asked_groups(row, queries), self.total) for row in set(groups_of_rows)}
+        splits = [split_of_groups[groups_of_row] for groups_of_row in groups_of_rows]
+        return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
+
+    def of(self, queries: int, keys: int) -> AnySplit | None:
+        """The split of an attention with these numbers of queries and keys; None for an attention over other tokens."""
+        if keys != self.total:
+            return None
+        return self._splits.get(queries)
+
+
+def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
+    """The groups of an attention whose queries are the first `queries` tokens."""
+    asked: list[Group] = []
+    for group in groups_of_row:
+        are_asked = group.queries < queries
+        if are_asked.any():
+            shares = None if group.shares is None else group.shares[are_asked]
+            asked.append(Group(group.queries[are_asked], group.keys, shares))
+    return tuple(asked)

@@ -1,0 +1,158 @@
+"""Prompts of several lines: a line for each scene, or "Anna: smiling" for each person. Finding people by name."""
+
+import re
+from collections.abc import Sequence
+
+from ..people import Cast, RowCast, is_a
+from .errors import BadCast, BadSetup, LikenessError, counted, listed
+from .names import People
+from .text import COLONS, plain
+
+MOST_SCENES = 100
+"""The most scenes in one run: each is a whole picture."""
+
+
+MOST_LETTERS = 10_000
+"""Letters of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words
+take a minute, and then all memory."""
+MOST_LINES = 10_000
+"""Lines of a text about scenes or people: each is read by itself."""
+DEEPEST = 100
+"""Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
+_BRACKET = re.compile(r"\\[()]|[()]")
+"""A bracket, with the backslash before it where there is one: such a bracket is no weight and does not nest."""
+
+
+class BadText(LikenessError):
+    """A text that is too much for a text encoder."""
+
+    def __init__(self, what: str, why: str, advice: str) -> None:
+        super().__init__(f"{what} {why}.", advice)
+
+
+def check_text(what: str, text: str) -> str:
+    """The text itself, where a text encoder can be given it. what: as an error names it, "The text 'a man'".
+
+    Raises BadText for more than MOST_LETTERS letters, and for brackets within brackets deeper than DEEPEST.
+    """
+    if len(text) > MOST_LETTERS:
+        why = f"has {len(text)} letters, and {MOST_LETTERS} is the most that a text encoder is given"
+        raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
+    depth = 0
+    deepest = 0
+    for bracket in _BRACKET.findall(text):
+        if bracket == "(":
+            depth += 1
+        elif bracket == ")":
+            depth = max(0, depth - 1)
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        why = f"has {deepest} round brackets within each other, and {DEEPEST} is the most that can be read"
+        raise BadText(what, why, "Write the weight once, as in (smiling:1.3), or \\( for a bracket that is no weight.")
+    return text
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text. Raises BadText for more than MOST_LINES."""
+    lines = text.splitlines()
+    if len(lines) > MOST_LINES:
+        raise BadText("The text", f"has {len(lines)} lines, and {MOST_LINES} is the most", "Say it in fewer lines.")
+    return lines
+
+
+class BadPrompts(LikenessError):
+    """A line of Prompt per Person that is about nobody of the cast."""
+
+    def __init__(self, number: int, line: str, why: str, names: Sequence[str]) -> None:
+        quoted = line if len(line) <= 60 else f"{line[:57]}..."
+        people = ", ".join(f"{position} {name}" for position, name in enumerate(names, 1))
+        advice = "Write one line per person, a name or number, a colon, and what is said of them."
+        super().__init__(f"Line {number} of the prompts: {why}. It is {quoted!r}.", f"{advice} There are: {people}.")
+
+
+def per_scene(text: str, always: str = "") -> list[str]:
+    """The prompt of every scene: its line of the text, and after a comma the words that all scenes share.
+
+    text: a scene per line; empty lines are left out. always: the words of all scenes.
+    Raises BadSetup where there is no scene, or more than MOST_SCENES, and BadText.
+    """
+    shared_words = plain(always).strip(", ")
+    lines = [plain(line).rstrip(", ") for line in _lines(text)]
+    scenes = [f"{words}, {shared_words}" if shared_words else words for words in lines if words]
+    if not 0 < len(scenes) <= MOST_SCENES:
+        count = counted(len(scenes), "scene") if scenes else "no scene"
+        advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
+        raise BadSetup(f"The text has {count}; from 1 to {MOST_SCENES} can be made in one run.", advice)
+    return [check_text(f"Scene {number}", scene) for number, scene in enumerate(scenes, 1)]
+
+
+def per_person(text: str, names: Sequence[str]) -> list[str]:
+    """The prompt of each person, in the order of `names`; "" for people who are not named in the text.
+
+    text: lines of "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
+    about one person are joined.
+    Raises BadPrompts for a line about somebody else, or about one of two people of that name, and BadText.
+    """
+    people = People(names)
+    lines_of_people: list[list[str]] = [[] for _ in names]
+    for number, written_line in enumerate(_lines(text), 1):
+        line = plain(written_line)
+        if line:
+            person, words = _read(line, number, people)
+            lines_of_people[person].append(words)
+    prompts = [", ".join(filter(None, lines)) for lines in lines_of_people]
+    for name, prompt in zip(names, prompts, strict=True):
+        check_text(f"What is said of {plain(name, 60)}", prompt)
+    return prompts
+
+
+def per_member(text: str, cast: Cast) -> list[str]:
+    """The prompt of each person of a cast, as `per_person` reads it of a text.
+
+    With a cast from Crop Faces, names and numbers of the text mean people of the whole cast that it was given. So the
+    same text can be used in the first and in the second pass, whichever people Crop Faces has cut out. Raises as
+    `per_person` does.
+    """
+    if is_a(cast, RowCast) and cast.listed:
+        texts = per_person(text, cast.listed)
+        return [texts[number - 1] for number in cast.numbers_listed]
+    return per_person(text, [person.identity.name for person in cast.people])
+
+
+def _read(line: str, number: int, people: People) -> tuple[int, str]:
+    """The index of the person that a line is about, and the words after its colon.
+
+    number: of the line, from 1, for messages. Raises BadPrompts.
+    """
+    halves = re.split(f"[{COLONS}]", line, maxsplit=1)
+    if len(halves) < 2:
+        raise BadPrompts(number, line, "it has no colon", people.names)
+    name = halves[0].strip()
+    words = halves[1].strip()
+    called = people.called(name)
+    if not called:
+        raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", people.names)
+    if len(called) > 1:
+        numbers = " or ".join(str(person + 1) for person in called)
+        why = f"{len(called)} people are called {name!r}: write their number, {numbers}"
+        raise BadPrompts(number, line, why, people.names)
+    return called[0], words
+
+
+def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
+    """The indices of the people whom a text names, ascending; the indices of all people where the text is empty.
+
+    text: names or numbers with commas between them. names: of all people. node_name: for messages.
+    Raises BadCast for somebody else, and for one of two people of that name.
+    """
+    people: list[int] = []
+    for name, indices in People(names).meant(text):
+        if len(indices) != 1:
+            count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
+            choices = listed([f"{number} {other}" for number, other in enumerate(names, 1)], "no people")
+            advice = f"Write names or numbers with commas between them; with a place there are: {choices}."
+            raise BadCast(f"{node_name}: {count} called {plain(name, 40)!r}.", advice)
+        people += indices
+    if not people:
+        return list(range(len(names)))
+    return sorted(set(people))

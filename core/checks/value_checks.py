@@ -1,0 +1,245 @@
+"""Checks of what a node is given: links bring values that no widget would let through.
+
+Numbers and what ComfyUI's own sockets carry. `title` is always how a message calls the value. A check returns nothing,
+and raises where the value cannot be used.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from numbers import Real
+from types import NoneType
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..pictures.geometry import FAR
+from .errors import BadInput, LikenessError, counted
+
+TRY_OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
+"""What to do where a detector by words has not found what was meant."""
+LANDMARKS = 468
+"""The least number of points of a face mesh; meshes with irises have ten more."""
+_MOST_LETTERS = 40  # of a text that a message quotes
+_MOST_BITS = 99  # of a whole number that a message quotes: Python writes longer ones slowly or not at all
+
+
+class BadPicture(LikenessError):
+    """An IMAGE or MASK that is no picture."""
+
+    def __init__(self, title: str, why: str, advice: str | None = None) -> None:
+        usual = "Look at the node before it: it makes something else than Load Image does."
+        super().__init__(f"{title} cannot be used: {why}.", advice or usual)
+
+
+def unusable_latent(title: str) -> BadPicture:
+    """The error about a picture of which the VAE makes NaN or infinity."""
+    why = "the VAE makes NaN or infinity of it, and the result would be black"
+    return BadPicture(title, why, "Start ComfyUI with --fp32-vae.")
+
+
+def unusable_text(title: str) -> BadPicture:
+    """The error about words of which CLIP makes NaN or infinity."""
+    why = "CLIP makes NaN or infinity of it, and the picture would be black"
+    usual = "Look at the weights in the prompt: (smile:1.2) is usual."
+    return BadPicture(title, why, f"{usual} Where there are none, start ComfyUI with --fp32-text-enc.")
+
+
+def number(title: str, value: Any, least: float, largest: float, integer: bool) -> float:
+    """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `largest`."""
+    try:
+        converted = int(value) if integer else float(value)
+        # int(1.5) is 1, which is not 1.5, and NaN equals nothing: both are no whole number or no number.
+        is_exact = bool(converted == value)
+        fits = is_exact and math.isfinite(converted) and least <= converted <= largest
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
+        converted = 0
+        fits = False
+    if not fits:
+        noun = "a whole number" if integer else "a number"
+        limits = f"from {_limit(least)}"
+        if math.isfinite(largest):
+            limits += f" to {_limit(largest)}"
+        raise BadInput(title, named(value), f"{noun} {limits}")
+    return converted
+
+
+def _limit(limit: float) -> str:
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)
+
+
+def named(value: Any) -> str:
+    """A value of a link in words, for a message: "the text 'a man'", "an object of type Tensor of shape (1, 8, 8)"."""
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, str):
+        text = value if len(value) <= _MOST_LETTERS else value[:_MOST_LETTERS] + "..."
+        return f"the text {text!r}"
+    if isinstance(value, Real):
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            return "a number of too many digits"
+        return str(value)
+    kind = f"an object of type {type(value).__name__}"
+    if isinstance(value, Tensor) and not value.is_nested:  # a nested tensor has no shape
+        return f"{kind} of shape {tuple(value.shape)}"
+    return kind
+
+
+def unusual(tensor: Tensor) -> str:
+    """The kind of a tensor whose numbers do not lie in memory one after the other, as all code here needs them: "meta",
+    "sparse_coo"; "" for a usual one."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout is not torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_quantized:
+        return "quantized"
+    return "named" if tensor.has_names() else ""
+
+
+def require_numbers(title: str, value: Any) -> None:
+    """Raise BadInput for a tensor that is `unusual`, also within lists, dictionaries and objects of ours."""
+    waiting = [value]
+    seen: set[int] = set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:  # lists may hold themselves
+            continue
+        seen.add(id(part))
+        if isinstance(part, Tensor):
+            kind = unusual(part)
+            if kind:
+                raise BadInput(title, f"{named(value)} with a tensor of kind {kind!r}", "a usual tensor")
+        elif isinstance(part, Mapping):
+            waiting += cast("Mapping[Any, Any]", part).values()
+        elif isinstance(part, (list, tuple)):
+            waiting += cast("Sequence[Any]", part)
+        elif is_dataclass(part):
+            waiting += getattr(part, "__dict__", {}).values()
+
+
+def picture(title: str, image: Tensor) -> None:
+    """Raise BadPicture unless this is (B, H, W, 1|3|4) of a float type, with pixels, all of them finite."""
+    if image.ndim != 4:
+        raise BadPicture(title, f"its shape is {tuple(image.shape)} instead of (pictures, height, width, channels)")
+    _has_pixels(title, image.shape[0], image.shape[1:3])
+    if image.shape[3] not in (1, 3, 4):
+        why = f"it has {image.shape[3]} channels instead of 1 (grey), 3 (colour) or 4 (colour and alpha)"
+        raise BadPicture(title, why)
+    if not image.is_floating_point() or image.element_size() == 1:  # torch does not compute with floats of 8 bits
+        raise BadPicture(title, f"its values are of type {image.dtype} instead of float, 0 to 1")
+    # Least and most are NaN where any value is: so no tensor of the size of the picture is made.
+    least, largest = image.aminmax()
+    if not (math.isfinite(least) and math.isfinite(largest)):
+        wrong = int((~image.isfinite()).sum())
+        verb = "is" if wrong == 1 else "are"
+        why = f"{wrong} of its {image.numel()} values {verb} NaN or infinite"
+        advice = "A node before it makes them, often a VAE or a model in half precision: --fp32-vae may help."
+        raise BadPicture(title, why, advice)
+
+
+def masks(title: str, mask: Tensor) -> None:
+    """Raise BadPicture unless this is (B, H, W), (H, W) or (B, 1, H, W) with pixels and of real numbers."""
+    if mask.ndim not in (2, 3) and (mask.ndim != 4 or mask.shape[1] != 1):
+        why = f"its shape is {tuple(mask.shape)} instead of (masks, height, width)"
+        raise BadPicture(title, why, "Connect a MASK; Convert Image to Mask makes one of a picture.")
+    count = len(mask) if mask.ndim > 2 else 1
+    _has_pixels(title, count, mask.shape[-2:], TRY_OTHER_WORDS)
+    if mask.is_complex():
+        raise BadPicture(title, f"its values are of type {mask.dtype} instead of float, 0 to 1")
+
+
+def _has_pixels(title: str, count: int, size: Sequence[int], empty: str = "Connect at least one.") -> None:
+    """Raise BadPicture without pictures or pixels. size: (height, width). empty: what to do without pictures."""
+    if not count:
+        raise BadPicture(title, "it is an empty batch", empty)
+    if not all(size):
+        raise BadPicture(title, f"it has no pixels ({size[1]}x{size[0]} px)")
+
+
+def latent(title: str, value: Mapping[str, Any]) -> None:
+    """Raise BadPicture unless this is a LATENT with at least one row, and with a number for each row where it has
+    numbers.
+
+    Nodes that take rows out of a LATENT write these numbers: under "batch_index", a list or a tensor (rows,) says which
+    row of a seed's noise each row gets. An empty list counts as none, as in `pictures.rows`.
+    """
+    samples = value.get("samples")
+    index = cast("Any", value.get("batch_index"))
+    is_list = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
+    numbers = len(cast("Sequence[Any]", index)) if is_list else 0
+    if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
+        problem = f"under 'samples' it has {named(samples)} instead of one row per picture"
+    elif (index is not None and not is_list) or 0 < numbers < len(samples):
+        has = counted(numbers, "number") if is_list else named(index)
+        problem = f"under 'batch_index' it has {has} for {counted(len(samples), 'latent')}"
+    else:
+        return
+    raise BadPicture(title, problem, "Connect the LATENT of a sampler.")
+
+
+_CONDITIONING = "CONDITIONING, as CLIP Text Encode makes it,"
+_OPTIONS: Mapping[str, type[Any] | tuple[type[Any], ...]] = {
+    "model_conds": Mapping,
+    "pooled_output": (Tensor, NoneType),
+    "mask": (Tensor, NoneType),
+    **dict.fromkeys(("start_percent", "end_percent", "clip_start_percent", "clip_end_percent"), Real),
+}
+"""Options of CONDITIONING that our nodes read -> their kinds."""
+
+
+def conditioning(title: str, value: Sequence[Any]) -> None:
+    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options], the options of
+    the kinds in which the host reads them.
+
+    Raises BadPicture for a text with NaN or infinity.
+    """
+    for entry in value:
+        pair = cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
+        text, options = pair if len(pair) == 2 else (None, None)
+        if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
+            raise BadInput(title, "something else under this name", _CONDITIONING)
+        for name, kinds in _OPTIONS.items():
+            if name in options and not isinstance(options[name], kinds):
+                raise BadInput(title, f"CONDITIONING with {named(options[name])} under {name!r}", _CONDITIONING)
+        if not text.isfinite().all():
+            raise unusable_text(title)
+
+
+def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
+    """Raise BadInput unless this is what the host's MediaPipeFaceLandmarker gives.
+
+    value: "image_size", (height, width) of the pictures in pixels; "frames", a list of faces for each picture. A face
+    is a dictionary of "landmarks_xy", (points, 2) in pixels, and "score", 0..1.
+    """
+    try:
+        height, width = map(int, value["image_size"])
+        is_whole = width > 0 and height > 0 and _are_meshes(value["frames"], width, height)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        is_whole = False  # something in it is of another kind
+    if not is_whole:
+        raise BadInput(title, "something else under this name", "the face_landmarks of Detect Face Landmarks")
+
+
+def _are_meshes(frames: Any, width: int, height: int) -> bool:
+    """Whether this is a list of lists of face meshes, one list for each picture. width, height: of the pictures, px."""
+    if not isinstance(frames, (list, tuple)):
+        return False
+    return all(_is_mesh(face, width, height) for faces in cast("Sequence[Any]", frames) for face in faces)
+
+
+def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
+    """Whether a face has enough points, finite, partly on the picture and not all in one pixel, and a score 0..1."""
+    points = np.asarray(face["landmarks_xy"], dtype=float)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < LANDMARKS:
+        return False
+    upper_left = points.min(0)
+    lower_right = points.max(0)
+    wide_enough = (lower_right - upper_left >= 1).all()
+    on_picture = (lower_right >= 0).all() and (upper_left <= (width, height)).all()
+    visible = bool(wide_enough and on_picture)  # False for NaN
+    return visible and bool((np.abs(points) <= FAR).all()) and 0 <= float(face["score"]) <= 1

@@ -1,0 +1,464 @@
+"""Which models of the manifest a workflow needs, what else its loaders have chosen, and which method needs what.
+
+`other_net`: whether a run has chosen another method's ControlNet.
+
+Standard library only: scripts use this module where there is no torch yet.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import PurePath
+from typing import Any, cast
+
+from ..checks.errors import BadSetup, listed
+from ..checks.names import spelled
+from ..checks.text import MOST_NAME_LETTERS, plain
+from ..methods import methods, recognisers_read
+from . import packs
+from .manifest import STANDIN, File, Model, is_plain_name, models, publication
+from .workflow_nodes import Graph, WorkflowNode, nodes
+
+LOADERS: Mapping[str, Mapping[str, str]] = {
+    "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
+    "ControlNetLoader": {"control_net_name": "controlnet"},
+    "CLIPVisionLoader": {"clip_name": "clip_vision"},
+    "VAELoader": {"vae_name": "vae"},
+    "UNETLoader": {"unet_name": "diffusion_models"},
+    "CLIPLoader": {"clip_name": "text_encoders"},
+    "DualCLIPLoader": {"clip_name1": "text_encoders", "clip_name2": "text_encoders"},
+    "LoraLoader": {"lora_name": "loras"},
+    "LoraLoaderModelOnly": {"lora_name": "loras"},
+    "LoadLoraModel": {"loras.*.lora_name": "loras"},
+    "LoadLoraTextEncoder": {"loras.*.lora_name": "loras"},
+    "UpscaleModelLoader": {"model_name": "upscale_models"},
+    "LoadMediaPipeFaceLandmarker": {"model_name": "detection"},
+    "LoadDA3Model": {"model_name": "geometry_estimation"},
+    "LikenessAddLoRAToPerson": {"file": "loras"},
+    "LikenessDetectBodySurface": {"file": "densepose"},
+}
+"""Nodes whose menus list model files: type of the node -> {name of the input: model key of the folder that it lists}.
+Where a node has a stack of such menus, * stands for the number of the row.
+
+Those of the host that stand in our templates or commonly beside them; the editor itself tells of files of any other.
+Old workflows save values without names: there the first texts of a node are the values of these inputs, in this order.
+Loaders that are for one method alone are left out, those of the host, too: the code here names no method."""
+MOST_FILES = 200
+"""Different files that the loaders of a workflow may choose. Workflows come from strangers, and each is looked for."""
+_MODEL_FILE = re.compile(r"\.(safetensors|sft|bin|pth|pt|ckpt)$", re.IGNORECASE)
+_EMPTY_ROW = "none"
+"""What the host's stacks of menus offer for no file."""
+SINGLE = "single templates"
+"""What `users` gives for a model that no method needs, where several workflows are looked at."""
+_OUR_PREFIX = "Likeness"
+"""The first letters of the ids of our own nodes."""
+_FURTHER = {"vae": ("vae_approx",)}
+"""Model key of a menu -> further keys whose folders it lists: Load VAE also lists the small VAEs for previews."""
+_COMMON_KEYS = frozenset(key for menu in LOADERS.values() for key in menu.values())
+"""The keys of the folders that LOADERS list; all others are folders of a method."""
+_OF_A_FAMILY = ("checkpoints", "controlnet")
+"""Keys of the files by whose tensors formats.family can tell the model family."""
+_FACE_LOADER = "LikenessLoadFaceEmbedder"
+_ADAPTER_LOADER = "LikenessLoadAdapter"
+_LOOKS_FOR_FACES = {
+    "LikenessPerson", "LikenessCastFromPhotos", "LikenessSortPhotosIntoPeople", "LikenessDetectFaces",
+    "LikenessMeasureLikeness", "LikenessCropFaces",
+}  # fmt: skip
+"""Nodes that load a face model themselves where none is linked."""
+
+
+# What is asked of a workflow. All of it raises BadSetup for one that is too large, and ValueError for a damaged one.
+
+
+def wanted(graph: Graph) -> tuple[Model, ...]:
+    """The models that a workflow needs: published ones, then face packs and files of the user's own, which its loaders
+    have chosen and nobody publishes."""
+    workflow = _Workflow(graph)
+    needed = workflow.needed()
+    own_files = _own_files(workflow, needed)
+    # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
+    # of the same key, which is only recommended for our nodes and chosen in no loader.
+    replaced_keys = {model.key for model in own_files}
+    published_models = [
+        workflow.as_chosen(model) for model in needed if model.name in workflow.texts or model.key not in replaced_keys
+    ]
+    published_names = {model.name for model in models()}
+    own_packs = [_own_pack(pack) for pack in workflow.packs if pack not in published_names]
+    return (*published_models, *own_packs, *own_files)
+
+
+def published(graph: Graph) -> tuple[Model, ...]:
+    """The published models that a workflow cannot do without, in the order of the manifest.
+
+    These are models that a loader has chosen, models that a node of the workflow needs, and models with the recognisers
+    and the detector that its methods need.
+    """
+    return _Workflow(graph).needed()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model file that a loader has chosen.
+
+    key: of the folder in which the file is looked for. name: relative to that folder, as the menu shows it. further:
+    keys of other folders in which its loader looks as well.
+    """
+
+    key: str
+    name: str
+    further: tuple[str, ...] = ()
+
+
+def loaded(graph: Graph) -> tuple[Chosen, ...]:
+    """The files that are chosen in menus of the host's loaders, and of those of our loaders that list several published
+    files; each file once."""
+    return tuple(_Workflow(graph).files)
+
+
+def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
+    """The files that are chosen in menus of the host's own loaders, each once.
+
+    The host refuses a name that its menu does not have letter by letter. Our loaders, which are left out here, take a
+    name in any spelling.
+    """
+    host_nodes = (node for node in nodes(graph) if not node.kind.startswith(_OUR_PREFIX))
+    return tuple(dict.fromkeys(file for node in host_nodes for file in _chosen_by(node, LOADERS)))
+
+
+def chooses_standins(graph: Graph) -> bool:
+    """Whether a workflow has chosen stand-ins of the demo: tiny models that draw cartoons, instead of released ones."""
+    return any(text.startswith(STANDIN) for text in _Workflow(graph).texts)
+
+
+def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
+    """A function that says in words what needs a model: the methods in these workflows that cannot do without it;
+    without such a method the name of the workflow, or SINGLE where there are several workflows.
+
+    workflows: name -> workflow. template: reads a template of the pack by its name; what a method needs is what the
+    templates of its uses (method.json) need.
+    """
+    kinds: set[str] = set()
+    for graph in workflows.values():
+        kinds.update(node.kind for node in nodes(graph))
+    needed: dict[str, set[str]] = {}  # title of a use -> ids of the models that it needs
+    for method in methods():
+        if method.used_by(kinds):
+            for use in method.uses:
+                needed[use.title] = {model.id for model in published(template(use.template))}
+    no_method = SINGLE if len(workflows) > 1 else listed([*workflows])
+
+    def users_of(model: Model) -> str:
+        """What needs this model, in words."""
+        titles = [title for title, ids in needed.items() if model.id in ids]
+        return listed(titles, no_method)
+
+    return users_of
+
+
+class _Workflow:
+    """What the nodes of a workflow hold.
+
+    nodes: those that are not switched off. kinds: their types.
+    files: what loaders have chosen, each once -> the published model that it is by its name, None for a file that
+    nobody publishes.
+    texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names. The
+    names of published models are among them that loaders have chosen in other folders or capitals.
+    packs: those that Load Face Embedder nodes have chosen. The menu's entry "none found" counts as antelopev2, the pack
+    that a run would then ask for.
+    recognisers: ids of those that Load Face Embedder nodes have chosen, and of those whose embeddings the workflow's
+    methods read, which they do where a node makes people of photos.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = list(nodes(graph))
+        self.kinds = {node.kind for node in self.nodes}
+        self.texts: set[str] = set()
+        for node in self.nodes:
+            self.texts.update(spelled(text) for text in node.texts)
+        self.files = {file: _publication(file) for file in self._chosen_files()}
+        self.texts.update(model.name for model in self.files.values() if model)
+        face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
+        self.recognisers = {recogniser for _, recogniser in face_loaders if recogniser}
+        if self.kinds & _LOOKS_FOR_FACES:
+            self.recognisers |= self._read_by_methods()
+        chosen = [pack for pack, _ in face_loaders if pack and pack != packs.NO_DETECTOR]
+        called = [packs.ANTELOPE if pack == packs.NONE_FOUND else packs.pack_called(spelled(pack)) for pack in chosen]
+        self.packs = list(dict.fromkeys(called))
+        _require_few(len(self.packs))
+
+    def _chosen_files(self) -> list[Chosen]:
+        """The files that loaders have chosen, each once."""
+        menus = _menus()
+        files: list[Chosen] = []
+        for node in self.nodes:
+            files += _chosen_by(node, menus)
+            if node.kind == _ADAPTER_LOADER:
+                (adapter,) = node.values_of(["file"])
+                if adapter:
+                    files.append(self._adapter(adapter))
+        unique_files = list(dict.fromkeys(files))
+        _require_few(len(unique_files))
+        return unique_files
+
+    def _adapter(self, name: str) -> Chosen:
+        """The file that Load Adapter has chosen. name: as its menu shows it.
+
+        Load Adapter lists the files of all methods' folders, and the name alone does not tell the folder. A published
+        file lies in its own folder. Any other file is looked for first in the folder of a method in the workflow of
+        which no published file is chosen, then in those of the other methods in the workflow, then in all others.
+        """
+        keys = [method.key for method in methods() if method.key]
+        # Where two folders hold a file of one name, the menu shows the second one as "folder/name".
+        folder, _, name_in_folder = spelled(name).partition("/")
+        if name_in_folder and folder in keys:
+            return Chosen(folder, name_in_folder)
+        for model in models():
+            if model.name == spelled(name):
+                return Chosen(model.key, name)
+        used_keys = [method.key for method in methods() if method.key and method.used_by(self.kinds)]
+        chosen_keys = {model.key for model in models() if model.name in self.texts}
+        waiting_keys = [key for key in used_keys if key not in chosen_keys]
+        first, *further = dict.fromkeys([*waiting_keys, *used_keys, *keys])
+        return Chosen(first, name, tuple(further))
+
+    def _read_by_methods(self) -> set[str]:
+        """Ids of the recognisers whose embeddings the methods of the workflow read."""
+        formats = [model.format for model in models() if model.name in self.texts]  # of the files that are chosen
+        recognisers: set[str] = set()
+        for method in methods():
+            # Some methods read embeddings with files of some formats alone, as IP-Adapter with those of FaceID.
+            reads_embeddings = not method.embedding_formats or any(
+                file_format.startswith(method.embedding_formats) for file_format in formats
+            )
+            if method.recogniser and method.used_by(self.kinds) and reads_embeddings:
+                recognisers.add(method.recogniser)
+        return recognisers
+
+    def needed(self) -> tuple[Model, ...]:
+        """The models of `published`."""
+        # A loader of a method stands for the method's apply nodes, which the workflow may not have yet.
+        kinds = set(self.kinds)
+        for method in methods():
+            if method.node in self.kinds:
+                kinds.update(method.applies)
+        needed = {packs.published(recogniser).id for recogniser in self.recognisers & recognisers_read()}
+        face_packs = {model.id for model in models() if model.format == "face-pack"}
+        for model in models():
+            is_chosen_pack = model.id in face_packs and model.name in self.packs
+            if model.name in self.texts or is_chosen_pack or kinds & set(model.nodes):
+                needed.add(model.id)
+        if self._takes_any_pack() and not needed & face_packs:
+            needed.add(packs.ANTELOPE)
+        return tuple(model for model in models() if model.id in needed)
+
+    def _takes_any_pack(self) -> bool:
+        """Whether a node looks for faces with whatever face pack is there, because neither a face model nor landmarks
+        are linked to it."""
+        # Names of the inputs that give a node faces or a face model. A link to face_model counts only where its source,
+        # Load Face Embedder, is not switched off.
+        finders = {"face_landmarks"}
+        if _FACE_LOADER in self.kinds:
+            finders.add("face_model")
+        return any(node.kind in _LOOKS_FOR_FACES and not node.linked & finders for node in self.nodes)
+
+    def as_chosen(self, model: Model) -> Model:
+        """A published model as the workflow needs it.
+
+        A face pack is without its recogniser where that is not needed. A file that loaders have chosen under another
+        name alone is looked for there, and fetched to there; but not under a name with letters that do not belong into
+        a command, because workflows come from strangers.
+        """
+        is_chosen = model.name in self.texts or model.name in self.packs
+        files = tuple(file for file in model.files if self._is_needed(file))
+        as_needed = replace(model, files=files, chosen=is_chosen)
+        chosen_names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
+        if not chosen_names or model.name in chosen_names or not is_plain_name(chosen_names[0]):
+            return as_needed
+        other_name = chosen_names[0]
+        (file,) = files  # `publication` knows a file by another name only where it is all of its model
+        renamed = replace(file, names=(other_name,), url=model.url_of(file, file.names[0]))
+        return replace(as_needed, name=other_name, files=(renamed,))
+
+    def _is_needed(self, file: File) -> bool:
+        """Whether a file of a needed model is needed, too: all are but recognisers that nothing reads."""
+        if file.part != "recogniser":
+            return True
+        return packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
+
+
+def _require_few(count: int) -> None:
+    if count > MOST_FILES:
+        raise BadSetup(
+            f"The loaders of the workflow choose {count} files, and {MOST_FILES} is the most that are looked for.",
+            "Take out loaders that nothing is linked to.",
+        )
+
+
+@cache
+def _menus() -> Mapping[str, Mapping[str, str]]:
+    """LOADERS, and our loaders that list several published files of one method."""
+    counts = Counter(model.key for model in models() if model.key not in _COMMON_KEYS)
+    menus = dict(LOADERS)
+    for method in methods():
+        if method.node and method.key and counts[method.key] > 1:
+            menus[method.node] = {"file": method.key}
+    return menus
+
+
+def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> list[Chosen]:
+    """The files that a node has chosen, [] where it is no loader. menus: as LOADERS."""
+    menu = _with_rows(menus.get(node.kind, {}), node)
+    files: list[Chosen] = []
+    for key, name in zip(menu.values(), node.values_of(menu), strict=True):
+        if name is None or name in (packs.NONE_FOUND, _EMPTY_ROW):
+            continue
+        # In Load VAE a name without an ending is a VAE that the host has or puts together itself, such as pixel_space.
+        if key != "vae" or PurePath(name).suffix:
+            files.append(Chosen(key, name, _FURTHER.get(key, ())))
+    return files
+
+
+def _with_rows(menu: Mapping[str, str], node: WorkflowNode) -> dict[str, str]:
+    """A menu of LOADERS with the name of each row in the place of a name with a *. node: which has the rows."""
+    keys: dict[str, str] = {}
+    for pattern, key in menu.items():
+        names = [pattern]
+        if "*" in pattern:
+            # Without names of inputs each text of the node is that of a row.
+            names = [name for name in node.named if fnmatchcase(name, pattern)] or node.texts
+        keys.update(dict.fromkeys(names, key))
+    return keys
+
+
+def _publication(file: Chosen) -> Model | None:
+    """The published model that a chosen file is by its name; None where nobody publishes such a file."""
+    name = spelled(file.name)
+    for model in models():
+        if model.name == name:
+            return model
+    return publication(file.name, (file.key, *file.further))
+
+
+def _own_files(workflow: _Workflow, needed: Iterable[Model]) -> list[Model]:
+    """The chosen files that nobody publishes, as models. needed: the published models that the workflow needs."""
+    # The families for which the methods' own files are made.
+    families = [model.family for model in needed if model.family and model.key not in _COMMON_KEYS]
+    keys = [file.key for file in workflow.files]
+    own_files: list[Model] = []
+    for file, publication_of_file in workflow.files.items():
+        if publication_of_file is None:
+            # A workflow's only checkpoint is for our nodes, so it has to be of their family. Of two checkpoints one may
+            # be for something else, and links, which would tell, are not followed.
+            family = families[0] if families and keys.count(file.key) == 1 else ""
+            own_files.append(_own_file(file, family))
+    return own_files
+
+
+def _own_file(file: Chosen, family: str) -> Model:
+    """A file that a loader has chosen and nobody publishes, as a model.
+
+    family: the model family of the workflow, "" where it is not known.
+    """
+    file_format = ""
+    if file.key in _OF_A_FAMILY:
+        formats = [model.format for model in models() if model.key == file.key and model.family == family]
+        file_format = formats[0] if formats else ""
+    # As it is written, and with slashes in the place of the backslashes of Windows.
+    names = dict.fromkeys(_below_its_folder(name) for name in (file.name, file.name.replace("\\", "/")))
+    return _own(file.key, file.name, File((*names,), None, None), file_format, family, file.further)
+
+
+def _own_pack(name: str) -> Model:
+    """A face pack that Load Face Embedder has chosen and nobody publishes, as a model. It needs a detector alone."""
+    folder = "." if name == packs.LOOSE else _below_its_folder(name)
+    detector = File(((PurePath(folder) / "*.onnx").as_posix(),), None, None, part="detector")
+    return replace(_own("insightface", name, detector, "face-pack"), name=name)
+
+
+def _below_its_folder(name: str) -> str:
+    """A name relative to a folder, out of which no ".." leads: above "/" there is nothing. Nor does a disk of Windows,
+    to which nothing is relative on another one."""
+    _, path = os.path.splitdrive(name)
+    return os.path.relpath(os.path.join("/", path), "/")
+
+
+def _own(key: str, title: str, file: File, file_format: str, family: str = "", further: tuple[str, ...] = ()) -> Model:
+    """A model of one file that nobody publishes. title: as a menu shows it."""
+    return Model(
+        id="",
+        title=plain(title, MOST_NAME_LETTERS) or "a file without a name",
+        key=key,
+        name=file.names[0],
+        format=file_format,
+        family=family,
+        files=(file,),
+        commercial="",
+        chosen=True,
+        further=further,
+    )
+
+
+# The ControlNet behind a link
+
+
+def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
+    """A sentence where the file that a run has chosen for the ControlNet of a node is another method's, by its name and
+    folder; else "".
+
+    ControlNets of several methods have one architecture, and some are published under one name: then the folder alone
+    tells them apart, and another method's net draws smeared pictures.
+
+    prompt: of the run, None where a script runs the node. input_id: where the ControlNet is linked. A name that tells
+    nothing is no reason for a sentence.
+    """
+    node = (prompt or {}).get(node_id or "")
+    if node is None:
+        return ""
+    nets = [model for model in models() if model.key == "controlnet"]
+    own_nets = [net for net in nets if node["class_type"] in net.nodes]
+    for name in _files_behind(prompt or {}, node["inputs"].get(input_id)):
+        if any(_is_named(net, name) for net in own_nets):
+            continue
+        for net in nets:
+            if _is_named(net, name):
+                needed = " or ".join(own.name for own in own_nets)
+                return (
+                    f"By its name {plain(name, 100)} is the file of {net.title}. With another net than its own the "
+                    f"picture is smeared: choose {needed} in ControlNet (control_net_name)."
+                )
+    return ""
+
+
+def _files_behind(prompt: Graph, link: Any) -> list[str]:
+    """The files that the nodes behind a link have chosen: the nearest one that has chosen any, on each way."""
+    names: list[str] = []
+    waiting = [link]
+    seen: set[str] = set()
+    for value in waiting:  # which grows
+        source = str(cast("list[object]", value)[0]) if isinstance(value, list) and value else ""
+        if source not in prompt or source in seen:
+            continue
+        seen.add(source)
+        values = list(prompt[source]["inputs"].values())
+        files = [text for text in values if isinstance(text, str) and _MODEL_FILE.search(text)]
+        names += files
+        if not files:
+            waiting += values
+    return names
+
+
+def _is_named(net: Model, name: str) -> bool:
+    """Whether a file's name or one of its folders tells that it is this net: "InstantID/...", "identitynet.pth"."""
+    words = re.findall(r"[\w-]+", net.title.replace("'s", ""))
+    if net.nodes:  # of a method: then the manifest's folder has the method's name, else that of a model family
+        words.append(net.name.partition("/")[0])
+    signs = {_letters(word) for word in words} - {"controlnet"}
+    return any(sign in _letters(name) for sign in signs)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -1,0 +1,92 @@
+"""A person between two people."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..checks.text import plain
+from ..people import Identity, Lora, Portraits
+from .checks import check, lengths
+from .combining import EmbeddingMissing, combine
+from .matching import known_by
+
+NODE = "Blend Two People"
+BLENDS = ("slerp", "lerp")
+_SMALLEST_SINE = 1e-4
+"""The smallest sine of the angle between two vectors. Below it they leave no arc to follow, and dividing by it gives
+rounding."""
+
+
+def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:
+    """A person between a (amount 0) and b (amount 1), of one photo, by every recogniser that both have.
+
+    method: one of BLENDS. lerp mixes the two mean embeddings linearly. slerp turns the direction at an even pace and
+    interpolates the length, so that embeddings in the middle are not shorter than at the ends.
+    name: of the new person, "" for "Anna + Ben".
+    Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The LoRAs of
+    both are kept, with the strengths of a's multiplied by 1 - amount and those of b's by amount.
+    Raises BadEmbedding, and EmbeddingMissing where the two have no recogniser in common, unless both have portraits
+    and no embeddings.
+    """
+    common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
+    pictures_alone = not a.embeddings and not b.embeddings and a.portraits and b.portraits
+    if not common and not pictures_alone:
+        raise EmbeddingMissing(
+            f"No recogniser in common to blend: {' and '.join(known_by((a, b)))}.",
+            "Make both people from photos with the same Load Face Embedder.",
+        )
+    means_a = _means(a, common)
+    means_b = _means(b, common)
+    mix = slerp if method == "slerp" else torch.lerp
+    return check(
+        Identity(
+            name=plain(name) or f"{a.name} + {b.name}",
+            embeddings={recogniser: mix(means_a[recogniser], means_b[recogniser], amount) for recogniser in common},
+            crops=torch.lerp(a.crops[:1], b.crops[:1], amount),
+            portraits=_blended_portraits(a.portraits, b.portraits, amount),
+            loras=(*_weakened(a.loras, 1 - amount), *_weakened(b.loras, amount)),
+            one_person_from={**a.one_person_from, **b.one_person_from},
+        )
+    )
+
+
+def _means(identity: Identity, recognisers: list[str]) -> dict[str, Tensor]:
+    """Recogniser -> (1, 512), the mean of the person's photos."""
+    return {recogniser: combine(identity, recogniser, "mean", NODE) for recogniser in recognisers}
+
+
+def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) -> Portraits | None:
+    """The portraits of a blended person, from the first photos of both; None where either has no portraits."""
+    if not a or not b:
+        return None
+    return Portraits(
+        _blended_pictures(a.aligned, b.aligned, amount),
+        _blended_pictures(a.loose, b.loose, amount),
+        _blended_pictures(a.ffhq, b.ffhq, amount),
+    )
+
+
+def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:
+    """A mixture of the first picture of `a` and the first of `b`: (1, H, W, 3) uint8. a, b: (photos, H, W, 3) uint8."""
+    return torch.lerp(a[:1].float(), b[:1].float(), amount).round().byte()
+
+
+def _weakened(loras: tuple[Lora, ...], share: float) -> list[Lora]:
+    return [replace(lora, strength=lora.strength * share) for lora in loras]
+
+
+def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
+    """Spherical interpolation of (n, c) vectors with the length interpolated linearly (Shoemake 1985).
+
+    Vectors that point the same or the opposite way leave no arc to follow: where one pair does, all are mixed linearly.
+    """
+    length_a = lengths(a)  # (n, 1)
+    length_b = lengths(b)
+    unit_a = a / length_a
+    unit_b = b / length_b
+    angle = (unit_a * unit_b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()  # (n, 1), between the vectors of each pair
+    if (angle.sin() < _SMALLEST_SINE).any():
+        return torch.lerp(a, b, amount)
+    arc = (((1 - amount) * angle).sin() * unit_a + (amount * angle).sin() * unit_b) / angle.sin()
+    return arc * torch.lerp(length_a, length_b, amount)

@@ -1,0 +1,169 @@
+"""An identity from the faces of photos, and several photos of one person as a method reads them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..checks.errors import BadCast, BadEmbedding, listed
+from ..methods import Method
+from ..models.packs import where
+from ..people import CROP, EMBEDDING, Face, Identity, Person, Portraits
+from .checks import lengths
+
+PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
+"""The ways to use several photos of one person, see `combine`."""
+_OPPOSITE = 1e-3
+"""A mean of embeddings that is shorter than this, in parts of their mean length, is left of embeddings that cancel each
+other, and mostly rounding."""
+_LEAST_AGREEMENT = 0.02
+"""The least agreement of a photo with the others: a photo of another person, whose cosines are about 0 or below, still
+counts a little, and never with a weight below 0."""
+
+
+class EmbeddingMissing(BadCast):
+    """An identity, or two sides that are compared, without the recogniser that is needed."""
+
+
+class PortraitsMissing(BadCast):
+    """An identity without pictures of the face, where a method looks at them."""
+
+
+def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Identity:
+    """One person from one face of each photo; no faces make an identity without photos.
+
+    recognisers: those of the face model that found the faces. The identity has portraits if every face has one.
+    Raises BadEmbedding.
+    """
+    by_recogniser: dict[str, Tensor] = {}
+    for recogniser in recognisers:
+        by_recogniser[recogniser] = torch.zeros(0, EMBEDDING, dtype=torch.float32)  # (faces, EMBEDDING)
+        if faces:
+            by_recogniser[recogniser] = torch.stack([face.embeddings[recogniser] for face in faces])
+    crops = torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
+    if faces:
+        crops = torch.stack([face.crop for face in faces])
+    one_person_from: dict[str, float] = {}  # of every recogniser that knows one
+    for face in faces:
+        one_person_from.update(face.one_person_from)
+    return Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from)
+
+
+def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
+    """The portraits of all faces, one after the other; None where a face has none."""
+    of_faces = [face.portrait for face in faces if face.portrait]
+    if not faces or len(of_faces) != len(faces):
+        return None
+    return Portraits(
+        torch.cat([portrait.aligned for portrait in of_faces]),
+        torch.cat([portrait.loose for portrait in of_faces]),
+        torch.cat([portrait.ffhq for portrait in of_faces]),
+    )
+
+
+def portraits(identity: Identity, method: str) -> Portraits:
+    """The portraits of one person, a pair per photo.
+
+    method: its title, for messages. Raises PortraitsMissing, and BadCast for a person without a photo.
+    """
+    _check_has_photo(identity, method)
+    if identity.portraits is None:
+        raise PortraitsMissing(
+            f"{method} looks at pictures of the face, and this person ({identity.name}) has none: its file holds "
+            "embeddings alone.",
+            "Make the person again from the photos, and save it again.",
+        )
+    return identity.portraits
+
+
+def _check_has_photo(identity: Identity, method: str) -> None:
+    """Raise BadCast for a person who is known to a LoRA alone."""
+    if identity.by_lora_alone:
+        raise BadCast(
+            f"{identity.name} has a LoRA and no photo, and {method} reads photos.",
+            "Give them weight 0 in the Cast for this node; LoRA per Person draws them.",
+        )
+
+
+def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Tensor:
+    """The photos of one person as a method reads them, float32.
+
+    photos: one of PHOTOS.
+        "mean" -> (1, 512).
+        "normalised mean" -> (1, 512), the mean direction at the mean length, so that photos with a strong embedding do
+        not outweigh the others.
+        "weighted mean" -> (1, 512), photos that agree with the others count more, see `_agreement`.
+        "sequence" -> (photos, 512), the embeddings as they are.
+    method: its title, for messages.
+    Raises EmbeddingMissing, BadCast for a person without a photo, BadEmbedding where no photo shows a face or photos
+    are opposites.
+    """
+    rows = _usable_embeddings(identity, recogniser, method)  # (photos, 512)
+    if photos == "sequence":
+        return rows
+    lengths_of_rows = lengths(rows)  # (photos, 1)
+    if photos == "normalised mean":
+        direction = (rows / lengths_of_rows).mean(dim=0, keepdim=True)  # (1, 512)
+        _check_not_opposite(direction, 1.0, identity.name, recogniser)
+        return direction / lengths(direction) * lengths_of_rows.mean()
+    if photos == "weighted mean":
+        weights = _agreement(rows) ** 2  # (photos, 1)
+        mean = (rows * weights).sum(dim=0, keepdim=True) / weights.sum()
+    else:
+        mean = rows.mean(dim=0, keepdim=True)
+    _check_not_opposite(mean, lengths_of_rows.mean(), identity.name, recogniser)
+    return mean
+
+
+def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tensor:
+    """The embeddings of a person by one recogniser, as it gave them: (photos, 512). Raises what `combine` does."""
+    _check_has_photo(identity, method)
+    rows = identity.embeddings.get(recogniser)
+    if rows is None:
+        known_recognisers = listed(sorted(identity.embeddings), "no embedding")
+        raise EmbeddingMissing(
+            f"{method} needs {recogniser}, this person ({identity.name}) has {known_recognisers}.",
+            f"Choose {recogniser} in Load Face Embedder and make the person again from the photos. "
+            f"Its file: {where(recogniser)}.",
+        )
+    if not len(rows):
+        raise BadEmbedding(identity.name, recogniser, "no photo of this person shows a face")
+    return rows
+
+
+def _check_not_opposite(mean: Tensor, length: Tensor | float, name: str, recogniser: str) -> None:
+    """Raise BadEmbedding where the embeddings of the photos have cancelled each other in their mean.
+
+    mean: (1, 512). length: the mean length of the embeddings. name: of the person.
+    """
+    if lengths(mean) < _OPPOSITE * length:
+        raise BadEmbedding(
+            name,
+            recogniser,
+            "its photos are opposites, so nothing is left of their mean",
+            "Leave out a photo, or use a sequence.",
+        )
+
+
+def _agreement(rows: Tensor) -> Tensor:
+    """How much each photo agrees with the others, (photos, 1): its mean cosine with them; 1 for all of one or two
+    photos.
+
+    Its square is the weight of a photo in `combine`. The embedding's own length weighs it as well: recognisers give
+    longer embeddings to photos that they recognise well. Weights by how sharp a photo is and how far the head is turned
+    were tried and gave worse results; both already change the length (docs/dev/measuring.md).
+    """
+    if len(rows) < 3:
+        return torch.ones(len(rows), 1, dtype=torch.float32)
+    units = rows / lengths(rows)
+    # Each row's sum holds the cosine with itself, which is 1.
+    sums = (units @ units.T).sum(dim=1, keepdim=True) - 1
+    return (sums / (len(rows) - 1)).clamp(min=_LEAST_AGREEMENT)
+
+
+def embeddings(person: Person, method: Method, photos: str) -> Tensor:
+    """The embeddings of a person that a method reads, by the recogniser that it was trained with: (n, 512).
+
+    photos: how several photos are joined, see `combine`, which also says what is raised.
+    """
+    return combine(person.identity, method.recogniser, photos, method.title)

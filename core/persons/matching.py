@@ -1,0 +1,54 @@
+"""How alike people and faces are, by the recognisers that both have, and one face for each person."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..checks.errors import listed
+from ..people import Identity
+from .combining import combine
+
+
+def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
+    """The recognisers that all people or faces have, by name. embeddings: of each, by recogniser."""
+    common: set[str] | None = None
+    for recognisers in embeddings:
+        common = set(recognisers) if common is None else common & set(recognisers)
+    return sorted(common or ())
+
+
+def known_by(people: Iterable[Identity]) -> list[str]:
+    """Half a sentence for each person: their name, and which recognisers they have."""
+    return [f"{person.name} has {listed(sorted(person.embeddings), 'no embedding')}" for person in people]
+
+
+def similarities(
+    people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node_name: str
+) -> Tensor:
+    """How alike people and faces are, the mean cosine of each person's photos with each face: (people, faces).
+
+    faces: the embeddings of each, by recogniser. node_name: for messages. Raises what `combine` does.
+    """
+    if not faces:
+        return torch.zeros(len(people), 0, dtype=torch.float32)
+    embeddings = torch.stack([face[recogniser].float() for face in faces])
+    units = normalize(embeddings, dim=-1)  # (faces, 512)
+    photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
+    return torch.stack([(normalize(rows, dim=-1) @ units.T).mean(0) for rows in photos])
+
+
+def assigned(gain: Tensor) -> list[int | None]:
+    """For each row of a table the index of its column, or None: the assignment with the largest sum (Kuhn 1955).
+
+    gain: (rows, columns), such as (people, faces). Two rows never get the same column, and as many rows as possible get
+    one.
+    """
+    import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
+
+    optimize: Any = scipy.optimize
+    rows, columns = optimize.linear_sum_assignment(gain.numpy(), maximize=True)
+    column_of = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    return [column_of.get(row) for row in range(len(gain))]

@@ -1,0 +1,165 @@
+"""An identity as the tensors and metadata of a safetensors file, and back: files may be damaged or of another kind."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..checks.errors import UnsupportedCheckpoint
+from ..checks.text import plain
+from ..models.tensors import below, check_all_floats
+from ..people import CROP, Identity, Lora, Portraits
+from .checks import check, why_bad_crops, why_bad_portraits
+
+FORMAT = "likeness identity"
+VERSION = "1"
+_EXPECTED = "a person saved by Save Person"
+
+EMBEDDING_PREFIX = "embedding."
+"""The key of a recogniser's embeddings, (photos, 512), is this and its id."""
+ONE_PERSON_PREFIX = "one_person_from."
+"""The key of the cosine from which a recogniser takes two photos for one person is this and its id."""
+CROPS_KEY = "crops"
+"""(photos, 112, 112, 3)."""
+ALIGNED_KEY = "portraits.aligned"
+LOOSE_KEY = "portraits.loose"
+FFHQ_KEY = "portraits.ffhq"
+_PORTRAIT_KEYS = {ALIGNED_KEY, LOOSE_KEY, FFHQ_KEY}
+"""The three kinds of portraits. Files of people without portraits have none of them."""
+
+_MOST_LORAS = 1000
+"""LoRAs that a saved person may have."""
+_STRONGEST = 10.0
+"""Add LoRA to Person gives no more strength; what is larger makes NaN of a picture."""
+
+
+class PersonFile(NamedTuple):
+    """The content of a safetensors file of one person. metadata: texts by name."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def to_tensors(identity: Identity) -> PersonFile:
+    """What is written into the file of one person: tensors and metadata."""
+    tensors: dict[str, Tensor] = {}
+    for recogniser, rows in identity.embeddings.items():
+        tensors[f"{EMBEDDING_PREFIX}{recogniser}"] = rows
+    for recogniser, cosine in identity.one_person_from.items():
+        tensors[f"{ONE_PERSON_PREFIX}{recogniser}"] = torch.tensor(cosine, dtype=torch.float32)
+    tensors[CROPS_KEY] = identity.crops
+    if identity.portraits:
+        tensors[ALIGNED_KEY] = identity.portraits.aligned
+        tensors[LOOSE_KEY] = identity.portraits.loose
+        tensors[FFHQ_KEY] = identity.portraits.ffhq
+    metadata = {"format": FORMAT, "version": VERSION, "name": identity.name}
+    if identity.loras:
+        metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in identity.loras])
+    # Copies, because a file cannot hold rows that share their memory.
+    copies = {key: rows.contiguous().clone() for key, rows in tensors.items()}
+    return PersonFile(copies, metadata)
+
+
+def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:
+    """The person in a file.
+
+    path: of the file, for messages. Raises UnsupportedCheckpoint for another kind of file, a newer version or a damaged
+    file; BadEmbedding.
+    """
+    _check_format(tensors, metadata, path)
+    stored_embeddings = below(EMBEDDING_PREFIX, tensors)
+    cosines = below(ONE_PERSON_PREFIX, tensors)
+    crops = tensors[CROPS_KEY]
+    try:
+        check_all_floats(stored_embeddings)
+        check_all_floats(cosines)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    why = why_bad_crops(crops)
+    if why:
+        raise _damaged(path, why)
+    portraits: Portraits | None = None
+    if set(tensors) >= _PORTRAIT_KEYS:
+        portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
+    identity = Identity(
+        name=metadata.get("name", "person"),
+        embeddings={recogniser: rows.float() for recogniser, rows in stored_embeddings.items()},
+        crops=crops.float(),
+        portraits=portraits,
+        loras=_loras(metadata, path),
+        one_person_from=_one_person_from(cosines, path),
+    )
+    check(identity)
+    _check_same_photos(identity, tensors, path)
+    why = why_bad_portraits(portraits, len(crops)) if portraits else None
+    if why:
+        raise _damaged(path, why)
+    return identity
+
+
+def _damaged(path: str, why: str) -> UnsupportedCheckpoint:
+    """The error for a file of the right kind that cannot be used. why: the end of a sentence."""
+    return UnsupportedCheckpoint(path, f"damaged: {why}", _EXPECTED, "Save the person again from the photos.")
+
+
+def _check_format(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> None:
+    """Raise UnsupportedCheckpoint unless the file is a person's, in the version that is read here."""
+    if metadata.get("format") != FORMAT or CROPS_KEY not in tensors:
+        first_keys = json.dumps(sorted(tensors)[:3])
+        content = f"a file with {first_keys} and no person"
+        raise UnsupportedCheckpoint(path, content, _EXPECTED, "Choose a file that Save Person wrote.")
+    version = metadata.get("version")
+    if version != VERSION:
+        content = f"written in version {version} of the format"
+        raise UnsupportedCheckpoint(path, content, f"version {VERSION}", "Update this node pack.")
+
+
+def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
+    """The LoRAs of a person. Raises UnsupportedCheckpoint for what cannot be read and for impossible strengths."""
+    loras: list[Lora] = []
+    try:
+        for file, strength, words in json.loads(metadata.get("loras", "[]")):
+            loras.append(Lora(str(file), float(strength), plain(str(words))))
+    except (OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise _damaged(path, "its LoRAs cannot be read") from error
+    if len(loras) > _MOST_LORAS:
+        raise _damaged(path, f"it names {len(loras)} LoRAs, and {_MOST_LORAS} is the most")
+    for lora in loras:
+        if not math.isfinite(lora.strength):
+            raise _damaged(path, "the strength of a LoRA is no number")
+        if abs(lora.strength) > _STRONGEST:
+            raise _damaged(path, f"the strength of a LoRA is {lora.strength:g}, and {_STRONGEST:g} is the most")
+    return tuple(loras)
+
+
+def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, float]:
+    """Recogniser -> the least cosine at which it takes two photos for one person.
+
+    Raises UnsupportedCheckpoint for anything but a single number above 0 and up to 1.
+    """
+    limits: dict[str, float] = {}
+    for recogniser, cosine in cosines.items():
+        if cosine.numel() != 1 or not 0 < float(cosine) <= 1:
+            raise _damaged(path, f"the likeness from which {plain(recogniser)} sees one person is no cosine")
+        limits[recogniser] = float(cosine)
+    return limits
+
+
+def _check_same_photos(identity: Identity, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Raise UnsupportedCheckpoint unless all tensors are of the same photos, and something says who the person is.
+
+    tensors: all tensors of the file. A damaged file may have some of the kinds of portraits without the others.
+    """
+    portraits = [tensors[key] for key in _PORTRAIT_KEYS if key in tensors]
+    per_photo = [*identity.embeddings.values(), *portraits]
+    is_known = bool(per_photo) or bool(identity.loras)
+    all_or_none = len(portraits) in (0, len(_PORTRAIT_KEYS))
+    crops = identity.crops
+    same_photos = all(tensor.shape[:1] == crops.shape[:1] for tensor in per_photo)
+    if is_known and all_or_none and same_photos and crops.shape[1:] == (CROP, CROP, 3):
+        return
+    shapes = {key: tuple(tensor.shape) for key, tensor in sorted(tensors.items())}
+    raise _damaged(path, f"its tensors do not belong to the same photos ({shapes})")

@@ -1,0 +1,250 @@
+"""Files of photos as people have them, read as 8-bit RGB: upright, in sRGB, on white where they are transparent.
+
+Nodes and scripts open every photo here. Pillow decodes; what it cannot read, or reads wrong without an error, is
+refused and named for what it is.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import suppress
+from itertools import product
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
+
+from ..checks.errors import BadPhoto
+from ..checks.text import in_one_line
+from .kinds import HEAD, NO_PICTURES, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
+from .parts import PNG_START
+
+if TYPE_CHECKING:
+    from . import opening
+
+# picture_opening brings Pillow's formats, which ComfyUI's start does without: whoever reads a picture imports it.
+
+ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
+    ".heif", ".jp2", ".jxl",
+)  # fmt: skip
+"""Endings of photos. Pillow does not read all of them: such a photo is named, not left out."""
+
+_MOST_PIXELS = 120_000_000
+"""More pixels of a photo are not read. Cameras have 100 million, and a picture of a few kilobytes may claim billions.
+However the pixels lie in the file, each takes at most 25 bytes of memory while it is read: 3 GB in all."""
+
+_WHITES = (255, 4095, 65_535)
+"""White in 8, 12 and 16 bits: programs also write the first two into numbers of 16 bits."""
+_DARKEST = 16
+"""A number is taken for white only where it is at most this many times the brightest pixel: with a larger white the
+whole picture would look black."""
+
+_MOST_SCANS = 500
+_MOST_SCANNED_PIXELS = 12 * 10**9
+"""A scan of a progressive JPEG goes over all pixels, also one of a few hundred bytes: so many pixels take three
+seconds. Cameras and programs write 20 scans at most."""
+
+_SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG, 8 bits a colour."
+_COPY_AGAIN = f"Copy it again from where it came. {_SAVE_AGAIN}"
+_CHOOSE_ANOTHER = "Choose a picture."
+
+
+def read_picture(path: str, data: bytes | None = None) -> Image.Image:
+    """The first picture of a file: mode RGB, upright as its EXIF says, on white, in sRGB where it has a profile.
+
+    data: the bytes of the file where they have been read already. Raises BadPhoto, with the reason, for a file that is
+    no picture, is damaged or cut off, has more than _MOST_PIXELS, or has pixels whose white is not known.
+    """
+    from . import opening
+
+    name = os.path.basename(path)
+    if data is None and not os.path.isfile(path):  # a pipe, on which reading would wait for ever, is no file either
+        why = "it is a folder" if os.path.isdir(path) else "there is no such file"
+        raise _unreadable(name, why, _CHOOSE_ANOTHER)
+    head = b""
+    try:
+        with open(path, "rb") if data is None else io.BytesIO(data) as file:
+            head = file.read(HEAD)
+            if not head:
+                raise _unreadable(name, "it is empty", _CHOOSE_ANOTHER)
+            return _read(opening.Source(file, head), head, name)
+    except BadPhoto:
+        raise
+    except UnidentifiedImageError as error:
+        kind = kind_of(head) or _NO_PICTURE
+        raise _unreadable(name, f"it is {kind}", _CHOOSE_ANOTHER if kind in NO_PICTURES else _SAVE_AGAIN) from error
+    except opening.CutOff as error:
+        raise _unreadable(name, str(error), _COPY_AGAIN) from error
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise _unreadable(name, in_one_line(error).rstrip("."), _COPY_AGAIN) from error
+
+
+def has_several(path: str) -> bool:
+    """Whether a file has several pictures: an animation, or pages. `read_picture` reads the first. What cameras put
+    beside a picture, such as a small one of it, does not count."""
+    from . import opening
+
+    with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
+        head = file.read(HEAD)
+        if head.startswith(b"\xff\xd8"):  # a JPEG is one picture, and Source would read all of it
+            return False
+        if head.startswith(PNG_START):
+            return 0 <= head.find(b"acTL") < head.find(b"IDAT")
+        opened = opening.Source(file, head).opened()
+        if opened.format == "TIFF":
+            opened.seek(1)  # EOFError where there is no second picture
+            return (tag(opened, Tag.NewSubfileType) or 0) in (0, _PAGE)
+        return bool(getattr(opened, "is_animated", False))
+    return False
+
+
+_PAGE = 2
+"""The value of a TIFF's tag NewSubfileType where a picture is a page of several."""
+_NO_PICTURE = "no picture of a kind that Pillow knows"
+
+
+def _unreadable(name: str, why: str, advice: str = _SAVE_AGAIN) -> BadPhoto:
+    return BadPhoto(f"{name} cannot be read: {why}.", advice)
+
+
+def _read(source: opening.Source, head: bytes, name: str) -> Image.Image:
+    """The picture of a file, as `read_picture` gives it. head: its first bytes. name: for messages.
+
+    Raises BadPhoto, and whatever Pillow raises for a damaged file.
+    """
+    header = source.opened()
+    _check_work(header, source.scans, name)
+    _refuse_what_is_misread(header, head, name)
+    opened = source.loaded()
+    if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
+        opened = opened.convert("RGB")  # of a program that has no alpha and writes zeros in its place
+    # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
+    picture = opened if opened.format == "TIFF" else _upright(opened)
+    # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
+    on_white = _on_white(picture, name, is_white_zero=tag(opened, Tag.PhotometricInterpretation) == 0)
+    return _in_srgb(on_white, picture)
+
+
+def _check_work(opened: Image.Image, scans: int, name: str) -> None:
+    """Raise BadPhoto for a picture of more than _MOST_PIXELS, or with too many scans. opened: not loaded yet."""
+    # A TIFF is read by pieces, each whole, and a small one may claim a huge piece.
+    piece_pixels = (tag(opened, Tag.TileWidth) or 0) * (tag(opened, Tag.TileLength) or 0)
+    pixels = opened.width * opened.height
+    if max(pixels, piece_pixels) > _MOST_PIXELS:
+        why = f"{name} has {opened.width}x{opened.height} px; {_MOST_PIXELS // 10**6} million are read at most"
+        raise BadPhoto(f"{why}.", "Save it smaller.")
+    most_scans = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // pixels)
+    if scans > most_scans:
+        raise _unreadable(name, f"it is a JPEG of {scans} scans; of so many pixels {most_scans} are read at most")
+
+
+_IN_PLANES = 2
+"""The value of a TIFF's tag PlanarConfiguration where all of red stands before all of green and so on."""
+_TIMES_ALPHA = 1
+"""The value of its tag ExtraSamples where colours are multiplied by their alpha."""
+
+
+def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None:
+    """Raise BadPhoto for what Pillow reads wrong and without an error. opened: not loaded yet.
+
+    Of the raw photo of a camera it reads the small preview; of 16 bits in a JPEG 2000 the lower byte, which makes white
+    black; of 16 bits in the planes of a TIFF (all of red, then all of green and so on) the two bytes as two numbers.
+    And it divides colours in planes by their alpha in one kind of compression and not in another.
+    """
+    if is_raw_photo(opened, head):
+        raise _unreadable(name, "it is a raw photo of a camera, of which Pillow reads the preview alone")
+    jpeg_bits = bits_of_jpeg_2000(head) if opened.format == "JPEG2000" else 0
+    if jpeg_bits > 8 and len(opened.getbands()) > 1:
+        raise _unreadable(name, f"it is a JPEG 2000 picture of {jpeg_bits} bits a colour")
+    bits = tag(opened, Tag.BitsPerSample) or 0
+    is_in_planes = tag(opened, Tag.PlanarConfiguration) == _IN_PLANES and (tag(opened, Tag.SamplesPerPixel) or 1) > 1
+    if is_in_planes and (bits > 8 or tag(opened, Tag.ExtraSamples) == _TIMES_ALPHA):
+        raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
+    if opened.mode == "F":
+        raise _unreadable(name, "its pixels are floats")
+
+
+_PROBE = Image.frombytes("RGB", (6, 36), bytes(sum(product(range(0, 256, 51), repeat=3), ())))
+"""All colours of six values of red, green and blue, a pixel each: by them a profile is told from sRGB's."""
+_ROUNDED = 2
+"""How much a profile of sRGB changes a value of 0 to 255 at most, by rounding."""
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """A loaded picture turned as its EXIF says; as it lies where EXIF is damaged."""
+    info = picture.info
+    with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
+        picture.getexif()  # Pillow keeps what it has read, so that exif_transpose finds the turn without info
+        # With EXIF in info exif_transpose writes it anew without the turn, which fails where another entry is damaged.
+        picture.info = {}
+        picture = ImageOps.exif_transpose(picture)
+    picture.info = info
+    return picture
+
+
+def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> Image.Image:
+    """A loaded picture of any mode on white, as mode RGB.
+
+    name: of the file, for messages. is_white_zero: whether 0 is white in grey of more than 8 bits. Raises BadPhoto for
+    such grey whose white is not known.
+    """
+    if picture.mode.startswith("I"):
+        return _from_numbers(picture, name, is_white_zero)
+    if picture.mode == "La":  # multiplied by alpha; Pillow converts it to LA only
+        picture = picture.convert("LA")
+    has_alpha = "A" in picture.getbands() or "a" in picture.mode  # the second for RGBa
+    if not has_alpha and "transparency" not in picture.info:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
+
+
+def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:
+    """Grey as numbers of more than 8 bits, which Pillow would cut off at 255, as mode RGB. Raises BadPhoto."""
+    numbers: npt.NDArray[Any] = np.asarray(picture)  # (H, W)
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    white = next((white for white in _WHITES if highest <= white <= highest * _DARKEST), None)
+    if highest == 0:
+        white = _WHITES[0]  # a picture that is all black: any white does
+    if white is None or lowest < 0:
+        readable = " or ".join(f"0 to {white}" for white in _WHITES)
+        raise _unreadable(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
+    grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
+    if is_white_zero:
+        grey = 255 - grey
+    transparent: Any = picture.info.get("transparency")
+    if isinstance(transparent, int):  # of a PNG: the number of the pixels that are transparent
+        grey[numbers == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    """A picture of mode RGB in the colours that an ICC profile means; one that cannot be used is none.
+
+    opened: the same, loaded, as the file has it, with the profile: inks of a CMYK picture are mixed by it.
+    """
+    profile = opened.info.get("icc_profile")
+    if not profile:
+        return picture
+    from PIL import ImageCms  # not at import: only photos with a profile need it
+
+    cms: Any = ImageCms  # a part of it has no types
+    with suppress(Exception):
+        own = cms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = cms.createProfile("sRGB")
+        kind = own.profile.xcolor_space.strip()
+        if kind == "GRAY":
+            return cms.profileToProfile(picture.getchannel("R"), own, srgb, outputMode="RGB")
+        if kind == "CMYK" and opened.mode == "CMYK":
+            return cms.profileToProfile(opened, own, srgb, outputMode="RGB")
+        # What a profile is called says nothing. By one of sRGB no pixel is to change, nor by its rounding.
+        difference = ImageChops.difference(_PROBE, cms.profileToProfile(_PROBE, own, srgb))
+        if max(most for _, most in cast("list[tuple[int, int]]", difference.getextrema())) > _ROUNDED:
+            cms.profileToProfile(picture, own, srgb, inPlace=True)
+    return picture

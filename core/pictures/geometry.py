@@ -1,0 +1,268 @@
+"""Sizes, fitting one picture into another, boxes, and ID patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks.errors import BadSize
+from ..people import Box, Joint, Keypoints, PlacedCast, Point
+
+PATCH = 64
+"""Side of an ID patch in pixels, as ID-Patch was trained."""
+Rect = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in whole pixels, the last two exclusive."""
+SMALLEST = 16
+"""Least side in pixels of a square that is cut around a face: a smaller one has less than 2x2 latent pixels."""
+LARGEST = 8192
+"""Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
+FAR = 1e6
+"""Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
+
+
+OF_A_PIECE = (
+    "Samplers of pieces (Ultimate SD Upscale, other tiles, detailers of faces) cannot know who is in which piece: give "
+    "them the prompts from before the nodes of Likeness. To draw faces anew use Crop Faces and Paste Faces."
+)
+
+
+def check_size(title: str, width: int, height: int) -> None:
+    """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST.
+
+    title: how a message calls what has this size.
+    """
+    if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
+        return
+    near_width, near_height = (min(LARGEST, max(8, round(side / 8) * 8)) for side in (width, height))
+    expected = f"both sides must be multiples of 8, at most {LARGEST}"
+    raise BadSize(title, (width, height), expected, f"Set width and height to {near_width}x{near_height}.")
+
+
+def check_canvas(title: str, image: Tensor, cast: PlacedCast, advice: str) -> None:
+    """Raise BadSize unless a picture (B, H, W, C) has the size of the cast's canvas."""
+    size = (image.shape[2], image.shape[1])
+    if size != (cast.width, cast.height):
+        raise BadSize(title, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
+
+
+def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell: int = 8) -> None:
+    """Raise BadSize where the ratio of width to height of a latent is not that of a canvas.
+
+    A difference that rounding one of the sides to the latent grid can make is allowed.
+    title: how a message calls the canvas. size, latent: (width, height) in pixels. cell: side of a latent pixel, in px.
+    """
+    width, height = size
+    latent_width, latent_height = latent
+    # The ratios are equal where latent_width * height == latent_height * width. When both sides of one of the two sizes
+    # are a cell off, the two products differ by at most so many times the sum of the other size's sides.
+    step = cell * max(width + height, latent_width + latent_height)
+    if abs(latent_width * height - latent_height * width) > step:
+        expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
+        advice = (
+            "Give both the same width and height; another shape needs a layout, image and apply node of its own. "
+            f"{OF_A_PIECE}"
+        )
+        raise BadSize("The latent", latent, expected, advice)
+
+
+def clearly_smaller(latent: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    """Whether both sides of a latent are below 95 % (19/20) of the canvas's, more than rounding can make.
+
+    latent, canvas: (width, height) in pixels.
+    """
+    return all(20 * side < 19 * canvas_side for side, canvas_side in zip(latent, canvas, strict=True))
+
+
+def perhaps_a_piece(node_name: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
+    """The note for a latent that starts from a picture and is smaller than the canvas: it may be a tile of a picture.
+
+    node_name: the name of the node that has the canvas. latent, canvas: (width, height) in pixels.
+    """
+    return (
+        f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node_name} is "
+        f"{canvas[0]}x{canvas[1]} px, so everyone is drawn smaller. That is right for the whole picture at a smaller "
+        f"size. In a piece of it everyone would be squeezed into the piece. {OF_A_PIECE}"
+    )
+
+
+FITS = ("crop", "pad", "stretch")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A mapping of coordinates from a source picture onto a canvas: scale, then shift, for each axis."""
+
+    scale_x: float
+    scale_y: float
+    shift_x: float
+    shift_y: float
+
+    @classmethod
+    def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> "Fit":
+        """The mapping of a whole source picture onto a canvas.
+
+        source, canvas: (width, height) in pixels. mode: `crop` fills the canvas and cuts evenly, `pad` shows all and
+        leaves borders, `stretch` distorts.
+        """
+        scale_x = canvas[0] / source[0]
+        scale_y = canvas[1] / source[1]
+        if mode != "stretch":
+            scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
+            scale_x = scale
+            scale_y = scale
+        shift_x = (canvas[0] - source[0] * scale_x) / 2
+        shift_y = (canvas[1] - source[1] * scale_y) / 2
+        return cls(scale_x, scale_y, shift_x, shift_y)
+
+    def point(self, point: Point) -> Point:
+        """Where a point of the source picture lies on the canvas."""
+        return (point[0] * self.scale_x + self.shift_x, point[1] * self.scale_y + self.shift_y)
+
+    def box(self, box: Box) -> Box:
+        """Where a box of the source picture lies on the canvas."""
+        return (*self.point(box[:2]), *self.point(box[2:]))
+
+    def joint(self, joint: Joint) -> Joint:
+        """Where a joint of the source picture lies on the canvas, with its confidence."""
+        return (*self.point(joint[:2]), joint[2])
+
+    def then(self, other: "Fit") -> "Fit":
+        """This mapping and then another one, as one mapping."""
+        # other(self(x)) = other.scale * (scale * x + shift) + other.shift: the new shift is other's point for the old.
+        shift_x, shift_y = other.point((self.shift_x, self.shift_y))
+        return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
+
+
+def area(box: Box) -> float:
+    """The area of a box in square pixels."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def shared_area(a: Box, b: Box) -> float:
+    """The area that two boxes have in common, in square pixels."""
+    width, height = _common_sides(a, b)
+    return max(0.0, width) * max(0.0, height)
+
+
+def _common_sides(a: Box, b: Box) -> tuple[float, float]:
+    """Width and height of what two boxes have in common; below 0 how far they are apart."""
+    return min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+
+
+def longer_side(box: Box) -> float:
+    """The longer side of a box in pixels."""
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def middle_of(box: Box) -> Point:
+    """The point in the middle of a box."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def shorter_side(box: Box) -> float:
+    """The shorter side of a box in pixels."""
+    return min(box[2] - box[0], box[3] - box[1])
+
+
+def bounds(region: Tensor) -> Rect:
+    """The smallest rectangle around the numbers of a region (H, W) that are not 0. The region is not empty."""
+    rows = region.any(1).nonzero()  # (rows, 1)
+    columns = region.any(0).nonzero()  # (columns, 1)
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
+    """A square around the middle of a face box, moved so that it lies within the picture.
+
+    Its side is that of the box's longer side with `margin` times as much on both ends, at least SMALLEST and at most
+    the shorter side of the picture. width, height: of the picture, px.
+    """
+    length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
+    x0 = round((box[0] + box[2] - length) / 2)
+    y0 = round((box[1] + box[3] - length) / 2)
+    x0 = max(0, min(x0, width - length))
+    y0 = max(0, min(y0, height - length))
+    return x0, y0, x0 + length, y0 + length
+
+
+def upright(keypoints: Keypoints) -> int:
+    """The number of quarter turns counter-clockwise after which the eyes are above the mouth as nearly as possible."""
+    left_eye, right_eye, _, left_corner, right_corner = keypoints
+    # The vector from the middle of the mouth to the middle of the eyes, twice as long.
+    up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
+    up_y = left_eye[1] + right_eye[1] - left_corner[1] - right_corner[1]
+    # A quarter turn counter-clockwise turns "to the right" into "up": (x, y) -> (y, -x), since y grows downwards.
+    # So the eyes are this far above the mouth after 0, 1, 2 and 3 turns. Of equal ones the fewest turns win.
+    heights = (-up_y, up_x, up_y, -up_x)
+    return max(range(4), key=lambda turns: (heights[turns], -turns))
+
+
+def patch_rect(center: Point, size: int = PATCH) -> Rect:
+    """The square of an ID patch around a face centre, before it is cut at the border.
+
+    center: px. The upper left corner is rounded in float32, halves to even; the lower right one is `size` px further.
+    ID-Patch's modules/inferencer.py casts the centre to bfloat16 first and rounds both corners with torch.round. So its
+    squares lie up to 1 px elsewhere for coordinates below 512, 2 px below 1024, 4 px below 2048. For 2 to 7 % of
+    centres its two corners are not `size` px apart, and its code fails.
+    """
+    corner = np.rint(np.asarray(center, dtype=np.float32) - np.float32(size // 2))
+    x, y = int(corner[0]), int(corner[1])
+    return (x, y, x + size, y + size)
+
+
+def off_canvas(patch: Rect, width: int, height: int) -> bool:
+    """Whether ID-Patch drops the face of this patch: its middle lies outside of the canvas. A patch that merely crosses
+    the border is cut, not dropped."""
+    left, top, _, _ = patch
+    x = left + PATCH // 2
+    y = top + PATCH // 2
+    return not (0 <= x < width and 0 <= y < height)
+
+
+class Overlap(NamedTuple):
+    """Two rectangles of a list that overlap: their indices, and the size of what they have in common in pixels."""
+
+    first: int
+    second: int
+    width: int
+    height: int
+
+
+def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
+    """Every pair of rectangles that overlap; rectangles that touch do not."""
+    overlapping: list[Overlap] = []
+    for (first, rect), (second, other_rect) in combinations(enumerate(rects), 2):
+        width, height = (int(side) for side in _common_sides(rect, other_rect))
+        if width > 0 and height > 0:
+            overlapping.append(Overlap(first, second, width, height))
+    return overlapping
+
+
+def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
+    """The rows and the columns of a rectangle that are on the canvas, as slices of the canvas.
+
+    height, width: of the canvas, px.
+    """
+    x0, y0, x1, y1 = rect
+    return slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
+
+
+def with_patches(control: Tensor, patches: Sequence[Tensor], rects: Sequence[Rect]) -> Tensor:
+    """A picture with the patch of each person added in their square; the sum is never clamped.
+
+    control: the picture, (B, H, W, 3) float32, 0..1. patches: (3, PATCH, PATCH) each. rects: their squares, as
+    `patch_rect` gives them.
+    Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
+    """
+    canvas = torch.zeros(control.shape[1:], dtype=torch.float32)  # (H, W, 3)
+    for patch, rect in zip(patches, rects, strict=True):
+        x0, y0 = rect[:2]
+        rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])
+        # The same rows and columns, counted from the patch's own corner.
+        on_picture = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]  # (3, h, w)
+        canvas[rows, columns] += on_picture.permute(1, 2, 0)  # (h, w, 3)
+    return control.float() + canvas  # (B, H, W, 3) + (H, W, 3)

@@ -1,0 +1,287 @@
+"""Files of pictures opened by Pillow, the same way whatever another pack has switched in it.
+
+Pillow keeps its switches in its modules, and every pack of ComfyUI sets them for all: whether a cut file is filled with
+grey, which size is taken for an attack, which class opens a format. Nothing of it is changed here, not even for a
+moment: formats are opened by Pillow's classes themselves, and the methods that ask a switch are copied with a value of
+their own (`_with`).
+"""
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from types import FunctionType, SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from ..checks.errors import counted
+from ..checks.text import in_one_line
+from . import parts
+from .kinds import kind_of
+
+try:
+    from PIL import AvifImagePlugin
+except ImportError:  # Pillow before 11.3
+    AvifImagePlugin = None
+
+
+class CutOff(Exception):
+    """Pixels of a picture are not in its file, or are damaged."""
+
+
+def _with(function: Any, **switches: object) -> Any:
+    """A function of Pillow that finds these values where it asks for a switch of its module."""
+    global_names = {**function.__globals__, **switches}
+    return FunctionType(function.__code__, global_names, function.__name__, function.__defaults__, function.__closure__)
+
+
+def _is_of_any_size(*_size: object, **_options: object) -> None:
+    """Stands in for Pillow's question whether a picture is too large: `read_picture` has a limit of its own."""
+
+
+_load_all = _with(ImageFile.ImageFile.load, LOAD_TRUNCATED_IMAGES=False)
+"""Loads the pixels of an opened file, and raises where one is missing or damaged."""
+_load_what_is_there = _with(ImageFile.ImageFile.load, LOAD_TRUNCATED_IMAGES=True)
+_OF_ANY_SIZE = SimpleNamespace(**{**vars(Image), "_decompression_bomb_check": _is_of_any_size})
+"""Pillow's module Image, for which no picture is too large."""
+
+
+class _WebP(WebPImagePlugin.WebPImageFile):
+    _open = _with(vars(WebPImagePlugin.WebPImageFile)["_open"], Image=_OF_ANY_SIZE)
+
+
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    _setup = _with(vars(TiffImagePlugin.TiffImageFile)["_setup"], READ_LIBTIFF=False)
+    load_prepare = _with(TiffImagePlugin.TiffImageFile.load_prepare, Image=_OF_ANY_SIZE)
+
+
+Opener = Callable[..., Any]
+_OPENERS: list[tuple[bytes, Opener]] = [
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (parts.PNG_START, PngImagePlugin.PngImageFile),
+    (b"RIFF", _WebP),
+    (b"GIF8", GifImagePlugin.GifImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"\x28\0\0\0", BmpImagePlugin.DibImageFile),
+    (b"II", _Tiff),
+    (b"MM", _Tiff),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (b"P", PpmImagePlugin.PpmImageFile),
+]
+"""The first bytes of a file, and Pillow's class for such files: it hands other formats to other programs."""
+
+
+def _openers(head: bytes) -> list[Opener]:
+    """Whatever may open a file with these first bytes: none is asked of another kind."""
+    if head[4:8] != b"ftyp":
+        openers = [opener for start, opener in _OPENERS if head.startswith(start)]
+        if not kind_of(head):
+            openers.append(TgaImagePlugin.TgaImageFile)  # a TGA has no mark at its beginning
+        return openers
+    if AvifImagePlugin is not None and b"avi" in head[8:64]:
+        return [AvifImagePlugin.AvifImageFile]
+    # What other packs have taught Pillow to read.
+    return [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN]
+
+
+_SEARCHED = 256
+"""Line ends, or a head of old Macs, stand before some pictures, in at most so many bytes."""
+
+
+def _start(head: bytes) -> int:
+    """Where in a file a JPEG or a PNG begins: behind a few bytes that are of no kind, as other programs find it."""
+    for start in (b"\xff\xd8\xff", parts.PNG_START):
+        place = head.find(start, 0, _SEARCHED)
+        if place > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
+            return place
+    return 0
+
+
+def _declared_bytes(data: bytes) -> int:
+    """How many bytes a file must have by what it says of its own parts; 0 where it says nothing."""
+    if data.startswith(b"RIFF"):
+        return 8 + int.from_bytes(data[4:8], "little")
+    if data.startswith((b"II*\0", b"MM\0*")):
+        order = "little" if data.startswith(b"II") else "big"
+        # The first directory: 2 bytes with the number of its entries, 12 of each entry, 4 with the place of the next.
+        directory = int.from_bytes(data[4:8], order)
+        entries = int.from_bytes(data[directory : directory + 2], order)
+        return directory + 2 + 12 * entries + 4
+    if data[4:8] not in (b"ftyp", b"jP  "):
+        return 0
+    end = 0
+    while end + 8 <= len(data):  # boxes of ISO 14496-12, each with its size before it
+        byte_count = int.from_bytes(data[end : end + 4], "big")
+        if byte_count < 8:  # the last one, or one that has its size elsewhere
+            return 0
+        end += byte_count
+    return end
+
+
+_DECODED_WHOLE = ("WEBP", "AVIF", "HEIF")
+"""What Pillow decodes as a whole before it asks a switch."""
+
+
+class Source:
+    """A file with a picture. Of a JPEG and a PNG Pillow gets what makes up the picture alone.
+
+    scans: of a JPEG.
+    """
+
+    def __init__(self, file: io.BufferedIOBase, head: bytes) -> None:
+        """head: the first bytes of the file."""
+        start = _start(head)
+        self._head = head[start:]
+        self._file = file
+        self._parts: parts.Parts | None = None
+        file.seek(start)
+        if self._head.startswith(parts.JPEG_START):
+            self._parts = parts.of_jpeg(file.read())
+        elif self._head.startswith(parts.PNG_START):
+            self._parts = parts.of_png(file.read())
+        self.scans = self._parts.scans if self._parts else 1
+
+    def opened(self, tail: bytes = b"") -> Image.Image:
+        """The picture without its pixels. tail: what stands behind them, before the mark of the end.
+
+        Raises UnidentifiedImageError for what Pillow does not know.
+        """
+        data: bytes | None = None
+        if self._parts:
+            data = self._parts.file + tail + self._parts.end
+        elif tail:
+            self._file.seek(0)
+            data = self._file.read() + tail
+        file: Any = self._file if data is None else io.BytesIO(data)
+        for opener in _openers(self._head if data is None else data[: len(self._head)]):
+            file.seek(0)
+            try:
+                opened = opener(file, "")
+            except SyntaxError:  # Pillow's word for a file of another kind
+                continue
+            except Exception:
+                self._require_all_bytes()
+                raise
+            if self._parts:
+                opened.info |= self._parts.info
+            _fit_transparent_color(opened)
+            return opened
+        self._require_all_bytes()
+        raise UnidentifiedImageError
+
+    def _require_all_bytes(self) -> None:
+        """Raise CutOff where the file says that it has more bytes."""
+        self._file.seek(0)
+        data = self._file.read()
+        declared = _declared_bytes(data)
+        if len(data) < declared:
+            raise CutOff(f"it is cut off: of its {declared} bytes or more {len(data)} are there")
+
+    def loaded(self) -> Image.Image:
+        """The picture with its pixels. Raises CutOff, and whatever Pillow raises for a damaged file."""
+        opened = self.opened()
+        if opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False):
+            try:
+                opened.load()
+            except Exception as error:
+                self._require_all_bytes()
+                raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
+            return opened
+        if self._parts and not self._parts.has_all_scans:
+            raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
+        cause: Exception | None = None
+        if not self._parts or self._parts.had_end:
+            try:
+                _load_all(opened)
+            except Exception as error:  # noqa: BLE001  damaged files make Pillow raise nearly anything
+                cause = error
+            else:
+                return opened
+        if cause and opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
+            raise CutOff(f"it is cut off or damaged ({in_one_line(cause)})") from cause
+        is_whole = self._is_whole()
+        if not is_whole.all():
+            why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"
+            raise CutOff(why) from cause
+        opened = self.opened(_ZEROS)  # what is missing or damaged is not of the pixels
+        _load_what_is_there(opened)
+        return opened
+
+    def _is_whole(self) -> npt.NDArray[np.bool_]:
+        """For each line of the picture whether every pixel of it is in the file, (H,).
+
+        The file is decoded twice, over black and over white, and with other bytes in the place of those that are
+        missing: a pixel that is in the file is alike in both.
+        """
+        differs = self._over(0, _ZEROS) != self._over(_WHITE, _NOISE)  # (H, W) or (H, W, channels)
+        is_whole = ~differs.reshape(len(differs), -1).any(axis=1)
+        if self._parts:  # these end at the first line that is missing; the first line of a BMP may be its last
+            is_whole = np.logical_and.accumulate(is_whole)
+        return is_whole
+
+    def _over(self, fill: int, tail: bytes) -> npt.NDArray[Any]:
+        """The picture as far as it is there, (H, W) or (H, W, channels), in a plain colour elsewhere.
+
+        Of a GIF the part that its first picture covers.
+        """
+        opened: Any = self.opened(tail)
+        corners = np.array([tile[1] for tile in opened.tile])  # (tiles, 4): a TIFF has many, in lines or as a mosaic
+        left, top = corners[:, :2].min(0)
+        right, bottom = corners[:, 2:].max(0)
+        prepare = opened.load_prepare
+
+        def prepared_and_filled() -> None:
+            prepare()
+            opened.im.paste(fill, (0, 0, *opened.size))
+
+        opened.load_prepare = prepared_and_filled
+        with suppress(Exception):
+            _load_what_is_there(opened)
+        opened.tile = []
+        return np.asarray(opened)[top:bottom, left:right]
+
+
+_WHITE = 0xFFFFFFFF
+"""In all channels of any mode: Pillow takes 255 for red where there are several."""
+_ZEROS = bytes(300)
+"""More than one block of a GIF has."""
+_NOISE = np.random.default_rng(0).integers(1, 255, len(_ZEROS), dtype=np.uint8).tobytes()
+"""Bytes that decode to other pixels. None is 0xFF, so that they are no markers of a JPEG."""
+
+_TO_8_BITS = {"RGB;16B": 1 / 256, "L;2": 85, "L;4": 17}
+"""How Pillow lays out the pixels of some PNGs -> the factor by which it brings them to 8 bits."""
+
+
+def _fit_transparent_color(opened: Image.Image) -> None:
+    """Bring the colour that a PNG declares transparent to 8 bits, as Pillow brings the pixels; in place.
+
+    opened: not loaded yet: Pillow's list of tiles, which says how pixels lie in the file, is empty afterwards.
+    """
+    tiles: Any = getattr(opened, "tile", None)
+    transparent: Any = opened.info.get("transparency")
+    if opened.format != "PNG" or transparent is None or not tiles:
+        return
+    layout_of_pixels = str(tiles[0][-1])
+    factor = _TO_8_BITS.get(layout_of_pixels)
+    if factor is None:
+        return
+    if isinstance(transparent, int):  # a grey
+        opened.info["transparency"] = int(transparent * factor)
+    elif isinstance(transparent, tuple):  # red, green, blue
+        opened.info["transparency"] = tuple(int(color * factor) for color in cast("tuple[int, ...]", transparent))

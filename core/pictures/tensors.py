@@ -1,0 +1,175 @@
+"""IMAGE, MASK and LATENT as the host hands them over, and the drawn examples, known again as Load Image gives them.
+
+IMAGE: (B, H, W, C), 0..1, any float type, grey, colour or with alpha. MASK: (B, H, W), or (H, W) from older nodes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ..checks.errors import BadSize, counted, gathered
+
+SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
+"""The sizes to which infer.py of InstantID brings a photo before it looks for the face, in pixels; see
+`resized_photo`."""
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and deviation of the colours of CLIP's training pictures, RGB, by which it normalises what it sees."""
+
+
+def as_rgb(image: Tensor) -> Tensor:
+    """A picture in RGB, (..., H, W, 3) float32 on the CPU, on white where it is transparent.
+
+    image: (..., H, W, 1|3|4), 0..1, of any float type.
+    """
+    return _opaque(image, background=1.0)
+
+
+_STRIP = 64
+"""Rows of a picture that are converted at once: in whole, a photo of 24 million pixels takes 300 MB for each step."""
+RGB, BGR = (0, 1, 2), (2, 1, 0)
+
+
+def eight_bits(image: Tensor, channels: Sequence[int] = RGB) -> npt.NDArray[np.uint8]:
+    """One picture as `as_rgb` gives it, in 8 bits: (H, W, 3).
+
+    image: (H, W, 1|3|4), 0..1, of any float type. channels: RGB or BGR.
+    """
+    pixels = np.empty((*image.shape[:2], 3), np.uint8)
+    for start in range(0, len(image), _STRIP):
+        numbers = as_rgb(image[start : start + _STRIP]) * 255
+        rgb = numbers.round_().clamp_(0, 255).to(torch.uint8).numpy()
+        for place, channel in enumerate(channels):
+            pixels[start : start + _STRIP, :, place] = rgb[..., channel]
+    return pixels
+
+
+def as_drawing(image: Tensor) -> Tensor:
+    """A picture as `as_rgb` gives it, for what is drawn on black, such as skeletons, keypoints and DensePose: black
+    where it is transparent."""
+    return _opaque(image, background=0.0)
+
+
+def _opaque(image: Tensor, background: float) -> Tensor:
+    """A picture in RGB without transparency. background: the grey that is seen through it, 0..1."""
+    image = image.detach().float().cpu()
+    if image.shape[-1] == 1:
+        return image.expand(*image.shape[:-1], 3)
+    if image.shape[-1] == 3:
+        return image
+    alpha = image[..., 3:].clamp(0, 1)  # (..., H, W, 1)
+    return image[..., :3] * alpha + background * (1 - alpha)
+
+
+def as_masks(masks: Tensor) -> Tensor:
+    """A MASK of any type and shape (..., H, W) -> (B, H, W) float32 0..1 on the CPU; NaN becomes 0."""
+    batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)  # (H, W) or (..., H, W) -> (B, H, W)
+    return batch.float().nan_to_num().clamp(0, 1).cpu()
+
+
+def joined_masks(masks: Tensor) -> Tensor:
+    """Masks (n, H, W) as one, (H, W): their sum, at most 1.
+
+    Masks that share a soft border add up to 1 there. Their maximum would fall to a half on it.
+    """
+    return masks.sum(0).clamp(max=1)
+
+
+def without_row(name: str, number: int, row_count: int) -> str:
+    """A note where a batch of pictures does not fit the rows of a latent; "" where every picture serves as many rows.
+
+    name: what the note calls one picture, such as "keypoint picture". number: of pictures. row_count: of the latent.
+    Where there are more pictures than rows the host uses the first ones; where there are fewer, it begins again with
+    the first picture after the last.
+    """
+    if number == 1 or row_count % number == 0:
+        return ""
+    counts = f"{counted(number, name)} are given, and the latent has {counted(row_count, 'row')}"
+    if number > row_count:
+        first = row_count + 1
+        unused = f"pictures {first} to {number} are"
+        if first == number:
+            unused = f"picture {first} is"
+        return (
+            f"{counts}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
+            "Leave it out, or sample each piece with an apply node that is given its own pictures."
+        )
+    used_twice = row_count % number
+    repeated = f"pictures 1 to {used_twice} are"
+    if used_twice == 1:
+        repeated = "picture 1 is"
+    return (
+        f"{counts}: they are used in turn, so {repeated} used once more than the others. Give one picture for all "
+        "rows, or one for each."
+    )
+
+
+def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
+    """Photos in the size that resize_img of InstantID's infer.py gives them: (B, H, W, C) 0..1 -> (B, h, w, 3).
+
+    The longer side is brought to `longer_side`, then both sides are rounded down to multiples of `multiple_of`. The
+    photo is resized in both steps (nothing is cropped), bilinear with Pillow's filter, as there. Raises BadSize for a
+    strip whose shorter side would be below `multiple_of`.
+    """
+    size = (image.shape[2], image.shape[1])
+    # Rounded twice, as there: to the size in which the shorter side is SHORTER_SIDE, and from that to the size in which
+    # the longer side is `longer_side`.
+    rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
+    scaled = [round(longer_side / max(rounded) * side) for side in rounded]
+    fitted = [side // multiple_of * multiple_of for side in scaled]
+    if not all(fitted):
+        expected = f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px"
+        raise BadSize("The photo", size, expected, "Cut the photo to a shape nearer to a square.")
+    pixels = as_rgb(image).movedim(-1, 1)  # (B, 3, H, W)
+    for width, height in (scaled, fitted):
+        pixels = functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+    return pixels.movedim(1, -1)  # (B, h, w, 3)
+
+
+def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
+    """A LATENT of these rows of another one, in this order, with their masks and their rows of the noise.
+
+    latent: "samples" and perhaps "noise_mask" and "batch_index"; whatever else it holds is kept. numbers: of the rows,
+    from 0.
+    """
+    samples = latent["samples"]  # (rows, channels, h, w)
+    row_numbers = list(numbers)
+    chosen = {**latent, "samples": samples[row_numbers]}
+    mask = latent.get("noise_mask")
+    if mask is not None and len(mask) > 1:
+        # The host uses fewer masks than rows in turn.
+        chosen["noise_mask"] = mask[[number % len(mask) for number in row_numbers]]
+    # Which row of the noise that a seed makes each row of the latent gets; without a list, the row of its own number.
+    noise_rows: Any = latent.get("batch_index")
+    if isinstance(noise_rows, Tensor):
+        noise_rows = [int(number) for number in noise_rows]
+    if not noise_rows:
+        noise_rows = range(len(samples))
+    chosen["batch_index"] = [noise_rows[number] for number in row_numbers]
+    return chosen
+
+
+_BITS = torch.tensor([(byte >> bit) & 1 for byte in b"Likeness" for bit in range(8)])  # of each the lowest first
+_MARK = _BITS[:, None].expand(-1, 3)  # (pixels, 3)
+"""The mark of the pack's drawn examples: the lowest bits of the first 64 pixels of the first row, alike in all three
+colours. Nobody sees it, and it is gone when the picture is resized or drawn on."""
+
+
+def is_example(picture: Tensor) -> bool:
+    """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's drawn examples, unchanged."""
+    eight_bits = (picture[0, : len(_MARK), :3].float().cpu() * 255).round().long()
+    return torch.equal(eight_bits % 2, _MARK)
+
+
+def reminder(named_pictures: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """One line that names the pictures that are drawn examples; [] where none is.
+
+    named_pictures: a name, such as the person's, and a picture (H, W, C).
+    """
+    names = [name for name, picture in named_pictures if is_example(picture)]
+    return gathered("Still drawn examples", names, ": choose your own pictures")
