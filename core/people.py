@@ -1,4 +1,4 @@
-"""What travels on our sockets: faces, identities, places, casts, and what nodes need of these. All immutable.
+"""What travels on our sockets: faces, people, places, casts, and what nodes need of these. All immutable.
 
 Coordinates are pixels of the picture or canvas they belong to, x to the right, y down, as floats.
 "Left" and "right" of keypoints are the viewer's image side for `Keypoints` (insightface order) and the
@@ -104,7 +104,7 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Identity:
+class Person:
     """One person, from one or more photos, or known to a LoRA alone.
 
     embeddings: recogniser id -> (photos, EMBEDDING) float32 CPU; every photo is kept so that the way of
@@ -164,14 +164,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Person:
+class Member:
     """A cast member. weight 1 is the reference behaviour, 0 is as if the person were not in the cast.
 
     place: the number of the slot in its layout, from 1, or 0 without one. number: in the list, from 1, as Cast.numbers
     has it; 0 for somebody who is in no list.
     """
 
-    identity: Identity
+    person: Person
     weight: float = 1.0
     slot: Slot | None = None
     place: int = 0
@@ -180,9 +180,9 @@ class Person:
     @property
     def name(self) -> str:
         """The name in messages: somebody without one is told from others by the number."""
-        if self.identity.name == UNNAMED and self.number:
+        if self.person.name == UNNAMED and self.number:
             return f"{UNNAMED} {self.number}"
-        return self.identity.name
+        return self.person.name
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Cast:
 
     by_row: ClassVar[bool] = False
     """Whether everybody has a picture of their own, a row of the batch each."""
-    people: tuple[Person, ...]
+    people: tuple[Member, ...]
     absent: tuple[tuple[int, str], ...] = field(default=(), kw_only=True)
 
     @property
@@ -217,7 +217,7 @@ class PlacedCast(Cast):
     @property
     def slots(self) -> tuple[Slot, ...]:
         """The places of all people who have one, in the order of the people."""
-        return tuple(person.slot for person in self.people if person.slot)
+        return tuple(member.slot for member in self.people if member.slot)
 
     @property
     def layout(self) -> Layout:
@@ -258,7 +258,7 @@ class NotPlaced(LikenessError):
 
 def require_places(cast: Cast, node_name: str) -> PlacedCast:
     """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
-    unplaced = [person.name for person in cast.people if person.slot is None]
+    unplaced = [member.name for member in cast.people if member.slot is None]
     if unplaced or not is_a(cast, PlacedCast):
         raise NotPlaced(node_name, unplaced)
     return cast
@@ -294,7 +294,7 @@ def in_order_of_places(cast: CastT) -> CastT:
     People with a picture each keep their rows."""
     if cast.by_row:
         return cast
-    return replace(cast, people=tuple(sorted(cast.people, key=lambda person: person.place)))
+    return replace(cast, people=tuple(sorted(cast.people, key=lambda member: member.place)))
 
 
 def require_together(cast: Cast | None, node_name: str) -> None:

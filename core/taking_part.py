@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .checks.errors import gathered
-from .people import UNNAMED, Cast, Identity, Person, is_a
+from .people import UNNAMED, Cast, Member, Person, is_a
 
 
-def as_cast(cast_or_identity: Cast | Identity) -> Cast:
+def as_cast(cast_or_person: Cast | Person) -> Cast:
     """What is linked to a node as a cast: a single person is a cast of one."""
-    if is_a(cast_or_identity, Cast):
-        return cast_or_identity
-    return Cast((Person(cast_or_identity),))
+    if is_a(cast_or_person, Cast):
+        return cast_or_person
+    return Cast((Member(cast_or_person),))
 
 
 def present(cast: Cast) -> Cast:
     """The cast without the people of weight 0."""
-    return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
+    return replace(cast, people=tuple(member for member in cast.people if member.weight > 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +33,27 @@ class TakingPart:
     left_out: tuple[str, ...] = ()
 
     @cached_property
-    def people(self) -> tuple[Person, ...]:
+    def people(self) -> tuple[Member, ...]:
         """Those who take part."""
-        return tuple(person for person, acts in zip(self.cast.people, self.acts, strict=True) if acts)
+        return tuple(member for member, acts in zip(self.cast.people, self.acts, strict=True) if acts)
 
     @cached_property
-    def present(self) -> tuple[Person, ...]:
+    def present(self) -> tuple[Member, ...]:
         """Everybody of weight above 0: each has a row in tensors of regions, also who takes no part."""
         return present(self.cast).people
 
     @cached_property
     def rows(self) -> list[int]:
         """The numbers, among those present, of the people who take part."""
-        acts_of_present = [acts for person, acts in zip(self.cast.people, self.acts, strict=True) if person.weight > 0]
+        acts_of_present = [acts for member, acts in zip(self.cast.people, self.acts, strict=True) if member.weight > 0]
         return [number for number, acts in enumerate(acts_of_present) if acts]
 
     @property
     def weighted(self) -> Cast:
         """The cast in which everybody who takes no part has weight 0."""
-        people: list[Person] = []
-        for person, acts in zip(self.cast.people, self.acts, strict=True):
-            people.append(person if acts else replace(person, weight=0.0))
+        people: list[Member] = []
+        for member, acts in zip(self.cast.people, self.acts, strict=True):
+            people.append(member if acts else replace(member, weight=0.0))
         return replace(self.cast, people=tuple(people))
 
     @cached_property
@@ -65,11 +65,11 @@ class TakingPart:
         """
         people_before: Counter[str] = Counter()  # of each name
         apart: list[str] = []
-        for person in self.cast.people:
-            name = person.identity.name
-            if person.identity.by_lora_alone and name == UNNAMED:
+        for member in self.cast.people:
+            name = member.person.name
+            if member.person.by_lora_alone and name == UNNAMED:
                 # Several nodes may have one of these each. Their crops stay the same object, whatever is added to them.
-                name = f"{name} {id(person.identity.crops)}"
+                name = f"{name} {id(member.person.crops)}"
             number = people_before[name]
             people_before[name] += 1
             # A name has no line break, so this is nobody else's.
@@ -77,22 +77,22 @@ class TakingPart:
         return [name for name, acts in zip(apart, self.acts, strict=True) if acts]
 
 
-def everybody(linked: Cast | Identity) -> TakingPart:
+def everybody(linked: Cast | Person) -> TakingPart:
     """All people of weight above 0. linked: what is linked to a node, a cast or a single person."""
     cast = as_cast(linked)
-    weightless = [person for person in cast.people if person.weight <= 0]
+    weightless = [member for member in cast.people if member.weight <= 0]
     left_out = gathered("Weight 0, left out", names(weightless))
-    return TakingPart(cast, tuple(person.weight > 0 for person in cast.people), tuple(left_out))
+    return TakingPart(cast, tuple(member.weight > 0 for member in cast.people), tuple(left_out))
 
 
-def with_photos(linked: Cast | Identity) -> TakingPart:
+def with_photos(linked: Cast | Person) -> TakingPart:
     """The people for a method that reads photos: not those who have LoRAs and no photo, whom LoRA per Person draws.
 
     These take part where nobody else is present, and where everybody has a row of the batch.
     """
     all_present = everybody(linked)
     cast = all_present.cast
-    acts = tuple(person.weight > 0 and not person.identity.by_lora_alone for person in cast.people)
+    acts = tuple(member.weight > 0 and not member.person.by_lora_alone for member in cast.people)
     if cast.by_row or not any(acts):
         return all_present
     return TakingPart(cast, acts, (*all_present.left_out, *_by_lora(TakingPart(cast, acts))))
@@ -104,15 +104,15 @@ def by_lora(cast: Cast) -> list[str]:
 
 
 def _by_lora(taking: TakingPart) -> list[str]:
-    people = [person for row, person in enumerate(taking.present) if row not in taking.rows]
+    people = [member for row, member in enumerate(taking.present) if row not in taking.rows]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 
 
-def names(people: Sequence[Person]) -> list[str]:
+def names(people: Sequence[Member]) -> list[str]:
     """The names of people in messages, in their order."""
-    return [person.name for person in people]
+    return [member.name for member in people]
 
 
-def with_names(people: Sequence[Person]) -> list[Identity]:
-    """The identities of people under their names in messages."""
-    return [replace(person.identity, name=person.name) for person in people]
+def with_names(people: Sequence[Member]) -> list[Person]:
+    """The people of a cast under their names in messages."""
+    return [replace(member.person, name=member.name) for member in people]

@@ -120,7 +120,7 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     Raises NoKeypoints where one of these places has no keypoints, or where there is no place.
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
-    if cast and any(person.weight > 0 for person in cast.people):
+    if cast and any(member.weight > 0 for member in cast.people):
         cast = taking_part.present(cast)
     layout = places_of(cast, layout, DRAW)
     numbers_without = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]

@@ -79,7 +79,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         face_model: HostedFaceModel | None,
         images: Tensor,
         cast: people.Cast | None = None,
-        person: people.Identity | None = None,
+        person: people.Person | None = None,
         parts: Parts | None = None,
         clip_vision: ClipVisionModel | None = None,
         clip: CLIP | None = None,

@@ -1,4 +1,4 @@
-"""People: face models, faces of a picture, identities from photos, the face bank, the cast."""
+"""People: face models, faces of a picture, people from photos, the face bank, the cast."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,22 +36,22 @@ AS_PUBLISHED = f"{LONGER_SIDE} px"
 size to which InstantID's authors bring photos."""
 
 
-def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
+def _crops_preview(cls: type[io.ComfyNode], person: people.Person) -> ui.PreviewImage | None:
     """The preview of a person: for each photo the cut of the face, and beside it the cut of head and shoulders.
 
     A person whose file was saved without portraits has no cuts of head and shoulders. None for a person without photos.
     """
-    if not persons.photos_of(identity):
+    if not persons.photos_of(person):
         return None
     sheet: list[Tensor] = []
     captions: list[str] = []
-    for number, crop in enumerate(identity.crops, 1):
+    for number, crop in enumerate(person.crops, 1):
         sheet.append(crop)
-        captions.append(f"{identity.name} {number}")
-        if identity.portraits:
-            sheet.append(identity.portraits.loose[number - 1])
+        captions.append(f"{person.name} {number}")
+        if person.portraits:
+            sheet.append(person.portraits.loose[number - 1])
             captions.append("head and shoulders")
-    pictures_of_photo = 2 if identity.portraits else 1
+    pictures_of_photo = 2 if person.portraits else 1
     return ui.PreviewImage(previews.contact_sheet(sheet, captions, together=pictures_of_photo), cls=cls)
 
 
@@ -219,13 +219,13 @@ class PersonNode(FindsFaces, io.ComfyNode):
                 read.drop(photo, label, error)
             else:
                 read.use(number, label, face, boxed_face is not None)
-        identity = persons.from_faces(name, read.faces, face_model.ids)
+        person = persons.from_faces(name, read.faces, face_model.ids)
         report = "\n".join([f"{name}: {len(read.faces)} of {counted(count, 'photo')} used", *read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = tensors.reminder([(name, linked_photos[0].pixels)])
         notes.tell("\n".join([*examples, *read.notes()]))
-        return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
+        return io.NodeOutput(person, person.crops, report, ui=_crops_preview(cls, person))
 
 
 def _photo_size() -> io.Combo.Input:
@@ -369,8 +369,8 @@ class BlendTwoPeople(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        a: people.Identity,
-        b: people.Identity,
+        a: people.Person,
+        b: people.Person,
         amount: float,
         method: str,
         name: str,
@@ -397,9 +397,9 @@ class SavePerson(io.ComfyNode):
         return face_bank.fingerprint(filename)
 
     @classmethod
-    def execute(cls, person: people.Identity, filename: str) -> io.NodeOutput:
+    def execute(cls, person: people.Person, filename: str) -> io.NodeOutput:
         graph = cls.hidden and cls.hidden.dynprompt
-        path = face_bank.save_identity(person, filename, notes.node_of(cls), graph)
+        path = face_bank.save_person(person, filename, notes.node_of(cls), graph)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 
@@ -419,8 +419,8 @@ class LoadPerson(ChoosesFile, io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        identity = face_bank.load_identity(file)
-        return io.NodeOutput(identity, identity.crops, ui=_crops_preview(cls, identity))
+        person = face_bank.load_person(file)
+        return io.NodeOutput(person, person.crops, ui=_crops_preview(cls, person))
 
 
 class CastNode(io.ComfyNode):
@@ -452,17 +452,17 @@ class CastNode(io.ComfyNode):
         given_weights = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
         linked_people = {name: value for name, value in people_and_weights.items() if name not in given_weights}
         weights = _by_number("Cast", "weight", given_weights)
-        identities_by_number = _by_number("Cast", "person", linked_people)
+        persons_by_number = _by_number("Cast", "person", linked_people)
         names_without_face: list[str] = []
-        for input_number, identity in identities_by_number.items():
+        for input_number, person in persons_by_number.items():
             # Absent people keep their number, so that the people after them are not renumbered.
             number_in_cast = len(present) + len(absent) + 1
-            person = people.Person(identity, weights.get(input_number, 1.0), number=number_in_cast)
-            if persons.photos_of(identity):
-                present.append(person)
+            member = people.Member(person, weights.get(input_number, 1.0), number=number_in_cast)
+            if persons.photos_of(person):
+                present.append(member)
             else:
-                absent.append((number_in_cast, identity.name))
-                names_without_face.append(person.name)
+                absent.append((number_in_cast, person.name))
+                names_without_face.append(member.name)
         if not present:
             why = "no person is connected"
             if names_without_face:
@@ -470,9 +470,7 @@ class CastNode(io.ComfyNode):
             raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
         extended_cast = replace(cast_before, people=tuple(present), absent=tuple(absent))
         without_person = [
-            f"weight {number}"
-            for number, weight in weights.items()
-            if number not in identities_by_number and weight != 1
+            f"weight {number}" for number, weight in weights.items() if number not in persons_by_number and weight != 1
         ]
         left_out = [
             *gathered("Left out, no photo with a face", names_without_face),
@@ -507,10 +505,10 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
     It also writes the note under the node: `lines`, then lines on people of the cast who look alike.
     """
     captions: list[str] = []
-    for number, person in zip(cast.numbers, cast.people, strict=True):
-        weight = "" if person.weight == 1 else f" x{person.weight:g}"
-        captions.append(f"{number} {person.identity.name}{weight}")
-    first_crops = [person.identity.crops[0] for person in cast.people]
+    for number, member in zip(cast.numbers, cast.people, strict=True):
+        weight = "" if member.weight == 1 else f" x{member.weight:g}"
+        captions.append(f"{number} {member.person.name}{weight}")
+    first_crops = [member.person.crops[0] for member in cast.people]
     preview = previews.contact_sheet(first_crops, captions)
     acting = taking_part.present(cast).people
     alike = persons.look_alike(taking_part.with_names(acting))
@@ -518,9 +516,9 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-def _named_twice(cast_people: Sequence[people.Person]) -> list[str]:
+def _named_twice(cast_people: Sequence[people.Member]) -> list[str]:
     """A line on names that several people have: nodes that ask for one of them take the number alone."""
-    names = [person.identity.name for person in cast_people if person.identity.name != people.UNNAMED]
+    names = [member.person.name for member in cast_people if member.person.name != people.UNNAMED]
     counts = Counter(map(folded, names))
     twice = {folded(name): name for name in names if counts[folded(name)] > 1}
     return gathered("One name for several people", [*twice.values()], ": their numbers tell them apart")
@@ -563,7 +561,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         which_faces = which.which_face(which_face)
         names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
         face_model = face_model or default_face_model()
-        members: list[people.Person] = []
+        members: list[people.Member] = []
         named_faces: list[tuple[str, people.Face]] = []
         first_photos: list[tuple[str, Tensor]] = []
         doubts: list[str] = []
@@ -581,8 +579,8 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
                 read.use(photo_number, label, face)
             named_faces += read.named_faces
-            identity = persons.from_faces(name, read.faces, face_model.ids)
-            members.append(people.Person(identity, number=len(members) + 1))
+            person = persons.from_faces(name, read.faces, face_model.ids)
+            members.append(people.Member(person, number=len(members) + 1))
             doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = tensors.reminder(first_photos)

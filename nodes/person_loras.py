@@ -23,7 +23,7 @@ from ..bridge.words import encode
 from ..core import taking_part
 from ..core.checks.prompts import check_text
 from ..core.checks.text import MOST_NAME_LETTERS, plain
-from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
+from ..core.people import CROP, UNNAMED, Cast, Lora, Member, Person
 from .categories import IN_PROMPTS
 from .sockets import CastOrPersonSocket, PersonSocket
 
@@ -54,7 +54,7 @@ class AddLoRAToPerson(ChoosesFile, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        person: Identity | None = None,
+        person: Person | None = None,
         *,
         file: str,
         strength: float,
@@ -63,7 +63,7 @@ class AddLoRAToPerson(ChoosesFile, io.ComfyNode):
     ) -> io.NodeOutput:
         if person is None:
             # A person who is known to a LoRA alone has no photo: a grey square stands for the crop of the face.
-            person = Identity(UNNAMED, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5, dtype=torch.float32))
+            person = Person(UNNAMED, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5, dtype=torch.float32))
         words = check_text("The words of the LoRA", plain(words))
         loras = (*person.loras, Lora(file, strength, words))
         new_name = plain(name, MOST_NAME_LETTERS) or person.name
@@ -96,14 +96,14 @@ class LoRAPerPerson(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         clip: CLIP,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         strength: float,
         start_percent: float,
         end_percent: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         taking = taking_part.everybody(cast)  # with or without LoRAs
-        has_loras = any(_active_loras(person) for person in taking.people)
+        has_loras = any(_active_loras(member) for member in taking.people)
         when = When("The range of the LoRAs", start_percent, end_percent)
         more = [] if has_loras else [NO_LORA]
         scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more)
@@ -115,7 +115,7 @@ class LoRAPerPerson(io.ComfyNode):
         layers = layers_of(model, text.transformer)
         people_loras = _read_loras(scope, model, clip, layers, strength)
         with_loras = _with_loras(scope, people_loras, given)
-        words = [", ".join(lora.words for lora in _active_loras(person) if lora.words) for person in scope.people]
+        words = [", ".join(lora.words for lora in _active_loras(member) if lora.words) for member in scope.people]
         ranges = [NamedRange("the LoRAs", scope.schedule)]
         clips = people_loras.clips
         return encode.applied(
@@ -123,8 +123,8 @@ class LoRAPerPerson(io.ComfyNode):
         )
 
 
-def _active_loras(person: Person) -> list[Lora]:
-    return [lora for lora in person.identity.loras if lora.strength]
+def _active_loras(member: Member) -> list[Lora]:
+    return [lora for lora in member.person.loras if lora.strength]
 
 
 @dataclass(frozen=True)
@@ -164,13 +164,13 @@ def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraL
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []
-    for number, person in enumerate(scope.people):
+    for number, member in enumerate(scope.people):
         person_clip = clip.clone()
-        for lora in _active_loras(person):
+        for lora in _active_loras(member):
             if lora.file not in files:
                 files[lora.file] = read_lora_file(lora.file, model, clip, can_change, by_region)
             file = files[lora.file]
-            total_strength = lora.strength * person.weight * strength
+            total_strength = lora.strength * member.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
             for part in file.parts:
                 layers.setdefault(part.layer, []).append(part.of_person(number, total_strength))

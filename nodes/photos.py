@@ -198,10 +198,10 @@ def _output(
     It also writes the note under the node. recognisers: ids of the recognisers that have read the faces. errors: as in
     _FoundFaces. lines: lines on the folder.
     """
-    members: list[people.Identity] = []
+    members: list[people.Person] = []
     for name, faces_of_person in sorted_faces.labelled.items():
         members.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
-    cast = people.Cast(tuple(people.Person(identity, number=n) for n, identity in enumerate(members, 1)))
+    cast = people.Cast(tuple(people.Member(person, number=n) for n, person in enumerate(members, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
     logger.info("Sort Photos into People\n%s", report)

@@ -343,11 +343,11 @@ class PlaceCast(io.ComfyNode):
         names: list[str] = []
         faces: list[Tensor | None] = []  # (112, 112, 3) of each place, for the preview
         for person_index in people_of_places:
-            identity = None if person_index is None else cast.people[person_index].identity
-            names.append("" if identity is None else identity.name)
+            person = None if person_index is None else cast.people[person_index].person
+            names.append("" if person is None else person.name)
             face = None
-            if identity is not None and len(identity.crops) > 0:
-                face = identity.crops[0]
+            if person is not None and len(person.crops) > 0:
+                face = person.crops[0]
             faces.append(face)
         troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
         preview = place_previews.numbered_layout(layout, names, troubles[:_LINES], faces)[None]

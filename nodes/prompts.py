@@ -69,7 +69,7 @@ class PromptPerPerson(io.ComfyNode):
         given = SamplerInputs(model, positive, negative)
         text = encode.text_read(given, NAME)
         words = [words for words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
-        names = [person.name for person, has_words in zip(scope.people, words, strict=True) if has_words]
+        names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
         return encode.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
 
 

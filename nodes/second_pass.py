@@ -22,7 +22,7 @@ from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face
 from ..core import measure, second_pass
 from ..core.checks.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
-from ..core.people import Cast, Faces, Identity, require_places
+from ..core.people import Cast, Faces, Person, require_places
 from ..core.pictures.tensors import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
@@ -80,7 +80,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         cls,
         face_model: HostedFaceModel | None,
         images: Tensor,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         size: int,
         not_found: str,
         vae: VAE | None = None,

@@ -9,7 +9,7 @@ from ..bridge.host.load import Loaded
 from ..bridge.people.face_model import HostedFaceModel
 from ..core.measure import Report
 from ..core.parts.parts import Parts
-from ..core.people import Cast, Faces, Identity, Layout
+from ..core.people import Cast, Faces, Layout, Person
 from ..core.second_pass import Crops
 
 
@@ -38,10 +38,10 @@ ADAPTER = "LIKENESS_ADAPTER"
 AdapterSocket = socket(ADAPTER, Loaded)
 FaceModelSocket = socket("LIKENESS_FACE_MODEL", HostedFaceModel)
 FacesSocket = socket("LIKENESS_FACES", Faces)
-PersonSocket = socket("LIKENESS_PERSON", Identity)
+PersonSocket = socket("LIKENESS_PERSON", Person)
 CastSocket = socket("LIKENESS_CAST", Cast)
 # An input whose name lists two sockets, with a comma between them, takes links from both.
-CastOrPersonSocket = socket("LIKENESS_CAST,LIKENESS_PERSON", (Cast, Identity))
+CastOrPersonSocket = socket("LIKENESS_CAST,LIKENESS_PERSON", (Cast, Person))
 LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
 # Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture
 BoxesSocket = socket("BOUNDING_BOX", (list, dict))

@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...core import taking_part
-from ...core.people import Cast, Person
+from ...core.people import Cast, Member
 from ...core.places import place_previews
 from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
@@ -43,7 +43,7 @@ class Scope(InBoxes):
         return self.taking.cast
 
     @property
-    def people(self) -> Sequence[Person]:
+    def people(self) -> Sequence[Member]:
         return self.taking.people
 
     @property

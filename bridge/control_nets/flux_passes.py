@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core.attention.cross_attention import on_tokens, region_weights
-from ...core.people import Person
+from ...core.people import Member
 from ..sampling.areas import Area
 from ..sampling.canvas_check import Canvas
 from ..sampling.missing_people import NetReport
@@ -33,7 +33,7 @@ class NetOfPeople:
     """
 
     name: str
-    people: Sequence[Person]
+    people: Sequence[Member]
     regions: Tensor | None
     boxes: Tensor | None
     by_row: bool
@@ -119,13 +119,13 @@ def _cut(regions: Tensor | None, area: Area | None, latent: tuple[int, int]) -> 
     return cut_regions(regions, area, latent)
 
 
-def _shares(people: Sequence[Person], regions: Tensor | None, boxes: Tensor | None, height: int, width: int) -> Tensor:
+def _shares(people: Sequence[Member], regions: Tensor | None, boxes: Tensor | None, height: int, width: int) -> Tensor:
     """What the residuals of each person are multiplied with in each token: (people, N, 1), or (people, 1, 1).
 
     regions, boxes: (people, H, W), where the residuals act: in the boxes if there are any. height, width: of the
     latent, in latent pixels.
     """
-    shares = torch.tensor([person.weight for person in people], dtype=torch.float32)[:, None, None]  # (people, 1, 1)
+    shares = torch.tensor([member.weight for member in people], dtype=torch.float32)[:, None, None]  # (people, 1, 1)
     acting = boxes
     if acting is None and regions is not None:
         acting = region_weights(regions)  # regions that overlap are scaled to a sum of at most 1

@@ -20,7 +20,7 @@ from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import plain
 from ...core.models.files import write_whole
 from ...core.models.tensors import opened
-from ...core.people import Identity
+from ...core.people import Person
 from ..host import folders
 
 KEY = "likeness_faces"
@@ -79,9 +79,7 @@ def path_of(file: str) -> str:
     return folders.chosen(names, KEY, missing)
 
 
-def save_identity(
-    identity: Identity, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None
-) -> str:
+def save_person(person: Person, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None) -> str:
     """Write a person into the first folder of the face bank and return the full path.
 
     node_id: of the node that saves. graph: the one that runs. An interrupted write leaves an older file of that name
@@ -90,16 +88,16 @@ def save_identity(
     graph would save two people to one file.
     """
     path = _path_to_save(filename)
-    if not persons.photos_of(identity):
-        why = f"{identity.name} has no photo with a face, so there is nothing to save."
+    if not persons.photos_of(person):
+        why = f"{person.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     key = folded(path)
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
-    tensors, metadata = persons.to_tensors(identity)
+    tensors, metadata = persons.to_tensors(person)
     # Not of `data`: safetensors writes metadata in another order each time.
     content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
-    saved = _Saved(identity.name, node_id, content)
+    saved = _Saved(person.name, node_id, content)
     kept = _last_saved.get(key, saved)
     is_kept = kept.content == content
     if key in saved_in_run:
@@ -219,7 +217,7 @@ def _path_to_save(filename: object) -> str:
     return path
 
 
-def load_identity(file: str) -> Identity:
+def load_person(file: str) -> Person:
     """Read a person. Raises UnsupportedCheckpoint for another or a damaged file, BadEmbedding, UnsafePath."""
     path = path_of(file)
     expected = "a person saved by Save Person"

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from ...core.people import Cast, Person
+from ...core.people import Cast, Member
 from ...core.taking_part import present
 
 LATENTS = "reference_latents"
@@ -42,7 +42,7 @@ class PeopleReferences:
     references: tuple[ReferenceLatent, ...]
 
     @cached_property
-    def present(self) -> tuple[Person, ...]:
+    def present(self) -> tuple[Member, ...]:
         """The people of weight above 0."""
         return present(self.cast).people
 
@@ -64,5 +64,5 @@ class PeopleReferences:
     @property
     def is_weighted(self) -> bool:
         """Whether a person or a latent has another weight than 1."""
-        is_person_weighted = any(person.weight != 1 for person in self.present)
+        is_person_weighted = any(member.weight != 1 for member in self.present)
         return is_person_weighted or any(reference.strength != 1 for reference in self.references)

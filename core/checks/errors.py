@@ -169,12 +169,12 @@ class BadSize(LikenessError):
 class BadEmbedding(LikenessError):
     """NaN, infinity, zeros or a wrong length where a face embedding should be.
 
-    identity: the name of the person. recogniser: its id. why: the end of a sentence.
+    person: the name. recogniser: its id. why: the end of a sentence.
     """
 
-    def __init__(self, identity: str, recogniser: str, why: str, advice: str | None = None) -> None:
+    def __init__(self, person: str, recogniser: str, why: str, advice: str | None = None) -> None:
         usual = "Make the person again from its photos; if it came from a file, that file is damaged."
-        super().__init__(f"The {recogniser} embedding of {identity} cannot be used: {why}.", advice or usual)
+        super().__init__(f"The {recogniser} embedding of {person} cannot be used: {why}.", advice or usual)
 
 
 class BadLayout(LikenessError):

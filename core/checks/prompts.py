@@ -116,7 +116,7 @@ def per_member(text: str, cast: Cast) -> list[str]:
     if is_a(cast, RowCast) and cast.listed:
         texts = per_person(text, cast.listed)
         return [texts[number - 1] for number in cast.numbers_listed]
-    return per_person(text, [person.identity.name for person in cast.people])
+    return per_person(text, [member.person.name for member in cast.people])
 
 
 def _read(line: str, number: int, people: People) -> tuple[int, str]:

@@ -26,7 +26,7 @@ class Recogniser(Protocol):
     """A network that turns aligned crops of faces into embeddings.
 
     one_person_from: the cosine similarity of two embeddings at which this recogniser takes them for one person. None
-    where its file does not say; then identities.ONE_PERSON is used.
+    where its file does not say; then persons.ONE_PERSON is used.
     """
 
     id: str

@@ -173,7 +173,7 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
 ONE_PERSON_FROM = "likeness.one_person_from"
 """The key, among a recogniser's weights, of the cosine similarity at which two photos are of one person.
 
-Published files have no such key: for their networks, which were trained to tell people apart, identities.ONE_PERSON is
+Published files have no such key: for their networks, which were trained to tell people apart, persons.ONE_PERSON is
 that cosine. The toy model recogniser of the tests has it: it reads colours alone, so that its cosines of strangers are
 as high as those that published networks find for photos of one person."""
 

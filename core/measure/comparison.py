@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..checks.errors import BadCast, listed
 from ..methods import methods
-from ..people import Cast, Identity, NotPlaced, Person, require_together
+from ..people import Cast, Member, NotPlaced, Person, require_together
 from ..persons import EmbeddingMissing, in_common, known_by
 from ..taking_part import with_names, with_photos
 
@@ -26,20 +26,20 @@ TRAINED_WITH: Mapping[str, str] = _recognisers_of_methods()
 the method: any other judges better."""
 
 
-def people_to_find(cast: Cast | None, identity: Identity | None, node_name: str) -> Cast:
+def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> Cast:
     """The people whom a node looks for in pictures: those of a cast, and one more person who is linked alone.
 
-    People of weight 0 or with LoRAs alone are left out of the cast. identity: the person who is linked alone, or None.
+    People of weight 0 or with LoRAs alone are left out of the cast. person: who is linked alone, or None.
     node_name: the name of the node, for messages. Raises BadCast where no person is left and where people have a
     picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
     people = list(with_photos(cast).people) if cast else []
-    if identity:
-        people.append(Person(identity))
+    if person:
+        people.append(Member(person))
     if not people:
         raise _no_people(cast)
-    unplaced = [person.name for person in people if person.slot is None]
+    unplaced = [member.name for member in people if member.slot is None]
     if 0 < len(unplaced) < len(people):
         raise NotPlaced(node_name, unplaced)
     if cast:
@@ -58,14 +58,14 @@ def _no_people(cast: Cast | None) -> BadCast:
     )
 
 
-def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tuple[str, ...]:
+def judges(loaded: Sequence[str], people: Sequence[Member], method: str) -> tuple[str, ...]:
     """The recognisers by which all people can be compared, the most independent of `method` first.
 
     The first one decides who is who. loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
     UNKNOWN the recogniser of any method comes last.
     Raises EmbeddingMissing, with the recognisers of both sides, where they have none in common.
     """
-    common_recognisers = in_common(person.identity.embeddings for person in people)
+    common_recognisers = in_common(member.person.embeddings for member in people)
     loaded_and_common = [recogniser for recogniser in loaded if recogniser in common_recognisers]
     if not loaded_and_common:
         recognisers_of_people = "; ".join(known_by(with_names(people)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..people import Cast, Face, Faces, Identity, PlacedCast, is_a
+from ..people import Cast, Face, Faces, Person, PlacedCast, is_a
 from ..persons import combine, similarities
 from .assignment import faces_of_people
 from .comparison import UNKNOWN
@@ -37,14 +37,14 @@ def measure(
     if is_a(cast, PlacedCast) and cast.people[0].slot:
         placed_cast = cast
     judge = recognisers[0]  # it decides who is who; the other recognisers measure the same pairs of person and face
-    identities = [person.identity for person in cast.people]
+    persons = [member.person for member in cast.people]
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
     for picture in pictures:
         embeddings = [face.embeddings for face in picture.faces]
-        tables = {name: similarities(identities, embeddings, name, NODE) for name in recognisers}  # (people, faces)
+        tables = {name: similarities(persons, embeddings, name, NODE) for name in recognisers}  # (people, faces)
         face_of_person = faces_of_people(picture, placed_cast, tables[judge], stranger_below)
         for recogniser in recognisers:
-            measured_picture = _measured_picture(picture, identities, face_of_person, recogniser, tables[recogniser])
+            measured_picture = _measured_picture(picture, persons, face_of_person, recogniser, tables[recogniser])
             measured[recogniser].append(measured_picture)
     return Report(
         people=cast.people,
@@ -58,7 +58,7 @@ def measure(
 
 def _measured_picture(
     picture: Faces,
-    identities: Sequence[Identity],
+    persons: Sequence[Person],
     face_of_person: Sequence[int | None],
     recogniser: str,
     table: Tensor,
@@ -74,19 +74,19 @@ def _measured_picture(
             sightings.append(Sighting(person))
             continue
         similarities_of_face = tuple(float(similarity) for similarity in table[:, face])
-        copy_paste = _copy_paste(identities[person], picture.faces[face], recogniser)
+        copy_paste = _copy_paste(persons[person], picture.faces[face], recogniser)
         sightings.append(Sighting(person, face, similarities_of_face, copy_paste))
     boxes = tuple(face.box for face in picture.faces)
     return MeasuredPicture(boxes, tuple(sightings))
 
 
-def _copy_paste(identity: Identity, face: Face, recogniser: str) -> float | None:
+def _copy_paste(person: Person, face: Face, recogniser: str) -> float | None:
     """How much more alike a face is to the nearest photo of its person than the person's photos are to each other.
 
     It is the largest cosine with a photo, less the mean cosine between two photos. A picture that copies one photo has
     a value above 0. None for a person of a single photo.
     """
-    photos = normalize(combine(identity, recogniser, "sequence", NODE).float(), dim=-1)  # (photos, 512)
+    photos = normalize(combine(person, recogniser, "sequence", NODE).float(), dim=-1)  # (photos, 512)
     if len(photos) < 2:
         return None
     embedding = normalize(face.embeddings[recogniser].float(), dim=-1)  # (512,)

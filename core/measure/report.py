@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..people import Box, Person
+from ..people import Box, Member
 from ..pictures.geometry import Fit
 from .comparison import TRAINED_WITH, UNKNOWN
 
@@ -110,7 +110,7 @@ class Report:
     width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts.
     """
 
-    people: tuple[Person, ...]
+    people: tuple[Member, ...]
     recognisers: tuple[str, ...]
     pictures: Mapping[str, tuple[MeasuredPicture, ...]]
     method: str = UNKNOWN
@@ -131,12 +131,12 @@ class Report:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The number of each person: of the place in Place Cast's picture, or, without places, in the list, from 1."""
-        return tuple(person.place or number for number, person in enumerate(self.people, 1))
+        return tuple(member.place or number for number, member in enumerate(self.people, 1))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the people, in their order."""
-        return tuple(person.name for person in self.people)
+        return tuple(member.name for member in self.people)
 
     @property
     def has_places(self) -> bool:

@@ -1,4 +1,4 @@
-"""Identities, one person each: made of photos, checked, combined, blended, saved, and compared with faces."""
+"""Single people: made of photos, checked, combined, blended, saved, and compared with faces."""
 
 # pyright: reportUnusedImport=false
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks.text import plain
-from ..people import Identity, Lora, Portraits
+from ..people import Lora, Person, Portraits
 from .checks import check, lengths
 from .combining import EmbeddingMissing, combine
 from .matching import known_by
@@ -18,7 +18,7 @@ _SMALLEST_SINE = 1e-4
 rounding."""
 
 
-def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:
+def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person:
     """A person between a (amount 0) and b (amount 1), of one photo, by every recogniser that both have.
 
     method: one of BLENDS. lerp mixes the two mean embeddings linearly. slerp turns the direction at an even pace and
@@ -40,7 +40,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     means_b = _means(b, common)
     mix = slerp if method == "slerp" else torch.lerp
     return check(
-        Identity(
+        Person(
             name=plain(name) or f"{a.name} + {b.name}",
             embeddings={recogniser: mix(means_a[recogniser], means_b[recogniser], amount) for recogniser in common},
             crops=torch.lerp(a.crops[:1], b.crops[:1], amount),
@@ -51,9 +51,9 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     )
 
 
-def _means(identity: Identity, recognisers: list[str]) -> dict[str, Tensor]:
+def _means(person: Person, recognisers: list[str]) -> dict[str, Tensor]:
     """Recogniser -> (1, 512), the mean of the person's photos."""
-    return {recogniser: combine(identity, recogniser, "mean", NODE) for recogniser in recognisers}
+    return {recogniser: combine(person, recogniser, "mean", NODE) for recogniser in recognisers}
 
 
 def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) -> Portraits | None:

@@ -1,11 +1,11 @@
-"""Whether the embeddings and pictures of an identity can be used: they may come from files."""
+"""Whether the embeddings and pictures of a person can be used: they may come from files."""
 
 import torch
 from torch import Tensor
 
 from ..checks.errors import BadEmbedding
 from ..models.tensors import least_and_largest
-from ..people import ALIGNED, EMBEDDING, FFHQ, LOOSE, Identity, Portraits
+from ..people import ALIGNED, EMBEDDING, FFHQ, LOOSE, Person, Portraits
 
 _SMALLEST = 1e-6
 _LARGEST = 1e4
@@ -43,7 +43,7 @@ def why_bad(rows: Tensor) -> str | None:
 
 
 def why_bad_crops(crops: Tensor) -> str | None:
-    """Why the crops of an identity cannot be shown, as the end of a sentence; None when they can.
+    """Why the crops of a person cannot be shown, as the end of a sentence; None when they can.
 
     Their values are from 0 to 1. Values up to 255 are let pass, because other programs may write pictures so.
     """
@@ -59,7 +59,7 @@ def why_bad_crops(crops: Tensor) -> str | None:
 def why_bad_portraits(portraits: Portraits, photo_count: int) -> str | None:
     """Why portraits cannot be used, as the end of a sentence; None when they can.
 
-    photo_count: the number of photos that the identity has; each must have a portrait of each kind.
+    photo_count: the number of photos that the person has; each must have a portrait of each kind.
     """
     kinds = (
         ("aligned", portraits.aligned, ALIGNED),
@@ -74,15 +74,15 @@ def why_bad_portraits(portraits: Portraits, photo_count: int) -> str | None:
     return None
 
 
-def check(identity: Identity) -> Identity:
-    """The identity itself. Raises BadEmbedding when one of its embeddings cannot be used."""
-    for recogniser, rows in identity.embeddings.items():
+def check(person: Person) -> Person:
+    """The person itself. Raises BadEmbedding when one of its embeddings cannot be used."""
+    for recogniser, rows in person.embeddings.items():
         why = why_bad(rows)
         if why:
-            raise BadEmbedding(identity.name, recogniser, why)
-    return identity
+            raise BadEmbedding(person.name, recogniser, why)
+    return person
 
 
-def photos_of(identity: Identity) -> int:
-    """The number of photos that the identity was made of; 0 when none of them showed a face."""
-    return len(identity.crops)
+def photos_of(person: Person) -> int:
+    """The number of photos that the person was made of; 0 when none of them showed a face."""
+    return len(person.crops)

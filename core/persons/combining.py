@@ -1,4 +1,4 @@
-"""An identity from the faces of photos, and several photos of one person as a method reads them."""
+"""A person from the faces of photos, and several photos of one person as a method reads them."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from ..checks.errors import BadCast, BadEmbedding, listed
 from ..methods import Method
 from ..models.packs import where
-from ..people import CROP, EMBEDDING, Face, Identity, Person, Portraits
+from ..people import CROP, EMBEDDING, Face, Member, Person, Portraits
 from .checks import lengths
 
 PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
@@ -22,17 +22,17 @@ counts a little, and never with a weight below 0."""
 
 
 class EmbeddingMissing(BadCast):
-    """An identity, or two sides that are compared, without the recogniser that is needed."""
+    """A person, or two sides that are compared, without the recogniser that is needed."""
 
 
 class PortraitsMissing(BadCast):
-    """An identity without pictures of the face, where a method looks at them."""
+    """A person without pictures of the face, where a method looks at them."""
 
 
-def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Identity:
-    """One person from one face of each photo; no faces make an identity without photos.
+def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Person:
+    """One person from one face of each photo; no faces make a person without photos.
 
-    recognisers: those of the face model that found the faces. The identity has portraits if every face has one.
+    recognisers: those of the face model that found the faces. The person has portraits if every face has one.
     Raises BadEmbedding.
     """
     by_recogniser: dict[str, Tensor] = {}
@@ -46,7 +46,7 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     one_person_from: dict[str, float] = {}  # of every recogniser that knows one
     for face in faces:
         one_person_from.update(face.one_person_from)
-    return Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from)
+    return Person(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from)
 
 
 def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
@@ -61,31 +61,31 @@ def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
     )
 
 
-def portraits(identity: Identity, method: str) -> Portraits:
+def portraits(person: Person, method: str) -> Portraits:
     """The portraits of one person, a pair per photo.
 
     method: its title, for messages. Raises PortraitsMissing, and BadCast for a person without a photo.
     """
-    _check_has_photo(identity, method)
-    if identity.portraits is None:
+    _check_has_photo(person, method)
+    if person.portraits is None:
         raise PortraitsMissing(
-            f"{method} looks at pictures of the face, and this person ({identity.name}) has none: its file holds "
+            f"{method} looks at pictures of the face, and this person ({person.name}) has none: its file holds "
             "embeddings alone.",
             "Make the person again from the photos, and save it again.",
         )
-    return identity.portraits
+    return person.portraits
 
 
-def _check_has_photo(identity: Identity, method: str) -> None:
+def _check_has_photo(person: Person, method: str) -> None:
     """Raise BadCast for a person who is known to a LoRA alone."""
-    if identity.by_lora_alone:
+    if person.by_lora_alone:
         raise BadCast(
-            f"{identity.name} has a LoRA and no photo, and {method} reads photos.",
+            f"{person.name} has a LoRA and no photo, and {method} reads photos.",
             "Give them weight 0 in the Cast for this node; LoRA per Person draws them.",
         )
 
 
-def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Tensor:
+def combine(person: Person, recogniser: str, photos: str, method: str) -> Tensor:
     """The photos of one person as a method reads them, float32.
 
     photos: one of PHOTOS.
@@ -98,36 +98,36 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     Raises EmbeddingMissing, BadCast for a person without a photo, BadEmbedding where no photo shows a face or photos
     are opposites.
     """
-    rows = _usable_embeddings(identity, recogniser, method)  # (photos, 512)
+    rows = _usable_embeddings(person, recogniser, method)  # (photos, 512)
     if photos == "sequence":
         return rows
     lengths_of_rows = lengths(rows)  # (photos, 1)
     if photos == "normalised mean":
         direction = (rows / lengths_of_rows).mean(dim=0, keepdim=True)  # (1, 512)
-        _check_not_opposite(direction, 1.0, identity.name, recogniser)
+        _check_not_opposite(direction, 1.0, person.name, recogniser)
         return direction / lengths(direction) * lengths_of_rows.mean()
     if photos == "weighted mean":
         weights = _agreement(rows) ** 2  # (photos, 1)
         mean = (rows * weights).sum(dim=0, keepdim=True) / weights.sum()
     else:
         mean = rows.mean(dim=0, keepdim=True)
-    _check_not_opposite(mean, lengths_of_rows.mean(), identity.name, recogniser)
+    _check_not_opposite(mean, lengths_of_rows.mean(), person.name, recogniser)
     return mean
 
 
-def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tensor:
+def _usable_embeddings(person: Person, recogniser: str, method: str) -> Tensor:
     """The embeddings of a person by one recogniser, as it gave them: (photos, 512). Raises what `combine` does."""
-    _check_has_photo(identity, method)
-    rows = identity.embeddings.get(recogniser)
+    _check_has_photo(person, method)
+    rows = person.embeddings.get(recogniser)
     if rows is None:
-        known_recognisers = listed(sorted(identity.embeddings), "no embedding")
+        known_recognisers = listed(sorted(person.embeddings), "no embedding")
         raise EmbeddingMissing(
-            f"{method} needs {recogniser}, this person ({identity.name}) has {known_recognisers}.",
+            f"{method} needs {recogniser}, this person ({person.name}) has {known_recognisers}.",
             f"Choose {recogniser} in Load Face Embedder and make the person again from the photos. "
             f"Its file: {where(recogniser)}.",
         )
     if not len(rows):
-        raise BadEmbedding(identity.name, recogniser, "no photo of this person shows a face")
+        raise BadEmbedding(person.name, recogniser, "no photo of this person shows a face")
     return rows
 
 
@@ -161,9 +161,9 @@ def _agreement(rows: Tensor) -> Tensor:
     return (sums / (len(rows) - 1)).clamp(min=_LEAST_AGREEMENT)
 
 
-def embeddings(person: Person, method: Method, photos: str) -> Tensor:
+def embeddings(member: Member, method: Method, photos: str) -> Tensor:
     """The embeddings of a person that a method reads, by the recogniser that it was trained with: (n, 512).
 
     photos: how several photos are joined, see `combine`, which also says what is raised.
     """
-    return combine(person.identity, method.recogniser, photos, method.title)
+    return combine(member.person, method.recogniser, photos, method.title)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..checks.errors import joined
-from ..people import Identity
+from ..people import Person
 
 ONE_PERSON = 0.8
 """The cosine from which a recogniser takes two people for one, where its file states none. A photo and a smaller,
@@ -16,7 +16,7 @@ cropped, turned or badly compressed copy of it have 0.83 or more; two different 
 seldom have 0.7; two different people have 0.33 at most (docs/dev/measuring.md)."""
 
 
-def look_alike(people: Sequence[Identity]) -> list[str]:
+def look_alike(people: Sequence[Person]) -> list[str]:
     """A line for each group of people who look like one person to every recogniser that they share."""
     alike = _alike(people)
     groups: dict[int, list[int]] = {}  # the first person of a group -> all who look like that one
@@ -48,7 +48,7 @@ class _Alike:
     one_person: Tensor
 
 
-def _alike(people: Sequence[Identity]) -> _Alike:
+def _alike(people: Sequence[Person]) -> _Alike:
     """All people compared with each other by each recogniser that both have."""
     count = len(people)
     cosines = torch.full(

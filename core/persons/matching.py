@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..checks.errors import listed
-from ..people import Identity
+from ..people import Person
 from .combining import combine
 
 
@@ -20,13 +20,13 @@ def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
     return sorted(common or ())
 
 
-def known_by(people: Iterable[Identity]) -> list[str]:
+def known_by(people: Iterable[Person]) -> list[str]:
     """Half a sentence for each person: their name, and which recognisers they have."""
     return [f"{person.name} has {listed(sorted(person.embeddings), 'no embedding')}" for person in people]
 
 
 def similarities(
-    people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node_name: str
+    people: Sequence[Person], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node_name: str
 ) -> Tensor:
     """How alike people and faces are, the mean cosine of each person's photos with each face: (people, faces).
 

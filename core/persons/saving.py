@@ -1,4 +1,4 @@
-"""An identity as the tensors and metadata of a safetensors file, and back: files may be damaged or of another kind."""
+"""A person as the tensors and metadata of a safetensors file, and back: files may be damaged or of another kind."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..checks.errors import UnsupportedCheckpoint
 from ..checks.text import plain
 from ..models.tensors import below, check_all_floats
-from ..people import CROP, Identity, Lora, Portraits
+from ..people import CROP, Lora, Person, Portraits
 from .checks import check, why_bad_crops, why_bad_portraits
 
 FORMAT = "likeness identity"
@@ -43,27 +43,27 @@ class PersonFile(NamedTuple):
     metadata: dict[str, str]
 
 
-def to_tensors(identity: Identity) -> PersonFile:
+def to_tensors(person: Person) -> PersonFile:
     """What is written into the file of one person: tensors and metadata."""
     tensors: dict[str, Tensor] = {}
-    for recogniser, rows in identity.embeddings.items():
+    for recogniser, rows in person.embeddings.items():
         tensors[f"{EMBEDDING_PREFIX}{recogniser}"] = rows
-    for recogniser, cosine in identity.one_person_from.items():
+    for recogniser, cosine in person.one_person_from.items():
         tensors[f"{ONE_PERSON_PREFIX}{recogniser}"] = torch.tensor(cosine, dtype=torch.float32)
-    tensors[CROPS_KEY] = identity.crops
-    if identity.portraits:
-        tensors[ALIGNED_KEY] = identity.portraits.aligned
-        tensors[LOOSE_KEY] = identity.portraits.loose
-        tensors[FFHQ_KEY] = identity.portraits.ffhq
-    metadata = {"format": FORMAT, "version": VERSION, "name": identity.name}
-    if identity.loras:
-        metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in identity.loras])
+    tensors[CROPS_KEY] = person.crops
+    if person.portraits:
+        tensors[ALIGNED_KEY] = person.portraits.aligned
+        tensors[LOOSE_KEY] = person.portraits.loose
+        tensors[FFHQ_KEY] = person.portraits.ffhq
+    metadata = {"format": FORMAT, "version": VERSION, "name": person.name}
+    if person.loras:
+        metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in person.loras])
     # Copies, because a file cannot hold rows that share their memory.
     copies = {key: rows.contiguous().clone() for key, rows in tensors.items()}
     return PersonFile(copies, metadata)
 
 
-def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:
+def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Person:
     """The person in a file.
 
     path: of the file, for messages. Raises UnsupportedCheckpoint for another kind of file, a newer version or a damaged
@@ -84,7 +84,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     portraits: Portraits | None = None
     if set(tensors) >= _PORTRAIT_KEYS:
         portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
-    identity = Identity(
+    person = Person(
         name=metadata.get("name", "person"),
         embeddings={recogniser: rows.float() for recogniser, rows in stored_embeddings.items()},
         crops=crops.float(),
@@ -92,12 +92,12 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         loras=_loras(metadata, path),
         one_person_from=_one_person_from(cosines, path),
     )
-    check(identity)
-    _check_same_photos(identity, tensors, path)
+    check(person)
+    _check_same_photos(person, tensors, path)
     why = why_bad_portraits(portraits, len(crops)) if portraits else None
     if why:
         raise _damaged(path, why)
-    return identity
+    return person
 
 
 def _damaged(path: str, why: str) -> UnsupportedCheckpoint:
@@ -148,16 +148,16 @@ def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, floa
     return limits
 
 
-def _check_same_photos(identity: Identity, tensors: Mapping[str, Tensor], path: str) -> None:
+def _check_same_photos(person: Person, tensors: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless all tensors are of the same photos, and something says who the person is.
 
     tensors: all tensors of the file. A damaged file may have some of the kinds of portraits without the others.
     """
     portraits = [tensors[key] for key in _PORTRAIT_KEYS if key in tensors]
-    per_photo = [*identity.embeddings.values(), *portraits]
-    is_known = bool(per_photo) or bool(identity.loras)
+    per_photo = [*person.embeddings.values(), *portraits]
+    is_known = bool(per_photo) or bool(person.loras)
     all_or_none = len(portraits) in (0, len(_PORTRAIT_KEYS))
-    crops = identity.crops
+    crops = person.crops
     same_photos = all(tensor.shape[:1] == crops.shape[:1] for tensor in per_photo)
     if is_known and all_or_none and same_photos and crops.shape[1:] == (CROP, CROP, 3):
         return

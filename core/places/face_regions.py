@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..attention.cross_attention import region_weights
 from ..checks.errors import gathered
-from ..people import Cast, Person, PlacedCast, is_a, require_places
+from ..people import Cast, Member, PlacedCast, is_a, require_places
 from ..pictures.geometry import bounds, longer_side
 from ..taking_part import TakingPart
 from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
@@ -68,14 +68,14 @@ def notes(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]
 def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
     """Name and size of each person whose face box, cut to the canvas, has a side of less than `least` px."""
     small: list[str] = []
-    for person in cast.people:
-        if person.slot is None or person.slot.box is None:
+    for member in cast.people:
+        if member.slot is None or member.slot.box is None:
             continue
-        x0, y0, x1, y1 = person.slot.box
+        x0, y0, x1, y1 = member.slot.box
         width = min(cast.width, x1) - max(0, x0)
         height = min(cast.height, y1) - max(0, y0)
         if min(width, height) < least:
-            small.append(f"{person.name} {width:.0f}x{height:.0f}")
+            small.append(f"{member.name} {width:.0f}x{height:.0f}")
     return small
 
 
@@ -106,7 +106,7 @@ def regions_of_faces(
     else:
         acting_cast = require_places(replace(cast, people=taking.people), node_name)
         regions = torch.stack(
-            [_face_region(person, acting_cast, row in taking.rows, shape) for row, person in enumerate(people)]
+            [_face_region(member, acting_cast, row in taking.rows, shape) for row, member in enumerate(people)]
         )
         if acts_in == REGIONS:
             regions = _divided(regions, people, shape.feather)
@@ -116,7 +116,7 @@ def regions_of_faces(
     return regions
 
 
-def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tensor:
+def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tensor:
     """Regions around faces, of which several may reach a pixel: it then belongs to the person whose face is nearest.
 
     All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
@@ -128,8 +128,8 @@ def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tenso
     height, width = regions.shape[-2:]
     from_face: dict[int, Tensor] = {}  # by the index of the person: how far each pixel is from the face, in face sizes
     sizes: dict[int, float] = {}  # the longer side of the face box, px
-    for index, person in enumerate(people):
-        slot = person.slot
+    for index, member in enumerate(people):
+        slot = member.slot
         if slot is not None and slot.box is not None and slot.mask is None:
             from_face[index] = box_distance(slot.box, width, height)
             sizes[index] = longer_side(slot.box)
@@ -166,16 +166,16 @@ def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feat
     return torch.where((other_distance == 0) & (distance > 0), 0.0, share)
 
 
-def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
+def _face_region(member: Member, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
     """The region in which a person's face acts, (H, W): the mask of their place, else what lies around the face box.
 
     needs_box: whether a place without both is an error (BadRegion) instead of zeros.
     """
-    slot = person.slot
+    slot = member.slot
     if slot and slot.mask is not None:
         return slot.mask.float()
     if needs_box:
-        slot = require_box(slot, person.name)
+        slot = require_box(slot, member.name)
     return region_of_slot(slot, cast, shape)
 
 
@@ -195,8 +195,8 @@ def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: s
     )
     boxes = _box_masks(taking.present, acting_cast.width, acting_cast.height)  # (people, H, W)
     regions = boxes if uncut is None else boxes * uncut
-    for row, person in zip(taking.rows, taking.people, strict=True):
-        _check_box(person, acting_cast, boxes[row], regions[row])
+    for row, member in zip(taking.rows, taking.people, strict=True):
+        _check_box(member, acting_cast, boxes[row], regions[row])
     # Without regions there is one person, or a picture for each: nobody shares a region with somebody else.
     if uncut is not None:
         require_distinct(regions[taking.rows], taking.people)
@@ -205,27 +205,27 @@ def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: s
     return region_weights(regions)
 
 
-def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
+def _box_masks(people: Sequence[Member], width: int, height: int) -> Tensor:
     """A mask of each person on a canvas of this size, (people, height, width): 1 in their face box, else 0.
 
     It is all 0 for a person without a box.
     """
     masks = torch.zeros(len(people), height, width, dtype=torch.float32)
-    for index, person in enumerate(people):
-        if person.slot and person.slot.box:
+    for index, member in enumerate(people):
+        if member.slot and member.slot.box:
             # int() cuts towards 0; the slices end at the canvas by themselves.
-            x0, y0, x1, y1 = (max(0, int(coordinate)) for coordinate in person.slot.box)
+            x0, y0, x1, y1 = (max(0, int(coordinate)) for coordinate in member.slot.box)
             masks[index, y0:y1, x0:x1] = 1
     return masks
 
 
-def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tensor) -> None:
+def _check_box(member: Member, cast: PlacedCast, box_mask: Tensor, region: Tensor) -> None:
     """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it.
 
     box_mask: 1 in the person's face box, else 0. region: of the person, cut to the face box. (H, W) each.
     """
-    name = person.name
-    box = person.slot.box if person.slot else None
+    name = member.name
+    box = member.slot.box if member.slot else None
     if box is None:
         advice = "Use a layout whose places have faces, or set acts_in of Place Cast to regions."
         raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)

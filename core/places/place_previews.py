@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..attention.cross_attention import region_weights
-from ..people import Box, Layout, Person, Slot
+from ..people import Box, Layout, Member, Slot
 from ..pictures.geometry import bounds, patch_rect
 from ..pictures.previews import BACKGROUND, Color, Sheet, as_picture, color_of
 from .bodies import SEEN, openpose, seen_limbs
@@ -53,36 +53,36 @@ def numbered_layout(
     return sheet.tensor()
 
 
-def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
+def read_regions(regions: Tensor, people: Sequence[Member]) -> Tensor:
     """A picture of the regions in which people's faces are read: their colours, face boxes, keypoints and names.
 
     A person's number and colour are those of their place; without a place they follow the order of the people. The
     colour of a pixel is as strong as the person's share of the pixel.
     regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
     """
-    colors = [color_of((person.place or number) - 1) for number, person in enumerate(people, 1)]
+    colors = [color_of((member.place or number) - 1) for number, member in enumerate(people, 1)]
     background = torch.tensor(BACKGROUND, dtype=torch.float32)
     picture = background.expand(*regions.shape[1:], 3) / 255
     for share, color in zip(region_weights(regions), colors, strict=True):
         # 510: at a share of 1, half way from the background to the colour.
         picture = picture + share[..., None] * (torch.tensor(color, dtype=torch.float32) - background) / 510
     sheet = Sheet(as_picture(picture))
-    for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
+    for number, (region, member, color) in enumerate(zip(regions, people, colors, strict=True), 1):
         left, top, right, below = bounds(region)
         box = (float(left), float(top), float(right - 1), float(below - 1))
-        slot = person.slot
+        slot = member.slot
         if slot and slot.box:
             box = slot.box
             sheet.frame(box, color)
         if slot and slot.keypoints:
             for point in slot.keypoints:
                 sheet.dot(point, color)
-        name = person.identity.name
-        sheet.label(str(person.place or number), name, box[:2], color, width=2.4 * (box[2] - box[0]))
+        name = member.person.name
+        sheet.label(str(member.place or number), name, box[:2], color, width=2.4 * (box[2] - box[0]))
     return sheet.tensor()
 
 
-def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:
+def acting(shares: Tensor | None, people: Sequence[Member], by_row: bool) -> Tensor | None:
     """Pictures of the regions in which people's faces act, (pictures, H, W, 3); None where they act everywhere.
 
     shares: (people, H, W), 0..1. by_row: a picture for each person instead of one for all.

@@ -8,7 +8,7 @@ import torch
 from ..checks.errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..checks.names import People
 from ..checks.text import number_in, plain
-from ..people import UNNAMED, Cast, Identity, Layout, Person, PlacedCast, Slot
+from ..people import UNNAMED, Cast, Layout, Member, Person, PlacedCast, Slot
 from ..persons import assigned, in_common, known_by, similarities
 from ..pictures import geometry
 from ..taking_part import with_names
@@ -77,7 +77,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == CUSTOM:
-        people = zip(cast.numbers, (person.identity.name for person in cast.people), strict=True)
+        people = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
         names = [name for _, name in sorted([*people, *cast.absent])]
         numbers = _numbers_of_text(custom_order, names, place_count)
         return tuple(index_of.get(number) for number in numbers)
@@ -132,8 +132,8 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     """
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
     people = tuple(
-        replace(person, slot=layout.slots[number_of[index] - 1], place=number_of[index])
-        for index, person in enumerate(cast.people)
+        replace(member, slot=layout.slots[number_of[index] - 1], place=number_of[index])
+        for index, member in enumerate(cast.people)
         if index in number_of
     )
     return PlacedCast(people, layout.width, layout.height)
@@ -168,28 +168,27 @@ def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[
     return numbers
 
 
-def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
+def _places_by_likeness(persons: Sequence[Person], slots: Sequence[Slot]) -> Places:
     """The people in the places whose faces they are most like: the sum of all similarities is as large as possible.
 
     Similarities by all recognisers that every person and every place has are added. With fewer people than places,
     places stay free. Raises CannotMatch and BadEmbedding.
     """
-    recognisers = _common_recognisers(identities, slots)
+    recognisers = _common_recognisers(persons, slots)
     faces = [slot.embeddings for slot in slots]
-    likeness = torch.zeros(
-        len(identities), len(slots), dtype=torch.float32
-    )  # the sum, over recognisers, of the mean cosine of the photos
+    # The sum, over recognisers, of the mean cosine of the photos
+    likeness = torch.zeros(len(persons), len(slots), dtype=torch.float32)
     for recogniser in recognisers:
-        cosines = similarities(identities, faces, recogniser, "Place Cast")  # (people, places)
-        for identity, row in zip(identities, cosines, strict=True):
+        cosines = similarities(persons, faces, recogniser, "Place Cast")  # (people, places)
+        for person, row in zip(persons, cosines, strict=True):
             if not row.isfinite().all():
-                raise BadEmbedding(identity.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
+                raise BadEmbedding(person.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
         likeness = likeness + cosines
-    person_at = {place: person for person, place in enumerate(assigned(likeness))}
+    person_at = {place: number for number, place in enumerate(assigned(likeness))}
     return tuple(person_at.get(place) for place in range(len(slots)))
 
 
-def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -> Sequence[str]:
+def _common_recognisers(persons: Sequence[Person], slots: Sequence[Slot]) -> Sequence[str]:
     """Recognisers of which every person and every place has an embedding. Raises CannotMatch where there is none."""
     places_without_face = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
     if places_without_face:
@@ -197,16 +196,16 @@ def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -
         why = f"there is no face to compare with in {noun} {', '.join(places_without_face)}"
         advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
         raise CannotMatch(why, advice)
-    people_without_face = [identity.name for identity in identities if not identity.embeddings]
+    people_without_face = [person.name for person in persons if not person.embeddings]
     if people_without_face:
         verb = "has" if len(people_without_face) == 1 else "have"
         why = f"{listed(people_without_face)} {verb} no photo with a face to compare"
         advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
         raise CannotMatch(why, advice)
-    recognisers = in_common(person_or_place.embeddings for person_or_place in (*identities, *slots))
+    recognisers = in_common(person_or_place.embeddings for person_or_place in (*persons, *slots))
     if not recognisers:
         of_layout = listed(sorted({name for slot in slots for name in slot.embeddings}))
-        why = f"{'; '.join(known_by(identities))}; the faces of the layout have {of_layout}, nothing in common"
+        why = f"{'; '.join(known_by(persons))}; the faces of the layout have {of_layout}, nothing in common"
         raise CannotMatch(why, "Use the same Load Face Embedder for the people and for Detect Faces.")
     return recognisers
 
@@ -216,7 +215,7 @@ class Standing:
     """A place with a person in it. number: of the place, from 1."""
 
     number: int
-    person: Person
+    member: Member
     slot: Slot
 
     @property
@@ -237,7 +236,7 @@ def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequen
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center
-        line = f"Place {standing.number}: {standing.person.name} at ({round(x)}, {round(y)})"
+        line = f"Place {standing.number}: {standing.member.name} at ({round(x)}, {round(y)})"
         if standing.face_size is not None:
             line += f", face {standing.face_size} px"
         lines.append(line)
@@ -253,17 +252,17 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
     LARGEST_FACES, they have all free places. No line says of these places that they are empty.
     """
-    standing = [each for each in _standing(cast, layout, places) if each.person.weight > 0]
+    standing = [each for each in _standing(cast, layout, places) if each.member.weight > 0]
     squares: list[tuple[str, geometry.Rect]] = []
     off: list[str] = []
     for each in standing:
         x, y = each.slot.center
         square = geometry.patch_rect(each.slot.center)
         if geometry.off_canvas(square, layout.width, layout.height):
-            off.append(f"{each.person.name} at ({x:.0f}, {y:.0f})")
+            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")
         else:
-            squares.append((each.person.name, square))
-    sizes = [(each.person.name, each.face_size) for each in standing]
+            squares.append((each.member.name, square))
+    sizes = [(each.member.name, each.face_size) for each in standing]
     small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
     staying = 0  # the number of the last place that may belong to somebody who stays
     if order == LAST_PLACES:
@@ -274,9 +273,9 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     without_face = [_with_number(name, number) for number, name in cast.absent]
     people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))
     without_place = [
-        _with_number(person.identity.name, number) for index, (number, person) in people if index not in places
+        _with_number(member.person.name, number) for index, (number, member) in people if index not in places
     ]
-    weightless = [person.name for index, (_, person) in people if index in places and person.weight <= 0]
+    weightless = [member.name for index, (_, member) in people if index in places and member.weight <= 0]
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", without_face),

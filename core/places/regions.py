@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..checks.errors import BadCast, BadSize, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
-from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
+from ..people import Box, Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
 from ..pictures.tensors import as_masks, joined_masks
 from .region_settings import REGIONS, Extent, RegionSettings
 from .shapes import body_region, box_region, widened
@@ -73,14 +73,14 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
     """
     # One person, unless all are asked for.
     people = [cast.people[index] for index in _people_of_number(cast, number)]
-    regions = [_region_of(person, cast, shape, staying) for person in people]
+    regions = [_region_of(member, cast, shape, staying) for member in people]
     return joined_masks(torch.stack(regions))
 
 
-def _region_of(person: Person, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of a person of the cast, as the same object: (H, W). The arguments are those of `region_of_person`."""
-    name = person.name
-    slot = person.slot
+    name = member.name
+    slot = member.slot
     if shape.extent == "body" and slot and slot.mask is not None:
         if not slot.mask.any():
             raise BadRegion(name, "the mask of its place is empty")
@@ -92,7 +92,7 @@ def _region_of(person: Person, cast: PlacedCast, shape: RegionShape, staying: Se
     region = region_of_slot(slot, cast, shape, staying)
     if not region.any():
         raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
-    others = [other.slot for other in cast.people if other is not person and other.weight > 0]
+    others = [other.slot for other in cast.people if other is not member and other.weight > 0]
     region = _without_faces(region, [slot for slot in others if slot], staying, shape.feather)
     if not region.any():
         raise BadRegion(name, "the faces of others cover it", "Move the two apart in the layout, or raise margin.")
@@ -155,10 +155,10 @@ def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
     Raises BadCast for a number that no person has.
     """
     if number == ALL_PEOPLE and cast.people:
-        present = [index for index, person in enumerate(cast.people) if person.weight > 0]
+        present = [index for index, member in enumerate(cast.people) if member.weight > 0]
         return present or list(range(len(cast.people)))
     if not 0 < number <= len(cast.people):
-        numbered = [f"{index} {person.identity.name}" for index, person in enumerate(cast.people, 1)]
+        numbered = [f"{index} {member.person.name}" for index, member in enumerate(cast.people, 1)]
         people = listed(numbered, "no people")
         advice = "Set person to one of these numbers. People whom Place Cast has left out are not counted."
         raise BadCast(f"There is no person {number} in the cast; those with a place are {people}.", advice)
@@ -170,10 +170,10 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
     picture."""
     if cast and cast.by_row:
         why = "each person has a picture of their own, from Crop Faces"
-        raise BadRegion(", ".join(person.name for person in cast.people), why, advice)
+        raise BadRegion(", ".join(member.name for member in cast.people), why, advice)
 
 
-def regions_of_people(cast: Cast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
+def regions_of_people(cast: Cast, people: Sequence[Member], masks: Tensor | None, shape: RegionShape) -> Tensor:
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
     people: those whose regions are returned, the same objects as in the cast and in its order.
@@ -186,11 +186,11 @@ def regions_of_people(cast: Cast, people: Sequence[Person], masks: Tensor | None
     if masks is not None:
         return require_distinct(masks_of(masks, cast, people), people)
     assert is_a(cast, PlacedCast)
-    regions = [_region_of(person, cast, shape) for person in people]
+    regions = [_region_of(member, cast, shape) for member in people]
     return require_distinct(torch.stack(regions), people)
 
 
-def masks_of(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
+def masks_of(masks: Tensor, cast: Cast, people: Sequence[Member]) -> Tensor:
     """The masks of some people of a cast, (people, H, W), stretched over the canvas if there is one.
 
     masks: (everybody of the cast, h, w), in the cast's order. people: whose masks are returned, the same objects as in
@@ -201,16 +201,16 @@ def masks_of(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
         verb = "is" if len(masks) == 1 else "are"
         everybody = counted(len(cast.people), "person", "people")
         why = f"there {verb} {counted(len(masks), 'mask')} for {everybody}"
-        raise BadRegion(", ".join(person.name for person in cast.people), why)
+        raise BadRegion(", ".join(member.name for member in cast.people), why)
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     # By the object, because two people may be equal.
-    of_people = masks[[any(member is person for person in people) for member in cast.people]]
+    of_people = masks[[any(member is one for one in people) for member in cast.people]]
     return functional.interpolate(of_people[:, None], size=size, mode="nearest")[:, 0]
 
 
-def require_distinct(regions: Tensor, people: Sequence[Person]) -> Tensor:
+def require_distinct(regions: Tensor, people: Sequence[Member]) -> Tensor:
     """The regions (people, H, W) of these people. Raises BadRegion for an empty one or two alike."""
-    names = [person.name for person in people]
+    names = [member.name for member in people]
     for row, region in enumerate(regions):
         if not region.any():
             raise BadRegion(names[row], "the region is empty or lies off the canvas")
@@ -250,7 +250,7 @@ def from_masks(
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():
         raise BadRegion(names, "the masks are all zero", TRY_OTHER_WORDS)
-    slots = [*(person.slot for person in cast.people), *staying]  # the index of a person is that of their slot
+    slots = [*(member.slot for member in cast.people), *staying]  # the index of a person is that of their slot
     without_edge = replace(shape, feather=0)
     places = [region_of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
@@ -284,7 +284,7 @@ def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Te
         return masks_of(masks, cast, cast.people)
     placed_cast = require_places(cast, node_name)
     shape = RegionShape("body", _IN_PLACE)
-    return torch.stack([region_of_slot(person.slot, placed_cast, shape) for person in cast.people])
+    return torch.stack([region_of_slot(member.slot, placed_cast, shape) for member in cast.people])
 
 
 def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
@@ -325,5 +325,5 @@ def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
     if size != (cast.width, cast.height):
         expected = f"the cast's canvas is {cast.width}x{cast.height} px"
         raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
-    occupied = {person.place for person in cast.people if person.weight > 0}
+    occupied = {member.place for member in cast.people if member.weight > 0}
     return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in occupied)

@@ -20,7 +20,7 @@ def describe(decisions: Sequence[Decision], picture_count: int) -> str:
     for decision in decisions:
         candidate = decision.candidate
         line = f"{candidate.name}: {decision.reason}."
-        if candidate.person.slot:
+        if candidate.member.slot:
             line = f"{candidate.name} (place {candidate.number}): {decision.reason}."
         if picture_count > 1:
             line = f"Picture {candidate.picture_index + 1}: {line}"

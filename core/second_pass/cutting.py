@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, RowCast, Slot
+from ..people import NOSE, Box, Cast, Faces, Keypoints, Member, Point, RowCast, Slot
 from ..pictures.geometry import Fit, Rect, longer_side, square_around, upright
 from ..places.layouts import skeleton_around
 from ..places.regions import settings_of
@@ -165,16 +165,16 @@ def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast
     cast: the cast that Crop Faces was given. size: side of the enlarged crops, px.
     """
     # By identity of the object, because two people of a cast may be equal.
-    number_of = {id(person): number for number, person in enumerate(cast.people, 1)}
-    people: list[Person] = []
+    number_of = {id(member): number for number, member in enumerate(cast.people, 1)}
+    people: list[Member] = []
     numbers: list[int] = []
     for decision in decisions:
         if decision.crop is None:
             continue
         candidate = decision.candidate
-        people.append(replace(candidate.person, slot=decision.slot, place=candidate.number))
-        numbers.append(number_of[id(candidate.person)])
-    listed = tuple(person.identity.name for person in cast.people)
+        people.append(replace(candidate.member, slot=decision.slot, place=candidate.number))
+        numbers.append(number_of[id(candidate.member)])
+    listed = tuple(member.person.name for member in cast.people)
     return RowCast(
         tuple(people),
         size,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
-from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, PlacedCast, require_places, require_together
+from ..people import NOSE, Box, Cast, Faces, Keypoints, Member, PlacedCast, require_places, require_together
 from ..pictures.geometry import Fit
 from ..taking_part import present
 
@@ -53,7 +53,7 @@ class Candidate:
     """
 
     picture_index: int
-    person: Person
+    member: Member
     number: int
     box: Box | None = None
     keypoints: Keypoints | None = None
@@ -63,7 +63,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The name of the person."""
-        return self.person.name
+        return self.member.name
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def people_to_cut(cast: Cast, node: str) -> Cast:
 
 def has_photos(cast: Cast) -> bool:
     """Whether anybody in the cast has photos by which their face can be recognised."""
-    return not all(person.identity.by_lora_alone for person in cast.people)
+    return not all(member.person.by_lora_alone for member in cast.people)
 
 
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
@@ -98,16 +98,16 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
     for number, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
         people: list[Candidate] = []
         for sighting in measured.sightings:
-            person = report.people[sighting.person]
+            member = report.people[sighting.person]
             place = report.numbers[sighting.person]
             if sighting.face is not None:
                 face = faces.faces[sighting.face]
                 box, keypoints, similarity = face.box, face.keypoints, sighting.similarity
-                people.append(Candidate(number, person, place, box, keypoints, similarity, has_face=True))
+                people.append(Candidate(number, member, place, box, keypoints, similarity, has_face=True))
             elif report.has_places:
-                people.append(_in_place(number, person, place, report.canvas_onto(faces.width, faces.height)))
+                people.append(_in_place(number, member, place, report.canvas_onto(faces.width, faces.height)))
             else:
-                people.append(Candidate(number, person, place))
+                people.append(Candidate(number, member, place))
         per_picture.append(people)
     return per_picture
 
@@ -122,26 +122,26 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
         onto_picture = Fit(faces.width / cast.width, faces.height / cast.height, 0, 0)
         people: list[Candidate] = []
         in_places = faces_in_places(faces.faces, (faces.width, faces.height), cast)
-        for person, face in zip(cast.people, in_places, strict=True):
+        for member, face in zip(cast.people, in_places, strict=True):
             if face is not None:
                 box, keypoints = faces.faces[face].box, faces.faces[face].keypoints
-                people.append(Candidate(number, person, person.place, box, keypoints, has_face=True))
+                people.append(Candidate(number, member, member.place, box, keypoints, has_face=True))
             else:
-                people.append(_in_place(number, person, person.place, onto_picture))
+                people.append(_in_place(number, member, member.place, onto_picture))
         per_picture.append(people)
     return per_picture
 
 
-def _in_place(picture_index: int, person: Person, number: int, onto_picture: Fit) -> Candidate:
+def _in_place(picture_index: int, member: Member, number: int, onto_picture: Fit) -> Candidate:
     """A person whose face is not found in the picture, with the box and keypoints of their place.
 
     onto_picture: brings the canvas onto the picture. The other arguments are fields of Candidate.
     """
-    slot = person.slot
+    slot = member.slot
     if slot is None or slot.box is None or slot.keypoints is None:
-        return Candidate(picture_index, person, number)
+        return Candidate(picture_index, member, number)
     keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-    return Candidate(picture_index, person, number, onto_picture.box(slot.box), keypoints)
+    return Candidate(picture_index, member, number, onto_picture.box(slot.box), keypoints)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:

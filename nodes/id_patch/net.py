@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...core.attention.projections import EmbeddingProjection, Resampler
 from ...core.checks.errors import LikenessError, gathered
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
+from ...core.people import EMBEDDING, Member, PlacedCast, Point, rows_missing
 from ...core.pictures.geometry import PATCH, Rect, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.places import placing
 from ...core.taking_part import TakingPart, with_photos
@@ -98,13 +98,13 @@ class Participant:
     the border of the canvas.
     """
 
-    person: Person
+    member: Member
     center: Point
     rect: Rect
 
     @property
     def name(self) -> str:
-        return self.person.name
+        return self.member.name
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Participants:
     warnings: tuple[str, ...]
 
     @property
-    def people(self) -> tuple[Person, ...]:
+    def people(self) -> tuple[Member, ...]:
         return self.taking.people
 
 
@@ -134,24 +134,24 @@ def participants_of(cast: PlacedCast) -> Participants:
     """
     with_photo = with_photos(cast)
     names_off_canvas: list[str] = []
-    members: list[Participant] = []
+    participants: list[Participant] = []
     acts: list[bool] = []
-    for person, has_photo, slot in zip(cast.people, with_photo.acts, cast.slots, strict=True):
+    for member, has_photo, slot in zip(cast.people, with_photo.acts, cast.slots, strict=True):
         rect = patch_rect(slot.center)
         acts.append(has_photo and not off_canvas(rect, cast.width, cast.height))
         if acts[-1]:
-            members.append(Participant(person, slot.center, rect))
+            participants.append(Participant(member, slot.center, rect))
         elif has_photo:
-            names_off_canvas.append(person.name)
+            names_off_canvas.append(member.name)
     left_out = [*gathered("Off the canvas, left out", names_off_canvas), *with_photo.left_out]
     taking = TakingPart(cast, tuple(acts), tuple(left_out))
     warnings: list[str] = []
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:
-        squares = [(member.name, member.rect) for member in members]
+        squares = [(participant.name, participant.rect) for participant in participants]
         warnings += placing.overlaps("ID patches overlap, faces may mix", squares)
-    warnings += _cut_by_the_border(members, cast)
-    return Participants(cast, taking, tuple(members), tuple(warnings))
+    warnings += _cut_by_the_border(participants, cast)
+    return Participants(cast, taking, tuple(participants), tuple(warnings))
 
 
 def _cut_by_the_border(members: Sequence[Participant], canvas: PlacedCast) -> list[str]:
@@ -215,7 +215,7 @@ def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str
     # Values in 0..1 are at most 0.5 away from 0.5. Where a pixel is further away, it leaves 0..1 by the rest.
     distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W), the largest of all channels and rows
     excess = distance_from_grey - 0.5  # (H, W), above 0 where a pixel leaves 0..1
-    if not (excess > 0).any() and any(member.person.weight >= _FAINT for member in members):
+    if not (excess > 0).any() and any(member.member.weight >= _FAINT for member in members):
         raise BadPatches(
             f"The image given to {node_name} holds no ID patches: all its values lie between 0 and 1, those of the "
             "patches do not.",
@@ -243,7 +243,7 @@ def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
     for member, patch in zip(members, patches, strict=True):
         only_this_patch = patches_at_pixel[patch] == 1
         uncovered = excess[patch][only_this_patch]
-        looked_for = member.person.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
+        looked_for = member.member.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
         if looked_for and not (uncovered > 0).any():
             x, y = member.center
             yield f"there is no ID patch of {member.name} at ({x:.0f}, {y:.0f})"

@@ -29,7 +29,7 @@ from ...bridge.words.unet.run import RegionalTextRun
 from ...core import taking_part
 from ...core.checks.errors import BadCast, counted
 from ...core.methods import method
-from ...core.people import Cast, Person, in_order_of_places, require_places, require_somebody
+from ...core.people import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.persons import embeddings
 from ...core.pictures import geometry
 from ...core.pictures.tensors import as_drawing, as_rgb
@@ -62,23 +62,23 @@ class IDPatch(Loaded[IDPatchNet]):
 
     method_title = METHOD.title
 
-    def faces(self, people: Sequence[Person], photos: str) -> list[Face]:
+    def faces(self, people: Sequence[Member], photos: str) -> list[Face]:
         """What both projections read of people.
 
         photos: how several photos of a person are joined, as in core.persons.embeddings. Raises BadCast, also where
         a person has several embeddings and the file reads one.
         """
         faces: list[Face] = []
-        for person in people:
-            person_embeddings = embeddings(person, METHOD, photos)  # (n, 512)
+        for member in people:
+            person_embeddings = embeddings(member, METHOD, photos)  # (n, 512)
             count = len(person_embeddings)
             if count > 1 and not self.net.takes_sequences:
                 raise BadCast(
-                    f"{person.identity.name} has {count} photos to be used as a sequence, but this file's projection "
+                    f"{member.person.name} has {count} photos to be used as a sequence, but this file's projection "
                     "reads one embedding.",
                     "Set photos to mean or normalised mean on both ID-Patch nodes.",
                 )
-            faces.append(Face(self.on_device(person_embeddings[None]), person.weight))
+            faces.append(Face(self.on_device(person_embeddings[None]), member.weight))
         return faces
 
     def tokens(self, faces: Sequence[Face]) -> Tensor:

@@ -26,7 +26,7 @@ from ...core.checks.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Identity, Person, PlacedCast, is_a
+from ...core.people import Cast, Member, Person, PlacedCast, is_a
 from ...core.persons import embeddings
 from ...core.places import control_images, place_previews
 from ...core.taking_part import names, with_photos
@@ -93,14 +93,14 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
 
     method_title = METHOD.title
 
-    def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
+    def tokens(self, people: Sequence[Member], photos: str) -> Tensor:
         """The tokens of people, (people, 8, width) float32 on the CPU. Raises BadCast.
 
         photos: how several photos of a person are joined.
         """
         tokens: list[Tensor] = []
-        for person in people:
-            face_embeddings = embeddings(person, METHOD, photos)[None]  # (1, photos, 512)
+        for member in people:
+            face_embeddings = embeddings(member, METHOD, photos)[None]  # (1, photos, 512)
             tokens.append(self.net(self.on_device(face_embeddings)).cpu())  # (1, 8, width)
         return torch.cat(tokens)
 
@@ -161,7 +161,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         infinite_you: InfiniteYou,
         control_net: ControlBase,
         vae: VAE,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
@@ -203,22 +203,22 @@ class ApplyInfiniteYou(io.ComfyNode):
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
 
 
-def _missing_keypoints(people: Sequence[Person]) -> list[str]:
+def _missing_keypoints(people: Sequence[Member]) -> list[str]:
     """A line for the note under the node that names the people whose places have no face keypoints; [] for nobody."""
     names_without: list[str] = []
-    for person in people:
-        if person.slot is not None and person.slot.keypoints is None:
-            names_without.append(person.name)
+    for member in people:
+        if member.slot is not None and member.slot.keypoints is None:
+            names_without.append(member.name)
     return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)
 
 
-def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
+def _hint(cast: Cast, people: Sequence[Member], keypoints: bool) -> Tensor:
     """The picture of face keypoints of each person on the canvas, (people, H, W, 3).
 
     Where nobody has keypoints to be drawn, it is one small black picture for all, (1, 16, 16, 3). keypoints: the input
     of the node, whether they are drawn.
     """
-    faces = [person.slot.keypoints if keypoints and person.slot else None for person in people]
+    faces = [member.slot.keypoints if keypoints and member.slot else None for member in people]
     if not is_a(cast, PlacedCast) or not any(faces):
         return torch.zeros(1, FLUX.token, FLUX.token, 3, dtype=torch.float32)
     pictures: list[Tensor] = []

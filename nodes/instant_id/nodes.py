@@ -26,7 +26,7 @@ from ...bridge.sampling.missing_people import NamedRange
 from ...core.checks.errors import BadSetup
 from ...core.families import SDXL
 from ...core.methods import method
-from ...core.people import Cast, Identity, PlacedCast, is_a, rows_missing
+from ...core.people import Cast, Person, PlacedCast, is_a, rows_missing
 from ...core.persons import embeddings
 from ...core.pictures import geometry
 from ...core.pictures.tensors import as_drawing
@@ -110,7 +110,7 @@ class ApplyInstantID(io.ComfyNode):
         instant_id: InstantID,
         control_net: ControlBase | None = None,
         *,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         image: Tensor | None = None,
         mask: Tensor | None = None,
         **values: Any,
@@ -164,10 +164,10 @@ def _injections(
     (1, T, width). Raises BadCast.
     """
     people = scope.people
-    embeddings_of_people = [embeddings(person, METHOD, photos)[None] for person in people]  # (1, photos, 512) each
+    embeddings_of_people = [embeddings(member, METHOD, photos)[None] for member in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
-    scales = torch.tensor([weight * person.weight for person in people], dtype=torch.float32)
+    scales = torch.tensor([weight * member.weight for member in people], dtype=torch.float32)
     return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 

@@ -28,7 +28,7 @@ from ...core.checks.prompts import named
 from ...core.checks.text import plain
 from ...core.families import SDXL, family_of_text_width
 from ...core.methods import method
-from ...core.people import Cast, Identity, PlacedCast, require_places
+from ...core.people import Cast, Person, PlacedCast, require_places
 from ...core.persons import PHOTOS, combine, portraits
 from ...core.pictures.tensors import as_masks, joined_masks
 from ...core.places import regions
@@ -149,7 +149,7 @@ class ApplyIPAdapter(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         ip_adapter: IPAdapter,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         clip_vision: ClipVisionModel | None = None,
         mask: Tensor | None = None,
         **values: Any,
@@ -178,13 +178,13 @@ def _injections(
     blank = loaded.blank_features(clip_vision) if variant.clip else None
     face_tokens: list[Tensor] = []
     blank_tokens: list[Tensor] = []
-    for person in scope.people:
-        inputs = _face_inputs(loaded, person.identity, clip_vision, variant)
+    for member in scope.people:
+        inputs = _face_inputs(loaded, member.person, clip_vision, variant)
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
     scales = torch.tensor(
-        [settings.weight * person.weight for person in scope.people], dtype=torch.float32
+        [settings.weight * member.weight for member in scope.people], dtype=torch.float32
     )  # (people,), of the values
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
     return injections(loaded, scope, sides, scales)
@@ -198,19 +198,17 @@ class _Inputs:
     clip_features: Tensor | None
 
 
-def _face_inputs(
-    loaded: IPAdapter, identity: Identity, clip_vision: ClipVisionModel | None, variant: Variant
-) -> _Inputs:
+def _face_inputs(loaded: IPAdapter, person: Person, clip_vision: ClipVisionModel | None, variant: Variant) -> _Inputs:
     """What the file reads of a person's photos, on the positive side."""
     embeddings: Tensor | None = None
     if variant.embedding:
-        embeddings = combine(identity, METHOD.recogniser, variant.photos, variant.title)  # (n, 512)
+        embeddings = combine(person, METHOD.recogniser, variant.photos, variant.title)  # (n, 512)
         if variant.embedding == "normed":
             embeddings = normalize(embeddings, dim=-1)
     clip_features: Tensor | None = None
     # Where variant.clip is set, blank_features has raised before if clip_vision is None.
     if clip_vision is not None and variant.clip:
-        clip_features = _features_of_photos(loaded, identity, clip_vision, variant)
+        clip_features = _features_of_photos(loaded, person, clip_vision, variant)
     return _Inputs(embeddings, clip_features)
 
 
@@ -227,11 +225,9 @@ def _blank_inputs(inputs: _Inputs, blank: Tensor | None) -> _Inputs:
     return _Inputs(embeddings, clip_features)
 
 
-def _features_of_photos(
-    loaded: IPAdapter, identity: Identity, clip_vision: ClipVisionModel, variant: Variant
-) -> Tensor:
+def _features_of_photos(loaded: IPAdapter, person: Person, clip_vision: ClipVisionModel, variant: Variant) -> Tensor:
     """CLIP's features of a person's photos: (n, ...) where variant.photos is a sequence, else their mean (1, ...)."""
-    photos = portraits(identity, variant.title)
+    photos = portraits(person, variant.title)
     pictures = photos.loose if variant.cut == net.LOOSE else photos.aligned  # (n, H, W, 3), 0..255
     features = loaded.clip_features(clip_vision, pictures.float() / 255)
     if variant.photos == net.SEQUENCE:
@@ -335,8 +331,8 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     who: names or numbers of people; an empty text names everybody. Raises BadCast for a name that nobody or that
     several people have.
     """
-    named_numbers = named(who, [person.identity.name for person in placed.people], STYLES)
-    return [number in named_numbers and person.weight > 0 for number, person in enumerate(placed.people)]
+    named_numbers = named(who, [member.person.name for member in placed.people], STYLES)
+    return [number in named_numbers and member.weight > 0 for number, member in enumerate(placed.people)]
 
 
 def _check_reads_pictures(loaded: IPAdapter) -> None:

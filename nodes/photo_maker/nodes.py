@@ -34,7 +34,7 @@ from ...core.checks.text import plain
 from ...core.checks.value_checks import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Identity, Person
+from ...core.people import Cast, Member, Person
 from ...core.persons import embeddings, portraits
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
@@ -55,16 +55,16 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
 
     method_title = METHOD.title
 
-    def tokens(self, person: Person) -> Tensor:
+    def tokens(self, member: Member) -> Tensor:
         """The tokens of a person's photos, one photo after the other: (n, width) float32 on the CPU.
 
         n is one token for each photo in version 1, and two in version 2. Raises BadCast, BadEmbedding.
         """
-        photos = portraits(person.identity, METHOD.title).loose.float() / 255  # (photos, H, W, 3), 0..1
+        photos = portraits(member.person, METHOD.title).loose.float() / 255  # (photos, H, W, 3), 0..1
         pixels = comfy.clip_vision.clip_preprocess(photos)  # (photos, 3, 224, 224)
         faces: Tensor | None = None
         if self.net.qformer_perceiver is not None:  # version 2
-            faces = self.on_device(embeddings(person, METHOD, "sequence"))  # (photos, 512): none are joined
+            faces = self.on_device(embeddings(member, METHOD, "sequence"))  # (photos, 512): none are joined
         return self.net.tokens(self.on_device(pixels), faces).flatten(0, 1).cpu()
 
     def fused(self, text_tokens: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
@@ -133,7 +133,7 @@ def encode_prompt(
     clip: CLIP,
     text: str,
     trigger: str,
-    people: Sequence[Person],
+    people: Sequence[Member],
 ) -> EncodedPrompt:
     """A prompt encoded twice: plainly, and with people in its class words.
 
@@ -151,13 +151,13 @@ def encode_prompt(
         family = f"another family (text encoders {listed(sorted(encoders))})"
         raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
 
-    names = [person.name for person in people]
+    names = [member.name for member in people]
     copies = [1] * len(people)
     plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)
-    for number, person in enumerate(people):
-        if person.weight > 0:
-            photo_tokens[number] = loaded.tokens(person)
+    for number, member in enumerate(people):
+        if member.weight > 0:
+            photo_tokens[number] = loaded.tokens(member)
             copies[number] = len(photo_tokens[number])  # one copy of the class word for each token
     fused_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     positions = fused_layout.positions
@@ -244,7 +244,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         clip: CLIP,
         negative: Conditioning,
         photo_maker: PhotoMaker,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
@@ -274,7 +274,7 @@ class ApplyPhotoMaker(io.ComfyNode):
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
-    people = [replace(person, weight=person.weight * weight) for person in cast.people]
+    people = [replace(member, weight=member.weight * weight) for member in cast.people]
     return replace(cast, people=tuple(people))
 
 

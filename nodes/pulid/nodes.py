@@ -23,7 +23,7 @@ from ...core.checks.errors import BadPhoto
 from ...core.families import FLUX, SDXL
 from ...core.methods import method
 from ...core.models.formats import identify
-from ...core.people import Cast, Identity, Person
+from ...core.people import Cast, Member, Person
 from ...core.persons import combine, photos_of, portraits
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
@@ -115,7 +115,7 @@ class _Tokens:
 
 @torch.no_grad()
 def _tokens(
-    loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, people: Sequence[Person], photos: str
+    loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, people: Sequence[Member], photos: str
 ) -> _Tokens:
     """The tokens of people. photos: AS_PUBLISHED or MEAN, how several photos of a person are joined.
 
@@ -123,8 +123,8 @@ def _tokens(
     """
     faces: list[Tensor] = []
     no_faces: list[Tensor] = []
-    for person in notes.stepwise(people):
-        read = _read_photos(loaded, eva_clip, face_parser, person.identity)
+    for member in notes.stepwise(people):
+        read = _read_photos(loaded, eva_clip, face_parser, member.person)
         # Photos that are not read together: their tokens are averaged.
         groups = read.each() if photos == MEAN else [read]
         faces.append(torch.stack([loaded.net.tokens(group.ids, group.states) for group in groups]).mean(dim=0))
@@ -132,10 +132,10 @@ def _tokens(
     return _Tokens(torch.cat(faces).cpu(), torch.cat(no_faces).cpu())
 
 
-def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, identity: Identity) -> _Photos:
+def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, person: Person) -> _Photos:
     """What the encoder reads of a person. Raises what `_tokens` raises."""
-    rows = combine(identity, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
-    shown = _shown_to_eva(face_parser, identity)  # (photos, 3, side, side)
+    rows = combine(person, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
+    shown = _shown_to_eva(face_parser, person)  # (photos, 3, side, side)
     seen = eva_clip.net(eva_clip.on_device(shown))
     ids = id_vectors(rows, seen.embeddings.cpu())
     _check_width(loaded, ids.shape[1])
@@ -150,31 +150,31 @@ def _check_width(loaded: Loaded[Any], width: int) -> None:
         raise AdapterMismatch(f"{problem}.", f"Use {METHOD.title}'s own files, and {METHOD.recogniser}.")
 
 
-def _shown_to_eva(face_parser: FaceParser, identity: Identity) -> Tensor:
+def _shown_to_eva(face_parser: FaceParser, person: Person) -> Tensor:
     """Faces and hair of a person's photos in grey on white, (photos, 3, FFHQ, FFHQ).
 
     Raises PortraitsMissing, BadCast, BadPhoto where nothing of a face is left.
     """
-    heads = portraits(identity, METHOD.title).ffhq  # (photos, FFHQ, FFHQ, 3), 0..255
+    heads = portraits(person, METHOD.title).ffhq  # (photos, FFHQ, FFHQ, 3), 0..255
     alone: list[Tensor] = []
     for number, head in enumerate(heads, 1):
         picture = face_parser.on_device(head.movedim(-1, 0)[None]) / 255  # (1, 3, FFHQ, FFHQ)
         shown = face_alone(picture, face_parser.net(picture))
         if bool((shown == 1).all()):
             raise BadPhoto(
-                f"{METHOD.title} finds neither face nor hair in photo {number} of {identity.name}.",
+                f"{METHOD.title} finds neither face nor hair in photo {number} of {person.name}.",
                 "Make the person again from a photo in which the face is larger and not covered.",
             )
         alone.append(shown.cpu())
     return torch.cat(alone)
 
 
-def _photos_joined(net: EncoderNet, people: Sequence[Person], photos: str) -> str:
+def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> str:
     """How the photos are joined: as is chosen, or by their mean where these people's tokens would differ in number.
 
     A note under the node says so.
     """
-    counts = {photos_of(person.identity) for person in people}
+    counts = {photos_of(member.person) for member in people}
     if photos == MEAN or net.reads_photos_together or len(counts) == 1:
         return photos
     notes.tell(MEAN_INSTEAD)
@@ -251,7 +251,7 @@ class ApplyPuLID(io.ComfyNode):
         pulid: PuLID,
         eva_clip: EvaClip,
         face_parser: FaceParser,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
@@ -270,7 +270,7 @@ class ApplyPuLID(io.ComfyNode):
             zero_tokens = _V1_1_ZERO_TOKENS if is_v1_1 else _V1_ZERO_TOKENS[settings.projection]
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
         scales = torch.tensor(
-            [settings.weight * person.weight for person in scope.people], dtype=torch.float32
+            [settings.weight * member.weight for member in scope.people], dtype=torch.float32
         )  # (people,), of the values
         carried: list[Injection] = []
         for injection in injections(pulid, scope, sides, scales):
@@ -318,7 +318,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         pulid: PuLIDFlux,
         eva_clip: EvaClip,
         face_parser: FaceParser,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
@@ -331,7 +331,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         texts = [*positive, *negative]
         acts_behind = blocks_with_faces(model, texts, APPLY_FLUX, reads_behind, len(net.pulid_ca), net.block_width)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
-        weights = torch.tensor([settings.weight * person.weight for person in scope.people], dtype=torch.float32)
+        weights = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
         source = object()
         carried: list[Injection] = []
         for side in (tokens.faces, tokens.no_faces):

@@ -34,7 +34,7 @@ from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import CanvasSize, Cast, Identity, Person, PlacedCast, is_a, require_places
+from ...core.people import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
 from ...core.pictures import previews
 from ...core.places import place_previews, regions
 from ...core.taking_part import TakingPart
@@ -142,7 +142,7 @@ class PeopleAsReferences(io.ComfyNode):
         cls,
         clip: CLIP,
         vae: VAE,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         pictures: Tensor | None = None,
         model: ModelPatcher | None = None,
         parts: Parts | None = None,
@@ -201,7 +201,7 @@ def _limits(
 ) -> Limits:
     """How a MODEL reads the references. Raises as regions_of_references, and check_model where it has to read them."""
     read_regions = regions_of_references(people.cast, people.people, settings, sources)
-    weights = [person.weight for person in people.people] + [part.part.weight for part in owned]
+    weights = [member.weight for member in people.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
     if read_regions is not None or by_weight or family.pictures.fitted:
         check_model(model, family)
@@ -339,7 +339,7 @@ class ReferenceRegions:
     are limited to regions. settings: the inputs of the node.
     """
 
-    people: Sequence[Person]
+    people: Sequence[Member]
     names: Sequence[str]
     regions: Tensor
     tokens: Tensor
@@ -358,7 +358,7 @@ class ReferenceRegions:
 
 
 def regions_of_references(
-    everybody: Cast, present: Sequence[Person], settings: RegionLimit, sources: Sequence[Reference] = ()
+    everybody: Cast, present: Sequence[Member], settings: RegionLimit, sources: Sequence[Reference] = ()
 ) -> ReferenceRegions | None:
     """The regions in which each person's references are read. everybody: the node's cast. present: those of it of
     weight above 0. sources: the references, of which parts may have regions of their own.

@@ -52,7 +52,7 @@ def owned_parts(parts: Parts | None, people: TakingPart, masks: Tensor | None) -
     for number, garment in enumerate(parts.garments):
         owner = everybody.people[_owner(garment[0], everybody, masks)]
         # By the object, because two people may be equal.
-        owners = [index for index, person in enumerate(present) if person is owner]
+        owners = [index for index, member in enumerate(present) if member is owner]
         owned += [OwnedPart(part, index, number) for index in owners for part in garment]
     return owned
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...core.checks.errors import gathered, joined
 from ...core.parts.cut_outs import piece_of_part
-from ...core.people import UNNAMED, Cast, Person, Slot, in_order_of_places, places_of
+from ...core.people import UNNAMED, Cast, Member, Slot, in_order_of_places, places_of
 from ...core.persons import portraits
 from ...core.pictures.tensors import as_rgb
 from ...core.places import control_images, layouts
@@ -108,16 +108,16 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
     """
     sources: list[Reference] = []
     places = _place_names(cast.people)  # "left" and so on, "" without a place
-    for number, (person, place) in enumerate(zip(cast.people, places, strict=True)):
-        name = person.identity.name
+    for number, (member, place) in enumerate(zip(cast.people, places, strict=True)):
+        name = member.person.name
         subject = f"a {name}" if name == UNNAMED else name  # "a person", or "Anna"
-        caption = person.name
+        caption = member.name
         if place:
             subject = f"{place}: {subject}"
-            caption = f"{person.name}, {place}"
+            caption = f"{member.name}, {place}"
         sources.append(
             Reference(
-                _portraits(person, photos),
+                _portraits(member, photos),
                 area=size * size,
                 person=number,
                 captions=(caption,),
@@ -125,7 +125,7 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
                 after_numbers=".",
             )
         )
-        sources += [_reference_of_part(part, person.name, size) for part in parts if part.person == number]
+        sources += [_reference_of_part(part, member.name, size) for part in parts if part.person == number]
     return sources
 
 
@@ -140,7 +140,7 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
 
     It has as many pictures as the person with the fewest photos.
     """
-    portraits_of_people = [_portraits(person, photos) for person in cast.people]
+    portraits_of_people = [_portraits(member, photos) for member in cast.people]
     # The first portraits of all people are one picture with rows, (people, H, W, 3), the second ones another. zip ends
     # with the person who has the fewest.
     pictures = [torch.cat(rows) for rows in zip(*portraits_of_people, strict=False)]
@@ -174,9 +174,9 @@ def _reference_of_poses(cast: Cast) -> Reference:
     )
 
 
-def _portraits(person: Person, photos: int) -> list[Tensor]:
+def _portraits(member: Member, photos: int) -> list[Tensor]:
     """The cuts of head and shoulders from a person's first photos: (1, H, W, 3) each, 0..1. photos: at most so many."""
-    loose = portraits(person.identity, NAME).loose  # (photos, H, W, 3), 0..255
+    loose = portraits(member.person, NAME).loose  # (photos, H, W, 3), 0..255
     first_photos = loose[:photos, None].float() / 255  # (photos, 1, H, W, 3)
     return list(first_photos)
 
@@ -313,7 +313,7 @@ def _whole_tokens(side: int) -> int:
     return max(_TOKEN, side // _TOKEN * _TOKEN)
 
 
-def _place_names(people: Sequence[Person]) -> list[str]:
+def _place_names(people: Sequence[Member]) -> list[str]:
     """For every person where they stand, in words and as a viewer sees it: "back row, left".
 
     It is "" for people without a place, and for a person who is the only one with a place.
@@ -321,9 +321,9 @@ def _place_names(people: Sequence[Person]) -> list[str]:
     # The places, and for each of them the index of the person who stands there.
     slots: list[Slot] = []
     people_numbers: list[int] = []
-    for number, person in enumerate(people):
-        if person.slot:
-            slots.append(person.slot)
+    for number, member in enumerate(people):
+        if member.slot:
+            slots.append(member.slot)
             people_numbers.append(number)
     names = [""] * len(people)
     rows = _rows(slots)  # of indices in `slots`
@@ -429,7 +429,7 @@ def unused_weights(people: TakingPart, parts: Sequence[OwnedPart], has_model: bo
     """
     lines = list(people.left_out)  # without a photo there is no portrait, which is refused before
     if not has_model:
-        weighted = [person for person in people.cast.people if person.weight not in (0, 1)]
+        weighted = [member for member in people.cast.people if member.weight not in (0, 1)]
         labels = [part.part.label for part in parts if part.part.weight != 1]
         title = "Weights other than 0 and 1 need model, so they change nothing"
         lines += gathered(title, [*names(weighted), *labels])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...core.checks.errors import BadCast, counted
 from ...core.parts.parts import BadPart, Part, Parts, make_part
-from ...core.people import Person
+from ...core.people import Member
 from ...core.pictures.geometry import bounds
 from ...core.pictures.previews import as_picture, as_tensor
 from ...core.pictures.tensors import as_masks
@@ -51,7 +51,7 @@ class Body:
     uncut: bool = False
 
 
-def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
+def cut_out(people: Sequence[Member], bodies: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
     """The body of each person of weight above 0.
 
     people: those of the cast, also people of weight 0: bodies and masks are in the order of the cast.
@@ -64,10 +64,10 @@ def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tens
     parts: Sequence[Part | None] = [None] * len(people)
     if bodies is not None:
         parts = _parts(people, bodies, masks)
-    return [_body(part) for person, part in zip(people, parts, strict=True) if person.weight > 0]
+    return [_body(part) for member, part in zip(people, parts, strict=True) if member.weight > 0]
 
 
-def _parts(people: Sequence[Person], bodies: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
+def _parts(people: Sequence[Member], bodies: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
     """A part for each person, which shows the person's body. The arguments and errors are those of cut_out()."""
     count = len(people)
     if not isinstance(bodies, Tensor):
@@ -81,10 +81,10 @@ def _parts(people: Sequence[Person], bodies: Tensor | Parts, masks: Tensor | Non
     if len(pictures) != count:
         raise BodiesMissing(count, counted(len(pictures), "picture"))
     parts: list[Part] = []
-    for person, picture, mask in zip(people, pictures, masks_of_people, strict=True):
+    for member, picture, mask in zip(people, pictures, masks_of_people, strict=True):
         # A part of weight 0 may have an empty mask: nobody looks at it.
-        weight = 1.0 if person.weight > 0 else 0.0
-        parts.append(make_part(person.identity.name, picture[None], mask, weight, target=None))
+        weight = 1.0 if member.weight > 0 else 0.0
+        parts.append(make_part(member.person.name, picture[None], mask, weight, target=None))
     return parts
 
 

@@ -24,7 +24,7 @@ from ...core import taking_part
 from ...core.checks.errors import BadCast, gathered, listed
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import Cast, Identity, Person, is_a
+from ...core.people import Cast, Member, Person, is_a
 from ...core.persons import PHOTOS, embeddings, portraits
 from ...core.pictures import previews
 from ...core.places import place_previews
@@ -99,7 +99,7 @@ class ApplyStoryMaker(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         story_maker: StoryMaker,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         clip_vision: ClipVisionModel,
         bodies: Tensor | Parts | None = None,
         body_masks: Tensor | None = None,
@@ -128,7 +128,7 @@ class ApplyStoryMaker(io.ComfyNode):
 def _features(
     loaded: StoryMaker,
     clip_vision: ClipVisionModel,
-    people: Sequence[Person],
+    people: Sequence[Member],
     photos: str,
     bodies: Sequence[Body],
 ) -> list[PersonFeatures]:
@@ -137,9 +137,9 @@ def _features(
     photos: how the face embeddings of several photos are joined, as schema.photos_input.
     """
     features: list[PersonFeatures] = []
-    for person, body in zip(people, bodies, strict=True):
-        embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)  # (1, 512)
-        faces = portraits(person.identity, METHOD.title).aligned.float() / 255  # (photos, side, side, 3)
+    for member, body in zip(people, bodies, strict=True):
+        embedding = normalize(embeddings(member, METHOD, photos).float(), dim=-1)  # (1, 512)
+        faces = portraits(member.person, METHOD.title).aligned.float() / 255  # (photos, side, side, 3)
         # Faces and body are encoded in one batch, the body last.
         pictures = torch.cat([faces, body.picture[None]])
         # (photos + 1, n, states): n hidden states of each picture
@@ -185,7 +185,7 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
 
     background = net.background().cpu()  # (1, 20, width)
     token_count = background.shape[1]
-    people_weights = torch.tensor([person.weight for person in people], dtype=torch.float32)[:, None]  # (people, 1)
+    people_weights = torch.tensor([member.weight for member in people], dtype=torch.float32)[:, None]  # (people, 1)
     token_weights = people_weights.expand(-1, token_count)  # (people, 20)
     background_weights = torch.ones_like(token_weights[:1])  # (1, 20)
     scales = joined(background_weights, token_weights) * weight  # of each token's values
@@ -209,7 +209,7 @@ def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFe
     )
 
 
-def _note_lines(people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
+def _note_lines(people: Sequence[Member], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
     """The lines of the note under the node about bodies: what works, but may not be what the user wants.
 
     people: those who act. bodies: one of each of these people. masks_unused: whether body_masks are connected, but no
@@ -226,7 +226,7 @@ def _note_lines(people: Sequence[Person], bodies: Sequence[Body], masks_unused: 
 
 
 def _preview(
-    cls: type[io.ComfyNode], people: Sequence[Person], bodies: Sequence[Body], people_regions: Tensor | None
+    cls: type[io.ComfyNode], people: Sequence[Member], bodies: Sequence[Body], people_regions: Tensor | None
 ) -> ui.PreviewImage | None:
     """The preview under the node: the body of each person as CLIP is shown it, and a picture of the regions.
 
@@ -234,10 +234,10 @@ def _preview(
     """
     pictures: list[Tensor] = []
     captions: list[str] = []
-    for number, (person, body) in enumerate(zip(people, bodies, strict=True), 1):
+    for number, (member, body) in enumerate(zip(people, bodies, strict=True), 1):
         if body.weight:
             pictures.append(body.picture)
-            captions.append(f"{person.place or number} {person.identity.name}")
+            captions.append(f"{member.place or number} {member.person.name}")
     if people_regions is not None:
         pictures.append(place_previews.read_regions(people_regions, people))
         captions.append("regions")

@@ -20,7 +20,7 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.families import FLUX
 from ...core.methods import method
-from ...core.people import Cast, Identity, Person
+from ...core.people import Cast, Member, Person
 from ...core.persons import PHOTOS, embeddings
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
@@ -69,7 +69,7 @@ class ApplyWithAnyone(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         with_anyone: WithAnyone,
-        cast: Cast | Identity,
+        cast: Cast | Person,
         *,
         weight: float,
         start_percent: float,
@@ -104,14 +104,14 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     and y0 that gives the tokens of the release. An x1 of 512.3 would be cut to 512 and lose the last token, so here it
     becomes 513.
     """
-    people: list[Person] = []
-    for person in cast.people:
-        if person.slot is not None and person.slot.box is not None:
-            x0, y0, x1, y1 = person.slot.box
+    people: list[Member] = []
+    for member in cast.people:
+        if member.slot is not None and member.slot.box is not None:
+            x0, y0, x1, y1 = member.slot.box
             box = (x0, y0, math.ceil(x1), math.ceil(y1))
-            people.append(replace(person, slot=replace(person.slot, box=box)))
+            people.append(replace(member, slot=replace(member.slot, box=box)))
         else:
-            people.append(person)
+            people.append(member)
     return replace(cast, people=tuple(people))
 
 
@@ -127,8 +127,8 @@ def _injection(
     photos: how several photos of a person are joined, as schema.photos_input. dtype: in which the MODEL computes.
     Raises BadCast.
     """
-    face_embeddings = torch.cat([embeddings(person, METHOD, photos) for person in scope.people])  # (people, 512)
-    weights = torch.tensor([weight * person.weight for person in scope.people], dtype=torch.float32)  # (people,)
+    face_embeddings = torch.cat([embeddings(member, METHOD, photos) for member in scope.people])  # (people, 512)
+    weights = torch.tensor([weight * member.weight for member in scope.people], dtype=torch.float32)  # (people,)
     tokens_by_block = loaded.net.block_tokens(loaded.on_device(face_embeddings))
     layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
     return scope.injection(object(), face_embeddings[:, None], layers, kind=BlockInjection)

@@ -18,7 +18,7 @@ from core.methods import methods
 from core.models import workflow_needs
 from core.models.manifest import STANDIN
 from core.models.packs import NONE_FOUND
-from core.people import CROP, Identity, Person, Slot
+from core.people import CROP, Member, Person, Slot
 
 from .prompts import ObjectInfo
 from .worker import Outcome, SavedFile
@@ -214,10 +214,10 @@ def report_of(data: bytes) -> Report:
     has_places = bool(content["places"])
     places = content["places"] or [0] * len(content["names"])
     no_photo = torch.zeros(0, CROP, CROP, 3)
-    people: list[Person] = []
+    people: list[Member] = []
     for name, place in zip(content["names"], places, strict=True):
         slot = Slot((0.0, 0.0)) if has_places else None
-        people.append(Person(Identity(name, {}, no_photo), 1.0, slot, place))
+        people.append(Member(Person(name, {}, no_photo), 1.0, slot, place))
     pictures = {recogniser: tuple(map(_picture_of, of_it)) for recogniser, of_it in content["pictures"].items()}
     return Report(tuple(people), tuple(pictures), pictures, content["method"], labels=tuple(content["labels"]))
 

@@ -17,7 +17,7 @@ import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import torch
-from pack.core.people import Lora, Person, PlacedCast
+from pack.core.people import Lora, Member, PlacedCast
 from tiny import lora_made, people_made, tiny_dits, tiny_networks
 from tiny.seeded import normal
 from torch import Tensor, nn
@@ -177,11 +177,11 @@ def for_timing(transformer: Transformer, side: int = SIDE, dtype: torch.dtype = 
 def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
     """People beside each other in a picture of this side in pixels, with these LoRAs each."""
     width = side / people
-    people_with_loras: list[Person] = []
+    people_with_loras: list[Member] = []
     for number in range(people):
         slot = people_made.standing(width * (number + 0.5), side / 3, side / 12)
-        person = people_made.person(number + 1, slot=slot)
-        people_with_loras.append(replace(person, identity=replace(person.identity, loras=loras)))
+        member = people_made.a_member(number + 1, slot=slot)
+        people_with_loras.append(replace(member, person=replace(member.person, loras=loras)))
     return PlacedCast(tuple(people_with_loras), side, side)
 
 

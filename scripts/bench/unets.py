@@ -30,7 +30,7 @@ from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.runs import patched
 from pack.core.attention.cross_attention import Block
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
-from pack.core.people import Lora, Person, PlacedCast, RowCast
+from pack.core.people import Lora, Member, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from shared import adapters, shapes
@@ -315,7 +315,7 @@ def placed(networks: Networks, people: int) -> PlacedCast:
     width, height = networks.size
     head, y = min(width / people, height) / 3, height / 3
     slots = [people_made.standing(width / people * (number + 0.5), y, head) for number in range(people)]
-    return PlacedCast(tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1)), width, height)
+    return PlacedCast(tuple(people_made.a_member(n, slot=slot) for n, slot in enumerate(slots, 1)), width, height)
 
 
 def connected(networks: Networks, kind: str, file: str = "", **inputs: Any) -> Applied:
@@ -437,10 +437,10 @@ def lora_per_person(words: str = "", rank: int = 16) -> Apply:
     def apply(networks: Networks, people: int) -> Applied:
         cast = placed(networks, people)
         loras = (Lora(_lora(networks.model, rank), 1.0, words),)
-        members: list[Person] = []
-        for person in cast.people:
-            identity = replace(person.identity, loras=loras)
-            members.append(replace(person, identity=identity))
+        members: list[Member] = []
+        for member in cast.people:
+            person = replace(member.person, loras=loras)
+            members.append(replace(member, person=person))
         return connected(networks, "LikenessLoRAPerPerson", cast=replace(cast, people=tuple(members)))
 
     return apply
@@ -512,7 +512,7 @@ def second_pass(networks: Networks, people: int) -> Applied:
     width, height = (round(0.75 * side / 8) * 8 for side in networks.size)
     networks = networks.resized(width, height)
     slot = placed(networks, 1).people[0].slot
-    faces = tuple(people_made.person(number, slot=slot) for number in range(people))
+    faces = tuple(people_made.a_member(number, slot=slot) for number in range(people))
     return id_patch(networks, people, RowCast(faces, width, height))._replace(rows=people, size=networks.size)
 
 

@@ -83,7 +83,7 @@ class ColourJudge:
     def of_people(self, drawn: Drawn, scene: Scene, measured_as: str) -> Judged:
         """People in their places. measured_as: the picture's method; InstantID is told of faces alone."""
         known = [self._known[person.name] for person in scene.people]
-        slots = [person.slot for person in placed(known, scene.size).people if person.slot]
+        slots = [member.slot for member in placed(known, scene.size).people if member.slot]
         where = places.of_slots(slots)
         if measured_as == "InstantID":
             where = places.by_face(where, scene.size)
@@ -117,7 +117,7 @@ class ColourJudge:
 
     def _looks(self, known: Sequence[Known]) -> Tensor:
         """(P, 11): of people as the toy model draws them."""
-        embeddings = [person.identity.embeddings[IR_SE50].mean(0) for person in known]
+        embeddings = [person.person.embeddings[IR_SE50].mean(0) for person in known]
         with torch.inference_mode():
             return self._network.looks(normalize(torch.stack(embeddings)))
 

@@ -20,7 +20,7 @@ import torch
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture
 from pack.core.measure.figures import mean
 from pack.core.measure.measuring import NODE
-from pack.core.people import Identity
+from pack.core.people import Person
 from pack.core.persons import combine
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -29,7 +29,7 @@ CLEAR = 0.1
 """Cosine. A face shows the more similar one of two people clearly where it is at least this much more like them."""
 
 
-def between_people(people: Sequence[Identity], recogniser: str) -> list[list[float]]:
+def between_people(people: Sequence[Person], recogniser: str) -> list[list[float]]:
     """How alike people are in their photos: one cosine for each pair, of the mean embeddings of their photos.
 
     Returns one row per person, in their order. Raises BadEmbedding for embeddings that cannot be compared.

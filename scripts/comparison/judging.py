@@ -16,7 +16,7 @@ from pack.core import measure, persons
 from pack.core.checks.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.parts.parts import Part, Parts
-from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
+from pack.core.people import Box, Cast, Face, Member, Person, PlacedCast
 from pack.core.pictures.geometry import longer_side
 from shared.photos import pixels as pixels_of
 from torch import Tensor
@@ -39,10 +39,10 @@ _REMEMBERED = 4096
 class Known:
     """One person as the judge knows them.
 
-    identity: of all photos. faces: the largest one of each photo.
+    person: of all photos. faces: the largest one of each photo.
     """
 
-    identity: Identity
+    person: Person
     faces: Sequence[Face]
 
 
@@ -109,7 +109,7 @@ class Judge:
             whole=self._whole_like(photos, drawn.pixels),
             text_alignment=self._text_alignment(scene.prompt, drawn.pixels),
             measured=picture,
-            alike_in_photos=between_people([person.identity for person in people], names[0]),
+            alike_in_photos=between_people([person.person for person in people], names[0]),
             subjects=self._subjects_like(photos, picture, drawn.pixels),
             copied=copies,
             annotated=measure.annotate(drawn.pixels, report, 0),
@@ -178,7 +178,7 @@ class Judge:
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
     """The people in the places of a prompt of `prompts.people_into`. size: (width, height) of the canvas."""
-    cast = Cast(tuple(Person(person.identity) for person in people))
+    cast = Cast(tuple(Member(person.person) for person in people))
     width, height = size
     (layout, *_) = run("LikenessLayoutForAGroup", count=len(people), framing="half", width=width, height=height)
     return run("LikenessPlaceCast", cast=cast, layout=layout)[0]

@@ -18,7 +18,7 @@ from pack.core.checks.errors import counted
 from pack.core.checks.names import among
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
-from pack.core.people import Cast, Identity, Person, PlacedCast, Slot
+from pack.core.people import Cast, Member, Person, PlacedCast, Slot
 from pack.core.pictures.geometry import FAR
 from shared import tables
 from shared.photos import pixels as pixels_of
@@ -53,7 +53,7 @@ def measured(folder: Path, out: Path, face_model: FaceModel, method: str) -> Non
 
     method: one of measure.TRAINED_WITH. Raises SetupError for what has to be mended, before anything is measured.
     """
-    people: dict[str, Identity] = {}
+    people: dict[str, Person] = {}
     for path in folders_in(folder / "people"):
         people[path.name] = person(path, face_model)
         say(f"{path.name}: {counted(len(people[path.name].crops), 'photo')}")
@@ -83,7 +83,7 @@ def folders_in(folder: Path) -> list[Path]:
     return folders
 
 
-def person(folder: Path, face_model: FaceModel) -> Identity:
+def person(folder: Path, face_model: FaceModel) -> Person:
     """Somebody, by the largest face on each of their photos. Raises SetupError."""
     largest = [largest_face(path, face_model) for path in sorted(pictures_below(folder))]
     if not largest:
@@ -104,7 +104,7 @@ class Meant:
     size: tuple[float, float] | None = None
 
 
-def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
+def cast_of(path: Path, people: Mapping[str, Person], size: tuple[int, int]) -> Cast:
     """Who is meant in a picture: those whom the file beside it names, in their places, else everybody.
 
     size: of the picture. Raises SetupError.
@@ -123,10 +123,10 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
         raise SetupError(
             f"{beside} has {counted(len(meant.places), 'place')} for {len(names)} people: write one [x, y] each."
         )
-    persons: list[Person] = []
+    persons: list[Member] = []
     for number, name in enumerate(names, 1):
         slot = Slot(meant.places[number - 1]) if meant.places else None
-        persons.append(Person(people[folder_names[name] or name], 1.0, slot, number))
+        persons.append(Member(people[folder_names[name] or name], 1.0, slot, number))
     if not meant.places:
         return Cast(tuple(persons))
     width, height = meant.size or size
@@ -213,7 +213,7 @@ def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
             judged: list[Judged] = []
             for result in of_set:
                 if name in result.report.pictures:
-                    people = [one.identity for one in result.report.people]
+                    people = [one.person for one in result.report.people]
                     measured, alike = result.report.pictures[name][0], between_people(people, name)
                     judged.append(Judged(len(people), len(measured.boxes), measured=measured, alike_in_photos=alike))
             count = sum(one.people for one in judged)

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 import torch
-from pack.core.people import ALIGNED, LOOSE, Face, Identity, Layout, Person, PlacedCast, Portraits, Slot
+from pack.core.people import ALIGNED, LOOSE, Face, Layout, Member, Person, PlacedCast, Portraits, Slot
 from pack.core.places import bodies
 
 RECOGNISER = "arcface-ir-se50"
 
 
-def identity(seed: int, photos: int = 1, recogniser: str = RECOGNISER) -> Identity:
+def a_person(seed: int, photos: int = 1, recogniser: str = RECOGNISER) -> Person:
     rows = torch.randn(photos, 512, generator=torch.Generator().manual_seed(seed))
     rows = rows / rows.norm(dim=1, keepdim=True)
-    return Identity(f"person {seed}", {recogniser: rows}, torch.zeros(photos, 112, 112, 3))
+    return Person(f"person {seed}", {recogniser: rows}, torch.zeros(photos, 112, 112, 3))
 
 
-def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float = 1.0) -> Person:
+def a_member(seed: int, photos: int = 1, slot: Slot | None = None, weight: float = 1.0) -> Member:
     """With random embeddings and portraits."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = torch.randn(photos, 512, generator=generator) * 1.5
@@ -26,8 +26,8 @@ def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float =
     loose[:, :: seed + 2] = 0  # not noise alone, of which CLIP sees the same everywhere
     embeddings_by_recogniser = {"w600k_r50": embeddings, "antelopev2": embeddings, "arcface-ir-se50": embeddings}
     crops = torch.zeros(photos, 112, 112, 3)
-    somebody = Identity(f"person {seed}", embeddings_by_recogniser, crops, Portraits(aligned, loose, loose))
-    return Person(somebody, weight, slot)
+    somebody = Person(f"person {seed}", embeddings_by_recogniser, crops, Portraits(aligned, loose, loose))
+    return Member(somebody, weight, slot)
 
 
 def cast(
@@ -35,7 +35,7 @@ def cast(
 ) -> PlacedCast:
     weights = weights or [1.0] * len(centers)
     people = (
-        Person(identity(i + 1), weight, Slot(center))
+        Member(a_person(i + 1), weight, Slot(center))
         for i, (center, weight) in enumerate(zip(centers, weights, strict=True))
     )
     return PlacedCast(tuple(people), width, height)

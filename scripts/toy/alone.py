@@ -25,7 +25,7 @@ from core.faces import analysis
 from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
-from core.people import Cast, Identity, Layout, Person
+from core.people import Cast, Layout, Member, Person
 from core.pictures.previews import as_picture, contact_sheet
 from core.places import control_images, group, place_previews, placing
 
@@ -69,7 +69,7 @@ def face_model() -> FaceModel:
     return FaceModel(detector, (IRSE50Recogniser(recogniser.state(), "the toy model's IR-SE50", on_cpu),))
 
 
-def identity(faces: FaceModel, name: str, photo: Tensor) -> Identity:
+def a_person(faces: FaceModel, name: str, photo: Tensor) -> Person:
     """The one person in a photo, (H, W, 3) from 0 to 1. Raises FaceNotFound and BadPhoto, as the nodes do."""
     picture = to_picture(photo)
     where = f"the photo of {name}"
@@ -95,7 +95,7 @@ class Group:
 def group_picture(model: ToyModel, cast: Cast, layout: Layout) -> Group:
     """Each person of the cast in a place of the layout, from left to right: what ID-Patch's template draws."""
     placed = placing.place(cast, layout, placing.assign(cast, layout, "left to right", ""))
-    embeddings = torch.cat([person.identity.embeddings[IR_SE50] for person in placed.people])
+    embeddings = torch.cat([member.person.embeddings[IR_SE50] for member in placed.people])
     (skeleton,) = control_images.skeletons(layout, by_row=False)
     centers = [slot.center for slot in placed.slots]
     condition = net.hint(skeleton, model.patches(embeddings), centers)
@@ -106,11 +106,11 @@ def group_picture(model: ToyModel, cast: Cast, layout: Layout) -> Group:
 def _draw_group(folder: Path, report: Report, model: ToyModel, faces: FaceModel, drawn: Drawn) -> None:
     """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
     report("Cast from Photos")
-    people: list[Person] = []
+    people: list[Member] = []
     for name, photo in zip(NAMES, photos.drawn(), strict=True):
-        people.append(Person(identity(faces, name, photos.pixels(photo))))
+        people.append(Member(a_person(faces, name, photos.pixels(photo))))
     cast = Cast(tuple(people))
-    crops = [person.identity.crops[0] for person in people]
+    crops = [member.person.crops[0] for member in people]
     captions = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
     (sheet,) = contact_sheet(crops, captions)
     _save(folder, "1_cast_from_photos", sheet, drawn)

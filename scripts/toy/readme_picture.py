@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 from shared import photos
 
-from core.people import Cast, Person
+from core.people import Cast, Member
 from core.pictures.lettering import font_for
 from core.pictures.previews import BACKGROUND, as_picture
 from core.places import group, place_previews, placing
@@ -35,11 +35,11 @@ def picture(people: Sequence[tuple[str, Path]]) -> Image.Image:
     faces = alone.face_model()
     pixels = [photos.pixels(photo) for _, photo in people]
     names = [name for name, _ in people]
-    people_of_photos = [Person(alone.identity(faces, name, photo)) for name, photo in zip(names, pixels, strict=True)]
+    people_of_photos = [Member(alone.a_person(faces, name, photo)) for name, photo in zip(names, pixels, strict=True)]
     cast = Cast(tuple(people_of_photos))
     layout = group.layout(len(people), "half", 0, SIDE, SIDE)
     standing = placing.assign(cast, layout, "left to right", "")
-    crops = [person.identity.crops[0] for person in cast.people]
+    crops = [member.person.crops[0] for member in cast.people]
     troubles = placing.troubles(cast, layout, standing, "left to right")
     placed = place_previews.numbered_layout(layout, names, troubles, crops)
     condition = alone.group_picture(stored.load(), cast, layout).condition[0].movedim(0, -1)

@@ -90,7 +90,7 @@ CASES = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8")
 
 @pytest.mark.parametrize(("apply", "file", "people", "expected"), CASES["face packs"])
 def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, people: Any, expected: list[str]) -> None:
-    """people: the links of an Identity without a face model; None: people come from a file, so nothing looks for faces.
+    """people: the links of a Person without a face model; None: people come from a file, so nothing looks for faces.
     The same of a workflow as it is saved, with a Load Face Embedder that is switched off."""
     prompt: dict[str, Any] = {"1": {"class_type": "LikenessLoadAdapter", "inputs": {"file": file}}}
     prompt["3"] = {"class_type": f"Likeness{apply}", "inputs": {"adapter": ["1", 0]}}

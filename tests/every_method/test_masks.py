@@ -13,9 +13,9 @@ from pack.core.places.region_settings import REGIONS
 from sample_values import (
     HEIGHT,
     WIDTH,
+    a_person,
     by_lora,
     cast,
-    identity,
     image,
     latent,
     layout,
@@ -111,7 +111,7 @@ def left_to_right(change: Tensor) -> float:
 
 def of_odd_size(row: Row, **changed: Any) -> Tensor:
     """The latent with people or a part in masks of the left and the right half, of a UNet that halves it once more."""
-    people = cast(*map(identity, changed.pop("names", ("Anna", "Boris"))), places=layout(slot(), slot(94.0), **ODD))
+    people = cast(*map(a_person, changed.pop("names", ("Anna", "Boris"))), places=layout(slot(), slot(94.0), **ODD))
     if "cast" in row.inputs:
         changed["cast"] = people
     if row.kind == "LikenessApplyInstantID":
@@ -150,7 +150,7 @@ def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> 
 @applies_to(takes_one_person, "It takes people with places alone, who always have a region.")
 def test_of_everything_it_is_none(row: Row) -> None:
     """Of one person, whom nobody else keeps to a region; others always have one."""
-    alone = {} if row.kind in PARTS else {"cast": unplaced(identity("Anna")), **ONE.get(row.kind, {})}
+    alone = {} if row.kind in PARTS else {"cast": unplaced(a_person("Anna")), **ONE.get(row.kind, {})}
     everywhere = shown(row, None, **alone)
     assert relative(shown(row, mask(1), **alone), everywhere) <= 2e-5
     assert relative(everywhere, picture(row, "plain")) > 1e-4, "it does nothing"
@@ -179,7 +179,7 @@ def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> N
     overlapping[1, :, 48:] = 0.6
     shared = overlapping.clone()
     shared[:, :, 48:80] /= 1.6
-    people = cast(*(with_loras(identity(name), words="") for name in ("Anna", "Boris")))
+    people = cast(*(with_loras(a_person(name), words="") for name in ("Anna", "Boris")))
     assert relative(shown(row, overlapping, cast=people), shown(row, shared, cast=people)) <= 1e-5
 
 
@@ -187,9 +187,9 @@ def test_where_regions_overlap_people_share_a_pixel_in_proportion(row: Row) -> N
 @often("with_anyone, ApplyWithAnyone")
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
-    beside = cast(identity("Anna"), by_lora())
-    left_out = cast(identity("Anna"), by_lora(), weights=(1.0, 0.0))
-    alone = cast(identity("Anna"), identity("Boris"), weights=(1.0, 0.0))
+    beside = cast(a_person("Anna"), by_lora())
+    left_out = cast(a_person("Anna"), by_lora(), weights=(1.0, 0.0))
+    alone = cast(a_person("Anna"), a_person("Boris"), weights=(1.0, 0.0))
     in_masks = shown(row, mask(2), cast=alone)
     assert relative(shown(row, mask(2), cast=beside), in_masks) <= 1e-6
     assert relative(shown(row, mask(2), cast=left_out), in_masks) <= 1e-6
@@ -201,7 +201,7 @@ def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) ->
 
 def beside_a_bare_place() -> PlacedCast:
     """The place of the person by LoRA has neither a face box nor keypoints."""
-    return cast(identity("Anna"), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))
+    return cast(a_person("Anna"), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))
 
 
 @applies_to(*BESIDE_A_LORA)
@@ -209,11 +209,11 @@ def beside_a_bare_place() -> PlacedCast:
 def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
     """As beside somebody whose face is out of reach. The face of somebody near is not read as Anna's."""
     far_box = (124.0, 92.0, 127.0, 95.0)
-    beside_somebody_far = cast(identity("Anna"), by_lora(), places=layout(slot(), Slot((125.5, 93.5), far_box)))
+    beside_somebody_far = cast(a_person("Anna"), by_lora(), places=layout(slot(), Slot((125.5, 93.5), far_box)))
     beside_bare_place = shown(row, None, cast=beside_a_bare_place())
     assert relative(beside_bare_place, shown(row, None, cast=beside_somebody_far)) <= 1e-6
     if row.of_unets:  # a transformer's tokens are too coarse for this canvas
-        near_face_cut_out = shown(row, None, cast=cast(identity("Anna"), by_lora()))
+        near_face_cut_out = shown(row, None, cast=cast(a_person("Anna"), by_lora()))
         assert relative(beside_bare_place, near_face_cut_out) > 1e-4
 
 

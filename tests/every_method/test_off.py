@@ -11,7 +11,7 @@ from graph_run import linked_inputs, run
 from graphs import UNCONNECTED, Node, ours, sampler
 from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, often, patches_the_model, picture, rows
 from pack.core.people import Lora
-from sample_values import cast, identity, sdxl_clip, small
+from sample_values import a_person, cast, sdxl_clip, small
 from tiny import lora_made
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
             changed["image"] = ours("LikenessIDPatchConditionImage", cast=people)
         return latents(row.sampled(row.node(cast=people, **changed)))
 
-    alone = shown(cast(identity("Anna")))
+    alone = shown(cast(a_person("Anna")))
     assert torch.equal(shown(cast(weights=(1.0, 0.0))), alone)
     assert relative(alone, picture(row, "plain")) > 1e-4, "it does nothing"
 
@@ -74,7 +74,7 @@ def of_weight(row: Row, weight: float, of_lora: float) -> dict[str, Any]:
     if row.kind != "LikenessLoRAPerPerson":
         return {"cast": cast(weights=(weight * of_lora, weight * of_lora))}
     lora = Lora(lora_made.file(small(), clip=sdxl_clip()), of_lora, "up")
-    people = [replace(identity(name), loras=(lora,)) for name in ("Anna", "Boris")]
+    people = [replace(a_person(name), loras=(lora,)) for name in ("Anna", "Boris")]
     return {"cast": cast(*people, weights=(weight, weight))}
 
 

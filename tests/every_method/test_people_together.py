@@ -7,7 +7,7 @@ from figures import relative
 from graph_run import run
 from graphs import UNCONNECTED
 from method_rows import Condition, Row, latents, often, picture
-from sample_values import cast, identity, layout, slot, with_loras
+from sample_values import a_person, cast, layout, slot, with_loras
 from tiny import tiny_dits
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,7 +42,7 @@ CONDITIONS = (
 def operations(row: Row, count: int) -> int:
     """Of one step: what two of them count more than one."""
     # Words of a LoRA are regional text, as Prompt per Person's are.
-    people = [with_loras(identity(name), words="") for name in NAMES[:count]]
+    people = [with_loras(a_person(name), words="") for name in NAMES[:count]]
     places = layout(*map(slot, (16.0, 48.0, 80.0, 112.0)[:count]))
     changed: dict[str, Any] = {"cast": cast(*people, places=places)}
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}

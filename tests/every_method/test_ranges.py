@@ -17,7 +17,7 @@ from graph_run import brought
 from graphs import Node, value
 from host_sampling import Applied, latent_of, sigmas_of
 from method_rows import Condition, Row, bypassed, in_front, model_behind, often
-from sample_values import cast, identity, unplaced, with_loras
+from sample_values import a_person, cast, unplaced, with_loras
 from torch import Tensor
 
 EARLY, LATE = (0.1, 0.5), (0.3, 0.7)
@@ -83,7 +83,7 @@ def entry(row: Row, names: Sequence[str], *ends: tuple[float, float]) -> Entry:
     """With these people, where the node puts in a cast. LoRAs are without words, which are read in every step."""
     if not row.takes_a_cast:
         return Entry(row, row.node, ends)
-    people = [identity(name) for name in names]
+    people = [a_person(name) for name in names]
     if row.kind == "LikenessLoRAPerPerson":
         people = [with_loras(person, words="") for person in people]
     return Entry(row, partial(row.node, cast=cast(*people) if len(people) > 1 else unplaced(*people)), ends)

@@ -9,7 +9,7 @@ from graphs import DEFAULTS, Output, Value, value
 from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
 from pack.core.checks.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
-from sample_values import cast, flux, identity, loaded, sdxl, sdxl_clip, small, text, unplaced
+from sample_values import a_person, cast, flux, loaded, sdxl, sdxl_clip, small, text, unplaced
 
 OFTEN = EVERY_ROW  # none of these takes long
 
@@ -57,7 +57,7 @@ def test_several_people_without_places_are_refused(row: Row) -> None:
 )
 def test_people_without_what_it_reads_are_refused(row: Row) -> None:
     """Embeddings of its recogniser."""
-    strangers = cast(*(identity(name, recognisers=("nobody",)) for name in ("Anna", "Boris")))
+    strangers = cast(*(a_person(name, recognisers=("nobody",)) for name in ("Anna", "Boris")))
     with pytest.raises(LikenessError, match=row.method.recogniser):
         latents(row.sampled(row.node(cast=strangers), steps=1))
 

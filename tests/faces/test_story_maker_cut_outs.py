@@ -9,8 +9,8 @@ from pack.nodes.story_maker.bodies import SIDE, cut_out
 from PIL import Image
 from tiny import people_made
 
-ANNA = people_made.person(1)
-BEN = people_made.person(2)
+ANNA = people_made.a_member(1)
+BEN = people_made.a_member(2)
 
 
 def photo(seed: int, height: int = 150, width: int = 110) -> torch.Tensor:
@@ -67,7 +67,7 @@ def test_clothes_without_a_mask_are_squashed_as_they_are():
 
 def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
     """In the order of the cast, without those of weight 0."""
-    absent = people_made.person(3, weight=0.0)
+    absent = people_made.a_member(3, weight=0.0)
     photos = torch.cat([photo(1), photo(2), photo(3)])
     mask = blob()
     masks = torch.cat([mask, mask * 0, mask.flip(1)])

@@ -10,7 +10,7 @@ import torch
 from graph_run import run
 from graphs import UNCONNECTED, Node, ours, value
 from pack.core.people import PlacedCast
-from sample_values import cast, identity, layout, mask, sdxl, slot, text
+from sample_values import a_person, cast, layout, mask, sdxl, slot, text
 from torch import Tensor
 
 from nodes import ConditioningCombine, ConditioningSetMask
@@ -36,7 +36,7 @@ def box_by_box(left: str, right: str) -> Applied:
     outputs_by_node: dict[Node, Any] = {}
     for number, (name, x, own_mask) in enumerate(people):
         prompt = ConditioningSetMask().append(text(10 + number), own_mask, "default", 1.0)[0]
-        person = identity(name)
+        person = a_person(name)
         graph = ours(
             KIND,
             model=model,

@@ -37,8 +37,8 @@ def loaded(family):
 def named(*names, slots):
     people = []
     for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1):
-        person = people_made.person(n, slot=slot)
-        people.append(replace(person, identity=replace(person.identity, name=name)))
+        member = people_made.a_member(n, slot=slot)
+        people.append(replace(member, person=replace(member.person, name=name)))
     return tuple(people)
 
 
@@ -61,7 +61,7 @@ def owners(options):
 
 
 def portrait(person):
-    return person.identity.portraits.loose[:1].float() / 255
+    return person.person.portraits.loose[:1].float() / 255
 
 
 def same(conditioning, of_the_host):
@@ -121,7 +121,7 @@ def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
     positive, negative, text, _model = apply(family, cast, sentences="after the prompt", size=512)
     assert text == "in a park\nright: Anna, from image 1.\nleft: Ben, from image 2."
     clip, vae = loaded(family)
-    latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
+    latents = [VAEEncode().encode(vae, portrait(member))[0] for member in cast.people]
     for conditioning, words in ((positive, text), (negative, "rain")):
         (of_the_host,) = CLIPTextEncode().encode(clip, words)
         for latent in latents:
@@ -262,7 +262,7 @@ def test_a_part_is_of_the_person_in_whose_mask_its_target_lies(placed, by_region
     """Anna's mask is the half in which Place Cast has Ben."""
     cast = pair()
     if not placed:
-        cast = Cast(tuple(replace(person, slot=None) for person in cast.people))
+        cast = Cast(tuple(replace(member, slot=None) for member in cast.people))
     front, hat = of_a_person("shoes", left=1), of_a_person("a hat", left=0, seed=6)
     parts = Parts((front, hat, replace(front, picture=front.picture.flip(0), weight=0.5)))
     left = torch.arange(64).repeat(64, 1) < 32
@@ -370,7 +370,7 @@ def test_people_are_read_where_place_cast_says():
 
 def weights_zero():
     cast = pair()
-    return replace(cast, people=tuple(replace(person, weight=0.0) for person in cast.people))
+    return replace(cast, people=tuple(replace(member, weight=0.0) for member in cast.people))
 
 
 @pytest.mark.parametrize("changed", [{"region_strength": 0.0}, {"cast": weights_zero()}], ids=["strength", "weights"])

@@ -25,7 +25,7 @@ from comparison.picture_cache import Drawn
 from comparison.prompts import Scene
 from environment import ROOT, SetupError
 from pack.core.models.packs import IR_SE50
-from pack.core.people import Identity
+from pack.core.people import Person
 from torch import Tensor
 from toy import avatars, places, stored
 from toy_in_host import drawn_people
@@ -39,7 +39,7 @@ def everybody() -> dict[str, Known]:
     known: dict[str, Known] = {}
     for number, embedding in enumerate(drawn_people("unseen")[:8].split(1)):
         name = f"person {number}"
-        known[name] = Known(Identity(name, {IR_SE50: embedding}, torch.zeros(1, 112, 112, 3)), ())
+        known[name] = Known(Person(name, {IR_SE50: embedding}, torch.zeros(1, 112, 112, 3)), ())
     return known
 
 
@@ -50,7 +50,7 @@ def judge() -> ColourJudge:
 
 def looks_of(people: Sequence[str]) -> Tensor:
     """(P, 11)."""
-    return stored.load().looks(torch.cat([everybody()[name].identity.embeddings[IR_SE50] for name in people]))
+    return stored.load().looks(torch.cat([everybody()[name].person.embeddings[IR_SE50] for name in people]))
 
 
 def judged(people: Sequence[str], shown: Tensor, by_face: bool = False, leaning: float = 0.0) -> dict[str, float]:
@@ -59,7 +59,7 @@ def judged(people: Sequence[str], shown: Tensor, by_face: bool = False, leaning:
     by_face: bodies stand upright below their faces. leaning: by so many pixels bodies are beside their skeletons.
     """
     known = [everybody()[name] for name in people]
-    standing = places.of_slots([person.slot for person in placed(known, SIZE).people if person.slot])
+    standing = places.of_slots([member.slot for member in placed(known, SIZE).people if member.slot])
     if by_face:
         standing = places.by_face(standing, SIZE)
     if leaning:

@@ -42,7 +42,7 @@ from host_as_before import host_as_before
 from pack.core.faces.model import FaceModel
 from pack.core.methods import methods
 from pack.core.parts.parts import Parts
-from pack.core.people import Person, PlacedCast, Slot
+from pack.core.people import Member, PlacedCast, Slot
 from PIL import Image
 from safetensors.torch import save_file
 from shared import adapters, shapes
@@ -153,9 +153,9 @@ def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
     from comparison import judging
 
     def placed(known: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
-        people: list[Person] = []
+        people: list[Member] = []
         for number, person in enumerate(known):
-            people.append(Person(person.identity, 1.0, Slot((SIDE * number + 219.0, 130.0)), number + 1))
+            people.append(Member(person.person, 1.0, Slot((SIDE * number + 219.0, 130.0)), number + 1))
         return PlacedCast(tuple(people), *size)
 
     monkeypatch.setattr(judging, "placed", placed)

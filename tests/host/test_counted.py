@@ -27,7 +27,7 @@ from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput, call_network
 from pack.core import families
 from pack.core.methods import methods
-from pack.core.people import Cast, Identity, Person
+from pack.core.people import Cast, Member, Person
 from tiny import tiny_dits
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
@@ -184,9 +184,9 @@ class Forward:
         self._where = torch.zeros_like(self._x, device="cpu")
         self.runs: list[RegionalReferencesRun] = []
         if is_bound:
-            identities = [Identity(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
+            persons = [Person(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
             weights = [weight] + [1.0] * (people - 1)
-            cast = Cast(tuple(Person(*person) for person in zip(identities, weights, strict=True)))
+            cast = Cast(tuple(Member(*person) for person in zip(persons, weights, strict=True)))
             record = PeopleReferences(cast, tuple(map(ReferenceLatent, self._references, range(people), range(people))))
             entry_with_references = [self._text, {LATENTS: self._references, REFERENCES: record}]
             (entry,) = carry([entry_with_references], by_region(record))

@@ -153,9 +153,9 @@ def test_the_picture_is_the_one_without_the_other_pack(sdxl, instant_id, method,
 def lora_by_row(model):
     """MODEL, positive and negative with a row for each of two people, whose LoRAs read the text in their own way."""
     people = []
-    for number, person in enumerate(halves().people, 1):
+    for number, member in enumerate(halves().people, 1):
         file = lora_made.file(model, seed=number, words=("attn2.to_k", "attn2.to_v"))
-        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, ""),))))
+        people.append(replace(member, person=replace(member.person, loras=(Lora(file, 1.0, ""),))))
     cast = RowCast(tuple(people), WIDTH, HEIGHT)
     conditioning = {"positive": [text(1)], "negative": [text(2)], "clip": photo_maker_made.clip()}
     return apply("LikenessLoRAPerPerson", model=model, **conditioning, cast=cast)

@@ -16,10 +16,10 @@ from other_packs import in_tiles, only_what_it_knows, rows_of_tiles, without_the
 from pack.bridge.parts.sharing_run import PartsCache
 from pack.bridge.sampling import runs
 from pack.bridge.sampling.model_conds import ConditioningLost
-from sample_values import identity, unplaced
+from sample_values import a_person, unplaced
 
 EVERYWHERE: dict[str, dict[str, Any]] = {
-    "LikenessApplyInstantID": {"control_strength": 0.0, "cast": value(unplaced, identity())},
+    "LikenessApplyInstantID": {"control_strength": 0.0, "cast": value(unplaced, a_person())},
     "LikenessApplyParts2Whole": {"pose": UNCONNECTED},
     "LikenessSharePartsAttention": {"reference": "once"},
 }

@@ -154,15 +154,15 @@ def test_several_entries_and_long_prompts(apply):
 def posed(*poses, weights=(1.0, 1.0), kind=PlacedCast):
     """People with those skeletons; None: with none."""
     members = []
-    for person, pose in zip(people(weights=list(weights)).people, poses, strict=True):
-        members.append(replace(person, slot=replace(person.slot, pose=pose)))
+    for member, pose in zip(people(weights=list(weights)).people, poses, strict=True):
+        members.append(replace(member, slot=replace(member.slot, pose=pose)))
     return kind(tuple(members), WIDTH, HEIGHT)
 
 
 def second_by_lora(cast):
     first, second = cast.people
-    lora = replace(second.identity, embeddings={}, portraits=None, loras=(Lora("a.safetensors", 1.0, ""),))
-    return replace(cast, people=(first, replace(second, identity=lora)))
+    lora = replace(second.person, embeddings={}, portraits=None, loras=(Lora("a.safetensors", 1.0, ""),))
+    return replace(cast, people=(first, replace(second, person=lora)))
 
 
 BODIES = [bodies.body(center, 30) for center in CENTERS]
@@ -193,7 +193,7 @@ def test_skeletons_lie_over_each_other_as_in_the_layout_whoever_is_listed_first(
 def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, kind):
     """Place Cast, Draw Skeletons (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
     cast, message = DRAWN[kind]
-    has_skeleton = any(person.slot.pose for person in cast.people)
+    has_skeleton = any(member.slot.pose for member in cast.people)
     skeletons = DrawSkeletons.execute(cast=cast)[0] if has_skeleton else None
     image, preview, *_ = IDPatchConditionImage.execute(id_patch, cast, "mean", skeletons).args
     with_image = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, image, **DEFAULTS)
@@ -318,7 +318,7 @@ def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, mo
 def without_names(cast):
     members = []
     for number, person in enumerate(cast.people, 1):
-        members.append(replace(person, identity=replace(person.identity, name=""), number=number))
+        members.append(replace(person, person=replace(person.person, name=""), number=number))
     return replace(cast, people=tuple(members))
 
 

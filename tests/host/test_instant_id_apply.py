@@ -14,7 +14,7 @@ import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from figures import relative
-from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, one, person, sample, slot, text
+from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, a_member, apply, face, halves, one, sample, slot, text
 from pack.bridge.host.schedule import SigmaRange
 from pack.bridge.image_tokens.injections import Injection
 from pack.bridge.sampling.model_conds import ConditioningLost
@@ -29,7 +29,7 @@ BOXES = RegionSettings(acts_in=FACE_BOXES)
 
 
 def boxed(*boxes):
-    people = (person(str(n), face(n), slot(*box)) for n, box in enumerate(boxes, 1))
+    people = (a_member(str(n), face(n), slot(*box)) for n, box in enumerate(boxes, 1))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 

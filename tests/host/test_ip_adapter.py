@@ -16,7 +16,7 @@ from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
 from sample_values import text
-from tiny.people_made import person
+from tiny.people_made import a_member
 
 WIDTH, HEIGHT = 136, 104  # odd multiples of 8
 ALMOST = 1e-5  # of the largest value: what float32 makes of another order
@@ -51,7 +51,7 @@ sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
 
 
 def one(seed=1, weight=1.0):
-    return Cast((person(seed, weight=weight),))
+    return Cast((a_member(seed, weight=weight),))
 
 
 def by_hand(model, file, strength):
@@ -79,7 +79,7 @@ def test_the_lora_has_no_range_and_is_off_with_everything_else(applied, model):
 
 def test_numbers_of_photos_need_not_be_equal(applied, monkeypatch):
     """Each of several, with the other's photos repeated, as of runs with one number each; else it is said."""
-    few, many = person(1, photos=2), person(2, photos=3)
+    few, many = a_member(1, photos=2), a_member(2, photos=3)
     left, right = torch.zeros(2, HEIGHT, WIDTH)
     left[:, : WIDTH // 2], right[:, WIDTH // 2 :] = 1, 1
     together = applied(Cast((few, many)), "face-id-portrait", mask=torch.stack([left, right]))

@@ -13,7 +13,7 @@ from graphs import SOCKETS, Value
 from pack.core.checks.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, LikenessError
 from pack.core.checks.value_checks import BadPicture
 from pack.core.methods import methods
-from pack.core.people import Cast, Identity, Person
+from pack.core.people import Cast, Member, Person
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded
@@ -159,7 +159,7 @@ UNUSABLE = (
     Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48), {"pooled_output": torch.zeros(1, 8).to_sparse()}]]),
     Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48), {"model_conds": []}]]),
     Unusable("CONDITIONING", BadInput, [[torch.zeros(1, 77, 48), {"clip_start_percent": "0"}]]),
-    Unusable("LIKENESS_CAST", BadInput, Cast((Person(Identity("Anna", {}, torch.zeros(1, 8, 8, 3, device="meta"))),))),
+    Unusable("LIKENESS_CAST", BadInput, Cast((Member(Person("Anna", {}, torch.zeros(1, 8, 8, 3, device="meta"))),))),
     Unusable("BOUNDING_BOX", BadInput, [{"x": torch.zeros((), device="meta"), "y": 0, "width": 8, "height": 8}]),
     Unusable("POSE_KEYPOINT", BadInput, [{"people": torch.zeros(1, 18, 3, device="meta")}]),
 )
@@ -186,6 +186,6 @@ def test_an_input_that_the_node_has_not(node: Any) -> None:
     """An earlier version may have had it, or a program has misspelt it."""
     schema = node.define_schema()
     with pytest.raises(BadSetup) as caught:
-        call(node, identity_of_old=object())
+        call(node, person_of_old=object())
     today = ", ".join(entry.id for entry in schema.inputs)
     assert caught.value.problem == f"{schema.display_name} has no input identity_of_old; it has {today}."

@@ -27,7 +27,7 @@ from pack.core import persons
 from pack.core.attention import low_rank
 from pack.core.checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
-from pack.core.people import Identity, Lora, Person, PlacedCast
+from pack.core.people import Lora, Member, Person, PlacedCast
 from peers import apply
 from safetensors.torch import load_file, save_file
 from tiny import devices, lora_made, tiny_dits
@@ -51,7 +51,7 @@ def cast_of(*people, cast=None, weights=(1.0, 1.0)):
     placed_people = (cast or halves()).people
     members = []
     for person, place, weight in zip(people, placed_people, weights, strict=False):
-        members.append(Person(person, weight, place.slot))
+        members.append(Member(person, weight, place.slot))
     return PlacedCast(tuple(members), WIDTH, HEIGHT)
 
 
@@ -265,7 +265,7 @@ def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, tolerance):
     of_files, of_people, of_node = (0.8, 0.5), (0.5, 0.9), 1.25
     strengths = [of_file * of_person * of_node for of_file, of_person in zip(of_files, of_people, strict=True)]
     cast = cast_of(*map(person_with_lora, files, of_files), weights=of_people)
-    masks = torch.stack([person.slot.mask for person in cast.people])
+    masks = torch.stack([member.slot.mask for member in cast.people])
     masks[1, :40] = 0
     masks = (masks + torch.rand(masks.shape, generator=torch.Generator().manual_seed(3)) * feather / 24).clamp(0, 1)
     picture = sample(*put_on(model, cast, mask=masks, strength=of_node), **LATENT)
@@ -374,7 +374,7 @@ BESIDE = {
 @pytest.mark.parametrize("beside", each(BESIDE, ["LikenessApplyInstantID", "LikenessSharePartsAttention"]))
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
-    people = [sample_values.identity(name) for name in ("Anna", "Boris")]
+    people = [sample_values.a_person(name) for name in ("Anna", "Boris")]
     with_loras = [person_with_lora(lora_made.file(model, seed=n), before=person) for n, person in enumerate(people)]
     cast = cast_of(*with_loras)
 
@@ -578,7 +578,7 @@ def test_for_a_compiled_model_nothing_is_left():
 
 
 def test_a_saved_person_keeps_their_loras():
-    person = Identity("Anna", {}, torch.zeros(1, 112, 112, 3))
+    person = Person("Anna", {}, torch.zeros(1, 112, 112, 3))
     person = replace(person, loras=(Lora("a.safetensors", 0.5, "a red coat"),))
     loaded_person = persons.from_tensors(*persons.to_tensors(person), "anna.safetensors")
     assert loaded_person.loras == person.loras
@@ -593,7 +593,7 @@ def test_people_without_photos_come_by_cast_and_place_cast(model):
     cast = apply("LikenessCast", person_1=people[0], person_2=people[1])[0]
     layout = sample_values.layout()
     placed = apply("LikenessPlaceCast", cast=cast, layout=layout)[0]
-    assert [person.identity.loras for person in placed.people] == [person.loras for person in people]
+    assert [person.person.loras for person in placed.people] == [person.loras for person in people]
     of_both = sample(*put_on(model, placed), **LATENT)
     of_the_first = sample(*put_on(model, PlacedCast(placed.people[:1], WIDTH, HEIGHT)), **LATENT)
     assert of_both.isfinite().all()

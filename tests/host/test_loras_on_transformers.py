@@ -62,7 +62,7 @@ def test_a_person_everywhere_is_the_merged_network_on_their_words(setting):
 
 @families("setting", FLUX_2)
 def test_one_person_without_a_region_is_load_lora(setting):
-    person = cast(setting.files[0], words=("",)).people[0].identity
+    person = cast(setting.files[0], words=("",)).people[0].person
     picture = setting.sample(put_on(setting, person, None, strength=0.7), cfg=3.0)
     sides = setting.text("two people in a park"), setting.text("blurred")
     assert relative(picture, setting.sample((setting.merged(setting.files[0], 0.7), *sides), cfg=3.0)) <= TOLERANCE
@@ -85,7 +85,7 @@ def test_a_layer_that_a_control_lora_has_widened_is_that_of_the_merged_network(w
         [[text, {**more, "concat_latent_image": beside}] for text, more in setting.text(w)] for w in ("a park", "")
     ]
     given = {"positive": sides[0], "negative": sides[1]}
-    person = cast(setting.files[0], words=("",)).people[0].identity
+    person = cast(setting.files[0], words=("",)).people[0].person
     if when == "before":
         applied = put_on(setting, person, None, model=with_control(setting.model), **given)
     else:
@@ -223,7 +223,7 @@ def test_any_strength_is_that_of_load_lora(setting, strength):
     hidden = setting.hidden()
     first, second = cast(*setting.files).people
     loras = (Lora(setting.files[0], strength, WORDS[0]),)
-    people = PlacedCast((replace(first, identity=replace(first.identity, loras=loras)), second), WIDTH, HEIGHT)
+    people = PlacedCast((replace(first, person=replace(first.person, loras=loras)), second), WIDTH, HEIGHT)
     picture = setting.sample(put_on(setting, people, torch.cat([EVERYWHERE, NOWHERE]), model=hidden))
     network = setting.merged(setting.files[0], strength)
     expected = setting.sample((network, setting.own_text(WORDS[0]), setting.text("blurred")))

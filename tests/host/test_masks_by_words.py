@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.core.people import Person, PlacedCast, Slot
+from pack.core.people import Member, PlacedCast, Slot
 from pack.nodes import parts, places
 from tiny import people_made
 from torch import Tensor
@@ -52,7 +52,7 @@ def detected(most: int = 3, threshold: float = 0.5, individual: bool = True) -> 
 
 def placed() -> PlacedCast:
     slots = (Slot((24.0, 20.0), (16, 12, 32, 28)), Slot((72.0, 20.0), (64, 12, 80, 28)))
-    return PlacedCast(tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots)), SIDE, SIDE)
+    return PlacedCast(tuple(Member(people_made.a_person(n), 1.0, slot) for n, slot in enumerate(slots)), SIDE, SIDE)
 
 
 SHOES = {"image": torch.rand(1, SIDE, SIDE, 3), "label": "shoes", "other_label": "", "weight": 1.0}

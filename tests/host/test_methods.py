@@ -12,12 +12,12 @@ from graphs import DEFAULTS, ours, sampled, value
 from method_rows import ACTS_IN, OFTEN, latents, rows
 from pack.core.people import PlacedCast
 from pack.core.places.region_settings import FACE_BOXES, REGIONS
-from sample_values import cast, identity, image, latent, mask, normal, sdxl, with_loras, with_regions
+from sample_values import a_person, cast, image, latent, mask, normal, sdxl, with_loras, with_regions
 from torch import Tensor
 
 
 def of_three_photos(weights: tuple[float, ...] = ()) -> PlacedCast:
-    return cast(identity("Anna", normal(1, 3, 512)), identity("Boris", normal(2, 3, 512)), weights=weights)
+    return cast(a_person("Anna", normal(1, 3, 512)), a_person("Boris", normal(2, 3, 512)), weights=weights)
 
 
 def the_left_eighth() -> Tensor:

@@ -90,12 +90,12 @@ def detect(model, image, order="left to right", min_size=0, max_faces=0, *landma
 
 
 def person_of(model, image, name="Yao", which_face="only", missing="error", *landmarks, **size):
-    """(identity, crops, report)."""
+    """(person, crops, report)."""
     return nodes.PersonNode.execute(model, image, name, which_face, missing, *landmarks, **size).args
 
 
-def embedded(identity, recogniser=MBF):
-    return identity.embeddings[recogniser]
+def embedded(person, recogniser=MBF):
+    return person.embeddings[recogniser]
 
 
 def picture(name):
@@ -227,8 +227,8 @@ def test_faces_and_an_identity_from_landmarks_need_no_pack(ir_se50):
 
     photo = picture("YAO")
     twice = torch.cat([photo, photo])
-    identity, cut, report = person_of(without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo))
-    assert embedded(identity, IR_SE50).shape == (2, 512)
+    person, cut, report = person_of(without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo))
+    assert embedded(person, IR_SE50).shape == (2, 512)
     assert len(cut) == 2
     assert "2 photos used" in report
 
@@ -237,8 +237,8 @@ def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(fac
     photo = picture("YAO")
 
     def embedding_and_size(image, **settings):
-        identity, _, report = person_of(face_model, image, "Yao", "largest", "error", **settings)
-        return embedded(identity)[0], [int(side) for side in re.search(r"face of (\d+)x(\d+) px", report).groups()]
+        person, _, report = person_of(face_model, image, "Yao", "largest", "error", **settings)
+        return embedded(person)[0], [int(side) for side in re.search(r"face of (\d+)x(\d+) px", report).groups()]
 
     by_the_node, size_resized = embedding_and_size(photo, photo_size="1280 px")
     resized_by_hand, _ = embedding_and_size(resized_photo(photo, 1280, 64))
@@ -247,7 +247,7 @@ def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(fac
     assert not torch.allclose(by_the_node, unresized, atol=1e-2)
     assert size_resized == pytest.approx(size_unresized, rel=0.05), "in pixels of the photo as it came"
     cast = nodes.CastFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
-    assert torch.equal(embedded(cast.people[0].identity)[0], by_the_node)
+    assert torch.equal(embedded(cast.people[0].person)[0], by_the_node)
 
 
 def test_people_of_pictures_alone(models):
@@ -270,17 +270,17 @@ def test_people_of_pictures_alone(models):
 
 def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     photo = picture("YAO")
-    identity, faces, report = person_of(face_model, torch.cat([photo, photo.flip(2)]))
-    assert identity.name == "Yao"
-    assert embedded(identity).shape == (2, 512)
-    assert torch.equal(faces, identity.crops)
+    person, faces, report = person_of(face_model, torch.cat([photo, photo.flip(2)]))
+    assert person.name == "Yao"
+    assert embedded(person).shape == (2, 512)
+    assert torch.equal(faces, person.crops)
     assert faces.shape == (2, 112, 112, 3)
     assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
     photos = torch.cat([picture(name)[:, :280, :220] for name in ("YAO", "COFFEE", "YAO")])
     with pytest.raises(errors.FaceNotFound, match=r"photo 2 of 3 of Yao.*on_no_face = skip"):
         person_of(face_model, photos)
-    identity, faces, report = person_of(face_model, photos, "Yao", "only", "skip")
-    assert len(faces) == len(embedded(identity)) == 2
+    person, faces, report = person_of(face_model, photos, "Yao", "only", "skip")
+    assert len(faces) == len(embedded(person)) == 2
     assert "Yao: 2 of 3 photos used" in report
     assert "No face found, dropped: photo 2 of 3 of Yao; they came as a batch, from" in caplog.messages[-1]
 
@@ -334,17 +334,17 @@ def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     drawing = real_faces.image(DRAWN)
     with pytest.raises(errors.FaceNotFound, match=r"into Face boxes as text \(face_boxes\) of Person"):
         person_of(face_model, drawing)
-    identity, crops, report = person_of(face_model, drawing, face_boxes=IN_BOX, which_face="3")
+    person, crops, report = person_of(face_model, drawing, face_boxes=IN_BOX, which_face="3")
     assert "1 of 1 photo used" in report
     assert "used, in its box, face of 122x156 px" in report
     assert torch.equal(crops[0, ::2, ::2], drawing[0, 166:334:3, 121:289:3]), "every second pixel is a third one of it"
-    assert torch.equal(embedded(identity), face_model.recognisers[0].embed([to_picture(crops[0])]))
-    assert identity.portraits.aligned.shape[0] == 1
-    assert identity.portraits.loose.float().std() > 10
+    assert torch.equal(embedded(person), face_model.recognisers[0].embed([to_picture(crops[0])]))
+    assert person.portraits.aligned.shape[0] == 1
+    assert person.portraits.loose.float().std() > 10
     box = {"x": 144, "y": 187, "width": 122, "height": 156}
     two = torch.cat([drawing, drawing])
     for linked, image in ((box, drawing), ([[box]], drawing), ([box, box], two), ([[box], [box]], two)):
-        assert torch.equal(embedded(person_of(face_model, image, bboxes=linked)[0])[-1], embedded(identity)[0])
+        assert torch.equal(embedded(person_of(face_model, image, bboxes=linked)[0])[-1], embedded(person)[0])
 
 
 def test_a_box_is_taken_instead_of_other_faces_in_pixels_of_the_photo_as_it_came(face_model, ir_se50):
@@ -352,12 +352,12 @@ def test_a_box_is_taken_instead_of_other_faces_in_pixels_of_the_photo_as_it_came
     photo = picture("YAO")
     boxed = {"face_boxes": "60, 40, 82, 104"}
     without = load(NO_DETECTOR, IR_SE50)
-    identity, crops, _ = person_of(face_model, photo, **boxed)
+    person, crops, _ = person_of(face_model, photo, **boxed)
     assert torch.equal(crops, person_of(without, photo, "Yao", "only", "error", landmarks_of("yao", photo), **boxed)[1])
     assert torch.equal(crops[0], (photo[0, 26:138, 45:157] * 255).round() / 255), "112 of 112 px"
     larger, _, report = person_of(face_model, photo, photo_size="1280 px", **boxed)
     assert "face of 82x104 px" in report
-    assert torch.nn.functional.cosine_similarity(embedded(larger), embedded(identity)) > 0.9
+    assert torch.nn.functional.cosine_similarity(embedded(larger), embedded(person)) > 0.9
 
 
 @pytest.fixture
@@ -438,7 +438,7 @@ def test_nobody_is_neither_saved_nor_a_cast(nobody):
 
 def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
     cast = nodes.CastNode.execute(person_1=nobody, person_2=yao).args[0]
-    assert [person.identity.name for person in cast.people] == ["Yao"]
+    assert [person.person.name for person in cast.people] == ["Yao"]
     assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
     assert (cast.numbers, cast.absent) == ((2,), ((1, "Nobody"),))
     caplog.clear()
@@ -461,7 +461,7 @@ def test_people_without_names_are_called_by_their_numbers(nobody, yao, caplog):
     assert caplog.messages[0].startswith("Yao, person 3 and person 4 look like one person")
 
 
-def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
+def test_photos_straight_to_a_cast_are_people_in_a_cast(face_model, caplog):
     """Name by the number of the photo, weight 1; several photos of one person are kept."""
     yao, astronaut = picture("YAO"), picture("ASTRONAUT")
     two = torch.cat([yao, yao.flip(2)])
@@ -469,11 +469,11 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "1,only,2", photo_2=astronaut, photo_1=two).args
     one_by_one = [person_of(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
     by_hand = nodes.CastNode.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
-    for person, identity in zip(cast.people, one_by_one, strict=True):
-        assert (person.weight, person.identity.name) == (1.0, identity.name)
-        assert torch.equal(person.identity.crops, identity.crops)
-        assert torch.equal(person.identity.portraits.loose, identity.portraits.loose)
-        assert torch.equal(embedded(person.identity), embedded(identity))
+    for member, person in zip(cast.people, one_by_one, strict=True):
+        assert (member.weight, member.person.name) == (1.0, person.name)
+        assert torch.equal(member.person.crops, person.crops)
+        assert torch.equal(member.person.portraits.loose, person.portraits.loose)
+        assert torch.equal(embedded(member.person), embedded(person))
     assert torch.equal(preview, by_hand[1])
     assert any(message.startswith("Left out, no photo: Anna, Ben, face 2 of photo 3\n") for message in caplog.messages)
 

@@ -74,8 +74,8 @@ def two_people():
     """Anna and Ben side by side, with portraits."""
     people = []
     for number, (name, x) in enumerate((("Anna", 32.0), ("Ben", 96.0)), 1):
-        person = people_made.person(number, slot=Slot((x, 48.0)))
-        people.append(replace(person, identity=replace(person.identity, name=name)))
+        member = people_made.a_member(number, slot=Slot((x, 48.0)))
+        people.append(replace(member, person=replace(member.person, name=name)))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
@@ -83,8 +83,8 @@ def cast(setting, words=WORDS):
     """Both, with a LoRA and words each."""
     there = two_people()
     people = []
-    for person, file, own_words in zip(there.people, setting.files, words, strict=False):
-        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, own_words),))))
+    for member, file, own_words in zip(there.people, setting.files, words, strict=False):
+        people.append(replace(member, person=replace(member.person, loras=(Lora(file, 1.0, own_words),))))
     return replace(there, people=tuple(people))
 
 
@@ -281,8 +281,8 @@ def replace_words(who):
     """The same people, whose LoRAs have no words."""
     people = []
     for person in who.people:
-        loras = tuple(replace(lora, words="") for lora in person.identity.loras)
-        people.append(replace(person, identity=replace(person.identity, loras=loras)))
+        loras = tuple(replace(lora, words="") for lora in person.person.loras)
+        people.append(replace(person, person=replace(person.person, loras=loras)))
     return replace(who, people=tuple(people))
 
 
@@ -291,8 +291,8 @@ def test_two_people_of_one_name_are_two(setting):
     found = []
     for names in (("Anna", "Ben"), ("person", "person")):
         people = []
-        for person, name in zip(cast(setting).people, names, strict=True):
-            people.append(replace(person, identity=replace(person.identity, name=name)))
+        for member, name in zip(cast(setting).people, names, strict=True):
+            people.append(replace(member, person=replace(member.person, name=name)))
         record = record_of(setting, replace(two_people(), people=tuple(people)), (0, None, 1))
         found.append(setting.sample(applied_in("wlr", setting, record, OVERLAPPING), cfg=3.0))
     assert relative(*found) <= TOLERANCE
@@ -574,9 +574,9 @@ def graph_of_all(setting, times=1, without=""):
     """
     who = replace_words(cast(setting))
     people = []
-    for person in who.people:
-        spot = person.slot
-        people.append(replace(person, slot=Slot((spot.center[0] * times, spot.center[1] * times))))
+    for member in who.people:
+        spot = member.slot
+        people.append(replace(member, slot=Slot((spot.center[0] * times, spot.center[1] * times))))
     who = PlacedCast(tuple(people), WIDTH * times, HEIGHT * times)
     masks = APART.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
     vae = setting.record.vae()
@@ -620,7 +620,7 @@ def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
 
 @families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
-    people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
+    people = tuple(people_made.a_member(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
                    .slots * 2, 1))  # fmt: skip
     photo = tiny_dits.latent(setting.family, CROP, CROP, seed=20, rows=2)
     noise = tiny_dits.latent(setting.family, CROP, CROP, seed=21, rows=2)
@@ -634,9 +634,9 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
     inside[32 // cell : 96 // cell, 32 // cell : 96 // cell] = True
     assert torch.equal(found[..., ~inside], plain[..., ~inside]), "bit for bit"
     assert relative(found[..., inside], plain[..., inside]) > 100 * TOLERANCE
-    for row, person in enumerate(people):
+    for row, member in enumerate(people):
         own = slice(row, row + 1)
-        alone = denoised(setting, referring(setting, (person,)), photo[own], mask[own], noise[own])
+        alone = denoised(setting, referring(setting, (member,)), photo[own], mask[own], noise[own])
         assert relative(found[own], alone) <= TOLERANCE
     exchanged = denoised(setting, referring(setting, people[::-1]), photo, mask, noise)
     assert relative(exchanged, found) > 100 * TOLERANCE
@@ -646,14 +646,14 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
 def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
     setting = of_family(family)
     slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
-    people = tuple(replace(people_made.person(n, slot=slot), weight=n / 2.5) for n, slot in enumerate(slots, 1))
+    people = tuple(replace(people_made.a_member(n, slot=slot), weight=n / 2.5) for n, slot in enumerate(slots, 1))
     noise = tiny_dits.latent(family, CROP, CROP, seed=21, rows=2)
     found = tiny_dits.sample(*referring(setting, people), noise)
-    for row, person in enumerate(people):
+    for row, member in enumerate(people):
         own = noise[row : row + 1]
-        alone = tiny_dits.sample(*referring(setting, (person,)), own)
+        alone = tiny_dits.sample(*referring(setting, (member,)), own)
         assert relative(found[row : row + 1], alone) <= TOLERANCE
-        as_ever = tiny_dits.sample(*referring(setting, (replace(person, weight=1.0),)), own)
+        as_ever = tiny_dits.sample(*referring(setting, (replace(member, weight=1.0),)), own)
         assert relative(found[row : row + 1], as_ever) > 100 * TOLERANCE
 
 

@@ -114,7 +114,7 @@ def test_lists_as_the_host_hands_them_over(face_model, three):
         face_model=[face_model], image=tensors, folder=["none"], people=["grouped by face"], names=["Eileen"],
         which_face=["largest"], corrections=[""], same_person_from=[0.4],
     ).args[0]  # fmt: skip
-    assert [len(person.identity.crops) for person in cast.people] == [3]
+    assert [len(person.person.crops) for person in cast.people] == [3]
 
 
 def photo_of(picture):
@@ -174,7 +174,7 @@ def family():
 
 
 def embeddings(cast):
-    return [person.identity.embeddings["w600k_mbf"] for person in cast.people]
+    return [person.person.embeddings["w600k_mbf"] for person in cast.people]
 
 
 @pytest.mark.parametrize("text", [
@@ -185,7 +185,7 @@ def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_i
     group, alone = family
     third = people.PersonNode.execute(face_model, group, "A", "3", "error").args[0]
     only = people.PersonNode.execute(face_model, alone, "B", "only", "error").args[0]
-    expected_embeddings = [identity.embeddings["w600k_mbf"] for identity in (third, only)]
+    expected_embeddings = [person.embeddings["w600k_mbf"] for person in (third, only)]
     cast = people.CastFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
     for embedding, expected in zip(embeddings(cast), expected_embeddings, strict=True):
         assert torch.equal(embedding, expected)
@@ -220,8 +220,8 @@ def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     texts = [
         people.PersonNode.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")
     ]
-    for identity in texts[1:]:
-        assert torch.equal(identity.embeddings["w600k_mbf"], texts[0].embeddings["w600k_mbf"])
+    for person in texts[1:]:
+        assert torch.equal(person.embeddings["w600k_mbf"], texts[0].embeddings["w600k_mbf"])
 
 
 def test_a_box_of_the_editor_is_a_share_of_the_photo(face_model, family):

@@ -13,8 +13,8 @@ TEXT = "a man img and a woman img, on the beach"
 
 
 def halves():
-    slots = [person.slot for person in instant_id_run.halves().people]
-    return PlacedCast((made.person(1, 2, slots[0]), made.person(2, 1, slots[1])), WIDTH, HEIGHT)
+    slots = [member.slot for member in instant_id_run.halves().people]
+    return PlacedCast((made.a_member(1, 2, slots[0]), made.a_member(2, 1, slots[1])), WIDTH, HEIGHT)
 
 
 def put(model, cast=None, **changed):
@@ -24,10 +24,10 @@ def put(model, cast=None, **changed):
 
 def test_each_class_word_becomes_its_own_person(model):
     """And no other token of the text anything else than it was."""
-    members = [replace(person, identity=made.person(n).identity) for n, person in enumerate(halves().people, 1)]
+    members = [replace(member, person=made.a_member(n).person) for n, member in enumerate(halves().people, 1)]
 
     def text_with_weights(*weights):
-        people = tuple(replace(person, weight=weight) for person, weight in zip(members, weights, strict=True))
+        people = tuple(replace(member, weight=weight) for member, weight in zip(members, weights, strict=True))
         return put(model, PlacedCast(people, WIDTH, HEIGHT), start_percent=0.0)[1][-1][0][0]
 
     text_of_both = text_with_weights(1.0, 1.0)

@@ -53,7 +53,7 @@ def run(face_model, image=None, folder="family/album", **more):
 
 def who(output) -> dict[str, int]:
     """How many photos everybody has."""
-    return {person.identity.name: len(person.identity.crops) for person in output.args[0].people}
+    return {person.person.name: len(person.person.crops) for person in output.args[0].people}
 
 
 def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
@@ -61,7 +61,7 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
     cast, preview, report, count = output.args
     assert who(output) == {"Anna": 2, "Ben": 2}
     assert count == 2
-    assert [len(person.identity.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
+    assert [len(person.person.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
     assert preview.shape[0] == 1
     assert preview.std() > 0.1
     assert output.ui["images"]
@@ -77,8 +77,8 @@ def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_mod
     image = LoadImage().load_image("family/album/anna 9.png")[0]
     expected = people.PersonNode.execute(face_model, image, "Anna", "only", "error").args[0]
     cast = run(face_model, corrections="2: -").args[0]
-    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
-    assert torch.equal(cast.people[0].identity.crops, expected.crops)
+    assert torch.equal(cast.people[0].person.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
+    assert torch.equal(cast.people[0].person.crops, expected.crops)
 
 
 def test_pictures_come_before_the_folder_and_every_face_may_count(face_model, album):

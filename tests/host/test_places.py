@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from pack.core import taking_part
-from pack.core.people import Cast, Identity, Layout, Person, Slot
+from pack.core.people import Cast, Layout, Member, Person, Slot
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
@@ -19,7 +19,7 @@ def group(count: int = 3, **changed: Any) -> Any:
 
 
 def cast(count: int) -> Cast:
-    return Cast(tuple(Person(people_made.identity(n)) for n in range(1, count + 1)))
+    return Cast(tuple(Member(people_made.a_person(n)) for n in range(1, count + 1)))
 
 
 def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
@@ -38,7 +38,7 @@ def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
 def test_what_is_set_for_regions_goes_wherever_the_cast_goes() -> None:
     chosen = {"extent": "face", "region_margin": 0.4, "feather": 7, "acts_in": "face boxes"}
     placed = places.PlaceCast.execute(cast(2), group(2).args[0], "left to right", "", **chosen).args[0]
-    with_another = people.CastNode.execute(cast=placed, person_1=people_made.identity(3), weight_1=1.0).args[0]
+    with_another = people.CastNode.execute(cast=placed, person_1=people_made.a_person(3), weight_1=1.0).args[0]
     with_one_absent = taking_part.present(taking_part.with_photos(with_another).weighted)
     rows = cutting.cast_by_row([], placed, 64)
     placed_again = places.PlaceCast.execute(placed, group(2).args[0], "left to right", "").args[0]
@@ -102,10 +102,10 @@ NOBODY = (20 / 255, 22 / 255, 26 / 255)
 """The background of every preview."""
 
 
-def painted(name: str, *colours: tuple[float, float, float]) -> Person:
+def painted(name: str, *colours: tuple[float, float, float]) -> Member:
     """Somebody whose photos are each of one colour."""
     photos = torch.stack([torch.tensor(colour).expand(112, 112, 3) for colour in colours])
-    return Person(Identity(name, {"arcface-ir-se50": torch.ones(len(photos), 512)}, photos))
+    return Member(Person(name, {"arcface-ir-se50": torch.ones(len(photos), 512)}, photos))
 
 
 def wide_slot(left: float) -> Slot:

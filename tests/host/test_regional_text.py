@@ -25,7 +25,7 @@ from tiny import people_made
 
 CENTERS = [(32.0, 48.0), (96.0, 48.0)]
 TWO, ONE = people_made.cast(CENTERS, WIDTH, HEIGHT), people_made.cast(CENTERS[:1], WIDTH, HEIGHT)
-LEFT_AND_RIGHT = torch.stack([person.slot.mask for person in halves().people])
+LEFT_AND_RIGHT = torch.stack([member.slot.mask for member in halves().people])
 EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
 ALMOST = 2e-5
 
@@ -173,7 +173,7 @@ def test_without_a_model_there_is_none_at_model_out(sdxl):
 def test_off_or_without_people_the_model_passes_through(sdxl):
     assert with_tokens(sdxl, model=sdxl[0], strength=0.0)[2] is sdxl[0]
     nobody = people_made.cast(CENTERS, WIDTH, HEIGHT)
-    nobody = replace(nobody, people=tuple(replace(person, weight=0.0) for person in nobody.people))
+    nobody = replace(nobody, people=tuple(replace(member, weight=0.0) for member in nobody.people))
     inputs = {"positive": [text(1)], "negative": [text(2)], "control_net": sdxl[1], "cast": nobody, "image": None}
     assert apply("LikenessApplyIDPatch", **inputs, model=sdxl[0])[2] is sdxl[0]
 

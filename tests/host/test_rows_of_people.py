@@ -36,9 +36,9 @@ def people_of(files, words=("",) * ROWS):
     """Anna, Ben and Cleo with a place each, and a LoRA each with its words where there are files."""
     placed_people = people_made.cast([(32.0, 48.0), (64.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
     people = []
-    for person, name, file, own_words in zip(placed_people, ("Anna", "Ben", "Cleo"), files, words, strict=True):
+    for member, name, file, own_words in zip(placed_people, ("Anna", "Ben", "Cleo"), files, words, strict=True):
         loras = () if file is None else (Lora(file, 1.0, own_words),)
-        people.append(replace(person, identity=replace(person.identity, name=name, loras=loras)))
+        people.append(replace(member, person=replace(member.person, name=name, loras=loras)))
     return tuple(people)
 
 

@@ -18,7 +18,7 @@ from marks import each
 from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
 from pack.core.checks.errors import LikenessError
-from sample_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
+from sample_values import a_person, cast, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from torch import Tensor
 
 ROWS = [row for row in rows() if row.runs_here and not row.variant]
@@ -203,7 +203,7 @@ def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
 def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     row = BY_KIND[kind]
     square = layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)
-    changed: dict[str, Any] = {"cast": cast(identity("Anna"), identity("Boris"), places=square)}
+    changed: dict[str, Any] = {"cast": cast(a_person("Anna"), a_person("Boris"), places=square)}
     if "image" in row.inputs:
         changed["image"] = ours(
             "LikenessDrawSkeletons", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"]
@@ -357,7 +357,7 @@ def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_samp
 ) -> None:
     """Of one person in the whole picture it leaves words and a LoRA alone, so the MODEL that it is given counts."""
     kind = "LikenessApplyPhotoMaker"
-    inputs = {**BY_KIND[kind].node().inputs, "cast": identity("Anna"), "text": "a woman img"}
+    inputs = {**BY_KIND[kind].node().inputs, "cast": a_person("Anna"), "text": "a woman img"}
     for model, times in ((inputs["model"], 0), (value(playground, inputs["model"]), 1)):
         caplog.clear()
         run(node(kind, **{**inputs, "model": model}), {})

@@ -15,7 +15,7 @@ from figures import relative
 from instant_id_run import sample
 from pack.core.checks.errors import BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.people import Identity, Lora, Person, PlacedCast, Slot
+from pack.core.people import Lora, Member, Person, PlacedCast, Slot
 from pack.core.second_pass import MATCHES, turned_upright
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons
@@ -40,7 +40,7 @@ def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
     assert cropped["count"] == 6
     assert cropped["crops"].shape == (6, 512, 512, 3)
     assert cropped["masks"].shape == (6, 512, 512)
-    assert [person.identity.name for person in cropped["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
+    assert [person.person.name for person in cropped["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
     assert cropped["preview"].shape == photo.shape
     assert cropped["report"].count("second pass") == 6
     assert DrawSkeletons.execute(cast=cropped["cast_by_row"])[0].shape == (6, 512, 512, 3)
@@ -91,17 +91,17 @@ def test_people_by_lora_alone_are_cut_out_in_their_places(face_model, photo):
     lora = Lora("a.safetensors", 1.0, "")
     people = []
     for number, face in enumerate(faces_in(face_model, photo[0]).faces, 1):
-        identity = Identity(f"friend {number}", {}, torch.zeros(1, 112, 112, 3), loras=(lora,))
-        people.append(Person(identity, slot=Slot(face.keypoints[2], face.box, face.keypoints), place=number))
+        person = Person(f"friend {number}", {}, torch.zeros(1, 112, 112, 3), loras=(lora,))
+        people.append(Member(person, slot=Slot(face.keypoints[2], face.box, face.keypoints), place=number))
     cropped = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888))
     assert cropped["count"] == 6
     assert cropped["report"].count("no photo to compare with") == 6
-    assert [person.identity.loras for person in cropped["cast_by_row"].people] == [(lora,)] * 6
+    assert [person.person.loras for person in cropped["cast_by_row"].people] == [(lora,)] * 6
 
 
 def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friends):
     """Whoever looks like nobody of the cast is no stranger there."""
-    strange = replace(friends.people[0], identity=people_made.identity(9, recogniser=MBF))
+    strange = replace(friends.people[0], person=people_made.a_person(9, recogniser=MBF))
     faces = faces_in(face_model, photo[0]).faces
     slots = [Slot(face.keypoints[2], face.box, face.keypoints) for face in faces]
     standing = zip((strange, *friends.people[1:]), slots, strict=True)
@@ -119,7 +119,7 @@ def test_where_nobody_needs_it_nothing_is_asked_for(face_model, photo, friends):
     pasted, mask = paste.execute(photo, cropped["where"], "none").args
     assert torch.equal(pasted, photo)
     assert not mask.any()
-    crop_of_friend = crop(face_model, photo, friends.people[0].identity)["where"]
+    crop_of_friend = crop(face_model, photo, friends.people[0].person)["where"]
     assert paste.check_lazy_status(images=photo, where=crop_of_friend, sampled=None) == ["sampled"]
     assert paste.check_lazy_status(images=photo, where=ExecutionBlocker(None), sampled=None) == []
     with pytest.raises(BadPhoto, match=r"1 crop .*nothing .*sampled"):

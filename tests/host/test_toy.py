@@ -17,7 +17,7 @@ from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
 from pack.core.body_surface import mannequin
 from pack.core.models.packs import ANTELOPE, IR_SE50
-from pack.core.people import Box, Cast, Identity, Layout, Person, PlacedCast
+from pack.core.people import Box, Cast, Layout, Member, Person, PlacedCast
 from pack.core.places import bodies, extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.control_images import DrawSkeletons
@@ -91,12 +91,12 @@ def small() -> net.ToyModel:
 
 
 @pytest.fixture(scope="module")
-def people() -> list[Identity]:
+def people() -> list[Person]:
     """Six drawn people whose hair and skin are easily told apart."""
-    found: list[Identity] = []
+    found: list[Person] = []
     for number, embedding in enumerate(drawn_people("apart").split(1), 1):
         embeddings = {IR_SE50: embedding, ANTELOPE: recogniser.raw(embedding)}
-        found.append(Identity(f"person {number}", embeddings, torch.zeros(1, 112, 112, 3)))
+        found.append(Person(f"person {number}", embeddings, torch.zeros(1, 112, 112, 3)))
     return found
 
 
@@ -123,8 +123,8 @@ def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -
     return measure.Seen(found, measure.colours_of(meant))
 
 
-def looks_of(small: net.ToyModel, chosen: list[Identity]) -> Tensor:
-    return small.looks(torch.cat([identity.embeddings[IR_SE50] for identity in chosen]))
+def looks_of(small: net.ToyModel, chosen: list[Person]) -> Tensor:
+    return small.looks(torch.cat([person.embeddings[IR_SE50] for person in chosen]))
 
 
 def fit(pictures: Sequence[measure.Seen], part: str) -> float:
@@ -169,7 +169,7 @@ def far(a: Tensor, b: Tensor) -> float:
     ids=["swapped, authors' settings", "swapped, as wide as SDXL", "patches alone", "six"],
 )
 def test_everybody_is_in_their_place_as_without_a_host(
-    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Identity], width: str, order: str,
+    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Person], width: str, order: str,
     size: tuple[int, int], settings: net.Settings,
 ) -> None:  # fmt: skip
     """Swapping two people in Place Cast swaps them in the picture; the small net draws the same one alone."""
@@ -178,9 +178,9 @@ def test_everybody_is_in_their_place_as_without_a_host(
     pixels = draw(request.getfixturevalue(width), cast, layout, settings)
     assert measure.association([seen(pixels, layout, looks_of(small, by_place))]) == 1
 
-    embeddings = torch.cat([person.identity.embeddings[IR_SE50] for person in cast.people])
+    embeddings = torch.cat([member.person.embeddings[IR_SE50] for member in cast.people])
     control = DrawSkeletons.execute(layout).args[0][0]
-    hint = net.hint(control, small.patches(embeddings), [person.slot.center for person in cast.people])
+    hint = net.hint(control, small.patches(embeddings), [member.slot.center for member in cast.people])
     alone = small.decoder(net.sample(small, hint, [small.tokens(embeddings)], settings))[0]
     check_alike(pixels, alone)
 
@@ -195,7 +195,7 @@ def painted_anew(host: Host, pictures: Tensor, masks: Tensor, sides: Any) -> Ten
 
 
 @torch.no_grad()
-def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.ToyModel, people: list[Identity]) -> None:
+def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.ToyModel, people: list[Person]) -> None:
     """By the steps of that workflow: with their own look, and a picture of two bit for bit as it was where the mask is
     0."""
     looks_of_all = looks_of(small, people[:3])
@@ -203,7 +203,7 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Toy
     two = replace(three, slots=(three.slots[0], three.slots[2]))
     photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
     every = extra_places.add(two, "free place", (0.0, 0.0), 0.0, "half")
-    cast = PlaceCast.execute(Cast((Person(people[2]),)), every, "last places", "").args[0]
+    cast = PlaceCast.execute(Cast((Member(people[2]),)), every, "last places", "").args[0]
     region = MaskOfAPersonsPlace.execute(cast, 1, "body", 0.5, 16, every).args[0]
     (model,) = DifferentialDiffusion.execute(loaded.model).args
     sides = sides_of(loaded, cast, DrawSkeletons.execute(every).args[0], PLAIN)
@@ -259,7 +259,7 @@ def unseen() -> Tensor:
 def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = "") -> tuple[Tensor, Layout]:
     """(H, W, 3): of whom the recogniser sees so."""
     rows = recogniser.raw(embeddings).split(1)
-    people = [Identity(f"person {n}", {ANTELOPE: row}, torch.zeros(1, 112, 112, 3)) for n, row in enumerate(rows)]
+    people = [Person(f"person {n}", {ANTELOPE: row}, torch.zeros(1, 112, 112, 3)) for n, row in enumerate(rows)]
     cast, layout = standing(people, size, order)
     return by_region(host, cast, layout), layout
 
@@ -321,7 +321,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     ids=["ID-Patch", "InstantID"],
 )
 def test_whoever_has_weight_0_leaves_the_others_as_they_are(
-    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Identity], host: str,
+    request: pytest.FixtureRequest, small: net.ToyModel, people: list[Person], host: str,
     picture: Callable[[Host, Cast, Layout], Tensor], size: tuple[int, int], change: float,
 ) -> None:  # fmt: skip
     """Outside of their place; in it their look is not seen. change: the most of the other's look."""

@@ -7,7 +7,7 @@ import pytest
 import tiny_sdxl
 import torch
 from figures import relative
-from pack.core.people import Identity, Person, PlacedCast, Slot
+from pack.core.people import Member, Person, PlacedCast, Slot
 from pack.core.pictures.geometry import patch_rect, with_patches
 from peers import Sampling, apply, converted, read
 from safetensors import safe_open
@@ -93,8 +93,8 @@ def networks():
 
 def applied(networks, kind, embeddings, centers, control, sides, start):
     """The cast, its picture, and both sides."""
-    rows = [Identity(f"{n}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)) for n, row in embeddings]
-    people = (Person(identity, 1.0, Slot(tuple(xy))) for identity, xy in zip(rows, centers.tolist(), strict=True))
+    rows = [Person(f"{n}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)) for n, row in embeddings]
+    people = (Member(person, 1.0, Slot(tuple(xy))) for person, xy in zip(rows, centers.tolist(), strict=True))
     cast = PlacedCast(tuple(people), control.shape[2], control.shape[1])
     (image, *_) = apply("LikenessIDPatchConditionImage", id_patch=loaded(kind), cast=cast, image=control)
     inputs = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}

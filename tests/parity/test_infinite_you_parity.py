@@ -15,7 +15,7 @@ from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints
 from peers import apply, converted, read
 from tiny import tiny_dits, tiny_networks
-from tiny.people_made import person
+from tiny.people_made import a_member
 from tiny.seeded import fill
 
 pytestmark = marks.transformers
@@ -62,8 +62,8 @@ class Pair:
     def hint(self, picture):
         return packed((self.vae.encode(picture[None]) - SHIFT) * SCALE)
 
-    def tokens(self, person):
-        return self.projection(person.identity.embeddings["arcface-ir-se50"][:, None])
+    def tokens(self, member):
+        return self.projection(member.person.embeddings["arcface-ir-se50"][:, None])
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def two(width, height):
     left[21:80, :60] = 1
     right[:, 37:] = 0.7
     slots = [Slot((30.0, 40.0), (10.0, 20.0, 50.0, 60.0), KEYPOINTS, mask=left), Slot((0.0, 0.0), mask=right)]
-    people = (person(n, slot=slot, weight=weight) for n, slot, weight in zip((1, 2), slots, (1.0, 0.5), strict=True))
+    people = (a_member(n, slot=slot, weight=weight) for n, slot, weight in zip((1, 2), slots, (1.0, 0.5), strict=True))
     return PlacedCast(tuple(people), width, height)
 
 
@@ -162,7 +162,7 @@ CASES = {
 @torch.no_grad()
 def test_sampling_equals_diffusers(pair, case):
     number, (width, height), cfg, settings = CASES[case]
-    cast = Cast((person(1),)) if number == 1 else two(width, height)
+    cast = Cast((a_member(1),)) if number == 1 else two(width, height)
     sides = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
     start = tiny_dits.latent(tiny_dits.FLUX, width, height, rows=2)
     inputs = {"infinite_you": pair.infinite_you, "control_net": pair.control_net, "vae": pair.vae, "cast": cast}

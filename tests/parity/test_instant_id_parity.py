@@ -10,7 +10,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
-from instant_id_run import DEFAULTS, person
+from instant_id_run import DEFAULTS, a_member
 from marks import each
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.region_settings import FACE_BOXES, RegionSettings
@@ -69,7 +69,7 @@ def test_golden_sampling_of_the_authors():
     assert (tokens - golden["sdxl.tokens"]).abs().max() <= 1e-5
 
     hint = golden["in.hint"][None] / 255.0
-    model, *sides = pair.apply(Cast((person("her", face[0]),)), sampling.sides, hint)
+    model, *sides = pair.apply(Cast((a_member("her", face[0]),)), sampling.sides, hint)
     latents = tiny_networks.host_sample(model, golden["in.noise"] * init, golden["sdxl.sigmas"], *sides, 5.0)
     assert relative(latents, golden["sdxl.latents"]) <= TOLERANCE
 
@@ -90,7 +90,7 @@ def test_sampling_equals_diffusers(case):
     sampling = Sampling(width, height, 8, batch=batch, spacing="trailing")
     face = sampling.normal(1, 512) * 1.5
     hint = torch.rand(1, height, width, 3, generator=sampling.generator)
-    latents = sampling.ours(*pair.apply(Cast((person("her", face),)), sampling.sides, hint, **changed))
+    latents = sampling.ours(*pair.apply(Cast((a_member("her", face),)), sampling.sides, hint, **changed))
 
     tokens = pair.instant_id.tokens([torch.zeros(1, 1, 512), face[None]])
     embeds = torch.stack([torch.zeros(1, 1, 512), face[None]]).repeat_interleave(batch, dim=0)
@@ -220,7 +220,7 @@ def test_inside_the_face_boxes_alone(people):
     owned = torch.stack([filled(region, height, width) for region in OWNED]) if people > 1 else None
 
     canny = tiny_sdxl.host_control_net(second_net).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
-    members = (person(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
+    members = (a_member(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
     cast = PlacedCast(tuple(members), width, height, region_settings=RegionSettings(acts_in=FACE_BOXES))
     sides = {}
     for name, side in sampling.sides.items():

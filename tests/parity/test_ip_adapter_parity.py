@@ -22,7 +22,7 @@ from peers import Sampling, adapter_for, apply, converted, read, with_adapters
 from seeded_files import STATES, parts
 from shared.shapes import of
 from tiny import tiny_networks
-from tiny.people_made import person
+from tiny.people_made import a_member
 from tiny.seeded import seeded
 from torch.nn.functional import normalize
 
@@ -83,10 +83,10 @@ CASES = {
 def tokens_of(projection, case, member, clip, width):
     """Rows (2, 1, tokens, width): of nobody, and of a person, each photo through diffusers' projection, or of FaceID
     and FaceID Plus what their photos are on average."""
-    rows = member.identity.embeddings["w600k_r50"]
+    rows = member.person.embeddings["w600k_r50"]
     if case.kind in ("face-id", "face-id-plus"):
         rows = rows.mean(0, keepdim=True)
-    portraits = member.identity.portraits
+    portraits = member.person.portraits
     pictures = (portraits.aligned if case.kind == "face-id-plus" else portraits.loose).float() / 255
     if case.kind == "face-id-unnorm":
         photos = torch.stack([torch.zeros_like(rows), rows])
@@ -113,7 +113,7 @@ def tokens_of(projection, case, member, clip, width):
 @pytest.mark.parametrize("name", each(CASES, ["portrait, two photos and three", "FaceID Plus v2 for SDXL"]))
 def test_sampling_equals_diffusers(name, monkeypatch):
     case = CASES[name]
-    people = [person(n, photos) for n, photos in enumerate(case.photos)]
+    people = [a_member(n, photos) for n, photos in enumerate(case.photos)]
     # In single precision rounding alone makes up to 5e-6 of it at this CFG.
     if case.family == "sd15":
         unet = tiny_sd15.diffusers_unet(151, cross_attention_dim=768).double()

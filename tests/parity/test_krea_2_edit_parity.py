@@ -33,7 +33,7 @@ def networks():
 
 def people(count, width, height):
     slots = group.layout(count, "half", 1, width, height).slots
-    made = tuple(people_made.person(number, slot=slot) for number, slot in enumerate(slots, 1))
+    made = tuple(people_made.a_member(number, slot=slot) for number, slot in enumerate(slots, 1))
     return PlacedCast(made, width, height)
 
 
@@ -111,7 +111,7 @@ def test_references_are_read_as_by_identity_edit(canvas, count, strength, room):
     """336 px are 21 tokens, of which a portrait of 224 px takes 14: half a token beside those of the picture."""
     clip, vae, model = networks()
     cast = people(count, *canvas)
-    portraits = [person.identity.portraits.loose[:1].float() / 255 for person in cast.people]
+    portraits = [member.person.portraits.loose[:1].float() / 255 for member in cast.people]
     pictures, whose = list(portraits), list(range(count))
     latents = [vae.encode(fitted(portrait, (512, 512), (min(canvas), min(canvas)))) for portrait in portraits]
     if room:

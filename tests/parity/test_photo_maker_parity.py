@@ -33,7 +33,7 @@ def fuse(words, tokens, p):
     return norm(mlp(joined, p, "mlp2") + joined, p, "layer_norm")
 
 
-def reference_tokens(version, person):
+def reference_tokens(version, member):
     """By transformers' CLIP; photos as the host brings them to its size, which rounds otherwise."""
     tensors = made.file(version)["id_encoder"]
     config = CLIPVisionConfig(
@@ -43,11 +43,11 @@ def reference_tokens(version, person):
     clip = CLIPVisionModelWithProjection(config).eval()
     missing, _ = clip.load_state_dict(tensors, strict=False)
     assert not missing
-    pixels = comfy.clip_vision.clip_preprocess(person.identity.portraits.loose / 255)
+    pixels = comfy.clip_vision.clip_preprocess(member.person.portraits.loose / 255)
     with torch.no_grad():
         vision_output = clip.vision_model(pixels)
         if version == 2:
-            faces = person.identity.embeddings[made.RECOGNISER]
+            faces = member.person.embeddings[made.RECOGNISER]
             perceiver = {key.removeprefix("token_"): x for key, x in below("qformer_perceiver.", tensors).items()}
             return face_tokens(faces, vision_output.last_hidden_state, perceiver, head_dim=128).flatten(0, 1)
         pooled = vision_output.pooler_output
@@ -141,12 +141,12 @@ class Case(NamedTuple):
 @torch.no_grad()
 def released(case):
     """Plain text and the one with people in it, each with its pooled vector; where the copies of each person stand."""
-    photos = [reference_tokens(case.version, person) for person in case.cast.people]
+    photos = [reference_tokens(case.version, member) for member in case.cast.people]
     plain, (text, pooled), places = as_released(case.released_text, list(map(len, photos)), case.weights)
     fuse_module = below("fuse_module.", made.file(case.version)["id_encoder"])
-    for person, place, tokens in zip(case.cast.people, places, photos, strict=True):
+    for member, place, tokens in zip(case.cast.people, places, photos, strict=True):
         fused = fuse(text[0, place], tokens, fuse_module)
-        text[0, place] = text[0, place].lerp(fused, SETTINGS["weight"] * person.weight)
+        text[0, place] = text[0, place].lerp(fused, SETTINGS["weight"] * member.weight)
     return plain, (text, pooled), places
 
 
@@ -155,8 +155,8 @@ SETTINGS = {**made.DEFAULTS, "weight": 0.8, "lora_weight": 0.7}
 OVERLAPPING = torch.zeros(2, HEIGHT, WIDTH)
 OVERLAPPING[0, :, :80], OVERLAPPING[1, 16:, 56:] = 1, 0.5
 TEXT = "cinematic photo of a policewoman img, smiling, in the snow"
-ONE = Cast((made.person(5, 3, weight=1.5),))
-TWO = Cast((made.person(6, 2, weight=0.75), made.person(7, 3, weight=1.5)))
+ONE = Cast((made.a_member(5, 3, weight=1.5),))
+TWO = Cast((made.a_member(6, 2, weight=0.75), made.a_member(7, 3, weight=1.5)))
 CASES = {
     "one person": Case(ONE, TEXT, TEXT, (1.0,), 2, None, (1.0, 0.1, 0.6)),
     "two by masks": Case(

@@ -17,7 +17,7 @@ from pack.nodes.pulid import face_parser as parser_of_pack
 from pack.nodes.pulid.net import reads_behind
 from peers import Sampling, apply, attend, linear, norm, read
 from tiny import devices, tiny_dits
-from tiny.people_made import person
+from tiny.people_made import a_member
 
 EXACT = 1e-5
 WIDTH, HEIGHT = 128, 96
@@ -199,9 +199,9 @@ def tokens_of(people, p):
     eva = below("visual.", pulid_made.eva_file())
     by_person = []
     for member in people:
-        head = member.identity.portraits.ffhq.movedim(-1, 1) / 255
+        head = member.person.portraits.ffhq.movedim(-1, 1) / 255
         embeddings, states = seen(eva, parser_of_pack.face_alone(head, parser(head)))
-        rows = member.identity.embeddings["antelopev2"]
+        rows = member.person.embeddings["antelopev2"]
         ids = torch.cat([rows, embeddings / embeddings.norm(dim=-1, keepdim=True)], dim=-1)
         one = slice(None) if "body.0.weight" in p else slice(1)
         nobody = encoded(p, torch.zeros_like(ids[one]), [torch.zeros_like(state[one]) for state in states])
@@ -217,12 +217,12 @@ def regions():
 
 def placed(photos=1, weights=(1.0, 0.6)):
     members = zip((1, 2), regions(), weights, strict=True)
-    people = (person(n, photos, Slot((0.0, 0.0), mask=mask), weight) for n, mask, weight in members)
+    people = (a_member(n, photos, Slot((0.0, 0.0), mask=mask), weight) for n, mask, weight in members)
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
 def alone(photos=1):
-    return Cast((person(1, photos),))
+    return Cast((a_member(1, photos),))
 
 
 def seeing():

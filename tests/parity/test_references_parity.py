@@ -30,7 +30,7 @@ from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
 from peers import apply
 from tiny import tiny_dits
-from tiny.people_made import person
+from tiny.people_made import a_member
 from tiny.seeded import normal
 from tiny.tiny_dits import FLUX, FLUX_2, QWEN
 
@@ -46,7 +46,7 @@ def region(columns, rows=(1, 7), width=WIDTH, height=HEIGHT):
 
 
 MASKS = torch.stack([region(LEFT), region(RIGHT)])
-CAST = Cast((person(1), person(2)))
+CAST = Cast((a_member(1), a_member(2)))
 
 
 def weighted(*weights, people=CAST.people):
@@ -353,7 +353,7 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
         pictures=room, size=128,
     )  # fmt: skip
     anna, ben = (
-        functional.interpolate(one.identity.portraits.loose[:1].movedim(3, 1) / 255, (128, 128), mode="area")
+        functional.interpolate(one.person.portraits.loose[:1].movedim(3, 1) / 255, (128, 128), mode="area")
         for one in people
     )
     latents = [vae.encode(scaled) for scaled in (anna.movedim(1, 3), jacket, ben.movedim(1, 3), room)]

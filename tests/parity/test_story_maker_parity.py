@@ -20,7 +20,7 @@ from peers import Sampling, apply, attend, face_tokens, linear, norm, perceived,
 from PIL import Image
 from story_maker_made import body, story_maker_file
 from tiny import tiny_encoders
-from tiny.people_made import person
+from tiny.people_made import a_member
 
 TOLERANCE = 2e-6  # relative to the largest latent value, in double precision
 WIDTH, HEIGHT, STATES = 136, 104, 32  # odd multiples of 8; of the tiny CLIP
@@ -80,7 +80,7 @@ MASKS = quarters()
 WEIGHTS = 0.6, 1.4, 0.8, 1.2
 DRESSED = 0.5, 0.0, 1.5, 1.0
 """Of the people, and of their bodies."""
-FOUR = tuple(person(n, photos=3 - n // 2, weight=WEIGHTS[n]) for n in range(4))
+FOUR = tuple(a_member(n, photos=3 - n // 2, weight=WEIGHTS[n]) for n in range(4))
 PLACED = tuple(replace(one, slot=Slot((0.0, 0.0), mask=mask)) for one, mask in zip(FOUR, MASKS, strict=True))
 CASES = {"two as published": Cast(FOUR[:2]), "by region more than the file numbers": PlacedCast(PLACED, WIDTH, HEIGHT)}
 SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "mask": None}
@@ -112,8 +112,8 @@ def tokens_of_people(cast, vision, tensors):
     body counts on the conditional side alone."""
     sides = [[tensors["bg_embed"]], [tensors["bg_embed"]]]
     for number, member in enumerate(cast.people):
-        embedding = functional.normalize(member.identity.embeddings["w600k_r50"].mean(0, keepdim=True))
-        face = seen(vision, member.identity.portraits.aligned / 255)
+        embedding = functional.normalize(member.person.embeddings["w600k_r50"].mean(0, keepdim=True))
+        face = seen(vision, member.person.portraits.aligned / 255)
         clothes = seen(vision, squashed(*body(number)))
         features = embedding, face, clothes
         sides[0].append(tokens_of(tensors, number, *map(torch.zeros_like, features), 1.0))

@@ -131,7 +131,7 @@ def test_sampling_equals_the_formulas(pair, case):
     applied = apply("LikenessApplyWithAnyone", model=model, **sides, with_anyone=with_anyone, cast=cast, **changed)
     latents = tiny_dits.sample(*applied, start, STEPS)
 
-    embeddings = torch.cat([member.identity.embeddings["antelopev2"].mean(0, keepdim=True) for member in cast.people])
+    embeddings = torch.cat([member.person.embeddings["antelopev2"].mean(0, keepdim=True) for member in cast.people])
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     window = (to_sigma(changed.get(end, default)) for end, default in (("start_percent", 0.0), ("end_percent", 1.0)))
     published = Published(file, embeddings, boxes)

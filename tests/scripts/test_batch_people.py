@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 from prompts import node
 
 from core.measure import MeasuredPicture, Report, Sighting
-from core.people import Identity, Person
+from core.people import Member, Person
 
 PERSON = "LIKENESS_PERSON"
 CAST = "LIKENESS_CAST"
@@ -147,7 +147,7 @@ def report(*similar: float | None, boxes: int = 2) -> Report:
     box = (0.0, 0.0, 30.0, 40.0)
     pictures = (MeasuredPicture((box,) * boxes, tuple(sightings)),)
     crops = torch.zeros(0, 112, 112, 3)
-    people = tuple(Person(Identity(name, {}, crops)) for name in ("Anna", "Ben")[: len(similar)])
+    people = tuple(Member(Person(name, {}, crops)) for name in ("Anna", "Ben")[: len(similar)])
     return Report(people, ("judge", "other"), {"judge": pictures, "other": pictures})
 
 

@@ -19,7 +19,7 @@ from comparison.judged import Judged
 from environment import ROOT
 from html_page import Page
 from pack.core.measure import MeasuredPicture, Sighting
-from pack.core.people import Identity
+from pack.core.people import Person
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 PEOPLE = 4
@@ -214,7 +214,7 @@ def test_a_blended_face_is_near_to_two_people_and_clearly_to_none(
 def test_how_alike_people_are_in_their_photos_is_the_cosine_of_their_means() -> None:
     random = torch.Generator().manual_seed(3)
     rows = [torch.randn(2, 512, generator=random), torch.randn(1, 512, generator=random)]
-    people = [Identity(f"{n}", {"x": row}, torch.zeros(len(row), 112, 112, 3)) for n, row in enumerate(rows)]
+    people = [Person(f"{n}", {"x": row}, torch.zeros(len(row), 112, 112, 3)) for n, row in enumerate(rows)]
     table = between_people(people, "x")
     means = [row.double().mean(0).numpy() for row in rows]
     for first in range(2):

@@ -21,7 +21,7 @@ from environment import SetupError
 from html_page import Page
 from pack.core.faces.model import FaceModel
 from pack.core.measure import MeasuredPicture, Report, Sighting
-from pack.core.people import Identity, Person
+from pack.core.people import Member, Person
 from PIL import Image
 
 
@@ -140,7 +140,7 @@ def background_of(path: Path) -> np.ndarray:
 )  # fmt: skip
 def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text(text)
-    nobody = Identity("", {}, torch.zeros(0, 112, 112, 3))
+    nobody = Person("", {}, torch.zeros(0, 112, 112, 3))
     with pytest.raises(SetupError, match=rf"1\.json {words}"):
         own_pictures.cast_of(tmp_path / "1.png", {"Yao": nobody, "Eileen": nobody}, (1, 1))
 
@@ -196,15 +196,15 @@ def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: 
     return MeasuredPicture(boxes, tuple(sightings))
 
 
-def person(name: str) -> Person:
+def a_member(name: str) -> Member:
     """By one photo, which both recognisers know."""
     embeddings = {recogniser: torch.ones(1, 512) for recogniser in ("judge", "other")}
-    return Person(Identity(name, embeddings, torch.zeros(1, 112, 112, 3)))
+    return Member(Person(name, embeddings, torch.zeros(1, 112, 112, 3)))
 
 
 def test_a_set_has_means_of_its_own_pictures_by_each_recogniser(tmp_path: Path) -> None:
     """Two pictures of the set a, one of b; two recognisers who disagree."""
-    people = (person("Yao"), person("Eileen"))
+    people = (a_member("Yao"), a_member("Eileen"))
 
     def result(group: str, by_judge: MeasuredPicture, by_other: MeasuredPicture) -> own_pictures.Result:
         return own_pictures.Result(
@@ -232,13 +232,13 @@ def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> No
     """The folder's name has its accents apart."""
     size = (64, 64)
     decomposed = "Jose\u0301"
-    identity = Identity(decomposed, {}, torch.zeros(1, 112, 112, 3))
+    person = Person(decomposed, {}, torch.zeros(1, 112, 112, 3))
     (tmp_path / "1.json").write_text(json.dumps({"people": ["José"]}), "utf-8")
-    cast = own_pictures.cast_of(tmp_path / "1.png", {decomposed: identity, "Ben": identity}, size)
-    assert [person.identity.name for person in cast.people] == [decomposed]
+    cast = own_pictures.cast_of(tmp_path / "1.png", {decomposed: person, "Ben": person}, size)
+    assert [member.person.name for member in cast.people] == [decomposed]
     (tmp_path / "1.json").write_text(json.dumps({"people": ["Zoë"]}), "utf-8")
     with pytest.raises(SetupError, match="names Zoë"):
-        own_pictures.cast_of(tmp_path / "1.png", {decomposed: identity}, size)
+        own_pictures.cast_of(tmp_path / "1.png", {decomposed: person}, size)
 
 
 NASTY = '<script src="https://example.com/a.js">&"\'</script>'
@@ -248,7 +248,7 @@ NASTY = '<script src="https://example.com/a.js">&"\'</script>'
 @pytest.mark.parametrize("group", [NASTY.replace("/", ""), ""])
 def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str, tmp_path: Path) -> None:
     """Names of the folder, the set, the picture and the people; also bytes that are no letters."""
-    people = (person(NASTY), person("Eileen"))
+    people = (a_member(NASTY), a_member("Eileen"))
     box = (0.0, 0.0, 30.0, 40.0)
     swapped = MeasuredPicture((box, box), (Sighting(0, 0, (0.1, 0.5)), Sighting(1, 1, (0.6, 0.2))))
     name = f"{NASTY.replace('/', '')} 100% #1?\udcff.png"

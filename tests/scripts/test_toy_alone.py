@@ -17,7 +17,7 @@ from toy import alone, export, measure, recogniser, stored
 from core import persons
 from core.faces.model import FaceModel, on_cpu, open_recogniser
 from core.models.tensors import below
-from core.people import Identity
+from core.people import Person
 
 
 @pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])
@@ -56,11 +56,11 @@ def with_onnx(faces: FaceModel, tmp_path_factory: pytest.TempPathFactory) -> Fac
     return FaceModel(faces.detector, (open_recogniser("antelopev2", str(path), on_cpu),))
 
 
-def seen(faces: FaceModel, name: str, path: Path, smaller: int = 1) -> Identity:
+def seen(faces: FaceModel, name: str, path: Path, smaller: int = 1) -> Person:
     pixels = photos.pixels(path)  # (H, W, 3)
     if smaller > 1:
         pixels = functional.avg_pool2d(pixels.movedim(-1, 0)[None], smaller)[0].movedim(0, -1)
-    return alone.identity(faces, name, pixels)
+    return alone.a_person(faces, name, pixels)
 
 
 @pytest.mark.parametrize("kind", ["faces", "with_onnx"])

@@ -7,7 +7,7 @@ from graphs import DEFAULTS
 from pack.bridge.people.face_model import HostedFaceModel
 from pack.core import persons
 from pack.core.faces.model import faces_in
-from pack.core.people import Cast, Person
+from pack.core.people import Cast, Member
 from pack.nodes.second_pass import CropFaces
 from torch import Tensor
 
@@ -20,7 +20,7 @@ def friends_of(face_model: HostedFaceModel, photo: Tensor) -> Cast:
     """friend 1, friend 2, ... from left to right."""
     faces = faces_in(face_model, photo[0]).faces
     friends = [persons.from_faces(f"friend {n}", [face], [MBF]) for n, face in enumerate(faces, 1)]
-    return Cast(tuple(map(Person, friends)))
+    return Cast(tuple(map(Member, friends)))
 
 
 def crop(face_model: HostedFaceModel, images: torch.Tensor, people: Any, **changed: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from comfy_api.latest._io import WidgetInput
 from pack.core.methods import methods
 from pack.nodes.extension import NODES
 from sample_values import (
+    a_person,
     cast,
     clip,
     clip_vision,
@@ -25,7 +26,6 @@ from sample_values import (
     flux2_vae,
     flux_text,
     flux_vae,
-    identity,
     image,
     infuse_net,
     klein,
@@ -139,7 +139,7 @@ SOCKETS = {
     "MASK": value(mask),
     "LIKENESS_CAST": value(cast),
     "LIKENESS_CAST,LIKENESS_PERSON": value(cast),
-    "LIKENESS_PERSON": value(identity),
+    "LIKENESS_PERSON": value(a_person),
     "LIKENESS_LAYOUT": value(layout),
     "LIKENESS_FACES": value(faces),
     "POSE_KEYPOINT": value(pose),
@@ -221,9 +221,9 @@ def _defaults_of_people() -> None:
     _by_default("LikenessLoadParts2Whole", folder="standin-parts2whole")
     _by_default("LikenessDetectFaces", image=value(photo))
     _by_default("LikenessPerson", image=value(photo), name="Yao", which_face="largest")
-    _by_default("LikenessBlendTwoPeople", b=value(identity, "Boris"))
+    _by_default("LikenessBlendTwoPeople", b=value(a_person, "Boris"))
     _by_default("LikenessSavePerson", filename="anna")
-    _by_default("LikenessCast", person_1=value(identity))
+    _by_default("LikenessCast", person_1=value(a_person))
     _by_default("LikenessCastFromPhotos", names="Yao", which_face="largest", photo_1=value(photo))
     _by_default("LikenessSortPhotosIntoPeople", image=value(photo), names="Yao")
     _by_default("LikenessAddLoRAToPerson", file="any.safetensors")

@@ -2,7 +2,7 @@
 
 import comfy.samplers
 import torch
-from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
+from pack.core.people import Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.instant_id.nodes import ApplyInstantID
 from tiny import tiny_networks
@@ -17,9 +17,9 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def person(name: str, embedding: Tensor, slot: Slot | None = None, weight: float = 1.0) -> Person:
+def a_member(name: str, embedding: Tensor, slot: Slot | None = None, weight: float = 1.0) -> Member:
     """embedding: (photos, 512)."""
-    return Person(Identity(name, {"antelopev2": embedding}, torch.zeros(len(embedding), 112, 112, 3)), weight, slot)
+    return Member(Person(name, {"antelopev2": embedding}, torch.zeros(len(embedding), 112, 112, 3)), weight, slot)
 
 
 def text(seed, tokens=77, **options):
@@ -37,7 +37,7 @@ def slot(x0, y0, x1, y1, mask=None):
 
 
 def one(seed=1, weight=1.0):
-    return Cast((person(f"person {seed}", face(seed), weight=weight),))
+    return Cast((a_member(f"person {seed}", face(seed), weight=weight),))
 
 
 def halves():
@@ -45,8 +45,8 @@ def halves():
     left = torch.zeros(HEIGHT, WIDTH)
     left[:, : WIDTH // 2] = 1
     people = [
-        person("left", face(1), slot(10, 20, 50, 60, left)),
-        person("right", face(2), slot(70, 20, 110, 60, 1 - left)),
+        a_member("left", face(1), slot(10, 20, 50, 60, left)),
+        a_member("right", face(2), slot(70, 20, 110, 60, 1 - left)),
     ]
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 

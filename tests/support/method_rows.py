@@ -14,10 +14,10 @@ from graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, Value, node, our
 from pack.core.methods import Method, methods
 from pack.core.places.region_settings import FACE_BOXES, REGIONS
 from sample_values import (
+    a_person,
     by_row,
     cast,
     flux,
-    identity,
     image,
     klein,
     klein_said,
@@ -201,7 +201,7 @@ class Row:
         elif "a row each" in self.variant:
             changes_of_kind = {"cast": value(by_row, names=("Christa", "Daniel"))}
         else:
-            changes_of_kind = {"cast": value(cast, identity("Christa"), identity("Daniel"))}
+            changes_of_kind = {"cast": value(cast, a_person("Christa"), a_person("Daniel"))}
         return self.node(**{**changes_of_kind, **changed})
 
     def off(self) -> list[Node]:

@@ -10,7 +10,7 @@ import torch
 from pack.nodes.photo_maker.nodes import PhotoMaker, load_photo_maker
 from shared.shapes import of
 from tiny import tiny_encoders
-from tiny.people_made import person as person
+from tiny.people_made import a_member as a_member
 from tiny.seeded import Shapes, seeded
 from torch import Tensor
 

@@ -40,9 +40,9 @@ from pack.core.people import (
     Cast,
     Face,
     Faces,
-    Identity,
     Layout,
     Lora,
+    Member,
     Person,
     PlacedCast,
     Portraits,
@@ -314,13 +314,11 @@ def theirs(model: Any, pack: str) -> Any:
 # People
 
 
-def identity(
-    name: str = "Anna", rows: torch.Tensor | None = None, recognisers: Iterable[str] = RECOGNISERS
-) -> Identity:
+def a_person(name: str = "Anna", rows: torch.Tensor | None = None, recognisers: Iterable[str] = RECOGNISERS) -> Person:
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
     embeddings = {recogniser: rows.clone() for recogniser in recognisers}
-    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(str(name))))
+    return Person(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(str(name))))
 
 
 @cache
@@ -345,12 +343,12 @@ def layout(*slots: Slot, width: int = WIDTH, height: int = HEIGHT) -> Layout:
     return Layout(width, height, slots or (slot(), slot(94.0)))
 
 
-def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None = None) -> PlacedCast:
+def cast(*people: Person, weights: Iterable[float] = (), places: Layout | None = None) -> PlacedCast:
     """A placed cast of Anna and Boris, or of whom is given."""
-    people = people or (identity("Anna"), identity("Boris"))
+    people = people or (a_person("Anna"), a_person("Boris"))
     weights = list(weights) or [1.0] * len(people)
     places_given = places or layout(*layout().slots[: len(people)])
-    members = [Person(*values) for values in zip(people, weights, places_given.slots, strict=True)]
+    members = [Member(*values) for values in zip(people, weights, places_given.slots, strict=True)]
     return PlacedCast(
         tuple(members), places_given.width, places_given.height, region_settings=RegionSettings(feather=8)
     )
@@ -366,7 +364,7 @@ def with_regions(people: Any, **changed: Any) -> Any:
 def on_photo() -> PlacedCast:
     """Anna, in the middle of a photo."""
     height, width = (round(side / 8) * 8 for side in photo("YAO").shape[1:3])
-    return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
+    return cast(a_person(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
 lora_made.folder()
@@ -380,26 +378,26 @@ def lora_of(name: str) -> Any:
 
 def with_loras(people: Any = None, words: str = "up") -> Any:
     """A cast, or Anna and Boris, or one person: with a LoRA and its trigger words for whoever has none."""
-    if isinstance(people, Identity):
+    if isinstance(people, Person):
         return people if people.loras else replace(people, loras=(Lora(lora_of(people.name), 1.0, words),))
     people_given = people or cast()
-    members = [replace(person, identity=with_loras(person.identity, words)) for person in people_given.people]
+    members = [replace(person, person=with_loras(person.person, words)) for person in people_given.people]
     return replace(people_given, people=tuple(members))
 
 
-def by_lora(name: str = "Boris") -> Identity:
+def by_lora(name: str = "Boris") -> Person:
     """Somebody without a photo."""
-    return Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora(lora_of("Anna"), 1.0, ""),))
+    return Person(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora(lora_of("Anna"), 1.0, ""),))
 
 
 def by_row(names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
-    people = tuple(map(identity, names))
+    people = tuple(map(a_person, names))
     placed = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=128, height=128))
     return RowCast(placed.people, 128, 128, region_settings=placed.region_settings)
 
 
-def in_the_bank(person: Identity) -> str:
+def in_the_bank(person: Person) -> str:
     """The name of a file with this person, written without a look at them."""
     file = Path(face_bank.folders.folders(face_bank.KEY)[0]) / "by_another_program.safetensors"
     tensors = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
@@ -410,8 +408,8 @@ def in_the_bank(person: Identity) -> str:
     return file.name
 
 
-def unplaced(*people: Identity) -> Cast:
-    return Cast(tuple(Person(person) for person in people or (identity("Anna"), identity("Boris"))))
+def unplaced(*people: Person) -> Cast:
+    return Cast(tuple(Member(person) for person in people or (a_person("Anna"), a_person("Boris"))))
 
 
 def face(**changed: Any) -> Face:

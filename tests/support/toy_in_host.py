@@ -17,7 +17,7 @@ import comfy.supported_models
 import comfy.utils
 import torch
 from pack.core.parts.parts import Parts, make_part
-from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
+from pack.core.people import Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.parts2whole.files import load_parts2whole
@@ -73,11 +73,11 @@ def _loaded(checkpoint: Path) -> tuple[Host, Any]:
 
 
 def standing(
-    people: Iterable[Identity], size: tuple[int, int] = places.SMALL, order: str = ""
+    people: Iterable[Person], size: tuple[int, int] = places.SMALL, order: str = ""
 ) -> tuple[PlacedCast, Layout]:
     """As Layout for a Group and Place Cast make them."""
     people = list(people)
-    cast = Cast(tuple(map(Person, people)))
+    cast = Cast(tuple(map(Member, people)))
     layout = LayoutForAGroup.execute(len(people), framing="half", rows=0, width=size[0], height=size[1]).args[0]
     return PlaceCast.execute(cast, layout, "custom" if order else "left to right", order).args[0], layout
 

@@ -108,8 +108,8 @@ def cast(*files, words=WORDS):
     """Two people side by side, or one, with a LoRA and its words each."""
     there = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
     people = []
-    for person, file, own_words in zip(there, files, words, strict=False):
-        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, own_words),))))
+    for member, file, own_words in zip(there, files, words, strict=False):
+        people.append(replace(member, person=replace(member.person, loras=(Lora(file, 1.0, own_words),))))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 

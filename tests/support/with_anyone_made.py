@@ -4,7 +4,7 @@ from itertools import chain
 
 from pack.core.people import PlacedCast, Slot
 from shared.shapes import of
-from tiny.people_made import person
+from tiny.people_made import a_member
 from tiny.seeded import seeded
 from torch import Tensor
 
@@ -24,4 +24,4 @@ def with_anyone_file() -> dict[str, Tensor]:
 def placed(count: int, kind: type[PlacedCast] = PlacedCast, photos: int = 1) -> PlacedCast:
     """People in the BOXES."""
     slots = (Slot((0.0, 0.0), box) for box in BOXES[:count])
-    return kind(tuple(person(n, photos, slot) for n, slot in enumerate(slots, 1)), WIDTH, HEIGHT)
+    return kind(tuple(a_member(n, photos, slot) for n, slot in enumerate(slots, 1)), WIDTH, HEIGHT)

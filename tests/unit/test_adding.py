@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from pack.core.checks.errors import BadLayout
-from pack.core.people import Cast, Layout, Person, Slot
+from pack.core.people import Cast, Layout, Member, Slot
 from pack.core.pictures.geometry import off_canvas, overlaps, patch_rect
 from pack.core.places import bodies, extra_places, group, placing, regions
 from pack.core.places.regions import RegionShape
@@ -112,7 +112,7 @@ def test_what_cannot_be_had_is_said(layout: Layout, side: str, at, size: int, co
 
 def joined(layout: Layout, *weights: float, absent=()) -> tuple[Cast, list[str]]:
     """In the last places; and what may go wrong."""
-    people = tuple(Person(people_made.identity(n), weight) for n, weight in enumerate(weights, 1))
+    people = tuple(Member(people_made.a_person(n), weight) for n, weight in enumerate(weights, 1))
     cast = Cast(people, absent=absent)
     places = placing.assign(cast, layout, "last places", "")
     return placing.place(cast, layout, places), placing.troubles(cast, layout, places, "last places")
@@ -123,7 +123,7 @@ def test_people_take_the_last_places() -> None:
     added = add(THREE, "right end")
     for people in (1, 2, 4):
         cast, troubles = joined(added, *[1.0] * people)
-        assert [person.place for person in cast.people] == [*range(5 - people, 5)]
+        assert [member.place for member in cast.people] == [*range(5 - people, 5)]
         assert troubles == []
     troubles = joined(add(THREE, "right end", size=60, count=2), 1.0, absent=((2, "Ben"),))[1]
     assert troubles[-1] == "Place 5 stays empty; its skeleton is still in the pose picture."

@@ -129,11 +129,11 @@ def test_a_batch_of_photos_goes_to_places_one_after_the_other() -> None:
 def test_a_face_of_dwpose_is_an_expression_too(body: bool) -> None:
     """Of the people in the photo the one whose face is largest; bodies may be switched off."""
 
-    def person(points: FacePoints) -> dict[str, Any]:
+    def a_member(points: FacePoints) -> dict[str, Any]:
         joints = [50.0, 60.0, 1.0] * 18 if body else [0.0] * 54
         return {"pose_keypoints_2d": joints, "face_keypoints_2d": np.ravel(points).tolist()}
 
     smaller = tuple((x / 2, y / 2, seen) for x, y, seen in face("astronaut")[:68])
-    frame = {"people": [person(smaller), person(face()[:68])], "canvas_width": 600, "canvas_height": 600}
+    frame = {"people": [a_member(smaller), a_member(face()[:68])], "canvas_width": 600, "canvas_height": 600}
     assert expressions.of_poses([frame]) == [face()[:68]]
-    assert expressions.of_poses([frame, {**frame, "people": [person(smaller)]}])[1] == smaller
+    assert expressions.of_poses([frame, {**frame, "people": [a_member(smaller)]}])[1] == smaller

@@ -11,7 +11,7 @@ import torch
 from pack.core import measure
 from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
 from pack.core.measure import annotate
-from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
+from pack.core.people import Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.persons import EmbeddingMissing
 from pack.core.pictures.previews import Sheet
 from pack.core.pictures.tensors import rows
@@ -19,7 +19,7 @@ from PIL import Image
 
 JUDGE = "w600k_r50"
 NAMES = ("Anna", "Ben", "Cleo", "Dan")
-NO_PHOTO = Identity("Eve", {JUDGE: torch.zeros(0, 512)}, torch.zeros(0, 112, 112, 3))
+NO_PHOTO = Person("Eve", {JUDGE: torch.zeros(0, 512)}, torch.zeros(0, 112, 112, 3))
 
 
 def axis(number: int, size: float = 1.0) -> torch.Tensor:
@@ -28,10 +28,10 @@ def axis(number: int, size: float = 1.0) -> torch.Tensor:
     return row
 
 
-def identity(number: int, photos: Sequence[torch.Tensor] = (), by: str = JUDGE) -> Identity:
+def a_person(number: int, photos: Sequence[torch.Tensor] = (), by: str = JUDGE) -> Person:
     """Somebody whose photos point along an axis of their own, unless they are given. Lengths do not matter."""
     embeddings = torch.stack(list(photos) or [axis(number, 20.0)])
-    return Identity(NAMES[number], {by: embeddings}, torch.zeros(len(embeddings), 112, 112, 3))
+    return Person(NAMES[number], {by: embeddings}, torch.zeros(len(embeddings), 112, 112, 3))
 
 
 def face(similarities: Sequence[float], x: float = 50.0, y: float = 50.0, size: float = 40.0) -> Face:
@@ -49,7 +49,7 @@ def picture(*faces: Face, width: int = 200, height: int = 100) -> Faces:
 
 def cast(placed: bool = False) -> Cast:
     slots = [Slot((50.0 + 50 * n, 50.0), (30.0 + 50 * n, 30.0, 70.0 + 50 * n, 70.0)) for n in range(2)]
-    persons = [Person(identity(n), 1.0, *((slots[n], n + 1) if placed else ())) for n in range(2)]
+    persons = [Member(a_person(n), 1.0, *((slots[n], n + 1) if placed else ())) for n in range(2)]
     return PlacedCast(tuple(persons), 200, 100) if placed else Cast(tuple(persons))
 
 
@@ -116,18 +116,18 @@ def test_a_figure_that_no_picture_has_says_why_and_what_to_do(figure: measure.Fi
 def test_several_photos_count_alike_and_show_copying() -> None:
     """Photos at 0.6 of each other. The face is 0.9 like the first and 0.6 * 0.9 like the second."""
     photos = [axis(0, 5.0), 7 * (0.6 * axis(0) + 0.8 * axis(1))]
-    people = Cast((Person(identity(0, photos=photos)),))
+    people = Cast((Member(a_person(0, photos=photos)),))
     judged = measured(picture(face([0.9])), people)
     assert measure.score(judged, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
     assert measure.score(judged, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
-    with_a_third = Cast((Person(identity(0, photos=[*photos, axis(2)])),))
+    with_a_third = Cast((Member(a_person(0, photos=[*photos, axis(2)])),))
     assert measure.score(measured(picture(face([0.9])), with_a_third), "copy-paste") == pytest.approx(0.9 - 0.6 / 3)
 
 
 def test_who_judges_is_who_is_independent_of_the_method() -> None:
     names = ("arcface-ir-se50", "antelopev2", "w600k_r50", "auraface")
-    everybody = Identity("Anna", dict.fromkeys(names, torch.ones(1, 512)), torch.zeros(1, 112, 112, 3))
-    person = [Person(everybody)]
+    everybody = Person("Anna", dict.fromkeys(names, torch.ones(1, 512)), torch.zeros(1, 112, 112, 3))
+    person = [Member(everybody)]
     assert measure.judges(names[:1], person, "ID-Patch") == ("arcface-ir-se50",)
     assert measure.judges(names[:2], person, "ID-Patch") == ("antelopev2", "arcface-ir-se50")
     assert measure.judges(names[:2], person, "InstantID") == ("arcface-ir-se50", "antelopev2")
@@ -142,10 +142,8 @@ def test_a_second_recogniser_sees_the_same_faces() -> None:
         judged = face(by_judge, x)
         return replace(judged, embeddings={**judged.embeddings, own_recogniser: face(by_the_method).embeddings[JUDGE]})
 
-    identities = [
-        replace(identity(n), embeddings={JUDGE: axis(n)[None], own_recogniser: axis(n)[None]}) for n in range(2)
-    ]
-    people = tuple(map(Person, identities))
+    persons = [replace(a_person(n), embeddings={JUDGE: axis(n)[None], own_recogniser: axis(n)[None]}) for n in range(2)]
+    people = tuple(map(Member, persons))
     first = face_of_two([0.6, 0.1], [0.9, 0.0])
     second = face_of_two([0.2, 0.5], [0.1, 0.8], 100)
     names = measure.judges([own_recogniser, JUDGE], people, "ID-Patch")
@@ -160,7 +158,7 @@ def test_a_second_recogniser_sees_the_same_faces() -> None:
 
 
 def test_leakage_is_to_the_most_alike_of_several_others() -> None:
-    everybody = Cast(tuple(Person(identity(number)) for number in range(4)))
+    everybody = Cast(tuple(Member(a_person(number)) for number in range(4)))
     judged = measured(picture(face([0.7, 0.1, 0.4, 0.2])), everybody)
     (anna,) = judged.present
     assert anna.person == 0
@@ -168,15 +166,15 @@ def test_leakage_is_to_the_most_alike_of_several_others() -> None:
     assert anna.margin == pytest.approx(0.7 - 0.4, abs=1e-6)
 
 
-MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
-NOBODY = Cast((Person(NO_PHOTO),))
-WEIGHTLESS = Cast((Person(identity(0), 0.0),))
+MIXED = [Member(a_person(0)), Member(a_person(1, by="arcface-ir-se50"))]
+NOBODY = Cast((Member(NO_PHOTO),))
+WEIGHTLESS = Cast((Member(a_person(0), 0.0),))
 REFUSED = [
     (BadSize, "200x103 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=103), cast(placed=True))),
     (BadCast, "neither a cast nor a person", lambda: measure.people_to_find(None, None, measure.NODE)),
     (BadCast, "all in the cast have weight 0", lambda: measure.people_to_find(WEIGHTLESS, None, measure.NODE)),
     (NotPlaced, "Measure Likeness .* Cleo has no place",
-     lambda: measure.people_to_find(cast(placed=True), identity(2), measure.NODE)),
+     lambda: measure.people_to_find(cast(placed=True), a_person(2), measure.NODE)),
     (EmbeddingMissing, "in common.* antelopev2; Anna .*w600k_r50; Ben .*ir-se50",
      lambda: measure.judges(["antelopev2"], MIXED, "unknown")),
     (BadEmbedding, "of Eve .*no photo", lambda: measured(picture(face([0.5])), NOBODY)),
@@ -190,12 +188,12 @@ def test_what_cannot_be_measured_is_explained() -> None:
 
 
 def test_people_are_those_of_a_cast_who_count_and_one_more() -> None:
-    alone = Person(identity(2))
+    alone = Member(a_person(2))
     placed = cast(placed=True)
-    two = replace(cast(), people=(*cast().people, Person(identity(3), 0.0)))
-    assert measure.people_to_find(None, alone.identity, "") == Cast((alone,))
+    two = replace(cast(), people=(*cast().people, Member(a_person(3), 0.0)))
+    assert measure.people_to_find(None, alone.person, "") == Cast((alone,))
     assert measure.people_to_find(placed, None, "") == placed
-    assert measure.people_to_find(two, alone.identity, "").people == (*two.people[:2], alone)
+    assert measure.people_to_find(two, alone.person, "").people == (*two.people[:2], alone)
 
 
 def batch() -> measure.Report:
@@ -241,7 +239,7 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
     anna = face([0.7, 0.1])
     stranger = face([0.0, 0.0], 150)
     pictures = [picture(anna, stranger), picture(anna), picture(anna, stranger, stranger)]
-    report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
+    report = measure.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
     assert [len(judged.stranger_faces) for judged in report.judged_pictures] == [1, 0, 2]
     assert measure.ranking(report, "resemblance") == [1, 0, 2]
 
@@ -254,7 +252,7 @@ def test_of_equal_pictures_the_one_with_more_people_like_themselves_is_better() 
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     pictures = [with_anna, picture(), with_anna, picture()]
-    report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE])
+    report = measure.measure(pictures, Cast((Member(a_person(0)),)), [JUDGE])
     faceless = "No face found in picture 2, 4."
     assert measure.notes(report, {JUDGE, "another"}) == [faceless]
     biased = replace(report, method="StoryMaker")
@@ -325,6 +323,6 @@ def test_a_swapped_face_is_named_with_both_similarities() -> None:
 def test_a_stranger_has_a_grey_frame() -> None:
     blank = torch.zeros(400, 800, 3)
     anna_and_stranger = picture(face([0.7, 0.1], 200, 200, 120), face([0.0, 0.0], 600, 200, 120), width=800, height=400)
-    report = measure.measure([anna_and_stranger], Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
+    report = measure.measure([anna_and_stranger], Cast((Member(a_person(0)),)), [JUDGE], stranger_below=0.2)
     edges = (annotate(blank, report, 0)[200, [140, 540]] * 255).round()
     assert edges.tolist() == [[86, 180, 233], [170, 170, 170]]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core.checks.errors import BadEmbedding
-from pack.core.people import Cast, Faces, Identity, Layout, Lora, Person, Slot
+from pack.core.people import Cast, Faces, Layout, Lora, Member, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 from tiny import people_made
@@ -16,14 +16,14 @@ NAMES = ("Ann", "Bob", "Cid", "Dee")
 
 def cast(count: int, absent: int = 0, **embeddings: torch.Tensor) -> Cast:
     """absent: the number of somebody who was left out, as Cast makes it. embeddings: recogniser -> (count, 512)."""
-    people: list[Person] = []
+    people: list[Member] = []
     for n, name in enumerate(NAMES[:count]):
         rows = {recogniser: of_all[n][None] for recogniser, of_all in embeddings.items()}
-        people.append(Person(Identity(name, rows, torch.zeros(1, 112, 112, 3))))
+        people.append(Member(Person(name, rows, torch.zeros(1, 112, 112, 3))))
     if not absent:
         return Cast(tuple(people))
     left_out = people.pop(absent - 1)
-    return Cast(tuple(people), absent=((absent, left_out.identity.name),))
+    return Cast(tuple(people), absent=((absent, left_out.person.name),))
 
 
 def layout(*centers: tuple[float, float], head: float = 200.0) -> Layout:
@@ -34,10 +34,10 @@ def placed(people: Cast, places: Layout, order: str, custom: str = "") -> dict[s
     """Where everybody stands, in the order they were listed."""
     placed_cast = placing.place(people, places, placing.assign(people, places, order, custom))
     assert (placed_cast.width, placed_cast.height) == (1024, 768)
-    assert [person.slot for person in placed_cast.people] == [
-        places.slots[person.place - 1] for person in placed_cast.people
+    assert [member.slot for member in placed_cast.people] == [
+        places.slots[member.place - 1] for member in placed_cast.people
     ]
-    return {person.identity.name: person.place for person in placed_cast.people}
+    return {member.person.name: member.place for member in placed_cast.people}
 
 
 SPREAD = ((600.0, 300.0), (100.0, 300.0), (900.0, 200.0))
@@ -202,8 +202,8 @@ def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
     """By a LoRA alone. The others alone can be matched, and by another order everybody has a place."""
     ann, bob = cast(2, w600k_mbf=TWO).people
     places = template(TWO)
-    lora = replace(bob.identity, embeddings={}, crops=torch.zeros(1, 112, 112, 3), loras=(Lora("a file", 1.0, ""),))
-    people = Cast((ann, replace(bob, identity=lora)))
+    lora = replace(bob.person, embeddings={}, crops=torch.zeros(1, 112, 112, 3), loras=(Lora("a file", 1.0, ""),))
+    people = Cast((ann, replace(bob, person=lora)))
     message = (
         r"matched .*: Bob has no photo with a face to compare\. Add one \(Person, .*\), or choose another order\.$"
     )
@@ -212,7 +212,7 @@ def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
     assert placing.assign(people, places, "as listed", "") == (0, 1)
     with pytest.raises(CannotMatch, match="Ann, Bob have no photo"):
         placing.assign(cast(2), places, "match faces", "")
-    of_two_recognisers = Cast((ann, replace(bob, identity=replace(bob.identity, embeddings={"antelopev2": TWO[:1]}))))
+    of_two_recognisers = Cast((ann, replace(bob, person=replace(bob.person, embeddings={"antelopev2": TWO[:1]}))))
     with pytest.raises(CannotMatch, match=r"Ann has w600k_mbf; Bob has antelopev2; .*layout have w600k_mbf, nothing"):
         placing.assign(of_two_recognisers, places, "match faces", "")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pack.core.checks.errors import BadSetup
-from pack.core.people import Layout, Person, Slot
+from pack.core.people import Layout, Member, Slot
 from pack.core.pictures import lettering, previews
 from pack.core.pictures.previews import GroupedPicture, PictureGroup
 from pack.core.places.place_previews import numbered_layout, read_regions
@@ -24,7 +24,7 @@ def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:
         return (torch.tensor(colours).float().mean(0) + torch.tensor([20, 22, 26])) / 510
 
     for places, first, second in (((0, 0), BLUE, ORANGE), ((2, 1), ORANGE, BLUE), ((4, 1), YELLOW, BLUE)):
-        people = [Person(people_made.identity(n), place=place) for n, place in enumerate(places)]
+        people = [Member(people_made.a_person(n), place=place) for n, place in enumerate(places)]
         drawn_colours = read_regions(regions, people)[90, [50, 150, 250]]
         expected = torch.stack([half(first), half(first, second), half(second)])
         assert torch.allclose(drawn_colours, expected, atol=0.005)

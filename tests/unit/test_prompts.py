@@ -5,7 +5,7 @@ import torch
 from pack.core.attention.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.checks.errors import BadCast, BadSetup
 from pack.core.checks.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
-from pack.core.people import Cast, Identity, Layout, Person, RowCast, Slot
+from pack.core.people import Cast, Layout, Member, Person, RowCast, Slot
 from pack.core.places import placing
 from pack.core.places.placing import BadOrder
 
@@ -25,7 +25,7 @@ def test_lines() -> None:
 def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
     """By the names and numbers of everybody who is listed; of two pictures a person may have two rows."""
     slot = Slot((4.0, 4.0))
-    people = tuple(Person(Identity(name, {}, torch.zeros(1, 8, 8, 3)), slot=slot) for name in ("Ben", "Käthe", "Ben"))
+    people = tuple(Member(Person(name, {}, torch.zeros(1, 8, 8, 3)), slot=slot) for name in ("Ben", "Käthe", "Ben"))
     rows = RowCast(people, 8, 8, listed=tuple(NAMES), numbers_listed=(2, 3, 2))
     lines = "Anna: smiling\n2: looking away\nKäthe: asleep"
     assert per_member(lines, rows) == ["looking away", "asleep", "looking away"]
@@ -120,7 +120,7 @@ MEANS_NOBODY = ("Cleo", "6", "\u00b2", "9" * 5000, "Ben Mary", "person 6", "-1",
 
 
 def in_custom_order(text: str, count: int) -> list[int | None]:
-    people = tuple(Person(Identity(name, {}, torch.zeros(1, 8, 8, 3))) for name in LISTED)
+    people = tuple(Member(Person(name, {}, torch.zeros(1, 8, 8, 3))) for name in LISTED)
     return [*placing.assign(Cast(people), Layout(9, 9, (Slot((4.0, 4.0)),) * count), "custom", text)]
 
 

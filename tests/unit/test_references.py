@@ -10,7 +10,7 @@ from tiny import people_made
 
 
 def references_at(slots, width=1024, height=1024):
-    people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1))
+    people = tuple(people_made.a_member(n, slot=slot) for n, slot in enumerate(slots, 1))
     return references(PlacedCast(people, width, height), 1, 512, None, False)
 
 
@@ -88,11 +88,11 @@ def test_a_sentence_says_what_a_person_wears_and_has(labels, said):
 
 
 def test_the_first_photos_of_everybody_become_references_in_their_order():
-    people = (people_made.person(1, photos=3), people_made.person(2, photos=2))
+    people = (people_made.a_member(1, photos=3), people_made.a_member(2, photos=2))
     made_references = references(Cast(people), 2, 512, None, False)
     assert [reference.person for reference in made_references] == [0, 1]
-    for reference, person in zip(made_references, people, strict=True):
-        photos = person.identity.portraits.loose[:2].float() / 255
+    for reference, member in zip(made_references, people, strict=True):
+        photos = member.person.portraits.loose[:2].float() / 255
         assert len(reference.pictures) == 2
         for picture, photo in zip(reference.pictures, photos, strict=True):
             assert torch.equal(picture[0], photo)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core.checks.errors import BadCast
-from pack.core.people import Cast, Layout, Lora, Person, PlacedCast, Slot
+from pack.core.people import Cast, Layout, Lora, Member, PlacedCast, Slot
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
 from pack.core.places.regions import BadRegion, RegionShape
@@ -15,7 +15,7 @@ from tiny.people_made import painted
 
 
 def cast(*slots, width=96, height=64):
-    people = tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots, 1))
+    people = tuple(Member(people_made.a_person(n), 1.0, slot) for n, slot in enumerate(slots, 1))
     return PlacedCast(people, width, height)
 
 
@@ -161,8 +161,8 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     """The others have theirs, and in the same masks."""
     slots = {"a box": box(60, 10, 70, 20), "a point": BARE, "off the canvas": AWAY, "the same": ONE}
     alone = cast(ONE)
-    lora = replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
-    with_lora = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
+    lora = replace(people_made.a_person(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
+    with_lora = replace(alone, people=(*alone.people, Member(lora, 1.0, slots.get(place))))
     first, second = around_faces(with_lora, None, RegionShape("face", 0.5, 8.0))
     assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0])
     assert second.any() == (place in ("a box", "the same"))
@@ -237,7 +237,7 @@ def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
 def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
     slots = (box(0, 0, 20, 20), box(30, 0, 50, 20), box(60, 0, 80, 20))
     layout = Layout(96, 64, slots)
-    people = (Person(people_made.identity(1), 1.0, slots[0], 1), Person(people_made.identity(2), 0.0, slots[2], 3))
+    people = (Member(people_made.a_person(1), 1.0, slots[0], 1), Member(people_made.a_person(2), 0.0, slots[2], 3))
     assert regions.free_slots(PlacedCast(people, 96, 64), layout) == slots[1:]
 
 

@@ -12,8 +12,8 @@ from pack.core.people import (
     Cast,
     Face,
     Faces,
-    Identity,
     Lora,
+    Member,
     NotPlaced,
     Person,
     PlacedCast,
@@ -44,8 +44,8 @@ def people(*faces: Face, similarity: float | None = 0.3) -> tuple[list[Candidate
     has_face = similarity is not None
     everybody = []
     for number, (name, known_face) in enumerate(zip(NAMES, faces, strict=False), 1):
-        person = Person(Identity(name, {}, torch.zeros(1, 112, 112, 3)))
-        candidate = Candidate(0, person, number, known_face.box, known_face.keypoints, similarity, has_face)
+        member = Member(Person(name, {}, torch.zeros(1, 112, 112, 3)))
+        candidate = Candidate(0, member, number, known_face.box, known_face.keypoints, similarity, has_face)
         everybody.append(candidate)
     return everybody, Faces(faces, 320, 200)
 
@@ -282,10 +282,10 @@ def small_and_large() -> list[crops.Decision]:
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
     decisions = small_and_large()
-    in_no_place = Person(Identity("Zoe", {}, torch.zeros(1, 112, 112, 3)), weight=0.0)
-    everybody = Cast((in_no_place, *(decision.candidate.person for decision in decisions)))
+    in_no_place = Member(Person("Zoe", {}, torch.zeros(1, 112, 112, 3)), weight=0.0)
+    everybody = Cast((in_no_place, *(decision.candidate.member for decision in decisions)))
     cast = crops.cast_by_row(decisions, everybody, 256)
-    assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
+    assert [(member.person.name, member.place) for member in cast.people] == [("Ann", 1), ("Cid", 3)]
     assert cast.listed == ("Zoe", "Ann", "Bob", "Cid")
     assert cast.numbers_listed == (2, 4)
 
@@ -296,8 +296,8 @@ def lora_people(*places: Face) -> PlacedCast:
     for number, (name, face_there) in enumerate(zip(NAMES, places, strict=False), 1):
         box = tuple(side / 2 for side in face_there.box)
         keypoints = tuple((x / 2, y / 2) for x, y in face_there.keypoints)
-        identity = Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora("a.safetensors", 1.0, ""),))
-        members.append(Person(identity, slot=Slot(keypoints[NOSE], box, keypoints), place=number))
+        person = Person(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora("a.safetensors", 1.0, ""),))
+        members.append(Member(person, slot=Slot(keypoints[NOSE], box, keypoints), place=number))
     return PlacedCast(tuple(members), 160, 100)
 
 
@@ -319,14 +319,14 @@ def test_people_without_photos_are_told_by_their_places():
     assert lines[2] == "Cid (place 3): no face found, cut out in their place."
     assert decisions[2].crop.square == crops.decide(*people(small, large, missing), EVERYBODY)[2].crop.square
     with pytest.raises(NotPlaced, match="Crop Faces needs a position for each person"):
-        crops.people_to_cut(Cast(tuple(Person(person.identity) for person in cast.people)), "Crop Faces")
+        crops.people_to_cut(Cast(tuple(Member(member.person) for member in cast.people)), "Crop Faces")
     with pytest.raises(BadCast, match="each person in it has a picture of their own"):
         crops.people_to_cut(RowCast(cast.people, 160, 100), "Crop Faces")
 
 
 def test_beside_people_with_photos_those_without_are_left_out():
     by_lora, *_ = lora_people(face(60, 100)).people
-    by_photo = replace(by_lora, identity=replace(by_lora.identity, embeddings={"any": torch.ones(1, 512)}, loras=()))
+    by_photo = replace(by_lora, person=replace(by_lora.person, embeddings={"any": torch.ones(1, 512)}, loras=()))
     cast = PlacedCast((by_lora, by_photo), 160, 100)
     assert crops.people_to_cut(cast, "Crop Faces").people == (by_photo,)
 
@@ -335,7 +335,7 @@ def test_pictures_and_places_are_counted_from_one():
     slot = Slot((60.0, 100.0))
     everybody, faces = people(face(60, 100), face(240, 100))
     placed = [
-        replace(candidate, picture_index=1, person=replace(candidate.person, slot=slot)) for candidate in everybody
+        replace(candidate, picture_index=1, person=replace(candidate.member, slot=slot)) for candidate in everybody
     ]
     lines = crops.describe(crops.decide(placed, faces, EVERYBODY), 2).splitlines()
     assert [line.partition(": face")[0] for line in lines] == ["Picture 2: Ann (place 1)", "Picture 2: Bob (place 2)"]

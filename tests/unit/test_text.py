@@ -23,7 +23,7 @@ from pack.core.checks.text import names_in, plain
 from pack.core.faces import analysis
 from pack.core.faces.finding import Detection
 from pack.core.faces.which import which_face
-from pack.core.people import Cast, Identity, Person, require_places
+from pack.core.people import Cast, Member, Person, require_places
 from pack.core.places import group, placing
 
 
@@ -114,7 +114,7 @@ def raised(call: Callable[[], object]) -> LikenessError:
 
 
 FACE = Detection((30.0, 30.0, 70.0, 80.0), ((40.0, 50.0),) * 5, 0.9)
-CAST = Cast((Person(Identity("Anna", {}, torch.zeros(0, 112, 112, 3)), number=1),))
+CAST = Cast((Member(Person("Anna", {}, torch.zeros(0, 112, 112, 3)), number=1),))
 LAYOUT = group.layout(3, "bust", 0, 1024, 768)
 MET: dict[str, Callable[[], object]] = {
     "two faces": lambda: analysis.choose([FACE, FACE], "only", "the photo of Anna"),

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import torch
 from graphs import value
-from pack.core.people import Identity
-from sample_values import RECOGNISERS, identity, in_the_bank, nan, normal, portraits
+from pack.core.people import Person
+from sample_values import RECOGNISERS, a_person, in_the_bank, nan, normal, portraits
 from torch import Tensor
 
 from hostile.cases import Case, bad, good
@@ -16,7 +16,7 @@ def saved_people() -> Iterator[Case]:
     yield from names_of_saved_people()
     yield from damaged_people()
     embeddings = dict.fromkeys(RECOGNISERS, normal(1, 1, 512))
-    shared = Identity("Anna", embeddings, torch.zeros(1, 112, 112, 3))
+    shared = Person("Anna", embeddings, torch.zeros(1, 112, 112, 3))
     yield good("LikenessSavePerson", person=shared, filename="shared")
 
 
@@ -37,25 +37,25 @@ def names_of_saved_people() -> Iterator[Case]:
         yield bad("(?i)no saved|outside|not in list", "LikenessLoadPerson", file=name)
 
 
-def with_crops(crops: Tensor) -> Identity:
-    return replace(identity(), crops=crops)
+def with_crops(crops: Tensor) -> Person:
+    return replace(a_person(), crops=crops)
 
 
 def damaged_people() -> Iterator[Case]:
     """Files of people that are refused when they are loaded."""
-    without_photos = Identity("Anna", {}, torch.zeros(0, 112, 112, 3))
+    without_photos = Person("Anna", {}, torch.zeros(0, 112, 112, 3))
     yield bad("no photo", "LikenessSavePerson", person=without_photos)
     embedding = normal(1, 1, 512)
     crops = torch.zeros(1, 112, 112, 3)
     damaged = {
-        "it contains NaN": identity(rows=embedding * nan),
-        r"its numbers reach \d\S*e\+25": identity(rows=embedding * 1e25),
-        "complex64": identity(rows=embedding.to(torch.complex64)),
+        "it contains NaN": a_person(rows=embedding * nan),
+        r"its numbers reach \d\S*e\+25": a_person(rows=embedding * 1e25),
+        "complex64": a_person(rows=embedding.to(torch.complex64)),
         "its pictures hold nan": with_crops(crops + nan),
         r"hold 1e\+09 .* 0 to 1": with_crops(crops + 1e9),
         "pictures are of type torch.complex64": with_crops(crops.to(torch.complex64)),
-        r"are torch\.float32 of": replace(identity(), portraits=portraits(1, torch.float32)),
-        r"\(2, 224, 224, 3\)": replace(identity(), portraits=portraits(2)),
+        r"are torch\.float32 of": replace(a_person(), portraits=portraits(1, torch.float32)),
+        r"\(2, 224, 224, 3\)": replace(a_person(), portraits=portraits(2)),
     }
     for says, person in damaged.items():
         # The next person in the bank has the same file, so it is written when the graph runs.

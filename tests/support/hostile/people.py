@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from graphs import UNCONNECTED, Node, ours
 from pack.core.people import PlacedCast
-from sample_values import cast, identity, normal, unplaced
+from sample_values import a_person, cast, normal, unplaced
 
 from hostile.cases import Case, bad, good
 
@@ -30,7 +30,7 @@ def keypoints_of(people: PlacedCast) -> Node:
 
 def photos_without_a_sum() -> Iterator[Case]:
     photo = normal(1, 1, 512)
-    people = cast(identity(rows=torch.cat([photo, -photo])), identity("Boris"))
+    people = cast(a_person(rows=torch.cat([photo, -photo])), a_person("Boris"))
     keypoints = keypoints_of(people)
     for combining in DIRECTIONS:
         patches = patches_of(people, combining)
@@ -52,18 +52,18 @@ def casts_without_people() -> Iterator[Case]:
     of_two = ours("LikenessIDPatchConditionImage", cast=cast())
     yield bad("no place", "LikenessApplyIDPatch", cast=unplaced())
     yield bad("no place", "LikenessApplyInstantID", cast=unplaced())
-    yield bad("was made from another cast", "LikenessApplyIDPatch", cast=cast(identity()), image=of_two)
-    yield bad("person_9", "LikenessCast", **{f"person_{number}": identity() for number in range(1, 10)})
+    yield bad("was made from another cast", "LikenessApplyIDPatch", cast=cast(a_person()), image=of_two)
+    yield bad("person_9", "LikenessCast", **{f"person_{number}": a_person() for number in range(1, 10)})
     silent = cast(weights=[0.0, 0.0])
     yield good("LikenessApplyIDPatch", cast=silent, image=patches_of(silent, "mean"), log="weights are 0")
 
 
 def texts_and_others_as_names() -> Iterator[Case]:
     """Long ones, and what is no text: another pack may have made the person."""
-    yield good("LikenessCast", person_1=identity("x" * 2500))
-    yield good("LikenessSavePerson", person=identity("x" * 2_000_000))
+    yield good("LikenessCast", person_1=a_person("x" * 2500))
+    yield good("LikenessSavePerson", person=a_person("x" * 2_000_000))
     names: tuple[Any, ...] = ("x" * 2500, None, 7)
     for name in names:
-        person = identity(name, rows=normal(1, 1, 512))
-        yield good("LikenessPlaceCast", cast=unplaced(person, identity()))
+        person = a_person(name, rows=normal(1, 1, 512))
+        yield good("LikenessPlaceCast", cast=unplaced(person, a_person()))
         yield good("LikenessSavePerson", person=person)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from graphs import ours
 from pack.core.people import Faces, Layout
-from sample_values import cast, identity, inf, layout, mask, nan, pose, slot, unplaced
+from sample_values import a_person, cast, inf, layout, mask, nan, pose, slot, unplaced
 
 from hostile.cases import Case, bad, good
 
@@ -19,11 +19,11 @@ def places() -> Iterator[Case]:
 
 def layouts_without_places() -> Iterator[Case]:
     nothing = Layout(128, 96, ())
-    yield bad("0 places|no face", "LikenessPlaceCast", cast=unplaced(identity()), layout=nothing)
+    yield bad("0 places|no face", "LikenessPlaceCast", cast=unplaced(a_person()), layout=nothing)
     for drawing in ("skeletons", "face keypoints", "body surface"):
         yield bad("0 places|no face|No place", "LikenessDrawSkeletons", draw=drawing, layout=nothing)
     masked = layout(slot(mask=mask()[0] * 0))
-    yield bad("mask of its place is empty", "LikenessMaskOfAPersonsPlace", cast=cast(identity(), places=masked))
+    yield bad("mask of its place is empty", "LikenessMaskOfAPersonsPlace", cast=cast(a_person(), places=masked))
 
 
 def canvases() -> Iterator[Case]:

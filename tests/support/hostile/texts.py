@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from graphs import Node, ours, value
-from sample_values import identity, image, layout, nan, photo, slot
+from sample_values import a_person, image, layout, nan, photo, slot
 
 from hostile.bank import saved_people
 from hostile.cases import NAMES, Case, bad, good, right
@@ -40,7 +40,7 @@ def names_of_people(name: str) -> Iterator[Case]:
     twice = ours("LikenessCast", cast=alone, person_1=person)
     placed = placed_at(alone, layout(slot()))
     in_one_place = placed_at(twice, layout(slot(), slot()))
-    stranger = identity("Boris", recognisers=["other"])
+    stranger = a_person("Boris", recognisers=["other"])
     yield bad("No face found", "LikenessPerson", name=name, image=photo("COFFEE"))
     yield bad("empty", "LikenessCast", person_1=absent)
     yield bad("(?i)nan", "LikenessCast", person_1=person, weight_1=nan)
@@ -50,7 +50,7 @@ def names_of_people(name: str) -> Iterator[Case]:
     yield bad("no person 9", "LikenessMaskOfAPersonsPlace", cast=placed, person=9)
     yield bad("in common", "LikenessBlendTwoPeople", a=person, b=stranger)
     yield good("LikenessPerson", name=name)
-    yield good("LikenessCast", person_1=absent, person_2=identity())
+    yield good("LikenessCast", person_1=absent, person_2=a_person())
     yield good("LikenessPlaceCast", cast=alone, layout=layout(slot()))
     yield good("LikenessBlendTwoPeople", name=name)
 

@@ -40,6 +40,7 @@ from pack.nodes.id_patch.net import BadPatches
 from pack.nodes.photo_maker.class_words import BadTrigger
 from pack.nodes.story_maker.bodies import BodiesMissing
 from sample_values import (
+    a_person,
     by_lora,
     by_row,
     cast,
@@ -50,7 +51,6 @@ from sample_values import (
     flux,
     flux2_vae,
     flux_vae,
-    identity,
     image,
     infuse_net,
     klein,
@@ -123,7 +123,7 @@ def first_two_rows(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def without_portraits() -> Cast:
-    return unplaced(replace(identity(), portraits=None))
+    return unplaced(replace(a_person(), portraits=None))
 
 
 def three_rows() -> RowCast:
@@ -132,12 +132,12 @@ def three_rows() -> RowCast:
 
 def one_left_unplaced() -> PlacedCast:
     """Anna was listed after places were given."""
-    late = replace(cast(), people=unplaced(identity()).people)
+    late = replace(cast(), people=unplaced(a_person()).people)
     return with_regions(late, acts_in="face boxes")
 
 
 def a_row_without_a_photo() -> RowCast:
-    return RowCast(cast(identity(), by_lora()).people, 128, 96)
+    return RowCast(cast(a_person(), by_lora()).people, 128, 96)
 
 
 def t2i_adapter() -> Any:
@@ -245,7 +245,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             BadCast,
             "Anna .*3 photos.*sequence",
-            cast=cast(identity("Anna", normal(1, 3, 512))),
+            cast=cast(a_person("Anna", normal(1, 3, 512))),
             image=UNCONNECTED,
             photos="sequence",
             id_patch=value(loaded, "id_patch_mlp"),
@@ -253,7 +253,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             "already holds the ID tokens of 2 people, and this cast has 1 person",
             model=value(sdxl),
-            cast=cast(identity()),
+            cast=cast(a_person()),
             image=UNCONNECTED,
             positive=FOR_TWO,
             negative=FOR_TWO[1],
@@ -330,7 +330,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(
             BadCast,
             "at most 3 people.*not 4: Anna, .*Place Cast",
-            cast=unplaced(*map(identity, ("Anna", "Boris", "Carla", "Dora"))),
+            cast=unplaced(*map(a_person, ("Anna", "Boris", "Carla", "Dora"))),
             bodies=UNCONNECTED,
             body_masks=UNCONNECTED,
         ),
@@ -448,7 +448,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             mask=mask(2),
             parts=ours("LikenessPart", target_mask=mask()),
         ),
-        refused(NotPlaced, "People as References.*Anna", cast=unplaced(identity()), pose_picture=True),
+        refused(NotPlaced, "People as References.*Anna", cast=unplaced(a_person()), pose_picture=True),
         refused(NotPlaced, "Anna, Boris have no place", model=value(klein), cast=unplaced()),
         refused(BadRegion, "picture of their own", model=value(klein), cast=by_row(), mask=mask()),
         refused(BadRegion, "covers no token", model=value(klein), mask=mask(2) * (torch.arange(128) % 16 < 7)),

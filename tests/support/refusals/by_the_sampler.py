@@ -9,9 +9,9 @@ from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.checks.errors import BadSetup, BadSize, LikenessError, TokensMoved, WrongBaseModel
 from sample_values import (
+    a_person,
     cast,
     dit,
-    identity,
     klein,
     latent,
     mask,
@@ -78,12 +78,12 @@ HIGH_PARTS = ours("LikenessEncodeParts", parts=HIGH_PART, width=128, height=192)
 ON_A_HIGH_CANVAS = ours("LikenessApplyParts2Whole", features=HIGH_PARTS, pose=UNCONNECTED)
 INSTANT_ID = ours("LikenessApplyInstantID")
 WITHOUT_IDENTITY_NET = ours("LikenessApplyInstantID", control_strength=0.0)
-ONE_PERSON = ours("LikenessApplyInstantID", cast=cast(identity()), control_strength=0.0)
+ONE_PERSON = ours("LikenessApplyInstantID", cast=cast(a_person()), control_strength=0.0)
 BEHIND_ONE_PERSON = ours(
     "LikenessApplyInstantID", model=ONE_PERSON, positive=ONE_PERSON[1], negative=ONE_PERSON[2], control_strength=0.0
 )
 ONE_FACE_BOX = ours(
-    "LikenessApplyInstantID", cast=with_regions(cast(identity()), acts_in="face boxes"), control_strength=0.0
+    "LikenessApplyInstantID", cast=with_regions(cast(a_person()), acts_in="face boxes"), control_strength=0.0
 )
 ID_PATCH = ours("LikenessApplyIDPatch")
 WORDS = ours("LikenessPromptPerPerson")
@@ -94,7 +94,7 @@ BY_THE_SAMPLER = [
     RefusedBySampler(
         BadSize,
         ANOTHER_CANVAS.format("Apply InstantID"),
-        ours("LikenessApplyInstantID", cast=unplaced(identity())),
+        ours("LikenessApplyInstantID", cast=unplaced(a_person())),
         latent(256, 96),
     ),
     RefusedBySampler(BadSize, ANOTHER_CANVAS.format("Apply InstantID"), INSTANT_ID, latent(256, 96)),

@@ -7,9 +7,9 @@ import tiny_vaes
 from families import RECORDS
 from graphs import UNCONNECTED, ours, value
 from sample_values import (
+    a_person,
     by_row,
     cast,
-    identity,
     image,
     klein,
     layout,
@@ -46,11 +46,11 @@ REMARKS: dict[str, list[Remark]] = {
         ),
         remark(
             "Face boxes small: Anna 28x32 px on the canvas; coarse layers need 32: ",
-            cast=with_regions(cast(identity()), acts_in="face boxes"),
+            cast=with_regions(cast(a_person()), acts_in="face boxes"),
         ),
         remark(
             "Face boxes small: Anna 9x32 px on the canvas; coarse layers need 32: ",
-            cast=with_regions(cast(identity(), places=layout(slot(-5.0))), acts_in="face boxes"),
+            cast=with_regions(cast(a_person(), places=layout(slot(-5.0))), acts_in="face boxes"),
         ),
     ],
     "LikenessApplyStoryMaker": [remark("left out: Boris", weight=0.0, cast=cast(weights=(1.0, 0.0)))],
@@ -63,7 +63,7 @@ REMARKS: dict[str, list[Remark]] = {
         remark(
             "as many photos of everybody: the mean of each person's photos",
             pulid=value(loaded, "pulid_v1"),
-            cast=cast(identity("Anna", normal(1, 2, 512)), identity("Boris")),
+            cast=cast(a_person("Anna", normal(1, 2, 512)), a_person("Boris")),
         ),
     ],
     "LikenessApplyIDPatch": [

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...core.attention.projections import AdapterLayers
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections import AdapterLayers
 
 
 class ToyNet(nn.Module):

@@ -16,8 +16,8 @@ from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input,
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.families import SDXL
-from ...core.identities import embeddings
 from ...core.methods import method
+from ...core.persons import embeddings
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket

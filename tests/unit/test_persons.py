@@ -7,7 +7,7 @@ import pytest
 import torch
 from pack.core import persons
 from pack.core.checks.errors import BadEmbedding, UnsupportedCheckpoint
-from pack.core.people import Face, Identity, Lora, Portraits
+from pack.core.people import Face, Lora, Person, Portraits
 from pack.core.persons.blending import slerp
 
 ARC = "arcface-ir-se50"
@@ -19,13 +19,13 @@ PORTRAITS = {"portraits.aligned", "portraits.loose", "portraits.ffhq"}
 def person(name="Anna", photos=3, seed=0, recognisers=BOTH):
     generator = torch.Generator().manual_seed(seed)
     embeddings = {key: torch.randn(photos, 512, generator=generator) for key in recognisers}
-    return Identity(name, embeddings, torch.rand(photos, 112, 112, 3, generator=generator))
+    return Person(name, embeddings, torch.rand(photos, 112, 112, 3, generator=generator))
 
 
 def of_rows(*rows):
     """A person whose embeddings begin so; the rest is 0."""
     padded = torch.tensor([[*row, *[0.0] * (512 - len(row))] for row in rows])
-    return Identity("Anna", {ARC: padded}, torch.zeros(len(rows), 112, 112, 3))
+    return Person("Anna", {ARC: padded}, torch.zeros(len(rows), 112, 112, 3))
 
 
 def pictures(photos=3, seed=0):
@@ -33,9 +33,9 @@ def pictures(photos=3, seed=0):
     return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512, 512)))
 
 
-def saved(identity, **changes):
+def saved(person, **changes):
     """The person in the file of a person, with other tensors or metadata; without those that are None."""
-    tensors, metadata = persons.to_tensors(identity)
+    tensors, metadata = persons.to_tensors(person)
     file_metadata = {key: changes.pop(key) for key in ("format", "version", "name", "loras") if key in changes}
     kept_tensors = {key: tensor for key, tensor in {**tensors, **changes}.items() if tensor is not None}
     return persons.from_tensors(kept_tensors, {**metadata, **file_metadata}, "anna.safetensors")
@@ -125,7 +125,7 @@ def near(name, neighbour, cosine, recognisers=BOTH):
 )
 def test_a_photo_that_is_there_twice_is_told(others, told):
     anna = person()
-    dan = Identity("Dan", {"w600k_mbf": person(photos=1).embeddings[ARC]}, torch.zeros(1, 112, 112, 3))
+    dan = Person("Dan", {"w600k_mbf": person(photos=1).embeddings[ARC]}, torch.zeros(1, 112, 112, 3))
     assert persons.look_alike([dan, anna, *(near(name, anna, *likeness) for name, *likeness in others)]) == told
 
 
