@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..checks.errors import BadCast, counted, listed
 from ..checks.names import folded, of_person, same_name
-from ..checks.text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, number_in, plain, unquoted
+from ..checks.text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, number_in, plain, unquoted, with_commas
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
 
@@ -47,9 +47,8 @@ def _parsed(text: str) -> Iterator[Correction]:
     """The corrections of a text, in order. Raises BadCast at the first that cannot be read."""
     for line in text.splitlines():
         keys: list[str] = []
-        for piece in items_in(line):
-            if not piece:
-                continue
+        # Quotation marks stand around either side, not around both.
+        for piece in filter(None, map(str.strip, with_commas(line).split(","))):
             key, colon, name = re.sub(f"[{COLONS}]", ":", piece).rpartition(":")
             if not colon:
                 # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a

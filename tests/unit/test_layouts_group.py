@@ -42,7 +42,8 @@ def test_every_layout_is_as_it_always_was(action: str) -> None:
             _, top, _, bottom = layout.slots[0].box
             if bottom - top >= smallest:
                 layouts.append(layout)
-    assert hashlib.sha256(repr(layouts).encode()).hexdigest()[:16] == DRAWN[action]
+    written = repr(layouts).replace(", left_hand=None, right_hand=None, face_points=None", "")
+    assert hashlib.sha256(written.encode()).hexdigest()[:16] == DRAWN[action]
 
 
 @pytest.mark.parametrize(

@@ -335,7 +335,7 @@ def test_pictures_and_places_are_counted_from_one():
     slot = Slot((60.0, 100.0))
     everybody, faces = people(face(60, 100), face(240, 100))
     placed = [
-        replace(candidate, picture_index=1, person=replace(candidate.member, slot=slot)) for candidate in everybody
+        replace(candidate, picture_index=1, member=replace(candidate.member, slot=slot)) for candidate in everybody
     ]
     lines = crops.describe(crops.decide(placed, faces, EVERYBODY), 2).splitlines()
     assert [line.partition(": face")[0] for line in lines] == ["Picture 2: Ann (place 1)", "Picture 2: Bob (place 2)"]
