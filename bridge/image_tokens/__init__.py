@@ -1,1 +1,1 @@
-"""Image tokens of people beside the text: in cross-attention of UNets, and behind blocks of transformers."""
+"""Image tokens of people (decoupled cross-attention, IP-Adapter): on UNets, and behind blocks of transformers."""

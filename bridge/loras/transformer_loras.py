@@ -22,7 +22,7 @@ from ...core.checks.errors import BadSetup
 from ..host.unet import Options
 from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.patched_methods import EmbeddedPieces, input_stand_ins, with_input_patch
+from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Place, part_around
 from ..sampling.model_conds import rows_of_nodes
@@ -219,8 +219,8 @@ class TransformerLorasBatch(Batch):
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
-            for stand_in in input_stand_ins(self._network, self._family, self.count_tokens):
-                stack.enter_context(stand_in.standing())
+            for patched in patched_inputs(self._network, self._family, self.count_tokens):
+                stack.enter_context(patched.in_place())
             if self._family.own_captions:
                 stack.enter_context(self._pieces.counting())
             yield

@@ -16,7 +16,7 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, transformers
 from ..sampling.canvas_check import canvas_sizes
 from ..sampling.model_conds import Carried
-from .patched_methods import StandIn, WithOption
+from .patched_methods import PatchedMethod, WithOption
 
 Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
@@ -118,14 +118,14 @@ def with_asked_for(options: Options, function: Attention | None) -> Options:
     return {**options, _ASKED_FOR: function}
 
 
-def file_attention_stand_ins(network: nn.Module) -> list[StandIn]:
+def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
     """StandIns by which an attention knows what the model's file asks for there."""
     by_function: dict[Attention, WithOption] = {}  # one for all blocks, which torch.compile then takes for the same
-    stand_ins: list[StandIn] = []
+    patched: list[PatchedMethod] = []
     for part, function in _asked_for_in_parts(network).items():
         with_function = by_function.setdefault(function, WithOption(_ASKED_FOR, function))
-        stand_ins.append(StandIn(part, "forward", with_function.call_module))
-    return stand_ins
+        patched.append(PatchedMethod(part, "forward", with_function.call_module))
+    return patched
 
 
 def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind: str = "") -> None:

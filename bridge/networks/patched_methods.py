@@ -25,7 +25,7 @@ TEXT_READER = "likeness_text_reader"
 """The key, among transformer_options inside of a text_reader, of its name, as the family's description says."""
 
 
-class StandIn:
+class PatchedMethod:
     """A function in the place of a method of one module, while a forward runs.
 
     function: called as function(method, *args, **kwargs), with the method that it replaces in front of its arguments.
@@ -37,7 +37,7 @@ class StandIn:
         self._function = function
 
     @contextmanager
-    def standing(self, calls: Calls | None = None) -> Iterator[None]:
+    def in_place(self, calls: Calls | None = None) -> Iterator[None]:
         """While this context is open, the function stands in the module. Then the module is as it was.
 
         calls: where its calls are counted, with this object as their Place.
@@ -87,13 +87,13 @@ def with_input_patch(options: Options, family: TransformerFamily, patch: InputPa
     return with_patch(options, "post_input", patch) if family.calls_post_input else options
 
 
-def input_stand_ins(network: nn.Module, family: TransformerFamily, patch: InputPatch) -> list[StandIn]:
+def patched_inputs(network: nn.Module, family: TransformerFamily, patch: InputPatch) -> list[PatchedMethod]:
     """StandIns that call an InputPatch where the network calls none, see BlockInputs. Of what the patch gives, the
     positions are taken."""
     inputs = family.block_inputs
     if inputs is None:
         return []
-    return [StandIn(network, inputs.method, _InputsInFront(network, inputs, patch).call_blocks)]
+    return [PatchedMethod(network, inputs.method, _InputsInFront(network, inputs, patch).call_blocks)]
 
 
 class _InputsInFront:
@@ -119,7 +119,7 @@ class _InputsInFront:
         return method(**{**given, self._inputs.positions: inputs["txt_ids"]})
 
 
-def text_reader_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
+def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
     """StandIns that put the name of every text_reader into the transformer_options of its attention.
 
     A text_reader is the module in which the picture reads the text, in families where they are not one sequence.
@@ -127,24 +127,24 @@ def text_reader_stand_ins(network: nn.Module, family: TransformerFamily) -> list
     if not family.text_reader:
         return []
     with_name = WithOption(TEXT_READER, family.text_reader)
-    stand_ins: list[StandIn] = []
+    patched: list[PatchedMethod] = []
     for path in family.blocks:
         for block in _blocks(network, path):
             reader = block.get_submodule(family.text_reader)
-            stand_ins.append(StandIn(reader, "forward", with_name.call_module))
-    return stand_ins
+            patched.append(PatchedMethod(reader, "forward", with_name.call_module))
+    return patched
 
 
-def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
+def patched_refiners(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
     """StandIns that put the name of every refiner into the transformer_options of its attention.
 
     By that name an attention is known: its number of tokens alone could be that of another attention.
     """
-    stand_ins: list[StandIn] = []
+    patched: list[PatchedMethod] = []
     for name in (family.refiners, family.looks_refiners):
         for block in _blocks(network, name):
-            stand_ins.append(StandIn(block, "forward", WithOption(REFINER, name).call_module))
-    return stand_ins
+            patched.append(PatchedMethod(block, "forward", WithOption(REFINER, name).call_module))
+    return patched
 
 
 def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
@@ -178,7 +178,7 @@ class EmbeddedPieces:
     """
 
     def __init__(self, network: nn.Module, count: int) -> None:
-        self._stand_in = StandIn(network, "embed_all", self._embed_piece)
+        self._patched = PatchedMethod(network, "embed_all", self._embed_piece)
         self._count = count
         self._next = 0
 
@@ -186,7 +186,7 @@ class EmbeddedPieces:
     def counting(self) -> Iterator[None]:
         """While this context is open, calls of embed_all are counted. It is open while the network is called."""
         self._next = 0
-        with self._stand_in.standing():
+        with self._patched.in_place():
             yield
 
     def _embed_piece(self, embed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ from ...core.checks.errors import BadSetup
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token, network_of
-from ..networks.patched_methods import StandIn
+from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Place
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry
@@ -107,14 +107,14 @@ class FrameTextsBatch(Batch):
         super().__init__()
         self.row_count = len(forward_input.x)
         # embed_cap is the method of the host's network that makes a text's tokens with their positions.
-        self._positions = StandIn(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
+        self._positions = PatchedMethod(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
 
     def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
         return {self._positions: modules[""]}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with self._positions.standing(self.calls):
+        with self._positions.in_place(self.calls):
             yield
 
     def options_with_attention(self, options: Options) -> Options:

@@ -39,10 +39,10 @@ from ...core.places.regions import BadRegion
 from ...core.taking_part import everybody
 from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, untraced, with_reading
-from ..networks.file_attention import file_attention_stand_ins, tell_of_file_attention
+from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
-from ..networks.patched_methods import LAYERS, REFINER, refiner_stand_ins
+from ..networks.patched_methods import LAYERS, REFINER, patched_refiners
 from ..sampling.calls import Place
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import RunEntry
@@ -259,7 +259,7 @@ class RegionalReferencesBatch(Batch):
         self._family = family
         network = network_of(forward_input.model)
         # They tell attention in which refiner it is, and what the model's file asks for.
-        self._stand_ins = [*refiner_stand_ins(network, family), *file_attention_stand_ins(network)]
+        self._patched = [*patched_refiners(network, family), *patched_file_attention(network)]
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
 
@@ -275,8 +275,8 @@ class RegionalReferencesBatch(Batch):
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
-            for stand_in in self._stand_ins:
-                stack.enter_context(stand_in.standing())
+            for patched in self._patched:
+                stack.enter_context(patched.in_place())
             yield
 
     def plan(self, place: str, text: int) -> Plan:

@@ -1,1 +1,1 @@
-"""Words that belong to people: tokens of a text in UNets, texts of their own in transformers."""
+"""Words of single people (regional prompting, attention couple): encode.py, and what reads them in each network."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...networks.patched_methods import StandIn, refiner_stand_ins
+from ...networks.patched_methods import PatchedMethod, patched_refiners
 from ...sampling.current_forward import called_alone, current
 from .forward_texts import ForwardTexts
 from .places import TextPlace
@@ -98,15 +98,15 @@ class TextsAlone:
     def __init__(self, texts: ForwardTexts) -> None:
         self._texts = texts
 
-    def stand_ins(self) -> list[StandIn]:
-        stand_ins: list[StandIn] = []
+    def patched(self) -> list[PatchedMethod]:
+        patched: list[PatchedMethod] = []
         if self._texts.family.refiners:
             for block in self._texts.network.get_submodule(self._texts.family.refiners):
-                stand_ins.append(StandIn(block, "forward", self._block_by_text))
+                patched.append(PatchedMethod(block, "forward", self._block_by_text))
         if self._texts.family.own_captions:
-            stand_ins += refiner_stand_ins(self._texts.network, self._texts.family)
-            stand_ins.append(StandIn(self._texts.network, "embed_all", self._embed_all))
-        return stand_ins
+            patched += patched_refiners(self._texts.network, self._texts.family)
+            patched.append(PatchedMethod(self._texts.network, "embed_all", self._embed_all))
+        return patched
 
     def _block_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What a refiner, a block in which the tokens of a text read each other, gives of all texts: (B, T, C).

@@ -17,9 +17,9 @@ from ....core.checks.errors import BadSetup
 from ...host.shared_network import model_of
 from ...host.unet import Options
 from ...networks.attention import attending_parts, with_reading
-from ...networks.file_attention import file_attention_stand_ins, tell_of_file_attention
+from ...networks.file_attention import patched_file_attention, tell_of_file_attention
 from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
-from ...networks.patched_methods import EmbeddedPieces, input_stand_ins, text_reader_stand_ins, with_input_patch
+from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_text_readers, with_input_patch
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Place
 from ...sampling.current_forward import CurrentTexts, current
@@ -112,15 +112,15 @@ class PersonTextsBatch(Batch):
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
         self._reading.get_ready(device)
-        self._texts_alone = TextsAlone(self._texts).stand_ins()
-        self._stand_ins = [
-            *file_attention_stand_ins(self._texts.network),
-            *input_stand_ins(self._texts.network, family, self._reading.with_positions),
-            *text_reader_stand_ins(self._texts.network, family),
+        self._texts_alone = TextsAlone(self._texts).patched()
+        self._patched = [
+            *patched_file_attention(self._texts.network),
+            *patched_inputs(self._texts.network, family, self._reading.with_positions),
+            *patched_text_readers(self._texts.network, family),
         ]
 
     def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
-        texts_alone = {stand_in: stand_in.module for stand_in in self._texts_alone}
+        texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
 
     def network_arguments(
@@ -173,10 +173,10 @@ class PersonTextsBatch(Batch):
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
-            for stand_in in self._texts_alone:
-                stack.enter_context(stand_in.standing(self.calls))
-            for stand_in in self._stand_ins:
-                stack.enter_context(stand_in.standing())
+            for patched in self._texts_alone:
+                stack.enter_context(patched.in_place(self.calls))
+            for patched in self._patched:
+                stack.enter_context(patched.in_place())
             if self._family.own_captions:
                 stack.enter_context(self._pieces.counting())
             yield
