@@ -77,7 +77,7 @@ class TakingPart:
         return [name for name, acts in zip(apart, self.acts, strict=True) if acts]
 
 
-def everybody(linked: Cast | Person) -> TakingPart:
+def present_in(linked: Cast | Person) -> TakingPart:
     """All people of weight above 0. linked: what is linked to a node, a cast or a single person."""
     cast = as_cast(linked)
     weightless = [member for member in cast.people if member.weight <= 0]
@@ -90,12 +90,12 @@ def with_photos(linked: Cast | Person) -> TakingPart:
 
     These take part where nobody else is present, and where everybody has a row of the batch.
     """
-    all_present = everybody(linked)
-    cast = all_present.cast
+    present = present_in(linked)
+    cast = present.cast
     acts = tuple(member.weight > 0 and not member.person.by_lora_alone for member in cast.people)
     if cast.by_row or not any(acts):
-        return all_present
-    return TakingPart(cast, acts, (*all_present.left_out, *_by_lora(TakingPart(cast, acts))))
+        return present
+    return TakingPart(cast, acts, (*present.left_out, *_by_lora(TakingPart(cast, acts))))
 
 
 def by_lora(cast: Cast) -> list[str]:

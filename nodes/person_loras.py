@@ -102,7 +102,7 @@ class LoRAPerPerson(io.ComfyNode):
         end_percent: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        taking = taking_part.everybody(cast)  # with or without LoRAs
+        taking = taking_part.present_in(cast)  # with or without LoRAs
         has_loras = any(_active_loras(member) for member in taking.people)
         when = When("The range of the LoRAs", start_percent, end_percent)
         more = [] if has_loras else [NO_LORA]

@@ -198,10 +198,10 @@ def _output(
     It also writes the note under the node. recognisers: ids of the recognisers that have read the faces. errors: as in
     _FoundFaces. lines: lines on the folder.
     """
-    members: list[people.Person] = []
+    found_people: list[people.Person] = []
     for name, faces_of_person in sorted_faces.labelled.items():
-        members.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
-    cast = people.Cast(tuple(people.Member(person, number=n) for n, person in enumerate(members, 1)))
+        found_people.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
+    cast = people.Cast(tuple(people.Member(person, number=n) for n, person in enumerate(found_people, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
     logger.info("Sort Photos into People\n%s", report)
@@ -212,7 +212,7 @@ def _output(
         *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
         *grouping.notes(sorted_faces.labelled, sorted_faces.same_from, "the preview, and at corrections"),
         *analysis.weak_faces(labelled_faces),
-        *persons.look_alike(members),
+        *persons.look_alike(found_people),
     ]
     notes.tell("\n".join(note))
     preview = _sheet(sorted_faces)

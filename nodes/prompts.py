@@ -16,7 +16,7 @@ from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.words import encode
 from ..core.checks.prompts import per_member, per_scene
 from ..core.people import Cast, PlacedCast, require_places
-from ..core.taking_part import TakingPart, everybody
+from ..core.taking_part import TakingPart, present_in
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
@@ -78,7 +78,7 @@ def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:
 
     Where each person has a row of the batch and anybody has words, all take part, so that every row has its person.
     """
-    present = everybody(cast)
+    present = present_in(cast)
     acts = tuple(acts and bool(words) for acts, words in zip(present.acts, words_of_cast, strict=True))
     return TakingPart(cast, present.acts if cast.by_row and any(acts) else acts)
 

@@ -69,7 +69,8 @@ def with_notes(execute: Callable[[], io.NodeOutput]) -> io.NodeOutput:
     finally:
         _of_running_node.reset(token)
     note = plain_lines("\n".join(told))
-    # Of the items of a list the host joins what is shown, and fails where one of them lacks a key that another has.
+    # What shows anything shows a note too, if only "": the host joins what the items of a list show, and fails where
+    # one lacks a key that another has.
     if note or output.ui is not None:
         previews = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
         output.ui = {**(previews or {}), NOTE: [note]}

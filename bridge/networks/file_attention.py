@@ -119,7 +119,7 @@ def with_asked_for(options: Options, function: Attention | None) -> Options:
 
 
 def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
-    """StandIns by which an attention knows what the model's file asks for there."""
+    """PatchedMethods by which an attention knows what the model's file asks for there."""
     by_function: dict[Attention, WithOption] = {}  # one for all blocks, which torch.compile then takes for the same
     patched: list[PatchedMethod] = []
     for part, function in _asked_for_in_parts(network).items():

@@ -88,8 +88,8 @@ def with_input_patch(options: Options, family: TransformerFamily, patch: InputPa
 
 
 def patched_inputs(network: nn.Module, family: TransformerFamily, patch: InputPatch) -> list[PatchedMethod]:
-    """StandIns that call an InputPatch where the network calls none, see BlockInputs. Of what the patch gives, the
-    positions are taken."""
+    """PatchedMethods that call an InputPatch where the network calls none, see BlockInputs. Of what the patch gives,
+    the positions are taken."""
     inputs = family.block_inputs
     if inputs is None:
         return []
@@ -120,7 +120,7 @@ class _InputsInFront:
 
 
 def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
-    """StandIns that put the name of every text_reader into the transformer_options of its attention.
+    """PatchedMethods that put the name of every text_reader into the transformer_options of its attention.
 
     A text_reader is the module in which the picture reads the text, in families where they are not one sequence.
     """
@@ -136,7 +136,7 @@ def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[
 
 
 def patched_refiners(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
-    """StandIns that put the name of every refiner into the transformer_options of its attention.
+    """PatchedMethods that put the name of every refiner into the transformer_options of its attention.
 
     By that name an attention is known: its number of tokens alone could be that of another attention.
     """

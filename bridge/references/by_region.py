@@ -36,7 +36,7 @@ from ...core.attention.token_groups import AnySplit, Group
 from ...core.attention.token_layout import TokenLayout
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
-from ...core.taking_part import everybody
+from ...core.taking_part import present_in
 from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
@@ -415,6 +415,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 def _people_of(regional: RegionalReferences) -> CurrentReferences:
     """Whose the reference latents of a forward are, by names that other nodes know."""
     record = regional.record
-    apart = everybody(record.cast).names_apart
+    apart = present_in(record.cast).names_apart
     owners = [reference.owner for reference in regional.references]
     return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in owners))

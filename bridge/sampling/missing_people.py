@@ -195,6 +195,7 @@ class _PromptsAndSteps:
 
 
 def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
+    """Those that the node has given to this side, whichever prompt they are in now."""
     carrying: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())

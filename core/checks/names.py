@@ -88,6 +88,7 @@ class People:
         for item in filter(None, items_in(text)):
             parts = [unquoted(part) for part in item.split()]
             are_known = [self.called(part) or number_in(part) is not None for part in parts]
+            # "Anna Lee" is one name where somebody is called so, or where no part is known.
             words += [item] if self.called(item) or not any(are_known) else parts
         return [Meant(word, self.called(word)) for word in words]
 

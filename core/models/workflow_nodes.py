@@ -87,7 +87,7 @@ def nodes(graph: Graph) -> Iterator[WorkflowNode]:
 
     Raises ValueError where its lists are damaged, and BadSetup for more than MOST_NODES.
     """
-    # They are looked for first: the id of a node of an API prompt may be "nodes", the key of a saved workflow's list.
+    # Nodes of an API prompt are looked for first: one may have the id "nodes", a key of saved workflows.
     prompt = [node for node in map(_dictionary, graph.values()) if "class_type" in node]
     if not prompt:
         yield from _saved_nodes(graph)

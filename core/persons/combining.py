@@ -62,7 +62,7 @@ def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
 
 
 def portraits(person: Person, method: str) -> Portraits:
-    """The portraits of one person, a pair per photo.
+    """The portraits of one person, one of each kind per photo.
 
     method: its title, for messages. Raises PortraitsMissing, and BadCast for a person without a photo.
     """

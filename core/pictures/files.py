@@ -25,7 +25,7 @@ from .parts import PNG_START
 if TYPE_CHECKING:
     from . import opening
 
-# picture_opening brings Pillow's formats, which ComfyUI's start does without: whoever reads a picture imports it.
+# opening.py brings Pillow's formats, which ComfyUI's start does without: whoever reads a picture imports it.
 
 ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",

@@ -58,7 +58,7 @@ def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell
     width, height = size
     latent_width, latent_height = latent
     # The ratios are equal where latent_width * height == latent_height * width. When both sides of one of the two sizes
-    # are a cell off, the two products differ by at most so many times the sum of the other size's sides.
+    # are a cell off, the two products differ by at most `cell` times the sum of the other size's sides.
     step = cell * max(width + height, latent_width + latent_height)
     if abs(latent_width * height - latent_height * width) > step:
         expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"

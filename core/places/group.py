@@ -54,7 +54,7 @@ class Spacing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Member:
+class Posed:
     """A person of a formation. posture: as an adult has it, mirrored where the action is."""
 
     build: Build
@@ -85,34 +85,34 @@ class Hold(NamedTuple):
 class Formation:
     """Rows of people, from back to front.
 
-    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. members: the
+    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. posed: the
     people of each row. The head of the tallest is the unit of all lengths.
     framing: one of FRAMINGS; it holds for the smallest of the front row.
     """
 
     across: tuple[tuple[float, ...], ...]
-    members: tuple[tuple[Member, ...], ...]
+    posed: tuple[tuple[Posed, ...], ...]
     framing: str
 
     @cached_property
     def holds(self) -> tuple[tuple[Hold, ...], ...]:
         """Who holds whom, per row."""
-        return tuple(tuple(_holds(row)) for row in self.members)
+        return tuple(tuple(_holds(row)) for row in self.posed)
 
     @property
     def seats_everybody_well(self) -> bool:
         """Whether nobody who wants to hold a neighbour is left alone, and none smaller than their row stand behind
         another row."""
-        for row, holds in zip(self.members, self.holds, strict=True):
+        for row, holds in zip(self.posed, self.holds, strict=True):
             holding = {place for hold in holds for place in hold[1:]}
             if any(member.action.holding and place not in holding for place, member in enumerate(row)):
                 return False
-        return all(len({member.foot for member in row}) == 1 for row in self.members[:-1])
+        return all(len({member.foot for member in row}) == 1 for row in self.posed[:-1])
 
     @cached_property
     def beside(self) -> Distance:
         """How near neighbours stand; who hold each other may stand nearer."""
-        distances = [member.action.beside for row in self.members for member in row]
+        distances = [member.action.beside for row in self.posed for member in row]
         return Distance(max(each.least for each in distances), max(each.most for each in distances))
 
     @property
@@ -131,8 +131,8 @@ class Formation:
 
         Nobody of the rows in the back is lower: they would be behind those in front, so they stand on something.
         """
-        row = self.members[row_index]
-        if row_index < len(self.members) - 1:
+        row = self.posed[row_index]
+        if row_index < len(self.posed) - 1:
             return 0.0
         return max(member.foot for member in row) - row[place_index].foot
 
@@ -143,13 +143,13 @@ class Formation:
         comes up _STEP from row to row, and a row has one bench more than the row in front. It needs no bench more where
         its people are tall enough on the floor, as people who stand behind people who sit.
         """
-        feet = [max(member.foot for member in row) for row in reversed(self.members)]  # the front row first
+        feet = [max(member.foot for member in row) for row in reversed(self.posed)]  # the front row first
         if self.framing != "full":
             # CROWN is below 0: the noses of the front row lie that much below the crowns.
             shown = _SHOWN[self.framing] + bodies.CROWN
             last = len(feet) - 1
             front = max(
-                self.drop(last, place) + shown * member.build.head for place, member in enumerate(self.members[last])
+                self.drop(last, place) + shown * member.build.head for place, member in enumerate(self.posed[last])
             )
             return [front + max(row * rise, feet[row] - feet[0]) for row in range(len(feet) - 1, -1, -1)]
         heights: list[float] = []
@@ -165,7 +165,7 @@ class Formation:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
         tops: list[float] = []
         for row_index, nose_height in enumerate(self.nose_heights(rise)):
-            for place, member in enumerate(self.members[row_index]):
+            for place, member in enumerate(self.posed[row_index]):
                 crown = nose_height - self.drop(row_index, place) - bodies.CROWN * member.build.head
                 tops.append(crown + _SWAY + _ABOVE + _hands(member))
         return max(tops)
@@ -173,11 +173,11 @@ class Formation:
     @property
     def smallest(self) -> float:
         """The smallest head, in heads."""
-        return min(member.build.head for row in self.members for member in row)
+        return min(member.build.head for row in self.posed for member in row)
 
     def distances(self, row_index: int, beside: float) -> list[float]:
         """From nose to nose along a row, in heads. beside: of neighbours who do not hold each other."""
-        row = self.members[row_index]
+        row = self.posed[row_index]
         distances = [beside] * (len(row) - 1)
         for hold in self.holds[row_index]:
             width = (row[hold.leader].width + row[hold.other].width) / 2
@@ -221,12 +221,12 @@ class Formation:
         hold each other differ less, so that arms meet as intended.
         """
         held = any(place_index in hold[1:] for hold in self.holds[row_index])
-        most = _SWAY / 2 if held or self.members[row_index][place_index].action.holding else _SWAY
+        most = _SWAY / 2 if held or self.posed[row_index][place_index].action.holding else _SWAY
         fraction = (3 * row_index + place_index + 1) * 0.618 % 1
         return most * (2 * fraction - 1)
 
 
-def _hands(member: Member) -> float:
+def _hands(member: Posed) -> float:
     """How far raised hands are above the air over a crown, in heads.
 
     The arms of people who hold each other and of who stands `before` never reach above a crown.
@@ -243,7 +243,7 @@ def _hands(member: Member) -> float:
     return above * member.build.head
 
 
-def _holds(row: Sequence[Member]) -> Iterator[Hold]:
+def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
     """Who holds whom in a row: each who has such an action holds the neighbours who have it too, else all neighbours.
 
     An action for two joins the first two who want it.
@@ -272,7 +272,7 @@ def _only_one(holding: Holding | None) -> bool:
     return holding is not None and holding.one
 
 
-def _leader(row: Sequence[Member], pair: tuple[int, int]) -> int:
+def _leader(row: Sequence[Posed], pair: tuple[int, int]) -> int:
     """The taller of two neighbours, else the one nearer the middle of the row."""
     left, right = pair
     if row[left].foot != row[right].foot:
@@ -358,7 +358,7 @@ def notes(
     alone: dict[str, list[int]] = {}
     far: list[int] = []
     first = 1  # the number of the first place of a row
-    for row_index, row in enumerate(formation.members):
+    for row_index, row in enumerate(formation.posed):
         holding = {place for hold in formation.holds[row_index] for place in hold[1:]}
         for place, member in enumerate(row, first):
             if member.action.holding and place - first not in holding:
@@ -398,15 +398,15 @@ def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Forma
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
     across = _staggered(sizes)
     ends = list(accumulate(sizes))
-    members: list[tuple[Member, ...]] = []
+    posed: list[tuple[Posed, ...]] = []
     for row_index, (size, end, places) in enumerate(zip(sizes, ends, across, strict=True)):
         from_front = row_count - 1 - row_index
         row = zip(people[end - size : end], places, strict=True)
-        members.append(tuple(_member(person, framing, row_count, from_front, mirrored=x < 0) for person, x in row))
-    return Formation(across, tuple(members), framing)
+        posed.append(tuple(_posed(person, framing, row_count, from_front, mirrored=x < 0) for person, x in row))
+    return Formation(across, tuple(posed), framing)
 
 
-def _member(person: _Person, framing: str, row_count: int, from_front: int, mirrored: bool) -> Member:
+def _posed(person: _Person, framing: str, row_count: int, from_front: int, mirrored: bool) -> Posed:
     """A person in a row. from_front: 0 in the front row. mirrored: who stands left of the middle."""
     action = ACTIONS[person.does]
     # With `full`, the rows have the last `row_count` postures of the action, so that the back row has the last one.
@@ -415,7 +415,7 @@ def _member(person: _Person, framing: str, row_count: int, from_front: int, mirr
     front_first = action.rows[-used:]
     # Where the action has fewer postures than there are rows, the rows further back have the last one, too.
     posture = front_first[min(from_front, len(front_first) - 1)]
-    return Member(person.build, action, BodySides(posture.right, posture.left) if mirrored else posture)
+    return Posed(person.build, action, BodySides(posture.right, posture.left) if mirrored else posture)
 
 
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
@@ -449,7 +449,7 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
         row: list[bodies.Head] = []
         for place, x in enumerate(_across(formation, row_index, spacing.beside)):
             nose = (width / 2 + x * head, y + formation.drop(row_index, place) * head)
-            row.append(bodies.Head(nose, head * formation.members[row_index][place].build.head))
+            row.append(bodies.Head(nose, head * formation.posed[row_index][place].build.head))
         rows.append(row)
     slots: list[Slot] = []
     for row_index, row in enumerate(rows):
@@ -461,7 +461,7 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
             pose = bodies.behind(pose, front)
             # Layouts of group photos in saved workflows must stay the same.
             held = any(place in hold[1:] for hold in formation.holds[row_index])
-            if held or formation.members[row_index][place].action is not ACTIONS[GROUP_PHOTO]:
+            if held or formation.posed[row_index][place].action is not ACTIONS[GROUP_PHOTO]:
                 pose = bodies.clear_of_faces(pose, front)
             # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
             rise = formation.sway(row_index, place) * head
@@ -497,7 +497,7 @@ class _Postures(NamedTuple):
 
 def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postures:
     """The postures of a row, with the arms of people who hold each other."""
-    row = formation.members[row_index]
+    row = formation.posed[row_index]
     distances = formation.distances(row_index, spacing.beside)
     sides = [_free_posture(formation, row_index, place, distances) for place in range(len(row))]
     heights = [formation.sway(row_index, place) - formation.drop(row_index, place) for place in range(len(row))]
@@ -529,7 +529,7 @@ def _free_posture(formation: Formation, row_index: int, place: int, distances: S
 
     distances: of the neighbours of the row, in heads.
     """
-    member = formation.members[row_index][place]
+    member = formation.posed[row_index][place]
     action = member.action
     # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms

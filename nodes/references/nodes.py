@@ -151,7 +151,7 @@ class PeopleAsReferences(io.ComfyNode):
         require_host(METHOD.host, NAME)
         settings = Settings(**values)
         family = family_of(clip)
-        people = taking_part.everybody(cast)
+        people = taking_part.present_in(cast)
         owned = owned_parts(parts, people, settings.mask)
         photos, size, poses = settings.photos_per_person, settings.size, settings.pose_picture
         sources = references(taking_part.present(people.cast), photos, size, pictures, poses, owned)

@@ -58,6 +58,7 @@ def owned_parts(parts: Parts | None, people: TakingPart, masks: Tensor | None) -
 
 
 def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
+    """The index of the part's person in the cast, people of weight 0 counted. Else as owned_parts."""
     if len(everybody.people) == 1:
         return 0
     advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."

@@ -142,10 +142,10 @@ def _features(
         faces = portraits(member.person, METHOD.title).aligned.float() / 255  # (photos, side, side, 3)
         # Faces and body are encoded in one batch, the body last.
         pictures = torch.cat([faces, body.picture[None]])
-        # (photos + 1, n, states): n hidden states of each picture
+        # (photos + 1, n, width): n hidden states of each picture
         states = encode.encode_pictures(clip_vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
-        face_states = states[:-1].mean(0, keepdim=True)  # (1, n, states)
-        body_states = states[-1:]  # (1, n, states)
+        face_states = states[:-1].mean(0, keepdim=True)  # (1, n, width)
+        body_states = states[-1:]  # (1, n, width)
         features.append(PersonFeatures(embedding, face_states, body_states, body.weight))
     return features
 

@@ -56,7 +56,7 @@ class ForwardTexts:
         return sum(self.lengths()) + sum(self._layout.reference_texts) + self._layout.later
 
     def padded(self, tokens: int) -> int:
-        """How many tokens the blocks are given for a text of so many tokens, see text_places.filled_up."""
+        """How many tokens the blocks are given for a text of so many tokens, see places.filled_up."""
         return filled_up(tokens, self.family, self.network)
 
     def position_count(self, tokens: int) -> int:

@@ -188,7 +188,8 @@ class WordsReading:
         for placed in placed_spans(spans):
             if placed.span.kind is TokenKind.REFERENCE:
                 name = references.names[placed.span.number]
-                for number, place in enumerate(self._texts.places):  # of every node that has words of this person
+                # Of every node that has words of this person: word_groups counts places as people.
+                for number, place in enumerate(self._texts.places):
                     if place.name == name:
                         owned.append(OwnedTokens(number, placed.tokens))
         return tuple(owned)

@@ -6,7 +6,7 @@ one of two places:
     appended   the node has them, and the UNet reads them after the text            Prompt per Person, PhotoMaker
     inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
 
-unet_words.py says how they are read.
+run.py says how they are read.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class RegionalText(CarriedOfPeople):
         of_person = super().for_picture(picture_number)
         if of_person is not self:
             return of_person
+        # in_entry has cut (B, 0, width): nothing is inline beside appended tokens.
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
             row = picture_number % len(inline_tokens)
@@ -100,7 +101,7 @@ class RegionalText(CarriedOfPeople):
         count = self.counts[person]
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
-            inline_tokens = inline_tokens[:1]  # there are none beside appended tokens: (B, 0, width)
+            inline_tokens = inline_tokens[:1]
         tokens = self.tokens[:, start : start + count]
         return replace(super().of_person(person), tokens=tokens, inline_tokens=inline_tokens)
 
