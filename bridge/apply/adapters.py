@@ -48,6 +48,7 @@ def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_n
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
+    """In what the layers of a file and of a MODEL differ first, in words; either may have more of them."""
     for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
         if width != model_width:
             return f"layer {number} has another width"
@@ -65,7 +66,7 @@ def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scale
     of_sides: list[Injection] = []
     for tokens in sides:
         layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
-        if scales.any():
+        if scales.any():  # else no layer reads anything, see Injection.layers
             for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
                 layers.append((keys.cpu(), values.cpu() * scales_of_values))
         of_sides.append(scope.injection(source, tokens, tuple(layers)))

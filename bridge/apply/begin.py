@@ -73,13 +73,14 @@ class OnBodies:
         """
         cast, name = everywhere.cast, everywhere.canvas.node_name
         placed = is_a(cast, PlacedCast)
-        if mask is not None:
-            regions.check_one_picture(cast)
-        elif (
+        needs_no_region = (
             (self.alone and len(everywhere.taking.present) == 1)
             or (self.rows and cast.by_row)
             or (self.unplaced and not placed)
-        ):
+        )
+        if mask is not None:
+            regions.check_one_picture(cast)
+        elif needs_no_region:
             return everywhere
         if mask is None or placed:  # somebody who was listed after places were given has none
             require_places(cast, name)

@@ -182,7 +182,7 @@ class NetInRun:
         area: the area that the forward shows, or None. hint: the whole one. Raises BadSize where an earlier forward had
         to assume a size, and the latent has another one.
         """
-        latent = whole_latent(x_noisy, area, options, self.latent)
+        latent = whole_latent(x_noisy, area, options, self.latent)  # (height, width)
         if latent is None:
             # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
             height, width = hint.shape[-2:]  # in pixels, 8 to a latent pixel
@@ -440,6 +440,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:
+    """Raise WrongBaseModel for a model that reads texts of another width. width: of those that the net reads."""
     width_of_model = model.model_config.unet_config.get("context_dim")
     if width_of_model == width:
         return
@@ -453,14 +454,15 @@ def _check_blocks(net: ControlBase, model: BaseModel) -> None:
     The host itself raises nothing: it leaves out the residuals for which there is no block. A net without zero_convs,
     such as a T2IAdapter, has another way of giving residuals and passes.
     """
-    residuals = len(getattr(getattr(net, "control_model", None), "zero_convs", ()))
-    blocks = len(getattr(model.diffusion_model, "input_blocks", ()))
-    if residuals and residuals != blocks:
+    network = getattr(net, "control_model", None)
+    residual_count = len(getattr(network, "zero_convs", ()))
+    block_count = len(getattr(model.diffusion_model, "input_blocks", ()))
+    if residual_count and residual_count != block_count:
         name = type(model.model_config).__name__
         raise WrongBaseModel(
             "The ControlNet",
-            f"a UNet of {residuals} input blocks",
-            f"one of {blocks} ({name})",
+            f"a UNet of {residual_count} input blocks",
+            f"one of {block_count} ({name})",
             "Use a MODEL with SDXL's blocks: SDXL, Turbo, Lightning, LCM, SSD-1B, Vega and their fine-tunes.",
         )
 
@@ -479,6 +481,7 @@ class _Timesteps(Tensor):
 
 
 def _with_exact_timesteps(model_sampling: Any) -> Any:
+    """A copy of the host's schedule of a MODEL that gives timesteps as _Timesteps."""
     exact = copy(model_sampling)
     exact.timestep = lambda sigma: model_sampling.timestep(sigma).as_subclass(_Timesteps)
     return exact

@@ -91,8 +91,9 @@ class PersonControlNet(NetOfHost):
             return control
         context: Tensor = cond["c_crossattn"]
         self.given.report.see_forward(rows, context, transformer_options)
-        first_sigma, last_sigma = self.timestep_range
-        if not first_sigma >= t[0] >= last_sigma:
+        first_sigma, last_sigma = self.timestep_range  # sigmas fall in a run
+        is_in_range = first_sigma >= t[0] >= last_sigma
+        if not is_in_range:
             return control
         picture_count = len(x_noisy) // batched_number  # each entry has as many rows
         rows_with_faces = _rows_of_positive(rows.sides(context, transformer_options), picture_count)
@@ -124,7 +125,7 @@ class PersonControlNet(NetOfHost):
         key = x.shape, x.device, area, latent, window
         if key not in self._passes:
             pictures_of_run = picture_count
-            people_of_rows: Sequence[int] = range(len(self.given.people))
+            people_of_rows: Sequence[int] = range(len(self.given.people))  # row n has person n, where people have rows
             if window is not None:
                 pictures_of_run = window.total or picture_count
                 people_of_rows = window.rows
@@ -200,6 +201,7 @@ class PersonControlNet(NetOfHost):
             y = y.to(x.device, dtype)
 
         def run(net_pass: PersonPass) -> Residuals:
+            """What the network gives in one pass. All else that it is given is the same in every pass."""
             return self.control_model(
                 x=x if net_pass.visible is None else x * net_pass.visible,
                 hint=net_pass.hint,

@@ -205,7 +205,8 @@ class TokenNetwork:
             residuals.append(self._in_boxes(zero_conv(x, emb, context)))
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
         middle = self._in_boxes(network.middle_block_out(x, emb, context))
-        if not self._layers and len(layers) < len(layers_of(network)):
+        is_first_forward = not self._layers
+        if is_first_forward and len(layers) < len(layers_of(network)):
             raise ConditioningLost(code_of_others(network, (), {}), "passes over the attention of a ControlNet")
         self._layers = layers  # complete by now: of a cancelled step nothing is kept
         return {"middle": [middle], "output": residuals}

@@ -134,7 +134,7 @@ def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: in
     for clip, words in zip(clips, all_words, strict=True):
         of_people.append(encoded_by_schedule(clip, words, width, advice) if words else None)
     no_words = torch.zeros(1, 0, width, dtype=torch.float32)
-    first = next(parts for parts in of_people if parts is not None)
+    first = next(parts for parts in of_people if parts is not None)  # all change alike: its parts are those of all
     people_words: list[PeopleWords] = []
     for number, part in enumerate(first):
         tokens = [no_words if parts is None else parts[number].tokens for parts in of_people]
@@ -370,6 +370,7 @@ def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
 
 
 def _encoder_in_words(widths: dict[str, int]) -> str:
+    """The name of an encoder and the widths of its outputs. widths: by kind, STATES and EMBEDS."""
     name = "an unknown encoder"
     for encoder in ENCODERS:
         if encoder.widths == widths:
@@ -379,6 +380,7 @@ def _encoder_in_words(widths: dict[str, int]) -> str:
 
 
 def _encoder_of(kind: str, width: int) -> Encoder | None:
+    """The known encoder whose output of this kind (STATES or EMBEDS) has this width; None for no such one."""
     for encoder in ENCODERS:
         if encoder.widths[kind] == width:
             return encoder
@@ -400,7 +402,7 @@ def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtyp
     # (width, channels, patch, patch)
     width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
     cells = len(state["embeddings.position_embedding.weight"]) - 1  # patches of a picture: one token is the class token
-    layers = sum(key.endswith("mlp.fc1.bias") for key in state)
+    layer_count = sum(key.endswith("mlp.fc1.bias") for key in state)
     config = {
         "model_type": "clip_vision_model",
         "hidden_act": "quick_gelu",
@@ -408,8 +410,8 @@ def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtyp
         "hidden_size": width,
         "num_attention_heads": width // HEAD_DIM,
         "patch_size": patch,
-        "image_size": patch * round(cells**0.5),
+        "image_size": patch * round(cells**0.5),  # of the sides of a square
         "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
-        "num_hidden_layers": layers,
+        "num_hidden_layers": layer_count,
     }
     return comfy.clip_model.CLIPVision(config, dtype, device, ops)

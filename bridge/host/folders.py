@@ -65,7 +65,8 @@ def register() -> None:
     """
     for key in _KEYS:
         before = _registered(key)
-        merged = list(dict.fromkeys([*before.paths, _default(key), *filter(os.path.isdir, _paths_in_packs(key))]))
+        of_packs = filter(os.path.isdir, _paths_in_packs(key))
+        merged = list(dict.fromkeys([*before.paths, _default(key), *of_packs]))  # each once, in order
         folder_paths.folder_names_and_paths[key] = (merged, set(before.endings), *before.more)
 
 
@@ -88,6 +89,7 @@ def _registered(key: str) -> _Registered:
     sets or a single value, paths of any kind, values that are left out or too many. What is no path is passed over.
     """
     entry: Any = folder_paths.folder_names_and_paths.get(key)
+    # The two None stand for values that are left out; where none is, they are the last of `more`.
     paths, endings, *more = [*entry, None, None] if isinstance(entry, (list, tuple)) else [entry, None]
     usable_paths = [path for path in _texts(paths) if path and "\0" not in path]
     if not usable_paths and key in _KEYS:
@@ -215,7 +217,8 @@ def refuse_dead_link(name: str, *keys: str) -> None:
     if not name:  # an empty menu sends an empty name
         return
     for folder in folders(*keys):
-        path = path_within(folder, among(name, [file for file, _ in listing(folder).files]) or name)
+        names_there = [file for file, _ in listing(folder).files]
+        path = path_within(folder, among(name, names_there) or name)
         leads_to = dead_link(path)
         if leads_to is not None:
             raise DeadLink(path, leads_to)

@@ -120,10 +120,11 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
                     linked_values = _checked_lists(schema, values)
                 else:
                     linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-                return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
+                inputs = unlinked_values | linked_values  # a value that is linked counts before a default
+                return notes.with_notes(lambda: run(cls, **inputs))
         except LikenessError as error:
             if not _can_be_traced(error):
-                raise error from None
+                raise error from None  # without what it comes from
             raise
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__

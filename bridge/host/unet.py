@@ -150,7 +150,7 @@ def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
 def patched_shape(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a weight as in `weight_shape`. shape: without the patches of this MODEL."""
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
-        if part is None:
+        if part is None:  # a patch for a part of the weight widens nothing
             shape = _widened_shape(patch) or shape
     return shape
 
@@ -223,6 +223,7 @@ def _transformers_of(name: str, number: int, block: Iterable[nn.Module]) -> Iter
 
 
 def layers_of(unet: UNetModel) -> list[Block]:
+    """The address of every layer with attention, in the order of `transformers`, which says what is raised."""
     return [(name, number, index) for name, number, index, _ in transformers(unet)]
 
 

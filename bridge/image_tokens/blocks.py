@@ -59,7 +59,7 @@ def blocks_with_faces(
     """
     require_family(model, (FLUX.name,))
     network = network_of(model_of(model))
-    double, single = len(network.double_blocks), len(network.single_blocks)
+    double, single = len(network.double_blocks), len(network.single_blocks)  # how many
     reads = reads_behind(double, single)
     if (sum(reads), network.hidden_size) != (attentions, width):
         raise WrongBaseModel(
@@ -125,8 +125,10 @@ class BlocksRun(Run[BlockInjection]):
         """
         model_device: torch.device = self._device
         target = model_device if device is None else device
-        if target.type == model_device.type and model_device.index in (None, target.index):
-            target = model_device  # "cuda" and "cuda:0" are one device, so that nothing is copied twice
+        # "cuda" and "cuda:0" are one device, so that nothing is copied twice.
+        is_device_of_model = target.type == model_device.type and model_device.index in (None, target.index)
+        if is_device_of_model:
+            target = model_device
         layers: Any = injection.layers
         key = id(layers), target
         if key not in self._placed:
@@ -208,7 +210,7 @@ class BlocksBatch(Batch):
     def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
         """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
         injection = part.injection
-        latent = x.shape[-2], x.shape[-1]
+        latent = x.shape[-2], x.shape[-1]  # (height, width)
         if injection.apart:
             shares = torch.ones(1, 1, 1, dtype=torch.float32) if injection.shares is None else injection.shares
             # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
@@ -251,14 +253,15 @@ class BlocksBatch(Batch):
         out = replacement(args, extra) if replacement else extra["original_block"](args)
         before: Tensor = out["img"]
         # In a single block the text stands in front; references are behind the picture in all.
-        text = args["transformer_options"]["img_slice"][0] if self.blocks[number][0] == "single_block" else 0
-        if before.shape[1] < text + self._length:
-            left = before.shape[1] - text
+        is_single = self.blocks[number][0] == "single_block"
+        text_length = args["transformer_options"]["img_slice"][0] if is_single else 0
+        if before.shape[1] < text_length + self._length:
+            left = before.shape[1] - text_length
             raise ConditioningLost("", f"leaves {left} of the picture's {self._length} tokens")
         img = before.clone()
         for readers in self._readers:
             if readers.layers[number]:
-                own = readers.tokens + text
+                own = readers.tokens + text_length  # (n,), their numbers in the block
                 img[readers.rows, own] += readers.added(before, own, number)
         return {**out, "img": img}
 

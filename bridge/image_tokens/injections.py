@@ -108,6 +108,7 @@ class Injection(InBoxes, CarriedOfPeople):
         )
 
     def _layers_read(self) -> list[bool]:
+        """For each layer whether its tokens are read there."""
         return [layer is not None for layer in self.layers]
 
 
@@ -140,6 +141,7 @@ class InjectionsBatch(CrossAttentionBatch):
             text = attend_whole_with(extra_options)(q, k, v)
         else:
             text = attention_of_other_pack(before, q, k, v, extra_options)
+        # text: what the text gives, (B, N, C). Every node is given it alone, whatever others add.
         layer = TextRead(text, q, extra_options["n_heads"], attend_with(extra_options))
         out = text
         for node in self._nodes:

@@ -60,11 +60,12 @@ def _patches(model: ModelPatcher, state: State, host_names: Mapping[str, str] | 
     Raises WrongBaseModel unless every layer of the file finds a weight of its size: the host leaves out all others.
     """
     patches = comfy.lora.load_lora(dict(state), host_names or _host_names(model), log_missing=False)
-    layers = sum(key.endswith("up.weight") for key in state)  # each has one up matrix, and should have got one patch
-    fitting = sum(fits(model, name, patch) for name, patch in patches.items())
-    if patches and fitting == layers:
+    # Each layer has one up matrix, and should have got one patch.
+    layer_count = sum(key.endswith("up.weight") for key in state)
+    fitting_count = sum(fits(model, name, patch) for name, patch in patches.items())
+    if patches and fitting_count == layer_count:
         return patches
-    base = f"another UNet ({layers} layers, of which {fitting} fit)"
+    base = f"another UNet ({layer_count} layers, of which {fitting_count} fit)"
     family = type(model.model.model_config).__name__
     advice = "Use a MODEL with the own layout of the file's family, or set lora_weight to 0."
     raise WrongBaseModel("The LoRA in this file", base, f"one for the MODEL's ({family})", advice_on(model, advice))

@@ -156,6 +156,7 @@ def _is_forward_of(function: Any, hook: LayerHook) -> bool:
 
 
 def _put_back(module: nn.Module, function: Any) -> None:
+    """Let this function stand for a module's `forward`; None: the method of its class again."""
     if function is None:
         vars(module).pop("forward", None)
     else:

@@ -83,7 +83,8 @@ def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[st
         names_in_files = [prefix + layer for prefix in _DOTTED]
         names_in_files += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
         for name in names_in_files:
-            if name not in targets or layer in corrected:
+            is_known = name in targets and layer not in corrected
+            if not is_known:
                 names[name] = target
     return names
 
@@ -121,12 +122,13 @@ def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[st
     network = network_within(model_of(model).diffusion_model)
     layers: dict[str, Target] = {}
     for name in family.layer_names:
-        blocks, number_of_block, _ = name.layer.partition(".{}")
-        count = len(network.get_submodule(blocks)) if number_of_block else 1
+        blocks, placeholder, _ = name.layer.partition(".{}")
+        count = len(network.get_submodule(blocks)) if placeholder else 1  # "" for a layer that stands in no block
         for number in range(count):
             layer = name.layer.format(number)
             target: Target = f"{NETWORK}{layer}{WEIGHT}"
             if name.behind_qkv:
+                # The outputs behind q, k and v, each as wide as the input: (dimension, start, length).
                 out_width, in_width = layer_shape(network.get_submodule(layer)) or (0, 0)
                 target = target, (0, 3 * in_width, out_width - 3 * in_width)
             layers[name.in_files.format(number)] = target

@@ -237,7 +237,7 @@ class _FileTensors:
         self.known: dict[str, Tensor] = {}
         self._unknown: list[str] = []
         names_in_file: set[str] = set()
-        twice: dict[str, None] = {}
+        twice: dict[str, None] = {}  # layers of which two keys of the file are one key for the host, each once
         for key, tensor in state.items():
             host_key = _host_key(key)
             name = _layer_name(host_key, names)
@@ -249,10 +249,10 @@ class _FileTensors:
                 names_in_file.add(name)
                 self.known[host_key] = tensor
         self.names = {name: weight for name, weight in names.items() if name in names_in_file}
-        name_by_weight: dict[Any, str] = {}
         self.second_names = list(twice)
+        name_by_weight: dict[Any, str] = {}
         for name, weight in self.names.items():
-            if weight in name_by_weight:
+            if weight in name_by_weight:  # the host reads this later name, and not the one before
                 self.second_names.append(name_by_weight[weight])
             name_by_weight[weight] = name
 
@@ -399,7 +399,8 @@ def _parts_that_fit(
                 misfits.append(sizes_in_words(patcher, patch.weight, patch.patch))
             elif patcher is model and lora is not None:
                 parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
-    unread_layers = sorted({match[1] for match in map(_LAYER_KEY.match, left_out) if match})
+    matches = [_LAYER_KEY.match(key) for key in left_out]
+    unread_layers = sorted({match[1] for match in matches if match})  # names of layers, each once
     is_for_clip_alone = not of_network and bool(of_clip) and not unread_layers
     if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
@@ -413,7 +414,7 @@ def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], found: int
 
     odd: layers that do not fit, and names that are not known. found: how many layers are known. misfits: of them.
     """
-    total = found + len(odd) - misfits
+    total = found + len(odd) - misfits  # misfits are among both
     first = f"; first {odd[0]}" if odd else ""
     base = f"another model ({counted(total, 'layer')}, of which {found - misfits} fit{first})"
     if odd and not misfits:

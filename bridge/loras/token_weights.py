@@ -110,7 +110,7 @@ class TokenWeights:
         stream: which tokens the layer is given. tokens: how many. Raises ConditioningLost where text and picture
         together have another number.
         """
-        reference = current.embedded
+        reference = current.embedded  # the one that is embedded now; the text beside it counts as a part of it
         if reference is not None:
             return [Span(TokenKind.REFERENCE, tokens, reference)]
         if stream is Stream.BOTH:

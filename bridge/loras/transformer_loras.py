@@ -185,6 +185,7 @@ class TransformerLorasBatch(Batch):
         return layers
 
     def _new_in_layers(self) -> dict[str, PersonLorasInLayer]:
+        """By name, the layers that have LoRAs, and those behind which the answer of a modulating layer is used."""
         nodes: dict[str, list[NodeInLayer]] = {}
         for node in self._nodes:
             for name, loras in node.layers.items():
@@ -193,7 +194,7 @@ class TransformerLorasBatch(Batch):
         for layer in self._modulated.values():
             uses.update(layer.uses)
         in_layers: dict[str, PersonLorasInLayer] = {}
-        for name in dict.fromkeys([*nodes, *uses]):
+        for name in dict.fromkeys([*nodes, *uses]):  # each once, in order
             in_layers[name] = PersonLorasInLayer(
                 self._mark,
                 stream_of(self._family, name),
@@ -314,8 +315,9 @@ class TransformerLorasBatch(Batch):
         rows as pictures where references are modulated by the time 0.
         """
         common = out
-        people: list[Tensor] = []
-        weights: list[Tensor] = []
+        # Of each node that acts by region; there is one at least, see _modulated_layers.
+        additions: list[Tensor] = []  # (people of the node, rows, parts * C) each
+        weights: list[Tensor] = []  # (1, tokens, people of the node) each
         stream = layer.modulation.stream
         tokens = self._token_weights.tokens(stream)
         rows = self.row_count
@@ -326,14 +328,14 @@ class TransformerLorasBatch(Batch):
                 common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
                 continue
             loras = node_in_layer.loras
-            people.append(loras.of_people(x))
-            # As if each person were one rank: (1, tokens, people) of the node.
+            additions.append(loras.of_people(x))
+            # As if each person were one rank.
             weights.append(
                 self._rank_weights.of_owners(forward, node.people, loras.people, loras.people_tensor, stream, tokens)
             )
-        of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
+        of_people = torch.cat(additions).movedim(0, 1)  # (rows, people, parts * C)
         zero = None
-        if len(common) > rows:
+        if len(common) > rows:  # behind those of the step stand the rows of references at the time 0
             if not layer.modulation.zero_time:
                 raise zero_time_unknown()
             zero = TimeModulation(common[rows:], of_people[rows:])
@@ -347,5 +349,6 @@ class TransformerLorasBatch(Batch):
 
 
 def _default_method(network: Any) -> str | None:
+    """How a network reads reference pictures where its call does not say; None for one that says nothing either."""
     settings = getattr(network, "params", network)
     return getattr(settings, "default_ref_method", None)

@@ -187,7 +187,8 @@ class UNetNodeLoras:
         self.layers = layers
         self._place = place
         first = loras[0]  # all of one batch have the same regions
-        self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
+        of_all_chunks = [shares for lora in loras for shares in lora.shares]
+        self._shares = of_all_chunks if first.by_row else first.shares
         """See PersonLoras.shares. With a row for each person it is that of the rows of all chunks."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
@@ -281,8 +282,9 @@ class UNetNodeLoras:
         weights = self._weights_of(grid, owners)
         if weights is None:
             return tokens
-        copies, moved = divmod(tokens.shape[1], weights.shape[1])
-        if tokens.shape[1] != 1 and moved:
+        copies, rest = divmod(tokens.shape[1], weights.shape[1])
+        is_for_all_pixels = tokens.shape[1] == 1  # of a layer of the time step
+        if not is_for_all_pixels and rest:
             raise _tokens_moved(tokens.shape[1], grid)
         if copies > 1:  # keys of other rows of the batch behind a row's own, as reference-only nodes have them
             weights = weights.repeat(1, copies, 1)
@@ -430,6 +432,7 @@ class UNetLorasBatch(CrossAttentionBatch):
         return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
 
     def changes_layer(self, layer_index: int) -> bool:
+        """Whether any node has LoRAs on the keys or values of the text in this layer."""
         return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
     def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:

@@ -55,7 +55,9 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         own = asked_for_in(kwargs.get("transformer_options", {})) or kernel
-        return function(partial(before, kernel) if before else own, q, k, v, *args, **kwargs)
+        # Another pack's function is given the host's kernel, as the host gives it.
+        attend = partial(before, kernel) if before else own
+        return function(attend, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
 
@@ -89,7 +91,7 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
     Where no Reading splits this attention, it is called as it is. Arguments as in `around_attention`.
     """
     options: Options = kwargs.get("transformer_options", {})
-    token_dim = 2 if kwargs.get("skip_reshape") else 1
+    token_dim = 2 if kwargs.get("skip_reshape") else 1  # (B, heads, N, d), else (B, N, heads * d)
     split: AnySplit | None = None
     for reading in options.get(_READINGS, ()):
         split_of_reading: AnySplit | None = reading.split(q.shape[token_dim], k.shape[token_dim], options)
@@ -154,12 +156,14 @@ class _Call:
 
     @property
     def _mask(self) -> Tensor | None:
+        """The mask of the call, by position behind the heads or by name; None where it has none."""
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
 
     def _mask_of_rows(self, rows: Tensor) -> Tensor | None:
         """The mask with these rows alone, (n,), their numbers. A mask that all rows share stays as it is."""
         mask = self._mask
-        if mask is None or mask.dim() < 3 or len(mask) != len(self.q):
+        is_by_row = mask is not None and mask.dim() >= 3 and len(mask) == len(self.q)
+        if mask is None or not is_by_row:
             return mask
         return mask.index_select(0, rows.to(mask.device))
 

@@ -84,8 +84,9 @@ def _other_settings(model: BaseModel, made: HostNetwork) -> _OtherSettings:
         value = settings.get(name)
         known = made.required.get(name)  # True: any value that counts as on
         if isinstance(value, tuple):
-            value = list(value)
-        if value and not (known is True or value == known):
+            value = list(value)  # as `required` has it
+        is_as_known = known is True or value == known
+        if value and not is_as_known:
             on.append(name)
         elif known and not value:
             off.append(name)
@@ -135,6 +136,7 @@ def taken_family(model: BaseModel) -> TransformerFamily:
 
 
 def _refuse_other_packs(network: torch.nn.Module) -> None:
+    """Raise BadSetup for a network whose class is not the host's."""
     if type(network).__module__.startswith("comfy."):
         return
     # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
@@ -215,7 +217,7 @@ def require_known_code(family: TransformerFamily, node: str) -> None:
 def cells_per_token(model: BaseModel) -> int:
     """How many cells of a latent a token of the picture is wide and high."""
     family = transformer_family(model)
-    patch = "patch_size" if family is None else family.patch
+    patch = "patch_size" if family is None else family.patch  # the number, or the network's attribute that has it
     return patch if isinstance(patch, int) else getattr(network_of(model), patch)
 
 

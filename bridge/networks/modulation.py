@@ -41,6 +41,7 @@ class TimeModulation:
         part: which of the parts * C numbers these are. weights: (B, tokens, people), 0..1, how much of each person's
         LoRAs a token has.
         """
+        # common + weights @ of_people: (B, 1, C) + (B, tokens, people) @ (B, people, C)
         return torch.baddbmm(self.common[:, None, part], weights, self.of_people[..., part])
 
 
@@ -99,6 +100,7 @@ class ModulatedLayer:
         return self._neutral
 
     def _new_neutral(self, out: Tensor) -> Tensor:
+        """A new answer in the shape of `out`: scales and shifts of 0, and open gates."""
         answer = torch.zeros_like(out)
         width = out.shape[-1] // self.modulation.parts
         for gated in self.modulation.gated:
@@ -141,7 +143,7 @@ class _AfterNorm(ModulationUse):
         scale = modulation.part(self.norm.scale) + 1
         if self.norm.shift is None:
             return out * scale
-        return torch.addcmul(modulation.part(self.norm.shift), out, scale)
+        return torch.addcmul(modulation.part(self.norm.shift), out, scale)  # shift + out * scale
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,7 @@ def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) 
         kind = _kind_of(replacement)
         if kind not in ignores_text:
             grid = block_grids[name, number]
+            # How many tokens a text has -> whether such a text is read.
             reads_text_of = partial(_reads_text, replacement, transformer, block, grid, forward_input)
             reads = reads_text_of(forward_input.context.shape[1])
             if reads is None:

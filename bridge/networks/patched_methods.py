@@ -102,13 +102,13 @@ class _InputsInFront:
     def __init__(self, network: nn.Module, inputs: BlockInputs, patch: InputPatch) -> None:
         self._inputs = inputs
         self._patch = patch
-        # Of the class: on the network itself another function may stand for the method.
+        # The names of its arguments. Of the class: on the network itself another function may stand for the method.
         _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         given = {**dict(zip(self._names, args, strict=False)), **kwargs}
         text: Tensor | None = given[self._inputs.text]
-        if text is None:
+        if text is None:  # the network reads none
             return method(*args, **kwargs)
         picture: Tensor = given[self._inputs.picture]
         if self._inputs.picture_behind_text:

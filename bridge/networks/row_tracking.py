@@ -165,7 +165,7 @@ class RowTracker:
             if is_out_of_memory(error):
                 raise  # the whole text would need more still
             answer = patch(as_hidden, before.for_keys, before.for_values, dict(extra_options))
-        return answer[0][:, 0, 0]
+        return answer[0][:, 0, 0]  # of `hidden`, (rows after, pixels, channels): all numbers of a row are the same
 
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
         """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.

@@ -65,7 +65,7 @@ def record(
 
     def keep_hidden(hidden: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
         """The host's attn1 patch, which every layer calls with its hidden states (B, tokens, C): it changes nothing."""
-        block = (*extra["block"], extra["block_index"])
+        block = (*extra["block"], extra["block_index"])  # the Block of this layer
         if block in blocks_to_record:
             recorded[block] = hidden
         if not torch.compiler.is_compiling() and len(recorded) == len(blocks_to_record):
@@ -90,6 +90,7 @@ def _needed_calls(unet: UNetModel, layer_calls: Sequence[ClassCall]) -> list[Cla
     strange: list[nn.Module] = []
     for block in (*unet.input_blocks, unet.middle_block or (), *unet.output_blocks):
         strange.extend(layer for layer in block if not type(layer).__module__.startswith(("comfy.", "torch.")))
+    # call[0]: the class of layers that it is for
     return [call for call in layer_calls if any(isinstance(layer, call[0]) for layer in strange)]
 
 
@@ -113,7 +114,7 @@ def record_one(
 ) -> Recorded:
     """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
     recorded = record(unet, x, torch.zeros(1, device=x.device, dtype=torch.float32), context, y, blocks, layer_calls)
-    return {block: states[0].cpu() for block, states in recorded.items()}
+    return {block: states[0].cpu() for block, states in recorded.items()}  # states: (1, tokens, C)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,7 @@ class SharedParts(Carried):
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 
     def bank_of(self, block: Block) -> Sequence[PartTokens]:
+        """What a layer reads of each part; () where it reads none."""
         if not self.bank:
             return ()
         return self.bank.get(block, ())

@@ -177,10 +177,11 @@ class SharingBatch(Batch):
         replacements: dict[Block, Replacement] = {}
         for block in self.layers:
             before = unet.replacement_in(options, "attn1", block)
-            if before is None or before is unet.replacement_in(self.options_of_run, "attn1", block):
+            stands_for_whole_run = before is unet.replacement_in(self.options_of_run, "attn1", block)
+            if before is None or stands_for_whole_run:
                 replacements[block] = partial(self.attention_output, block, before)
             else:
-                self.calls.count(block)
+                self.calls.count(block)  # left out on purpose, and not lost
         options = unet.with_replacements(options, "attn1", replacements)
         if any(pose is not None for pose in self.poses):
             options = unet.with_patch(options, "input_block_patch", self.with_pose)
@@ -341,6 +342,7 @@ class PartsCache:
         return SharingBatch(row_count, layers, poses, self._options_of_run, self._asked_for)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
+        """The pose on the device, (B, C, h, w), put there once; None for parts without one."""
         if parts.pose is None:
             return None
         if parts not in self._poses:
@@ -364,6 +366,7 @@ class PartsCache:
         return layers
 
     def _parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer | None:
+        """What `_make_parts_in_layer` gives, made once; None for a layer that reads no part."""
         if not parts.bank_of(block):
             return None
         key = parts, block, grid

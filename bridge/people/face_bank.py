@@ -98,8 +98,9 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     # Not of `data`: safetensors writes metadata in another order each time.
     content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
     saved = _Saved(person.name, node_id, content)
-    kept = _last_saved.get(key, saved)
+    kept = _last_saved.get(key, saved)  # who is in the file; where that is unknown, nobody else
     is_kept = kept.content == content
+    # rivals: in words, who or which nodes would be in the same file.
     if key in saved_in_run:
         before = saved_in_run[key]
         rivals = [] if before.content == content else [str(before)]
@@ -159,10 +160,11 @@ def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     waiting = [node_id]
     while waiting:
-        number = waiting.pop()
-        if number in prompt and number not in found:
-            found[number] = prompt[number]
-            waiting += [link[0] for link in prompt[number]["inputs"].values() if is_link(link)]
+        source_id = waiting.pop()
+        if source_id in prompt and source_id not in found:
+            found[source_id] = prompt[source_id]
+            links = [value for value in prompt[source_id]["inputs"].values() if is_link(value)]
+            waiting += [link[0] for link in links]  # [id of the node, number of its output]
     return found
 
 

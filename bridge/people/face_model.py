@@ -294,6 +294,7 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 
 
 def _files() -> Files:
+    """The files that are in the folders of face models now."""
     onnx: dict[str, str] = {}
     # Where two folders have a file of one name, the first folder's is used: its entry is written last.
     for root in reversed(_roots()):

@@ -54,7 +54,8 @@ def _with_photos(files: Listing) -> tuple[str, ...]:
     for name, _ in files.files:
         folder, file = os.path.split(name)
         if _is_photo(file):
-            folders_with_photos |= {folder.replace(os.sep, "/"), os.path.dirname(folder).replace(os.sep, "/")}
+            above = os.path.dirname(folder)  # it has a folder of photos for each person
+            folders_with_photos |= {folder.replace(os.sep, "/"), above.replace(os.sep, "/")}
     folders_with_photos.discard("")
     return tuple(sorted(folders_with_photos, key=_by_number))
 
@@ -159,7 +160,7 @@ def _contents_of(path: str, root: str) -> Album:
         if dead_link(file) is not None:
             dead.append(name)
         elif not is_folder and not os.path.isfile(file):
-            continue
+            continue  # neither, such as a pipe
         elif not is_folder and not _is_photo(name):
             not_photos.append(name)
         elif not _lies_in(file, root):
@@ -192,6 +193,7 @@ def _names_in(path: str, root: str) -> Iterator[str]:
 
 
 def _sorted_names(path: str) -> list[str]:
+    """The names in a folder without hidden ones, by name and number. Raises BadPhoto for one that cannot be read."""
     try:
         names = os.listdir(path)
     except OSError as error:

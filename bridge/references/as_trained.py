@@ -63,9 +63,8 @@ class CentredBatch(Batch):
         patch = cells_per_token(forward_input.model)
         rows, columns = _grid(forward_input.x, patch)
         self._picture = rows * columns
-        offsets = [
-            torch.zeros(self._picture, 3, dtype=torch.float32)
-        ]  # of the axes of a position: frame, row and column
+        # (tokens, 3) each, the picture's and then each reference's: what is added to frame, row and column.
+        offsets = [torch.zeros(self._picture, 3, dtype=torch.float32)]
         for reference in forward_input.references:
             own_rows, own_columns = _grid(reference, patch)
             offset = torch.tensor(

@@ -203,7 +203,8 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
         else:
             differ = any(of_row is not regional for of_row in rows)
-        if differ or len(regional.numbers) != len(forward_input.references):
+        has_other_references = len(regional.numbers) != len(forward_input.references)
+        if differ or has_other_references:
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
         return self.kept((tuple(rows), strength), forward_input)
 
@@ -296,9 +297,10 @@ class RegionalReferencesBatch(Batch):
         layout = replace(self._layout, common=text)
         if any(regional.shown):
             # The common text begins behind what other packs have put in front of it, with what it shows.
-            words = 0 if current.texts is None else sum(current.texts.lengths)
+            words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
             front = max(0, text - self._layout.common - words)
             layout = replace(layout, front=front, common=text - front, shown=regional.shown)
+        # Only the function of this place is called.
         spans = {
             LAYERS: layout.spans,
             _PICTURES: layout.picture_spans,
@@ -306,6 +308,7 @@ class RegionalReferencesBatch(Batch):
             self._family.looks_refiners: layout.seen_spans,
         }[place]()
         owners = regional.owners_in_row
+        # Rows with the same weights are split alike.
         groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
         for of_row in self._rows:
             if of_row.weights not in groups_of_weights:
@@ -364,8 +367,9 @@ class RegionalReferencesBatch(Batch):
 
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
         """How an attention over the texts alone is split; None where all their tokens read all others."""
-        of_words = current.texts is not None and current.texts.alone  # words of a person are refined for themselves
-        if of_words or not self._weighs_shown:
+        # Words of a person, with a number from 1 on, are refined for themselves; 0 is the common text.
+        is_for_words = current.texts is not None and bool(current.texts.alone)
+        if is_for_words or not self._weighs_shown:
             return None
         return self.plan(self._family.refiners, self._layout.common).of(queries, keys)
 

@@ -127,7 +127,8 @@ def watched(
         yield found
         if known.is_compiled:
             # Which parts run does not show in what is compiled; that nothing of ours is in it does.
-            ran = [] if calls.places.intersection(asked) else list(asked)
+            something_is_called = bool(calls.places.intersection(asked))
+            ran = [] if something_is_called else list(asked)
         else:
             ran = [place for place, part in asked.items() if part in parts]
         lost = tuple(place for place in ran if place not in calls.places)
@@ -176,6 +177,7 @@ def part_around(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
     """The part of a network in which a layer of this name is called: its block, or a module around it; the network for
     a layer that stands alone. modules: of the network, by name."""
     names = layer.split(".")
+    # The name of the part ends with the first number, that of a block; without a number it is the first name alone.
     length = next((number for number, name in enumerate(names[:-1], 1) if name.isdigit()), 1)
     part = modules[".".join(names[:length])]
     has_others = sum(1 for _ in part.modules()) > 2  # itself and the layer
@@ -188,14 +190,14 @@ def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapp
     What is nearest to `parts` comes first, and what is further away is not named then. options: the transformer_options
     of the forward.
     """
-    inside = [module for part in parts for module in part.modules()]
+    inside = [module for part in parts for module in part.modules()]  # the parts, and all within them
     replaced = [functions for module in inside for functions in _replaced_methods(module)]
     patches: list[Any] = [options.get("optimized_attention_override")]
     for replacements in options.get("patches_replace", {}).values():
         patches.extend(replacements.values())
-    for kind in options.get("patches", {}).values():
-        patches.extend(kind)
-    for functions in (replaced, _replaced_methods(network), patches):
+    for patches_of_kind in options.get("patches", {}).values():
+        patches.extend(patches_of_kind)
+    for functions in (replaced, _replaced_methods(network), patches):  # from the nearest on
         names = modules_of([function for function in functions if function is not None and _is_of_others(function)])
         if names:
             return names
@@ -204,6 +206,7 @@ def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapp
 
 def _replaced_methods(module: nn.Module) -> list[Any]:
     """The functions of other packs in the place of a module's methods, or of those of its class in the host."""
+    # What stands in the object itself under the name of a method, and then the methods of its classes in the host.
     methods = [value for name, value in vars(module).items() if callable(getattr(type(module), name, None))]
     for kind in type(module).__mro__:
         if kind.__module__.startswith(_HOST):

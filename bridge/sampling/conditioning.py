@@ -132,6 +132,7 @@ def changed_within(outside: Conditioning, inside: Conditioning, schedule: Schedu
         if end_of_entry <= schedule.start:  # a CLIP schedule ends this entry before the range begins
             entries.append(entry_outside)
             continue
+        # rest: from the start of the range on, what is inside. before: empty where the entry begins in the range.
         *before, rest = changed_at(entry_outside, entry_inside, schedule.start)
         # The boundary lies as far behind the end as that of `changed_at` lies before a start.
         entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
@@ -149,7 +150,7 @@ def named_as_one(entries: Iterable[RunEntry]) -> None:
         if CHANGES in entry and "uuid" in entry:
             # A node may have used a prompt twice, with a mask each: then every part of the schedule has two entries,
             # and the n-th entry of a part follows the n-th of the part before.
-            part = entry[CHANGES], entry["clip_start_percent"]
+            part = entry[CHANGES], entry["clip_start_percent"]  # of the schedule
             number_in_part = entries_of_part[part]
             entries_of_part[part] += 1
             entry["uuid"] = names.setdefault((entry[CHANGES], number_in_part), entry["uuid"])

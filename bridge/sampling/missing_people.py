@@ -272,6 +272,7 @@ def _ranges_without_step(
     sentences: list[str] = []
     for named_range in ranges:
         sigmas = named_range.schedule.in_sigmas(model_sampling)
+        # When it works in each entry: where the range and the entry's own both hold.
         of_both = [sigmas.overlap(entry.in_sigmas(model_sampling)) for entry in ranges_of_entries]
         works = any(both.contains(step) for both in of_both for step in steps)
         if not works and not named_range.schedule.is_empty:

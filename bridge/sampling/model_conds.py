@@ -136,8 +136,12 @@ class Carried(NeverCopied):
         width), all in latent pixels; this object itself where it has no regions."""
         if self.acting_regions is None:
             return self
-        whole: dict[str, Tensor | None] = {name: getattr(self, name, None) for name in ("regions", "boxes")}
-        return replace(self, **{name: cut_regions(x, area, latent) for name, x in whole.items() if x is not None})
+        cut: dict[str, Tensor] = {}  # by name of the field
+        for name in ("regions", "boxes"):
+            whole: Tensor | None = getattr(self, name, None)
+            if whole is not None:
+                cut[name] = cut_regions(whole, area, latent)
+        return replace(self, **cut)
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
@@ -229,6 +233,7 @@ class CarriedOfPeople(Carried):
         return replace(self._of_people(slice(0)), words_note_node=None)
 
     def _of_people(self, numbers: slice) -> Self:
+        """What is carried of these people alone. numbers: a slice, which cuts tensors and tuples alike."""
         return replace(self, **{name: getattr(self, name)[numbers] for name in self.per_person})
 
 
@@ -355,6 +360,7 @@ class CarriedCond(comfy.conds.CONDRegular):
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
+        """Whether the host may compute rows of both in one batch: as many nodes, each with the same schedule."""
         if len(self.cond) != len(other.cond):
             return False
         for carried, of_other in zip(self.cond, other.cond, strict=True):

@@ -92,5 +92,6 @@ class RowTables:
         return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
 
     def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
+        """What one row of a chunk carries, as a chunk of its own."""
         chunk = self._chunk_by_number[chunk_number]
         return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)

@@ -101,6 +101,7 @@ class AttachedCond(comfy.conds.CONDRegular):
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
+        """The rows of all these CONDs, whose entries follow each other as their rows do."""
         entries = tuple(entry for cond in (self, *others) for entry in cond.cond.entries)
         return AttachedRows(entries, self.cond.area)
 

@@ -97,7 +97,8 @@ def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | N
             continue
         name = node.node_name
         notes_of_nodes[node] = ""
-        times = _strength(before) / _strength(torch.cat(list(item.words), dim=1))
+        all_words = torch.cat(list(item.words), dim=1)  # (B, tokens of all words, width)
+        times = _strength(before) / _strength(all_words)
         if factor is None:
             notes_of_nodes[node] = (
                 f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "

@@ -152,6 +152,7 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
 
 
 def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
+    """The entries of all sides that carry something under `key`."""
     return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
 
 
@@ -375,10 +376,12 @@ class Run(NeverCopied, Generic[CarriedT]):
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
         self._times_called += 1
+        # Kept now: in the step, functions of other packs may put blocks of their own into the network.
         self.modules_in(network_within(model.diffusion_model))
         with self._until_rows_arrive(model.diffusion_model) as called:
             out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
-        if called and self._rows_sent and not self._rows_arrived:
+        is_lost = called and self._rows_sent and not self._rows_arrived
+        if is_lost:  # the host was given rows with people, and the network has run without them
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._code_around_model or self._code_of_others(model, options), why)
         return out
@@ -403,7 +406,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         if self._rows_arrived:
             yield called
             return
-        if network_within(network) is not network:  # of what is compiled it cannot be seen
+        if network_within(network) is not network:  # of what is compiled it cannot be seen: it counts as called
             called.append(network)
             yield called
             return
@@ -440,6 +443,7 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     @property
     def _is_refused(self) -> bool:
+        """Whether a refusal waits for the end of this step: what is computed until then is not used."""
         return self._refusals is not None and self._refusals.first is not None
 
     def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
@@ -448,6 +452,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         Other packs put functions into a network for the time of their own forward. An error in the middle of it would
         leave them there, for all who use the checkpoint.
         """
+        # Not LayersPassedOver: without a module that says that ComfyUI itself does so.
         if type(refusal) is ConditioningLost and not refusal.module:
             refusal = ConditioningLost(self._code_of_others(forward_input.model, forward_input.options), refusal.why)
         if self._refusals is None:  # other code has called the MODEL outside of a step
@@ -478,8 +483,9 @@ class Run(NeverCopied, Generic[CarriedT]):
             raise self._lost(found[0], forward_input)
 
     def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
+        """The error about places that were not called: LayersPassedOver where all of them are layers."""
         module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)
-        layers = [place for place in lost.places if isinstance(place, str)]
+        layers = [place for place in lost.places if isinstance(place, str)]  # see Batch.places
         if len(layers) == len(lost.places):
             return LayersPassedOver(module, layers)
         why = f"passes over {len(lost.places)} of the {lost.asked} places in the network where people act"
@@ -626,6 +632,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
 
     def _check_row_count(self, x: Tensor, row_count: int) -> None:
+        """Raise ConditioningLost where x, (B, ...), has another number of rows than its row table."""
         if len(x) != row_count:
             rows_in_words = counted(row_count, "row")
             why = f"hands over conditions of {rows_in_words} with {len(x)} of the pictures"

@@ -60,7 +60,7 @@ def applied(
     run, carries, advice = RegionalTextRun, _regional_text, "Use the CLIP of the model's own checkpoint."
     if text.transformer is not None:
         run, carries, advice = PersonTextsRun, _person_texts, f"Use the text encoder of {text.transformer.name}."
-    numbers = [number for number, words in enumerate(all_words) if words]
+    numbers = [number for number, words in enumerate(all_words) if words]  # of the people with words
     if not numbers:
         return scope.outputs(given, [run, *runs], ranges, names, in_negative=in_negative)
     if scope.by_row:

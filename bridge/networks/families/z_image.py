@@ -16,6 +16,7 @@ from ..transformer_families import (
 
 
 def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
+    """The modulation of blocks of Z-Image. blocks: where they stand. Its four parts: scale, gate, scale, gate."""
     return Modulation(
         f"{blocks}.{{}}.adaLN_modulation.0",
         stream,

@@ -99,6 +99,7 @@ class TextsAlone:
         self._texts = texts
 
     def patched(self) -> list[PatchedMethod]:
+        """The functions in the place of the network's methods that read several texts."""
         patched: list[PatchedMethod] = []
         if self._texts.family.refiners:
             for block in self._texts.network.get_submodule(self._texts.family.refiners):

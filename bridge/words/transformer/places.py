@@ -37,6 +37,7 @@ class TextPlace:
 
     @property
     def tokens(self) -> int:
+        """The number of tokens of the place: those of its longest words."""
         return max(self.lengths)
 
     def words_on(self, device: torch.device) -> Tensor:
@@ -51,6 +52,7 @@ class TextPlace:
 
     @property
     def is_full(self) -> bool:
+        """Whether all rows have equally many words, so that no row is filled up."""
         return len(set(self.lengths)) == 1
 
     @property
@@ -74,6 +76,7 @@ def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: 
     """
     if node[0].by_row:
         return [_place_by_row(node, forward_input, family)]
+    # (people, picture tokens) each; rows that share a PersonTexts share it.
     weights_of: dict[PersonTexts, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
     no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
     nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)

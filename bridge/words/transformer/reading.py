@@ -77,7 +77,7 @@ class WordsReading:
         if not axes:
             return block_inputs
         positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
-        start = text - sum(self._texts.sizes)
+        start = text - sum(self._texts.sizes)  # of the words of the first place
         start_of_common = start - self._texts.common
         for size in self._texts.sizes:
             count = torch.arange(size, device=positions.device, dtype=positions.dtype)
@@ -108,7 +108,8 @@ class WordsReading:
         else:
             tokens: _BlockTokens | None = options.get(_TOKENS)
             # A node that keeps the references' keys of an earlier step asks without the references.
-            if tokens is None or queries < tokens.text + self._picture or keys < queries:
+            is_in_block = tokens is not None and keys >= queries >= tokens.text + self._picture
+            if tokens is None or not is_in_block:
                 return None
             text = tokens.text
         if place in (LAYERS, self._texts.family.text_reader):
@@ -137,6 +138,7 @@ class WordsReading:
         split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
         for row in range(self._texts.row_count):
             lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._texts.places)
+            # (places, picture tokens): how often each place is read there
             weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._texts.places])
             if is_refiner:
                 weights = weights[:, :0]  # no picture there

@@ -65,6 +65,7 @@ class PersonTextsRun(Run[PersonTexts]):
     def new_batch(self, acting: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput) -> PersonTextsBatch:
         mixed = "joins rows in which different words are read"
         nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
+        # Rows that share a PersonTexts share what is made of it.
         as_read = {texts: _as_read(texts, forward_input) for of_node in nodes for texts in of_node}
         return PersonTextsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
 
@@ -126,6 +127,7 @@ class PersonTextsBatch(Batch):
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with everybody's words behind the text, in its number of tokens and in its mask."""
         by_name = dict(kwargs)
         by_position = list(args)  # the timestep, the text and so on
         if self._family.joint_mask and by_name.get("attention_mask") is not None:

@@ -79,7 +79,7 @@ def bias_of_other_rows(
     more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
     bias_of_appended = more_often[:, None].expand(-1, appended.shape[1])
     were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
-    were_inline = repeat_rows(were_inline, row_count, dim=0).to(context.device)[source_rows]
+    were_inline = repeat_rows(were_inline, row_count, dim=0).to(context.device)[source_rows]  # (B, appended_count)
     # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
     same = context[:, :, None, 0] == appended[:, None, :, 0]
     read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)

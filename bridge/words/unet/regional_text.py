@@ -101,7 +101,7 @@ class RegionalText(CarriedOfPeople):
         count = self.counts[person]
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
-            inline_tokens = inline_tokens[:1]
+            inline_tokens = inline_tokens[:1]  # (B, 0, width) -> (1, 0, width): nothing that differs by row
         tokens = self.tokens[:, start : start + count]
         return replace(super().of_person(person), tokens=tokens, inline_tokens=inline_tokens)
 
@@ -193,7 +193,7 @@ def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
     """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
     if not any(text.by_row for texts in chunks for text in texts):
         return chunks
-    by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]
+    by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]  # of rows each
     return tuple(zip(*by_node, strict=True))
 
 

@@ -99,7 +99,8 @@ class RegionalTextRun(CrossAttentionRun[RegionalText]):
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
     def new_batch(self, acting: Chunks, forward_input: ForwardInput) -> RegionalTextBatch:
-        chunks = chunks_by_row(tuple(zip(*acting, strict=True)), len(forward_input.x))
+        of_chunks = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
+        chunks = chunks_by_row(of_chunks, len(forward_input.x))
         ignoring = frozenset[Block]()
         # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
         if has_inline_tokens(chunks):
@@ -302,9 +303,8 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
     rows_per_chunk = row_count // len(chunks)
     tokens_of_chunks: list[Tensor] = []
     for regional_texts in chunks:
-        tokens_of_nodes = [
-            torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)
-        ]  # no token, for a chunk in which no node has any
+        # It begins with no token, for a chunk in which no node has any.
+        tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)]
         for regional_text in regional_texts:
             if regional_text.tokens is not None:
                 tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_per_chunk))
@@ -352,7 +352,7 @@ class TextBiases:
         """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
         # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
         # and for the appended tokens, which follow.
-        owners_in_text = torch.full((text_length,), EVERYBODY)
+        owners_in_text = torch.full((text_length,), EVERYBODY)  # owners of inline tokens are written into it below
         owners = [owners_in_text]
         regions: list[Tensor] = []
         people_count = 0  # of the nodes so far: people are numbered through all nodes
