@@ -64,8 +64,8 @@ class TransformerLorasRun(Run[PersonLoras]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._model = guider.model_patcher
-        self._hooks: dict[nn.Module, LayerHooks] = {}
-        self._layers: dict[Any, dict[str, PeopleLayer]] = {}
+        self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
+        self._layers: dict[Any, dict[str, PeopleLayer]] = {}  # by the source of a node and the network
 
     def new_batch(
         self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput

@@ -187,11 +187,11 @@ class UNetNodeLoras:
         self.layers = layers
         self._place = place
         first = loras[0]  # all of one batch have the same regions
-        of_all_chunks = [shares for lora in loras for shares in lora.shares]
-        self._shares = of_all_chunks if first.by_row else first.shares
+        self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
         """See PersonLoras.shares. With a row for each person it is that of the rows of all chunks."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
+        """What `_make_weights` has given, by the grid and the owners of the ranks."""
         self._make_all_weights(set(block_grids.values()))
 
     def _make_all_weights(self, every_grid: set[Grid]) -> None:

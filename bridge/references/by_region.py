@@ -197,7 +197,8 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         rows = one_for_each_row([carried for (carried,) in chunks], len(forward_input.x))
         regional = rows[0]
         strength = regional.strength if self.acting(chunks, forward_input.sigmas) else 0.0
-        if not forward_input.references or (strength == 0 and not regional.record.is_weighted):
+        all_read_all = strength == 0 and not regional.record.is_weighted
+        if not forward_input.references or all_read_all:
             return None
         if regional.record.cast.by_row:
             differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)

@@ -133,7 +133,8 @@ def watched(
             ran = [place for place, part in asked.items() if part in parts]
         lost = tuple(place for place in ran if place not in calls.places)
         known.is_compiled |= calls.is_traced
-        if lost and calls.is_begun and not calls.is_traced:
+        is_certain = calls.is_begun and not calls.is_traced
+        if lost and is_certain:
             parts_of_lost = dict.fromkeys(asked[place] for place in lost)  # each once, in their order
             found.append(Lost(lost, tuple(parts_of_lost), len(ran)))
         known.learn(calls, places)

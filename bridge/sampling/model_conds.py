@@ -269,7 +269,8 @@ def rows_of_nodes(
         first = by_chunk[0]
         differ = any(carried is not first for carried in by_chunk)
         one_node = all(carried.source is first.source for carried in by_chunk)
-        if one_node and (first.by_row or (may_differ and differ)):
+        reads_by_row = first.by_row or (may_differ and differ)
+        if one_node and reads_by_row:
             nodes.append(tuple(one_for_each_row(by_chunk, row_count)))
         elif differ:
             raise ConditioningLost(code_around_model, mixed)
@@ -360,7 +361,8 @@ class CarriedCond(comfy.conds.CONDRegular):
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
-        """Whether the host may compute rows of both in one batch: as many nodes, each with the same schedule."""
+        """Whether the host may compute rows of both in one batch: what each node has put into them is on at the same
+        steps, and can be joined, see Carried.can_join_batch."""
         if len(self.cond) != len(other.cond):
             return False
         for carried, of_other in zip(self.cond, other.cond, strict=True):

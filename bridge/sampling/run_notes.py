@@ -99,12 +99,13 @@ def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | N
         notes_of_nodes[node] = ""
         all_words = torch.cat(list(item.words), dim=1)  # (B, tokens of all words, width)
         times = _strength(before) / _strength(all_words)
+        is_as_strong = 1 / _MUCH_STRONGER < times < _MUCH_STRONGER
         if factor is None:
             notes_of_nodes[node] = (
                 f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
                 f"words of people stay as they were. Put that node in front of {name}."
             )
-        elif not 1 / _MUCH_STRONGER < times < _MUCH_STRONGER:
+        elif not is_as_strong:
             notes_of_nodes[node] = (
                 f"{name}: the prompt is about {times:.2g} times as strong as the words of people. If Conditioning "
                 f"(Multiply) in front of {name} has multiplied it, put that node behind {name}, where it multiplies "

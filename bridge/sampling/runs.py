@@ -72,6 +72,7 @@ class OnModel(NeverCopied):
 
 
 def _on_model(model: ModelPatcher) -> OnModel:
+    """What nodes of ours have put on a MODEL: the first argument of the partial that `put_on` has left there."""
     wrappers = model.get_wrappers(_WRAPPERS.OUTER_SAMPLE, _KEY)
     return wrappers[0].args[0] if wrappers else OnModel()
 

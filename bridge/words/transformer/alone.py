@@ -124,7 +124,7 @@ class TextsAlone:
         start = 0
         for number, length in enumerate(lengths):
             text = slice(start, start + length)
-            place = self._texts.places[number - 1] if number else None
+            place = self._texts.places[number - 1] if number else None  # 0 is the common text
             if place is not None and not place.is_full:
                 parts.append(self._of_rows_by_length(call, place, number, text))
             elif length:
