@@ -255,7 +255,7 @@ def _gathered(times: Tensor, shares: Tensor, numbers: Tensor) -> list[Readers]:
     patterns, pattern_of = cast("Any", times).unique(dim=0, return_inverse=True)
     readers: list[Readers] = []
     for index, pattern in enumerate(patterns):
-        of_pattern = pattern_of == index
+        of_pattern = pattern_of == index  # (n,) bool
         tokens, order = numbers[of_pattern].sort()
         readers.append(Readers([int(count) for count in pattern], tokens, shares[of_pattern][order]))
     return readers

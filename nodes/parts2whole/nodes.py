@@ -166,7 +166,7 @@ def _record_parts(
         bank: dict[Block, PartTokens] = {}
         for block, states in recorded.items():  # (tokens, C)
             weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1: the mask at each token
-            bank[block] = tokens_inside(weights, states).of(states)
+            bank[block] = tokens_inside(weights, states).of(states)  # those alone whose weight is above 0
         banks.append(bank)
     return banks
 

@@ -214,7 +214,8 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
             continue
         words = ""
         if reference.person is not None:
-            parts = [(of_part.part, number) for of_part, (number, *_) in numbered if of_part.person == reference.person]
+            # Each part is one picture. Without a part it is the reference of the person's photos, this one.
+            parts = [(other.part, number) for other, (number, *_) in numbered if other.person == reference.person]
             words = words_of([(part, number) for part, number in parts if part is not None])
         sentence = f"{reference.before_numbers}{joined(numbers)}{words}{reference.after_numbers}"
         if not reference.before_numbers:
