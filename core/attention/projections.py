@@ -167,11 +167,10 @@ class EmbeddingProjection(nn.Module):
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        # Shapes of weights are (out, in).
         has_one_layer = "proj.weight" in state
         first = state["proj.weight" if has_one_layer else "proj.0.weight"]
         last = first if has_one_layer else state["proj.2.weight"]
-        inside, self.embedding = first.shape
+        inside, self.embedding = first.shape  # (out, in)
         out = len(last)
         self.width = len(state["norm.weight"])
         self.tokens = out // self.width

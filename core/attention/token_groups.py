@@ -235,7 +235,7 @@ def readers_of(weights: Tensor) -> Sequence[Readers]:
     edges = torch.cat(
         [torch.ones(tokens, 1, dtype=torch.float32), points, torch.zeros(tokens, 1, dtype=torch.float32)], dim=1
     )
-    times_of_parts: list[Tensor] = []
+    times_of_parts: list[Tensor] = []  # (tokens, things) each: how often each thing is read in the part
     for part in range(things + 1):
         is_before = torch.zeros(tokens, things, dtype=torch.float32).scatter_(1, order[:, :part], 1.0)
         times_of_parts.append(more_often - 1 + is_before)

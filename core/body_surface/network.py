@@ -562,7 +562,7 @@ def _levels_of(boxes: Tensor) -> Tensor:
     widths = boxes[:, 2] - boxes[:, 0]
     heights = boxes[:, 3] - boxes[:, 1]
     sides = (widths * heights).sqrt()
-    # 1e-8 as in detectron2: a box without area has a logarithm, too. p2 is 0 in the result.
+    # 1e-8 as in detectron2: a box without area has a logarithm, too.
     levels = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)
     return levels.long() - 2
 

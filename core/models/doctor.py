@@ -370,7 +370,7 @@ def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
     roots = {os.path.realpath(root) for searched in folders.values() for root in searched}
     if os.path.realpath(folder) in roots:
         return True
-    of_all = {os.path.realpath(root) for root in folders.get("", ())}
+    of_all = {os.path.realpath(root) for root in folders.get("", ())}  # the folders that hold all models
     return os.path.realpath(folder.parent) in of_all and not _is_called(model, folder)
 
 

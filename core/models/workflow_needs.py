@@ -181,6 +181,7 @@ class _Workflow:
             self.texts.update(spelled(text) for text in node.texts)
         self.files = {file: _publication(file) for file in self._chosen_files()}
         self.texts.update(model.name for model in self.files.values() if model)
+        # [pack, recognisers] each.
         face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
         self.recognisers = {recogniser for _, recogniser in face_loaders if recogniser}
         if self.kinds & _LOOKS_FOR_FACES:

@@ -68,7 +68,7 @@ def of_jpeg(data: bytes) -> Parts:
         if marker == _SCAN:
             first_scan = start
             break
-        # Decoders tell by these two which colours the channels are.
+        # From 0xE0 on are the segments of programs. Decoders tell by two of them which colours the channels are.
         is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
         is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
         if marker in _TABLES or is_jfif or is_adobe:

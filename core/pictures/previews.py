@@ -169,7 +169,7 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     gap = 6
     fonts = [font_for(caption, 15) for caption in captions]
     broken_captions = [in_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
-    strip = 24 * max(map(len, broken_captions), default=1)  # the height of the captions
+    strip = 24 * max(map(len, broken_captions), default=1)  # the height of the captions, whose lines stand 20 px apart
     # About as many columns as rows.
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)

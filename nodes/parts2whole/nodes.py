@@ -86,7 +86,7 @@ def encode(
     # (1, T, width) each
     texts = [text_of(clip, part.label, reference, _CLIP_ADVICE).tokens for part in present]
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
-    tokens = _tokens_of_garments(parts, embeds)
+    tokens = _tokens_of_garments(parts, embeds)  # (1, width) of each garment
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:
         latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)

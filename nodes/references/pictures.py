@@ -326,7 +326,7 @@ def _place_names(people: Sequence[Member]) -> list[str]:
         if member.slot:
             slots.append(member.slot)
             people_numbers.append(number)
-    names = [""] * len(people)
+    place_names = [""] * len(people)
     rows = _rows(slots)  # of indices in `slots`
     names_of_rows = _names_in_line(len(rows), ("back", "front"), "middle", " row")
     for row, name_of_row in zip(rows, names_of_rows, strict=True):
@@ -334,8 +334,8 @@ def _place_names(people: Sequence[Member]) -> list[str]:
         names_across = _names_in_line(len(row), ("left", "right"), "center", "")
         for index, name_across in zip(from_the_left, names_across, strict=True):
             words = [word for word in (name_of_row, name_across) if word]
-            names[people_numbers[index]] = ", ".join(words)
-    return names
+            place_names[people_numbers[index]] = ", ".join(words)
+    return place_names
 
 
 def _rows(slots: Sequence[Slot]) -> list[list[int]]:
