@@ -93,7 +93,7 @@ def encode(
         latents.append(reference.model.process_latent_in(latent))
     masks = [region.region for region in regions if region.region is not None]
     banks = _record_parts(reference, latents, texts, prepared_parts)  # one for each part, all with the same layers
-    joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}
+    joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}  # of every part in each layer
     return Features(
         networks=networks,
         bank=joined_bank,

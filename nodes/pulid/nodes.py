@@ -98,6 +98,7 @@ class _Photos:
     states: list[Tensor]
 
     def each(self) -> "list[_Photos]":
+        """Each photo by itself."""
         alone: list[_Photos] = []
         for number in range(len(self.ids)):
             photo = slice(number, number + 1)
