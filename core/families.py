@@ -70,6 +70,7 @@ def text_name(width: int | None) -> str:
     if width == SDXL_REFINER:
         return "the SDXL refiner or Stable Cascade"
     found = [family for family in FAMILIES if width in family.text]
+    # Of the models that read texts as wide as FLUX.1's some have no entry in FAMILIES.
     names = ["Kolors", "Flux", "Chroma", "SD3"] if FLUX in found else [family.name for family in found]
     others = [] if all(family.unet for family in found) else [_ANOTHER]
     return _alternatives([*names, *others])

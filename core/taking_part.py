@@ -90,12 +90,12 @@ def with_photos(linked: Cast | Person) -> TakingPart:
 
     These take part where nobody else is present, and where everybody has a row of the batch.
     """
-    present = present_in(linked)
-    cast = present.cast
+    all_present = present_in(linked)
+    cast = all_present.cast
     acts = tuple(member.weight > 0 and not member.person.by_lora_alone for member in cast.people)
     if cast.by_row or not any(acts):
-        return present
-    return TakingPart(cast, acts, (*present.left_out, *_by_lora(TakingPart(cast, acts))))
+        return all_present
+    return TakingPart(cast, acts, (*all_present.left_out, *_by_lora(TakingPart(cast, acts))))
 
 
 def by_lora(cast: Cast) -> list[str]:

@@ -98,12 +98,13 @@ class DrawSkeletons(io.ComfyNode):
                 layout = layout_of_all = _layout_with_keypoints(cast, layout)
                 draw_layout = control_images.keypoints
             else:
+                # In one picture they lie over each other in the order of their places; masks keep the cast's order.
                 layout_of_all = places_of(cast and in_order_of_places(cast), layout, DRAW)
                 layout = places_of(cast, layout, DRAW)
-                has_more = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, layout.slots))
-                if not has_more:
+                draws_hands_or_faces = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, layout.slots))
+                if not draws_hands_or_faces:  # then a place needs a skeleton to be seen
                     layouts.require_skeletons(layout)
-                notes.tell(NO_HANDS_OR_FACES if draw == DWPOSE_WHOLE and not has_more else "")
+                notes.tell(NO_HANDS_OR_FACES if draw == DWPOSE_WHOLE and not draws_hands_or_faces else "")
                 draw_layout = _SKELETONS[draw]
             pictures_of_people = draw_layout(layout, by_row=True)  # (people, H, W, 3): each person alone, on black
             people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn

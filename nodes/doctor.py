@@ -76,6 +76,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
 
 
 def _templates_of(choice: str) -> list[str]:
+    """The names of the templates that an entry of the menu stands for."""
     if choice == ALL:
         return _templates()
     if choice == STARTS:

@@ -39,6 +39,7 @@ def _import_methods() -> list[ModuleType]:
 
 
 def _checked_nodes(modules: Iterable[ModuleType]) -> list[type[io.ComfyNode]]:
+    """The nodes of modules, in their order, with checks of what their inputs are given."""
     checked: list[type[io.ComfyNode]] = []
     for module in modules:
         for node in module.NODES:

@@ -98,7 +98,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             report = _report_on_people(face_model, images, measure.people_to_find(cast, person, measure.NODE), settings)
         if parts is not None and parts.present:
             part_similarities = similarities(clip_vision, parts, as_rgb(images))
-            report = measure.with_parts(report, part_similarities, [part.label for part, *_ in parts.garments])
+            labels = [part.label for part, *_ in parts.garments]  # all pictures of a garment have one label
+            report = measure.with_parts(report, part_similarities, labels)
         # An output without a value blocks the nodes that are linked to it, and the editor shows the reason there.
         mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
         if compares_prompt:

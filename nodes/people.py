@@ -469,6 +469,7 @@ class CastNode(io.ComfyNode):
                 why = f"no photo of {listed(names_without_face)} shows a face"
             raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
         extended_cast = replace(cast_before, people=tuple(present), absent=tuple(absent))
+        # A weight other than 1 has been set by somebody, who meant a person.
         without_person = [
             f"weight {number}" for number, weight in weights.items() if number not in persons_by_number and weight != 1
         ]
@@ -520,6 +521,7 @@ def _named_twice(cast_people: Sequence[people.Member]) -> list[str]:
     """A line on names that several people have: nodes that ask for one of them take the number alone."""
     names = [member.person.name for member in cast_people if member.person.name != people.UNNAMED]
     counts = Counter(map(folded, names))
+    # Each once, whatever its spelling.
     twice = {folded(name): name for name in names if counts[folded(name)] > 1}
     return gathered("One name for several people", [*twice.values()], ": their numbers tell them apart")
 

@@ -118,8 +118,9 @@ class LoRAPerPerson(io.ComfyNode):
         words = [", ".join(lora.words for lora in _active_loras(member) if lora.words) for member in scope.people]
         ranges = [NamedRange("the LoRAs", scope.schedule)]
         clips = people_loras.clips
+        words_strength = 1.0  # the node's own strength is that of the LoRAs
         return encode.applied(
-            scope, text, clips, words, 1.0, with_loras, runs=[layers.run], ranges=ranges, in_negative=True
+            scope, text, clips, words, words_strength, with_loras, runs=[layers.run], ranges=ranges, in_negative=True
         )
 
 
@@ -160,6 +161,7 @@ def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraL
 
     can_change: layers of the MODEL. Raises what bridge.loras.lora_files.read_lora_file raises.
     """
+    # Then layers whose places in the picture are not known cannot be changed; in rows that is so in some networks.
     by_region = scope.regions is not None or (scope.by_row and can_change.placed_in_rows)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}

@@ -68,7 +68,8 @@ class PromptPerPerson(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
         text = encode.text_read(given, NAME)
-        words = [words for words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
+        words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
+        # By row people without words act, too; a run speaks of the others.
         names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
         return encode.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
 

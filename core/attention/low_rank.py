@@ -91,7 +91,7 @@ class LoraKind(ABC):
         weights: as the host's weight_adapter of this kind keeps them, None where the file has none. The fields of each
         kind stand in the same order; what comes after them is not additive.
         """
-        own_count = len(fields(cls)) - 1
+        own_count = len(fields(cls)) - 1  # without not_additive
         return cls(*weights[:own_count], not_additive=tuple(weights[own_count:]))
 
     @abstractmethod
@@ -288,7 +288,7 @@ def _without_core(up: Tensor, core: Tensor, down: Tensor) -> tuple[Tensor, Tenso
 
     up: (out, i). core: (i, j, h, w). down: (j, in).
     """
-    if len(core) > len(up):
+    if len(core) > len(up):  # i is larger than `out`: `up` goes into the core, and an identity stands for it
         core = torch.einsum("oi,ij...->oj...", up, core)
         up = _identity(len(up), up)
     return up, torch.einsum("ij...,jr->ir...", core, down)

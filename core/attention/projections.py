@@ -90,7 +90,7 @@ class Perceiver(nn.Module):
         inside, self.embedding = state["proj_in.weight"].shape
         self.width = len(state["proj_out.weight"])
         inner = state["layers.0.0.to_q.weight"].shape[0]
-        feed_forward = state["layers.0.1.1.weight"].shape[0]
+        feed_forward = state["layers.0.1.1.weight"].shape[0]  # of the first Linear of a ResamplerLayer's Sequential
         depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
         self.proj_in = ops.Linear(self.embedding, inside, **factory)
         self.proj_out = ops.Linear(inside, self.width, **factory)
@@ -170,7 +170,7 @@ class EmbeddingProjection(nn.Module):
         has_one_layer = "proj.weight" in state
         first = state["proj.weight" if has_one_layer else "proj.0.weight"]
         last = first if has_one_layer else state["proj.2.weight"]
-        inside, self.embedding = first.shape
+        inside, self.embedding = first.shape  # (out, in)
         out = len(last)
         self.width = len(state["norm.weight"])
         self.tokens = out // self.width

@@ -129,6 +129,7 @@ def _factors(
     for span in spans:
         of_span: list[float] = []
         for piece in pieces:
+            # Only spans of these kinds have a number in `owners`.
             is_own = span.kind in _OF_REFERENCES and owners[span.number] == owners[piece.number]
             of_span.append(1.0 if is_own or not weights else weights[piece.number])
         factors.append(torch.tensor(of_span, dtype=torch.float32).expand(span.count, -1))

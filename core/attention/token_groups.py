@@ -235,7 +235,7 @@ def readers_of(weights: Tensor) -> Sequence[Readers]:
     edges = torch.cat(
         [torch.ones(tokens, 1, dtype=torch.float32), points, torch.zeros(tokens, 1, dtype=torch.float32)], dim=1
     )
-    times_of_parts: list[Tensor] = []
+    times_of_parts: list[Tensor] = []  # (tokens, things) each: how often each thing is read in the part
     for part in range(things + 1):
         is_before = torch.zeros(tokens, things, dtype=torch.float32).scatter_(1, order[:, :part], 1.0)
         times_of_parts.append(more_often - 1 + is_before)
@@ -255,7 +255,7 @@ def _gathered(times: Tensor, shares: Tensor, numbers: Tensor) -> list[Readers]:
     patterns, pattern_of = cast("Any", times).unique(dim=0, return_inverse=True)
     readers: list[Readers] = []
     for index, pattern in enumerate(patterns):
-        of_pattern = pattern_of == index
+        of_pattern = pattern_of == index  # (n,) bool
         tokens, order = numbers[of_pattern].sort()
         readers.append(Readers([int(count) for count in pattern], tokens, shares[of_pattern][order]))
     return readers

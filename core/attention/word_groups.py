@@ -156,15 +156,16 @@ def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[G
     is_owned = torch.zeros(len(layout.counts), layout.queries, dtype=torch.bool)
     for owned in layout.owned:
         is_owned[owned.person, owned.tokens] = True
+    # A column says which people own a token. Each column that occurs is one kind of tokens: (people, kinds).
     kinds: Tensor = cast("Any", is_owned).unique(dim=1)
     groups: list[Group] = []
-    for owners in kinds.T:  # of each kind of tokens: whose words they read, (people,)
+    for owners in kinds.T:  # (people,) bool
         if owners.any():
             keys = without_words.clone()
             for person in _numbers(owners):
                 keys[layout.words[int(person)]] = True
-            queries = (is_owned == owners[:, None]).all(dim=0)
-            groups.append(Group(_numbers(queries), _numbers(keys)))
+            is_of_kind = (is_owned == owners[:, None]).all(dim=0)  # (queries,)
+            groups.append(Group(_numbers(is_of_kind), _numbers(keys)))
     return groups
 
 
@@ -182,6 +183,7 @@ def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tenso
 
 
 def _numbers(mask: Tensor) -> Tensor:
+    """The indices at which a mask (n,) bool is True."""
     return mask.nonzero()[:, 0]
 
 
@@ -195,6 +197,6 @@ def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: 
     for words, times in zip(words_of_people, readers.times, strict=True):
         if times:
             keys[words] = True
-        for _ in range(times - 1):
+        for _ in range(times - 1):  # the first time is in `keys`
             repeated.append(torch.arange(words.start, words.stop))
     return torch.cat([_numbers(keys), *repeated])

@@ -325,7 +325,7 @@ class _Figure:
         if not elbow or not wrist:
             return None
         x, y = unit(elbow, wrist)
-        start, end = [
+        start, end = [  # of the hand's axis, on the line of the forearm
             (wrist[0] + x * distance * self.head_height, wrist[1] + y * distance * self.head_height)
             for distance in _HAND_FROM_WRIST
         ]

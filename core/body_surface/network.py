@@ -242,6 +242,7 @@ class ProposalHead(nn.Module):
         """What these layers give for a level (1, C, h, w): of each anchor box, in the order of `_anchor_boxes`, a score
         (h * w * 3,) and a move (h * w * 3, 4), see `moved`."""
         x = functional.relu(self.conv(level))
+        # (3, h, w) -> (h, w, 3) -> flat; the 12 channels of moves are four numbers of each of three boxes.
         scores = self.objectness_logits(x)[0].movedim(0, -1).flatten()
         moves = self.anchor_deltas(x)[0].movedim(0, -1).reshape(-1, 4)
         return scores, moves
@@ -390,7 +391,7 @@ class BoxPredictor(nn.Module):
         usable = boxes.isfinite().all(1) & (scores > _SCORE)
         boxes = _clipped(boxes[usable], size)
         scores = scores[usable]
-        one_group = torch.zeros_like(scores)
+        one_group = torch.zeros_like(scores)  # any two boxes are compared
         best = _separate(boxes, scores, one_group, most_overlap=_BODY_OVERLAP)[:_MOST_BODIES]
         boxes = boxes[best]
         return boxes[_has_area(boxes)]
@@ -561,6 +562,7 @@ def _levels_of(boxes: Tensor) -> Tensor:
     widths = boxes[:, 2] - boxes[:, 0]
     heights = boxes[:, 3] - boxes[:, 1]
     sides = (widths * heights).sqrt()
+    # 1e-8 as in detectron2: a box without area has a logarithm, too.
     levels = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)
     return levels.long() - 2
 

@@ -49,6 +49,7 @@ class BodyPart:
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """DensePose's numbers of the parts on this side, or on both."""
         parts = GROUPS[self.group]
         if self.side == "right":
             return parts.right

@@ -87,7 +87,7 @@ def items_in(text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     items: list[str] = []
     for line in lines:
-        if items and not items[-1]:
+        if items and not items[-1]:  # the line before has ended with a separator
             items.pop()
         items += map(unquoted, with_commas(line).split(","))
     return items or [""]

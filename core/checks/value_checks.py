@@ -171,11 +171,11 @@ def latent(title: str, value: Mapping[str, Any]) -> None:
     samples = value.get("samples")
     index = cast("Any", value.get("batch_index"))
     is_list = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
-    numbers = len(cast("Sequence[Any]", index)) if is_list else 0
+    number_count = len(cast("Sequence[Any]", index)) if is_list else 0
     if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
         problem = f"under 'samples' it has {named(samples)} instead of one row per picture"
-    elif (index is not None and not is_list) or 0 < numbers < len(samples):
-        has = counted(numbers, "number") if is_list else named(index)
+    elif (index is not None and not is_list) or 0 < number_count < len(samples):
+        has = counted(number_count, "number") if is_list else named(index)
         problem = f"under 'batch_index' it has {has} for {counted(len(samples), 'latent')}"
     else:
         return

@@ -117,6 +117,7 @@ def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
             errors_of_best = errors
     count = len(points)
     # OpenCV's limit: 2 is how many points make a fit, and 0.001 px is left where all fit exactly.
+    # 1.4826 times their median is the standard deviation of errors that are spread normally.
     limit = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(least_median), 0.001) ** 2
     inside = [number for number, error in enumerate(errors_of_best) if error <= limit]
     return _least_squares([points[number] for number in inside], [targets[number] for number in inside])

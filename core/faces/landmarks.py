@@ -129,12 +129,12 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     """
     down = mesh[_CHIN] - mesh[_FOREHEAD]
     down /= max(float(np.hypot(*down)), 1.0)
-    right, low = float(down[0]), float(down[1])
-    # To the viewer's right on an upright face, and down the face.
-    turn = np.array([(low, right), (-right, low)])
-    turn_back = np.array([(low, -right), (right, low)])
-    upright = mesh @ turn
-    moved = jaw @ turn
+    down_x, down_y = float(down[0]), float(down[1])
+    # The columns of `turn`: to the viewer's right on an upright face, and down the face. turn_back is its inverse.
+    turn = np.array([(down_y, down_x), (-down_x, down_y)])
+    turn_back = np.array([(down_y, -down_x), (down_x, down_y)])
+    upright = mesh @ turn  # (468 or 478, 2)
+    moved = jaw @ turn  # (17, 2)
     for number in range(len(moved)):
         height = float(moved[number, 1])
         above = upright[upright[:, 1] <= height]  # (a, 2)

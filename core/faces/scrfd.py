@@ -68,7 +68,7 @@ def _canvas(picture: Picture, side: int) -> tuple[int, int]:
     if side <= SIZE[0]:
         return side, side
     height, width = picture.shape[:2]
-    step = max(_LEVELS[15].strides)
+    step = max(_LEVELS[15].strides)  # the coarsest of any network: its points divide the canvas evenly
     longer = max(width, height)
     return math.ceil(side * width / longer / step) * step, math.ceil(side * height / longer / step) * step
 

@@ -70,6 +70,7 @@ def which_face(text: str) -> WhichFace:
     for item in items_in(text):
         for written in map(unquoted, item.split() or [""]):
             number = number_in(written)
+            # A number as a text, "" for 0.
             word = unicodedata.normalize("NFKC", written).lower() if number is None else str(number or "")
             if word and number is None and word not in (ONLY, LARGEST):
                 raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)

@@ -87,7 +87,7 @@ def _faces_meant(
     Raises BadCast where the left side means no face, or one of several faces of a photo.
     """
     person = of_person(key)
-    same_person = [face for face, name in enumerate(names) if of_person(name) == person and name != LEFT_OUT]
+    same_person = [face for face, other in enumerate(names) if of_person(other) == person and other != LEFT_OUT]
     if same_person:
         return same_person
     # A face by its number, or by that of its file: anna.jpg.2.

@@ -25,6 +25,7 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
         if not name:
             in_group = Counter(name for member in members for name in borne[member])
             own = {name for name, count in in_group.items() if 2 * count > counts[name]}
+            # Of each member the first name that is the group's own; the one that most of them have is taken.
             first_names = [next((name for name in borne[member] if name in own), "") for member in members]
             name = max(filter(None, first_names), key=first_names.count, default=f"person {number + 1}")
         for member in members:

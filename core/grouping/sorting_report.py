@@ -34,7 +34,7 @@ def notes(
             if mean is not None and mean < same_from:
                 unlike.append(f"{label} ({name}, {mean:.2f})")
         for index, label in enumerate(labels):
-            first = next((first for first in range(index) if similarity[index, first] >= _ONE_PHOTO), None)
+            first = next((earlier for earlier in range(index) if similarity[index, earlier] >= _ONE_PHOTO), None)
             if first is not None:
                 twice.append(f"{labels[first]} and {label}")
     after = f"; one person from {same_from:g}: look at {look_at}"

@@ -85,7 +85,7 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
         # Where a loader has chosen the published name, the user has to choose the other name there.
         state = RENAMED if model.chosen else FOUND
         return Finding(model.title, state, (f"{file.path}: choose {file.name} in its loader.",))
-    for file in moved(model, folders):
+    for file in moved(model, folders):  # the first one, if there is any
         return Finding(model.title, MISPLACED, (move(file.path, target(model, folders)),))
     return None
 
@@ -343,7 +343,7 @@ def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | 
             return Finding(model.title, RENAMED, (choose,))
         return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
     into = target(model, folders)
-    for path in archives:
+    for path in archives:  # the first one, if there is any
         unpack = f"{path} is not unpacked: unpack it into {model.unpacked_into(into)}."
         return Finding(model.title, MISPLACED, (unpack,))
     return None
@@ -370,7 +370,7 @@ def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
     roots = {os.path.realpath(root) for searched in folders.values() for root in searched}
     if os.path.realpath(folder) in roots:
         return True
-    of_all = {os.path.realpath(root) for root in folders.get("", ())}
+    of_all = {os.path.realpath(root) for root in folders.get("", ())}  # the folders that hold all models
     return os.path.realpath(folder.parent) in of_all and not _is_called(model, folder)
 
 

@@ -10,6 +10,7 @@ from .manifest import Model, models
 
 def own_files(method: Method) -> list[Model]:
     """The published files of a method's own, without what one of them needs beside it, for any family of models."""
+    # What they need beside them, such as another encoder, is for models of any family.
     own = {entry.id for entry in method.formats if entry.family}
     return [model for model in models() if model.id in method.files and model.format in own]
 
@@ -17,7 +18,8 @@ def own_files(method: Method) -> list[Model]:
 def non_commercial(method: Method, model: Model) -> list[Model]:
     """Which of these does not allow commercial use: a file of a method's own, and the pack that it needs."""
     needed = [model]
-    if method.recogniser and model.format.startswith(method.embedding_formats or ""):
+    reads_embeddings = model.format.startswith(method.embedding_formats or "")  # all do where none is named
+    if method.recogniser and reads_embeddings:
         needed.append(packs.published(method.recogniser))
     return [entry for entry in needed if entry.commercial == "no"]
 

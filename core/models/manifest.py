@@ -117,7 +117,7 @@ class Model:
     @property
     def repository(self) -> str:
         """Owner and name of the repository whose page this is."""
-        return "/".join(self.page.split("/")[3:5])
+        return "/".join(self.page.split("/")[3:5])  # of https://host/owner/name/...
 
     @property
     def url(self) -> str:

@@ -74,7 +74,8 @@ def _unpickled(path: Path, mmap: bool = False) -> Any:
     if "state_dict" in named_content:
         return named_content["state_dict"]
     first = next(iter(named_content.values()), None)
-    return cast("Any", first) if len(named_content) == 1 and isinstance(first, dict) else named_content
+    holds_one_dictionary = len(named_content) == 1 and isinstance(first, dict)
+    return cast("Any", first) if holds_one_dictionary else named_content
 
 
 def has_name_in_utf_8(path: Path) -> bool:
@@ -93,7 +94,7 @@ def _in_utf_8(path: Path) -> Generator[str, None, None]:
         yield str(path)
         return
     with path.open("rb") as file:
-        yield f"/proc/self/fd/{file.fileno()}"
+        yield f"/proc/self/fd/{file.fileno()}"  # what Linux calls an open file, in letters
 
 
 @contextmanager

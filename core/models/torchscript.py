@@ -114,7 +114,8 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
     try:
         # Opened once: another file may take its place under the path while this one is read.
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            members = _Members(archive, file.seek(0, os.SEEK_END))
+            byte_count = file.seek(0, os.SEEK_END)
+            members = _Members(archive, byte_count)
             return _named_tensors(_run(members.index(), members))
     except Refused as error:
         raise refusal(str(error)) from error
@@ -272,7 +273,7 @@ def _result(opcode: str, values: list[Any]) -> Any:
             return values[0]
         case "EMPTY_DICT":
             return {}
-        case "SETITEM" | "SETITEMS":
+        case "SETITEM" | "SETITEMS":  # values: the dictionary, then keys and values in turn
             # A tuple as a key could hold another one twice, which holds a third one twice, and so on: hashing it would
             # take for ever.
             if not all(isinstance(key, (str, int, float)) for key in values[1::2]):

@@ -181,6 +181,7 @@ class _Workflow:
             self.texts.update(spelled(text) for text in node.texts)
         self.files = {file: _publication(file) for file in self._chosen_files()}
         self.texts.update(model.name for model in self.files.values() if model)
+        # [pack, recognisers] each.
         face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
         self.recognisers = {recogniser for _, recogniser in face_loaders if recogniser}
         if self.kinds & _LOOKS_FOR_FACES:
@@ -369,13 +370,13 @@ def _own_file(file: Chosen, family: str) -> Model:
         file_format = formats[0] if formats else ""
     # As it is written, and with slashes in the place of the backslashes of Windows.
     names = dict.fromkeys(_below_its_folder(name) for name in (file.name, file.name.replace("\\", "/")))
-    return _own(file.key, file.name, File((*names,), None, None), file_format, family, file.further)
+    return _own(file.key, file.name, File((*names,), url=None, size=None), file_format, family, file.further)
 
 
 def _own_pack(name: str) -> Model:
     """A face pack that Load Face Embedder has chosen and nobody publishes, as a model. It needs a detector alone."""
     folder = "." if name == packs.LOOSE else _below_its_folder(name)
-    detector = File(((PurePath(folder) / "*.onnx").as_posix(),), None, None, part="detector")
+    detector = File(((PurePath(folder) / "*.onnx").as_posix(),), url=None, size=None, part="detector")
     return replace(_own("insightface", name, detector, "face-pack"), name=name)
 
 

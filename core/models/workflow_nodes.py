@@ -159,18 +159,21 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         if node.get("mode", 0) in SWITCHED_OFF:
             continue
         kind = str(node.get("type", ""))
-        within = values_of_box(node, inside[kind]) if kind in inside else _NO_BOX
-        values = _known(within.inputs) if kind in inside else _own_values(node)
-        if values or kind in inside:
+        is_box = kind in inside
+        within = values_of_box(node, inside[kind]) if is_box else _NO_BOX
+        values = _known(within.inputs) if is_box else _own_values(node)
+        # Without any names the texts are taken from the row below, which values of links would replace.
+        if values or is_box:
             values |= _over_links(node, brought)
-        values |= box.set_in(node)
+        values |= box.set_in(node)  # what the box around says
         named = _texts_by_name(values)
         linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
         yield WorkflowNode(kind, [*named.values()] if values else _texts(node.get("widgets_values")), linked, named)
-        key = f"{kind} {sorted(named.items())} {within.inside}"
-        if kind not in inside or kind in boxes or key in opened:
+        box_with_texts = f"{kind} {sorted(named.items())} {within.inside}"
+        stands_in_itself = kind in boxes
+        if not is_box or stands_in_itself or box_with_texts in opened:
             continue
-        opened.add(key)
+        opened.add(box_with_texts)
         level = _listed(inside[kind], "nodes")
         count += len(level)
         _require_few(count)
@@ -246,6 +249,7 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
     """
     inputs = _slots(graph)
     nodes_by_id = {str(node.get("id")): node for node in level}
+    # Name -> setter; reversed, so that of several of one name the first is kept.
     setters = {first_value(node): node for node in reversed(level) if node.get("type") in SETTERS}
     known_links = links(graph)
     brought: dict[Any, Any] = {}
@@ -271,14 +275,15 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
                 source = setters.get(first_value(source), {})
             elif kind not in (*REROUTES, *SETTERS):
                 break
-            number = next((slot.get("link") for slot in _slots(source)), None)
+            number = next((slot.get("link") for slot in _slots(source)), None)  # the link that leads into it
+        # Also where the way has met a link that was gone over before, whose value is known.
         if number in brought:
             brought |= dict.fromkeys(passed, brought[number])
     return brought
 
 
 def first_value(node: Mapping[str, Any]) -> Any:
-    """Of a node's widgets."""
+    """The value of a node's first widget; None where it has none, and for a list or a dictionary."""
     values: Any = node.get("widgets_values")
     if isinstance(values, dict):
         values = [*cast("dict[str, Any]", values).values()]
@@ -311,13 +316,14 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
     """
     with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}
     leading = _inputs_with_widget(subgraph)
-    names = [_name(slot) for slot in _slots(subgraph)]
+    names = [_name(slot) for slot in _slots(subgraph)]  # of all inputs, in the order in which values are saved
     by_slot = [name for name in names if name in with_slot]
     by_widget = [name for name in names if name in with_slot or name in leading.values()]
     inputs: dict[str, Any] = dict.fromkeys(by_widget)
     inside: dict[tuple[str, str], Any] = {}
     named = box.get("widgets_values_named")
     values = _list(box.get("widgets_values"))
+    # Each [id of a node in the subgraph, or -1 for the box itself; name of its widget].
     promoted = [_list(entry) for entry in _list(_dictionary(box.get("properties")).get("proxyWidgets"))]
     if isinstance(named, dict):
         inputs |= {name: value for name, value in cast("dict[str, Any]", named).items() if name in inputs}

@@ -21,7 +21,7 @@ def look_alike(people: Sequence[Person]) -> list[str]:
     alike = _alike(people)
     groups: dict[int, list[int]] = {}  # the first person of a group -> all who look like that one
     for number in range(len(people)):
-        first = next((first for first in groups if alike.one_person[number, first]), number)
+        first = next((earlier for earlier in groups if alike.one_person[number, earlier]), number)
         groups.setdefault(first, []).append(number)
     lines: list[str] = []
     for group in groups.values():

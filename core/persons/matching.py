@@ -37,6 +37,7 @@ def similarities(
     embeddings = torch.stack([face[recogniser].float() for face in faces])
     units = normalize(embeddings, dim=-1)  # (faces, 512)
     photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
+    # Of each person (photos, faces), whose mean over the photos is a row.
     return torch.stack([(normalize(rows, dim=-1) @ units.T).mean(0) for rows in photos])
 
 

@@ -93,7 +93,7 @@ def has_several(path: str) -> bool:
         if head.startswith(b"\xff\xd8"):  # a JPEG is one picture, and Source would read all of it
             return False
         if head.startswith(PNG_START):
-            return 0 <= head.find(b"acTL") < head.find(b"IDAT")
+            return 0 <= head.find(b"acTL") < head.find(b"IDAT")  # an animated one says so in front of its pixels
         opened = opening.Source(file, head).opened()
         if opened.format == "TIFF":
             opened.seek(1)  # EOFError where there is no second picture
@@ -192,7 +192,7 @@ def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> I
     name: of the file, for messages. is_white_zero: whether 0 is white in grey of more than 8 bits. Raises BadPhoto for
     such grey whose white is not known.
     """
-    if picture.mode.startswith("I"):
+    if picture.mode.startswith("I"):  # I, I;16 and so on: grey of more than 8 bits
         return _from_numbers(picture, name, is_white_zero)
     if picture.mode == "La":  # multiplied by alpha; Pillow converts it to LA only
         picture = picture.convert("LA")

@@ -68,6 +68,7 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
 def _words_that_fit(words: list[str], font: Any, width: float) -> int:
     """How many of the first words fit into a line of `width` pixels, 0 to all."""
     # Texts grow with every word, so the number is found by bisection.
+    # bisect_right says how many of the counts fit. They begin at 1, so that is how many words fit; likewise below.
     counts = range(1, len(words) + 1)
     return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
 

@@ -94,7 +94,7 @@ def _openers(head: bytes) -> list[Opener]:
         if not kind_of(head):
             openers.append(TgaImagePlugin.TgaImageFile)  # a TGA has no mark at its beginning
         return openers
-    if AvifImagePlugin is not None and b"avi" in head[8:64]:
+    if AvifImagePlugin is not None and b"avi" in head[8:64]:  # among the brands that the file names
         return [AvifImagePlugin.AvifImageFile]
     # What other packs have taught Pillow to read.
     return [Image.OPEN[name][0] for name in ("AVIF", "HEIF") if name in Image.OPEN]
@@ -253,7 +253,7 @@ class Source:
         opened.load_prepare = prepared_and_filled
         with suppress(Exception):
             _load_what_is_there(opened)
-        opened.tile = []
+        opened.tile = []  # else np.asarray would load the pixels once more
         return np.asarray(opened)[top:bottom, left:right]
 
 

@@ -68,7 +68,7 @@ def of_jpeg(data: bytes) -> Parts:
         if marker == _SCAN:
             first_scan = start
             break
-        # Decoders tell by these two which colours the channels are.
+        # From 0xE0 on are the segments of programs. Decoders tell by two of them which colours the channels are.
         is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
         is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
         if marker in _TABLES or is_jfif or is_adobe:
@@ -105,6 +105,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         if data[start + 1] in _NO_SEGMENT:
             end = start + 1
         else:
+            # Behind the marker: the length counts its own two bytes and the content.
             end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
             yield start, end
         start = data.find(b"\xff", end)
@@ -159,6 +160,7 @@ def of_png(data: bytes) -> Parts:
     before: list[bytes] = []
     pixels: list[bytes] = []
     info: Info = {}
+    # In IHDR, the first chunk: behind PNG_START (8), length and name (4 each), width and height (4 each), depth (1).
     color_type = data[25] if len(data) > 25 else 0
     for name, content in _chunks(data):
         if name == b"IDAT":
@@ -188,10 +190,10 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     start = len(PNG_START)
     name = b""
     while name != b"IEND" and start + 8 <= len(data):
-        name = data[start + 4 : start + 8]
+        name = data[start + 4 : start + 8]  # behind the length of the content, 4 bytes
         end = start + 8 + int.from_bytes(data[start : start + 4], "big")
         yield name, data[start + 8 : end]
-        start = end + 4
+        start = end + 4  # behind the checksum
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -111,7 +111,8 @@ class Sheet:
         size = max(12, self.letters // 2)  # of the letters, px
         width = self.picture.width - 8
         most = 2 if len(notes) < 3 else 1
-        if any(in_lines(note, font_for(note, size), width, most)[-1].endswith(DOTS) for note in notes):
+        is_cut = any(in_lines(note, font_for(note, size), width, most)[-1].endswith(DOTS) for note in notes)
+        if is_cut:
             size = max(12, self.letters // 3)
         height = round(size * 1.4)
         # The last line is drawn at the edge, the others above it.
@@ -168,7 +169,7 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     gap = 6
     fonts = [font_for(caption, 15) for caption in captions]
     broken_captions = [in_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
-    strip = 24 * max(map(len, broken_captions), default=1)  # the height of the captions
+    strip = 24 * max(map(len, broken_captions), default=1)  # the height of the captions, whose lines stand 20 px apart
     # About as many columns as rows.
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)
@@ -252,6 +253,7 @@ def _draw_grouped(sheet: Sheet, picture: GroupedPicture, left: int, top: int, co
     number_font = font_for(picture.number, 20)
     number_width = sheet.pen.textlength(picture.number, number_font)
     sheet.pen.rectangle((left, top, left + number_width + 8, top + 24), fill=color)
+    # "lm": the middle of the left edge stands there; "ma": the middle of the upper edge.
     sheet.pen.text((left + 4, top + 12), picture.number, _BLACK, number_font, "lm")
     caption_font = font_for(picture.caption, 15)
     caption = cut_to(picture.caption, caption_font, _CELL)

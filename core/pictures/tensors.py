@@ -162,8 +162,8 @@ colours. Nobody sees it, and it is gone when the picture is resized or drawn on.
 
 def is_example(picture: Tensor) -> bool:
     """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's drawn examples, unchanged."""
-    eight_bits = (picture[0, : len(_MARK), :3].float().cpu() * 255).round().long()
-    return torch.equal(eight_bits % 2, _MARK)
+    first_pixels = (picture[0, : len(_MARK), :3].float().cpu() * 255).round().long()  # (64, 3), 0..255
+    return torch.equal(first_pixels % 2, _MARK)
 
 
 def reminder(named_pictures: Iterable[tuple[str, Tensor]]) -> list[str]:

@@ -138,8 +138,9 @@ def participants_of(cast: PlacedCast) -> Participants:
     acts: list[bool] = []
     for member, has_photo, slot in zip(cast.people, with_photo.acts, cast.slots, strict=True):
         rect = patch_rect(slot.center)
-        acts.append(has_photo and not off_canvas(rect, cast.width, cast.height))
-        if acts[-1]:
+        takes_part = has_photo and not off_canvas(rect, cast.width, cast.height)
+        acts.append(takes_part)
+        if takes_part:
             participants.append(Participant(member, slot.center, rect))
         elif has_photo:
             names_off_canvas.append(member.name)
@@ -221,7 +222,7 @@ def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str
             "patches do not.",
             "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
         )
-    # Below that it is unknown whether patches are faint or an ordinary picture overshoots, so nothing is said.
+    # Below _OVERSHOOT nobody knows whether patches are faint or an ordinary picture overshoots: nothing is said.
     if (excess > _OVERSHOOT).any():
         # The first sentence of either kind becomes the error.
         for why in (*_missing_patches(excess, members), *_foreign_patches(excess, members)):
@@ -273,9 +274,9 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     """
     if participants.cast.by_row and len(control) == 1:
         control = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
-    left = iter(patches)
+    patches_left = iter(patches)  # each picture takes as many as it has participants
     rows: list[Tensor] = []
     for picture, members in _with_their_people(control, participants, node_name):
         rects = [member.rect for member in members]
-        rows.append(with_patches(picture, [next(left) for _ in members], rects))
+        rows.append(with_patches(picture, [next(patches_left) for _ in members], rects))
     return torch.cat(rows)

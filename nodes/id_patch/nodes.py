@@ -210,6 +210,7 @@ class ApplyIDPatch(io.ComfyNode):
         participants = participants_of(require_places(cast, APPLY))
         if image is None:
             lines += participants.warnings
+        # Without a MODEL the tokens are read in the whole picture, and by row each person has a picture of their own.
         by_region = model is not None and not cast.by_row
         if model is not None and cast.by_row and participants.members:
             lines.append(optional_model.BY_ROW)
@@ -218,6 +219,7 @@ class ApplyIDPatch(io.ComfyNode):
         scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
         people = _People.of(participants, id_patch, settings, notes.node_of(cls))
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
+        # Of the hint only where this node has drawn it.
         previews = [ui.PreviewImage(hint.clamp(0, 1), cls=cls)] if image is None else []
         given = SamplerInputs(model, positive, negative)
         if scope is not None:
@@ -269,7 +271,8 @@ class _People:
         names = taking_part.names(participants.people) or ["The places"]
         apply_node = apply_node_of_people(names, APPLY, node_id)
         faces = id_patch.faces(participants.people, settings.photos)
-        canvas = Canvas(APPLY, node_id, len(faces) if participants.cast.by_row else 0)
+        row_count = len(faces) if participants.cast.by_row else 0
+        canvas = Canvas(APPLY, node_id, row_count)
         return cls(id_patch, settings, participants, faces, canvas, apply_node)
 
     def own_hint(self) -> Tensor:

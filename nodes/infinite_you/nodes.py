@@ -219,7 +219,8 @@ def _hint(cast: Cast, people: Sequence[Member], keypoints: bool) -> Tensor:
     of the node, whether they are drawn.
     """
     faces = [member.slot.keypoints if keypoints and member.slot else None for member in people]
-    if not is_a(cast, PlacedCast) or not any(faces):
+    has_keypoints = any(faces)
+    if not is_a(cast, PlacedCast) or not has_keypoints:
         return torch.zeros(1, FLUX.token, FLUX.token, 3, dtype=torch.float32)
     pictures: list[Tensor] = []
     for face in faces:

@@ -295,16 +295,18 @@ class StylePerPerson(io.ComfyNode):
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
         when = When(STYLES, settings.start_percent, settings.end_percent)
-        shares = [True]  # whether those who act are in the style: by row all have their row, in the style or not
+        shares = [True]  # for each set of tokens whether the style acts: one for all, or by row one for each person
         if cast is None or mask is not None:
             scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
         else:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, who)
+            acts = in_style
             if placed.by_row:
                 shares = in_style
-            acts = tuple(any(in_style) if placed.by_row else is_drawn for is_drawn in in_style)
-            taking = TakingPart(placed, acts)
+                # As soon as anybody is drawn in the style all have their row, in the style or not.
+                acts = [any(in_style)] * len(in_style)
+            taking = TakingPart(placed, tuple(acts))
             scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
@@ -368,7 +370,7 @@ def _injections_of_pictures(
     sides: list[Tensor] = []
     for clip_features in (features, blank):
         tokens = loaded.tokens(None, clip_features)  # (1, tokens of all pictures, width)
-        sides.append(tokens.expand(len(scales), -1, -1))
+        sides.append(tokens.expand(len(scales), -1, -1))  # (1, ...), or by row (people, ...)
     limited_injections: list[Injection] = []
     for injection in injections(loaded, scope, sides, scales):
         layers: list[tuple[Tensor, ...] | None] = []  # None: this layer reads the text alone

@@ -354,10 +354,10 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
     first_shape = next(iter(shapes.values()), ())
     token_width = first_shape[1:]
     expected: dict[str, tuple[int, ...]] = {}
-    text_keys = "attn2.to_k.weight"
+    key_ending = "attn2.to_k.weight"  # a cross-attention layer has one such key
     for key, tensor in denoiser.items():
-        if key.endswith(text_keys):
-            layer = key.removesuffix(text_keys)
+        if key.endswith(key_ending):
+            layer = key.removesuffix(key_ending)
             for projection in ("to_k_dc", "to_v_dc"):
                 # len(tensor): the width of the layer, which its own to_k projects a text to.
                 expected[f"{layer}attn2.processor.{projection}.weight"] = (len(tensor), *token_width)
@@ -393,13 +393,13 @@ def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
 
     unet: the tensors of a whole UNet, under diffusers' keys.
     """
-    numbers: list[tuple[int, int, int]] = []
+    numbers: list[tuple[int, int, int]] = []  # level, attention and depth of each transformer on the way up
     for key in unet:
         if key.startswith("up_blocks.") and ".transformer_blocks." in key:
             # up_blocks.LEVEL.attentions.NUMBER.transformer_blocks.DEPTH.norm1.weight
             words = key.split(".")
             numbers.append((int(words[1]), int(words[3]), int(words[5])))
-    level, number, depth = max(numbers)
+    level, number, depth = max(numbers)  # the last one that runs
     attention = f"up_blocks.{level}.attentions.{number}"
     transformer = f"{attention}.transformer_blocks.{depth}"
     return (

@@ -88,6 +88,7 @@ def token_regions(targets: Sequence[Tensor | None]) -> list[TokenRegion]:
     if not regions:
         return [TokenRegion(None, tuple(everywhere))]
     if everywhere:
+        # The rest of the picture, where those for everywhere are read alone.
         regions.append(1 - torch.stack(regions).sum(dim=0).clamp(max=1))
         members.append([])
     return [

@@ -86,14 +86,14 @@ def encode(
     # (1, T, width) each
     texts = [text_of(clip, part.label, reference, _CLIP_ADVICE).tokens for part in present]
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
-    tokens = _tokens_of_garments(parts, embeds)
+    tokens = _tokens_of_garments(parts, embeds)  # (1, width) of each garment
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:
         latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
         latents.append(reference.model.process_latent_in(latent))
     masks = [region.region for region in regions if region.region is not None]
     banks = _record_parts(reference, latents, texts, prepared_parts)  # one for each part, all with the same layers
-    joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}
+    joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}  # of every part in each layer
     return Features(
         networks=networks,
         bank=joined_bank,
@@ -166,7 +166,7 @@ def _record_parts(
         bank: dict[Block, PartTokens] = {}
         for block, states in recorded.items():  # (tokens, C)
             weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1: the mask at each token
-            bank[block] = tokens_inside(weights, states).of(states)
+            bank[block] = tokens_inside(weights, states).of(states)  # those alone whose weight is above 0
         banks.append(bank)
     return banks
 

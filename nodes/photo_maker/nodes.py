@@ -152,7 +152,7 @@ def encode_prompt(
         raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
 
     names = [member.name for member in people]
-    copies = [1] * len(people)
+    copies = [1] * len(people)  # of each class word: first of the plain text, below of the fused one
     plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)
     for number, member in enumerate(people):

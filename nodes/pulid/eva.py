@@ -23,6 +23,7 @@ _EPSILON = 1e-6
 _TRAINED_CELLS = 16
 """Positions are those of 16 x 16 patches, whatever the number of patches: it was trained with pictures of 224 px."""
 _THETA = 10000.0
+"""How many times faster the first pair of a head's half turns than one behind the last would."""
 _TABLES = "rope.freqs_"
 """Part of the keys of tables in the file that are computed here."""
 
@@ -59,7 +60,8 @@ class _Attention(nn.Module):
         key = _rotated(_in_heads(self.k_proj(x)), rotation)
         value = _in_heads(self.v_proj(x) + self.v_bias.to(x))
         read = functional.scaled_dot_product_attention(query, key, value)  # (n, heads, T, HEAD_DIM)
-        return self.proj(self.inner_attn_ln(read.transpose(1, 2).flatten(2)))
+        joined = read.transpose(1, 2).flatten(2)  # (n, T, width): the heads side by side again
+        return self.proj(self.inner_attn_ln(joined))
 
 
 class _SwiGLU(nn.Module):
@@ -130,10 +132,11 @@ class EvaNet(nn.Module):
         rotation = rotation_table(self.cells).to(x)
         states: list[Tensor] = []
         for number, block in enumerate(self.blocks):
-            if number in STATES_BEHIND:
+            if number in STATES_BEHIND:  # numbers are from 0, so here x is what `number` blocks have given
                 states.append(x)
             x = block(x, rotation)
-        return Seen(self.head(self.norm(x)[:, 0]), states)
+        class_token = self.norm(x)[:, 0]  # (n, width)
+        return Seen(self.head(class_token), states)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         self(zeros(1, 3, self.side, self.side))
@@ -155,6 +158,7 @@ def rotation_table(cells: int) -> Tensor:
     speeds = _THETA ** -(torch.arange(0, half, 2, dtype=torch.float32) / half)  # (half / 2,)
     positions = torch.arange(cells, dtype=torch.float32) / cells * _TRAINED_CELLS
     angles = (positions[:, None] * speeds).repeat_interleave(2, dim=-1)  # (cells, half)
+    # (row, column, half): one is alike in all columns, the other in all rows.
     by_row = angles[:, None].expand(cells, cells, half)
     by_column = angles[None].expand(cells, cells, half)
     table = torch.cat([by_row, by_column], dim=-1).flatten(0, 1)  # (cells * cells, HEAD_DIM)
@@ -168,6 +172,7 @@ def _rotated(x: Tensor, rotation: Tensor) -> Tensor:
     """
     cosine, sine = rotation
     patches = x[:, :, 1:]
-    pairs = patches.unflatten(-1, (-1, 2))
+    # A pair (a, b) turned by an angle is (a, b) * cosine + (-b, a) * sine.
+    pairs = patches.unflatten(-1, (-1, 2))  # (n, heads, patches, HEAD_DIM / 2, 2)
     crossed = torch.stack([-pairs[..., 1], pairs[..., 0]], dim=-1).flatten(-2)
     return torch.cat([x[:, :, :1], patches * cosine + crossed * sine], dim=2)

@@ -17,6 +17,7 @@ _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 """By which pictures are normalised, RGB."""
 _GREY = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in a grey."""
 _BESIDE_THE_FACE = (0, 7, 8, 9, 14, 15, 16, 18)
 """Classes that become white: background, both ears, earring, neck, necklace, clothes, hat. Hair (17) stays."""
 _NORMS = {
@@ -98,13 +99,15 @@ class FaceParserNet(nn.Module):
                 x = self._residual(x, f"cp.resnet.layer{level}.{number}")
             levels.append(x)
         _, eighth, sixteenth, last = levels  # 1/8, 1/16 and 1/32 of the picture's side
-        whole = self._conv(last.mean(dim=(2, 3), keepdim=True), "cp.conv_avg.conv").relu()
+        # The context: what the whole picture shows, then from coarse to fine what each level adds.
+        whole = self._conv(last.mean(dim=(2, 3), keepdim=True), "cp.conv_avg.conv").relu()  # (n, C, 1, 1)
         context = self._refined(last, "cp.arm32") + whole
         context = self._conv(_enlarged(context, sixteenth), "cp.conv_head32.conv").relu()
         context = self._refined(sixteenth, "cp.arm16") + context
         context = self._conv(_enlarged(context, eighth), "cp.conv_head16.conv").relu()
+        # Details and context are fused, and each channel is raised by how much it matters in the whole picture.
         x = self._conv(torch.cat([eighth, context], dim=1), "ffm.convblk.conv").relu()
-        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), "ffm.conv1").relu()
+        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), "ffm.conv1").relu()  # (n, C, 1, 1)
         gate = self._conv(gate, "ffm.conv2").sigmoid()
         x = self._conv(x * gate + x, "conv_out.conv.conv").relu()
         x = self._conv(x, "conv_out.conv_out")
@@ -114,6 +117,7 @@ class FaceParserNet(nn.Module):
         return self.layers[_as_module(name)](x)
 
     def _residual(self, x: Tensor, name: str) -> Tensor:
+        """What a block gives: two convolutions, plus x, which is brought to their size where a level begins."""
         out = self._conv(self._conv(x, f"{name}.conv1").relu(), f"{name}.conv2")
         if _as_module(f"{name}.downsample.0") in self.layers:
             x = self._conv(x, f"{name}.downsample.0")
@@ -146,6 +150,6 @@ def face_alone(pictures: Tensor, logits: Tensor) -> Tensor:
     pictures: (n, 3, H, W), RGB 0..1. logits: of FaceParserNet.
     """
     classes = logits.argmax(dim=1, keepdim=True)  # (n, 1, H, W)
-    beside = torch.isin(classes, torch.tensor(_BESIDE_THE_FACE, device=classes.device))
+    is_beside = torch.isin(classes, torch.tensor(_BESIDE_THE_FACE, device=classes.device))
     grey = (pictures * torch.tensor(_GREY, dtype=torch.float32).to(pictures)[:, None, None]).sum(dim=1, keepdim=True)
-    return torch.where(beside, torch.ones_like(grey), grey).expand_as(pictures)
+    return torch.where(is_beside, torch.ones_like(grey), grey).expand_as(pictures)

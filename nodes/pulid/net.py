@@ -52,7 +52,7 @@ def own_names(state: State) -> dict[str, Tensor]:
 def _mapping(state: State, key: str, *, ops: Any, **factory: Any) -> nn.Sequential:
     """Three linear layers, with a norm and LeakyReLU behind the first two, in the sizes of the tensors at `key`."""
     layers: list[nn.Module] = []
-    for number in (0, 3, 6):
+    for number in (0, 3, 6):  # between these numbers stand a norm and a LeakyReLU
         out, inside = state[f"{key}.{number}.weight"].shape
         layers.append(ops.Linear(inside, out, **factory))
         if number != 6:
@@ -81,7 +81,7 @@ class IDEncoder(nn.Module):
 
         ids: (n, id_width). states: (n, 1 + patches, state_width) each, the class token first.
         """
-        tokens = [self.body(ids).unflatten(-1, (-1, self.width))]
+        tokens = [self.body(ids).unflatten(-1, (-1, self.width))]  # (n, _FIRST_TOKENS, width)
         for number, state in enumerate(states):
             of_class = self.get_submodule(f"mapping_{number}")(state[:, :1])  # (n, 1, width)
             of_patches = self.get_submodule(f"mapping_patch_{number}")(state[:, 1:])  # (n, patches, width)
@@ -130,7 +130,8 @@ class IDFormer(nn.Module):
         latents = torch.cat([self.latents.to(ids), of_ids], dim=1)  # (1, queries + photos * 5, inside)
         layers_of_state = len(self.layers) // len(states)
         for number, state in enumerate(states):
-            of_state = self.get_submodule(f"mapping_{number}")(state.flatten(0, 1)[None])
+            all_photos = state.flatten(0, 1)[None]  # (1, photos * (1 + patches), state_width)
+            of_state = self.get_submodule(f"mapping_{number}")(all_photos)
             inputs = torch.cat([of_ids, of_state], dim=1)  # (1, photos * (5 + 1 + patches), inside)
             for layer in self.layers[number * layers_of_state : (number + 1) * layers_of_state]:
                 latents = layer(inputs, latents)
@@ -171,6 +172,7 @@ class EncoderNet(nn.Module):
 
     def _tried_tokens(self, zeros: Callable[..., Tensor]) -> Tensor:
         """The tokens of zeros, as `try_out` of the subclasses begins."""
+        # Two tokens: the class token, and one patch.
         states = [zeros(1, 2, self.image_proj.state_width) for _ in range(STATES)]
         return self.tokens(zeros(1, self.image_proj.id_width), states)
 
@@ -266,7 +268,8 @@ class PuLIDFluxNet(EncoderNet):
         super().__init__(state, ops=ops, **factory)
         inner, self.block_width = state[f"{_BLOCKS}0.to_q.weight"].shape
         self.pulid_ca = nn.ModuleList()
-        for _ in {key.split(".")[1] for key in state if key.startswith(_BLOCKS)}:
+        numbers = {key.split(".")[1] for key in state if key.startswith(_BLOCKS)}  # "0", "1" and so on
+        for _ in numbers:
             self.pulid_ca.append(
                 BlockAttention(self.block_width, self.width, inner, _BLOCK_HEAD_DIM, ops=ops, **factory)
             )

@@ -98,6 +98,7 @@ class _Photos:
     states: list[Tensor]
 
     def each(self) -> "list[_Photos]":
+        """Each photo by itself."""
         alone: list[_Photos] = []
         for number in range(len(self.ids)):
             photo = slice(number, number + 1)
@@ -128,6 +129,7 @@ def _tokens(
         # Photos that are not read together: their tokens are averaged.
         groups = read.each() if photos == MEAN else [read]
         faces.append(torch.stack([loaded.net.tokens(group.ids, group.states) for group in groups]).mean(dim=0))
+        # Those of any group: of zeros all groups give the same tokens.
         no_faces.append(loaded.net.no_face_tokens(groups[0].ids, groups[0].states))
     return _Tokens(torch.cat(faces).cpu(), torch.cat(no_faces).cpu())
 

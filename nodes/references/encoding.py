@@ -273,17 +273,18 @@ def shown_tokens(
     """
     text = "a"  # any will do
     ((without, _), *_) = _encoded_with(clip, family, text, {})
-    of_sizes: dict[torch.Size, int] = {}  # without what the mark has more than the first one
+    # Size of a picture -> how many tokens it and the mark "Picture 1" add to a text. Other marks may be longer.
+    tokens_of_size: dict[torch.Size, int] = {}
     shown: list[int] = []
-    first_mark = 0
+    first_mark = 0  # the length in tokens of the first picture's mark
     for number, picture in enumerate(encoder_pictures[:of_people], 1):
         (tokens,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
         first_mark = first_mark or len(tokens[0])
         size = picture.shape[1:3]
-        if size not in of_sizes:
+        if size not in tokens_of_size:
             ((with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
-            of_sizes[size] = with_one.shape[1] - without.shape[1]
-        shown.append(of_sizes[size] + len(tokens[0]) - first_mark)
+            tokens_of_size[size] = with_one.shape[1] - without.shape[1]
+        shown.append(tokens_of_size[size] + len(tokens[0]) - first_mark)
     return (*shown, *[0] * (len(encoder_pictures) - of_people))
 
 
@@ -306,20 +307,22 @@ def _encoded_by_weight(
     levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
     mixed: Conditioning = []
     shares = torch.zeros(0, dtype=torch.float32)
-    before = 0.0
+    level_before = 0.0
     for level in levels:
         seen = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
         entries = _encoded_with(clip, family, text, seen)
         if not mixed:  # with all pictures
             mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
-            shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)
+            shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)  # (T, 1): the sum so far
+        # Only pictures whose weight reaches this level are in the text; the tokens that show others are not.
         are_there = torch.ones(len(shares), dtype=torch.bool)
         for tokens, weight in zip(torch.arange(sum(shown)).split(list(shown)), weights, strict=True):
             are_there[tokens] = weight >= level
-        shares[are_there] += level - before
+        share = level - level_before
+        shares[are_there] += share
         for (out, _), (of_entry, _) in zip(mixed, entries, strict=True):
-            out[:, are_there] += (level - before) * of_entry
-        before = level
+            out[:, are_there] += share * of_entry
+        level_before = level
     return [[out / shares.to(out), options] for out, options in mixed]
 
 

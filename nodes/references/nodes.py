@@ -290,10 +290,10 @@ class Encoding:
 def _record(people: TakingPart, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
     of_latents: list[ReferenceLatent] = []
-    left = iter(latents)
+    latents_left = iter(latents)
     for source, region in zip(sources, region_numbers(sources, len(people.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
-        for latent in islice(left, len(source.pictures)):
+        for latent in islice(latents_left, len(source.pictures)):
             of_latents.append(ReferenceLatent(latent, source.person, region, strength, of_rows=source.of_rows))
     return PeopleReferences(people.cast, tuple(of_latents))
 

@@ -50,6 +50,7 @@ def owned_parts(parts: Parts | None, people: TakingPart, masks: Tensor | None) -
         return []
     owned: list[OwnedPart] = []
     for number, garment in enumerate(parts.garments):
+        # All pictures of a garment have one target.
         owner = everybody.people[_owner(garment[0], everybody, masks)]
         # By the object, because two people may be equal.
         owners = [index for index, member in enumerate(present) if member is owner]
@@ -80,10 +81,10 @@ def words_of(parts: Sequence[tuple[OwnedPart, str]]) -> str:
     It is "" without parts. parts: all of that person, each with what the model calls its picture.
     """
     phrases: list[str] = []
-    verb = ""
-    for _, pictures in groupby(parts, key=lambda picture: picture[0].garment):
-        garment = list(pictures)
-        part = garment[0][0]
+    verb = ""  # of the phrase before: it is not said twice in a row
+    for _, of_garment in groupby(parts, key=lambda part_and_number: part_and_number[0].garment):
+        garment = list(of_garment)
+        part, _ = garment[0]
         phrase = f"{part.thing} from {joined([number for _, number in garment])}"
         phrases.append(phrase if part.verb == verb else f"{part.verb} {phrase}")
         verb = part.verb

@@ -214,7 +214,8 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
             continue
         words = ""
         if reference.person is not None:
-            parts = [(of_part.part, number) for of_part, (number, *_) in numbered if of_part.person == reference.person]
+            # Each part is one picture. Without a part it is the reference of the person's photos, this one.
+            parts = [(other.part, number) for other, (number, *_) in numbered if other.person == reference.person]
             words = words_of([(part, number) for part, number in parts if part is not None])
         sentence = f"{reference.before_numbers}{joined(numbers)}{words}{reference.after_numbers}"
         if not reference.before_numbers:
@@ -325,7 +326,7 @@ def _place_names(people: Sequence[Member]) -> list[str]:
         if member.slot:
             slots.append(member.slot)
             people_numbers.append(number)
-    names = [""] * len(people)
+    place_names = [""] * len(people)
     rows = _rows(slots)  # of indices in `slots`
     names_of_rows = _names_in_line(len(rows), ("back", "front"), "middle", " row")
     for row, name_of_row in zip(rows, names_of_rows, strict=True):
@@ -333,8 +334,8 @@ def _place_names(people: Sequence[Member]) -> list[str]:
         names_across = _names_in_line(len(row), ("left", "right"), "center", "")
         for index, name_across in zip(from_the_left, names_across, strict=True):
             words = [word for word in (name_of_row, name_across) if word]
-            names[people_numbers[index]] = ", ".join(words)
-    return names
+            place_names[people_numbers[index]] = ", ".join(words)
+    return place_names
 
 
 def _rows(slots: Sequence[Slot]) -> list[list[int]]:

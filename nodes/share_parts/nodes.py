@@ -94,6 +94,7 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
         contexts=first_context.concat(other_contexts),
         adm=None if adm_of_parts[0] is None else torch.cat(adm_of_parts),
         masks=masks,
+        # One noise for all parts, the same in every run.
         noise=torch.randn(latents[:1].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32),
         layers=settings.layers,
         windows=windows,

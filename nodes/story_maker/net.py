@@ -29,8 +29,8 @@ class PersonFeatures:
     """What the network reads of one person.
 
     embedding: (1, 512), of the face, of length 1.
-    face: (1, n, states), CLIP's hidden states of the aligned face: their mean over all photos.
-    body: (1, n, states), CLIP's hidden states of the picture of the whole person.
+    face: (1, n, width of a state), CLIP's n hidden states of the aligned face: their mean over all photos.
+    body: (1, n, width of a state), CLIP's n hidden states of the picture of the whole person.
     body_weight: what the tokens of the body are multiplied with. At 0 they are zeros, as they were for one picture in
     ten of the training.
     """
