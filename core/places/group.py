@@ -267,7 +267,7 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
         if holding.one:
             taken.update(pair)
         leader = _leader(row, pair)
-        if len(wishes) == 1 and holding.other == Hands():
+        if holding.other == Hands() and not all(holdings[place] is holding for place in pair):
             leader = wishes[0]
         yield Hold(holding, leader, sum(pair) - leader)
 
@@ -507,7 +507,8 @@ def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postur
     heights = [formation.sway(row_index, place) - formation.drop(row_index, place) for place in range(len(row))]
     noses = [(x, -y) for x, y in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
     misses: list[int] = []
-    for hold in formation.holds[row_index]:
+    # Who hugs has both arms around one neighbour, but for an arm that holds the other one.
+    for hold in sorted(formation.holds[row_index], key=lambda hold: not hold.holding.one):
         leader, other = hold.leader, hold.other
         drawn = hold.holding.drawn
         if drawn and row[leader].build == row[other].build == ADULT and row[leader].foot == row[other].foot:

@@ -151,6 +151,11 @@ def test_a_hand_lies_on_the_shoulder_and_two_hold_each_other_where_one_asks() ->
     one, two, three = described("adult, girl 9 holding hands, adult", 3).slots
     assert one.pose[9] == pytest.approx(two.pose[10], abs=1e-6)
     assert two.pose[9] == pytest.approx(three.pose[10], abs=1e-6)
+    # Who hugs one neighbour lends the other arm to the neighbour on the other side; who asks puts the hand.
+    one, two, three = described("man holding hands, boy hug, girl", 3).slots
+    assert one.pose[9] == pytest.approx(two.pose[10], abs=1e-6)
+    one, two, three = described("boy 5 hand on shoulder, girl 8 hug, girl 8", 3).slots
+    assert one.pose[9][:2] == pytest.approx(two.pose[6][:2], abs=1e-6)
     alone, first, second, third = described("adult, adult hug, adult hug, adult", 4).slots
     assert math.dist(first.center, second.center) < 0.9 * math.dist(alone.center, first.center)
     assert alone.pose[9][2] == third.pose[10][2] == 1
