@@ -52,7 +52,7 @@ def of_poses(pose_keypoint: object) -> list[FacePoints]:
     Raises BadExpression where a picture has none, and BadPoses for what is no POSE_KEYPOINT.
     """
     frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
-    pictures = [poses.read([frame]) for frame in frames]
+    pictures = [poses.read([frame], nobody=True) for frame in frames]
     faces_of_pictures = [
         [person.face_points for person in picture.people if person.face_points] for picture in pictures
     ]
@@ -63,8 +63,9 @@ def of_poses(pose_keypoint: object) -> list[FacePoints]:
 def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why: str = "") -> list[FacePoints]:
     """The largest face of each picture. finder: what finds faces, for the message. Raises BadExpression."""
     faces: list[FacePoints] = []
-    for number, of_picture in enumerate(faces_of_pictures or [[]], 1):
-        whole = [face for face in of_picture if all(face[point][2] > 0 for point in _NEEDED)]
+    faces_of_pictures = faces_of_pictures or [[]]
+    for number, of_picture in enumerate(faces_of_pictures, 1):
+        whole = [face for face in of_picture if _is_whole(face)]
         if not whole:
             raise BadExpression(
                 f"Photo {number} of {len(faces_of_pictures)} shows no face with eyes, nose and mouth{why}.",
@@ -75,6 +76,12 @@ def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why
 
 
 _NEEDED = (*_VIEWERS_LEFT_EYE, *_VIEWERS_RIGHT_EYE, _NOSE_TIP, *_MOUTH_CORNERS)
+
+
+def _is_whole(points: FacePoints) -> bool:
+    """Whether eyes, nose and mouth are seen, and are not all in one pixel."""
+    seen = all(points[number][2] > bodies.SEEN for number in _NEEDED)
+    return seen and bodies.head_of_face(keypoints_of(points)) > 1
 
 
 def keypoints_of(points: FacePoints) -> Keypoints:

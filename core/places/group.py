@@ -141,7 +141,8 @@ class Formation:
 
         rise: of a row over the row in front. With `full`, it is the height of a bench: rows stand on the floor, which
         comes up _STEP from row to row, and a row has one bench more than the row in front. It needs no bench more where
-        its people are tall enough on the floor, as people who stand behind people who sit.
+        its people are tall enough on the floor, as people who stand behind people who sit, and several where they are
+        much smaller.
         """
         feet = [max(member.foot for member in row) for row in reversed(self.posed)]  # the front row first
         if self.framing != "full":
@@ -151,13 +152,16 @@ class Formation:
             front = max(
                 self.drop(last, place) + shown * member.build.head for place, member in enumerate(self.posed[last])
             )
-            return [front + max(row * rise, feet[row] - feet[0]) for row in range(len(feet) - 1, -1, -1)]
+            raised = [foot - feet[0] - row * rise for row, foot in enumerate(feet)]
+            # Those behind a row that is higher than a rise would make it are higher, too.
+            return [front + row * rise + max(raised[: row + 1]) for row in range(len(feet) - 1, -1, -1)]
         heights: list[float] = []
         benches = 0
         for row, foot in enumerate(feet):
             # On the floor, the noses of this row would be less than _LEAST_RISE above those of the row in front.
-            if row > 0 and foot + _STEP < feet[row - 1] + _LEAST_RISE:
-                benches += 1
+            if row > 0:
+                lacking = feet[row - 1] + _LEAST_RISE - (foot + _STEP)
+                benches += max(0, math.ceil(lacking / _LEAST_RISE))
             heights.append(_FEET + foot + row * _STEP + benches * rise)
         return heights[::-1]
 
@@ -263,7 +267,7 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
         if holding.one:
             taken.update(pair)
         leader = _leader(row, pair)
-        if len(wishes) == 1 and holding.other == Hands():
+        if holding.other == Hands() and not all(holdings[place] is holding for place in pair):
             leader = wishes[0]
         yield Hold(holding, leader, sum(pair) - leader)
 
@@ -503,7 +507,8 @@ def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postur
     heights = [formation.sway(row_index, place) - formation.drop(row_index, place) for place in range(len(row))]
     noses = [(x, -y) for x, y in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
     misses: list[int] = []
-    for hold in formation.holds[row_index]:
+    # Who hugs has both arms around one neighbour, but for an arm that holds the other one.
+    for hold in sorted(formation.holds[row_index], key=lambda hold: not hold.holding.one):
         leader, other = hold.leader, hold.other
         drawn = hold.holding.drawn
         if drawn and row[leader].build == row[other].build == ADULT and row[leader].foot == row[other].foot:

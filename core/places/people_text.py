@@ -1,10 +1,11 @@
 """The text of Layout for a Group about its people: how old or tall each is, and what each does."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from ..checks.errors import BadLayout, listed
-from ..checks.text import COLONS, items_in, plain
+from ..checks.text import COLONS, items_in, number_in, plain
 from . import builds
 from .actions import ACTIONS
 from .builds import ADULT, Build
@@ -15,19 +16,23 @@ _OLDEST = 120
 
 @dataclass(frozen=True)
 class _Noun:
+    """years: where no age is written. youngest, oldest: who is called so."""
+
     years: float
     sex: str = ""
+    youngest: float = builds.YOUNGEST
+    oldest: float = _OLDEST
 
 
 _NOUNS = {
-    "adult": _Noun(30), "woman": _Noun(30, "f"), "man": _Noun(30, "m"), "teenager": _Noun(15), "child": _Noun(6),
-    "girl": _Noun(6, "f"), "boy": _Noun(6, "m"),
+    "adult": _Noun(30, youngest=builds.GROWN_UP), "woman": _Noun(30, "f", builds.GROWN_UP),
+    "man": _Noun(30, "m", builds.GROWN_UP), "teenager": _Noun(15, youngest=10, oldest=19),
+    "child": _Noun(6, oldest=builds.GROWN_UP - 1), "girl": _Noun(6, "f"), "boy": _Noun(6, "m"),
 }  # fmt: skip
 _PERSON = re.compile(
     f"(?P<noun>{'|'.join(_NOUNS)})?"
     r"\s*(?:of\s+)?(?:(?P<years>\d{1,3})(?!\d|\s*cm))?\s*(?:(?P<height>\d{1,3})\s*cm)?\s*"
-    f"(?P<action>{'|'.join(ACTIONS)})?",
-    re.IGNORECASE,
+    f"(?P<action>{'|'.join(ACTIONS)})?"
 )
 
 
@@ -55,9 +60,10 @@ def read(text: str, count: int) -> tuple[Described, ...]:
         if not item:  # nothing is said of this place
             continue
         if colon:
-            if not re.fullmatch(r"\d{1,4}", number.strip()):
+            numbered = number_in(plain(number))
+            if numbered is None:
                 raise _bad(item, "before the colon stands no number of a place")
-            place = int(number)
+            place = numbered
         if not 1 <= place <= count:
             raise _bad(item, f"it is about place {place}, and there are places 1 to {count}")
         if place in people:
@@ -72,11 +78,12 @@ def prompts(people: tuple[Described, ...]) -> str:
 
 
 def _read_person(item: str, text: str) -> Described:
-    found = _PERSON.fullmatch(text.strip())
+    # Full-width letters become plain ones.
+    found = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
     if found is None:
         raise _bad(item, "it is not understood")
-    noun_text = (found["noun"] or "").lower()
-    action = (found["action"] or "").lower()
+    noun_text = found["noun"] or ""
+    action = found["action"] or ""
     height = float(found["height"] or 0)
     noun = _NOUNS.get(noun_text)
     if found["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
@@ -84,8 +91,9 @@ def _read_person(item: str, text: str) -> Described:
     years = None
     if found["years"]:
         years = float(found["years"])
-        if not builds.YOUNGEST <= years <= _OLDEST:
-            raise _bad(item, f"ages are from {builds.YOUNGEST} to {_OLDEST} years")
+        youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
+        if not youngest <= years <= oldest:
+            raise _bad(item, f"the age of {noun_text or 'people'} is from {youngest} to {oldest} years")
     elif noun:
         years = noun.years
     elif height:
@@ -108,6 +116,6 @@ def _words(noun: str, years: float, says_years: bool, action: str) -> str:
 def _bad(item: str, why: str) -> BadLayout:
     return BadLayout(
         f"People (people): {plain(item, 60)!r} cannot be used: {why}.",
-        f"Write a person per place, as {EXAMPLE}, or 3: girl 6 for place 3. People: {listed(tuple(_NOUNS))}. Actions: "
-        f"{listed(tuple(ACTIONS))}.",
+        f"Write a person per place, as {EXAMPLE}, or 3: girl 6 for place 3; ages in years, heights in cm. People: "
+        f"{listed(tuple(_NOUNS))}. Actions: {listed(tuple(ACTIONS))}.",
     )

@@ -67,13 +67,14 @@ class OpenPoses:
     notes: list[str]
 
 
-def read(pose_keypoint: object) -> OpenPoses:
+def read(pose_keypoint: object, nobody: bool = False) -> OpenPoses:
     """The people of a POSE_KEYPOINT of one picture.
 
     That is a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}], canvas_width,
     canvas_height}`, coordinates of each person in pixels or in parts of the canvas (0..1). A person may have
     hand_left_keypoints_2d and hand_right_keypoints_2d (21 points each) and face_keypoints_2d (68 or 70).
-    Raises BadPoses for several pictures, for nobody, and for something else.
+    nobody: whether a picture without people is taken, too. Raises BadPoses for several pictures, for nobody, and for
+    something else.
     """
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
@@ -82,13 +83,13 @@ def read(pose_keypoint: object) -> OpenPoses:
     poses: list[OpenPose] = []
     for number, person in enumerate(people, 1):
         joints = _joints(number, person.get("pose_keypoints_2d"))
-        if not joints:
+        pose = _with_hands_and_face(number, person, joints or [_UNSEEN] * _JOINTS, notes)
+        if not joints and not _seen_points(pose):
             continue
-        pose = _with_hands_and_face(number, person, joints, notes)
         if _is_in_parts(pose):  # each alone: editors that join the people of two nodes leave them as they came
             pose = pose.moved(lambda joint: (joint[0] * width, joint[1] * height, joint[2]))
         poses.append(pose)
-    if not any(map(_seen_points, poses)):
+    if not nobody and not any(map(_seen_points, poses)):
         raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
     return OpenPoses(poses, width, height, notes)
 

@@ -125,15 +125,19 @@ def test_a_batch_of_photos_goes_to_places_one_after_the_other() -> None:
     assert any("Place 12: face" in note and "run together" in note for note in notes)
 
 
-@pytest.mark.parametrize("body", [True, False], ids=["with a body", "the face alone"])
-def test_a_face_of_dwpose_is_an_expression_too(body: bool) -> None:
+@pytest.mark.parametrize("joints", [[50.0, 60.0, 1.0] * 18, [0.0] * 54, None], ids=["a body", "no joints", "none"])
+def test_a_face_of_dwpose_is_an_expression_too(joints: list[float] | None) -> None:
     """Of the people in the photo the one whose face is largest; bodies may be switched off."""
 
     def a_member(points: FacePoints) -> dict[str, Any]:
-        joints = [50.0, 60.0, 1.0] * 18 if body else [0.0] * 54
         return {"pose_keypoints_2d": joints, "face_keypoints_2d": np.ravel(points).tolist()}
 
     smaller = tuple((x / 2, y / 2, seen) for x, y, seen in face("astronaut")[:68])
     frame = {"people": [a_member(smaller), a_member(face()[:68])], "canvas_width": 600, "canvas_height": 600}
     assert expressions.of_poses([frame]) == [face()[:68]]
     assert expressions.of_poses([frame, {**frame, "people": [a_member(smaller)]}])[1] == smaller
+    unsure = tuple((x, y, 0.2) for x, y, _ in smaller)
+    one_pixel = tuple((9.0, 9.0, 1.0) for _ in smaller)
+    for nobody in ([], [a_member(unsure)], [a_member(one_pixel)]):
+        with pytest.raises(expressions.BadExpression, match="Photo 2 of 2 shows no face"):
+            expressions.of_poses([frame, {**frame, "people": nobody}])

@@ -151,6 +151,11 @@ def test_a_hand_lies_on_the_shoulder_and_two_hold_each_other_where_one_asks() ->
     one, two, three = described("adult, girl 9 holding hands, adult", 3).slots
     assert one.pose[9] == pytest.approx(two.pose[10], abs=1e-6)
     assert two.pose[9] == pytest.approx(three.pose[10], abs=1e-6)
+    # Who hugs one neighbour lends the other arm to the neighbour on the other side; who asks puts the hand.
+    one, two, three = described("man holding hands, boy hug, girl", 3).slots
+    assert one.pose[9] == pytest.approx(two.pose[10], abs=1e-6)
+    one, two, three = described("boy 5 hand on shoulder, girl 8 hug, girl 8", 3).slots
+    assert one.pose[9][:2] == pytest.approx(two.pose[6][:2], abs=1e-6)
     alone, first, second, third = described("adult, adult hug, adult hug, adult", 4).slots
     assert math.dist(first.center, second.center) < 0.9 * math.dist(alone.center, first.center)
     assert alone.pose[9][2] == third.pose[10][2] == 1
@@ -158,7 +163,10 @@ def test_a_hand_lies_on_the_shoulder_and_two_hold_each_other_where_one_asks() ->
 
 
 def test_faces_stay_apart_and_in_the_picture() -> None:
-    texts = ("girl 2, adult, boy 5, man, girl 9 hug, 6 hug, adult sitting, 190 cm", "adult, 2, adult hug, 2, 3 hug")
+    texts = (
+        "girl 2, adult, boy 5, man, girl 9 hug, 6 hug, adult sitting, 190 cm", "adult, 2, adult hug, 2, 3 hug",
+        "2 hug, girl 6, 230 cm hug, girl 6, 230 cm hug, man hug, 2, 2 hug",
+    )  # fmt: skip
     for text, framing, rows, action in itertools.product(texts, group.FRAMINGS, (1, 2, 3), ("hug", "hands up")):
         for size in ((1024, 1024), (2048, 1024)):
             with suppress(BadLayout):
@@ -169,15 +177,19 @@ def test_faces_stay_apart_and_in_the_picture() -> None:
                 for one, other in itertools.combinations(slots, 2):
                     (x0, y0), (x1, y1) = one.center, other.center
                     assert max(abs(x0 - x1), abs(y0 - y1)) >= 64, "patches"
+                    boxes = ((one.box, other.box), (other.box, one.box))
+                    assert max(box[axis] - its[axis + 2] for box, its in boxes for axis in (0, 1)) >= 0
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("dancing", "not understood"), ("adult, adult adult", "not understood"), ("girl 1", "from 2 to 120"),
+        ("dancing", "not understood"), ("adult, adult adult", "not understood"), ("girl 1", "of girl is from 2 to 120"),
         ("40 cm", "from 86 to 230 cm"), ("a, b, c", "'a'"), ("adult,,,6", "about place 4"), ("0: 6", "about place 0"),
         ("9: 6", "about place 9"), ("2: 6\n2: 7", "described already"), ("Anna: 6", "no number of a place"),
-        ("6 hug hug", "not understood"), ("man 121", "from 2 to 120"), ("2: girl 6, adult, 4", "about place 4"),
+        ("6 hug hug", "not understood"), ("121", "from 2 to 120"), ("2: girl 6, adult, 4", "about place 4"),
+        ("99999: 6", "about place 99999"), ("s\u0130tting", "not understood"), ("3 m", "not understood"),
+        ("adult 2", "of adult is from 18 to 120"), ("child 40", "of child is from 2 to 17"),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_of_people_is_refused_with_the_choices(text: str, says: str) -> None:
@@ -193,6 +205,8 @@ def test_what_is_not_understood_of_people_is_refused_with_the_choices(text: str,
         ("", ""), (",,", ""), ("2: girl 6 Waving", "2: a girl of 6, waving"), ("Woman\n hug", "1: a woman\n2: hug"),
         ("3：boy，", "3: a boy of 6"), ("15, teenager, 139 cm", "1: a teenager of 15\n2: a teenager\n3: a child of 10"),
         ("child of 7 120cm hands up; 30", "1: a child of 7, hands up\n2: an adult of 30"),
+        ("girl \uff11\uff12\uff10\uff43\uff4d, \u017fitting, 3:\u200b\u0666",
+         "1: a girl of 6\n2: sitting\n3: a child of 6"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_people_becomes_prompts(text: str, prompts: str) -> None:
