@@ -161,7 +161,7 @@ def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraL
 
     can_change: layers of the MODEL. Raises what bridge.loras.lora_files.read_lora_file raises.
     """
-    # Then layers whose places in the picture are not known cannot be changed; in rows that is so in some networks.
+    # Whether linear layers of unknown place are refused; with a row for each person that is so in some networks.
     by_region = scope.regions is not None or (scope.by_row and can_change.placed_in_rows)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}

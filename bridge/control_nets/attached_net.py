@@ -166,9 +166,9 @@ class NetInRun:
                 continue
             sigmas: Tensor = options["sigmas"]
             name = self.names.setdefault(entry.changes, _EntryName(uuid, uuid, sigmas))
-            # A prompt that is used twice, with a mask each, is two entries in one step. Several cards have a tensor of
-            # their own for each forward of a step. Its numbers are looked at where another entry comes, and no more: to
-            # read them from a GPU makes the CPU wait for it.
+            # Another name at the same sigmas is a second entry of one step: a prompt that is used twice, with a mask
+            # each. From then on the names stay the host's. Sigmas are compared by value, as several cards have a tensor
+            # of their own for each forward, and only at another name: to read them from a GPU makes the CPU wait.
             if name.is_clear and uuid != name.latest:
                 name.is_clear = not torch.equal(name.sigmas, sigmas)
             name.latest = uuid

@@ -368,7 +368,7 @@ class RegionalReferencesBatch(Batch):
 
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
         """How an attention over the texts alone is split; None where all their tokens read all others."""
-        # Words of a person, with a number from 1 on, are refined for themselves; 0 is the common text.
+        # `alone` is 0 for the common text, n + 1 for the words of person n, which are refined by themselves.
         is_for_words = current.texts is not None and bool(current.texts.alone)
         if is_for_words or not self._weighs_shown:
             return None

@@ -377,7 +377,7 @@ class _Figure:
         half_waist = (half_shoulders + 2 * half_hips) / 3 * _WAIST_SHARE
         neck = -_NECK_ABOVE_SHOULDERS * head_height
         crotch = length + _CROTCH_BELOW_HIPS * head_height
-        # How far down the axis, from between the shoulders, which half width is, px.
+        # The half widths at these distances down the axis from its origin between the shoulders, px.
         distances = [neck, 0, _WAIST_DOWN * length, length, crotch]
         half_widths = [_HALF_NECK * head_height, half_shoulders, half_waist, half_hips, _HALF_CROTCH * head_height]
 
