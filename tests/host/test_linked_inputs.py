@@ -186,6 +186,6 @@ def test_an_input_that_the_node_has_not(node: Any) -> None:
     """An earlier version may have had it, or a program has misspelt it."""
     schema = node.define_schema()
     with pytest.raises(BadSetup) as caught:
-        call(node, person_of_old=object())
+        call(node, identity_of_old=object())
     today = ", ".join(entry.id for entry in schema.inputs)
     assert caught.value.problem == f"{schema.display_name} has no input identity_of_old; it has {today}."

@@ -251,6 +251,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             id_patch=value(loaded, "id_patch_mlp"),
         ),
         refused(
+            BadPatches,
             "already holds the ID tokens of 2 people, and this cast has 1 person",
             model=value(sdxl),
             cast=cast(a_person()),
