@@ -73,7 +73,7 @@ def latent_of(family: str, width: int = 128) -> dict[str, Any]:
     return {"samples": tiny_dits.latent(family, width, 96)}
 
 
-HIGH_PART = ours("LikenessPart", target_mask=mask(1, 128, 192))
+HIGH_PART = ours("LikenessPart", target_mask=mask(2, 128, 192)[:1])
 HIGH_PARTS = ours("LikenessEncodeParts", parts=HIGH_PART, width=128, height=192)
 ON_A_HIGH_CANVAS = ours("LikenessApplyParts2Whole", features=HIGH_PARTS, pose=UNCONNECTED)
 INSTANT_ID = ours("LikenessApplyInstantID")
