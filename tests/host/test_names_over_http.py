@@ -81,7 +81,7 @@ def test_a_folder_of_photos(server: HostServer, folder: str) -> None:
 def test_a_lora(server: HostServer) -> None:
     """The person is made: the file, which is empty here, is read where it is applied."""
     inputs = {"file": "people\\anna.safetensors", "strength": 1.0, "words": "", "name": "Anna"}
-    assert "Identity" in shown(server, {"add": node("LikenessAddLoRAToPerson", **inputs)})
+    assert "Person(" in shown(server, {"add": node("LikenessAddLoRAToPerson", **inputs)})
     inputs["file"] = "people\\ben.safetensors"
     assert "The LoRA was not found" in shown(server, {"add": node("LikenessAddLoRAToPerson", **inputs)})
 
@@ -126,7 +126,7 @@ def test_the_doctor_takes_a_lora_of_ours_in_every_spelling(server: HostServer, f
         "shown": node("PreviewAny", source=["doctor", 1]),
     }
     run = server.attempt(prompt)
-    assert "Identity" in run.outputs["person"]["text"][0], run.error
+    assert "Person(" in run.outputs["person"]["text"][0], run.error
     report = run.outputs["shown"]["text"][0]
     (line,) = (line for line in report.splitlines() if line.startswith(file))
     assert line.removeprefix(file).split()[0] == "damaged", "an empty file, and nothing is said of its name"
