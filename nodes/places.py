@@ -89,8 +89,9 @@ class _MorePlaces:
         return extra_places.add(layout, self.more_where, nose, self.more_face_size, self.more_body, self.more_places)
 
 
-def _layout_outputs() -> list[io.Output]:
-    return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
+def _layout_outputs(layout: str = "layout") -> list[io.Output]:
+    """layout: the id, which no input has."""
+    return [LayoutSocket.Output(layout), io.Image.Output("preview")]
 
 
 def _layout_output(cls: type[io.ComfyNode], layout: Layout, preview: Tensor) -> io.NodeOutput:
@@ -168,7 +169,7 @@ class ExpressionFromPhoto(io.ComfyNode):
                 io.Int.Input("place", default=1, min=1, max=from_boxes.MOST),
                 io.Boolean.Input("mirror", default=False),
             ],
-            outputs=_layout_outputs(),
+            outputs=_layout_outputs("layout_out"),
         )
 
     @classmethod

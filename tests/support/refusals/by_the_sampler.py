@@ -70,7 +70,8 @@ def transformer(family: str, **changed: Any) -> Node:
 
 
 def latent_of(family: str, width: int = 128) -> dict[str, Any]:
-    return {"samples": tiny_dits.latent(family, width, 96)}
+    # An older ComfyUI has not all families, and runs no row with theirs.
+    return {"samples": tiny_dits.latent(family, width, 96)} if tiny_dits.KNOWN else {}
 
 
 HIGH_PART = ours("LikenessPart", target_mask=mask(2, 128, 192)[:1])
