@@ -107,22 +107,20 @@ def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mi
         )
     slots = list(layout.slots)
     notes: list[str] = []
-    for number, points in enumerate(faces, place):
+    for number, points in enumerate(map(_mirrored, faces) if mirror else faces, place):
         slot = slots[number - 1]
         if slot.keypoints is None:
             raise BadExpression(
                 f"Place {number} has no face keypoints, so nobody knows how large its face is and how it is turned.",
                 "Make the layout from faces or masks, or with Layout for a Group.",
             )
-        notes += _notes(number, slot.keypoints, keypoints_of(_mirrored(points) if mirror else points))
-        slots[number - 1] = with_expression(slot, slot.keypoints, points, mirror)
+        notes += _notes(number, slot.keypoints, keypoints_of(points))
+        slots[number - 1] = _with_expression(slot, slot.keypoints, points)
     return ExpressiveLayout(replace(layout, slots=tuple(slots)), notes)
 
 
-def with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints, mirror: bool) -> Slot:
+def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Slot:
     """The place with the points of a face of a photo. keypoints: of the place."""
-    if mirror:
-        points = _mirrored(points)
     own = keypoints_of(points)
     scale = bodies.head_of_face(keypoints) / bodies.head_of_face(own)
     # As complex numbers, x + iy: multiplied by one of length 1, points turn. The best turn of five points onto five

@@ -105,14 +105,14 @@ class Formation:
         another row."""
         for row, holds in zip(self.posed, self.holds, strict=True):
             holding = {place for hold in holds for place in hold[1:]}
-            if any(member.action.holding and place not in holding for place, member in enumerate(row)):
+            if any(posed.action.holding and place not in holding for place, posed in enumerate(row)):
                 return False
-        return all(len({member.foot for member in row}) == 1 for row in self.posed[:-1])
+        return all(len({posed.foot for posed in row}) == 1 for row in self.posed[:-1])
 
     @cached_property
     def beside(self) -> Distance:
         """How near neighbours stand; who hold each other may stand nearer."""
-        distances = [member.action.beside for row in self.posed for member in row]
+        distances = [posed.action.beside for row in self.posed for posed in row]
         return Distance(max(each.least for each in distances), max(each.most for each in distances))
 
     @property
@@ -134,7 +134,7 @@ class Formation:
         row = self.posed[row_index]
         if row_index < len(self.posed) - 1:
             return 0.0
-        return max(member.foot for member in row) - row[place_index].foot
+        return max(posed.foot for posed in row) - row[place_index].foot
 
     def nose_heights(self, rise: float) -> list[float]:
         """The height of the highest noses of each row above the lower edge, in heads, from back to front.
@@ -144,13 +144,13 @@ class Formation:
         its people are tall enough on the floor, as people who stand behind people who sit, and several where they are
         much smaller.
         """
-        feet = [max(member.foot for member in row) for row in reversed(self.posed)]  # the front row first
+        feet = [max(posed.foot for posed in row) for row in reversed(self.posed)]  # the front row first
         if self.framing != "full":
             # CROWN is below 0: the noses of the front row lie that much below the crowns.
             shown = _SHOWN[self.framing] + bodies.CROWN
             last = len(feet) - 1
             front = max(
-                self.drop(last, place) + shown * member.build.head for place, member in enumerate(self.posed[last])
+                self.drop(last, place) + shown * posed.build.head for place, posed in enumerate(self.posed[last])
             )
             raised = [foot - feet[0] - row * rise for row, foot in enumerate(feet)]
             # Those behind a row that is higher than a rise would make it are higher, too.
@@ -169,15 +169,15 @@ class Formation:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
         tops: list[float] = []
         for row_index, nose_height in enumerate(self.nose_heights(rise)):
-            for place, member in enumerate(self.posed[row_index]):
-                crown = nose_height - self.drop(row_index, place) - bodies.CROWN * member.build.head
-                tops.append(crown + _SWAY + _ABOVE + _hands(member))
+            for place, posed in enumerate(self.posed[row_index]):
+                crown = nose_height - self.drop(row_index, place) - bodies.CROWN * posed.build.head
+                tops.append(crown + _SWAY + _ABOVE + _hands(posed))
         return max(tops)
 
     @property
     def smallest(self) -> float:
         """The smallest head, in heads."""
-        return min(member.build.head for row in self.posed for member in row)
+        return min(posed.build.head for row in self.posed for posed in row)
 
     def distances(self, row_index: int, beside: float) -> list[float]:
         """From nose to nose along a row, in heads. beside: of neighbours who do not hold each other."""
@@ -230,13 +230,13 @@ class Formation:
         return most * (2 * fraction - 1)
 
 
-def _hands(member: Posed) -> float:
+def _hands(posed: Posed) -> float:
     """How far raised hands are above the air over a crown, in heads.
 
     The arms of people who hold each other and of who stands `before` never reach above a crown.
     """
     above = 0.0
-    for arm in member.action.arms:
+    for arm in posed.action.arms:
         # An Arm is its elbow and its wrist, or None as the posture has it. The hand of a hidden wrist is taken to be at
         # the elbow.
         for joint in arm or ():
@@ -244,7 +244,7 @@ def _hands(member: Posed) -> float:
                 # Heights above the nose, in heads. y points down from the nose, and CROWN is below 0: the air over a
                 # crown ends _ABOVE - CROWN above the nose.
                 above = max(above, _HAND - joint.y + bodies.CROWN - _ABOVE)
-    return above * member.build.head
+    return above * posed.build.head
 
 
 def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
@@ -252,7 +252,7 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
 
     An action for two joins the first two who want it.
     """
-    holdings = [member.action.holding for member in row]
+    holdings = [posed.action.holding for posed in row]
     pairs = list(pairwise(range(len(row))))
     mutual = [pair for pair in pairs if holdings[pair[0]] and holdings[pair[0]] is holdings[pair[1]]]
     answered = {place for pair in mutual for place in pair}
@@ -364,8 +364,8 @@ def notes(
     first = 1  # the number of the first place of a row
     for row_index, row in enumerate(formation.posed):
         holding = {place for hold in formation.holds[row_index] for place in hold[1:]}
-        for place, member in enumerate(row, first):
-            if member.action.holding and place - first not in holding:
+        for place, posed in enumerate(row, first):
+            if posed.action.holding and place - first not in holding:
                 alone.setdefault(persons[place - 1].does, []).append(place)
         far += [first + place for place in _postures(formation, row_index, formation.spacing(width, height)).misses]
         first += len(row)
@@ -534,14 +534,14 @@ def _free_posture(formation: Formation, row_index: int, place: int, distances: S
 
     distances: of the neighbours of the row, in heads.
     """
-    member = formation.posed[row_index][place]
-    action = member.action
+    posed = formation.posed[row_index][place]
+    action = posed.action
     # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
     if formation.across[row_index][place] < 0:  # left of the middle: mirrored
         arms = Arms(arms.right, arms.left)
     # In the heads of an adult as wide as this person, whose posture the action has.
-    room = [distance / member.width for distance in distances]
-    left = action.side(member.posture.left, arms.left, room[place] if place < len(room) else None)
-    right = action.side(member.posture.right, arms.right, room[place - 1] if place else None)
-    return BodySides(member.build.of(left), member.build.of(right))
+    room = [distance / posed.width for distance in distances]
+    left = action.side(posed.posture.left, arms.left, room[place] if place < len(room) else None)
+    right = action.side(posed.posture.right, arms.right, room[place - 1] if place else None)
+    return BodySides(posed.build.of(left), posed.build.of(right))

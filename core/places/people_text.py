@@ -12,6 +12,8 @@ from .builds import ADULT, Build
 
 EXAMPLE = "adult, girl 6 waving, 140 cm"
 _OLDEST = 120
+_TEENAGER = 13
+"""Years from which somebody of whom only a height or an age is written is called a teenager."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _read_person(item: str, text: str) -> Described:
 
 def _words(noun: str, years: float, says_years: bool, action: str) -> str:
     if not noun:
-        noun = "child" if years < _NOUNS["teenager"].years - 2 else "teenager" if years < builds.GROWN_UP else "adult"
+        noun = "child" if years < _TEENAGER else "teenager" if years < builds.GROWN_UP else "adult"
     says_years = says_years or noun in ("child", "girl", "boy")
     person = f"{'an' if noun == 'adult' else 'a'} {noun}" + (f" of {years:g}" if says_years else "")
     return ", ".join(filter(None, (person, action)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pack.core.faces import landmarks
-from pack.core.people import FacePoints, Keypoints, Slot
+from pack.core.people import FacePoints, Keypoints, Layout, Slot
 from pack.core.places import bodies, expressions, group
 from pack.core.places.expressions import keypoints_of
 from safetensors.torch import load_file
@@ -33,7 +33,8 @@ def xy(points: Any) -> np.ndarray:
 
 
 def placed(points: FacePoints, keypoints: Keypoints, mirror: bool = False) -> FacePoints:
-    return expressions.with_expression(Slot((0, 0), keypoints=keypoints), keypoints, points, mirror).face_points or ()
+    layout = Layout(64, 64, (Slot((0, 0), keypoints=keypoints),))
+    return expressions.with_expressions(layout, [points], 1, mirror).layout.slots[0].face_points or ()
 
 
 @pytest.mark.parametrize("name", ["yao", "astronaut", "team"])
