@@ -147,7 +147,7 @@ class _PromptsAndSteps:
         # Two samplers may share one schedule (KSampler Advanced, Split Sigmas). Then a range without a step of this
         # sampler may have a step of the other, and no note is written. The first of two samplers ends with noise left,
         # and the second begins without noise of its own.
-        self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
+        self._is_a_part = is_unfinished(start.sigmas) or not start.has_noise
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         # At a CFG of 1 the host does not compute the negative prompt, unless a node such as NAGuidance asks for it.
         computes_negative = getattr(guider, "cfg", None) != 1 or guider.model_options.get("disable_cfg1_optimization")

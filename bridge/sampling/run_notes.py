@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import comfy.latent_formats
@@ -62,6 +63,11 @@ class Start:
         arguments = {**dict(zip(names, args, strict=False)), **options}
         return cls(arguments["noise"], arguments["latent_image"], arguments["sigmas"], arguments.get("denoise_mask"))
 
+    @cached_property
+    def has_noise(self) -> bool:
+        """Whether the sampler begins with noise of its own. Every apply node and canvas of a sampling asks for it."""
+        return bool(self.noise.any())
+
     def over_a_picture(self, percent_to_sigma: Callable[[float], float]) -> bool:
         """Whether the run changes a picture that is there already, as samplers of tiles and of detailers do.
 
@@ -70,7 +76,7 @@ class Start:
         percent_to_sigma: the sigma at a part of the MODEL's schedule, 0..1. A run that leaves out this part of the
         schedule begins below that sigma.
         """
-        if not self.noise.any():
+        if not self.has_noise:
             return False
         if self.denoise_mask is not None:
             return True
