@@ -48,7 +48,7 @@ def _parsed(text: str) -> Iterator[Correction]:
     for line in text.splitlines():
         keys: list[str] = []
         # Quotation marks stand around either side, not around both.
-        for piece in filter(None, map(str.strip, with_commas(line).split(","))):
+        for piece in filter(None, map(plain, with_commas(line).split(","))):
             key, colon, name = re.sub(f"[{COLONS}]", ":", piece).rpartition(":")
             if not colon:
                 # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a

@@ -102,6 +102,7 @@ def test_two_faces_of_one_photo_are_never_one_person() -> None:
         ("\uff15\uff0e\uff12: \u201cZoe\u201d", "Anna Anna Ben Ben Anna Zoe"),
         ("'anna': \u300cZoe\u300d\uff0c '\u0662': Ben", "Zoe Ben Ben Ben Zoe Ben"),
         ("Anna: Zoe\nzoe: Eve", "Eve Eve Ben Ben Eve Ben"),
+        ("2: Ben,\u200b", "Anna Ben Ben Ben Anna Ben"),
     ],
 )  # fmt: skip
 def test_corrections(photo_faces: list[PhotoFace], text: str, expected: str) -> None:
