@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from .cast import UNNAMED, Cast, Member, Person, is_a
 from .checks.errors import gathered
-from .people import UNNAMED, Cast, Member, Person, is_a
 
 
 def as_cast(cast_or_person: Cast | Person) -> Cast:
@@ -43,7 +43,7 @@ class TakingPart:
         return present(self.cast).people
 
     @cached_property
-    def rows(self) -> list[int]:
+    def row_numbers(self) -> list[int]:
         """The numbers, among those present, of the people who take part."""
         acts_of_present = [acts for member, acts in zip(self.cast.people, self.acts, strict=True) if member.weight > 0]
         return [number for number, acts in enumerate(acts_of_present) if acts]
@@ -104,7 +104,7 @@ def by_lora(cast: Cast) -> list[str]:
 
 
 def _by_lora(taking: TakingPart) -> list[str]:
-    people = [member for row, member in enumerate(taking.present) if row not in taking.rows]
+    people = [member for row, member in enumerate(taking.present) if row not in taking.row_numbers]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 
 

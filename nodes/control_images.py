@@ -9,7 +9,7 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..core import taking_part
 from ..core.body_surface import mannequin
-from ..core.people import Cast, Layout, in_order_of_places, places_of, require_together
+from ..core.cast import Cast, Layout, in_order_of_places, places_of, require_together
 from ..core.pictures import geometry
 from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts

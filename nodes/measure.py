@@ -16,7 +16,8 @@ from ..bridge.host.encode import similarities, text_alignment
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model, installed_recognisers
-from ..core import measure, people
+from ..core import measure
+from ..core.cast import Cast, Person
 from ..core.checks.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.checks.prompts import check_text
 from ..core.faces.model import faces_in, unsure_in
@@ -78,8 +79,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         cls,
         face_model: HostedFaceModel | None,
         images: Tensor,
-        cast: people.Cast | None = None,
-        person: people.Person | None = None,
+        cast: Cast | None = None,
+        person: Person | None = None,
         parts: Parts | None = None,
         clip_vision: ClipVisionModel | None = None,
         clip: CLIP | None = None,
@@ -130,7 +131,7 @@ def _report_without_people(
 
 
 def _report_on_people(
-    face_model: HostedFaceModel | None, images: Tensor, searched_cast: people.Cast, settings: Settings
+    face_model: HostedFaceModel | None, images: Tensor, searched_cast: Cast, settings: Settings
 ) -> measure.Report:
     """A report on who of a cast is who in the pictures. A note under the node names faces that are unsure."""
     face_model = face_model or default_face_model()

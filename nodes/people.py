@@ -14,14 +14,14 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_box_editor, pixels_input
 from ..bridge.people import face_bank, face_model, photos
 from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceModel, default_face_model
-from ..core import grouping, people, persons, taking_part
+from ..core import grouping, persons, taking_part
+from ..core.cast import UNNAMED, Cast, Face, Faces, Member, Person, require_together
 from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.checks.names import folded
 from ..core.checks.text import MOST_NAME_LETTERS, logger, names_in, plain
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.bgr_pictures import is_placeholder, to_picture
 from ..core.faces.finding import Detection
-from ..core.people import require_together
 from ..core.pictures import previews, tensors
 from ..core.pictures.geometry import Fit
 from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
@@ -36,7 +36,7 @@ AS_PUBLISHED = f"{LONGER_SIDE} px"
 size to which InstantID's authors bring photos."""
 
 
-def _crops_preview(cls: type[io.ComfyNode], person: people.Person) -> ui.PreviewImage | None:
+def _crops_preview(cls: type[io.ComfyNode], person: Person) -> ui.PreviewImage | None:
     """The preview of a person: for each photo the cut of the face, and beside it the cut of head and shoulders.
 
     A person whose file was saved without portraits has no cuts of head and shoulders. None for a person without photos.
@@ -144,7 +144,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         if max_faces:  # 0 is for all
             detections = detections[:max_faces]
         recognised = analysis.recognise(face_model.recognisers, picture, detections, "a face of the picture")
-        faces = people.Faces(recognised, width=picture.shape[1], height=picture.shape[0])
+        faces = Faces(recognised, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], recognised)[None]
         unsure = analysis.unsure_faces(analysis.numbered(recognised))  # faces of which it is unsure which way is up
         notes.tell("\n".join(unsure))
@@ -269,17 +269,17 @@ class _PhotosRead:
     """
 
     name: str
-    named_faces: list[tuple[str, people.Face]] = field(default_factory=lambda: [])
-    numbered_faces: list[tuple[str, people.Face]] = field(default_factory=lambda: [])
+    named_faces: list[tuple[str, Face]] = field(default_factory=lambda: [])
+    numbered_faces: list[tuple[str, Face]] = field(default_factory=lambda: [])
     lines: list[str] = field(default_factory=lambda: [])
     dropped: list[str] = field(default_factory=lambda: [])
     dropped_cut: list[photos.Photo] = field(default_factory=lambda: [])
 
     @property
-    def faces(self) -> list[people.Face]:
+    def faces(self) -> list[Face]:
         return [face for _, face in self.named_faces]
 
-    def use(self, number: int, label: _PhotoLabel, face: people.Face, is_boxed: bool = False) -> None:
+    def use(self, number: int, label: _PhotoLabel, face: Face, is_boxed: bool = False) -> None:
         """The photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the face."""
         self.named_faces.append((label.short, face))
         self.numbered_faces.append((f"photo {number}", face))
@@ -307,7 +307,7 @@ def _chosen_face(
     label: str,
     photo_size: str,
     boxed_face: Detection | None = None,
-) -> people.Face:
+) -> Face:
     """The face of a photo that becomes part of a person, with its embeddings.
 
     Its box and keypoints are in pixels of the photo as it came, whatever size the face model has read.
@@ -369,8 +369,8 @@ class BlendTwoPeople(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        a: people.Person,
-        b: people.Person,
+        a: Person,
+        b: Person,
         amount: float,
         method: str,
         name: str,
@@ -397,7 +397,7 @@ class SavePerson(io.ComfyNode):
         return face_bank.fingerprint(filename)
 
     @classmethod
-    def execute(cls, person: people.Person, filename: str) -> io.NodeOutput:
+    def execute(cls, person: Person, filename: str) -> io.NodeOutput:
         graph = cls.hidden and cls.hidden.dynprompt
         path = face_bank.save_person(person, filename, notes.node_of(cls), graph)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
@@ -443,9 +443,9 @@ class CastNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
+    def execute(cls, cast: Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
         # people_and_weights: the inputs person_1, weight_1 and so on. An input without a link may be missing, or None.
-        cast_before = cast or people.Cast(())
+        cast_before = cast or Cast(())
         require_together(cast_before, "Cast")
         present = list(cast_before.people)
         absent = list(cast_before.absent)  # (number in the list, name) of people without a photo that shows a face
@@ -457,7 +457,7 @@ class CastNode(io.ComfyNode):
         for input_number, person in persons_by_number.items():
             # Absent people keep their number, so that the people after them are not renumbered.
             number_in_cast = len(present) + len(absent) + 1
-            member = people.Member(person, weights.get(input_number, 1.0), number=number_in_cast)
+            member = Member(person, weights.get(input_number, 1.0), number=number_in_cast)
             if persons.photos_of(person):
                 present.append(member)
             else:
@@ -500,7 +500,7 @@ def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int
     return linked
 
 
-def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str]) -> io.NodeOutput:
+def _cast_output(cls: type[io.ComfyNode], cast: Cast, lines: Sequence[str]) -> io.NodeOutput:
     """The outputs of a node that makes a cast: the cast, and a preview with number, name and face of each person.
 
     It also writes the note under the node: `lines`, then lines on people of the cast who look alike.
@@ -517,9 +517,9 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-def _named_twice(cast_people: Sequence[people.Member]) -> list[str]:
+def _named_twice(cast_people: Sequence[Member]) -> list[str]:
     """A line on names that several people have: nodes that ask for one of them take the number alone."""
-    names = [member.person.name for member in cast_people if member.person.name != people.UNNAMED]
+    names = [member.person.name for member in cast_people if member.person.name != UNNAMED]
     counts = Counter(map(folded, names))
     # Each once, whatever its spelling.
     twice = {folded(name): name for name in names if counts[folded(name)] > 1}
@@ -563,8 +563,8 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         which_faces = which.which_face(which_face)
         names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
         face_model = face_model or default_face_model()
-        members: list[people.Member] = []
-        named_faces: list[tuple[str, people.Face]] = []
+        members: list[Member] = []
+        named_faces: list[tuple[str, Face]] = []
         first_photos: list[tuple[str, Tensor]] = []
         doubts: list[str] = []
         for number, batches in stepwise(list(batches_by_number.items())):
@@ -582,7 +582,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 read.use(photo_number, label, face)
             named_faces += read.named_faces
             person = persons.from_faces(name, read.faces, face_model.ids)
-            members.append(people.Member(person, number=len(members) + 1))
+            members.append(Member(person, number=len(members) + 1))
             doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = tensors.reminder(first_photos)
@@ -590,7 +590,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         without_photo += which_faces.without_photo(batches_by_number)
         left_out = gathered("Left out, no photo", first_few(without_photo))
         lines = [*examples, *left_out, *doubts, *analysis.weak_faces(named_faces)]
-        return _cast_output(cls, people.Cast(tuple(members)), lines)
+        return _cast_output(cls, Cast(tuple(members)), lines)
 
 
 NODES = [LoadFaceEmbedder, DetectFaces, PersonNode, BlendTwoPeople, SavePerson, LoadPerson, CastNode, CastFromPhotos]

@@ -21,9 +21,9 @@ from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.words import encode
 from ..core import taking_part
+from ..core.cast import CROP, UNNAMED, Cast, Lora, Member, Person
 from ..core.checks.prompts import check_text
 from ..core.checks.text import MOST_NAME_LETTERS, plain
-from ..core.people import CROP, UNNAMED, Cast, Lora, Member, Person
 from .categories import IN_PROMPTS
 from .sockets import CastOrPersonSocket, PersonSocket
 
@@ -148,7 +148,7 @@ def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) 
         names=tuple(scope.taking.names_apart),
         layers=people_loras.layers,
         regions=scope.regions,
-        canvas=scope.carried_canvas,
+        canvas_node=scope.canvas_node,
         by_row=scope.by_row,
     )
     positive = model_conds.carry(given.positive, carried_loras)

@@ -14,7 +14,8 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced
 from ..bridge.people import photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
-from ..core import grouping, people, persons
+from ..core import grouping, persons
+from ..core.cast import Cast, Face, Member, Person
 from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.checks.text import logger, names_in
 from ..core.faces import analysis
@@ -41,7 +42,7 @@ class _PhotoToSort:
     """
 
     file: str
-    find_faces: Callable[[], Sequence[people.Face]]
+    find_faces: Callable[[], Sequence[Face]]
 
 
 class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
@@ -141,7 +142,7 @@ def _photos_of_image(
 
 def _faces_of_linked_photo(
     photo: photos.Photo, label: str, face_model: HostedFaceModel, largest_only: bool
-) -> Sequence[people.Face]:
+) -> Sequence[Face]:
     return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
 
 
@@ -198,10 +199,10 @@ def _output(
     It also writes the note under the node. recognisers: ids of the recognisers that have read the faces. errors: as in
     _FoundFaces. lines: lines on the folder.
     """
-    found_people: list[people.Person] = []
+    found_people: list[Person] = []
     for name, faces_of_person in sorted_faces.labelled.items():
         found_people.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
-    cast = people.Cast(tuple(people.Member(person, number=n) for n, person in enumerate(found_people, 1)))
+    cast = Cast(tuple(Member(person, number=n) for n, person in enumerate(found_people, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
     logger.info("Sort Photos into People\n%s", report)

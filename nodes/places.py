@@ -10,8 +10,8 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..bridge.host.schema import advanced, boxes_editor, face_sizes_input, optional
 from ..core import taking_part
+from ..core.cast import Cast, Faces, Layout, Slot, require_places, require_together
 from ..core.checks.errors import BadLayout, listed
-from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
 from ..core.pictures import geometry
 from ..core.places import (
     expressions,

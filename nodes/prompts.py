@@ -14,8 +14,8 @@ from ..bridge.apply.begin import OnBodies, begin
 from ..bridge.host.schema import applied_outputs
 from ..bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ..bridge.words import encode
+from ..core.cast import Cast, PlacedCast, require_places
 from ..core.checks.prompts import per_member, per_scene
-from ..core.people import Cast, PlacedCast, require_places
 from ..core.taking_part import TakingPart, present_in
 from .categories import IN_PROMPTS
 from .sockets import CastSocket

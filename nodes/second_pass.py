@@ -20,9 +20,9 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..core import measure, second_pass
+from ..core.cast import Cast, Faces, Person, require_places
 from ..core.checks.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
-from ..core.people import Cast, Faces, Person, require_places
 from ..core.pictures.tensors import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision

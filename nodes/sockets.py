@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ..bridge.host.load import Loaded
 from ..bridge.people.face_model import HostedFaceModel
+from ..core.cast import Cast, Faces, Layout, Person
 from ..core.measure import Report
 from ..core.parts.parts import Parts
-from ..core.people import Cast, Faces, Layout, Person
 from ..core.second_pass import Crops
 
 

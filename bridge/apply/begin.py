@@ -7,13 +7,13 @@ from typing import NamedTuple
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...core.people import Cast, PlacedCast, is_a, require_places
+from ...core.cast import Cast, PlacedCast, is_a, require_places
 from ...core.places import face_regions, regions
 from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import TakingPart
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
-from ..sampling.canvas_check import Canvas
+from ..sampling.canvas_check import NodeOfRun
 from .scope import Scope
 
 
@@ -35,16 +35,16 @@ class AtFaces:
 
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
         """A scope with its regions. mask: (people, h, w), or None. Raises what core.places.face_regions raises."""
-        taking, name = everywhere.taking, everywhere.canvas.node_name
+        taking, name = everywhere.taking, everywhere.node_of_run.node_name
         acts_in = face_regions.acts_in(taking.cast, self.hard)
         shape = face_regions.shape_of_faces(taking.cast, self.hard)
         person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody present
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
             boxed = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
-            boxes = face_regions.regions_in_face_boxes(boxed, person_regions, name)[taking.rows]
+            boxes = face_regions.regions_in_face_boxes(boxed, person_regions, name)[taking.row_numbers]
         if person_regions is not None:
-            person_regions = person_regions[taking.rows]  # (people, H, W)
+            person_regions = person_regions[taking.row_numbers]  # (people, H, W)
         is_limited = person_regions is not None or boxes is not None
         placed = is_a(taking.cast, PlacedCast) and is_limited
         return replace(everywhere, regions=person_regions, boxes=boxes, placed=placed)
@@ -71,7 +71,7 @@ class OnBodies:
 
         Raises NotPlaced without places, and what core.places.regions raises.
         """
-        cast, name = everywhere.cast, everywhere.canvas.node_name
+        cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
         needs_no_region = (
             (self.alone and len(everywhere.taking.present) == 1)
@@ -133,6 +133,6 @@ def begin(
         return None
     schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
     row_count = len(taking.people) if taking.cast.by_row else 0
-    canvas = Canvas(name, notes.node_of(node), row_count)
-    everywhere = Scope(node, taking, schedule, canvas)
+    node_of_run = NodeOfRun(name, notes.node_of(node), row_count)
+    everywhere = Scope(node, taking, schedule, node_of_run)
     return everywhere if where is None else where.limited(everywhere, mask)

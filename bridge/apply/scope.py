@@ -8,32 +8,32 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...core import taking_part
-from ...core.people import Cast, Member
+from ...core.cast import Cast, Member
 from ...core.places import place_previews
 from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
 from ..image_tokens.injections import Injection, InjectionsRun
-from ..sampling.canvas_check import Canvas
+from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from ..sampling.model_conds import InBoxes, carry_both
-from ..sampling.runs import Run, patched
+from ..sampling.runs import Run, with_runs
 
 
 @dataclass(frozen=True)
 class Scope(InBoxes):
     """Which people act where and when. It is the same on both sides of the conditioning.
 
-    node: that runs. taking: the cast, and who of it acts. schedule: the part of the schedule in which they act. canvas:
-    the canvas that the regions are parts of. regions, boxes: where they act in the picture, (people, H, W) each, or
-    None, see Injection. placed: whether the regions lie on the canvas of a placed cast, so that a run compares their
-    size with the latent; False for masks alone, which fit any picture.
+    node: that runs. taking: the cast, and who of it acts. schedule: the part of the schedule in which they act.
+    node_of_run: the same node, for messages and notes. regions, boxes: where they act in the picture, (people, H, W)
+    each, or None, see Injection. placed: whether the regions lie on the canvas of a placed cast, so that a run compares
+    their size with the latent; False for masks alone, which fit any picture.
     """
 
     node: type[io.ComfyNode]
     taking: TakingPart
     schedule: ScheduleRange
-    canvas: Canvas
+    node_of_run: NodeOfRun
     regions: Tensor | None = None
     boxes: Tensor | None = None
     placed: bool = False
@@ -51,12 +51,12 @@ class Scope(InBoxes):
         return self.cast.by_row
 
     @property
-    def carried_canvas(self) -> Canvas | None:
-        """The canvas that goes with what acts here, for a run to compare with the latent; None where there is none.
+    def canvas_node(self) -> NodeOfRun | None:
+        """The node whose canvas goes with what acts here, for a run to compare with the latent, or None.
 
         Regions of a placed cast are parts of its canvas, and rows belong to its people. Masks alone fit any picture.
         """
-        return self.canvas if self.placed or self.by_row else None
+        return self.node_of_run if self.placed or self.by_row else None
 
     def injection(
         self,
@@ -78,8 +78,8 @@ class Scope(InBoxes):
             regions=self.regions,
             by_row=self.by_row,
             boxes=self.boxes,
-            canvas=self.carried_canvas,
-            latents_note_node=self.canvas,
+            canvas_node=self.canvas_node,
+            latents_note_node=self.node_of_run,
         )
 
     def preview(self) -> ui.PreviewImage | None:
@@ -130,7 +130,9 @@ class Scope(InBoxes):
         """
         assert given.model is not None
         names = names or taking_part.names(self.people)
-        apply_node = apply_node_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
-        model = patched(given.model, *runs)
+        apply_node = apply_node_of_people(
+            names, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative
+        )
+        model = with_runs(given.model, *runs)
         outputs = with_missing_notes(apply_node, model, given.positive, given.negative)
         return io.NodeOutput(*outputs, ui=preview or self.preview())

@@ -55,7 +55,7 @@ from ..sampling.areas import (
     row_window,
     whole_latent,
 )
-from ..sampling.canvas_check import Canvas, Pictures
+from ..sampling.canvas_check import NodeOfRun, Pictures
 from ..sampling.missing_people import NetReport
 from ..sampling.rows import ATTACHED, AttachedRows
 from ..sampling.run_notes import begins_late, tell_of_checkpoint, tell_of_piece
@@ -73,20 +73,20 @@ class NetSettings:
     """The settings that an apply node makes for all copies of a net.
 
     width: of the texts that the net reads, and that the MODEL must read.
-    canvas: the canvas that the hint shows, or None where the caller checks the size of the hint.
+    canvas_node: the node whose canvas the hint shows, or None where the caller checks the size of the hint.
     pictures: the hint in the user's words, for notes of a run.
     has_id_tokens: whether ID tokens stand in the texts, which an IDTokensReader then lets the UNet read, too.
     report: it writes the notes of a run at its end, where no MODEL comes from the node.
-    latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
+    latents_note_node: the node under which the net writes the note about a MODEL with other
     latents than SDXL's; None where a Run of the node writes it, or where there is no such note.
     """
 
     width: int
-    canvas: Canvas | None
+    canvas_node: NodeOfRun | None
     pictures: Pictures
     has_id_tokens: bool = False
     report: NetReport | None = None
-    latents_note_node: Canvas | None = None
+    latents_note_node: NodeOfRun | None = None
 
 
 @dataclass
@@ -108,17 +108,17 @@ class _PendingNotes:
         known, so there is no note about it.
         hint: (B, C, H, W). x_noisy: (B, C, h, w). rows_per_entry: how many rows each entry has in it.
         """
-        canvas = settings.canvas
+        canvas_node = settings.canvas_node
         if settings.latents_note_node:
             tell_of_checkpoint(settings.latents_note_node, self.latent_format)
         # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
-        row_by_person = canvas is not None and canvas.row_count > 0
+        row_by_person = canvas_node is not None and canvas_node.row_count > 0
         if row_window(options) is None and not row_by_person:
             settings.pictures.tell(len(hint), rows_per_entry)
-        if canvas is not None and not row_by_person:
+        if canvas_node is not None and not row_by_person:
             hint_size = hint.shape[-1], hint.shape[-2]
             latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
-            tell_of_piece(canvas, hint_size, latent_size, lambda: begins_late(options, self.percent_to_sigma))
+            tell_of_piece(canvas_node, hint_size, latent_size, lambda: begins_late(options, self.percent_to_sigma))
 
 
 @dataclass
@@ -379,8 +379,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.in_run.id_tokens_reader.change_inputs(id_tokens, x_noisy, cond, options)
         window = row_window(options)
         row_count = rows_per_entry if window is None else self._rows_around(window)
-        if settings.canvas and row_count:
-            settings.canvas.check_rows(row_count)
+        if settings.canvas_node and row_count:
+            settings.canvas_node.check_rows(row_count)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         pending_notes = self.in_run.pending_notes
         if rows.area is None and pending_notes is not None:
@@ -429,14 +429,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
         """Raise BadSize where the hint shows a picture of another shape, before the host cuts it to fit."""
-        if self.settings.canvas is None:
+        if self.settings.canvas_node is None:
             return
         height, width = (8 * side for side in latent)
         # Packs that sample in tiles put a hint of the right size into cond_hint themselves.
         if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width):
             return
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
+        self.settings.canvas_node.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:

@@ -141,10 +141,10 @@ class PersonControlNet(NetOfHost):
 
         latent: (height, width) of the whole picture in latent pixels.
         """
-        canvas = self.given.canvas
-        canvas.check_rows(picture_count)
+        node_of_run = self.given.node_of_run
+        node_of_run.check_rows(picture_count)
         if self.given.size:
-            canvas.check(self.given.size, _in_pixels(latent))
+            node_of_run.check(self.given.size, _in_pixels(latent))
 
     def _tell_of_piece(self, latent: tuple[int, int], options: Options) -> None:
         """Write a note under the node where the run seems to sample a piece of the picture as if it were the whole.
@@ -160,7 +160,7 @@ class PersonControlNet(NetOfHost):
         def starts_from_a_picture() -> bool:
             return begins_late(options, to_sigma)
 
-        tell_of_piece(self.given.canvas, self.given.size, _in_pixels(latent), starts_from_a_picture)
+        tell_of_piece(self.given.node_of_run, self.given.size, _in_pixels(latent), starts_from_a_picture)
 
     def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
         """The keypoint pictures as latents: (people, C, h, w), or (1, C, h, w) where one picture serves all people.

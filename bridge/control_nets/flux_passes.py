@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ...core.attention.cross_attention import on_tokens, region_weights
-from ...core.people import Member
+from ...core.cast import Member
 from ..sampling.areas import Area
-from ..sampling.canvas_check import Canvas
+from ..sampling.canvas_check import NodeOfRun
 from ..sampling.missing_people import NetReport
 from ..sampling.model_conds import cut_regions
 
@@ -26,7 +26,7 @@ TOKEN_CELLS = 2
 class NetOfPeople:
     """Whom a ControlNet is for, and what it reads of them.
 
-    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in Scope. tokens: (people, T,
+    name: of the net, for messages. people, regions, boxes, by_row, node_of_run: as in Scope. tokens: (people, T,
     width) float32 on the CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height)
     of the canvas in pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to
     load, for errors.
@@ -37,7 +37,7 @@ class NetOfPeople:
     regions: Tensor | None
     boxes: Tensor | None
     by_row: bool
-    canvas: Canvas
+    node_of_run: NodeOfRun
     tokens: Tensor
     guidance: float
     size: tuple[int, int] | None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...core.cast import is_a
 from ...core.checks import value_checks
 from ...core.checks.errors import (
     BadChoice,
@@ -26,7 +27,6 @@ from ...core.checks.errors import (
 )
 from ...core.checks.memory import tensors_on_cpu
 from ...core.checks.text import writable
-from ...core.people import is_a
 from . import folders, notes
 from .schema import with_texts
 

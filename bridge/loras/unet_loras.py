@@ -428,7 +428,7 @@ class UNetLorasBatch(CrossAttentionBatch):
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention. The Forward of this thread begins here: the UNet is called next."""
         begin_additions(self)
-        # As the last patch, after those of other packs and of a RegionalTextBatch: it sees the text as layers read it.
+        # As the last patch, after those of other packs and of a UnetWordsBatch: it sees the text as layers read it.
         return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
 
     def changes_layer(self, layer_index: int) -> bool:

@@ -136,6 +136,6 @@ def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind
     network: Any = network_within(model_of(model).diffusion_model)
     asked_for = asked_for_in_layers(network, kind) if kind else _asked_for_in_parts(network)
     is_replaced = not all(_takes_any_tokens(function) for function in asked_for.values())
-    for canvas in canvas_sizes(carried):
-        text = f"{canvas.node_name}: {REPLACED}" if is_replaced else ""
-        notes.tell_of_run(canvas.node_id, TOPIC, text)
+    for canvas_node in canvas_sizes(carried):
+        text = f"{canvas_node.node_name}: {REPLACED}" if is_replaced else ""
+        notes.tell_of_run(canvas_node.node_id, TOPIC, text)

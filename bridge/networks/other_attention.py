@@ -4,7 +4,7 @@ Packs may put a function in the place of a layer's attention (attn2_replace). Mo
 Some, made for prompts by region, hold texts of their own and read these instead, or put them or masks of them beside
 the text that comes, which has to be of their length. What we have put into the text (the ID tokens of people) would
 then be read by no pixel, or fail. So attention of ours reads it, and is added to what such a function gives without it,
-see RegionalTextBatch.attention_output.
+see UnetWordsBatch.attention_output.
 """
 
 from functools import partial

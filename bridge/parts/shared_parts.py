@@ -44,7 +44,7 @@ class SharedParts(Carried):
         return len(self.pose)
 
     @property
-    def placed(self) -> bool:
+    def by_place(self) -> bool:
         return self.pose is not None or self.weights.targets is not None
 
     def for_picture(self, picture_number: int) -> "SharedParts":

@@ -15,12 +15,12 @@ from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
 
 from ...core import persons
+from ...core.cast import Person
 from ...core.checks.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ...core.checks.names import ending, folded, spelled
 from ...core.checks.text import plain
 from ...core.models.files import write_whole
 from ...core.models.tensors import opened
-from ...core.people import Person
 from ..host import folders
 
 KEY = "likeness_faces"

@@ -14,6 +14,7 @@ from typing import Any
 import folder_paths
 from torch import Tensor
 
+from ...core.cast import Face
 from ...core.checks.errors import BadPhoto, FaceNotFound, counted, first_few, gathered
 from ...core.checks.names import among, ending
 from ...core.checks.text import logger
@@ -22,7 +23,6 @@ from ...core.faces.bgr_pictures import Picture, from_file
 from ...core.faces.finding import Detection
 from ...core.faces.landmarks import Mesh
 from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
-from ...core.people import Face
 from ...core.pictures.files import ENDINGS, has_several
 from ..host import folders
 from ..host.notes import running_server

@@ -28,7 +28,7 @@ from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Place
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry
-from ..sampling.runs import Batch, ForwardInput, Run, patched
+from ..sampling.runs import Batch, ForwardInput, Run, with_runs
 from .by_region import TokensChanged
 
 
@@ -162,7 +162,7 @@ def as_trained(given: SamplerInputs, batch: type[CentredBatch | FrameTextsBatch]
             return given
         return SamplerInputs(None, _in_one_row(given.positive, node), _in_one_row(given.negative, node))
     mark = AsTrained(source=object(), schedule=WHOLE_SCHEDULE, batch=batch)
-    model = patched(given.model, AsTrainedRun)
+    model = with_runs(given.model, AsTrainedRun)
     return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))
 
 

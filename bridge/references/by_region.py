@@ -44,7 +44,7 @@ from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
 from ..networks.patched_methods import LAYERS, REFINER, patched_refiners
 from ..sampling.calls import Place
-from ..sampling.canvas_check import Canvas
+from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
@@ -79,7 +79,7 @@ class RegionalReferences(Carried):
     record: the latents and their people. regions: (regions, H, W), 0..1, of the whole picture: in the order of
     record.present, and then those of single latents; None at a strength of 0. names: of the regions. strength:
     how far references are limited to regions, 0..1. everybody_outside: whether picture tokens outside of all regions
-    read the references of all people, or of none. canvas: the canvas of the cast, which the regions are parts of.
+    read the references of all people, or of none. canvas_node: the node whose canvas the regions are parts of.
     numbers: for every reference latent of the entry its number in the record, or None for a latent of another node;
     empty until a run has begun, because other nodes may still add latents to the entry. row: the row of the batch that
     reads, where people have rows.
@@ -91,7 +91,7 @@ class RegionalReferences(Carried):
     names: tuple[str, ...]
     strength: float
     everybody_outside: bool
-    canvas: Canvas = field(kw_only=True)
+    canvas_node: NodeOfRun = field(kw_only=True)
     numbers: tuple[int | None, ...] = ()
     row: int = 0
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from ...core.people import Cast, Member
+from ...core.cast import Cast, Member
 from ...core.taking_part import present
 
 LATENTS = "reference_latents"

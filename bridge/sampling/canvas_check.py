@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ...core.people import rows_missing
+from ...core.cast import rows_missing
 from ...core.pictures import geometry, tensors
 from ..host import notes
 
@@ -20,8 +20,8 @@ PICTURES = "pictures"
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
-    """The canvas of an apply node's people. A run may have another size: people are scaled with the picture.
+class NodeOfRun:
+    """A node in a run: what a latent is held against in its name, and where its notes are shown.
 
     node_name: the name of the node, for messages.
     node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
@@ -54,7 +54,7 @@ class Pictures:
     """
 
     name: str
-    owner: Canvas
+    owner: NodeOfRun
 
     def tell(self, picture_count: int, row_count: int) -> None:
         """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures/tensors.py.
@@ -82,14 +82,14 @@ def check_canvases(carried: Sequence[Carried], latent: Tensor, cell: int) -> Non
             canvas.check(size, (cell * width, cell * height), cell)
 
 
-def canvas_sizes(carried: Sequence[Carried]) -> dict[Canvas, tuple[int, int] | None]:
+def canvas_sizes(carried: Sequence[Carried]) -> dict[NodeOfRun, tuple[int, int] | None]:
     """The canvases of all that a run's conditioning carries, with the size of each, (width, height) in pixels.
 
     The size is that of the regions on it; None where people have no regions.
     """
-    sizes: dict[Canvas, tuple[int, int] | None] = {}
+    sizes: dict[NodeOfRun, tuple[int, int] | None] = {}
     for item in carried:
-        if item.canvas is not None:
+        if item.canvas_node is not None:
             regions = item.acting_regions  # (people, H, W), of one size in all that a node has put in
-            sizes[item.canvas] = None if regions is None else (regions.shape[2], regions.shape[1])
+            sizes[item.canvas_node] = None if regions is None else (regions.shape[2], regions.shape[1])
     return sizes

@@ -19,7 +19,7 @@ from typing_extensions import Self
 from ...core.checks.errors import LikenessError, ModelNotPatched, counted
 from ..host.schedule import ScheduleRange
 from .areas import area_of
-from .canvas_check import Canvas, Pictures
+from .canvas_check import NodeOfRun, Pictures
 from .conditioning import Conditioning, NeverCopied, factor_between, is_zeroed
 
 if TYPE_CHECKING:
@@ -72,11 +72,11 @@ class Carried(NeverCopied):
     key: under which the conditioning holds it.
     source: the same object on both sides of one node.
     schedule: the part of the schedule in which it works; the run makes sigmas of it.
-    canvas: the canvas that its regions are parts of, which a run compares with the latent; None where there is nothing
-    to compare.
-    latents_note_node: the Canvas that names the node for whose file SDXL's own latents are needed: under it a run notes
+    canvas_node: the node whose canvas its regions are parts of, which a run compares with the latent; None where there
+    is nothing to compare.
+    latents_note_node: the node for whose file SDXL's own latents are needed: under it a run notes
     that the MODEL has others. None for no such note.
-    words_note_node: the Canvas that names the node which has encoded `words`, for notes of a run; None for no note.
+    words_note_node: the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
     of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
     """
@@ -85,9 +85,9 @@ class Carried(NeverCopied):
     source: object
     schedule: ScheduleRange
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
-    canvas: Canvas | None = field(default=None, kw_only=True)
-    latents_note_node: Canvas | None = field(default=None, kw_only=True)
-    words_note_node: Canvas | None = field(default=None, kw_only=True)
+    canvas_node: NodeOfRun | None = field(default=None, kw_only=True)
+    latents_note_node: NodeOfRun | None = field(default=None, kw_only=True)
+    words_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
     of_negative: Self | None = field(default=None, kw_only=True)
 
@@ -116,7 +116,7 @@ class Carried(NeverCopied):
         return 0
 
     @property
-    def placed(self) -> bool:
+    def by_place(self) -> bool:
         """Whether it matters which part of the picture the UNet is given."""
         return self.acting_regions is not None
 
@@ -148,7 +148,7 @@ class Carried(NeverCopied):
 
         area, latent: as in `cut`.
         """
-        if not self.placed:
+        if not self.by_place:
             return self
         return self.made_once((*area, *latent), lambda: self.cut(area, latent))
 

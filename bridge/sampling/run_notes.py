@@ -20,7 +20,7 @@ from ...core.pictures import geometry
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .canvas_check import Canvas, Pictures, canvas_sizes
+from .canvas_check import NodeOfRun, Pictures, canvas_sizes
 from .model_conds import Carried
 
 PIECE = "piece"
@@ -90,13 +90,13 @@ _MUCH_STRONGER = 2.0
 """Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
 
 
-def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[Canvas, str]:
+def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[NodeOfRun, str]:
     """Where words of people are not what another node has made of the prompt: the note for each node, "" for none.
 
     before: the prompt beside which the words were put, (B, T, width). factor: by what it has been multiplied since;
     None where it has been changed in another way.
     """
-    notes_of_nodes: dict[Canvas, str] = {}
+    notes_of_nodes: dict[NodeOfRun, str] = {}
     for item in carried:
         node = item.words_note_node
         if node is None or not item.words:
@@ -162,13 +162,16 @@ def _tell_of_pieces(carried: Sequence[Carried], guider: CFGGuider, start: Start)
     height, width = start.latent_image.shape[-2:]
     side = pixels_of(model_of(model))  # of a latent pixel
     latent_size = (side * width, side * height)
-    for canvas, canvas_size in canvas_sizes(carried).items():
-        if canvas_size is not None and not canvas.row_count:
-            tell_of_piece(canvas, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
+    for canvas_node, canvas_size in canvas_sizes(carried).items():
+        if canvas_size is not None and not canvas_node.row_count:
+            tell_of_piece(canvas_node, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
 
 
 def tell_of_piece(
-    canvas: Canvas, canvas_size: tuple[int, int], latent_size: tuple[int, int], over_a_picture: Callable[[], bool]
+    canvas_node: NodeOfRun,
+    canvas_size: tuple[int, int],
+    latent_size: tuple[int, int],
+    over_a_picture: Callable[[], bool],
 ) -> None:
     """Write a note where a latent may be a piece of the picture: it is smaller than the canvas and holds a picture.
 
@@ -177,8 +180,8 @@ def tell_of_piece(
     """
     text = ""
     if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
-        text = geometry.perhaps_a_piece(canvas.node_name, latent_size, canvas_size)
-    notes.tell_of_run(canvas.node_id, PIECE, text)
+        text = geometry.perhaps_a_piece(canvas_node.node_name, latent_size, canvas_size)
+    notes.tell_of_run(canvas_node.node_id, PIECE, text)
 
 
 def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], float]) -> bool:
@@ -191,7 +194,7 @@ def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], 
     return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
 
 
-def tell_of_checkpoint(owner: Canvas, latent_format: object) -> None:
+def tell_of_checkpoint(owner: NodeOfRun, latent_format: object) -> None:
     """Write a note where a MODEL has SDXL's layers and the latents of Playground v2.5.
 
     The files of SDXL's methods were not made for these. The host gives a MODEL this latent format by numbers in its

@@ -48,7 +48,7 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
-from .canvas_check import Canvas, check_canvases
+from .canvas_check import NodeOfRun, check_canvases
 from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
 from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
@@ -87,7 +87,7 @@ def put_on(model: ModelPatcher, more: OnModel) -> ModelPatcher:
     return clone
 
 
-def patched(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
+def with_runs(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher:
     """A clone of the MODEL that begins a run of each of these classes whenever it samples.
 
     A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
@@ -138,7 +138,7 @@ def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[An
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
     """Let what entries carry under `key` be what stands beside their texts now, which other nodes may have changed."""
-    notes_of_nodes: dict[Canvas, str] = {}
+    notes_of_nodes: dict[NodeOfRun, str] = {}
     for entry in entries:
         cond: CarriedCond = entry["model_conds"][key]
         text: Tensor | None = entry.get("cross_attn")
@@ -648,7 +648,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         side = pixels_of(forward_input.model)  # of a latent pixel
         for chunk in chunks:
             whole_latent = chunk.size or self.latent
-            has_places = any(item.placed for item in chunk.carried)
+            has_places = any(item.by_place for item in chunk.carried)
             if whole_latent != latent_of_forward and has_places:
                 height, width = (side * cells for cells in latent_of_forward)
                 whole_height, whole_width = (side * cells for cells in whole_latent)

@@ -19,10 +19,10 @@ from ..sampling.conditioning import Conditioning, SamplerInputs, check_condition
 from ..sampling.missing_people import NamedRange
 from ..sampling.model_conds import carry
 from ..sampling.runs import Run
-from .transformer.person_texts import PersonTexts
-from .transformer.run import PersonTextsRun
-from .unet.regional_text import RegionalText
-from .unet.run import RegionalTextRun
+from .transformer.person_texts import TransformerWords
+from .transformer.run import TransformerWordsRun
+from .unet.person_texts import UnetWords
+from .unet.run import UnetWordsRun
 
 
 def text_read(given: SamplerInputs, node_name: str) -> ModelText:
@@ -57,9 +57,13 @@ def applied(
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
     # The MODEL decides by which run they are read, what carries them, and which CLIP they need.
-    run, carries, advice = RegionalTextRun, _regional_text, "Use the CLIP of the model's own checkpoint."
+    run, carries, advice = UnetWordsRun, _texts_of_unet, "Use the CLIP of the model's own checkpoint."
     if text.transformer is not None:
-        run, carries, advice = PersonTextsRun, _person_texts, f"Use the text encoder of {text.transformer.name}."
+        run, carries, advice = (
+            TransformerWordsRun,
+            _person_texts,
+            f"Use the text encoder of {text.transformer.name}.",
+        )
     numbers = [number for number, words in enumerate(all_words) if words]  # of the people with words
     if not numbers:
         return scope.outputs(given, [run, *runs], ranges, names, in_negative=in_negative)
@@ -79,32 +83,32 @@ def applied(
     return scope.outputs(made, [run, *runs], ranges, names, in_negative=in_negative)
 
 
-def _regional_text(
+def _texts_of_unet(
     source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
-) -> RegionalText:
+) -> UnetWords:
     """What the positive of a UNet carries of people.
 
     source: of the node. numbers: of the people in the scope. strengths: (people, H, W) of these. words: theirs; by row
     there are none for a person without words.
     """
-    return RegionalText(
+    return UnetWords(
         source,
         WHOLE_SCHEDULE,
         strengths,
         counts=tuple(tokens.shape[1] for tokens in words.tokens),
         tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
         by_row=scope.by_row,
-        canvas=scope.carried_canvas,
-        words_note_node=scope.canvas,
+        canvas_node=scope.canvas_node,
+        words_note_node=scope.node_of_run,
     )
 
 
 def _person_texts(
     source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
-) -> PersonTexts:
-    """What the positive of a transformer carries of people. The arguments are those of `_regional_text`."""
+) -> TransformerWords:
+    """What the positive of a transformer carries of people. The arguments are those of `_texts_of_unet`."""
     names_apart = scope.taking.names_apart
-    return PersonTexts(
+    return TransformerWords(
         source,
         WHOLE_SCHEDULE,
         strengths,
@@ -112,6 +116,6 @@ def _person_texts(
         names=tuple(names_apart[number] for number in numbers),
         by_row=scope.by_row,
         t5=tuple(words.t5) if any(words.t5) else (),
-        canvas=scope.carried_canvas,
-        words_note_node=scope.canvas,
+        canvas_node=scope.canvas_node,
+        words_note_node=scope.node_of_run,
     )

@@ -34,8 +34,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..cast import Layout, Point, Pose
 from ..checks.errors import BadLayout
-from ..people import Layout, Point, Pose
 from ..places.bodies import CROWN, HALF_HEAD, NECK_BELOW_NOSE, SEEN, head_of_pose, middle, torso, unit
 from ..places.shapes import SHORTEST
 from .iuv import Surface

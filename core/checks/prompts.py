@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from ..people import Cast, RowCast, is_a
+from ..cast import Cast, RowCast, is_a
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import People
 from .text import COLONS, plain

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..cast import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..checks.errors import BadEmbedding, BadPhoto, counted, first_few, gathered
-from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..persons import why_bad
 from ..pictures.geometry import area, shorter_side, square_around, upright
 from ..pictures.previews import Sheet, as_picture, color_of

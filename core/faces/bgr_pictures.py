@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..cast import FFHQ, Keypoints
 from ..checks.errors import FaceNotFound
-from ..people import FFHQ, Keypoints
 from ..pictures.files import read_picture
 from ..pictures.tensors import BGR, eight_bits
 

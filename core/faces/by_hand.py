@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from ..cast import Box, CanvasSize
 from ..checks.errors import counted
-from ..people import Box, CanvasSize
 from ..pictures.geometry import Fit, shorter_side
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
 from .bgr_pictures import TEMPLATE

@@ -12,7 +12,7 @@ from functools import cache, partial
 import numpy as np
 from typing_extensions import Self
 
-from ..people import CROP, Box, FacePoints, Keypoints, Point
+from ..cast import CROP, Box, FacePoints, Keypoints, Point
 from ..pictures.geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
 from .bgr_pictures import Picture
 

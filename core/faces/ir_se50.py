@@ -3,10 +3,10 @@
 Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py).
 """
 
+from ..cast import EMBEDDING
 from ..checks.errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program, Shape
 from ..models.tensors import State, check_all_floats
-from ..people import EMBEDDING
 
 _ADVICE = "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0."
 _EXPECTED = "the ArcFace recogniser of facexlib (IR-SE50)"

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from ..cast import FacePoints
 from ..checks.errors import BadPhoto, counted
-from ..people import FacePoints
 from .bgr_pictures import Picture, no_face
 from .finding import Detection
 

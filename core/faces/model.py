@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
+from ..cast import CROP, EMBEDDING, Face, Faces
 from ..checks.errors import UnsupportedCheckpoint
 from ..models import formats, packs
 from ..models.files import stamp
 from ..models.manifest import is_standin
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
-from ..people import CROP, EMBEDDING, Face, Faces
 from ..pictures.geometry import shorter_side
 from . import analysis, ir_se50, onnx_session, scrfd
 from .analysis import Recogniser

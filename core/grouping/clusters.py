@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..cast import Face
 from ..checks.errors import BadCast
 from ..checks.names import folded
-from ..people import Face
 from .file_names import name_of
 from .photo_faces import PhotoFace
 

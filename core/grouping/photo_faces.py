@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..people import Face
+from ..cast import Face
 
 LEFT_OUT = "-"
 """Stands where the name of a person would stand: the face is left out."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..people import Face
+from ..cast import Face
 from .clusters import allowed_pairs, clusters, means_to_others, similarities
 from .corrections import apply_corrections
 from .naming import names_of_faces

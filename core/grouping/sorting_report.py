@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..cast import Face
 from ..checks.errors import counted, first_few, gathered
 from ..faces import analysis
-from ..people import Face
 from .clusters import SAME_PERSON, means_to_others, similarities
 from .sorting import SortedFaces
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..people import Box, Point
+from ..cast import Box, Point
 from ..pictures.geometry import patch_rect, shared_area
 from ..pictures.previews import Color, Sheet, as_picture, color_of
 from .report import MeasuredPicture, Report, Sighting

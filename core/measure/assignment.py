@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..cast import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
 from ..checks.errors import BadSize
-from ..people import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
 from ..persons import assigned
 from ..pictures.geometry import longer_side
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..cast import Cast, Member, NotPlaced, Person, require_together
 from ..checks.errors import BadCast, listed
 from ..methods import methods
-from ..people import Cast, Member, NotPlaced, Person, require_together
 from ..persons import EmbeddingMissing, in_common, known_by
 from ..taking_part import with_names, with_photos
 

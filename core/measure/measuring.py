@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..people import Cast, Face, Faces, Person, PlacedCast, is_a
+from ..cast import Cast, Face, Faces, Person, PlacedCast, is_a
 from ..persons import combine, similarities
 from .assignment import faces_of_people
 from .comparison import UNKNOWN

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..people import Box, Member
+from ..cast import Box, Member
 from ..pictures.geometry import Fit
 from .comparison import TRAINED_WITH, UNKNOWN
 

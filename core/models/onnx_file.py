@@ -16,9 +16,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ..cast import CROP, EMBEDDING
 from ..checks.errors import UnsupportedCheckpoint
 from ..checks.memory import is_out_of_memory
-from ..people import CROP, EMBEDDING
 from .files import no_model
 
 Shape = tuple[int, ...]

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..cast import Lora, Person, Portraits
 from ..checks.text import plain
-from ..people import Lora, Person, Portraits
 from .checks import check, lengths
 from .combining import EmbeddingMissing, combine
 from .matching import known_by

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from ..cast import ALIGNED, EMBEDDING, FFHQ, LOOSE, Person, Portraits
 from ..checks.errors import BadEmbedding
 from ..models.tensors import least_and_largest
-from ..people import ALIGNED, EMBEDDING, FFHQ, LOOSE, Person, Portraits
 
 _SMALLEST = 1e-6
 _LARGEST = 1e4

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..cast import CROP, EMBEDDING, Face, Member, Person, Portraits
 from ..checks.errors import BadCast, BadEmbedding, listed
 from ..methods import Method
 from ..models.packs import where
-from ..people import CROP, EMBEDDING, Face, Member, Person, Portraits
 from .checks import lengths
 
 PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")

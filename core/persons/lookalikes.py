@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..cast import Person
 from ..checks.errors import joined
-from ..people import Person
 
 ONE_PERSON = 0.8
 """The cosine from which a recogniser takes two people for one, where its file states none. A photo and a smaller,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..cast import Person
 from ..checks.errors import listed
-from ..people import Person
 from .combining import combine
 
 

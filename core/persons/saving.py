@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..cast import CROP, Lora, Person, Portraits
 from ..checks.errors import UnsupportedCheckpoint
 from ..checks.text import plain
 from ..models.tensors import below, check_all_floats
-from ..people import CROP, Lora, Person, Portraits
 from .checks import check, why_bad_crops, why_bad_portraits
 
 FORMAT = "likeness identity"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cast import Box, Joint, Keypoints, PlacedCast, Point
 from ..checks.errors import BadSize
-from ..people import Box, Joint, Keypoints, PlacedCast, Point
 
 PATCH = 64
 """Side of an ID patch in pixels, as ID-Patch was trained."""

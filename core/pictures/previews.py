@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from ..cast import Box, Point
 from ..checks.text import plain
-from ..people import Box, Point
 from .lettering import DOTS, cut_to, font_for, in_lines
 from .tensors import eight_bits
 

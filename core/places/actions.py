@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..people import Point
+from ..cast import Point
 from .bodies import KNEELING, SEATED, STANDING, Posture
 
 

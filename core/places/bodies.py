@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from ..people import Box, Joint, Keypoints, Point, Pose
+from ..cast import Box, Joint, Keypoints, Point, Pose
 
 SEEN = 0.3
 """A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""

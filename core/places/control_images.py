@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cast import NOSE, Joint, Keypoints, Layout, Pose, Slot
 from ..checks.errors import LikenessError, listed
-from ..people import NOSE, Joint, Keypoints, Layout, Pose, Slot
 from ..pictures.previews import Color
 from .bodies import SEEN, openpose, seen_limbs
 from .opencv_shapes import Pixel, Pixels, disc, ellipse, thick_line

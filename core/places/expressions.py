@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..cast import FacePoints, Joint, Keypoints, Layout, Slot
 from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
-from ..people import FacePoints, Joint, Keypoints, Layout, Slot
 from . import bodies, poses
 
 # Points of iBUG, from 0.

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..cast import Box, Layout, Point
 from ..checks.errors import BadLayout, counted
-from ..people import Box, Layout, Point
 from ..pictures import geometry
 from ..pictures.geometry import area, shared_area
 from . import bodies

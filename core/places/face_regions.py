@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..attention.cross_attention import region_weights
+from ..cast import Cast, Member, PlacedCast, is_a, require_places
 from ..checks.errors import gathered
-from ..people import Cast, Member, PlacedCast, is_a, require_places
 from ..pictures.geometry import bounds, longer_side
 from ..taking_part import TakingPart
 from .region_settings import BY_METHOD, FACE_BOXES, REGIONS
@@ -106,11 +106,11 @@ def regions_of_faces(
     else:
         acting_cast = require_places(replace(cast, people=taking.people), node_name)
         regions = torch.stack(
-            [_face_region(member, acting_cast, row in taking.rows, shape) for row, member in enumerate(people)]
+            [_face_region(member, acting_cast, row in taking.row_numbers, shape) for row, member in enumerate(people)]
         )
         if acts_in == REGIONS:
             regions = _divided(regions, people, shape.feather)
-    require_distinct(regions[taking.rows], taking.people)
+    require_distinct(regions[taking.row_numbers], taking.people)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
     return regions
@@ -195,11 +195,11 @@ def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: s
     )
     boxes = _box_masks(taking.present, acting_cast.width, acting_cast.height)  # (people, H, W)
     regions = boxes if uncut is None else boxes * uncut
-    for row, member in zip(taking.rows, taking.people, strict=True):
+    for row, member in zip(taking.row_numbers, taking.people, strict=True):
         _check_box(member, acting_cast, boxes[row], regions[row])
     # Without regions there is one person, or a picture for each: nobody shares a region with somebody else.
     if uncut is not None:
-        require_distinct(regions[taking.rows], taking.people)
+        require_distinct(regions[taking.row_numbers], taking.people)
     if acting_cast.by_row:
         return regions
     return region_weights(regions)

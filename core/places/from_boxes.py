@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ..cast import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..checks import value_checks
 from ..checks.errors import LikenessError, counted, gathered, listed
 from ..checks.text import AS_NUMBER, COLONS, MOST_NAME_LETTERS, items_in, plain, with_commas
-from ..people import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..pictures.geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..pictures.previews import color_of
 from . import bodies, layouts, poses

@@ -10,8 +10,8 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from ..cast import Layout, Point, Pose, Slot
 from ..checks.errors import BadLayout, counted, gathered, listed
-from ..people import Layout, Point, Pose, Slot
 from ..pictures.geometry import check_size
 from . import bodies, touching
 from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides, Distance, Hands, Holding, with_arm

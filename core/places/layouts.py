@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ..cast import NOSE, CanvasSize, Faces, Keypoints, Layout, Point, Pose, Slot
 from ..checks.errors import BadLayout, counted
-from ..people import NOSE, CanvasSize, Faces, Keypoints, Layout, Point, Pose, Slot
 from ..pictures.geometry import Fit, bounds, check_size
 from ..pictures.tensors import as_masks
 from . import bodies, poses

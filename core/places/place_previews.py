@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..attention.cross_attention import region_weights
-from ..people import Box, Layout, Member, Slot
+from ..cast import Box, Layout, Member, Slot
 from ..pictures.geometry import bounds, patch_rect
 from ..pictures.previews import BACKGROUND, Color, Sheet, as_picture, color_of
 from .bodies import SEEN, openpose, seen_limbs

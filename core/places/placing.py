@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ..cast import UNNAMED, Cast, Layout, Member, Person, PlacedCast, Slot
 from ..checks.errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..checks.names import People
 from ..checks.text import number_in, plain
-from ..people import UNNAMED, Cast, Layout, Member, Person, PlacedCast, Slot
 from ..persons import assigned, in_common, known_by, similarities
 from ..pictures import geometry
 from ..taking_part import with_names

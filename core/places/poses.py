@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..cast import FacePoints, Hand, Joint, Point, Pose
 from ..checks.errors import LikenessError, counted
-from ..people import FacePoints, Hand, Joint, Point, Pose
 from ..pictures.geometry import FAR
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.

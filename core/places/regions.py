@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ..cast import Box, Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
 from ..checks.errors import BadCast, BadSize, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
-from ..people import Box, Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
 from ..pictures.tensors import as_masks, joined_masks
 from .region_settings import REGIONS, Extent, RegionSettings
 from .shapes import body_region, box_region, widened

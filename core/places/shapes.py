@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..people import Box, Point, Pose
+from ..cast import Box, Point, Pose
 from .bodies import openpose, seen_limbs, torso
 
 SHORTEST = 1e-6

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from ..people import Point
+from ..cast import Point
 from .actions import BENDS, NEAR_SIDE, BodySides, Hands, Holding, Spot, Touch
 from .bodies import CROWN, STANDING, Head, passes, unit
 from .builds import Build

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..people import NOSE, Box, Cast, Faces, Keypoints, Member, Point, RowCast, Slot
+from ..cast import NOSE, Box, Cast, Faces, Keypoints, Member, Point, RowCast, Slot
 from ..pictures.geometry import Fit, Rect, longer_side, square_around, upright
 from ..places.layouts import skeleton_around
 from ..places.regions import settings_of

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..cast import NOSE, Box, Cast, Faces, Keypoints, Member, PlacedCast, require_places, require_together
 from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
-from ..people import NOSE, Box, Cast, Faces, Keypoints, Member, PlacedCast, require_places, require_together
 from ..pictures.geometry import Fit
 from ..taking_part import present
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention.projections import EmbeddingProjection, Resampler
+from ...core.cast import EMBEDDING, Member, PlacedCast, Point, rows_missing
 from ...core.checks.errors import LikenessError, gathered
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING, Member, PlacedCast, Point, rows_missing
 from ...core.pictures.geometry import PATCH, Rect, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.places import placing
 from ...core.taking_part import TakingPart, with_photos

@@ -20,16 +20,16 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
-from ...bridge.sampling.canvas_check import Canvas, Pictures
+from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, NetReport, apply_node_of_people, with_missing_notes
-from ...bridge.sampling.runs import patched
-from ...bridge.words.unet.regional_text import id_tokens_by_region
-from ...bridge.words.unet.run import RegionalTextRun
+from ...bridge.sampling.runs import with_runs
+from ...bridge.words.unet.person_texts import id_tokens_by_region
+from ...bridge.words.unet.run import UnetWordsRun
 from ...core import taking_part
+from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.checks.errors import BadCast, counted
 from ...core.methods import method
-from ...core.people import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.persons import embeddings
 from ...core.pictures import geometry
 from ...core.pictures.tensors import as_drawing, as_rgb
@@ -253,15 +253,15 @@ def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
 class _People:
     """The people whom Apply ID-Patch applies.
 
-    participants: who they are, and where. faces: what is read of each of them. canvas: of their places. apply_node:
-    what the node puts in, for notes of a run.
+    participants: who they are, and where. faces: what is read of each of them. canvas_node: the node whose
+    canvas has their places. apply_node: what the node puts in, for notes of a run.
     """
 
     id_patch: IDPatch
     settings: Settings
     participants: Participants
     faces: Sequence[Face]
-    canvas: Canvas
+    canvas_node: NodeOfRun
     apply_node: ApplyNode
 
     @classmethod
@@ -272,8 +272,8 @@ class _People:
         apply_node = apply_node_of_people(names, APPLY, node_id)
         faces = id_patch.faces(participants.people, settings.photos)
         row_count = len(faces) if participants.cast.by_row else 0
-        canvas = Canvas(APPLY, node_id, row_count)
-        return cls(id_patch, settings, participants, faces, canvas, apply_node)
+        canvas_node = NodeOfRun(APPLY, node_id, row_count)
+        return cls(id_patch, settings, participants, faces, canvas_node, apply_node)
 
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
@@ -317,8 +317,8 @@ class _People:
         given: with ID tokens, and with a MODEL. person_regions: the regions.
         """
         assert given.model is not None
-        sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas)
-        return SamplerInputs(*with_missing_notes(self.apply_node, patched(given.model, RegionalTextRun), *sides))
+        sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas_node)
+        return SamplerInputs(*with_missing_notes(self.apply_node, with_runs(given.model, UnetWordsRun), *sides))
 
     def net_settings(self) -> NetSettings:
         """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step."""
@@ -329,11 +329,11 @@ class _People:
             tokens = NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent")
         return NetSettings(
             self.id_patch.width,
-            self.canvas,
-            Pictures("condition picture", self.canvas),
+            self.canvas_node,
+            Pictures("condition picture", self.canvas_node),
             has_id_tokens=True,
             report=NetReport(self.apply_node, NamedRange("the ControlNet", schedule), tokens),
-            latents_note_node=self.canvas,
+            latents_note_node=self.canvas_node,
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ...core.attention.projections import Resampler
-from ...core.people import EMBEDDING
+from ...core.cast import EMBEDDING
 
 BLOCKS = (4, 10)
 """The number of double blocks and the number of single blocks of the published InfuseNets."""

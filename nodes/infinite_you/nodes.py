@@ -22,11 +22,11 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schema import photos_input, range_inputs
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
+from ...core.cast import Cast, Member, Person, PlacedCast, is_a
 from ...core.checks.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Member, Person, PlacedCast, is_a
 from ...core.persons import embeddings
 from ...core.places import control_images, place_previews
 from ...core.taking_part import names, with_photos
@@ -183,14 +183,14 @@ class ApplyInfiniteYou(io.ComfyNode):
         if is_a(scope.cast, PlacedCast) and (scope.placed or hint.any()):
             size = (scope.cast.width, scope.cast.height)
         net_range = NamedRange("InfuseNet", scope.schedule)
-        apply_node = apply_node_of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id)
         given = NetOfPeople(
             name="InfuseNet",
             people=scope.people,
             regions=scope.regions,
             boxes=scope.boxes,
             by_row=scope.by_row,
-            canvas=scope.canvas,
+            node_of_run=scope.node_of_run,
             tokens=infinite_you.tokens(scope.people, settings.photos),
             guidance=GUIDANCE,
             size=size,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention.projections import AdapterLayers, Resampler
+from ...core.cast import EMBEDDING
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING
 
 
 class InstantIDNet(nn.Module):

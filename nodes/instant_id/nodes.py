@@ -23,10 +23,10 @@ from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.canvas_check import Pictures
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
+from ...core.cast import Cast, Person, PlacedCast, is_a, rows_missing
 from ...core.checks.errors import BadSetup
 from ...core.families import SDXL
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, is_a, rows_missing
 from ...core.persons import embeddings
 from ...core.pictures import geometry
 from ...core.pictures.tensors import as_drawing
@@ -144,8 +144,8 @@ class ApplyInstantID(io.ComfyNode):
             net = TokenControlNet(control_net, source, no_face_tokens, IDENTITY_NET, ITS_FILE)
             # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
             # not check it again when it reads the hint.
-            canvas = None if scope.placed else scope.canvas
-            of_net = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
+            canvas_node = None if scope.placed else scope.node_of_run
+            of_net = NetSettings(instant_id.width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
             given = SamplerInputs(model, *attachment.attach_to_both(positive, negative))
         return scope.applied(given, carried, ranges)

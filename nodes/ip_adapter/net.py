@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ...core.attention.cross_attention import Block
 from ...core.attention.projections import AdapterLayers, EmbeddingProjection, FacePlusProjection, Resampler
+from ...core.cast import EMBEDDING
 from ...core.checks.errors import BadCast, BadSetup, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
-from ...core.people import EMBEDDING
 from ...core.pictures.tensors import CLIP_MEAN, as_rgb
 
 _MOST_TOKENS = 4096

@@ -20,15 +20,15 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
+from ...core.cast import Cast, Person, PlacedCast, require_places
 from ...core.checks.errors import BadCast, BadSetup
 from ...core.checks.prompts import named
 from ...core.checks.text import plain
 from ...core.families import SDXL, family_of_text_width
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, require_places
 from ...core.persons import PHOTOS, combine, portraits
 from ...core.pictures.tensors import as_masks, joined_masks
 from ...core.places import regions
@@ -324,7 +324,7 @@ def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor 
     """The scope of a style of the whole picture, or of a mask, whoever stands there."""
     schedule = ScheduleRange(when.start, when.end).checked(STYLES)
     painted = None if mask is None else _painted(cast, mask)
-    return Scope(node, TakingPart(Cast(()), ()), schedule, Canvas(STYLES, notes.node_of(node)), painted)
+    return Scope(node, TakingPart(Cast(()), ()), schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:

@@ -20,11 +20,11 @@ from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
-from ...bridge.sampling.canvas_check import Canvas, Pictures
+from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry_both
-from ...bridge.sampling.runs import patched
+from ...bridge.sampling.runs import with_runs
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
@@ -238,14 +238,14 @@ def put_in(
     outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
-    canvas = Canvas(APPLY, node_id)
-    poses = None if pose is None else Pictures("pose picture", canvas)
+    canvas_node = NodeOfRun(APPLY, node_id)
+    poses = None if pose is None else Pictures("pose picture", canvas_node)
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
 
     def shared(bank: Bank | None) -> SharedParts:
         """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
         size = features.size
-        return SharedParts(source, schedule, bank, weights, pose, size=size, poses=poses, canvas=canvas)
+        return SharedParts(source, schedule, bank, weights, pose, size=size, poses=poses, canvas_node=canvas_node)
 
     with_parts = share_with(*sides, shared(features.bank if strength else None), shared(bank=None))
     if not strength:
@@ -387,7 +387,7 @@ class ApplyParts2Whole(io.ComfyNode):
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
         apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
-        return io.NodeOutput(*with_missing_notes(apply_node, patched(model, InjectionsRun, SharingRun), *sides))
+        return io.NodeOutput(*with_missing_notes(apply_node, with_runs(model, InjectionsRun, SharingRun), *sides))
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

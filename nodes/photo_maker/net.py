@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention.projections import FacePlusProjection
+from ...core.cast import EMBEDDING
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING
 
 HEAD_DIM = 128
 """The width of a head in v2's perceiver, fixed in the published file."""

@@ -25,16 +25,16 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.run_notes import tell_of_checkpoint
-from ...bridge.words.unet.regional_text import RegionalText
-from ...bridge.words.unet.run import RegionalTextRun
+from ...bridge.words.unet.person_texts import UnetWords
+from ...bridge.words.unet.run import UnetWordsRun
 from ...core import taking_part
+from ...core.cast import Cast, Member, Person
 from ...core.checks.errors import WrongBaseModel, listed
 from ...core.checks.prompts import check_text
 from ...core.checks.text import plain
 from ...core.checks.value_checks import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Member, Person
 from ...core.persons import embeddings, portraits
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
@@ -268,8 +268,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
         if scope.regions is None:  # else the run of the regional text looks at the MODEL that samples
-            tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
-        runs = [] if scope.regions is None else [RegionalTextRun]
+            tell_of_checkpoint(scope.node_of_run, model.get_model_object("latent_format"))
+        runs = [] if scope.regions is None else [UnetWordsRun]
         return scope.outputs(made, runs, [photo_range])
 
 
@@ -301,19 +301,19 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
         return _Sides(before, after, negative)
     # The class words are of the people of the scope, in their order.
     for word, region in zip(encoded.class_words, scope.regions, strict=True):
-        regional_text = RegionalText(
+        texts_of_node = UnetWords(
             object(),
             WHOLE_SCHEDULE,
             region[None],
             counts=(word.copies,),
             start=word.position,
-            canvas=scope.canvas,
-            latents_note_node=scope.canvas,
+            canvas_node=scope.node_of_run,
+            latents_note_node=scope.node_of_run,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
-        no_text = regional_text.without_people()
+        no_text = texts_of_node.without_people()
         before = carry(before, no_text)
-        after = carry(after, regional_text)
+        after = carry(after, texts_of_node)
         negative = carry(negative, no_text)
     return _Sides(before, after, negative)
 

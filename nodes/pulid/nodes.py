@@ -19,11 +19,11 @@ from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, block
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
+from ...core.cast import Cast, Member, Person
 from ...core.checks.errors import BadPhoto
 from ...core.families import FLUX, SDXL
 from ...core.methods import method
 from ...core.models.formats import identify
-from ...core.people import Cast, Member, Person
 from ...core.persons import combine, photos_of, portraits
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS

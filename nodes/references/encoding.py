@@ -20,11 +20,11 @@ from ...bridge.networks.families import TRANSFORMERS
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
+from ...core.cast import CanvasSize, rows_missing
 from ...core.checks.errors import WrongBaseModel, counted, joined
 from ...core.checks.prompts import check_text
 from ...core.checks.text import plain
 from ...core.checks.value_checks import conditioning, unusable_latent
-from ...core.people import CanvasSize, rows_missing
 from . import NAME
 from .pictures import ENCODER_PIXELS, Reference, fitted, resized
 

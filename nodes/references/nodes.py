@@ -24,17 +24,17 @@ from ...bridge.networks.model_family import TOKEN
 from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_trained
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.record import LATENTS, PeopleReferences, ReferenceLatent
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
 from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from ...bridge.sampling.model_conds import carry
-from ...bridge.sampling.runs import patched
+from ...bridge.sampling.runs import with_runs
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
+from ...core.cast import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
 from ...core.pictures import previews
 from ...core.places import place_previews, regions
 from ...core.taking_part import TakingPart
@@ -151,22 +151,22 @@ class PeopleAsReferences(io.ComfyNode):
         require_host(METHOD.host, NAME)
         settings = Settings(**values)
         family = family_of(clip)
-        people = taking_part.present_in(cast)
-        owned = owned_parts(parts, people, settings.mask)
+        taking = taking_part.present_in(cast)
+        owned = owned_parts(parts, taking, settings.mask)
         photos, size, poses = settings.photos_per_person, settings.size, settings.pose_picture
-        sources = references(taking_part.present(people.cast), photos, size, pictures, poses, owned)
+        sources = references(taking_part.present(taking.cast), photos, size, pictures, poses, owned)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = ScheduleRange(*read_percents).checked("The references of people")
-        limits = Limits() if model is None else _limits(model, family, people, owned, sources, settings)
-        lines = unused_weights(people, owned, model is not None)
+        limits = Limits() if model is None else _limits(model, family, taking, owned, sources, settings)
+        lines = unused_weights(taking, owned, model is not None)
         lines += unlike_training(family, sources, model is not None)
         # The mask says whose a part is, also without a MODEL.
         unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
         lines += optional_model.without_model(model, unused, "references")
-        notes.tell("\n".join([*lines, *_unused_by_row(people.cast, parts, model, settings)]))
+        notes.tell("\n".join([*lines, *_unused_by_row(taking.cast, parts, model, settings)]))
 
-        encoding = Encoding(clip, family, settings, people, limits.by_weight)
-        latents = latents_of(vae, family, sources, _canvas(people.cast, settings.size))
+        encoding = Encoding(clip, family, settings, taking, limits.by_weight)
+        latents = latents_of(vae, family, sources, _canvas(taking.cast, settings.size))
         prompts = encoding.prompts(sources, latents)
         given = SamplerInputs(model, prompts.positive, prompts.negative)
         if limits.regions is not None or limits.by_weight:
@@ -194,14 +194,14 @@ class Limits:
 def _limits(
     model: ModelPatcher,
     family: EncoderFamily,
-    people: TakingPart,
+    taking: TakingPart,
     owned: Sequence[OwnedPart],
     sources: Sequence[Reference],
     settings: Settings,
 ) -> Limits:
     """How a MODEL reads the references. Raises as regions_of_references, and check_model where it has to read them."""
-    read_regions = regions_of_references(people.cast, people.people, settings, sources)
-    weights = [member.weight for member in people.people] + [part.part.weight for part in owned]
+    read_regions = regions_of_references(taking.cast, taking.people, settings, sources)
+    weights = [member.weight for member in taking.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
     if read_regions is not None or by_weight or family.pictures.fitted:
         check_model(model, family)
@@ -260,13 +260,13 @@ class Encoding:
     clip: CLIP
     family: EncoderFamily
     settings: Settings
-    people: TakingPart
+    taking: TakingPart
     by_weight: bool
 
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = _record(self.people, sources, latents)
+        record = _record(self.taking, sources, latents)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = sum(len(source.pictures) for source in sources if source.of_people)
@@ -287,15 +287,15 @@ class Encoding:
         return self.prompts(others, latents[first:])
 
 
-def _record(people: TakingPart, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
+def _record(taking: TakingPart, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
     of_latents: list[ReferenceLatent] = []
     latents_left = iter(latents)
-    for source, region in zip(sources, region_numbers(sources, len(people.people)), strict=True):
+    for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
         for latent in islice(latents_left, len(source.pictures)):
             of_latents.append(ReferenceLatent(latent, source.person, region, strength, of_rows=source.of_rows))
-    return PeopleReferences(people.cast, tuple(of_latents))
+    return PeopleReferences(taking.cast, tuple(of_latents))
 
 
 def _canvas(cast: Cast, size: int) -> CanvasSize:
@@ -420,11 +420,11 @@ def read_by_region(
         names=tuple(names if read_regions is None else read_regions.names),
         strength=0.0 if read_regions is None else read_regions.settings.region_strength,
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
-        canvas=Canvas(NAME, node_id),
+        canvas_node=NodeOfRun(NAME, node_id),
     )
     apply_node = apply_node_of_people(names, NAME, node_id, ranges)
     assert given.model is not None
-    model = patched(given.model, RegionalReferencesRun)
+    model = with_runs(given.model, RegionalReferencesRun)
     carrying = carry(given.positive, regional), carry(given.negative, regional)
     return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
 

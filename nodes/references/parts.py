@@ -6,9 +6,9 @@ from itertools import groupby
 
 from torch import Tensor
 
+from ...core.cast import Cast
 from ...core.checks.errors import joined
 from ...core.parts.parts import BadPart, Part, Parts
-from ...core.people import Cast
 from ...core.places import regions
 from ...core.taking_part import TakingPart
 from . import NAME
@@ -38,14 +38,14 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(parts: Parts | None, people: TakingPart, masks: Tensor | None) -> list[OwnedPart]:
+def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None) -> list[OwnedPart]:
     """The parts of the people present, garment by garment. Those of people of weight 0 are left out.
 
     A part is of the person in whose region its target lies, or of the only person; it is not used where people have a
     row of the batch each. masks: the regions of everybody, (people, H, W); None for the places. Raises BadPart for a
     part that is nobody's, NotPlaced, and BadRegion for another number of masks.
     """
-    everybody, present = people.cast, people.people
+    everybody, present = taking.cast, taking.people
     if parts is None or not present or everybody.by_row:
         return []
     owned: list[OwnedPart] = []

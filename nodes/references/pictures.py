@@ -11,9 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ...core.cast import UNNAMED, Cast, Member, Slot, in_order_of_places, places_of
 from ...core.checks.errors import gathered, joined
 from ...core.parts.cut_outs import piece_of_part
-from ...core.people import UNNAMED, Cast, Member, Slot, in_order_of_places, places_of
 from ...core.persons import portraits
 from ...core.pictures.tensors import as_rgb
 from ...core.places import control_images, layouts
@@ -422,15 +422,15 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def unused_weights(people: TakingPart, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
+def unused_weights(taking: TakingPart, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
     """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
 
     parts: of people. has_model: whether a MODEL is connected, without which weights
     between have none.
     """
-    lines = list(people.left_out)  # without a photo there is no portrait, which is refused before
+    lines = list(taking.left_out)  # without a photo there is no portrait, which is refused before
     if not has_model:
-        weighted = [member for member in people.cast.people if member.weight not in (0, 1)]
+        weighted = [member for member in taking.cast.people if member.weight not in (0, 1)]
         labels = [part.part.label for part in parts if part.part.weight != 1]
         title = "Weights other than 0 and 1 need model, so they change nothing"
         lines += gathered(title, [*names(weighted), *labels])

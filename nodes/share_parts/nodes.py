@@ -25,10 +25,10 @@ from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
-from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
-from ...bridge.sampling.runs import patched
+from ...bridge.sampling.runs import with_runs
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import prepare, targets
@@ -175,15 +175,15 @@ class SharePartsAttention(io.ComfyNode):
         # strength scales the parts' share of the attention.
         weights = PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size))
         # The negative attends to itself alone.
-        canvas = Canvas(APPLY, notes.node_of(cls))
-        without_parts = SharedParts(source, schedule, None, weights, size=size, canvas=canvas)
+        canvas_node = NodeOfRun(APPLY, notes.node_of(cls))
+        without_parts = SharedParts(source, schedule, None, weights, size=size, canvas_node=canvas_node)
         # The parts are recorded while sampling (live), and not before, as in Parts2Whole.
         with_parts = replace(without_parts, live=self_reference)
         ranges = (NamedRange("the parts", schedule),)
         apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
         outputs = with_missing_notes(
             apply_node,
-            patched(model, SharingRun),
+            with_runs(model, SharingRun),
             *share_with(positive, negative, with_parts, without_parts),
         )
         return io.NodeOutput(*outputs)

@@ -11,9 +11,9 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
+from ...core.cast import Member
 from ...core.checks.errors import BadCast, counted
 from ...core.parts.parts import BadPart, Part, Parts, make_part
-from ...core.people import Member
 from ...core.pictures.geometry import bounds
 from ...core.pictures.previews import as_picture, as_tensor
 from ...core.pictures.tensors import as_masks

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ...core.attention.cross_attention import region_weights
 from ...core.attention.projections import AdapterLayers, FacePlusProjection, Resampler
+from ...core.cast import EMBEDDING
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,10 +21,10 @@ from ...bridge.loras import adapter_files
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core import taking_part
+from ...core.cast import Cast, Member, Person, is_a
 from ...core.checks.errors import BadCast, gathered, listed
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import Cast, Member, Person, is_a
 from ...core.persons import PHOTOS, embeddings, portraits
 from ...core.pictures import previews
 from ...core.places import place_previews

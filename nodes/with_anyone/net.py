@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ...core.attention.block_tokens import BlockAttention, BlockTokens, read_tokens
 from ...core.attention.projections import HEAD_DIM
+from ...core.cast import EMBEDDING
 from ...core.models.tensors import State
-from ...core.people import EMBEDDING
 
 _TOKENS = "arcface_in_arc."
 """The prefix of the keys of the layers that make tokens of an embedding."""

@@ -18,9 +18,9 @@ from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_with
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
+from ...core.cast import Cast, Member, Person
 from ...core.families import FLUX
 from ...core.methods import method
-from ...core.people import Cast, Member, Person
 from ...core.persons import PHOTOS, embeddings
 from ...core.taking_part import with_photos
 from ..categories import IN_OTHER_METHODS

@@ -11,6 +11,7 @@ from shared.links import Link, as_link, up_to
 from shared.workflow import Prompt, specs, title
 
 from core import measure
+from core.cast import CROP, Member, Person, Slot
 from core.checks.errors import listed
 from core.checks.names import among
 from core.measure import MeasuredPicture, Report, Sighting
@@ -18,7 +19,6 @@ from core.methods import methods
 from core.models import workflow_needs
 from core.models.manifest import STANDIN
 from core.models.packs import NONE_FOUND
-from core.people import CROP, Member, Person, Slot
 
 from .prompts import ObjectInfo
 from .worker import Outcome, SavedFile

@@ -18,9 +18,9 @@ from comfy.ldm.flux.controlnet import ControlNetFlux
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.canvas_check import NodeOfRun
 from pack.bridge.sampling.model_conds import carry
-from pack.bridge.sampling.runs import patched
+from pack.bridge.sampling.runs import with_runs
 from pack.core.places.region_settings import REGIONS, RegionSettings
 from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind
@@ -117,9 +117,9 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
         names,
         1.0,
         False,
-        canvas=Canvas("counted"),
+        canvas_node=NodeOfRun("counted"),
     )
-    model = patched(network.model, RegionalReferencesRun)
+    model = with_runs(network.model, RegionalReferencesRun)
     return Applied(model, carry(positive, regions), carry(negative, regions))
 
 

@@ -17,7 +17,7 @@ import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import torch
-from pack.core.people import Lora, Member, PlacedCast
+from pack.core.cast import Lora, Member, PlacedCast
 from tiny import lora_made, people_made, tiny_dits, tiny_networks
 from tiny.seeded import normal
 from torch import Tensor, nn

@@ -27,10 +27,10 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_widths, grids, transformers
 from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.parts.sharing_run import SharingRun
-from pack.bridge.sampling.runs import patched
+from pack.bridge.sampling.runs import with_runs
 from pack.core.attention.cross_attention import Block
+from pack.core.cast import Lora, Member, PlacedCast, RowCast
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
-from pack.core.people import Lora, Member, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from shared import adapters, shapes
@@ -504,7 +504,7 @@ def parts2whole(networks: Networks, count: int) -> Applied:
     without_parts = SharedParts(source, WHOLE_SCHEDULE, None, weights)
     sides = networks.sides()
     positive, negative = share_with(sides["positive"], sides["negative"], with_parts, without_parts)
-    return Applied(patched(networks.model, SharingRun), positive, negative)
+    return Applied(with_runs(networks.model, SharingRun), positive, negative)
 
 
 def second_pass(networks: Networks, people: int) -> Applied:

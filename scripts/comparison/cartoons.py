@@ -13,9 +13,9 @@ from itertools import combinations
 from typing import Any
 
 import torch
+from pack.core.cast import Box
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture, Sighting
 from pack.core.models.packs import IR_SE50
-from pack.core.people import Box
 from shared import photos
 from torch import Tensor
 from torch.nn.functional import normalize

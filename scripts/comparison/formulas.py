@@ -17,10 +17,10 @@ import math
 from collections.abc import Sequence
 
 import torch
+from pack.core.cast import Person
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture
 from pack.core.measure.figures import mean
 from pack.core.measure.measuring import NODE
-from pack.core.people import Person
 from pack.core.persons import combine
 from torch import Tensor
 from torch.nn.functional import normalize

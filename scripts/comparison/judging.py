@@ -13,10 +13,10 @@ from bench.unets import run
 from environment import SetupError
 from pack.bridge.host import encode
 from pack.core import measure, persons
+from pack.core.cast import Box, Cast, Face, Member, Person, PlacedCast
 from pack.core.checks.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.parts.parts import Part, Parts
-from pack.core.people import Box, Cast, Face, Member, Person, PlacedCast
 from pack.core.pictures.geometry import longer_side
 from shared.photos import pixels as pixels_of
 from torch import Tensor

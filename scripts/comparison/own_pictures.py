@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from environment import SetupError, say
 from pack.core import measure, persons
+from pack.core.cast import Cast, Member, Person, PlacedCast, Slot
 from pack.core.checks.errors import counted
 from pack.core.checks.names import among
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
-from pack.core.people import Cast, Member, Person, PlacedCast, Slot
 from pack.core.pictures.geometry import FAR
 from shared import tables
 from shared.photos import pixels as pixels_of

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
+from pack.core.cast import Face
 from pack.core.checks.text import MOST_NAME_LETTERS, plain
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
-from pack.core.people import Face
 from pack.core.pictures.files import ENDINGS
 from pack.core.pictures.geometry import area
 from pack.core.pictures.previews import as_picture

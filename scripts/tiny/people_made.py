@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from pack.core.people import ALIGNED, LOOSE, Face, Layout, Member, Person, PlacedCast, Portraits, Slot
+from pack.core.cast import ALIGNED, LOOSE, Face, Layout, Member, Person, PlacedCast, Portraits, Slot
 from pack.core.places import bodies
 
 RECOGNISER = "arcface-ir-se50"

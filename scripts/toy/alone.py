@@ -21,11 +21,11 @@ from shared.whole import written
 from torch import Tensor
 
 from core import persons
+from core.cast import Cast, Layout, Member, Person
 from core.faces import analysis
 from core.faces.bgr_pictures import to_picture
 from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
 from core.models.packs import IR_SE50
-from core.people import Cast, Layout, Member, Person
 from core.pictures.previews import as_picture, contact_sheet
 from core.places import control_images, group, place_previews, placing
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from core.people import Point
+from core.cast import Point
 from core.places.bodies import SEEN
 
 from .looks import BEARD, HAIR, LENGTH, SHIRT, SKIN, worn

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.people import Point, Pose, Slot
+from core.cast import Point, Pose, Slot
 from core.places import bodies
 
 _FACE = 0.63

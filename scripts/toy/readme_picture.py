@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageOps
 from shared import photos
 
-from core.people import Cast, Member
+from core.cast import Cast, Member
 from core.pictures.lettering import font_for
 from core.pictures.previews import BACKGROUND, as_picture
 from core.places import group, place_previews, placing

@@ -7,8 +7,8 @@ import torch
 from figures import relative
 from graphs import UNCONNECTED, node, ours, value
 from method_rows import ACTS_IN, Condition, Row, applies_to, latents, often, picture
+from pack.core.cast import PlacedCast, Slot
 from pack.core.checks.errors import LikenessError
-from pack.core.people import PlacedCast, Slot
 from pack.core.places.region_settings import REGIONS
 from sample_values import (
     HEIGHT,

@@ -10,7 +10,7 @@ from figures import relative
 from graph_run import linked_inputs, run
 from graphs import UNCONNECTED, Node, ours, sampler
 from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, often, patches_the_model, picture, rows
-from pack.core.people import Lora
+from pack.core.cast import Lora
 from sample_values import a_person, cast, sdxl_clip, small
 from tiny import lora_made
 from torch import Tensor

@@ -7,8 +7,8 @@ import pytest
 from graph_run import run
 from graphs import DEFAULTS, Output, Value, value
 from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
+from pack.core.cast import NotPlaced
 from pack.core.checks.errors import BadRange, LikenessError, ModelNotPatched
-from pack.core.people import NotPlaced
 from sample_values import a_person, cast, flux, loaded, sdxl, sdxl_clip, small, text, unplaced
 
 OFTEN = EVERY_ROW  # none of these takes long

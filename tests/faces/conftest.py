@@ -6,9 +6,9 @@ from functools import partial
 import one_thread  # noqa: F401
 import pytest
 import real_faces
+from pack.core.cast import Faces
 from pack.core.faces.model import ArcFace, FaceModel, faces_in
 from pack.core.faces.scrfd import Scrfd
-from pack.core.people import Faces
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import pytest
 import real_faces
 import torch
 from insightface.utils.face_align import norm_crop
+from pack.core.cast import NOSE
 from pack.core.checks.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import align_ffhq, to_image, to_picture
 from pack.core.faces.finding import find_faces
-from pack.core.people import NOSE
 from pack.core.pictures import geometry
 from pack.core.pictures.geometry import area, longer_side
 from pack.core.pictures.previews import color_of

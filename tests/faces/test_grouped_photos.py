@@ -8,11 +8,11 @@ import pytest
 import real_faces
 import torch
 from pack.core import grouping, measure
+from pack.core.cast import Faces
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import from_file, to_image
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.clusters import allowed_pairs, clusters, similarities
-from pack.core.people import Faces
 from PIL import Image, ImageEnhance, ImageOps
 
 YAO = 14

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pack.core.people import Pose
+from pack.core.cast import Pose
 from pack.core.places import layouts, opencv_shapes
 from pack.core.places.control_images import dwpose, face_keypoints, skeleton
 from PIL import Image

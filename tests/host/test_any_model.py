@@ -18,9 +18,9 @@ from graph_run import run
 from graphs import DEFAULTS, ours
 from marks import each, families
 from method_rows import rows
+from pack.core.cast import Cast
 from pack.core.checks.errors import BadSetup, WrongBaseModel
 from pack.core.checks.value_checks import BadPicture
-from pack.core.people import Cast
 from pack.nodes import measure, second_pass
 from tiny import tiny_dits
 from tiny.tiny_dits import FLUX_2, QWEN

@@ -9,7 +9,7 @@ import pytest
 import torch
 from graph_run import run
 from graphs import UNCONNECTED, Node, ours, value
-from pack.core.people import PlacedCast
+from pack.core.cast import PlacedCast
 from sample_values import a_person, cast, layout, mask, sdxl, slot, text
 from torch import Tensor
 

@@ -12,8 +12,8 @@ from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from families import RECORDS
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
+from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.parts.parts import Part, Parts
-from pack.core.people import Cast, PlacedCast, RowCast
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.references.encoding import family_of, pictures_for_encoder

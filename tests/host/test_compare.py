@@ -24,8 +24,8 @@ from comparison.photos import PersonFiles
 from comparison.picture_cache import Drawn
 from comparison.prompts import Scene
 from environment import ROOT, SetupError
+from pack.core.cast import Person
 from pack.core.models.packs import IR_SE50
-from pack.core.people import Person
 from torch import Tensor
 from toy import avatars, places, stored
 from toy_in_host import drawn_people

@@ -39,10 +39,10 @@ from comparison.template_methods import ALL, METHODS, TemplateMethod, methods_na
 from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
 from host_as_before import host_as_before
+from pack.core.cast import Member, PlacedCast, Slot
 from pack.core.faces.model import FaceModel
 from pack.core.methods import methods
 from pack.core.parts.parts import Parts
-from pack.core.people import Member, PlacedCast, Slot
 from PIL import Image
 from safetensors.torch import save_file
 from shared import adapters, shapes

@@ -22,12 +22,12 @@ from pack.bridge.networks.attention import around_attention
 from pack.bridge.networks.model_family import transformer_family
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.canvas_check import NodeOfRun
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput, call_network
 from pack.core import families
+from pack.core.cast import Cast, Member, Person
 from pack.core.methods import methods
-from pack.core.people import Cast, Member, Person
 from tiny import tiny_dits
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
@@ -164,7 +164,7 @@ KLEIN, QWEN = Family(families.FLUX_2.name, 512), Family(families.QWEN.name, 100,
 FORWARDS = [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)]
 SIDE = 1024
 """Pixels of the picture."""
-CANVAS = Canvas("counted")
+CANVAS_NODE = NodeOfRun("counted")
 
 
 class Forward:
@@ -237,7 +237,7 @@ def by_region(record: PeopleReferences) -> RegionalReferences:
     people = len(record.references)
     regions = side_by_side(people)
     names = tuple(map(str, range(people)))
-    return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)
+    return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas_node=CANVAS_NODE)
 
 
 def teraflops(forward: Forward) -> float:

@@ -17,7 +17,7 @@ from graph_run import shown
 from instant_id_run import HEIGHT, WIDTH, sample, text
 from logged import messages_of_the_pack
 from pack.bridge.sampling.conditioning import append_tokens
-from pack.core.people import Layout, Lora, PlacedCast, RowCast
+from pack.core.cast import Layout, Lora, PlacedCast, RowCast
 from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.net import BadPatches

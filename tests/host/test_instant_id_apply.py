@@ -18,7 +18,7 @@ from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, a_member, apply, face,
 from pack.bridge.host.schedule import SigmaRange
 from pack.bridge.image_tokens.injections import Injection
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.core.people import PlacedCast, RowCast
+from pack.core.cast import PlacedCast, RowCast
 from pack.core.places.region_settings import FACE_BOXES, RegionSettings
 from pack.nodes.instant_id.nodes import ApplyInstantID
 

@@ -10,9 +10,9 @@ import torch
 from figures import relative
 from pack.bridge.host.unet import layers_of, unet_of
 from pack.bridge.loras import adapter_files
+from pack.core.cast import Cast
 from pack.core.checks.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import flatten
-from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
 from sample_values import text

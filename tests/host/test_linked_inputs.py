@@ -10,10 +10,10 @@ import pytest
 import torch
 from graph_run import call, run
 from graphs import SOCKETS, Value
+from pack.core.cast import Cast, Member, Person
 from pack.core.checks.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, LikenessError
 from pack.core.checks.value_checks import BadPicture
 from pack.core.methods import methods
-from pack.core.people import Cast, Member, Person
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded

@@ -25,9 +25,9 @@ from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import persons
 from pack.core.attention import low_rank
+from pack.core.cast import Lora, Member, Person, PlacedCast
 from pack.core.checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
-from pack.core.people import Lora, Member, Person, PlacedCast
 from peers import apply
 from safetensors.torch import load_file, save_file
 from tiny import devices, lora_made, tiny_dits

@@ -15,8 +15,8 @@ from other_packs import with_blocks_in_one
 from pack.bridge.loras.lora_files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.core.cast import Lora, PlacedCast
 from pack.core.checks.errors import BadSetup, WrongBaseModel
-from pack.core.people import Lora, PlacedCast
 from tiny import lora_made, people_made, tiny_dits
 from tiny.tiny_dits import ANIMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (

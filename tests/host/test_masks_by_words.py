@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.core.people import Member, PlacedCast, Slot
+from pack.core.cast import Member, PlacedCast, Slot
 from pack.nodes import parts, places
 from tiny import people_made
 from torch import Tensor

@@ -10,12 +10,12 @@ import real_faces
 import torch
 from pack.bridge.people.face_model import HostedFaceModel
 from pack.core import persons
+from pack.core.cast import Cast, Member, PlacedCast, Slot
 from pack.core.checks.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.measure import score
 from pack.core.parts.parts import Part, Parts, make_part
-from pack.core.people import Cast, Member, PlacedCast, Slot
 from pack.nodes import measure
 from tiny import tiny_encoders
 

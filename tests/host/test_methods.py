@@ -10,7 +10,7 @@ from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
 from graphs import DEFAULTS, ours, sampled, value
 from method_rows import ACTS_IN, OFTEN, latents, rows
-from pack.core.people import PlacedCast
+from pack.core.cast import PlacedCast
 from pack.core.places.region_settings import FACE_BOXES, REGIONS
 from sample_values import a_person, cast, image, latent, mask, normal, sdxl, with_loras, with_regions
 from torch import Tensor

@@ -132,7 +132,7 @@ def test_parts_are_of_places_where_they_have_a_pose_or_targets():
     pose, target = torch.ones(1, 1, 1, 1), torch.ones(1, 8, 8)
     both = ((None, None), (None, target), (pose, None), (pose, target))
     kinds = [parts_alone(pose=pose, weights=PartWeights((1.0,), targets)) for pose, targets in both]
-    assert [parts.placed for parts in kinds] == [False, True, True, True]
+    assert [parts.by_place for parts in kinds] == [False, True, True, True]
 
 
 @pytest.mark.parametrize(("factor", "step"), [(1 + 3e-7, 1), (1.0, 1), (1 - 3e-7, 1), (1 + 1e-5, 0)])

@@ -21,10 +21,10 @@ from pack.bridge.references.record import REFERENCES, PeopleReferences, Referenc
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.bridge.words.transformer.run import PersonTextsRun
+from pack.bridge.words.transformer.run import TransformerWordsRun
 from pack.core.attention.token_groups import Group, Split
+from pack.core.cast import Lora, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import BadSetup, BadSize, WrongBaseModel
-from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
@@ -435,7 +435,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     positive, texts, record = dense_sides(family)
     negative = tiny_dits.conditioning(60)
     of_people = carried_words(texts, masks, ["Anna", "Ben"])
-    made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
+    made = by_region(runs.with_runs(model, TransformerWordsRun), positive, negative, record, masks)
     applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
@@ -523,7 +523,11 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
             model, positive, negative = made[:3]
             if letter == "w":
                 other_side = model_conds.carry(negative, of_people.without_people())
-                made = runs.patched(model, PersonTextsRun), model_conds.carry(positive, of_people), other_side
+                made = (
+                    runs.with_runs(model, TransformerWordsRun),
+                    model_conds.carry(positive, of_people),
+                    other_side,
+                )
             elif letter == "l":
                 made = by_lora(setting, model, positive, negative, who, APART)
             elif letter == "r":

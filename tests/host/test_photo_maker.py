@@ -6,7 +6,7 @@ import instant_id_run
 import photo_maker_made as made
 import torch
 from instant_id_run import HEIGHT, WIDTH
-from pack.core.people import PlacedCast
+from pack.core.cast import PlacedCast
 from peers import apply
 
 TEXT = "a man img and a woman img, on the beach"

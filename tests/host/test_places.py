@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from pack.core import taking_part
-from pack.core.people import Cast, Layout, Member, Person, Slot
+from pack.core.cast import Cast, Layout, Member, Person, Slot
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting

@@ -17,7 +17,7 @@ from marks import EACH, each, families
 from pack.bridge.host.schedule import ScheduleRange
 from pack.bridge.loras.people_layers import PersonLoras
 from pack.bridge.sampling.model_conds import ConditioningLost, rows_of_nodes
-from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.cast import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
 from tiny import lora_made, people_made, tiny_dits, tiny_encoders

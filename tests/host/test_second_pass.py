@@ -13,9 +13,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from crops import MBF, crop, friends_of
 from figures import relative
 from instant_id_run import sample
+from pack.core.cast import Lora, Member, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.people import Lora, Member, Person, PlacedCast, Slot
 from pack.core.second_pass import MATCHES, turned_upright
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons

@@ -17,8 +17,8 @@ from hidden_text import without_common
 from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
-from pack.bridge.sampling.canvas_check import Canvas
-from pack.bridge.words.transformer.run import PersonTextsRun
+from pack.bridge.sampling.canvas_check import NodeOfRun
+from pack.bridge.words.transformer.run import TransformerWordsRun
 from peers import apply
 from tiny import devices, people_made, tiny_dits
 from tiny.seeded import fill
@@ -57,7 +57,7 @@ def with_texts(model, **more):
     people = carried_words([text(name)[0][0] for name in ("anna", "ben")], APART, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
     sides = model_conds.carry(positive, people), model_conds.carry(text("common"), people.without_people())
-    return runs.patched(model, PersonTextsRun), *sides
+    return runs.with_runs(model, TransformerWordsRun), *sides
 
 
 def by_mask(dense, model, **more):
@@ -134,7 +134,11 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     lengths = [setting.record.filled_up(length) for length in LENGTHS]
     if by_row:
         people = carried_words(
-            texts, torch.ones(2, 1, 1), ["Anna", "Ben"], canvas=Canvas("Prompt per Person", row_count=2), by_row=True
+            texts,
+            torch.ones(2, 1, 1),
+            ["Anna", "Ben"],
+            canvas_node=NodeOfRun("Prompt per Person", row_count=2),
+            by_row=True,
         )
         tokens = max(lengths)
     else:
@@ -142,7 +146,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
         tokens = sum(lengths)
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (
-        runs.patched(setting.model, PersonTextsRun),
+        runs.with_runs(setting.model, TransformerWordsRun),
         model_conds.carry(sides[0], people),
         model_conds.carry(sides[1], people.without_people()),
     )

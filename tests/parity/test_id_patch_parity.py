@@ -7,7 +7,7 @@ import pytest
 import tiny_sdxl
 import torch
 from figures import relative
-from pack.core.people import Member, Person, PlacedCast, Slot
+from pack.core.cast import Member, Person, PlacedCast, Slot
 from pack.core.pictures.geometry import patch_rect, with_patches
 from peers import Sampling, apply, converted, read
 from safetensors import safe_open

@@ -11,7 +11,7 @@ import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
 from figures import WHOLE_SAMPLING, relative
-from pack.core.people import Cast, PlacedCast, Slot
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints
 from peers import apply, converted, read
 from tiny import tiny_dits, tiny_networks

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from figures import relative
 from instant_id_run import DEFAULTS, a_member
 from marks import each
-from pack.core.people import Cast, PlacedCast, Slot
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.places.region_settings import FACE_BOXES, RegionSettings
 from pack.nodes.instant_id.net import unconditional
 from peers import Sampling, apply, attend, scaled, with_adapters

@@ -17,7 +17,7 @@ from marks import each
 from pack.bridge.host import encode
 from pack.bridge.host.unet import text_width
 from pack.core.attention.projections import FacePlusProjection
-from pack.core.people import Cast
+from pack.core.cast import Cast
 from peers import Sampling, adapter_for, apply, converted, read, with_adapters
 from seeded_files import STATES, parts
 from shared.shapes import of

@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from comfy.ldm.flux.layers import timestep_embedding
 from families import RECORDS
 from figures import WHOLE_SAMPLING, relative
-from pack.core.people import PlacedCast
+from pack.core.cast import PlacedCast
 from pack.core.places import group
 from peers import apply
 from sample_values import image

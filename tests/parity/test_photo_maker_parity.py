@@ -14,8 +14,8 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
+from pack.core.cast import Cast
 from pack.core.models.tensors import below
-from pack.core.people import Cast
 from peers import Sampling, apply, attend, face_tokens, linear, norm
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 

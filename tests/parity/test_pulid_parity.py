@@ -11,8 +11,8 @@ import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from marks import each
 from pack.bridge.host.unet import attention_widths
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.models.tensors import below
-from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.pulid import face_parser as parser_of_pack
 from pack.nodes.pulid.net import reads_behind
 from peers import Sampling, apply, attend, linear, norm, read

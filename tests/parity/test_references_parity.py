@@ -22,9 +22,9 @@ from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part
-from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference

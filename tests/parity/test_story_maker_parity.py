@@ -14,8 +14,8 @@ import torch.nn.functional as functional
 from figures import relative
 from graphs import ours
 from pack.bridge.host import unet
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.models.tensors import below
-from pack.core.people import Cast, PlacedCast, Slot
 from peers import Sampling, apply, attend, face_tokens, linear, norm, perceived, read
 from PIL import Image
 from story_maker_made import body, story_maker_file

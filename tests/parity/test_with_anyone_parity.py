@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from pack.core.attention.cross_attention import tokens_in_regions
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.models.tensors import below
-from pack.core.people import Cast, PlacedCast, Slot
 from peers import apply, linear, norm
 from tiny import devices, tiny_dits
 from tiny.seeded import normal

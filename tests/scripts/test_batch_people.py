@@ -18,8 +18,8 @@ from environment import SetupError
 from PIL import Image, PngImagePlugin
 from prompts import node
 
+from core.cast import Member, Person
 from core.measure import MeasuredPicture, Report, Sighting
-from core.people import Member, Person
 
 PERSON = "LIKENESS_PERSON"
 CAST = "LIKENESS_CAST"

@@ -18,8 +18,8 @@ from comparison.formulas import between_people, blending, collapse_rate, copied,
 from comparison.judged import Judged
 from environment import ROOT
 from html_page import Page
+from pack.core.cast import Person
 from pack.core.measure import MeasuredPicture, Sighting
-from pack.core.people import Person
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 PEOPLE = 4

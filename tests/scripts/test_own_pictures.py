@@ -19,9 +19,9 @@ import torch
 from comparison import own_pictures, photos
 from environment import SetupError
 from html_page import Page
+from pack.core.cast import Member, Person
 from pack.core.faces.model import FaceModel
 from pack.core.measure import MeasuredPicture, Report, Sighting
-from pack.core.people import Member, Person
 from PIL import Image
 
 

@@ -15,9 +15,9 @@ from torch.nn import functional
 from toy import alone, export, measure, recogniser, stored
 
 from core import persons
+from core.cast import Person
 from core.faces.model import FaceModel, on_cpu, open_recogniser
 from core.models.tensors import below
-from core.people import Person
 
 
 @pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])

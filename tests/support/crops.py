@@ -6,8 +6,8 @@ import torch
 from graphs import DEFAULTS
 from pack.bridge.people.face_model import HostedFaceModel
 from pack.core import persons
+from pack.core.cast import Cast, Member
 from pack.core.faces.model import faces_in
-from pack.core.people import Cast, Member
 from pack.nodes.second_pass import CropFaces
 from torch import Tensor
 

@@ -2,7 +2,7 @@
 
 import comfy.samplers
 import torch
-from pack.core.people import Cast, Layout, Member, Person, PlacedCast, Slot
+from pack.core.cast import Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.instant_id.nodes import ApplyInstantID
 from tiny import tiny_networks

@@ -32,8 +32,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from families import RECORDS
 from pack.bridge.host import unet
 from pack.bridge.people import face_bank
-from pack.core.methods import method
-from pack.core.people import (
+from pack.core.cast import (
     ALIGNED,
     FFHQ,
     LOOSE,
@@ -49,6 +48,7 @@ from pack.core.people import (
     RowCast,
     Slot,
 )
+from pack.core.methods import method
 from pack.core.places import bodies
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.adapters import LOADERS

@@ -16,8 +16,8 @@ import comfy.sd
 import comfy.supported_models
 import comfy.utils
 import torch
+from pack.core.cast import Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.core.parts.parts import Parts, make_part
-from pack.core.people import Cast, Layout, Member, Person, PlacedCast, Slot
 from pack.core.places import bodies
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.parts2whole.files import load_parts2whole

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from families import RECORDS
 from hidden_text import without_common
-from pack.core.people import Lora, PlacedCast
+from pack.core.cast import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
 from tiny import lora_made, people_made, tiny_dits

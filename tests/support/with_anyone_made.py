@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from pack.core.people import PlacedCast, Slot
+from pack.core.cast import PlacedCast, Slot
 from shared.shapes import of
 from tiny.people_made import a_member
 from tiny.seeded import seeded

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.words.transformer.person_texts import PersonTexts
+from pack.bridge.words.transformer.person_texts import TransformerWords
 from torch import Tensor
 
 
-def carried_words(texts: Sequence[Tensor], regions: Tensor, names: Sequence[str], **changed: Any) -> PersonTexts:
+def carried_words(texts: Sequence[Tensor], regions: Tensor, names: Sequence[str], **changed: Any) -> TransformerWords:
     """texts: (1, T, width) of each person. regions: (people, H, W), how strongly they are read where."""
-    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), **changed)
+    return TransformerWords(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), **changed)
 
 
 def encoded(clip: Any, words: str) -> Any:

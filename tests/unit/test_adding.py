@@ -4,8 +4,8 @@ import math
 from functools import partial
 
 import pytest
+from pack.core.cast import Cast, Layout, Member, Slot
 from pack.core.checks.errors import BadLayout
-from pack.core.people import Cast, Layout, Member, Slot
 from pack.core.pictures.geometry import off_canvas, overlaps, patch_rect
 from pack.core.places import bodies, extra_places, group, placing, regions
 from pack.core.places.regions import RegionShape

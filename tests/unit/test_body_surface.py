@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from pack.core.body_surface import iuv, mannequin, part_masks
+from pack.core.cast import Layout, Pose, Slot
 from pack.core.checks.errors import BadParts
 from pack.core.parts.part_notes import pose_hint
-from pack.core.people import Layout, Pose, Slot
 from pack.core.pictures.geometry import Fit
 from pack.core.places import bodies, group
 

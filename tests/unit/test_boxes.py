@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from pack.core.cast import Joint, Layout, Slot
 from pack.core.checks.errors import BadInput
 from pack.core.faces import by_hand
-from pack.core.people import Joint, Layout, Slot
 from pack.core.places import bodies, from_boxes, group
 from pack.core.places.from_boxes import BadBoxes
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from pack.core.people import Joint, Layout, Slot
+from pack.core.cast import Joint, Layout, Slot
 from pack.core.places.place_previews import numbered_layout
 from PIL import Image, ImageDraw, ImageFont
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pack.core.cast import FacePoints, Keypoints, Layout, Slot
 from pack.core.faces import landmarks
-from pack.core.people import FacePoints, Keypoints, Layout, Slot
 from pack.core.places import bodies, expressions, group
 from pack.core.places.expressions import keypoints_of
 from safetensors.torch import load_file

@@ -3,12 +3,12 @@
 import pytest
 import torch
 from pack.core import grouping
+from pack.core.cast import Face
 from pack.core.checks.errors import BadCast
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.clusters import similarities
 from pack.core.grouping.file_names import name_of
 from pack.core.grouping.naming import names_of_faces
-from pack.core.people import Face
 
 FILES = ["anna_1.jpg", "anna 2.png", "IMG_2031.jpg", "ben.jpg", "party.jpg", "cup.png"]
 """The fifth photo shows Anna and Ben, the last nobody."""

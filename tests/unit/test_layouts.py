@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pack.core.people import Faces, Layout, Pose
+from pack.core.cast import Faces, Layout, Pose
 from pack.core.places import bodies, from_boxes, group, layouts
 from pack.core.places.bodies import openpose
 from pack.core.places.poses import BadPoses

@@ -6,8 +6,8 @@ import math
 from contextlib import suppress
 
 import pytest
+from pack.core.cast import Joint, Layout, Slot
 from pack.core.checks.errors import BadLayout
-from pack.core.people import Joint, Layout, Slot
 from pack.core.places import group, people_text, touching
 from pack.core.places.actions import GROUP_PHOTO
 from pack.core.places.layouts import head_of

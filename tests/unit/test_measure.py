@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from pack.core import measure
+from pack.core.cast import Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.checks.errors import BadCast, BadEmbedding, BadSize
 from pack.core.measure import annotate
-from pack.core.people import Cast, Face, Faces, Member, NotPlaced, Person, PlacedCast, Slot
 from pack.core.persons import EmbeddingMissing
 from pack.core.pictures.previews import Sheet
 from pack.core.pictures.tensors import rows

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import persons
+from pack.core.cast import Face, Lora, Person, Portraits
 from pack.core.checks.errors import BadEmbedding, UnsupportedCheckpoint
-from pack.core.people import Face, Lora, Person, Portraits
 from pack.core.persons.blending import slerp
 
 ARC = "arcface-ir-se50"

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pack.core.cast import Cast, Faces, Layout, Lora, Member, Person, Slot
 from pack.core.checks.errors import BadEmbedding
-from pack.core.people import Cast, Faces, Layout, Lora, Member, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 from tiny import people_made

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from pack.core.cast import Layout, Member, Slot
 from pack.core.checks.errors import BadSetup
-from pack.core.people import Layout, Member, Slot
 from pack.core.pictures import lettering, previews
 from pack.core.pictures.previews import GroupedPicture, PictureGroup
 from pack.core.places.place_previews import numbered_layout, read_regions

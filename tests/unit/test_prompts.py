@@ -3,9 +3,9 @@
 import pytest
 import torch
 from pack.core.attention.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
+from pack.core.cast import Cast, Layout, Member, Person, RowCast, Slot
 from pack.core.checks.errors import BadCast, BadSetup
 from pack.core.checks.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
-from pack.core.people import Cast, Layout, Member, Person, RowCast, Slot
 from pack.core.places import placing
 from pack.core.places.placing import BadOrder
 

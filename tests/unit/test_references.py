@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.parts.parts import Part
-from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.references.parts import OwnedPart, words_of
 from pack.nodes.references.pictures import Fit, fitted, references, resized, with_sentences
 from tiny import people_made

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pack.core.cast import Cast, Layout, Lora, Member, PlacedCast, Slot
 from pack.core.checks.errors import BadCast
-from pack.core.people import Cast, Layout, Lora, Member, PlacedCast, Slot
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
 from pack.core.places.regions import BadRegion, RegionShape

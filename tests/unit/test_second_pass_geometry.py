@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import second_pass as crops
-from pack.core.people import (
+from pack.core.cast import (
     NOSE,
     BadCast,
     Cast,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import translations
+from pack.core.cast import Cast, Member, Person, require_places
 from pack.core.checks.errors import (
     BadChoice,
     BadPhoto,
@@ -23,7 +24,6 @@ from pack.core.checks.text import names_in, plain
 from pack.core.faces import analysis
 from pack.core.faces.finding import Detection
 from pack.core.faces.which import which_face
-from pack.core.people import Cast, Member, Person, require_places
 from pack.core.places import group, placing
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from pack.core.cast import Cast, PlacedCast, RowCast, is_a
 from pack.core.checks.value_checks import named
-from pack.core.people import Cast, PlacedCast, RowCast, is_a
 
 
 @pytest.mark.parametrize(

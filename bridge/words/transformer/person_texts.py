@@ -21,16 +21,15 @@ from ...sampling.model_conds import CarriedOfPeople
 
 
 @dataclass(frozen=True, eq=False)
-class PersonTexts(CarriedOfPeople):
+class TransformerWords(CarriedOfPeople):
     """What one node adds to one side of the conditioning.
 
     regions: (people, H, W), from 0, of the whole picture: where each person's words are read, and how often. With
-    by_row (people, 1, 1). texts: (1, T, width) each, float32 on the CPU; T is 0 for a row without words. canvas: what
-    the regions are parts of, or None for the whole picture. names: of the people. t5: for each text, or empty where no
-    text has any.
+    by_row (people, 1, 1). texts: (1, T, width) each, float32 on the CPU; T is 0 for a row without words. names: of the
+    people. t5: for each text, or empty where no text has any.
     """
 
-    key = "likeness_person_texts"
+    key = "likeness_transformer_words"
     per_person = ("regions", "texts", "names", "t5")
     regions: Tensor
     texts: tuple[Tensor, ...]

@@ -15,7 +15,7 @@ from ...networks.forward_layout import Padding
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.runs import ForwardInput
-from .person_texts import PersonTexts
+from .person_texts import TransformerWords
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +69,17 @@ class TextPlace:
         return row if len(self.texts) > 1 else 0
 
 
-def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> list[TextPlace]:
+def places_of(
+    node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily
+) -> list[TextPlace]:
     """The places behind the common text that hold the words of one node.
 
-    node: its PersonTexts, one for all rows of the batch, or one for each row where people have rows.
+    node: its TransformerWords, one for all rows of the batch, or one for each row where people have rows.
     """
     if node[0].by_row:
         return [_place_by_row(node, forward_input, family)]
-    # (people, picture tokens) each; rows that share a PersonTexts share it.
-    weights_of: dict[PersonTexts, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
+    # (people, picture tokens) each; rows that share a TransformerWords share it.
+    weights_of: dict[TransformerWords, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
     no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
     nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
     with_all_people = max(node, key=lambda of_row: len(of_row.texts))  # rows of the other side have no words
@@ -93,17 +95,19 @@ def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: 
     return places
 
 
-def _on_picture(texts: PersonTexts, forward_input: ForwardInput) -> Tensor:
+def _on_picture(texts: TransformerWords, forward_input: ForwardInput) -> Tensor:
     """How often each person's words are read in every token of the picture: (people, picture tokens)."""
     if not texts.active:
         return texts.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
     return in_steps(regions_on_tokens(texts.regions, forward_input.model, forward_input.x))
 
 
-def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:
+def _place_by_row(
+    node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily
+) -> TextPlace:
     """The one place in which every row of the batch has the words of its own person.
 
-    node: the PersonTexts of each row.
+    node: the TransformerWords of each row.
     """
     texts: list[Tensor] = []
     weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)

@@ -27,15 +27,15 @@ from ...sampling.model_conds import rows_of_nodes
 from ...sampling.runs import Batch, ForwardInput, Run, entries_with
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
-from .person_texts import PersonTexts
+from .person_texts import TransformerWords
 from .places import filled_up, left_padded, places_of
 from .reading import WordsReading
 
 
-class PersonTextsRun(Run[PersonTexts]):
+class TransformerWordsRun(Run[TransformerWords]):
     """One sampling run of a transformer that reads words by region."""
 
-    key = PersonTexts.key
+    key = TransformerWords.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
@@ -62,15 +62,17 @@ class PersonTextsRun(Run[PersonTexts]):
         more_rows_of_cells = -(-cells // (width * frames))  # rounded up
         return [*others, height + more_rows_of_cells, width]
 
-    def new_batch(self, acting: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput) -> PersonTextsBatch:
+    def new_batch(
+        self, acting: tuple[tuple[TransformerWords, ...], ...], forward_input: ForwardInput
+    ) -> TransformerWordsBatch:
         mixed = "joins rows in which different words are read"
         nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
-        # Rows that share a PersonTexts share what is made of it.
+        # Rows that share a TransformerWords share what is made of it.
         as_read = {texts: _as_read(texts, forward_input) for of_node in nodes for texts in of_node}
-        return PersonTextsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
+        return TransformerWordsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
 
 
-def _as_read(texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
+def _as_read(texts: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
     """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
     a prompt."""
     if not texts.t5:
@@ -85,7 +87,7 @@ def _as_read(texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
     return replace(texts, texts=tuple(read), t5=())
 
 
-def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
+def _tokens_added(texts: TransformerWords, family: TransformerFamily, network: Any) -> int:
     """How many tokens of words one node adds to every row of the batch."""
     lengths: list[int] = []
     for text in texts.texts:
@@ -94,13 +96,13 @@ def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -
     return max(lengths, default=0) if texts.by_row else sum(lengths)
 
 
-class PersonTextsBatch(Batch):
+class TransformerWordsBatch(Batch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
     nodes: of each node what all rows have, or what each row has.
     """
 
-    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput) -> None:
+    def __init__(self, nodes: Sequence[Sequence[TransformerWords]], forward_input: ForwardInput) -> None:
         super().__init__()
         family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)

@@ -16,14 +16,14 @@ from ...networks.row_tracking import SOURCE_ROWS
 from ...sampling.conditioning import IDTokens
 from ...sampling.runs import ForwardInput, call_network
 from .others import length_without_inline_tokens
-from .regional_text import RegionalText, id_tokens_read_everywhere, times_repeated
-from .run import RegionalTextBatch
+from .person_texts import UnetWords, id_tokens_read_everywhere, times_repeated
+from .run import UnetWordsBatch
 
 _KEY = "likeness_id_tokens_read"
 """The key of our wrapper among the host's wrappers around the UNet's forward."""
 
 
-class _EverywhereBatch(RegionalTextBatch):
+class _EverywhereBatch(UnetWordsBatch):
     """A batch of ID tokens that the whole picture reads.
 
     The tokens stand in the text, so a layer that reads the text needs nothing more. The batch acts only where another
@@ -44,7 +44,7 @@ class _EverywhereBatch(RegionalTextBatch):
         v: Tensor,
         extra_options: Options,
     ) -> Tensor:
-        """The output of an attention, see RegionalTextBatch. A layer that reads the text keeps its own attention.
+        """The output of an attention, see UnetWordsBatch. A layer that reads the text keeps its own attention.
 
         before: the attention of another pack in this layer, or None. q: (rows, N, C). k, v: (rows, T, C).
         """
@@ -84,7 +84,7 @@ class IDTokensReader:
         if not patch and not replacement:
             return
         # With regional text on the MODEL that text's own run reads the tokens.
-        if not any(id_tokens) or RegionalText.key in cond:
+        if not any(id_tokens) or UnetWords.key in cond:
             return
         context: Tensor = cond["c_crossattn"]
         # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
@@ -102,7 +102,7 @@ class IDTokensReader:
     def _batch(self, id_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
         """The batch for a forward. id_tokens: as in change_inputs."""
         contexts = forward.context.chunk(len(id_tokens))  # (rows, T, width) each
-        chunks: list[tuple[RegionalText, ...]] = []
+        chunks: list[tuple[UnetWords, ...]] = []
         for tokens, context in zip(id_tokens, contexts, strict=True):
             # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
             # that its ID tokens are read once.

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from ....core.attention.cross_attention import EXCLUDED
 from ...networks.row_tracking import repeat_rows
-from .regional_text import Chunks, RegionalText, times_repeated
+from .person_texts import Chunks, UnetWords, times_repeated
 
 
 def with_appended_tokens(chunks: Chunks) -> Chunks:
     """The same chunks with all tokens of people behind their texts, and none inside."""
-    appended: list[tuple[RegionalText, ...]] = []
-    for regional_texts in chunks:
-        length = _length_without_inline(regional_texts)
-        appended.append(tuple(regional_text.appended_instead(length) for regional_text in regional_texts))
+    appended: list[tuple[UnetWords, ...]] = []
+    for texts_of_nodes in chunks:
+        length = _length_without_inline(texts_of_nodes)
+        appended.append(tuple(texts_of_node.appended_instead(length) for texts_of_node in texts_of_nodes))
     return tuple(appended)
 
 
@@ -32,12 +32,12 @@ def length_without_inline_tokens(chunks: Chunks) -> int:
 
     The host repeats texts of different lengths until all have the least common multiple.
     """
-    return math.lcm(*(_length_without_inline(regional_texts) for regional_texts in chunks))
+    return math.lcm(*(_length_without_inline(texts_of_nodes) for texts_of_nodes in chunks))
 
 
-def _length_without_inline(regional_texts: Sequence[RegionalText]) -> int:
+def _length_without_inline(texts_of_nodes: Sequence[UnetWords]) -> int:
     """How many tokens the text of one chunk has without inline tokens."""
-    return regional_texts[0].text_length - sum(regional_text.inline_count for regional_text in regional_texts)
+    return texts_of_nodes[0].text_length - sum(texts_of_node.inline_count for texts_of_node in texts_of_nodes)
 
 
 def without_inline_tokens(context: Tensor, chunks: Chunks) -> Tensor:
@@ -46,12 +46,12 @@ def without_inline_tokens(context: Tensor, chunks: Chunks) -> Tensor:
     chunks: of the batch. The texts of several chunks are brought to one length as the host does it.
     """
     texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
-    for regional_texts, rows in zip(chunks, context.chunk(len(chunks)), strict=True):
-        length = regional_texts[0].text_length
+    for texts_of_nodes, rows in zip(chunks, context.chunk(len(chunks)), strict=True):
+        length = texts_of_nodes[0].text_length
         is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
-        for regional_text in regional_texts:
-            end = regional_text.start + regional_text.inline_count
-            is_common[regional_text.start : end] = False
+        for texts_of_node in texts_of_nodes:
+            end = texts_of_node.start + texts_of_node.inline_count
+            is_common[texts_of_node.start : end] = False
         text_once = rows[:, :length]  # the host may have repeated it
         texts.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
     return texts[0].concat(texts[1:])
@@ -71,9 +71,9 @@ def bias_of_other_rows(
     """
     our_repeats: list[int] = []
     were_inline_in_chunks: list[Tensor] = []
-    for regional_texts in chunks:
-        our_repeats.append(regional_texts[0].repeats_in(text_length))
-        were_inline_in_chunks.append(_were_inline(regional_texts, appended.shape[1]))
+    for texts_of_nodes in chunks:
+        our_repeats.append(texts_of_nodes[0].repeats_in(text_length))
+        were_inline_in_chunks.append(_were_inline(texts_of_nodes, appended.shape[1]))
     our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
     our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, row_count, dim=0)[source_rows]  # (B,)
     more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
@@ -86,10 +86,10 @@ def bias_of_other_rows(
     return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
 
 
-def _were_inline(regional_texts: Sequence[RegionalText], appended_count: int) -> Tensor:
+def _were_inline(texts_of_nodes: Sequence[UnetWords], appended_count: int) -> Tensor:
     """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
     were_inline_in_texts: list[Tensor] = []
-    for regional_text in regional_texts:
-        were_inline_in_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
+    for texts_of_node in texts_of_nodes:
+        were_inline_in_texts.append(torch.full((texts_of_node.appended_count,), texts_of_node.was_inline))
     were_inline = torch.cat(were_inline_in_texts)
     return functional.pad(were_inline, (0, appended_count - len(were_inline)))

@@ -10,8 +10,8 @@ What keys and values of a layer are, from left to right:
     inline tokens of people stand in it                | as many in every row          | read by no pixel
 
 Rows that another pack has made in a layer read texts of that pack. These hold no inline tokens of ours, so there the
-inline tokens are appended as well. Another RegionalTextBatch does so, which the batch of the forward owns: see
-`RegionalTextBatch.batch_of_other_texts`.
+inline tokens are appended as well. Another UnetWordsBatch does so, which the batch of the forward owns: see
+`UnetWordsBatch.batch_of_other_texts`.
 
 The steps of one layer, in the order in which the host calls them:
 
@@ -50,7 +50,7 @@ from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ...sampling.model_conds import CarriedCond, ConditioningLost
 from ...sampling.runs import ForwardInput, attention_of_other_pack, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
-from .regional_text import Chunks, RegionalText, chunks_by_row, has_inline_tokens, id_tokens_read_everywhere
+from .person_texts import Chunks, UnetWords, chunks_by_row, has_inline_tokens, id_tokens_read_everywhere
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
@@ -63,42 +63,42 @@ make rows repeat texts until all are equally long, so a whole text would be cost
 can take a token away of one, and the trial has to show that as well."""
 
 
-def _regional_texts_of(entry: RunEntry) -> tuple[RegionalText, ...]:
-    return entry["model_conds"][RegionalText.key].cond
+def _texts_of_entry(entry: RunEntry) -> tuple[UnetWords, ...]:
+    return entry["model_conds"][UnetWords.key].cond
 
 
 def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
-    """The ID tokens in an entry's text that no RegionalText limits to regions, or None.
+    """The ID tokens in an entry's text that no UnetWords limits to regions, or None.
 
     Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
     """
-    if has_inline_tokens([_regional_texts_of(entry)]):
+    if has_inline_tokens([_texts_of_entry(entry)]):
         return None
     return entry.get(ID_TOKENS)
 
 
-class RegionalTextRun(CrossAttentionRun[RegionalText]):
+class UnetWordsRun(CrossAttentionRun[UnetWords]):
     """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
 
-    key = RegionalText.key
+    key = UnetWords.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         carrying = entries_with(guider, self.key)
         some_have_no_regions = any(_id_tokens_without_regions(entry) for entry in carrying)
         for entry in carrying:
             context: Tensor = entry["cross_attn"]  # (B, T, width)
-            regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
+            texts_of_nodes = [texts_of_node.in_entry(context) for texts_of_node in _texts_of_entry(entry)]
             if some_have_no_regions:
                 # The run has to know such tokens, because rows of another pack do not have them in their texts. All
                 # entries get one regional text more: the host computes entries in one batch only where they carry
                 # equally many.
-                regional_texts.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
+                texts_of_nodes.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
             conds = entry["model_conds"]
-            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
+            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(texts_of_nodes))}
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
-    def new_batch(self, acting: Chunks, forward_input: ForwardInput) -> RegionalTextBatch:
+    def new_batch(self, acting: Chunks, forward_input: ForwardInput) -> UnetWordsBatch:
         of_chunks = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
         chunks = chunks_by_row(of_chunks, len(forward_input.x))
         ignoring = frozenset[Block]()
@@ -106,13 +106,13 @@ class RegionalTextRun(CrossAttentionRun[RegionalText]):
         if has_inline_tokens(chunks):
             ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
         place = query_place(self.layers, forward_input)
-        return RegionalTextBatch(self.layers, chunks, forward_input.context.shape[1], place, ignoring)
+        return UnetWordsBatch(self.layers, chunks, forward_input.context.shape[1], place, ignoring)
 
 
-class RegionalTextBatch(CrossAttentionBatch):
+class UnetWordsBatch(CrossAttentionBatch):
     """The attention of all layers in one forward: to the text, and to the tokens of people appended to it, by region.
 
-    chunks: what each carries, a RegionalText for each node. text_length: how many tokens the text has that the host
+    chunks: what each carries, a UnetWords for each node. text_length: how many tokens the text has that the host
     gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads texts of
     its own. appended_count: how many tokens are appended to the text of every row.
     """
@@ -131,7 +131,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         self._chunks = chunks
         self._text_length = text_length
         self._ignoring = ignoring
-        self.appended_count = max(_appended_count(regional_texts) for regional_texts in chunks)
+        self.appended_count = max(_appended_count(texts_of_nodes) for texts_of_nodes in chunks)
         self._appended = place.like_queries(_appended_tokens(chunks, place.row_count, self.appended_count))
         self.biases = TextBiases(chunks, text_length, self.appended_count, place)
         self._other_rows_key = f"likeness_bias_of_other_rows_{id(self)}"
@@ -144,7 +144,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         batches may share a layer, and each has a bias of its own."""
 
     @cached_property
-    def batch_of_other_texts(self) -> RegionalTextBatch | None:
+    def batch_of_other_texts(self) -> UnetWordsBatch | None:
         """The second batch, for layers with rows in which another pack's texts are read instead of ours.
 
         Such texts lack the tokens of people that stand inside ours (inline tokens), so that batch appends them to the
@@ -157,7 +157,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         if not has_inline_tokens(self._chunks):
             return None
         chunks = with_appended_tokens(self._chunks)
-        return RegionalTextBatch(self.layers, chunks, length_without_inline_tokens(self._chunks), self._place)
+        return UnetWordsBatch(self.layers, chunks, length_without_inline_tokens(self._chunks), self._place)
 
     def options_with_attention(self, options: Options) -> Options:
         options = super().options_with_attention(options)
@@ -286,8 +286,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         return out_of_other_pack + out - plain_out
 
 
-def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
-    return sum(regional_text.appended_count for regional_text in regional_texts)
+def _appended_count(texts_of_nodes: Sequence[UnetWords]) -> int:
+    return sum(texts_of_node.appended_count for texts_of_node in texts_of_nodes)
 
 
 def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Tensor:
@@ -296,18 +296,18 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
     width = 0
-    for regional_texts in chunks:
-        for regional_text in regional_texts:
-            if regional_text.tokens is not None:
-                width = max(width, regional_text.tokens.shape[-1])
+    for texts_of_nodes in chunks:
+        for texts_of_node in texts_of_nodes:
+            if texts_of_node.tokens is not None:
+                width = max(width, texts_of_node.tokens.shape[-1])
     rows_per_chunk = row_count // len(chunks)
     tokens_of_chunks: list[Tensor] = []
-    for regional_texts in chunks:
+    for texts_of_nodes in chunks:
         # It begins with no token, for a chunk in which no node has any.
         tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)]
-        for regional_text in regional_texts:
-            if regional_text.tokens is not None:
-                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_per_chunk))
+        for texts_of_node in texts_of_nodes:
+            if texts_of_node.tokens is not None:
+                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(texts_of_node.tokens, rows_per_chunk))
         tokens = torch.cat(tokens_of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
         tokens_of_chunks.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
     return torch.cat(tokens_of_chunks)
@@ -344,11 +344,11 @@ class TextBiases:
     def _make_bias(self, grid: Grid, text_length: int) -> Tensor:
         """A new bias of all rows, see `for_grid`, on the device and in the dtype of the place."""
         bias_of_chunks: list[Tensor] = []
-        for regional_texts in self._chunks:
-            bias_of_chunks.append(self._make_bias_of_chunk(regional_texts, grid, text_length))
+        for texts_of_nodes in self._chunks:
+            bias_of_chunks.append(self._make_bias_of_chunk(texts_of_nodes, grid, text_length))
         return repeat_rows(self._place.like_queries(torch.stack(bias_of_chunks)), self._place.row_count, dim=0)
 
-    def _make_bias_of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, text_length: int) -> Tensor:
+    def _make_bias_of_chunk(self, texts_of_nodes: Sequence[UnetWords], grid: Grid, text_length: int) -> Tensor:
         """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
         # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
         # and for the appended tokens, which follow.
@@ -356,26 +356,26 @@ class TextBiases:
         owners = [owners_in_text]
         regions: list[Tensor] = []
         people_count = 0  # of the nodes so far: people are numbered through all nodes
-        for regional_text in regional_texts:
-            owners_of_node = regional_text.owners(people_count)
-            if regional_text.inline_count:
-                positions = regional_text.inline_positions(self._text_length)
+        for texts_of_node in texts_of_nodes:
+            owners_of_node = texts_of_node.owners(people_count)
+            if texts_of_node.inline_count:
+                positions = texts_of_node.inline_positions(self._text_length)
                 repeats = len(positions) // len(owners_of_node)  # how often the host has repeated the entry's text
                 owners_in_text[positions] = owners_of_node.repeat(repeats)
-            elif regional_text.tokens is not None:
+            elif texts_of_node.tokens is not None:
                 owners.append(owners_of_node)
-            regions.append(self._regions_of(regional_text))
-            people_count += len(regional_text.counts)
+            regions.append(self._regions_of(texts_of_node))
+            people_count += len(texts_of_node.counts)
         owners_of_keys = torch.cat(owners)
         key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
         owners_of_keys = functional.pad(owners_of_keys, (0, key_count - len(owners_of_keys)), value=NOBODY)
         return region_bias(regions, owners_of_keys, grid)
 
-    def _regions_of(self, regional_text: RegionalText) -> Tensor:
+    def _regions_of(self, texts_of_node: UnetWords) -> Tensor:
         """How strongly each person's tokens are read, (people, H, W).
 
         Appended tokens count as often as the text in front of them, which the host may have repeated.
         """
-        if regional_text.tokens is None:
-            return regional_text.regions
-        return regional_text.regions * regional_text.repeats_in(self._text_length)
+        if texts_of_node.tokens is None:
+            return texts_of_node.regions
+        return texts_of_node.regions * texts_of_node.repeats_in(self._text_length)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 from graphs import value
-from pack.core.people import Person
+from pack.core.cast import Person
 from sample_values import RECOGNISERS, a_person, in_the_bank, nan, normal, portraits
 from torch import Tensor
 

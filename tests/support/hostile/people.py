@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from graphs import UNCONNECTED, Node, ours
-from pack.core.people import PlacedCast
+from pack.core.cast import PlacedCast
 from sample_values import a_person, cast, normal, unplaced
 
 from hostile.cases import Case, bad, good

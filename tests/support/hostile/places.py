@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from graphs import ours
-from pack.core.people import Faces, Layout
+from pack.core.cast import Faces, Layout
 from sample_values import a_person, cast, inf, layout, mask, nan, pose, slot, unplaced
 
 from hostile.cases import Case, bad, good

@@ -36,7 +36,7 @@ NEEDED = (
 
 def unlinked() -> Iterator[Case]:
     for place in linked_inputs():
-        # Without an optional MODEL there is none to sample with: test_regional_text.py looks at that.
+        # Without an optional MODEL there is none to sample with: test_words_on_unets.py looks at that.
         is_model = place.entry.get_io_type() == "MODEL"
         if place.entry.optional and not is_model and Needed(place.kind, place.name) not in NEEDED:
             yield good(place.kind, **{place.name: None})

@@ -17,6 +17,7 @@ from graphs import UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.control_nets.sdxl_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
+from pack.core.cast import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import (
     BadCast,
     BadLayout,
@@ -30,7 +31,6 @@ from pack.core.checks.errors import (
 from pack.core.checks.prompts import BadPrompts
 from pack.core.families import latent_name
 from pack.core.parts.parts import BadPart
-from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.persons.combining import PortraitsMissing
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.expressions import BadExpression

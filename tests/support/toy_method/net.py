@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...core.attention.projections import AdapterLayers
+from ...core.cast import EMBEDDING
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING
 
 
 class ToyNet(nn.Module):

@@ -20,13 +20,13 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...host.schedule import WHOLE_SCHEDULE
-from ...sampling.canvas_check import Canvas
+from ...sampling.canvas_check import NodeOfRun
 from ...sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
 from ...sampling.model_conds import CarriedOfPeople, carry, one_for_each_row
 
 
 @dataclass(frozen=True, eq=False)
-class RegionalText(CarriedOfPeople):
+class UnetWords(CarriedOfPeople):
     """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
 
     regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
@@ -35,13 +35,13 @@ class RegionalText(CarriedOfPeople):
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
     by_row: appended tokens are then read in all of their person's row, and regions, (people, 1, 1), say how strongly.
-    The RegionalText of one row has counts, tokens and regions of that person alone.
+    The UnetWords of one row has counts, tokens and regions of that person alone.
 
     Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
     them that belong to people, (B, sum of counts, width).
     """
 
-    key = "likeness_regional_text"
+    key = "likeness_unet_words"
     per_person = ("regions", "counts")
     regions: Tensor
     counts: tuple[int, ...]
@@ -109,7 +109,7 @@ class RegionalText(CarriedOfPeople):
         tokens = None if self.tokens is None else self.tokens[:, :0]
         return replace(super().without_people(), tokens=tokens)
 
-    def in_entry(self, context: Tensor) -> RegionalText:
+    def in_entry(self, context: Tensor) -> UnetWords:
         """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
         it.
 
@@ -131,7 +131,7 @@ class RegionalText(CarriedOfPeople):
         repeats = range(self.repeats_in(token_count))
         return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
 
-    def appended_instead(self, text_length: int) -> RegionalText:
+    def appended_instead(self, text_length: int) -> UnetWords:
         """This text with its inline tokens appended, for a text out of which they have been taken.
 
         text_length: how many tokens are left of the entry's text.
@@ -147,7 +147,7 @@ class RegionalText(CarriedOfPeople):
         return numbers.repeat_interleave(counts)
 
 
-def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:
+def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_node: NodeOfRun) -> list[Conditioning]:
     """Both sides of the conditioning, in whose entries ID tokens are read in regions (people, H, W) only.
 
     sides: as Apply ID-Patch has made them. An entry without ID tokens stays as it is.
@@ -156,22 +156,24 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
     # know what belongs together.
     source = object()
 
-    def with_regional_text(entry: Entry) -> Entry:
+    def with_texts(entry: Entry) -> Entry:
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry
         counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
-        regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
-        return carry([entry], regional_text)[0]
+        texts_of_node = UnetWords(
+            source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas_node=canvas_node
+        )
+        return carry([entry], texts_of_node)[0]
 
-    return [[with_regional_text(entry) for entry in side] for side in sides]
+    return [[with_texts(entry) for entry in side] for side in sides]
 
 
-def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> RegionalText:
-    """A RegionalText for ID tokens that the whole picture reads.
+def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> UnetWords:
+    """A UnetWords for ID tokens that the whole picture reads.
 
     All of them count as tokens of one person, whose region is the whole picture. context: the text of the entry,
-    (B, T, width). Without ID tokens, or where the text is too short to hold them, the RegionalText has no people.
+    (B, T, width). Without ID tokens, or where the text is too short to hold them, the UnetWords has no people.
     """
     counts: tuple[int, ...] = ()
     start = 0
@@ -182,23 +184,23 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Re
             start = id_tokens.start
     everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)
     source = object()
-    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
+    return UnetWords(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
 
 
-Chunks = tuple[tuple[RegionalText, ...], ...]
-"""What the chunks of a batch carry: for each chunk, a RegionalText per node."""
+Chunks = tuple[tuple[UnetWords, ...], ...]
+"""What the chunks of a batch carry: for each chunk, a UnetWords per node."""
 
 
 def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
-    """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
+    """A chunk for each row of a batch where any UnetWords is by_row; otherwise the chunks themselves."""
     if not any(text.by_row for texts in chunks for text in texts):
         return chunks
     by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]  # of rows each
     return tuple(zip(*by_node, strict=True))
 
 
-def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
-    return any(regional_text.inline_count for regional_texts in chunks for regional_text in regional_texts)
+def has_inline_tokens(chunks: Iterable[tuple[UnetWords, ...]]) -> bool:
+    return any(texts_of_node.inline_count for texts_of_nodes in chunks for texts_of_node in texts_of_nodes)
 
 
 def times_repeated(context: Tensor) -> Tensor:

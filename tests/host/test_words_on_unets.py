@@ -17,9 +17,9 @@ from pack.bridge.networks.layers import QueryPlace
 from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond
 from pack.bridge.words.unet import run as unet_run
-from pack.bridge.words.unet.regional_text import RegionalText, chunks_by_row
+from pack.bridge.words.unet.person_texts import UnetWords, chunks_by_row
+from pack.core.cast import PlacedCast
 from pack.core.checks.value_checks import BadPicture
-from pack.core.people import PlacedCast
 from peers import apply
 from tiny import people_made
 
@@ -65,14 +65,14 @@ def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
 def watched_layers(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
     layers = []
-    attention_output = unet_run.RegionalTextBatch.attention_output
+    attention_output = unet_run.UnetWordsBatch.attention_output
 
     def watch(self, layer, before, q, k, v, extra):
         out = attention_output(self, layer, before, q, k, v, extra)
         layers.append((q, k, v, out, extra))
         return out
 
-    monkeypatch.setattr(unet_run.RegionalTextBatch, "attention_output", watch)
+    monkeypatch.setattr(unet_run.UnetWordsBatch, "attention_output", watch)
     return layers
 
 
@@ -124,11 +124,11 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     grid = (5, 9)
     length = 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    regional_text = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
+    texts_of_node = UnetWords(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
     entry = torch.zeros(1, length, 8)
-    chunks = ((regional_text.in_entry(entry),), (regional_text.without_people().in_entry(entry),))
+    chunks = ((texts_of_node.in_entry(entry),), (texts_of_node.without_people().in_entry(entry),))
     place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype, {})
-    batch = unet_run.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
+    batch = unet_run.UnetWordsBatch([("input", 1, 0)], chunks, length, place)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
     is_heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
@@ -217,8 +217,8 @@ def test_an_area(sdxl):
 def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
     """Beside ID tokens that the whole picture reads."""
     tokens = torch.rand(1, 4, 8)
-    everybody = RegionalText(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), (3, 1), tokens, by_row=True)
-    everywhere = RegionalText(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (4,), tokens)
+    everybody = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), (3, 1), tokens, by_row=True)
+    everywhere = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (4,), tokens)
     first, second = chunks_by_row(((everybody, everywhere),), 2)
     assert [text_of_row.counts for text_of_row in (*first, *second)] == [(3,), (4,), (1,), (4,)]
     assert chunks_by_row(((everywhere,),), 2) == ((everywhere,),)
