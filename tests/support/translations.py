@@ -10,6 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pack.core.families import FAMILIES
+from pack.core.methods import methods
+from pack.core.models import manifest
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCALES = ROOT / "locales"
 TRANSLATED = ("zh",)
@@ -17,12 +21,11 @@ LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 SENTENCES = "likenessSentences"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "EVA-CLIP", "FLUX.1", "FLUX.2 klein",
-    "ID-Patch", "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter",
-    "OpenPose", "Parts2Whole", "PhotoMaker", "PuLID", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "SDXL",
-    "StoryMaker", "VAE", "WithAnyone", "Z-Image", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin",
-    "pulid_v1.1.safetensors", "withanyone.safetensors",
+    "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "EVA-CLIP", "FLUX.2 klein",
+    "ID-Patch ControlNet", "IdentityNet", "InfuseNet", "OpenPose", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose",
+    "VAE",
 }  # fmt: skip
+"""Besides those of the records: `is_proper_name`."""
 
 Texts = dict[str, str]
 
@@ -87,6 +90,19 @@ def of_graph(graph: dict[str, Any]) -> set[str]:
     for _, _, *descriptions in inputs_of_the_app:
         texts |= {entry.get("description") for entry in descriptions}
     return {text for text in texts if text}
+
+
+@cache
+def _names_of_records() -> set[str]:
+    """Of methods, families and files."""
+    names = {method.title for method in methods()} | {family.name for family in FAMILIES}
+    return names | {model.name for model in manifest.models()}
+
+
+def is_proper_name(text: str) -> bool:
+    """Whether a text needs no translation. A group is numbered: 5 · ID-Patch."""
+    name = re.sub(r"^\d · ", "", text)
+    return name in PROPER_NAMES or name in _names_of_records()
 
 
 _NAME = re.compile(r"\{(\w+)\}")
