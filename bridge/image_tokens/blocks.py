@@ -25,7 +25,7 @@ from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, require_family, tokens_of
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run
@@ -225,7 +225,7 @@ class BlocksBatch(Batch):
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
         return {(kind, number): modules[f"{kind}s.{number}"] for kind, number in behind}
 

@@ -26,7 +26,7 @@ from typing_extensions import Self
 from ...core.attention.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
-from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace, query_place
+from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.model_conds import CarriedOfPeople, InBoxes
 from ..sampling.runs import ForwardInput, attention_of_other_pack
@@ -118,16 +118,18 @@ class InjectionsRun(CrossAttentionRun[Injection]):
     key = Injection.key
 
     def new_batch(self, acting: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput) -> InjectionsBatch:
-        return InjectionsBatch(self.layers, acting, query_place(self.layers, forward_input))
+        return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_input))
 
 
 class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
-    def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
+    def __init__(
+        self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], query_shape: QueryShape
+    ) -> None:
         """injections: for each node, what it has put into each chunk of the batch."""
-        super().__init__(layers, place)
-        self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
+        super().__init__(layers, query_shape)
+        self._nodes = [NodeInjections(by_chunk, query_shape) for by_chunk in injections]
 
     def changes_layer(self, layer_index: int) -> bool:
         return any(layer_index in node.layers for node in self._nodes)
@@ -164,11 +166,11 @@ class NodeInjections:
     they are not read is missing.
     """
 
-    def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
+    def __init__(self, injections: Sequence[Injection], query_shape: QueryShape) -> None:
         """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
         self._injections = injections
         self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once
-        self._place = place
+        self._query_shape = query_shape
         self.layers: dict[int, KeysAndValues] = {}
         for number in range(len(injections[0].layers)):
             keys_and_values = self._rows_of_layer(number)
@@ -186,7 +188,7 @@ class NodeInjections:
         self._weights: dict[Grid, Tensor] = {}
         """How much each pixel reads of each person, (people, rows, N, 1), by grid of the layer."""
         if self._pixel_shares:
-            for grid in place.grids:
+            for grid in query_shape.grids:
                 self._weights[grid] = self._make_weights(grid)
 
     def people_attention(self, layer: TextRead, layer_index: int, grid: Grid, source_rows: Tensor | None) -> Tensor:
@@ -235,7 +237,7 @@ class NodeInjections:
         """
         # Equally many rows of each chunk, as can_join_batch sees to, so that repeating keeps each at its place.
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
-        return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)
+        return repeat_rows(self._query_shape.like_queries(rows_of_chunks), self._query_shape.row_count, dim=1)
 
 
 class _PixelShares(NamedTuple):

@@ -24,7 +24,7 @@ from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
-from ..sampling.calls import Place, part_around
+from ..sampling.calls import Site, part_around
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
@@ -168,7 +168,7 @@ class TransformerLorasBatch(Batch):
         self._in_layers = self._new_in_layers()
         self._check_references()
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {name: part_around(modules, name) for name in self._in_layers}
 
     def _modulated_layers(self) -> dict[str, ModulatedLayer]:

@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..host.unet import Options, with_patch
-from ..sampling.calls import Calls, Place
+from ..sampling.calls import Calls, Site
 from ..sampling.current_forward import current
 from .transformer_families import BlockInputs, TransformerFamily
 
 LAYERS = "layers"
-"""The place of an attention over all tokens, in the blocks."""
+"""The stage of an attention over all tokens: the blocks."""
 REFINER = "likeness_refiner"
 """The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
 description says."""
@@ -40,7 +40,7 @@ class PatchedMethod:
     def in_place(self, calls: Calls | None = None) -> Iterator[None]:
         """While this context is open, the function stands in the module. Then the module is as it was.
 
-        calls: where its calls are counted, with this object as their Place.
+        calls: where its calls are counted, with this object as their Site.
         """
         attributes = vars(self.module)
         before = attributes.get(self._method)
@@ -63,16 +63,16 @@ class _CallInFront:
     """
 
     def __init__(
-        self, place: Place, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
+        self, site: Site, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
     ) -> None:
-        self._place = place
+        self._site = site
         self._function = function
         self._replaced = method
         self._calls = calls
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         if self._calls is not None:
-            self._calls.count(self._place)
+            self._calls.count(self._site)
         return self._function(self._replaced, *args, **kwargs)
 
 

@@ -43,7 +43,7 @@ from ..networks.file_attention import patched_file_attention, tell_of_file_atten
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
 from ..networks.patched_methods import LAYERS, REFINER, patched_refiners
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
@@ -54,7 +54,7 @@ from .record import LATENTS, PeopleReferences, ReferenceLatent
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
 _PICTURES = "pictures"
-"""The name, among the places of RegionalReferencesBatch.plan, of an attention over the picture and its references
+"""The name, among the stages of RegionalReferencesBatch.plan, of an attention over the picture and its references
 alone. It is that of Z-Image's refiner of pictures."""
 
 
@@ -186,17 +186,17 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
-        self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
+        self, carried_by_chunk: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
         """The attention of a forward; None where all tokens read all references, as in the host.
 
-        chunks: what each conditioning entry carries. It is a single object, because People as References encodes its
-        own prompts, so no second node can add one; where people have rows, it has a copy for each row. Raises
-        ConditioningLost where other packs have joined rows that do not belong together.
+        carried_by_chunk: what each conditioning entry carries. It is a single object, because People as References
+        encodes its own prompts, so no second node can add one; where people have rows, it has a copy for each row.
+        Raises ConditioningLost where other packs have joined rows that do not belong together.
         """
-        rows = one_for_each_row([carried for (carried,) in chunks], len(forward_input.x))
+        rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
         regional = rows[0]
-        strength = regional.strength if self.acting(chunks, forward_input.sigmas) else 0.0
+        strength = regional.strength if self.acting(carried_by_chunk, forward_input.sigmas) else 0.0
         all_read_all = strength == 0 and not regional.record.is_weighted
         if not forward_input.references or all_read_all:
             return None
@@ -254,7 +254,7 @@ class RegionalReferencesBatch(Batch):
         self._regions = regions
         self._layout = layout
         self._device = forward_input.x.device
-        self._plans: dict[tuple[str, int], Plan] = {}  # (place, tokens of the common text), see plan()
+        self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
         # Words and LoRAs of people act on their references where these are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
         family = taken_family(forward_input.model)
@@ -271,7 +271,7 @@ class RegionalReferencesBatch(Batch):
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return attending_parts(modules, self._family)
 
     @contextmanager
@@ -281,19 +281,19 @@ class RegionalReferencesBatch(Batch):
                 stack.enter_context(patched.in_place())
             yield
 
-    def plan(self, place: str, text: int) -> Plan:
-        """How the attention in one place of the network is split.
+    def plan(self, stage: str, text: int) -> Plan:
+        """How the attention in one stage of the network is split.
 
-        place: LAYERS for the blocks, _PICTURES, or the name of a group of refiners. text: how many tokens the common
+        stage: LAYERS for the blocks, _PICTURES, or the name of a group of refiners. text: how many tokens the common
         text has.
         """
-        if (place, text) not in self._plans:
-            self._plans[place, text] = self._made_plan(place, text)
-        return self._plans[place, text]
+        if (stage, text) not in self._plans:
+            self._plans[stage, text] = self._made_plan(stage, text)
+        return self._plans[stage, text]
 
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
-    def _made_plan(self, place: str, text: int) -> Plan:
-        """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
+    def _made_plan(self, stage: str, text: int) -> Plan:
+        """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
         regional = self._rows[0]
         layout = replace(self._layout, common=text)
         if any(regional.shown):
@@ -301,13 +301,13 @@ class RegionalReferencesBatch(Batch):
             words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
             front = max(0, text - self._layout.common - words)
             layout = replace(layout, front=front, common=text - front, shown=regional.shown)
-        # Only the function of this place is called.
+        # Only the function of this stage is called.
         spans = {
             LAYERS: layout.spans,
             _PICTURES: layout.picture_spans,
             self._family.refiners: layout.text_spans,
             self._family.looks_refiners: layout.seen_spans,
-        }[place]()
+        }[stage]()
         owners = regional.owners_in_row
         # Rows with the same weights are split alike.
         groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
@@ -388,8 +388,8 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 
         text: not used. Z-Image pads its text, and the layout has the number of tokens with that.
         """
-        for place in (LAYERS, _PICTURES, self._family.refiners):
-            self.plan(place, self._layout.common)
+        for stage in (LAYERS, _PICTURES, self._family.refiners):
+            self.plan(stage, self._layout.common)
         if self._layout.seen:
             self.plan(self._family.looks_refiners, self._layout.common)
 
@@ -408,11 +408,11 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         words = current.texts  # the words of Prompt per Person in this forward, which follow the common text
         if words is not None:
             text += sum(words.lengths)
-        place = options.get(REFINER, LAYERS)
-        if place == LAYERS and queries == self._layout.pictures:
-            place = _PICTURES
-        split = self.plan(place, text).of(queries, keys)
-        if split is not None and place == LAYERS:
+        stage = options.get(REFINER, LAYERS)
+        if stage == LAYERS and queries == self._layout.pictures:
+            stage = _PICTURES
+        split = self.plan(stage, text).of(queries, keys)
+        if split is not None and stage == LAYERS:
             self.calls.count_part()
         return split
 

@@ -303,10 +303,10 @@ def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int)
 
 
 class Chunk(NamedTuple):
-    """The rows of one conditioning entry in a forward.
+    """What all rows of one chunk have in common; a chunk is the rows of one conditioning entry in a forward.
 
-    carried: what the entry carries, a Carried for each node, of the class that the Run reads. size: (height, width) in
-    latent pixels of an entry with an area of its own, else None.
+    How many rows these are stands in the row table alone. carried: what the entry carries, a Carried for each node, of
+    the class that the Run reads. size: (height, width) in latent pixels of an entry with an area of its own, else None.
     """
 
     carried: tuple[Any, ...]
@@ -420,7 +420,7 @@ def read_as_negative(guider: CFGGuider, key: str) -> None:
             entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(carried, text=cond.text)}
 
 
-def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
+def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
     """What each chunk of a batch carries under `key`, for a ControlNet, which the host calls before the UNet.
 
     cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the

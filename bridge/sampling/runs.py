@@ -47,7 +47,7 @@ from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
-from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
+from .calls import Calls, KnownCalls, Lost, Site, code_of_others, is_ours, modules_of, watched
 from .canvas_check import NodeOfRun, check_canvases
 from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
@@ -211,7 +211,7 @@ class Sent:
 class Batch:
     """What the rows of one forward read, ready on the device.
 
-    row_count: the number of rows. calls: which of its places in the network have been called.
+    row_count: the number of rows. calls: which of its sites in the network have been called.
     """
 
     row_count: int
@@ -219,10 +219,10 @@ class Batch:
     def __init__(self) -> None:
         self.calls = Calls()
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
 
-        modules: of the network, see Run.modules_in. The name of a layer is a place in which something is added to what
+        modules: of the network, see Run.modules_in. The name of a layer is a site at which something is added to what
         the layer gives.
         """
         raise NotImplementedError
@@ -329,13 +329,15 @@ class Run(NeverCopied, Generic[CarriedT]):
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
-    def acting(self, chunks: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor) -> tuple[tuple[CarriedT, ...], ...]:
+    def acting(
+        self, carried_by_chunk: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor
+    ) -> tuple[tuple[CarriedT, ...], ...]:
         """What each node has put into the chunks, one Carried per chunk, of the nodes that act at these sigmas, (B,).
 
-        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
+        carried_by_chunk: what each chunk carries, one Carried per node, in the same order in every chunk.
         """
         acting: list[tuple[CarriedT, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
+        for by_chunk in zip(*carried_by_chunk, strict=True):  # from a tuple per chunk to a tuple per node
             # Which of them is asked is all one: those of one batch have the same schedule, see CarriedCond.can_concat.
             active = next((carried for carried in by_chunk if carried.active), None)
             if active is not None and self.is_on(active, sigmas):
@@ -474,22 +476,22 @@ class Run(NeverCopied, Generic[CarriedT]):
         calls = batch.calls
         network = network_within(forward_input.model.diffusion_model)
         known = self._known_calls.setdefault(network, KnownCalls())
-        if calls.by_place is None:
-            calls.by_place = batch.places(self.modules_in(network))
+        if calls.by_site is None:
+            calls.by_site = batch.sites(self.modules_in(network))
         # Behind the last forward there is none in which a doubt could be cleared up.
         may_be_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        with watched(calls, calls.by_place, forward_input.model.diffusion_model, known, may_be_last) as found:
+        with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, may_be_last) as found:
             yield
         if found and not self._is_refused:
             raise self._lost(found[0], forward_input)
 
     def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
-        """The error about places that were not called: LayersPassedOver where all of them are layers."""
+        """The error about sites that were not called: LayersPassedOver where all of them are layers."""
         module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)
-        layers = [place for place in lost.places if isinstance(place, str)]  # see Batch.places
-        if len(layers) == len(lost.places):
+        layers = [site for site in lost.sites if isinstance(site, str)]  # see Batch.sites
+        if len(layers) == len(lost.sites):
             return LayersPassedOver(module, layers)
-        why = f"passes over {len(lost.places)} of the {lost.asked} places in the network where people act"
+        why = f"passes over {len(lost.sites)} of the {lost.asked} places in the network where people act"
         return ConditioningLost(module, f"{why}, as a copy of ComfyUI's code without transformer_options does")
 
     def wrap_apply_model(
@@ -602,12 +604,14 @@ class Run(NeverCopied, Generic[CarriedT]):
         with batch.prepared(), self._watched(batch, forward_input):
             return call_network(batch, executor, x, *args, **kwargs)
 
-    def batch_for_forward(self, chunks: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(
+        self, carried_by_chunk: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput
+    ) -> Batch | None:
         """The batch of one forward; None where nothing of what its chunks carry is on at this step.
 
-        chunks: what each chunk carries, one Carried for each node.
+        carried_by_chunk: what each chunk carries, one Carried for each node.
         """
-        acting = self.acting(chunks, forward_input.sigmas)
+        acting = self.acting(carried_by_chunk, forward_input.sigmas)
         return self.kept(acting, forward_input) if acting else None
 
     def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:

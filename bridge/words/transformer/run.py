@@ -21,15 +21,15 @@ from ...networks.file_attention import patched_file_attention, tell_of_file_atte
 from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_text_readers, with_input_patch
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.calls import Place
+from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.model_conds import rows_of_nodes
 from ...sampling.runs import Batch, ForwardInput, Run, entries_with
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .person_texts import TransformerWords
-from .places import filled_up, left_padded, places_of
 from .reading import WordsReading
+from .slots import filled_up, left_padded, slots_of
 
 
 class TransformerWordsRun(Run[TransformerWords]):
@@ -107,11 +107,11 @@ class TransformerWordsBatch(Batch):
         family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self._family = family
-        places = [place for node in nodes for place in places_of(node, forward_input, family)]
-        self._texts = ForwardTexts(places, forward_input, family)
+        slots = [slot for node in nodes for slot in slots_of(node, forward_input, family)]
+        self._texts = ForwardTexts(slots, forward_input, family)
         device = forward_input.x.device
-        words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]
-        self._words = torch.cat(words, dim=1)  # (rows, tokens of all places, width)
+        words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
+        self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
         self._reading.get_ready(device)
@@ -122,7 +122,7 @@ class TransformerWordsBatch(Batch):
             *patched_text_readers(self._texts.network, family),
         ]
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
 
@@ -186,7 +186,7 @@ class TransformerWordsBatch(Batch):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
-        names = tuple(place.name for place in self._texts.places)
+        names = tuple(slot.name for slot in self._texts.slots)
         current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
         options = with_input_patch(options, self._family, self._reading.with_positions)
         return with_reading(options, self._reading)
