@@ -33,7 +33,7 @@ from typing_extensions import Self
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import Plan, belongs, groups
 from ...core.attention.token_groups import AnySplit, Group
-from ...core.attention.token_layout import TokenLayout
+from ...core.attention.token_layout import Span, TokenLayout
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
@@ -204,9 +204,12 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
         else:
             differ = any(of_row is not regional for of_row in rows)
-        has_other_references = len(regional.numbers) != len(forward_input.references)
-        if differ or has_other_references:
+        if differ:
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
+        given = len(forward_input.references)
+        if given != len(regional.numbers):
+            why = f"hands on {given} reference pictures where the conditioning has {len(regional.numbers)}"
+            raise ConditioningLost(self._code_around_model, why)
         return self.kept((tuple(rows), strength), forward_input)
 
     def new_batch(
@@ -294,29 +297,15 @@ class RegionalReferencesBatch(Batch):
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
     def _made_plan(self, stage: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
-        regional = self._rows[0]
-        layout = replace(self._layout, common=text)
-        if any(regional.shown):
-            # The common text begins behind what other packs have put in front of it, with what it shows.
-            words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
-            front = max(0, text - self._layout.common - words)
-            layout = replace(layout, front=front, common=text - front, shown=regional.shown)
-        # Only the function of this stage is called.
-        spans = {
-            LAYERS: layout.spans,
-            _PICTURES: layout.picture_spans,
-            self._family.refiners: layout.text_spans,
-            self._family.looks_refiners: layout.seen_spans,
-        }[stage]()
-        owners = regional.owners_in_row
-        # Rows with the same weights are split alike.
+        regional = self._rows[0]  # rows differ in their weights alone, see RegionalReferencesRun.batch_for_forward
+        spans = self._spans(stage, text)
         groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
         for of_row in self._rows:
             if of_row.weights not in groups_of_weights:
                 groups_of_weights[of_row.weights] = groups(
                     spans,
                     self._regions,
-                    owners,
+                    regional.owners_in_row,
                     regional.everybody_outside,
                     of_row.weights,
                     self._strength,
@@ -324,6 +313,24 @@ class RegionalReferencesBatch(Batch):
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)
+
+    def _spans(self, stage: str, text: int) -> list[Span]:
+        """The tokens of an attention, in their order. stage, text: as in `plan`."""
+        layout = replace(self._layout, common=text)
+        shown = self._rows[0].shown
+        if any(shown):
+            # The common text begins behind what other packs have put in front of it, with what it shows.
+            words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
+            front = max(0, text - self._layout.common - words)
+            layout = replace(layout, front=front, common=text - front, shown=shown)
+        if stage == LAYERS:
+            return layout.spans()
+        if stage == _PICTURES:
+            return layout.picture_spans()
+        if stage == self._family.refiners:
+            return layout.text_spans()
+        assert stage == self._family.looks_refiners
+        return layout.seen_spans()
 
     def options_with_attention(self, options: Options) -> Options:
         self._begin()

@@ -110,18 +110,18 @@ class Lost(NamedTuple):
 
 @contextmanager
 def watched(
-    calls: Calls, sites: Mapping[Site, nn.Module], network: nn.Module, known: KnownCalls, every: bool
+    calls: Calls, sites: Mapping[Site, nn.Module], network: nn.Module, known: KnownCalls, ask_all: bool
 ) -> Iterator[list[Lost]]:
     """Watch one forward. When the context closes, the list has what is lost, if anything is.
 
-    sites: see Batch.sites. network: as the host calls it. known: of this network. every: whether all sites are asked
-    for, known or not.
+    sites: see Batch.sites. network: as the host calls it. known: of this network. ask_all: whether all sites are asked
+    for, known or not, and not only those that no forward has called.
     """
     found: list[Lost] = []
     if known.is_compiled:
         yield found
         return
-    asked = {site: part for site, part in sites.items() if every or site not in known.called}
+    asked = {site: part for site, part in sites.items() if ask_all or site not in known.called}
     known.is_compiled = bool(asked) and _is_compiled(network)
     with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
         yield found

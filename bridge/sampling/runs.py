@@ -104,8 +104,8 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
-    for prompt in guider.conds.values():
-        named_as_one(prompt)
+    for side in guider.conds.values():
+        named_as_one(side)
     runs = [_begun(run_class, guider, start) for run_class in on_model.runs]
     tell_of_start([carried for run in runs for carried in run.everything], guider, start)
     for tell in on_model.notes:
@@ -266,6 +266,22 @@ class _Refusals:
     first: LikenessError | None = None
 
 
+@contextmanager
+def _shared_refusals(model_options: dict[str, Any]) -> Iterator[_Refusals]:
+    """A context around one step of a run, with the _Refusals of that step, which all runs of the sampling share.
+
+    Runs nest: each wraps the step of the next. The outermost puts the object into the options, and takes it out.
+    """
+    of_outer_run: _Refusals | None = model_options.get(_REFUSALS)
+    refusals = of_outer_run or _Refusals()
+    model_options[_REFUSALS] = refusals
+    try:
+        yield refusals
+    finally:
+        if of_outer_run is None:
+            del model_options[_REFUSALS]
+
+
 class Run(NeverCopied, Generic[CarriedT]):
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
@@ -371,6 +387,15 @@ class Run(NeverCopied, Generic[CarriedT]):
         model_options: dict[str, Any],
     ) -> list[Tensor]:
         """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's."""
+        self._begin_step(model, x_in, model_options)
+        with self._until_rows_arrive(model.diffusion_model) as called:
+            out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
+        if called:
+            self._check_rows_arrived(model, model_options["transformer_options"])
+        return out
+
+    def _begin_step(self, model: BaseModel, x_in: Tensor, model_options: dict[str, Any]) -> None:
+        """Note what is known of a step before its forwards. x_in: what is denoised, (B, C, h, w)."""
         self.latent = tuple(x_in.shape[-2:])
         self._code_around_model = _modules_around(model_options)
         options = model_options["transformer_options"]
@@ -381,13 +406,12 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._times_called += 1
         # Kept now: in the step, functions of other packs may put blocks of their own into the network.
         self.modules_in(network_within(model.diffusion_model))
-        with self._until_rows_arrive(model.diffusion_model) as called:
-            out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
-        is_lost = called and self._rows_sent and not self._rows_arrived
-        if is_lost:  # the host was given rows with people, and the network has run without them
+
+    def _check_rows_arrived(self, model: BaseModel, options: Options) -> None:
+        """Raise ConditioningLost where the host was given rows with people, and the network has run without them."""
+        if self._rows_sent and not self._rows_arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._code_around_model or self._code_of_others(model, options), why)
-        return out
 
     def modules_in(self, network: nn.Module) -> Mapping[str, nn.Module]:
         """The modules of a network by the MODEL's names, as they stood when its first step began.
@@ -420,22 +444,23 @@ class Run(NeverCopied, Generic[CarriedT]):
             hook.remove()
 
     def _step(self, step: Callable[[], list[Tensor]], model_options: dict[str, Any]) -> list[Tensor]:
-        """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it."""
-        before = self._refusals  # where a step is computed in the middle of another
-        of_other_runs: _Refusals | None = model_options.get(_REFUSALS)
-        refusals = of_other_runs or _Refusals()
-        self._refusals = model_options[_REFUSALS] = refusals
+        """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it.
+
+        The step of one run is within that of another, see `_shared_refusals`. The innermost ends first, so it raises;
+        the others let the error through.
+        """
+        before = self._refusals  # other code may compute a step of this run in the middle of another
         out: list[Tensor] = []
-        try:
-            out = step()
-        except Exception as error:
-            # Other code may not know what to do with the zeros of `_put_off`.
-            if refusals.first is None or isinstance(error, LikenessError):
-                raise
-        finally:
-            self._refusals = before
-            if of_other_runs is None:
-                del model_options[_REFUSALS]
+        with _shared_refusals(model_options) as refusals:
+            self._refusals = refusals
+            try:
+                out = step()
+            except Exception as error:
+                # Where a refusal waits, any other error may come of the zeros of `_put_off`.
+                if refusals.first is None or isinstance(error, LikenessError):
+                    raise
+            finally:
+                self._refusals = before
         refusal, refusals.first = refusals.first, None
         if refusal is None:
             return out
@@ -455,7 +480,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         Other packs put functions into a network for the time of their own forward. An error in the middle of it would
         leave them there, for all who use the checkpoint.
         """
-        # Not LayersPassedOver: without a module that says that ComfyUI itself does so.
+        # A LayersPassedOver, a subclass, knows already who does it, see `_lost`.
         if type(refusal) is ConditioningLost and not refusal.module:
             refusal = ConditioningLost(self._code_of_others(forward_input.model, forward_input.options), refusal.why)
         if self._refusals is None:  # other code has called the MODEL outside of a step
@@ -478,9 +503,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         known = self._known_calls.setdefault(network, KnownCalls())
         if calls.by_site is None:
             calls.by_site = batch.sites(self.modules_in(network))
-        # Behind the last forward there is none in which a doubt could be cleared up.
-        may_be_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, may_be_last) as found:
+        # In what may be the last forward all sites are asked for: no later one could clear up a doubt.
+        ask_all = self.schedule is not None and self._times_called >= len(self.schedule) - 1
+        with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, ask_all) as found:
             yield
         if found and not self._is_refused:
             raise self._lost(found[0], forward_input)
@@ -490,7 +515,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)
         layers = [site for site in lost.sites if isinstance(site, str)]  # see Batch.sites
         if len(layers) == len(lost.sites):
-            return LayersPassedOver(module, layers)
+            return LayersPassedOver(module, layers, by_host=not module)
         why = f"passes over {len(lost.sites)} of the {lost.asked} places in the network where people act"
         return ConditioningLost(module, f"{why}, as a copy of ComfyUI's code without transformer_options does")
 

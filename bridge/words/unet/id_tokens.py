@@ -16,7 +16,7 @@ from ...networks.row_tracking import SOURCE_ROWS
 from ...sampling.conditioning import IDTokens
 from ...sampling.runs import ForwardInput, call_network
 from .others import length_without_inline_tokens
-from .person_texts import UnetWords, id_tokens_read_everywhere, times_repeated
+from .person_texts import UnetWords, guessed_repeats, id_tokens_read_everywhere
 from .run import UnetWordsBatch
 
 _KEY = "likeness_id_tokens_read"
@@ -106,7 +106,7 @@ class IDTokensReader:
         for tokens, context in zip(id_tokens, contexts, strict=True):
             # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
             # that its ID tokens are read once.
-            length = context.shape[1] // int(times_repeated(context[:1]))
+            length = context.shape[1] // int(guessed_repeats(context[:1]))
             words_by_chunk.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
         layers = layers_of(self._model.diffusion_model)
         query_shape = query_shape_of(layers, forward)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ....core.attention.cross_attention import EXCLUDED
 from ...networks.row_tracking import repeat_rows
-from .person_texts import UnetWords, WordsByChunk, times_repeated
+from .person_texts import UnetWords, WordsByChunk, guessed_repeats
 
 
 def with_appended_tokens(words_by_chunk: WordsByChunk) -> WordsByChunk:
@@ -82,7 +82,7 @@ def bias_of_other_rows(
         were_inline_in_chunks.append(_were_inline(words_of_nodes, appended.shape[1]))
     our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
     our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, row_count, dim=0)[source_rows]  # (B,)
-    more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
+    more_often = (guessed_repeats(context) / our_repeats_of_rows).log()  # (B,)
     bias_of_appended = more_often[:, None].expand(-1, appended.shape[1])
     were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
     were_inline = repeat_rows(were_inline, row_count, dim=0).to(context.device)[source_rows]  # (B, appended_count)

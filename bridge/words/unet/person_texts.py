@@ -202,11 +202,12 @@ def has_inline_tokens(words_by_chunk: Iterable[tuple[UnetWords, ...]]) -> bool:
     return any(words.inline_count for words_of_nodes in words_by_chunk for words in words_of_nodes)
 
 
-def times_repeated(context: Tensor) -> Tensor:
-    """How often the host or another pack has repeated the text of each row: (B,). context: the text, (B, T, width).
+def guessed_repeats(context: Tensor) -> Tensor:
+    """How often the text of each row repeats itself, by its tokens alone: (B,). context: the text, (B, T, width).
 
-    A text in which no part is repeated over its whole length counts 1, and so does one in which all tokens are the
-    same.
+    It is for texts whose length before the repeats is unknown: those of another pack, and those of entries that have no
+    UnetWords. Where the length is known, UnetWords.repeats_in needs no guess. A text in which no part is repeated over
+    its whole length counts 1, and so does one in which all tokens are the same.
     """
     # One channel of every token is enough to tell whether two tokens are the same.
     channel = context[..., 0]  # (B, T)
