@@ -287,9 +287,8 @@ class TransformerLorasBatch(Batch):
             hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
             people = node_in_layer.node.people
             if people is not None:
-                weights = self._rank_weights.of_layer(forward, people, node_in_layer.loras, in_layer.stream, x).to(
-                    hidden
-                )
+                weights = self._rank_weights.of_layer(forward, people, node_in_layer.loras, in_layer.stream, x)
+                weights = weights.to(hidden)  # (1, tokens, ranks) for most layers
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)  # `_hidden` has just made it
                 else:  # of a layer that modulates: from one row to one for every token

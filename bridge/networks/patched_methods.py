@@ -19,8 +19,8 @@ from .transformer_families import BlockInputs, TransformerFamily
 LAYERS = "layers"
 """The stage of an attention over all tokens: the blocks."""
 REFINER = "likeness_refiner"
-"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
-description says."""
+"""The key, among transformer_options inside of a block that is a refiner, of its stage: the name of its group of
+refiners, as the family's description says."""
 TEXT_READER = "likeness_text_reader"
 """The key, among transformer_options inside of a text_reader, of its name, as the family's description says."""
 
@@ -71,6 +71,7 @@ class _CallInFront:
         self._calls = calls
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives, with the method in front of these arguments; the call is counted."""
         if self._calls is not None:
             self._calls.count(self._site)
         return self._function(self._replaced, *args, **kwargs)
@@ -106,6 +107,7 @@ class _InputsInFront:
         _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What the network's method gives, called with the positions that the patch has made of its arguments."""
         given = {**dict(zip(self._names, args, strict=False)), **kwargs}
         text: Tensor | None = given[self._inputs.text]
         if text is None:  # the network reads none
@@ -165,6 +167,7 @@ class WithOption:
         self._value = value
 
     def call_module(self, module: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What a module gives when it is called with this entry among its transformer_options."""
         options = {**kwargs.get("transformer_options", {}), self._key: self._value}
         return module(*args, **{**kwargs, "transformer_options": options})
 

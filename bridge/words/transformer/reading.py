@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,14 @@ class _BlockTokens:
 
     text: int
     picture: int
+
+
+class _WordsAttention(NamedTuple):
+    """An attention that has words in it. stage: as in WordsReading._make_split. text: tokens of all texts, with
+    whatever stands in front of them."""
+
+    stage: str
+    text: int
 
 
 class WordsReading:
@@ -88,33 +96,35 @@ class WordsReading:
         return {**block_inputs, "txt_ids": positions}
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others.
-
-        An attention is known by the name of its refiner or text_reader, or by its number of tokens.
-        """
-        stage = LAYERS
-        if self._texts.family.text_reader:
-            stage = options.get(TEXT_READER)
-            if stage is None:
-                return None
-            text = keys
-        elif self._texts.family.own_captions:
-            stage = options.get(REFINER, LAYERS)
-            text = self._texts.tokens()
-            totals = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}
-            # No total for refiners of looks, in which no words are.
-            if queries != totals.get(stage) or keys != queries:
-                return None
-        else:
-            tokens: _BlockTokens | None = options.get(_TOKENS)
-            # A node that keeps the references' keys of an earlier step asks without the references.
-            is_in_block = tokens is not None and keys >= queries >= tokens.text + self._picture
-            if tokens is None or not is_in_block:
-                return None
-            text = tokens.text
-        if stage in (LAYERS, self._texts.family.text_reader):
+        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others."""
+        attention = self._attention_with_words(queries, keys, options)
+        if attention is None:
+            return None
+        if attention.stage in (LAYERS, self._texts.family.text_reader):
             self._calls.count_part()
-        return self._split_for(stage, text, queries, keys)
+        return self._split_for(attention.stage, attention.text, queries, keys)
+
+    def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
+        """Which attention this is, by the name of its refiner or text_reader, or by its number of tokens.
+
+        None for one that has no words in it. The arguments are those of `split`.
+        """
+        family = self._texts.family
+        if family.text_reader:
+            reader: str | None = options.get(TEXT_READER)
+            return None if reader is None else _WordsAttention(reader, keys)
+        if family.own_captions:
+            stage: str = options.get(REFINER, LAYERS)
+            text = self._texts.tokens()
+            totals = {LAYERS: self._texts.layout_with(text).total, family.refiners: text}
+            # No total for refiners of looks, in which no words are.
+            is_whole = queries == totals.get(stage) and keys == queries
+            return _WordsAttention(stage, text) if is_whole else None
+        tokens: _BlockTokens | None = options.get(_TOKENS)
+        # A node that keeps the references' keys of an earlier step asks without the references.
+        if tokens is None or not keys >= queries >= tokens.text + self._picture:
+            return None
+        return _WordsAttention(LAYERS, tokens.text)
 
     def _split_for(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
         """The split of `_make_split`, made once for all layers and steps. Arguments as there."""

@@ -40,7 +40,7 @@ class TransformerWordsRun(Run[TransformerWords]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything)
-        self._texts_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
+        self._words_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
         """The shape of a higher latent, which has as many more tokens as there are tokens of words.
@@ -53,8 +53,8 @@ class TransformerWordsRun(Run[TransformerWords]):
             return noise_shape
         network = network_of(base_model)
         most_tokens = 0  # that any entry adds to a row
-        for texts_of_entry in self._texts_of_entries:
-            tokens = sum(_tokens_added(texts, family, network) for texts in texts_of_entry)
+        for words_of_nodes in self._words_of_entries:
+            tokens = sum(_tokens_added(words, family, network) for words in words_of_nodes)
             most_tokens = max(most_tokens, tokens)
         *others, height, width = noise_shape  # (B, C, h, w) or (B, C, frames, h, w)
         frames = others[2] if len(others) > 2 else 1
@@ -68,32 +68,32 @@ class TransformerWordsRun(Run[TransformerWords]):
         mixed = "joins rows in which different words are read"
         nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
-        as_read = {texts: _as_read(texts, forward_input) for of_node in nodes for texts in of_node}
-        return TransformerWordsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
+        as_read = {words: _as_read(words, forward_input) for of_rows in nodes for words in of_rows}
+        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in nodes], forward_input)
 
 
-def _as_read(texts: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
+def _as_read(words: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
     """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
     a prompt."""
-    if not texts.t5:
-        return texts
+    if not words.t5:
+        return words
     network = network_of(forward_input.model)
     like = forward_input.like()
-    read = list(texts.texts)
-    for number, t5 in enumerate(texts.t5):
+    read = list(words.texts)
+    for number, t5 in enumerate(words.t5):
         if t5 is not None:
             numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
             read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
-    return replace(texts, texts=tuple(read), t5=())
+    return replace(words, texts=tuple(read), t5=())
 
 
-def _tokens_added(texts: TransformerWords, family: TransformerFamily, network: Any) -> int:
+def _tokens_added(words: TransformerWords, family: TransformerFamily, network: Any) -> int:
     """How many tokens of words one node adds to every row of the batch."""
     lengths: list[int] = []
-    for text in texts.texts:
+    for text in words.texts:
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
         lengths.append(filled_up(length, family, network))
-    return max(lengths, default=0) if texts.by_row else sum(lengths)
+    return max(lengths, default=0) if words.by_row else sum(lengths)
 
 
 class TransformerWordsBatch(Batch):

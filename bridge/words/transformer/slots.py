@@ -95,11 +95,11 @@ def slots_of(
     return slots
 
 
-def _on_picture(texts: TransformerWords, forward_input: ForwardInput) -> Tensor:
+def _on_picture(words: TransformerWords, forward_input: ForwardInput) -> Tensor:
     """How often each person's words are read in every token of the picture: (people, picture tokens)."""
-    if not texts.active:
-        return texts.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
-    return in_steps(regions_on_tokens(texts.regions, forward_input.model, forward_input.x))
+    if not words.active:
+        return words.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
+    return in_steps(regions_on_tokens(words.regions, forward_input.model, forward_input.x))
 
 
 def _slot_by_row(node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily) -> TextSlot:
