@@ -46,8 +46,7 @@ class _WordsAttention(NamedTuple):
 class WordsReading:
     """The Reading of people's words, see attention.Reading: who reads whose words in each attention of a forward.
 
-    picture: tokens of the picture, without references. calls: where blocks are counted whose
-    attention is split.
+    picture: tokens of the picture, without references. calls: where blocks are counted whose attention is split.
     """
 
     def __init__(self, texts: ForwardTexts, picture: int, calls: Calls) -> None:
@@ -96,7 +95,7 @@ class WordsReading:
         return {**block_inputs, "txt_ids": positions}
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others."""
+        """The split of one attention by who reads whose words; None for one without words. See attention.Reading."""
         attention = self._attention_with_words(queries, keys, options)
         if attention is None:
             return None
