@@ -143,13 +143,12 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     Raises NoKeypoints where one of these places has no keypoints, or where there is no place.
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
-    if cast and any(member.weight > 0 for member in cast.people):
-        cast = taking_part.present(cast)
-    layout = places_of(cast, layout, DRAW)
-    numbers_without = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-    if numbers_without or not layout.slots:
+    somebody_acts = cast is not None and any(member.weight > 0 for member in cast.people)
+    places = places_of(taking_part.present(cast) if cast and somebody_acts else cast, layout, DRAW)
+    numbers_without = [str(number) for number, slot in enumerate(places.slots, 1) if slot.keypoints is None]
+    if numbers_without or not places.slots:
         raise NoKeypoints(DRAW, numbers_without)
-    return layout
+    return places
 
 
 NODES = [ResizePhoto, DrawSkeletons]

@@ -211,17 +211,16 @@ class BlocksBatch(Batch):
         """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
         injection = part.injection
         latent = x.shape[-2], x.shape[-1]  # (height, width)
+        everywhere = torch.ones(1, 1, 1, dtype=torch.float32)  # the region of one person without any
         if injection.apart:
-            shares = torch.ones(1, 1, 1, dtype=torch.float32) if injection.shares is None else injection.shares
+            shares = everywhere if injection.shares is None else injection.shares
             # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
             for person, by_token in enumerate(on_tokens(shares, *latent, side=2).flatten(1)):
                 tokens = by_token.nonzero()[:, 0]  # (n,)
                 shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
                 self._readers.append(_Readers(part.rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
             return
-        regions = (
-            torch.ones(1, 1, 1, dtype=torch.float32) if injection.acting_regions is None else injection.acting_regions
-        )
+        regions = everywhere if injection.acting_regions is None else injection.acting_regions
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 

@@ -486,15 +486,11 @@ class UNetLorasBatch(CrossAttentionBatch):
         value_additions = [self._added_to_text(node, values_of, layer_text.for_values) for node in self._nodes]
         out: Tensor | None = None
         for reading in readings:
-            keys = k
-            values = v
-            owners: list[Owner] = []
-            for node_index, person_index in enumerate(reading.people):
-                if person_index is not None:
-                    owners.append(Owner(self._nodes[node_index], person_index))
-                    keys = keys + key_additions[node_index].get(person_index, 0)
-                    values = values + value_additions[node_index].get(person_index, 0)
-            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, tuple(owners))
+            keys = _with_additions(k, key_additions, reading)
+            values = _with_additions(v, value_additions, reading)
+            people = zip(self._nodes, reading.people, strict=True)
+            owners = tuple(Owner(node, person) for node, person in people if person is not None)
+            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, owners)
             out = add_reading(out, out_of_reading, reading, q.shape[1])
         assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
         return out
@@ -533,6 +529,17 @@ class UNetLorasBatch(CrossAttentionBatch):
         if name not in node.layers:
             return {}
         return node.layers[name].additions_to_text(context, self.hooks.by_name[name].layer)
+
+
+def _with_additions(x: Tensor, additions: Sequence[Mapping[int, Tensor]], reading: TextReading) -> Tensor:
+    """Keys or values of a text, (B, T, C), with what the LoRAs of the people of a reading add to them.
+
+    additions: for each node, by person. A person without LoRAs on the text adds nothing.
+    """
+    for of_node, person in zip(additions, reading.people, strict=True):
+        if person is not None:
+            x = x + of_node.get(person, 0)
+    return x
 
 
 def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:

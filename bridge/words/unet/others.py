@@ -75,20 +75,16 @@ def bias_of_other_rows(
     - They may hold inline tokens of ours, which we have appended as well (with_appended_tokens). Such a token is
       excluded where it stands in the text, and read among the appended tokens alone.
     """
-    our_repeats: list[int] = []
-    were_inline_in_chunks: list[Tensor] = []
-    for words_of_nodes in words_by_chunk:
-        our_repeats.append(words_of_nodes[0].repeats_in(text_length))
-        were_inline_in_chunks.append(_were_inline(words_of_nodes, appended.shape[1]))
-    our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
-    our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, row_count, dim=0)[source_rows]  # (B,)
-    more_often = (guessed_repeats(context) / our_repeats_of_rows).log()  # (B,)
-    bias_of_appended = more_often[:, None].expand(-1, appended.shape[1])
-    were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
-    were_inline = repeat_rows(were_inline, row_count, dim=0).to(context.device)[source_rows]  # (B, appended_count)
+    appended_count = appended.shape[1]
+    of_chunks = [words_of_nodes[0].repeats_in(text_length) for words_of_nodes in words_by_chunk]
+    our_repeats = repeat_rows(torch.tensor(of_chunks, device=context.device), row_count, dim=0)  # (our rows,)
+    more_often = (guessed_repeats(context) / our_repeats[source_rows]).log()  # (B,)
+    bias_of_appended = more_often[:, None].expand(-1, appended_count)
+    in_chunks = [_were_inline(words_of_nodes, appended_count) for words_of_nodes in words_by_chunk]
+    were_inline = repeat_rows(torch.stack(in_chunks), row_count, dim=0).to(context.device)  # (our rows, appended_count)
     # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
     same = context[:, :, None, 0] == appended[:, None, :, 0]
-    read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)
+    read_twice = (same & were_inline[source_rows][:, None]).any(dim=2)  # (B, T)
     return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
 
 

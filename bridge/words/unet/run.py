@@ -285,16 +285,21 @@ class UnetWordsBatch(CrossAttentionBatch):
         #     other pack's (text + more)  +  ours (text and people in one softmax)  -  plain (text)
         # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
         # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
-        text_keys = k[:, :text_length]
-        text_values = v[:, :text_length]
-        if self.layers[layer_index] in self._ignoring:
-            # In this layer the other pack's function does not read our inline tokens, or cannot be given them. Plain
-            # attention has to leave them out as well, or it would subtract tokens that the function has not read.
-            text_keys = without_inline_tokens(text_keys, self._words_by_chunk)
-            text_values = without_inline_tokens(text_values, self._words_by_chunk)
+        text_keys = self._for_other_pack(k[:, :text_length], layer_index)
+        text_values = self._for_other_pack(v[:, :text_length], layer_index)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
+
+    def _for_other_pack(self, text: Tensor, layer_index: int) -> Tensor:
+        """The keys or values of the text, (B, T, C), as another pack's function reads them in a layer.
+
+        In some layers that function does not read our inline tokens, or cannot be given them. Plain attention has to
+        leave them out as well, or it would subtract tokens that the function has not read.
+        """
+        if self.layers[layer_index] in self._ignoring:
+            return without_inline_tokens(text, self._words_by_chunk)
+        return text
 
 
 def _appended_count(words_of_nodes: Sequence[UnetWords]) -> int:
