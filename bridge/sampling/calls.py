@@ -125,18 +125,18 @@ def watched(
     known.is_compiled = bool(asked) and _is_compiled(network)
     with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
         yield found
-        if known.is_compiled:
+        sites_of_run: list[Site] = []  # whose parts have run
+        if not known.is_compiled:
+            sites_of_run = [site for site, part in asked.items() if part in parts]
+        elif not calls.called.intersection(asked):
             # Which parts run does not show in what is compiled; that nothing of ours is in it does.
-            something_is_called = bool(calls.called.intersection(asked))
-            ran = [] if something_is_called else list(asked)
-        else:
-            ran = [site for site, part in asked.items() if part in parts]
-        lost = tuple(site for site in ran if site not in calls.called)
+            sites_of_run = list(asked)
+        lost = tuple(site for site in sites_of_run if site not in calls.called)
         known.is_compiled |= calls.is_traced
         is_certain = calls.is_begun and not calls.is_traced
         if lost and is_certain:
             parts_of_lost = dict.fromkeys(asked[site] for site in lost)  # each once, in their order
-            found.append(Lost(lost, tuple(parts_of_lost), len(ran)))
+            found.append(Lost(lost, tuple(parts_of_lost), len(sites_of_run)))
         known.learn(calls, sites)
 
 
