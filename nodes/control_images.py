@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -87,32 +88,53 @@ class DrawSkeletons(io.ComfyNode):
 
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:
+        by_row = cast is not None and cast.by_row
         if draw == SURFACE:
             require_together(cast, DRAW)
             surface = mannequin.draw_layout(places_of(cast, layout, DRAW))  # one picture with all people
             notes.tell(MANNEQUIN)
-            image = surface.image[None]
-            people_masks = surface.person_masks
+            drawn = _Drawn(surface.image[None], surface.person_masks)
+        elif draw == KEYPOINTS:
+            places = _layout_with_keypoints(cast, layout)
+            drawn = _drawn(control_images.keypoints, places, places, by_row)
         else:
-            if draw == KEYPOINTS:
-                layout = layout_of_all = _layout_with_keypoints(cast, layout)
-                draw_layout = control_images.keypoints
-            else:
-                # In one picture they lie over each other in the order of their places; masks keep the cast's order.
-                layout_of_all = places_of(cast and in_order_of_places(cast), layout, DRAW)
-                layout = places_of(cast, layout, DRAW)
-                draws_hands_or_faces = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, layout.slots))
-                if not draws_hands_or_faces:  # then a place needs a skeleton to be seen
-                    layouts.require_skeletons(layout)
-                notes.tell(NO_HANDS_OR_FACES if draw == DWPOSE_WHOLE and not draws_hands_or_faces else "")
-                draw_layout = _SKELETONS[draw]
-            pictures_of_people = draw_layout(layout, by_row=True)  # (people, H, W, 3): each person alone, on black
-            people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn
-            image = pictures_of_people
-            # With the cast of Crop Faces each person has a row of the batch. Otherwise all are drawn in one picture.
-            if not (cast and cast.by_row):
-                image = draw_layout(layout_of_all, by_row=False)  # (1, H, W, 3)
-        return io.NodeOutput(image, people_masks, ui=ui.PreviewImage(image, cls=cls))
+            places = places_of(cast, layout, DRAW)
+            _check_skeletons(places, draw)
+            in_order = None if cast is None else in_order_of_places(cast)
+            drawn = _drawn(_SKELETONS[draw], places, places_of(in_order, layout, DRAW), by_row)
+        return io.NodeOutput(drawn.image, drawn.people_masks, ui=ui.PreviewImage(drawn.image, cls=cls))
+
+
+class _Drawn(NamedTuple):
+    """What is drawn of places. image: (1 or people, H, W, 3). people_masks: (people, H, W), each person's alone."""
+
+    image: Tensor
+    people_masks: Tensor
+
+
+def _drawn(draw_layout: Callable[..., Tensor], places: Layout, places_in_order: Layout, by_row: bool) -> _Drawn:
+    """The picture of places, and a mask of each.
+
+    draw_layout: called with a layout and by_row. places: in the order of the cast, which the masks have.
+    places_in_order: in the order in which people lie over each other in one picture. by_row: whether each person has a
+    row of the batch, as with the cast of Crop Faces; otherwise all are drawn in one picture.
+    """
+    pictures_of_people = draw_layout(places, by_row=True)  # (people, H, W, 3): each person alone, on black
+    people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn
+    image = pictures_of_people if by_row else draw_layout(places_in_order, by_row=False)
+    return _Drawn(image, people_masks)
+
+
+def _check_skeletons(places: Layout, draw: str) -> None:
+    """Raise BadLayout where nobody has anything that `draw`, one of _SKELETONS, draws: a skeleton, hands or a face.
+
+    A note under the node says so where hands and faces are asked for, and no place has any.
+    """
+    draws_hands_or_faces = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, places.slots))
+    if not draws_hands_or_faces:
+        layouts.require_skeletons(places)
+    if draw == DWPOSE_WHOLE and not draws_hands_or_faces:
+        notes.tell(NO_HANDS_OR_FACES)
 
 
 def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
@@ -121,13 +143,12 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     Raises NoKeypoints where one of these places has no keypoints, or where there is no place.
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
-    if cast and any(member.weight > 0 for member in cast.people):
-        cast = taking_part.present(cast)
-    layout = places_of(cast, layout, DRAW)
-    numbers_without = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-    if numbers_without or not layout.slots:
+    somebody_acts = cast is not None and any(member.weight > 0 for member in cast.people)
+    places = places_of(taking_part.present(cast) if cast and somebody_acts else cast, layout, DRAW)
+    numbers_without = [str(number) for number, slot in enumerate(places.slots, 1) if slot.keypoints is None]
+    if numbers_without or not places.slots:
         raise NoKeypoints(DRAW, numbers_without)
-    return layout
+    return places
 
 
 NODES = [ResizePhoto, DrawSkeletons]

@@ -89,25 +89,20 @@ class CropFaces(FindsFaces, io.ComfyNode):
         # settings: the other inputs, which are fields of Choice under the same names.
         cut_in_places = not_found == NOT_FOUND[0]
         choice = Choice(use_places=cut_in_places, size=size // 64 * 64, **settings)
-        cast = as_cast(cast)
-        people = second_pass.people_to_cut(cast, CROP)
-        face_model = face_model or default_face_model()
-        # One recogniser is enough to tell who is who. Without photos nobody is recognised, and any will do.
-        recognisers = face_model.ids
-        if second_pass.has_photos(people):
-            recognisers = measure.judges(face_model.ids, people.people, method="unknown")
-        judge = face_model.only(recognisers[:1])
+        everybody = as_cast(cast)
+        people = second_pass.people_to_cut(everybody, CROP)
+        judge = _judge(face_model or default_face_model(), people)
         faces_of_pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
         notes.tell(unsure_in(faces_of_pictures))
         decisions_of_pictures = _decisions(judge.ids, faces_of_pictures, people, choice)
         decisions = list(chain.from_iterable(decisions_of_pictures))  # those of all pictures, one after the other
-        notes.tell("\n".join(_note_lines(size, choice, cast, decisions, len(images))))
+        notes.tell("\n".join(_note_lines(size, choice, everybody, decisions, len(images))))
         rows = _cropped_rows(images, decisions, choice.size)
         where = Crops(rows.cropped, len(images), width=images.shape[2], height=images.shape[1], size=choice.size)
         pairs = zip(images, decisions_of_pictures, strict=True)
         preview = torch.stack([second_pass.draw_crops(image, of_picture) for image, of_picture in pairs])
         return io.NodeOutput(
-            *_row_outputs(rows, cast, decisions, choice.size),
+            *_row_outputs(rows, everybody, decisions, choice.size),
             where,
             preview,
             second_pass.describe(decisions, len(images)),
@@ -115,6 +110,15 @@ class CropFaces(FindsFaces, io.ComfyNode):
             _latents(rows, vae),
             ui=ui.PreviewImage(preview, cls=cls),
         )
+
+
+def _judge(face_model: HostedFaceModel, people: Cast) -> HostedFaceModel:
+    """The face model with the one recogniser that tells who is who. Without photos nobody is recognised, and any will
+    do."""
+    recognisers = face_model.ids
+    if second_pass.has_photos(people):
+        recognisers = measure.judges(face_model.ids, people.people, method="unknown")
+    return face_model.only(recognisers[:1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,9 +129,9 @@ class Scope(InBoxes):
         preview: as in `applied`.
         """
         assert given.model is not None
-        names = names or taking_part.names(self.people)
+        names_in_notes = names or taking_part.names(self.people)
         apply_node = apply_node_of_people(
-            names, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative
+            names_in_notes, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative
         )
         model = with_runs(given.model, *runs)
         outputs = with_missing_notes(apply_node, model, given.positive, given.negative)

@@ -17,7 +17,7 @@ from ..image_tokens.injections import Injection
 from ..networks.file_attention import attend_with
 from ..networks.row_tracking import repeat_rows
 from ..sampling.calls import code_of_others
-from ..sampling.model_conds import ConditioningLost, chunks_of
+from ..sampling.model_conds import ConditioningLost, carried_by_chunk
 from .net_of_host import NetOfHost
 from .per_thread import PerThread
 
@@ -84,8 +84,8 @@ class TokenControlNet(NetOfHost):
         The host calls it; the arguments are the host's. The net reads the tokens of the people that its own node
         (`source`) has put into these rows. Where that node has put in none, only the nets before this one act.
         """
-        chunks = chunks_of(cond, transformer_options, Injection.key)
-        injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
+        by_chunk = carried_by_chunk(cond, transformer_options, Injection.key)
+        injections = [injection for of_nodes in by_chunk for injection in of_nodes if injection.source is self.source]
         if not injections:
             # As part of an attached net: that one has asked the chain already, with the arguments for it.
             before: Any = self.previous_controlnet

@@ -89,12 +89,13 @@ def _registered(key: str) -> _Registered:
     sets or a single value, paths of any kind, values that are left out or too many. What is no path is passed over.
     """
     entry: Any = folder_paths.folder_names_and_paths.get(key)
-    # The two None stand for values that are left out; where none is, they are the last of `more`.
-    paths, endings, *more = [*entry, None, None] if isinstance(entry, (list, tuple)) else [entry, None]
+    values: Sequence[Any] = entry if isinstance(entry, (list, tuple)) else (entry,)  # a single value: paths
+    paths = values[0] if values else None
+    endings = values[1] if len(values) > 1 else None
     usable_paths = [path for path in _texts(paths) if path and "\0" not in path]
     if not usable_paths and key in _KEYS:
         usable_paths = [_default(key)]
-    return _Registered(usable_paths, frozenset([*_texts(endings), *_KEYS.get(key, ())]), more[:-2])
+    return _Registered(usable_paths, frozenset([*_texts(endings), *_KEYS.get(key, ())]), values[2:])
 
 
 def _default(key: str) -> str:

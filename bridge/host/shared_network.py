@@ -85,9 +85,8 @@ def _with_attribute(shared: Any, names: Sequence[str], value: Any) -> Any:
     """A copy of an object in which the attribute at the end of a path has another value. names: the path."""
     own = _copy_of(network_within(shared))
     name, *deeper = names
-    if deeper:
-        value = _with_attribute(getattr(own, name), deeper, value)
-    comfy.utils.set_attr(own, name, value)
+    own_value = _with_attribute(getattr(own, name), deeper, value) if deeper else value
+    comfy.utils.set_attr(own, name, own_value)
     return own
 
 

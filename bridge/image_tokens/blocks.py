@@ -25,7 +25,7 @@ from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, require_family, tokens_of
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run
@@ -211,21 +211,20 @@ class BlocksBatch(Batch):
         """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
         injection = part.injection
         latent = x.shape[-2], x.shape[-1]  # (height, width)
+        everywhere = torch.ones(1, 1, 1, dtype=torch.float32)  # the region of one person without any
         if injection.apart:
-            shares = torch.ones(1, 1, 1, dtype=torch.float32) if injection.shares is None else injection.shares
+            shares = everywhere if injection.shares is None else injection.shares
             # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
             for person, by_token in enumerate(on_tokens(shares, *latent, side=2).flatten(1)):
                 tokens = by_token.nonzero()[:, 0]  # (n,)
                 shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
                 self._readers.append(_Readers(part.rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
             return
-        regions = (
-            torch.ones(1, 1, 1, dtype=torch.float32) if injection.acting_regions is None else injection.acting_regions
-        )
+        regions = everywhere if injection.acting_regions is None else injection.acting_regions
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
         return {(kind, number): modules[f"{kind}s.{number}"] for kind, number in behind}
 

@@ -26,7 +26,7 @@ from typing_extensions import Self
 from ...core.attention.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
-from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace, query_place
+from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.model_conds import CarriedOfPeople, InBoxes
 from ..sampling.runs import ForwardInput, attention_of_other_pack
@@ -40,7 +40,7 @@ class Injection(InBoxes, CarriedOfPeople):
     layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
     the values. None for a layer in which no token is read. Empty where the adapter is switched off: then no layer reads
     any. A subclass may hold other tensors for a layer, each with the people in its first dimension.
-    regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
+    regions: (people, H, W), how strongly each person acts where in the whole picture; None: one person everywhere.
     boxes: (people, H, W), at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads
     people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
     still reads its tokens by `regions`.
@@ -118,16 +118,18 @@ class InjectionsRun(CrossAttentionRun[Injection]):
     key = Injection.key
 
     def new_batch(self, acting: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput) -> InjectionsBatch:
-        return InjectionsBatch(self.layers, acting, query_place(self.layers, forward_input))
+        return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_input))
 
 
 class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
-    def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
+    def __init__(
+        self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], query_shape: QueryShape
+    ) -> None:
         """injections: for each node, what it has put into each chunk of the batch."""
-        super().__init__(layers, place)
-        self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
+        super().__init__(layers, query_shape)
+        self._nodes = [NodeInjections(by_chunk, query_shape) for by_chunk in injections]
 
     def changes_layer(self, layer_index: int) -> bool:
         return any(layer_index in node.layers for node in self._nodes)
@@ -138,12 +140,12 @@ class InjectionsBatch(CrossAttentionBatch):
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
         if before is None:
-            text = attend_whole_with(extra_options)(q, k, v)
+            read_of_text = attend_whole_with(extra_options)(q, k, v)  # (B, N, C)
         else:
-            text = attention_of_other_pack(before, q, k, v, extra_options)
-        # text: what the text gives, (B, N, C). Every node is given it alone, whatever others add.
-        layer = TextRead(text, q, extra_options["n_heads"], attend_with(extra_options))
-        out = text
+            read_of_text = attention_of_other_pack(before, q, k, v, extra_options)
+        # Every node is given this alone, whatever others add.
+        layer = TextRead(read_of_text, q, extra_options["n_heads"], attend_with(extra_options))
+        out = read_of_text
         for node in self._nodes:
             if layer_index in node.layers:
                 out = out + node.people_attention(layer, layer_index, grid, source_rows)
@@ -160,66 +162,67 @@ class KeysAndValues(NamedTuple):
 class NodeInjections:
     """What the people of one apply node add to the layers, in the forwards of a batch.
 
-    layers: by the number of the layer, the keys and values of all rows, (people, rows, T, C) each. A layer in which
-    they are not read is missing.
+    layers: by layer_index, an index into InjectionsBatch.layers, the keys and values of all rows. A layer in which they
+    are not read is missing.
     """
 
-    def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
+    def __init__(self, injections: Sequence[Injection], query_shape: QueryShape) -> None:
         """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
         self._injections = injections
         self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once
-        self._place = place
+        self._query_shape = query_shape
         self.layers: dict[int, KeysAndValues] = {}
-        for number in range(len(injections[0].layers)):
-            keys_and_values = self._rows_of_layer(number)
+        for layer_index in range(len(injections[0].layers)):
+            keys_and_values = self._rows_of_layer(layer_index)
             if keys_and_values is not None:
-                self.layers[number] = keys_and_values
+                self.layers[layer_index] = keys_and_values
         # All chunks have the same regions, so the first chunk's serve all rows. Where people have a row of the batch
         # each, there are no regions, and each row has the box of its person.
         by_chunk = injections if injections[0].boxes is not None else injections[:1]
-        self._pixel_shares: list[_PixelShares] = []
-        """The pixel shares of each of these chunks; empty where every pixel reads one person."""
+        self._shares_of_chunks: list[_Shares] = []
+        """The shares in each of these chunks; empty where every pixel reads one person."""
         for injection in by_chunk:
             shares = injection.shares
             if shares is not None:
-                self._pixel_shares.append(_PixelShares(injection, shares))
-        self._weights: dict[Grid, Tensor] = {}
-        """How much each pixel reads of each person, (people, rows, N, 1), by grid of the layer."""
-        if self._pixel_shares:
-            for grid in place.grids:
-                self._weights[grid] = self._make_weights(grid)
+                self._shares_of_chunks.append(_Shares(injection, shares))
+        self._shares_on_grids: dict[Grid, Tensor] = {}
+        """The shares of all rows, (people, rows, N, 1), by grid of the layer."""
+        if self._shares_of_chunks:
+            for grid in query_shape.grids:
+                self._shares_on_grids[grid] = self._make_shares(grid)
 
     def people_attention(self, layer: TextRead, layer_index: int, grid: Grid, source_rows: Tensor | None) -> Tensor:
         """What the people of this node add to a layer, (B, N, C).
 
-        layer: what it has read of the text. layer_index: its number. grid: its grid. source_rows: (B,), of which row of
-        the batch each row of the layer was made; None where they are the same.
+        layer: what it has read of the text. layer_index: as in `layers`. grid: its grid. source_rows: (B,), of which
+        row of the batch each row of the layer was made; None where they are the same.
         """
         q = layer.query
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
         values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
-        weights = None
-        if self._pixel_shares:
+        shares = None
+        if self._shares_of_chunks:
             # A grid that is not among the layers' own comes from a node that changes the latent between two steps.
-            weights_of_batch = self._weights[grid] if grid in self._weights else self._make_weights(grid)
-            weights = of_source_rows(weights_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
-        return self._reads(layer, keys, values, weights)
+            is_ready = grid in self._shares_on_grids
+            shares_of_batch = self._shares_on_grids[grid] if is_ready else self._make_shares(grid)
+            shares = of_source_rows(shares_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
+        return self._reads(layer, keys, values, shares)
 
-    def _make_weights(self, grid: Grid) -> Tensor:
+    def _make_shares(self, grid: Grid) -> Tensor:
         """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
         by_chunk: list[Tensor] = []
-        for injection, by_pixel in self._pixel_shares:
-            on_layer = on_grid(by_pixel, *grid)  # (people, N, 1)
+        for injection, in_picture in self._shares_of_chunks:
+            on_layer = on_grid(in_picture, *grid)  # (people, N, 1)
             by_chunk.append(injection.by_person(on_layer))  # (people, rows of the chunk, N, 1)
         return self._rows_of_batch(by_chunk)
 
-    def _rows_of_layer(self, number: int) -> KeysAndValues | None:
-        """Keys and values of all rows in the layer of this number; None for a layer in which a chunk has none."""
+    def _rows_of_layer(self, layer_index: int) -> KeysAndValues | None:
+        """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for injection in self._injections:
-            of_layer = injection.layers[number]
+            of_layer = injection.layers[layer_index]
             if of_layer is None:
                 return None
             keys_of_people, values_of_people = of_layer  # (people, T, C) each
@@ -235,14 +238,14 @@ class NodeInjections:
         """
         # Equally many rows of each chunk, as can_join_batch sees to, so that repeating keeps each at its place.
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
-        return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)
+        return repeat_rows(self._query_shape.like_queries(rows_of_chunks), self._query_shape.row_count, dim=1)
 
 
-class _PixelShares(NamedTuple):
-    """How much each pixel reads of each person of an injection.
+class _Shares(NamedTuple):
+    """How much each pixel of the picture reads of each person of an injection.
 
-    by_pixel: (people, H, W), see Injection.shares.
+    in_picture: (people, H, W), see Injection.shares.
     """
 
     injection: Injection
-    by_pixel: Tensor
+    in_picture: Tensor

@@ -185,17 +185,11 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     of_clip = [patch for patch in patches if not patch.weight.startswith(NETWORK)]
     # Before the sizes: of a kind that cannot be used the sizes say nothing.
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
-    left_out = tensors.left_out(patches)
-    misfits: list[str] = []
-    others: list[_Patch] = []
-    for patch in of_network:
-        if _is_for_other_latents(model, layers, patch):
-            misfits.append(sizes_in_words(model, patch.weight, patch.patch))
-        else:
-            others.append(patch)
-    # A file of this layer alone is one for another model.
-    parts = _parts_that_fit(file, model, clip, layers, others or of_network, of_clip, left_out)
-    note = _note(file, left_out, tensors.second_names, misfits)
+    unread_keys = tensors.unread_keys(patches)
+    kept, left_out_sentences = _without_other_latents(model, layers, of_network)
+    # If nothing is kept, try all: the error about their sizes then names the wrong model.
+    parts = _parts_that_fit(file, model, clip, layers, kept or of_network, of_clip, unread_keys)
+    note = _note(file, unread_keys, tensors.second_names, left_out_sentences)
     return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, note)
 
 
@@ -265,7 +259,7 @@ class _FileTensors:
             return self.known
         return {key: tensor for key, tensor in self.known.items() if key in read}
 
-    def left_out(self, patches: Sequence[_Patch]) -> list[str]:
+    def unread_keys(self, patches: Sequence[_Patch]) -> list[str]:
         """The keys of tensors that the host reads nothing of."""
         read = self.read_by(patches)
         return [*self._unknown, *(key for key in self.known if key not in read)]
@@ -369,6 +363,20 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
     return None
 
 
+def _without_other_latents(
+    model: ModelPatcher, layers: LoraLayers, patches: Sequence[_Patch]
+) -> tuple[list[_Patch], list[str]]:
+    """The patches without those for latents of other channels, and what is said of each that is left out."""
+    kept: list[_Patch] = []
+    left_out_sentences: list[str] = []
+    for patch in patches:
+        if _is_for_other_latents(model, layers, patch):
+            left_out_sentences.append(sizes_in_words(model, patch.weight, patch.patch))
+        else:
+            kept.append(patch)
+    return kept, left_out_sentences
+
+
 def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:
     """Whether a patch is for the layer that reads the latents, in a model that reads another number of channels: all
     others of its file may fit."""
@@ -382,12 +390,12 @@ def _parts_that_fit(
     layers: LoraLayers,
     of_network: Sequence[_Patch],
     of_clip: Sequence[_Patch],
-    left_out: Sequence[str],
+    unread_keys: Sequence[str],
 ) -> tuple[FilePart, ...]:
     """What a file adds to the network, whose patches all have the kind of a LoRA for one person.
 
-    Raises WrongBaseModel where a patch does not fit its weight, or none is for the network although the file has layers
-    that are left out.
+    unread_keys: of the file's tensors that belong to no weight. Raises WrongBaseModel where a patch does not fit its
+    weight, or none is for the network although these keys name layers.
     """
     misfits: list[str] = []  # the sizes of each patch that does not fit, in words
     parts: list[FilePart] = []
@@ -399,13 +407,13 @@ def _parts_that_fit(
                 misfits.append(sizes_in_words(patcher, patch.weight, patch.patch))
             elif patcher is model and lora is not None:
                 parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
-    matches = [_LAYER_KEY.match(key) for key in left_out]
+    matches = [_LAYER_KEY.match(key) for key in unread_keys]
     unread_layers = sorted({match[1] for match in matches if match})  # names of layers, each once
     is_for_clip_alone = not of_network and bool(of_clip) and not unread_layers
     if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
     found = len(of_network) + len(of_clip)
-    odd = [*misfits, *unread_layers] or list(left_out)
+    odd = [*misfits, *unread_layers] or list(unread_keys)
     raise _another_model(file, layers, odd, found, len(misfits))
 
 
@@ -423,13 +431,16 @@ def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], found: int
     return WrongBaseModel(f"The LoRA {file}", base, needed, layers.advice)
 
 
-def _note(file: str, left_out: Sequence[str], second_names: Sequence[str], misfits: Sequence[str]) -> str:
-    """What of a file is left out, for the user. misfits: layers of another size, in words. The others are as in
-    `_FileTensors`."""
-    what = list(misfits)
+def _note(file: str, unread_keys: Sequence[str], second_names: Sequence[str], left_out_sentences: Sequence[str]) -> str:
+    """What of a file is left out, for the user; "" where nothing is.
+
+    unread_keys: of tensors that belong to no weight. second_names: as in `_FileTensors`. left_out_sentences: of
+    `_without_other_latents`.
+    """
+    what = list(left_out_sentences)
     if second_names:
         what.append(f"{counted(len(second_names), 'layer')} that it has under two names, first {second_names[0]}")
-    if left_out:
-        tensors = counted(len(left_out), "tensor")
-        what.append(f"{tensors} that no layer of the MODEL or the CLIP takes, first {left_out[0][:100]}")
+    if unread_keys:
+        tensors = counted(len(unread_keys), "tensor")
+        what.append(f"{tensors} that no layer of the MODEL or the CLIP takes, first {unread_keys[0][:100]}")
     return f"Left out of {file}, as by Load LoRA: {'; '.join(what)}." if what else ""

@@ -66,14 +66,15 @@ class LayerLora:
         below = shape[0] - above - len(up)
         up = functional.pad(up, (0, 0, above, below))  # (out, rank)
         more_inputs = shape[1] - low_rank.down.shape[1]
-        in_front = low_rank.in_front
-        if in_front is not None:
-            down = functional.pad(in_front.down, (0, more_inputs))  # (rank, in)
-            front_up = functional.pad(in_front.up * self.strength, (0, 0, 0, more_inputs))  # (in, rank)
-            in_front = InFront(down, front_up)
+        in_front: InFront | None = None
+        if low_rank.in_front is not None:
+            front_down = functional.pad(low_rank.in_front.down, (0, more_inputs))  # (rank, in)
+            front_up = functional.pad(low_rank.in_front.up * self.strength, (0, 0, 0, more_inputs))  # (in, rank)
+            in_front = InFront(front_down, front_up)
         # `pad` takes a pair for each dimension, the last first: those of a convolution's kernel, then the inputs.
         kernel_padding = (0, 0) * (len(shape) - 2)
-        return LowRank(functional.pad(low_rank.down, (*kernel_padding, 0, more_inputs)), up, in_front)
+        down = functional.pad(low_rank.down, (*kernel_padding, 0, more_inputs))  # (rank, in, ...)
+        return LowRank(down, up, in_front)
 
 
 @dataclass(frozen=True, eq=False)

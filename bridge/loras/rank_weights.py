@@ -68,16 +68,17 @@ class RankWeights:
         Raises ConditioningLost where another pack has made other rows.
         """
         texts = current.texts
+        people = person_of_row  # of the rows that x is of
         if texts is not None and texts.rows is not None:
-            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
-        times, rest = divmod(len(x), len(person_of_row))
+            people = tuple(person_of_row[row] for row in texts.rows)
+        times, rest = divmod(len(x), len(people))
         if rest:
-            raise ConditioningLost("", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
+            raise ConditioningLost("", f"makes {len(x)} rows of {len(people)} in a layer")
         is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
-        key = person_of_row, owners, times, is_by_token, x.dim()
+        key = people, owners, times, is_by_token, x.dim()
         kept = self._kept(forward)
         if key not in kept:
-            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
+            is_own = torch.tensor(people)[:, None] == torch.tensor(owners)  # (rows, ranks)
             # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
             # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
             is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)

@@ -18,7 +18,7 @@ from itertools import product
 
 from torch import Tensor
 
-from ..networks.layers import QueryPlace
+from ..networks.layers import QueryShape
 
 _ROUNDING_ERROR = 1e-6
 """A smaller share of a pixel is a rounding error: the shares of a pixel are 1 in all, to float32 precision."""
@@ -67,20 +67,20 @@ def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonS
     return [*of_people, PersonShare(None, of_nobody)]
 
 
-def make_readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[TextReading]:
+def make_readings(by_node: Sequence[Sequence[PersonShare]], query_shape: QueryShape) -> list[TextReading]:
     """The TextReadings of a layer, on the device of its queries: one for every choice of people that has a pixel.
 
     by_node: for each node, the shares of its people, as `shares_of_node` gives them.
     """
     readings_with_pixels: list[TextReading] = []
     for choice in product(*by_node):  # one person, or nobody, of each node
-        reading = _reading_of_choice(choice, place)
+        reading = _reading_of_choice(choice, query_shape)
         if reading is not None:
             readings_with_pixels.append(reading)
     return readings_with_pixels
 
 
-def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> TextReading | None:
+def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -> TextReading | None:
     """The reading with the LoRAs of these people, one of each node; None where no pixel has a share of it."""
     people = tuple(person_share.person_index for person_share in choice)
     share: Tensor | None = None  # (rows or 1, pixels)
@@ -101,11 +101,11 @@ def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> Text
         own_share = share[:, pixels]
     ready_share = None
     if not bool((own_share == 1).all()):
-        ready_share = place.like_queries(own_share[..., None])
+        ready_share = query_shape.like_queries(own_share[..., None])
     ready_pixels = None
     if pixels is not None:
-        ready_pixels = pixels.to(place.device)
-    return TextReading(people, ready_pixels, ready_share, place.like_queries(share[..., None]))
+        ready_pixels = pixels.to(query_shape.device)
+    return TextReading(people, ready_pixels, ready_share, query_shape.like_queries(share[..., None]))
 
 
 def add_reading(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:

@@ -90,18 +90,18 @@ class TokenWeights:
         tokens than expected.
         """
         weights = torch.zeros(len(people.names), tokens, device=people.weights.device, dtype=torch.float32)
-        for place in placed_spans(self._spans(stream, tokens)):
-            if place.span.kind is TokenKind.PICTURE:
+        for placed in placed_spans(self._spans(stream, tokens)):
+            if placed.span.kind is TokenKind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.
-                start = place.tokens.start
+                start = placed.tokens.start
                 end = start + people.weights.shape[1]
                 if end > tokens:
                     raise self._other_tokens(stream, tokens)
                 weights[:, start:end] = people.weights
                 continue
-            name = _owner_of(place)
+            name = _owner_of(placed)
             if name in people.names:
-                weights[people.names.index(name), place.tokens] = 1
+                weights[people.names.index(name), placed.tokens] = 1
         return weights
 
     def _spans(self, stream: Stream, tokens: int) -> Sequence[Span]:
@@ -144,9 +144,9 @@ def _text_alone(number: int, tokens: int) -> Span:
     return Span(TokenKind.WORDS, tokens, number - 1)
 
 
-def _owner_of(place: PlacedSpan) -> str | None:
+def _owner_of(placed: PlacedSpan) -> str | None:
     """The name of the person whose words or reference picture stand there, in this forward; None for anything else."""
-    span = place.span
+    span = placed.span
     texts = current.texts
     if span.kind is TokenKind.WORDS and texts is not None:
         return texts.names[span.number]

@@ -24,7 +24,7 @@ from ..networks.model_family import network_of, regions_on_tokens, taken_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
-from ..sampling.calls import Place, part_around
+from ..sampling.calls import Site, part_around
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
@@ -70,15 +70,21 @@ class TransformerLorasRun(Run[PersonLoras]):
     def new_batch(
         self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> TransformerLorasBatch:
+        """What is added in the forwards in which these nodes act.
+
+        acting: for each node, its PersonLoras in each chunk of the batch. Raises ConditioningLost where another pack
+        has joined rows of people with different LoRAs.
+        """
         network = network_of(forward_input.model)
         if network not in self._hooks:
             self._hooks[network] = LayerHooks(self.modules_in(network))
         mixed = "joins rows of people with different LoRAs"
-        nodes_of_rows = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
+        # For each node its PersonLoras of all rows together, or one for each row where people have rows.
+        rows_by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
         nodes: list[TransformerNodeLoras] = []
-        for number, of_node in enumerate(nodes_of_rows):
-            layers = self._layers_of(of_node[0], network, forward_input)
-            nodes.append(TransformerNodeLoras(number, of_node, layers, forward_input))
+        for number, of_rows in enumerate(rows_by_node):
+            layers = self._layers_of(of_rows[0], network, forward_input)
+            nodes.append(TransformerNodeLoras(number, of_rows, layers, forward_input))
         return TransformerLorasBatch(self._hooks[network], nodes, forward_input)
 
     def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
@@ -100,25 +106,24 @@ class TransformerNodeLoras:
     """What one node adds in the forwards of a batch.
 
     layers: by name. people: where in the picture they are; None for one person everywhere, and where people have rows.
-    person_of_row: the number of the person whose row each row of the
-    batch is; None where people have no rows.
+    person_of_row: the number of the person whose row each row of the batch is; None where people have no rows.
     """
 
     def __init__(
         self,
         number: int,
-        of_node: Sequence[PersonLoras],
+        of_rows: Sequence[PersonLoras],
         layers: dict[str, PeopleLayer],
         forward_input: ForwardInput,
     ) -> None:
-        """number: of the node, among those of the batch. of_node: the PersonLoras of all rows of the batch together, or
-        one for each row. layers: of the node, by name."""
-        loras = of_node[0]
+        """number: of the node, among those of the batch. of_rows: the node's PersonLoras of all rows of the batch
+        together, or one for each row. layers: of the node, by name."""
+        loras = of_rows[0]
         self.layers = layers
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
-            self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
+            self.person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
         if loras.regions is not None and not loras.by_row:
             (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)
             weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))
@@ -168,7 +173,7 @@ class TransformerLorasBatch(Batch):
         self._in_layers = self._new_in_layers()
         self._check_references()
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {name: part_around(modules, name) for name in self._in_layers}
 
     def _modulated_layers(self) -> dict[str, ModulatedLayer]:
@@ -282,9 +287,8 @@ class TransformerLorasBatch(Batch):
             hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
             people = node_in_layer.node.people
             if people is not None:
-                weights = self._rank_weights.of_layer(forward, people, node_in_layer.loras, in_layer.stream, x).to(
-                    hidden
-                )
+                weights = self._rank_weights.of_layer(forward, people, node_in_layer.loras, in_layer.stream, x)
+                weights = weights.to(hidden)  # (1, tokens, ranks) for most layers
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)  # `_hidden` has just made it
                 else:  # of a layer that modulates: from one row to one for every token

@@ -68,13 +68,13 @@ from ..networks.layers import (
     PIXELS,
     CrossAttentionBatch,
     CrossAttentionRun,
-    QueryPlace,
+    QueryShape,
     can_read_some_pixels,
     patches_dropped,
-    query_place,
+    query_shape_of,
 )
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.calls import Place, part_around
+from ..sampling.calls import Site, part_around
 from ..sampling.runs import ForwardInput, made_rows_error
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
@@ -123,14 +123,14 @@ class LoraNetwork:
             self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
 
-    def layers(self, lora: PersonLoras, place: QueryPlace) -> dict[str, PeopleLayer]:
+    def layers(self, lora: PersonLoras, query_shape: QueryShape) -> dict[str, PeopleLayer]:
         """What one node adds, by name of the layer: made once in a run, on the device.
 
         It is kept by the source of the node. All PersonLoras of a node have the same source, also those of single rows
         and of areas, so they share one set of PeopleLayers.
         """
         if lora.source not in self._layers:
-            like = place.like_queries(torch.empty(0, dtype=torch.float32))
+            like = query_shape.like_queries(torch.empty(0, dtype=torch.float32))
             self._layers[lora.source] = people_layers(lora, self._model, self.modules, like)
         return self._layers[lora.source]
 
@@ -154,12 +154,12 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         if module not in self.networks:
             self.networks[module] = LoraNetwork(self.modules_in(module), self._model)
         network = self.networks[module]
-        place = query_place(self.layers, forward_input)
+        query_shape = query_shape_of(self.layers, forward_input)
         block_grids = grids(unet, *forward_input.x.shape[-2:])
         nodes: list[UNetNodeLoras] = []
         for by_chunk in acting:
-            nodes.append(UNetNodeLoras(by_chunk, network.layers(by_chunk[0], place), place, block_grids))
-        return UNetLorasBatch(self, network, place, nodes)
+            nodes.append(UNetNodeLoras(by_chunk, network.layers(by_chunk[0], query_shape), query_shape, block_grids))
+        return UNetLorasBatch(self, network, query_shape, nodes)
 
     def after_run(self) -> None:
         """Take out the hooks that other packs have put back since."""
@@ -180,12 +180,12 @@ class UNetNodeLoras:
         self,
         loras: Sequence[PersonLoras],
         layers: Mapping[str, PeopleLayer],
-        place: QueryPlace,
+        query_shape: QueryShape,
         block_grids: Mapping[tuple[str, int], Grid],
     ) -> None:
         """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
         self.layers = layers
-        self._place = place
+        self._query_shape = query_shape
         first = loras[0]  # all of one batch have the same regions
         self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
         """See PersonLoras.shares. With a row for each person it is that of the rows of all chunks."""
@@ -222,7 +222,7 @@ class UNetNodeLoras:
             rows.append(of_people[..., 0].T)  # (pixels, people)
         by_row = torch.stack(rows)  # (chunks or 1, pixels, people)
         if len(by_row) > 1:
-            by_row = repeat_rows(by_row, self._place.row_count, dim=0)  # (rows, pixels, people)
+            by_row = repeat_rows(by_row, self._query_shape.row_count, dim=0)  # (rows, pixels, people)
         return by_row
 
     def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
@@ -234,7 +234,7 @@ class UNetNodeLoras:
         shares = self.shares_at(grid)
         if shares is None:
             return None
-        return self._place.like_queries(shares[..., list(owners)])
+        return self._query_shape.like_queries(shares[..., list(owners)])
 
     def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
         """The weights that `_make_weights` gives. They are ready for the grids that the UNet has by itself.
@@ -353,14 +353,16 @@ PeopleByNode = tuple[tuple[int, ...], ...]
 class TextReadings:
     """Which pixels of each cross-attention layer read the text with whose LoRAs, in the forwards of a batch."""
 
-    def __init__(self, nodes: Sequence[UNetNodeLoras], text_layers: Sequence[TextLayers], place: QueryPlace) -> None:
+    def __init__(
+        self, nodes: Sequence[UNetNodeLoras], text_layers: Sequence[TextLayers], query_shape: QueryShape
+    ) -> None:
         self._nodes = nodes
-        self._place = place
+        self._query_shape = query_shape
         self._people_of_layers = [self._people_with_text(text_layer) for text_layer in text_layers]
         # Made here and not in the forward: torch.compile compiles the forward, which should only read what lies ready.
         self._ready: dict[tuple[PeopleByNode, Grid], list[TextReading]] = {}
         for people_by_node in set(self._people_of_layers):
-            for grid in place.grids:
+            for grid in query_shape.grids:
                 self._ready[people_by_node, grid] = self._make(people_by_node, grid)
 
     def of_layer(self, layer_index: int, grid: Grid) -> list[TextReading]:
@@ -384,7 +386,7 @@ class TextReadings:
         by_node: list[list[PersonShare]] = []
         for node, people in zip(self._nodes, people_by_node, strict=True):
             by_node.append(shares_of_node(node.shares_at(grid), people))
-        return make_readings(by_node, self._place)
+        return make_readings(by_node, self._query_shape)
 
 
 class UNetLorasBatch(CrossAttentionBatch):
@@ -395,9 +397,9 @@ class UNetLorasBatch(CrossAttentionBatch):
     """
 
     def __init__(
-        self, run: UNetLorasRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
+        self, run: UNetLorasRun, network: LoraNetwork, query_shape: QueryShape, nodes: Sequence[UNetNodeLoras]
     ) -> None:
-        super().__init__(run.layers, place)
+        super().__init__(run.layers, query_shape)
         self.hooks = network.hooks
         self._text_layers = network.text_layers
         self._nodes = nodes
@@ -413,12 +415,12 @@ class UNetLorasBatch(CrossAttentionBatch):
             if convolution in network.modules:
                 self._layers_of_convolution.setdefault(convolution, []).append(name)
         self._hooked_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
-        self._readings = TextReadings(nodes, network.text_layers, place)
+        self._readings = TextReadings(nodes, network.text_layers, query_shape)
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         names = {name for node in self._nodes for name in node.layers}
         layers = {name: part_around(modules, name) for name in names}
-        return {**super().places(modules), **layers}
+        return {**super().sites(modules), **layers}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -484,15 +486,11 @@ class UNetLorasBatch(CrossAttentionBatch):
         value_additions = [self._added_to_text(node, values_of, layer_text.for_values) for node in self._nodes]
         out: Tensor | None = None
         for reading in readings:
-            keys = k
-            values = v
-            owners: list[Owner] = []
-            for node_index, person_index in enumerate(reading.people):
-                if person_index is not None:
-                    owners.append(Owner(self._nodes[node_index], person_index))
-                    keys = keys + key_additions[node_index].get(person_index, 0)
-                    values = values + value_additions[node_index].get(person_index, 0)
-            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, tuple(owners))
+            keys = _with_additions(k, key_additions, reading)
+            values = _with_additions(v, value_additions, reading)
+            people = zip(self._nodes, reading.people, strict=True)
+            owners = tuple(Owner(node, person) for node, person in people if person is not None)
+            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, owners)
             out = add_reading(out, out_of_reading, reading, q.shape[1])
         assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
         return out
@@ -531,6 +529,17 @@ class UNetLorasBatch(CrossAttentionBatch):
         if name not in node.layers:
             return {}
         return node.layers[name].additions_to_text(context, self.hooks.by_name[name].layer)
+
+
+def _with_additions(x: Tensor, additions: Sequence[Mapping[int, Tensor]], reading: TextReading) -> Tensor:
+    """Keys or values of a text, (B, T, C), with what the LoRAs of the people of a reading add to them.
+
+    additions: for each node, by person. A person without LoRAs on the text adds nothing.
+    """
+    for of_node, person in zip(additions, reading.people, strict=True):
+        if person is not None:
+            x = x + of_node.get(person, 0)
+    return x
 
 
 def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:

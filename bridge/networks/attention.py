@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.model_conds import ConditioningLost
 from .file_attention import Attention, asked_for_in, for_some_tokens
 from .transformer_families import TransformerFamily
@@ -71,10 +71,10 @@ def with_reading(options: Options, reading: Reading) -> Options:
     return around_attention(with_all_readings, _attention_by_readings)
 
 
-def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> dict[Place, nn.Module]:
+def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> dict[Site, nn.Module]:
     """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each.
 
-    modules: of the network, by name. A part is a module and also its own place, under which `Calls.count_part` counts
+    modules: of the network, by name. A part is a module and also its own site, under which `Calls.count_part` counts
     it; so each is returned as module -> the same module.
     """
     parts: list[nn.Module] = []

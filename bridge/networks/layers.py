@@ -28,7 +28,7 @@ from ..host.unet import (
     with_patches,
     with_replacements,
 )
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
 from .file_attention import Attention, asked_for_in_layers, with_asked_for
@@ -39,11 +39,11 @@ PIXELS = "likeness_pixels"
 The queries are then (B, n, C), those of these pixels. Only a batch with `reads_some_pixels` is called so."""
 
 
-class QueryPlace(NamedTuple):
-    """The forward in which a batch is read, as far as the batch depends on it.
+class QueryShape(NamedTuple):
+    """What a batch has to know of the queries that will read it, before any layer has made them.
 
-    row_count: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
-    asked_for: what the model's file asks for in layers.
+    row_count: of the forward's batch. grids: those of the layers, one query for each cell. device, dtype: of the
+    layers' queries. asked_for: what the model's file asks for in layers.
     """
 
     row_count: int
@@ -56,14 +56,14 @@ class QueryPlace(NamedTuple):
         return x.to(self.device, self.dtype)
 
 
-def query_place(layers: Sequence[Block], forward_input: ForwardInput) -> QueryPlace:
-    """Where one forward reads a batch, in these layers of its UNet."""
+def query_shape_of(layers: Sequence[Block], forward_input: ForwardInput) -> QueryShape:
+    """The queries of one forward in these layers of its UNet."""
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
     like = forward_input.like()
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
     asked_for = asked_for_in_layers(unet, "attn2")
-    return QueryPlace(len(forward_input.x), grids_of_layers, like.device, like.dtype, asked_for)
+    return QueryShape(len(forward_input.x), grids_of_layers, like.device, like.dtype, asked_for)
 
 
 class CrossAttentionBatch(Batch):
@@ -72,19 +72,19 @@ class CrossAttentionBatch(Batch):
     reads_some_pixels = False
     """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
 
-    def __init__(self, layers: Sequence[Block], place: QueryPlace) -> None:
+    def __init__(self, layers: Sequence[Block], query_shape: QueryShape) -> None:
         super().__init__()
         self.layers = layers
-        self.row_count = place.row_count
-        self._place = place
+        self.row_count = query_shape.row_count
+        self._query_shape = query_shape
         self._row_tracker = RowTracker()
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
-        places: dict[Place, nn.Module] = {}
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        sites: dict[Site, nn.Module] = {}
         for layer_index, transformer in enumerate(transformers(modules[""])):
             if self.changes_layer(layer_index):
-                places[self.layers[layer_index]] = transformer.module.attn2
-        return places
+                sites[self.layers[layer_index]] = transformer.module.attn2
+        return sites
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention in the layers that it changes.
@@ -132,7 +132,7 @@ class CrossAttentionBatch(Batch):
         """What stands in a layer: `attention_output`, and that it was called is counted."""
         block = self.layers[layer_index]
         self.calls.count(block)
-        extra_options = with_asked_for(extra_options, self._place.asked_for.get(block))
+        extra_options = with_asked_for(extra_options, self._query_shape.asked_for.get(block))
         return self.attention_output(layer_index, before, q, k, v, extra_options)
 
     def attention_output(

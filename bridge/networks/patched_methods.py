@@ -12,15 +12,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..host.unet import Options, with_patch
-from ..sampling.calls import Calls, Place
+from ..sampling.calls import Calls, Site
 from ..sampling.current_forward import current
 from .transformer_families import BlockInputs, TransformerFamily
 
 LAYERS = "layers"
-"""The place of an attention over all tokens, in the blocks."""
+"""The stage of an attention over all tokens: the blocks."""
 REFINER = "likeness_refiner"
-"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
-description says."""
+"""The key, among transformer_options inside of a block that is a refiner, of its stage: the name of its group of
+refiners, as the family's description says."""
 TEXT_READER = "likeness_text_reader"
 """The key, among transformer_options inside of a text_reader, of its name, as the family's description says."""
 
@@ -40,7 +40,7 @@ class PatchedMethod:
     def in_place(self, calls: Calls | None = None) -> Iterator[None]:
         """While this context is open, the function stands in the module. Then the module is as it was.
 
-        calls: where its calls are counted, with this object as their Place.
+        calls: where its calls are counted, with this object as their Site.
         """
         attributes = vars(self.module)
         before = attributes.get(self._method)
@@ -63,16 +63,17 @@ class _CallInFront:
     """
 
     def __init__(
-        self, place: Place, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
+        self, site: Site, function: Callable[..., Any], method: Callable[..., Any], calls: Calls | None
     ) -> None:
-        self._place = place
+        self._site = site
         self._function = function
         self._replaced = method
         self._calls = calls
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives, with the method in front of these arguments; the call is counted."""
         if self._calls is not None:
-            self._calls.count(self._place)
+            self._calls.count(self._site)
         return self._function(self._replaced, *args, **kwargs)
 
 
@@ -106,6 +107,7 @@ class _InputsInFront:
         _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What the network's method gives, called with the positions that the patch has made of its arguments."""
         given = {**dict(zip(self._names, args, strict=False)), **kwargs}
         text: Tensor | None = given[self._inputs.text]
         if text is None:  # the network reads none
@@ -165,6 +167,7 @@ class WithOption:
         self._value = value
 
     def call_module(self, module: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What a module gives when it is called with this entry among its transformer_options."""
         options = {**kwargs.get("transformer_options", {}), self._key: self._value}
         return module(*args, **{**kwargs, "transformer_options": options})
 

@@ -293,27 +293,39 @@ class PartsRecorder:
         return UNetInput(torch.stack(windows), context, adm)
 
     def _tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
+        """What `_make_tokens_in_mask` gives, made once for all layers of a block, which have one grid."""
+        key = number, block[:2], states.device
+        if key not in self._kept_tokens:
+            self._kept_tokens[key] = self._make_tokens_in_mask(unet, number, block, states)
+        return self._kept_tokens[key]
+
+    def _make_tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
         """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
 
-        states: (tokens, C), of the part's window alone. `numbers` of the result are indices into them. `dropped` counts
-        all tokens of the part's whole picture that are not kept, those outside of the window too. Each dropped token
-        takes its share of the softmax, so a part weighs the same with a window as without one.
+        number: of the part. states: (tokens, C), of the part's window alone. `numbers` of the result are indices into
+        them.
         """
-        key = number, block[:2], states.device  # all layers of a block have one grid
-        if key not in self._kept_tokens:
-            left, top, right, below = self._reference.windows[number]
-            grid = _tokens_of(unet, block, *self._latents.shape[-2:])
-            # The sides of a window are borders between tokens of every layer, or the edges of the latent. So `top`
-            # latent pixels are a whole number of tokens in this layer, which is the row of the window's first token.
-            # The same holds for the other three sides.
-            first_row, first_column = _tokens_of(unet, block, top, left)
-            end_row, end_column = _tokens_of(unet, block, below, right)
-            mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
-            mask_in_window = mask[first_row:end_row, first_column:end_column].flatten()  # (tokens,)
-            in_window = tokens_inside(mask_in_window, states)
-            outside_of_window = mask.numel() - len(states)
-            self._kept_tokens[key] = replace(in_window, dropped=in_window.dropped + outside_of_window)
-        return self._kept_tokens[key]
+        grid = _tokens_of(unet, block, *self._latents.shape[-2:])  # of the part's whole picture
+        mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
+        rows, columns = _window_in_tokens(unet, block, self._reference.windows[number])
+        mask_in_window = mask[rows, columns].flatten()  # (tokens,)
+        in_window = tokens_inside(mask_in_window, states)
+        # Tokens outside of the window are dropped, too. Each dropped token takes its share of the softmax, so a part
+        # weighs the same with a window as without one.
+        outside_of_window = mask.numel() - len(states)
+        return replace(in_window, dropped=in_window.dropped + outside_of_window)
+
+
+def _window_in_tokens(unet: UNetModel, block: Block, window: Rect) -> tuple[slice, slice]:
+    """The rows and the columns of a block's tokens that a window has, (left, top, right, below) in latent pixels.
+
+    The sides of a window are borders between tokens of every layer, or the edges of the latent. So `top` latent pixels
+    are a whole number of tokens, which is the row of the window's first token; and so for the other three sides.
+    """
+    left, top, right, below = window
+    first_row, first_column = _tokens_of(unet, block, top, left)
+    end_row, end_column = _tokens_of(unet, block, below, right)
+    return slice(first_row, end_row), slice(first_column, end_column)
 
 
 def _tokens_of(unet: UNetModel, block: Block, height: int, width: int) -> Grid:

@@ -42,7 +42,7 @@ from ..networks.file_attention import (
     tell_of_file_attention,
     with_asked_for,
 )
-from ..sampling.calls import Calls, Place
+from ..sampling.calls import Calls, Site
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
 from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts
@@ -69,15 +69,18 @@ class SharingRun(Run[SharedParts]):
         }
 
     def batch_for_forward(
-        self, chunks: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput
+        self, carried_by_chunk: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
-        """The batch of one forward. chunks: each carries one SharedParts, as share_with allows no second one."""
-        parts_of_chunks = [parts for (parts,) in chunks]
-        place = forward_input.model, forward_input.x.device
-        if place not in self._caches:
-            self._caches[place] = PartsCache(forward_input, self._options_of_run, self._inpainting)
-        cache = self._caches[place]
-        if not self.acting(chunks, forward_input.sigmas):
+        """The batch of one forward.
+
+        carried_by_chunk: one SharedParts for each chunk, as share_with allows no second one.
+        """
+        parts_of_chunks = [parts for (parts,) in carried_by_chunk]
+        key = forward_input.model, forward_input.x.device
+        if key not in self._caches:
+            self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
+        cache = self._caches[key]
+        if not self.acting(carried_by_chunk, forward_input.sigmas):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
@@ -139,7 +142,7 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
 
 
 _POSES = "poses", 0
-"""The Place of the poses."""
+"""The Site of the poses."""
 
 
 @dataclass(eq=False)
@@ -158,14 +161,14 @@ class SharingBatch(Batch):
     asked_for: Mapping[Block, Attention]
     calls: Calls = field(default_factory=Calls)
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
-        places: dict[Place, nn.Module] = {}
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        sites: dict[Site, nn.Module] = {}
         for *block, transformer in unet.transformers(modules[""]):
             if tuple(block) in self.layers:
-                places[tuple(block)] = transformer.attn1
+                sites[tuple(block)] = transformer.attn1
         if any(pose is not None for pose in self.poses):
-            places[_POSES] = modules["input_blocks.0"]
-        return places
+            sites[_POSES] = modules["input_blocks.0"]
+        return sites
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and poses after the first convolution.
@@ -196,15 +199,15 @@ class SharingBatch(Batch):
         if options["block"] != ("input", 0):
             return h
         self.calls.count(_POSES)
-        chunks: list[Tensor] = []
+        with_poses: list[Tensor] = []  # (rows of the chunk, C, h, w) each
         for rows, pose in zip(h.chunk(len(self.poses)), self.poses, strict=True):
             if pose is None:
-                chunks.append(rows)
+                with_poses.append(rows)
                 continue
             if pose.shape[-2:] != rows.shape[-2:]:
                 pose = functional.interpolate(pose, size=rows.shape[-2:], mode="bilinear")
-            chunks.append(rows + comfy.utils.repeat_to_batch_size(pose, len(rows)))
-        return torch.cat(chunks)
+            with_poses.append(rows + comfy.utils.repeat_to_batch_size(pose, len(rows)))
+        return torch.cat(with_poses)
 
     def attention_output(
         self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
@@ -216,10 +219,10 @@ class SharingBatch(Batch):
         """
         self.calls.count(block)
         extra_options = with_asked_for(extra_options, self.asked_for.get(block))
-        chunks = self.layers[block]
-        if len(q) % len(chunks):
-            raise made_rows_error(len(q), len(chunks), before)
-        rows_per_chunk = len(q) // len(chunks)
+        parts_by_chunk = self.layers[block]
+        if len(q) % len(parts_by_chunk):
+            raise made_rows_error(len(q), len(parts_by_chunk), before)
+        rows_per_chunk = len(q) // len(parts_by_chunk)
         # Another node's function counts on all rows of the batch, so it is called with all of them.
         out_of_other_node: Sequence[Tensor] | None = None
         if before is not None:
@@ -234,7 +237,7 @@ class SharingBatch(Batch):
         k_of_chunks = k.split(rows_per_chunk)
         v_of_chunks = v.split(rows_per_chunk)
         out: list[Tensor] = []
-        for number, parts_in_layer in enumerate(chunks):
+        for number, parts_in_layer in enumerate(parts_by_chunk):
             chunk_q = q_of_chunks[number]
             chunk_k = k_of_chunks[number]
             chunk_v = v_of_chunks[number]

@@ -95,24 +95,47 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = persons.to_tensors(person)
-    # Not of `data`: safetensors writes metadata in another order each time.
+    # Not of the whole file: safetensors writes metadata in another order each time.
     content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
     saved = _Saved(person.name, node_id, content)
-    kept = _last_saved.get(key, saved)  # who is in the file; where that is unknown, nobody else
-    is_kept = kept.content == content
-    # rivals: in words, who or which nodes would be in the same file.
-    if key in saved_in_run:
-        before = saved_in_run[key]
-        rivals = [] if before.content == content else [str(before)]
-    else:
-        rivals = _nodes_of_same_file(path, node_id, prompt)
-        if not rivals and not is_kept:
-            rivals = [f"{kept.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != node_id]
+    rivals = _rivals(saved, path, prompt, saved_in_run.get(key))
     if rivals:
         people = f"{saved} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
-    data = save(tensors, metadata)
+    _write(path, save(tensors, metadata))
+    saved_in_run[key] = saved
+    if _kept(key, saved).content != content:
+        _times_lost[key] += 1
+        _savers.pop(key, None)
+    _last_saved[key] = saved
+    if node_id is not None:
+        _savers.setdefault(key, {})[node_id] = _with_sources(node_id, prompt)
+    return path
+
+
+def _kept(key: str, saved: _Saved) -> _Saved:
+    """Who is in a file before `saved` is written to it; where that is unknown, nobody else than `saved`."""
+    return _last_saved.get(key, saved)
+
+
+def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_before: _Saved | None) -> list[str]:
+    """In words, who or which nodes would be in the same file as `saved`; [] where nobody would be lost.
+
+    prompt: the graph that runs. saved_before: who was saved to this file in this run; None for nobody so far.
+    """
+    if saved_before is not None:
+        return [] if saved_before.content == saved.content else [str(saved_before)]
+    rivals = _nodes_of_same_file(path, saved.node_id, prompt)
+    key = folded(path)
+    kept = _kept(key, saved)
+    if rivals or kept.content == saved.content:
+        return rivals
+    return [f"{kept.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != saved.node_id]
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file, and make the folder for it. Raises CannotSave."""
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_whole(path, data)
@@ -122,14 +145,6 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    saved_in_run[key] = saved
-    if not is_kept:
-        _times_lost[key] += 1
-        _savers.pop(key, None)
-    _last_saved[key] = saved
-    if node_id is not None:
-        _savers.setdefault(key, {})[node_id] = _with_sources(node_id, prompt)
-    return path
 
 
 def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any]) -> list[str]:

@@ -97,9 +97,9 @@ def paths_of(pack: str, recogniser: str) -> list[str]:
     pack: an option of the menu, see pack_names. recogniser: an id, "" for none.
     """
     files = _files()
-    pack = _installed_pack(pack, files) or pack
-    paths = [files.onnx[name] for name in packs.packs(files.onnx).get(pack, [])]
-    path_of_recogniser = files.recognisers(pack).get(recogniser)
+    pack_name = _installed_pack(pack, files) or pack
+    paths = [files.onnx[name] for name in packs.packs(files.onnx).get(pack_name, [])]
+    path_of_recogniser = files.recognisers(pack_name).get(recogniser)
     if path_of_recogniser is not None:
         paths.append(path_of_recogniser)
     return sorted(paths)
@@ -198,11 +198,11 @@ def load_face_model(
         raise error
     runs_on = _onnx_provider(backend, provider)
     files = _files()
-    pack = _installed_pack(pack, files) or pack
-    recognisers = among(recognisers, files.recognisers(pack)) or recognisers
-    loading = _Loading(files, pack, runs_on)
-    detector = _no_detector if pack == NO_DETECTOR else loading.detector()
-    usable = loading.recognisers(recognisers)
+    pack_name = _installed_pack(pack, files) or pack
+    chosen = among(recognisers, files.recognisers(pack_name)) or recognisers  # ALL, NO_RECOGNISER, or an id
+    loading = _Loading(files, pack_name, runs_on)
+    detector = _no_detector if pack_name == NO_DETECTOR else loading.detector()
+    usable = loading.recognisers(chosen)
     # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
     for text in dict.fromkeys(map(str, loading.left_out)):
         notes.tell(f"Left out, as others can be used: {text}")

@@ -25,7 +25,7 @@ from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options, with_patch
 from ..networks.model_family import cells_per_token, network_of
 from ..networks.patched_methods import PatchedMethod
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry
 from ..sampling.runs import Batch, ForwardInput, Run, with_runs
@@ -45,8 +45,10 @@ class AsTrainedRun(Run[AsTrained]):
 
     key = AsTrained.key
 
-    def batch_for_forward(self, chunks: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput) -> Batch | None:
-        return super().batch_for_forward(chunks, forward_input) if forward_input.references else None
+    def batch_for_forward(
+        self, carried_by_chunk: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
+    ) -> Batch | None:
+        return super().batch_for_forward(carried_by_chunk, forward_input) if forward_input.references else None
 
     def new_batch(
         self, acting: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
@@ -73,7 +75,7 @@ class CentredBatch(Batch):
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {CentredBatch: modules[""]}
 
     def options_with_attention(self, options: Options) -> Options:
@@ -108,7 +110,7 @@ class FrameTextsBatch(Batch):
         # embed_cap is the method of the host's network that makes a text's tokens with their positions.
         self._positions = PatchedMethod(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {self._positions: modules[""]}
 
     @contextmanager

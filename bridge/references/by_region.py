@@ -33,7 +33,7 @@ from typing_extensions import Self
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import Plan, belongs, groups
 from ...core.attention.token_groups import AnySplit, Group
-from ...core.attention.token_layout import TokenLayout
+from ...core.attention.token_layout import Span, TokenLayout
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
@@ -43,7 +43,7 @@ from ..networks.file_attention import patched_file_attention, tell_of_file_atten
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
 from ..networks.patched_methods import LAYERS, REFINER, patched_refiners
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
@@ -54,7 +54,7 @@ from .record import LATENTS, PeopleReferences, ReferenceLatent
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
 _PICTURES = "pictures"
-"""The name, among the places of RegionalReferencesBatch.plan, of an attention over the picture and its references
+"""The name, among the stages of RegionalReferencesBatch.plan, of an attention over the picture and its references
 alone. It is that of Z-Image's refiner of pictures."""
 
 
@@ -186,17 +186,17 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
-        self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
+        self, carried_by_chunk: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
         """The attention of a forward; None where all tokens read all references, as in the host.
 
-        chunks: what each conditioning entry carries. It is a single object, because People as References encodes its
-        own prompts, so no second node can add one; where people have rows, it has a copy for each row. Raises
-        ConditioningLost where other packs have joined rows that do not belong together.
+        carried_by_chunk: what each conditioning entry carries. It is a single object, because People as References
+        encodes its own prompts, so no second node can add one; where people have rows, it has a copy for each row.
+        Raises ConditioningLost where other packs have joined rows that do not belong together.
         """
-        rows = one_for_each_row([carried for (carried,) in chunks], len(forward_input.x))
+        rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
         regional = rows[0]
-        strength = regional.strength if self.acting(chunks, forward_input.sigmas) else 0.0
+        strength = regional.strength if self.acting(carried_by_chunk, forward_input.sigmas) else 0.0
         all_read_all = strength == 0 and not regional.record.is_weighted
         if not forward_input.references or all_read_all:
             return None
@@ -204,9 +204,12 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
         else:
             differ = any(of_row is not regional for of_row in rows)
-        has_other_references = len(regional.numbers) != len(forward_input.references)
-        if differ or has_other_references:
+        if differ:
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
+        given = len(forward_input.references)
+        if given != len(regional.numbers):
+            why = f"hands on {given} reference pictures where the conditioning has {len(regional.numbers)}"
+            raise ConditioningLost(self._code_around_model, why)
         return self.kept((tuple(rows), strength), forward_input)
 
     def new_batch(
@@ -254,7 +257,7 @@ class RegionalReferencesBatch(Batch):
         self._regions = regions
         self._layout = layout
         self._device = forward_input.x.device
-        self._plans: dict[tuple[str, int], Plan] = {}  # (place, tokens of the common text), see plan()
+        self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
         # Words and LoRAs of people act on their references where these are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
         family = taken_family(forward_input.model)
@@ -271,7 +274,7 @@ class RegionalReferencesBatch(Batch):
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return attending_parts(modules, self._family)
 
     @contextmanager
@@ -281,42 +284,28 @@ class RegionalReferencesBatch(Batch):
                 stack.enter_context(patched.in_place())
             yield
 
-    def plan(self, place: str, text: int) -> Plan:
-        """How the attention in one place of the network is split.
+    def plan(self, stage: str, text: int) -> Plan:
+        """How the attention in one stage of the network is split.
 
-        place: LAYERS for the blocks, _PICTURES, or the name of a group of refiners. text: how many tokens the common
+        stage: LAYERS for the blocks, _PICTURES, or the name of a group of refiners. text: how many tokens the common
         text has.
         """
-        if (place, text) not in self._plans:
-            self._plans[place, text] = self._made_plan(place, text)
-        return self._plans[place, text]
+        if (stage, text) not in self._plans:
+            self._plans[stage, text] = self._made_plan(stage, text)
+        return self._plans[stage, text]
 
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
-    def _made_plan(self, place: str, text: int) -> Plan:
-        """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
-        regional = self._rows[0]
-        layout = replace(self._layout, common=text)
-        if any(regional.shown):
-            # The common text begins behind what other packs have put in front of it, with what it shows.
-            words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
-            front = max(0, text - self._layout.common - words)
-            layout = replace(layout, front=front, common=text - front, shown=regional.shown)
-        # Only the function of this place is called.
-        spans = {
-            LAYERS: layout.spans,
-            _PICTURES: layout.picture_spans,
-            self._family.refiners: layout.text_spans,
-            self._family.looks_refiners: layout.seen_spans,
-        }[place]()
-        owners = regional.owners_in_row
-        # Rows with the same weights are split alike.
+    def _made_plan(self, stage: str, text: int) -> Plan:
+        """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
+        regional = self._rows[0]  # rows differ in their weights alone, see RegionalReferencesRun.batch_for_forward
+        spans = self._spans(stage, text)
         groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
         for of_row in self._rows:
             if of_row.weights not in groups_of_weights:
                 groups_of_weights[of_row.weights] = groups(
                     spans,
                     self._regions,
-                    owners,
+                    regional.owners_in_row,
                     regional.everybody_outside,
                     of_row.weights,
                     self._strength,
@@ -324,6 +313,24 @@ class RegionalReferencesBatch(Batch):
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)
+
+    def _spans(self, stage: str, text: int) -> list[Span]:
+        """The tokens of an attention, in their order. stage, text: as in `plan`."""
+        layout = replace(self._layout, common=text)
+        shown = self._rows[0].shown
+        if any(shown):
+            # The common text begins behind what other packs have put in front of it, with what it shows.
+            words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
+            front = max(0, text - self._layout.common - words)
+            layout = replace(layout, front=front, common=text - front, shown=shown)
+        if stage == LAYERS:
+            return layout.spans()
+        if stage == _PICTURES:
+            return layout.picture_spans()
+        if stage == self._family.refiners:
+            return layout.text_spans()
+        assert stage == self._family.looks_refiners
+        return layout.seen_spans()
 
     def options_with_attention(self, options: Options) -> Options:
         self._begin()
@@ -388,8 +395,8 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 
         text: not used. Z-Image pads its text, and the layout has the number of tokens with that.
         """
-        for place in (LAYERS, _PICTURES, self._family.refiners):
-            self.plan(place, self._layout.common)
+        for stage in (LAYERS, _PICTURES, self._family.refiners):
+            self.plan(stage, self._layout.common)
         if self._layout.seen:
             self.plan(self._family.looks_refiners, self._layout.common)
 
@@ -408,11 +415,11 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         words = current.texts  # the words of Prompt per Person in this forward, which follow the common text
         if words is not None:
             text += sum(words.lengths)
-        place = options.get(REFINER, LAYERS)
-        if place == LAYERS and queries == self._layout.pictures:
-            place = _PICTURES
-        split = self.plan(place, text).of(queries, keys)
-        if split is not None and place == LAYERS:
+        stage = options.get(REFINER, LAYERS)
+        if stage == LAYERS and queries == self._layout.pictures:
+            stage = _PICTURES
+        split = self.plan(stage, text).of(queries, keys)
+        if split is not None and stage == LAYERS:
             self.calls.count_part()
         return split
 

@@ -1,11 +1,11 @@
 """Whether a network calls what a batch of ours has put into it; where it does not, people would be lost without a word.
 
 Another pack's copy of the host's code may pass over what stands in a slot. The host computes with the weights of some
-layers without calling them. So a batch says what its places are, and in which part of the network each is called: a
-place is lost where its part has run without a call of it. A part that has not run, because a cache of another pack or a
+layers without calling them. So a batch says what its sites are, and in which part of the network each is called: a
+site is lost where its part has run without a call of it. A part that has not run, because a cache of another pack or a
 guidance leaves it out, says nothing.
 
-To see which parts run takes time, so it is done for the places that no forward of the network has called yet. A forward
+To see which parts run takes time, so it is done for the sites that no forward of the network has called yet. A forward
 that does not call one of the others, as that of a cache or of a copy that begins with a later step, has it asked for
 again from the next forward on. In the last one all are asked for.
 """
@@ -22,35 +22,35 @@ from torch import nn
 
 from ..host.shared_network import network_within
 
-Place = Hashable
-"""What a batch has put in somewhere, by any key that is the same in all batches of a run."""
+Site = Hashable
+"""Where in a network a batch has put something, by any key that is the same in all batches of a run."""
 
 _HOST = ("comfy.", "comfy_extras.", "torch", "functools", "builtins")
 _OURS = __name__.removesuffix(".bridge.sampling.calls")
 
 
 class Calls:
-    """Which of a batch's places are called in a forward. In these, torch.compile sees no more than `is_traced`.
+    """Which of a batch's sites are called in a forward. In these, torch.compile sees no more than `is_traced`.
 
-    by_place: what Batch.places gives, once it was asked. places: those that were called. part_count: how often
+    by_site: what Batch.sites gives, once it was asked. called: the sites that were called. part_count: how often
     `count_part` was called. is_begun: whether a network was given what the batch puts in.
     is_traced: whether torch.compile has compiled a call, which is not counted then. part: that runs now, among those
     that are watched.
     """
 
     def __init__(self) -> None:
-        self.by_place: Mapping[Place, nn.Module] | None = None
-        self.places: set[Place] = set()
+        self.by_site: Mapping[Site, nn.Module] | None = None
+        self.called: set[Site] = set()
         self.part_count = 0
         self.is_begun = False
         self.is_traced = False
         self.part: nn.Module | None = None
 
-    def count(self, place: Place) -> None:
+    def count(self, site: Site) -> None:
         if torch.compiler.is_compiling():
             self.is_traced = True
         else:
-            self.places.add(place)
+            self.called.add(site)
 
     def count_part(self) -> None:
         """Count the part that runs now, for what is called in every one of them."""
@@ -58,90 +58,90 @@ class Calls:
             self.is_traced = True
         else:
             self.part_count += 1
-            self.places.add(self.part)
+            self.called.add(self.part)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """A context around one forward, for which counting begins anew. It may lie in that of another forward."""
-        places_before = self.places
+        called_before = self.called
         part_count_before = self.part_count
-        self.places = set()
+        self.called = set()
         self.part_count = 0
         self.is_begun = False
         try:
             yield
         finally:
-            self.places |= places_before
+            self.called |= called_before
             self.part_count += part_count_before
 
 
 class KnownCalls:
     """What a run knows of the calls in one network.
 
-    called: places that all forwards which should call them have called. is_compiled: whether calls cannot be counted.
-    _missed: places that were in `called` until a forward did not call them; they are asked for from then on.
+    called: sites that all forwards which should call them have called. is_compiled: whether calls cannot be counted.
+    _missed: sites that were in `called` until a forward did not call them; they are asked for from then on.
     """
 
     def __init__(self) -> None:
-        self.called: set[Place] = set()
+        self.called: set[Site] = set()
         self.is_compiled = False
-        self._missed: set[Place] = set()
+        self._missed: set[Site] = set()
 
-    def learn(self, calls: Calls, places: Mapping[Place, nn.Module]) -> None:
-        """Learn from a forward that has run. places: of its batch."""
-        expected = self.called.intersection(places)
-        missed = expected - calls.places
-        # A part that is its own place and is not watched is missing in calls.places, though it may have counted itself.
+    def learn(self, calls: Calls, sites: Mapping[Site, nn.Module]) -> None:
+        """Learn from a forward that has run. sites: of its batch."""
+        expected = self.called.intersection(sites)
+        missed = expected - calls.called
+        # A part that is its own site and is not watched is missing in calls.called, though it may have counted itself.
         # If as many parts have done so as are expected, none is missed.
-        expected_parts = {place for place in expected if isinstance(place, nn.Module)}
+        expected_parts = {site for site in expected if isinstance(site, nn.Module)}
         if calls.part_count >= len(expected_parts):
             missed -= expected_parts
         self._missed |= missed
-        self.called = (self.called | calls.places.intersection(places)) - self._missed
+        self.called = (self.called | calls.called.intersection(sites)) - self._missed
 
 
 class Lost(NamedTuple):
-    """Places that were not called although their parts have run. asked: how many places such parts have."""
+    """Sites that were not called although their parts have run. asked: how many sites such parts have."""
 
-    places: tuple[Place, ...]
+    sites: tuple[Site, ...]
     parts: tuple[nn.Module, ...]
     asked: int
 
 
 @contextmanager
 def watched(
-    calls: Calls, places: Mapping[Place, nn.Module], network: nn.Module, known: KnownCalls, every: bool
+    calls: Calls, sites: Mapping[Site, nn.Module], network: nn.Module, known: KnownCalls, ask_all: bool
 ) -> Iterator[list[Lost]]:
     """Watch one forward. When the context closes, the list has what is lost, if anything is.
 
-    places: see Batch.places. network: as the host calls it. known: of this network. every: whether all places are asked
-    for, known or not.
+    sites: see Batch.sites. network: as the host calls it. known: of this network. ask_all: whether all sites are asked
+    for, known or not, and not only those that no forward has called.
     """
     found: list[Lost] = []
     if known.is_compiled:
         yield found
         return
-    asked = {place: part for place, part in places.items() if every or place not in known.called}
+    asked = {site: part for site, part in sites.items() if ask_all or site not in known.called}
     known.is_compiled = bool(asked) and _is_compiled(network)
     with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
         yield found
-        if known.is_compiled:
+        sites_of_run: list[Site] = []  # whose parts have run
+        if not known.is_compiled:
+            sites_of_run = [site for site, part in asked.items() if part in parts]
+        elif not calls.called.intersection(asked):
             # Which parts run does not show in what is compiled; that nothing of ours is in it does.
-            something_is_called = bool(calls.places.intersection(asked))
-            ran = [] if something_is_called else list(asked)
-        else:
-            ran = [place for place, part in asked.items() if part in parts]
-        lost = tuple(place for place in ran if place not in calls.places)
+            sites_of_run = list(asked)
+        lost = tuple(site for site in sites_of_run if site not in calls.called)
         known.is_compiled |= calls.is_traced
         is_certain = calls.is_begun and not calls.is_traced
         if lost and is_certain:
-            parts_of_lost = dict.fromkeys(asked[place] for place in lost)  # each once, in their order
-            found.append(Lost(lost, tuple(parts_of_lost), len(ran)))
-        known.learn(calls, places)
+            parts_of_lost = dict.fromkeys(asked[site] for site in lost)  # each once, in their order
+            found.append(Lost(lost, tuple(parts_of_lost), len(sites_of_run)))
+        known.learn(calls, sites)
 
 
 @contextmanager
-def _running(parts_by_place: Mapping[Place, nn.Module], calls: Calls) -> Iterator[set[nn.Module]]:
+def _running(parts_by_site: Mapping[Site, nn.Module], calls: Calls) -> Iterator[set[nn.Module]]:
     """The parts of which any module within is called while the context is open.
 
     A function of another pack in the place of a part's own `forward` may compute nothing of it, so the call of a part
@@ -151,12 +151,12 @@ def _running(parts_by_place: Mapping[Place, nn.Module], calls: Calls) -> Iterato
 
     def note(part: nn.Module, _module: nn.Module, _inputs: Any) -> None:
         ran.add(part)
-        if part in parts_by_place:  # it is the place itself, see Calls.count_part
+        if part in parts_by_site:  # it is the site itself, see Calls.count_part
             calls.part = part
 
     hooks: list[Any] = []
     try:
-        for part in set(parts_by_place.values()):
+        for part in set(parts_by_site.values()):
             within = [module for module in part.modules() if module is not part] or [part]
             hooks.extend(module.register_forward_pre_hook(partial(note, part)) for module in within)
         yield ran

@@ -179,15 +179,16 @@ def factor_between(before: Tensor, now: Tensor) -> float | None:
         return 1.0
     if now.dim() != before.dim() or now.shape[-1] != before.shape[-1] or now.shape[1] < before.shape[1]:
         return None
-    same_tokens = now[:1, : before.shape[1]]
-    before = before[:1].to(same_tokens)
-    largest = int(before.abs().argmax())  # by the largest number the factor is known most exactly
-    value = float(before.flatten()[largest])
-    if not value:  # all numbers are 0, whatever they have been multiplied by
-        return 1.0 if torch.equal(same_tokens, before) else None
-    factor = float(same_tokens.flatten()[largest]) / value
-    close = torch.allclose(same_tokens, before * factor, rtol=1e-3, atol=1e-5 * abs(factor * value))
-    return factor if close else None
+    # Of the first row alone, and without tokens that have come behind: (1, T, width) each.
+    row_now = now[:1, : before.shape[1]]
+    row_before = before[:1].to(row_now)
+    largest = int(row_before.abs().argmax())  # by the largest number the factor is known most exactly
+    value_before = float(row_before.flatten()[largest])
+    if not value_before:  # all numbers are 0, whatever they have been multiplied by
+        return 1.0 if torch.equal(row_now, row_before) else None
+    factor = float(row_now.flatten()[largest]) / value_before
+    is_multiplied = torch.allclose(row_now, row_before * factor, rtol=1e-3, atol=1e-5 * abs(factor * value_before))
+    return factor if is_multiplied else None
 
 
 def is_zeroed(entry: RunEntry) -> bool:
@@ -209,9 +210,11 @@ def check_conditioning(
     for text, _ in conditioning:
         text_width = text.shape[-1]
         if text_width != width:
-            advice = advice_between(text_width, width, advice)
             raise WrongBaseModel(
-                f"The conditioning given to {node_name}", family(text_width), needed or family(width), advice
+                f"The conditioning given to {node_name}",
+                family(text_width),
+                needed or family(width),
+                advice_between(text_width, width, advice),
             )
 
 

@@ -322,12 +322,7 @@ class NetReport:
         # The host gives all forwards of a run the same tensor. Another tensor is that of the first forward of a new
         # run.
         if schedule is not self._schedule:
-            self._forget()
-            self._schedule = schedule
-            # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
-            if schedule is not None and not is_unfinished(schedule):
-                name, steps = self._apply_node.node_name, steps_of(schedule)
-                self._sentences += _ranges_without_step(name, self._ranges, steps, self._model_sampling)
+            self._begin_schedule(schedule)
         sides = rows.sides(context, options)
         self._sides.update(sides)
         # The rows of an entry stand together: (B / entries, T, width) of each.
@@ -336,12 +331,25 @@ class NetReport:
             # Each entry is looked at once in a run. The run holds all entries, so no id can become that of another one.
             if side is entry.side and id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
-                if _holds_tokens(entry, entry_context):
-                    continue
-                if side is Side.POSITIVE:
-                    self._sentences.append(_tokens_changed(self._apply_node))
-                elif entry_context.any():  # not zeroed out on purpose
-                    self._sentences.append(_not_in_negative(self._apply_node))
+                self._check_tokens(entry, entry_context)
+
+    def _begin_schedule(self, schedule: Tensor | None) -> None:
+        """Begin the notes of a run with this schedule, (steps + 1,): those about ranges in which no step lies."""
+        self._forget()
+        self._schedule = schedule
+        # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
+        if schedule is not None and not is_unfinished(schedule):
+            name, steps = self._apply_node.node_name, steps_of(schedule)
+            self._sentences += _ranges_without_step(name, self._ranges, steps, self._model_sampling)
+
+    def _check_tokens(self, entry: AttachedEntry, context: Tensor) -> None:
+        """Note it where the text that rows of an entry read, (B, T, width), holds other ID tokens than the node's."""
+        if _holds_tokens(entry, context):
+            return
+        if entry.side is Side.POSITIVE:
+            self._sentences.append(_tokens_changed(self._apply_node))
+        elif context.any():  # not zeroed out on purpose
+            self._sentences.append(_not_in_negative(self._apply_node))
 
     def end_run(self) -> None:
         """Called at the end of a run, by every copy of the net. The first copy writes the notes and leaves none for the

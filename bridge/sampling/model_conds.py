@@ -48,21 +48,27 @@ class ConditioningLost(LikenessError):
 
 
 class LayersPassedOver(ConditioningLost):
-    """Layers are computed with without being called, so that what is added to their results is not.
+    """A layer's weights are used, but the layer is not called, so what a LoRA adds to its result would be lost.
 
-    module: as in ConditioningLost; "" where it is ComfyUI that does so. layers: their names.
+    module: as in ConditioningLost. layers: the names of all such layers. by_host: whether ComfyUI itself does so, and
+    no pack.
     """
 
-    def __init__(self, module: str, layers: Sequence[str]) -> None:
+    def __init__(self, module: str, layers: Sequence[str], *, by_host: bool) -> None:
         others = f" and {counted(len(layers) - 1, 'other layer')}" if len(layers) > 1 else ""
         why = f"computes with the weights of {layers[0]}{others} without calling the layer"
-        super().__init__(module, why)
-        if not module:
-            self.problem = f"ComfyUI {why}, so LoRAs of single people would be lost there."
-            self.advice = (
-                "Load a file of the model with bf16 or fp8 weights: kernels for int8 do not call layers. If this one "
-                "has no int8 weights, update Likeness."
-            )
+        if not by_host:
+            super().__init__(module, why)
+            return
+        self.module = module
+        self.why = why
+        # Past ConditioningLost, whose message is about a node of another pack.
+        LikenessError.__init__(
+            self,
+            f"ComfyUI {why}, so LoRAs of single people would be lost there.",
+            "Load a file of the model with bf16 or fp8 weights: kernels for int8 do not call layers. If this one has "
+            "no int8 weights, update Likeness.",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,10 +309,10 @@ def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int)
 
 
 class Chunk(NamedTuple):
-    """The rows of one conditioning entry in a forward.
+    """What all rows of one chunk have in common; a chunk is the rows of one conditioning entry in a forward.
 
-    carried: what the entry carries, a Carried for each node, of the class that the Run reads. size: (height, width) in
-    latent pixels of an entry with an area of its own, else None.
+    How many rows these are stands in the row table alone. carried: what the entry carries, a Carried for each node, of
+    the class that the Run reads. size: (height, width) in latent pixels of an entry with an area of its own, else None.
     """
 
     carried: tuple[Any, ...]
@@ -420,7 +426,7 @@ def read_as_negative(guider: CFGGuider, key: str) -> None:
             entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(carried, text=cond.text)}
 
 
-def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
+def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
     """What each chunk of a batch carries under `key`, for a ControlNet, which the host calls before the UNet.
 
     cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the

@@ -47,7 +47,7 @@ from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
-from .calls import Calls, KnownCalls, Lost, Place, code_of_others, is_ours, modules_of, watched
+from .calls import Calls, KnownCalls, Lost, Site, code_of_others, is_ours, modules_of, watched
 from .canvas_check import NodeOfRun, check_canvases
 from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
@@ -104,8 +104,8 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
-    for prompt in guider.conds.values():
-        named_as_one(prompt)
+    for side in guider.conds.values():
+        named_as_one(side)
     runs = [_begun(run_class, guider, start) for run_class in on_model.runs]
     tell_of_start([carried for run in runs for carried in run.everything], guider, start)
     for tell in on_model.notes:
@@ -211,7 +211,7 @@ class Sent:
 class Batch:
     """What the rows of one forward read, ready on the device.
 
-    row_count: the number of rows. calls: which of its places in the network have been called.
+    row_count: the number of rows. calls: which of its sites in the network have been called.
     """
 
     row_count: int
@@ -219,10 +219,10 @@ class Batch:
     def __init__(self) -> None:
         self.calls = Calls()
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
 
-        modules: of the network, see Run.modules_in. The name of a layer is a place in which something is added to what
+        modules: of the network, see Run.modules_in. The name of a layer is a site at which something is added to what
         the layer gives.
         """
         raise NotImplementedError
@@ -264,6 +264,22 @@ class _Refusals:
     """Refusals of one step that wait for its end. first: the first of them."""
 
     first: LikenessError | None = None
+
+
+@contextmanager
+def _shared_refusals(model_options: dict[str, Any]) -> Iterator[_Refusals]:
+    """A context around one step of a run, with the _Refusals of that step, which all runs of the sampling share.
+
+    Runs nest: each wraps the step of the next. The outermost puts the object into the options, and takes it out.
+    """
+    of_outer_run: _Refusals | None = model_options.get(_REFUSALS)
+    refusals = of_outer_run or _Refusals()
+    model_options[_REFUSALS] = refusals
+    try:
+        yield refusals
+    finally:
+        if of_outer_run is None:
+            del model_options[_REFUSALS]
 
 
 class Run(NeverCopied, Generic[CarriedT]):
@@ -329,13 +345,15 @@ class Run(NeverCopied, Generic[CarriedT]):
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
-    def acting(self, chunks: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor) -> tuple[tuple[CarriedT, ...], ...]:
+    def acting(
+        self, carried_by_chunk: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor
+    ) -> tuple[tuple[CarriedT, ...], ...]:
         """What each node has put into the chunks, one Carried per chunk, of the nodes that act at these sigmas, (B,).
 
-        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
+        carried_by_chunk: what each chunk carries, one Carried per node, in the same order in every chunk.
         """
         acting: list[tuple[CarriedT, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
+        for by_chunk in zip(*carried_by_chunk, strict=True):  # from a tuple per chunk to a tuple per node
             # Which of them is asked is all one: those of one batch have the same schedule, see CarriedCond.can_concat.
             active = next((carried for carried in by_chunk if carried.active), None)
             if active is not None and self.is_on(active, sigmas):
@@ -369,6 +387,15 @@ class Run(NeverCopied, Generic[CarriedT]):
         model_options: dict[str, Any],
     ) -> list[Tensor]:
         """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's."""
+        self._begin_step(model, x_in, model_options)
+        with self._until_rows_arrive(model.diffusion_model) as called:
+            out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
+        if called:
+            self._check_rows_arrived(model, model_options["transformer_options"])
+        return out
+
+    def _begin_step(self, model: BaseModel, x_in: Tensor, model_options: dict[str, Any]) -> None:
+        """Note what is known of a step before its forwards. x_in: what is denoised, (B, C, h, w)."""
         self.latent = tuple(x_in.shape[-2:])
         self._code_around_model = _modules_around(model_options)
         options = model_options["transformer_options"]
@@ -379,13 +406,12 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._times_called += 1
         # Kept now: in the step, functions of other packs may put blocks of their own into the network.
         self.modules_in(network_within(model.diffusion_model))
-        with self._until_rows_arrive(model.diffusion_model) as called:
-            out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
-        is_lost = called and self._rows_sent and not self._rows_arrived
-        if is_lost:  # the host was given rows with people, and the network has run without them
+
+    def _check_rows_arrived(self, model: BaseModel, options: Options) -> None:
+        """Raise ConditioningLost where the host was given rows with people, and the network has run without them."""
+        if self._rows_sent and not self._rows_arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._code_around_model or self._code_of_others(model, options), why)
-        return out
 
     def modules_in(self, network: nn.Module) -> Mapping[str, nn.Module]:
         """The modules of a network by the MODEL's names, as they stood when its first step began.
@@ -418,22 +444,23 @@ class Run(NeverCopied, Generic[CarriedT]):
             hook.remove()
 
     def _step(self, step: Callable[[], list[Tensor]], model_options: dict[str, Any]) -> list[Tensor]:
-        """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it."""
-        before = self._refusals  # where a step is computed in the middle of another
-        of_other_runs: _Refusals | None = model_options.get(_REFUSALS)
-        refusals = of_other_runs or _Refusals()
-        self._refusals = model_options[_REFUSALS] = refusals
+        """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it.
+
+        The step of one run is within that of another, see `_shared_refusals`. The innermost ends first, so it raises;
+        the others let the error through.
+        """
+        before = self._refusals  # other code may compute a step of this run in the middle of another
         out: list[Tensor] = []
-        try:
-            out = step()
-        except Exception as error:
-            # Other code may not know what to do with the zeros of `_put_off`.
-            if refusals.first is None or isinstance(error, LikenessError):
-                raise
-        finally:
-            self._refusals = before
-            if of_other_runs is None:
-                del model_options[_REFUSALS]
+        with _shared_refusals(model_options) as refusals:
+            self._refusals = refusals
+            try:
+                out = step()
+            except Exception as error:
+                # Where a refusal waits, any other error may come of the zeros of `_put_off`.
+                if refusals.first is None or isinstance(error, LikenessError):
+                    raise
+            finally:
+                self._refusals = before
         refusal, refusals.first = refusals.first, None
         if refusal is None:
             return out
@@ -453,7 +480,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         Other packs put functions into a network for the time of their own forward. An error in the middle of it would
         leave them there, for all who use the checkpoint.
         """
-        # Not LayersPassedOver: without a module that says that ComfyUI itself does so.
+        # A LayersPassedOver, a subclass, knows already who does it, see `_lost`.
         if type(refusal) is ConditioningLost and not refusal.module:
             refusal = ConditioningLost(self._code_of_others(forward_input.model, forward_input.options), refusal.why)
         if self._refusals is None:  # other code has called the MODEL outside of a step
@@ -474,22 +501,22 @@ class Run(NeverCopied, Generic[CarriedT]):
         calls = batch.calls
         network = network_within(forward_input.model.diffusion_model)
         known = self._known_calls.setdefault(network, KnownCalls())
-        if calls.by_place is None:
-            calls.by_place = batch.places(self.modules_in(network))
-        # Behind the last forward there is none in which a doubt could be cleared up.
-        may_be_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        with watched(calls, calls.by_place, forward_input.model.diffusion_model, known, may_be_last) as found:
+        if calls.by_site is None:
+            calls.by_site = batch.sites(self.modules_in(network))
+        # In what may be the last forward all sites are asked for: no later one could clear up a doubt.
+        ask_all = self.schedule is not None and self._times_called >= len(self.schedule) - 1
+        with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, ask_all) as found:
             yield
         if found and not self._is_refused:
             raise self._lost(found[0], forward_input)
 
     def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
-        """The error about places that were not called: LayersPassedOver where all of them are layers."""
+        """The error about sites that were not called: LayersPassedOver where all of them are layers."""
         module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)
-        layers = [place for place in lost.places if isinstance(place, str)]  # see Batch.places
-        if len(layers) == len(lost.places):
-            return LayersPassedOver(module, layers)
-        why = f"passes over {len(lost.places)} of the {lost.asked} places in the network where people act"
+        layers = [site for site in lost.sites if isinstance(site, str)]  # see Batch.sites
+        if len(layers) == len(lost.sites):
+            return LayersPassedOver(module, layers, by_host=not module)
+        why = f"passes over {len(lost.sites)} of the {lost.asked} places in the network where people act"
         return ConditioningLost(module, f"{why}, as a copy of ComfyUI's code without transformer_options does")
 
     def wrap_apply_model(
@@ -602,12 +629,14 @@ class Run(NeverCopied, Generic[CarriedT]):
         with batch.prepared(), self._watched(batch, forward_input):
             return call_network(batch, executor, x, *args, **kwargs)
 
-    def batch_for_forward(self, chunks: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(
+        self, carried_by_chunk: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput
+    ) -> Batch | None:
         """The batch of one forward; None where nothing of what its chunks carry is on at this step.
 
-        chunks: what each chunk carries, one Carried for each node.
+        carried_by_chunk: what each chunk carries, one Carried for each node.
         """
-        acting = self.acting(chunks, forward_input.sigmas)
+        acting = self.acting(carried_by_chunk, forward_input.sigmas)
         return self.kept(acting, forward_input) if acting else None
 
     def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:

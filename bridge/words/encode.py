@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from comfy.sd import CLIP
@@ -56,34 +56,48 @@ def applied(
     ranges, names, in_negative: as in Scope.outputs.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
-    # The MODEL decides by which run they are read, what carries them, and which CLIP they need.
-    run, carries, advice = UnetWordsRun, _texts_of_unet, "Use the CLIP of the model's own checkpoint."
-    if text.transformer is not None:
-        run, carries, advice = (
-            TransformerWordsRun,
-            _person_texts,
-            f"Use the text encoder of {text.transformer.name}.",
-        )
+    reader = _reader_of(text)
+    all_runs = [reader.run, *runs]
     numbers = [number for number, words in enumerate(all_words) if words]  # of the people with words
     if not numbers:
-        return scope.outputs(given, [run, *runs], ranges, names, in_negative=in_negative)
+        return scope.outputs(given, all_runs, ranges, names, in_negative=in_negative)
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
     words_of_people = [all_words[number] for number in numbers]
-    parts = words_by_schedule([clips[number] for number in numbers], words_of_people, text.width, advice)
+    clips_of_people = [clips[number] for number in numbers]
+    parts = words_by_schedule(clips_of_people, words_of_people, text.width, reader.clip_advice)
     source = object()  # both sides and all parts are from one node, so they have one source
     regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
     strengths = regions[numbers] * strength  # (people with words, H, W), how strongly each pixel reads the words
-    no_words = carries(source, scope, numbers, strengths, parts[0]).without_people()
+    no_words = reader.carried(source, scope, numbers, strengths, parts[0]).without_people()
     positive: Conditioning = []
     for part in parts:  # the host gives one part at least
-        carried = replace(carries(source, scope, numbers, strengths, part), of_negative=no_words)
+        carried = replace(reader.carried(source, scope, numbers, strengths, part), of_negative=no_words)
         positive += carry(within(given.positive, part.schedule), carried)
     made = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(made, [run, *runs], ranges, names, in_negative=in_negative)
+    return scope.outputs(made, all_runs, ranges, names, in_negative=in_negative)
 
 
-def _texts_of_unet(
+class _Reader(NamedTuple):
+    """How a MODEL reads words about single people.
+
+    run: by which they are read. carried: makes what carries them, of the arguments of `_words_of_unet`. clip_advice:
+    which CLIP they need, for an error.
+    """
+
+    run: type[Run[Any]]
+    carried: Callable[[object, Scope, Sequence[int], Tensor, PeopleWords], UnetWords | TransformerWords]
+    clip_advice: str
+
+
+def _reader_of(text: ModelText) -> _Reader:
+    if text.transformer is None:
+        return _Reader(UnetWordsRun, _words_of_unet, "Use the CLIP of the model's own checkpoint.")
+    advice = f"Use the text encoder of {text.transformer.name}."
+    return _Reader(TransformerWordsRun, _words_of_transformer, advice)
+
+
+def _words_of_unet(
     source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
 ) -> UnetWords:
     """What the positive of a UNet carries of people.
@@ -103,10 +117,10 @@ def _texts_of_unet(
     )
 
 
-def _person_texts(
+def _words_of_transformer(
     source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
 ) -> TransformerWords:
-    """What the positive of a transformer carries of people. The arguments are those of `_texts_of_unet`."""
+    """What the positive of a transformer carries of people. The arguments are those of `_words_of_unet`."""
     names_apart = scope.taking.names_apart
     return TransformerWords(
         source,

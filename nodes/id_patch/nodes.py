@@ -222,13 +222,13 @@ class ApplyIDPatch(io.ComfyNode):
         # Of the hint only where this node has drawn it.
         previews = [ui.PreviewImage(hint.clamp(0, 1), cls=cls)] if image is None else []
         given = SamplerInputs(model, positive, negative)
-        if scope is not None:
+        if scope is not None:  # somebody is applied
             given = people.with_tokens(given)
-        if scope is not None and scope.regions is not None:
-            people.check_texts(given)
-            given = people.read_by_region(given, scope.regions)
-            picture = place_previews.read_regions(scope.regions, scope.people)[None]
-            previews.append(ui.PreviewImage(picture, cls=cls))
+            if scope.regions is not None:
+                people.check_texts(given)
+                given = people.read_by_region(given, scope.regions)
+                picture = place_previews.read_regions(scope.regions, scope.people)[None]
+                previews.append(ui.PreviewImage(picture, cls=cls))
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
         sides_out = attachment.attach_to_both(given.positive, given.negative)

@@ -289,24 +289,20 @@ class StylePerPerson(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = StyleSettings(**values)
-        who = settings.who
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
-        if who.strip() and cast is None and mask is None:
+        if settings.who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
-            raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
+            raise BadCast(f"{STYLES}: who is {plain(settings.who, 60)!r}, but no cast is connected.", advice)
         when = When(STYLES, settings.start_percent, settings.end_percent)
         shares = [True]  # for each set of tokens whether the style acts: one for all, or by row one for each person
         if cast is None or mask is not None:
             scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
         else:
             placed = require_places(cast, STYLES)
-            in_style = _people_in_style(placed, who)
-            acts = in_style
+            in_style = _people_in_style(placed, settings.who)
             if placed.by_row:
                 shares = in_style
-                # As soon as anybody is drawn in the style all have their row, in the style or not.
-                acts = [any(in_style)] * len(in_style)
-            taking = TakingPart(placed, tuple(acts))
+            taking = _taking_part(placed, in_style)
             scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
@@ -335,6 +331,12 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     """
     named_numbers = named(who, [member.person.name for member in placed.people], STYLES)
     return [number in named_numbers and member.weight > 0 for number, member in enumerate(placed.people)]
+
+
+def _taking_part(placed: PlacedCast, in_style: Sequence[bool]) -> TakingPart:
+    """The people who act: those who are drawn in the style. By row, as soon as anybody is, all have their row."""
+    acts = [any(in_style)] * len(in_style) if placed.by_row else in_style
+    return TakingPart(placed, tuple(acts))
 
 
 def _check_reads_pictures(loaded: IPAdapter) -> None:

@@ -296,12 +296,12 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
     # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
     before = _read_by_control_nets(encoded.plain, encoded.plain)
     after = _read_by_control_nets(encoded.plain, encoded.fused)
-    negative = _read_by_control_nets(negative, negative)
+    without_people = _read_by_control_nets(negative, negative)
     if scope.regions is None:
-        return _Sides(before, after, negative)
+        return _Sides(before, after, without_people)
     # The class words are of the people of the scope, in their order.
     for word, region in zip(encoded.class_words, scope.regions, strict=True):
-        texts_of_node = UnetWords(
+        words = UnetWords(
             object(),
             WHOLE_SCHEDULE,
             region[None],
@@ -311,11 +311,11 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
             latents_note_node=scope.node_of_run,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
-        no_text = texts_of_node.without_people()
-        before = carry(before, no_text)
-        after = carry(after, texts_of_node)
-        negative = carry(negative, no_text)
-    return _Sides(before, after, negative)
+        no_words = words.without_people()
+        before = carry(before, no_words)
+        after = carry(after, words)
+        without_people = carry(without_people, no_words)
+    return _Sides(before, after, without_people)
 
 
 LOADER = FileLoader(FILE, load_photo_maker)

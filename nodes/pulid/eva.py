@@ -122,11 +122,10 @@ class EvaNet(nn.Module):
         # Without antialias, as in the version of torchvision that the authors' code names.
         size = (self.side, self.side)
         resized = functional.interpolate(pictures, size, mode="bicubic", align_corners=False)
-        mean, deviation = (
-            torch.tensor(color, dtype=torch.float32).to(resized)[:, None, None] for color in (CLIP_MEAN, CLIP_DEVIATION)
-        )
-        patches = self.patch_embed["proj"]((resized - mean) / deviation)  # (n, width, cells, cells)
-        patches = patches.flatten(2).transpose(1, 2)  # (n, patches, width)
+        mean = torch.tensor(CLIP_MEAN, dtype=torch.float32).to(resized)[:, None, None]  # (3, 1, 1)
+        deviation = torch.tensor(CLIP_DEVIATION, dtype=torch.float32).to(resized)[:, None, None]
+        in_cells = self.patch_embed["proj"]((resized - mean) / deviation)  # (n, width, cells, cells)
+        patches = in_cells.flatten(2).transpose(1, 2)  # (n, patches, width)
         class_token = self.cls_token.to(patches).expand(len(patches), -1, -1)
         x = torch.cat([class_token, patches], dim=1) + self.pos_embed.to(patches)
         rotation = rotation_table(self.cells).to(x)
@@ -135,8 +134,8 @@ class EvaNet(nn.Module):
             if number in STATES_BEHIND:  # numbers are from 0, so here x is what `number` blocks have given
                 states.append(x)
             x = block(x, rotation)
-        class_token = self.norm(x)[:, 0]  # (n, width)
-        return Seen(self.head(class_token), states)
+        seen_by_class_token = self.norm(x)[:, 0]  # (n, width)
+        return Seen(self.head(seen_by_class_token), states)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         self(zeros(1, 3, self.side, self.side))

@@ -38,18 +38,19 @@ def folded_state(state: State) -> dict[str, Tensor]:
     a norm of which a tensor is missing.
     """
     folded: dict[str, Tensor] = {}
-    for key, weight in state.items():
-        is_convolution = key.endswith(".weight") and weight.ndim == 4
+    for key, tensor in state.items():
+        is_convolution = key.endswith(".weight") and tensor.ndim == 4
         if not is_convolution or key.startswith(_UNREAD):
             continue
         name = key.removesuffix(".weight")
         norm = _norm_behind(name, state)
-        weight = weight.float()
+        weight = tensor.float()  # (out, in, side, side)
         bias = torch.zeros(len(weight), dtype=torch.float32)
         if norm:
-            mean, variance, gain, offset = (
-                state[f"{norm}.{part}"].float() for part in ("running_mean", "running_var", "weight", "bias")
-            )
+            mean = state[f"{norm}.running_mean"].float()  # (out,), as the other three
+            variance = state[f"{norm}.running_var"].float()
+            gain = state[f"{norm}.weight"].float()
+            offset = state[f"{norm}.bias"].float()
             factor = gain / (variance + _NORM_EPSILON).sqrt()
             weight = weight * factor[:, None, None, None]
             bias = offset - mean * factor
@@ -88,9 +89,8 @@ class FaceParserNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """How likely each class is at each pixel, (n, 19, H, W), by logits. pictures: (n, 3, H, W), RGB 0..1."""
-        mean, deviation = (
-            torch.tensor(color, dtype=torch.float32).to(pictures)[:, None, None] for color in (_MEAN, _DEVIATION)
-        )
+        mean = torch.tensor(_MEAN, dtype=torch.float32).to(pictures)[:, None, None]  # (3, 1, 1)
+        deviation = torch.tensor(_DEVIATION, dtype=torch.float32).to(pictures)[:, None, None]
         x = self._conv((pictures - mean) / deviation, "cp.resnet.conv1").relu()
         x = functional.max_pool2d(x, 3, stride=2, padding=1)
         levels: list[Tensor] = []
@@ -114,10 +114,14 @@ class FaceParserNet(nn.Module):
         return functional.interpolate(x, pictures.shape[-2:], mode="bilinear", align_corners=True)
 
     def _conv(self, x: Tensor, name: str) -> Tensor:
+        """What the convolution of this name in the file gives of x, (n, C, h, w)."""
         return self.layers[_as_module(name)](x)
 
     def _residual(self, x: Tensor, name: str) -> Tensor:
-        """What a block gives: two convolutions, plus x, which is brought to their size where a level begins."""
+        """What a block gives: two convolutions, plus x, which is brought to their size where a level begins.
+
+        x: (n, C, h, w).
+        """
         out = self._conv(self._conv(x, f"{name}.conv1").relu(), f"{name}.conv2")
         if _as_module(f"{name}.downsample.0") in self.layers:
             x = self._conv(x, f"{name}.downsample.0")

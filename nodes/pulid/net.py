@@ -206,7 +206,7 @@ def with_style(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor | 
 
     The arguments are those of PeopleRead. Each person is read in the whole picture, as in with_fidelity.
     """
-    return _each_apart(layer, keys, values, weights, lambda layer, read, key: read.float() - _along_text(layer, read))
+    return _each_apart(layer, keys, values, weights, _without_text)
 
 
 PROJECTIONS: dict[str, PeopleRead] = {"fidelity": with_fidelity, "style": with_style, "off": beside_text}
@@ -218,14 +218,18 @@ def _each_apart(
     keys: Tensor,
     values: Tensor,
     weights: Tensor | None,
-    kept: Callable[[TextRead, Tensor, Tensor], Tensor],
+    keep: Callable[[TextRead, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """The sum of what each person adds, times their weights. kept: what is kept of what is read, float32: of the layer,
-    what is read of a person, (B, N, C), and the keys of the person, (B, T, C)."""
+    """The sum of what each person adds, times their weights: (B, N, C).
+
+    keys, values: (people, B, T, C). weights: (people, B, N, 1), or None for 1. keep: called as keep(layer, read, key),
+    with what is read of one person, (B, N, C), and the keys of that person, (B, T, C); it gives what stays of `read`,
+    in float32.
+    """
     total = torch.zeros_like(layer.text)
     for person, (key, value) in enumerate(zip(keys, values, strict=True)):
         read = layer.attend(layer.query, key, value)  # (B, N, C)
-        added = kept(layer, read, key).to(read)
+        added = keep(layer, read, key).to(read)
         total = total + (added if weights is None else weights[person] * added)
     return total
 
@@ -240,8 +244,13 @@ def _along_text(layer: TextRead, read: Tensor) -> Tensor:
     return torch.where(power > 0, along / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0) * text
 
 
+def _without_text(layer: TextRead, read: Tensor, key: Tensor) -> Tensor:
+    """The `keep` of with_style, see `_each_apart`. It asks nothing of the keys."""
+    return read.float() - _along_text(layer, read)
+
+
 def _without_text_beside_the_face(layer: TextRead, read: Tensor, key: Tensor) -> Tensor:
-    """What with_fidelity keeps of a person, see `_each_apart`."""
+    """The `keep` of with_fidelity, see `_each_apart`."""
     at_the_face = face_share(layer.query, key, layer.heads)
     return read.float() - (1 - at_the_face) * _along_text(layer, read)
 

@@ -17,8 +17,8 @@ from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
-from pack.bridge.words.transformer.places import TextPlace
 from pack.bridge.words.transformer.run import TransformerWordsRun
+from pack.bridge.words.transformer.slots import TextSlot
 from pack.core.attention.word_groups import TextLayout, split_by_words
 from pack.core.checks.errors import BadSetup, WrongBaseModel
 from peers import apply, without_options
@@ -93,8 +93,8 @@ def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
 def test_words_that_the_network_has_read_and_a_row_without_words_come_together_on_the_card():
     """Anima's network reads the words beforehand, on its device; `meta` stands for it."""
     read = torch.ones(1, 3, 8, device="meta")
-    place = TextPlace("Anna", (read, torch.zeros(1, 0, 8)), torch.zeros(2, PICTURE))
-    words = place.words_on(read.device)
+    slot = TextSlot("Anna", (read, torch.zeros(1, 0, 8)), torch.zeros(2, PICTURE))
+    words = slot.words_on(read.device)
     assert (words.device, words.shape) == (read.device, (2, 3, 8))
 
 

@@ -13,11 +13,11 @@ from pack.bridge.host.encode import encoded_by_schedule
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_widths
 from pack.bridge.networks.file_attention import attend_with
-from pack.bridge.networks.layers import QueryPlace
+from pack.bridge.networks.layers import QueryShape
 from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond
 from pack.bridge.words.unet import run as unet_run
-from pack.bridge.words.unet.person_texts import UnetWords, chunks_by_row
+from pack.bridge.words.unet.person_texts import UnetWords, words_by_row
 from pack.core.cast import PlacedCast
 from pack.core.checks.value_checks import BadPicture
 from peers import apply
@@ -124,11 +124,11 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     grid = (5, 9)
     length = 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    texts_of_node = UnetWords(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
+    words = UnetWords(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
     entry = torch.zeros(1, length, 8)
-    chunks = ((texts_of_node.in_entry(entry),), (texts_of_node.without_people().in_entry(entry),))
-    place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype, {})
-    batch = unet_run.UnetWordsBatch([("input", 1, 0)], chunks, length, place)
+    words_by_chunk = ((words.in_entry(entry),), (words.without_people().in_entry(entry),))
+    query_shape = QueryShape(4, frozenset({grid}), torch.device("cpu"), dtype, {})
+    batch = unet_run.UnetWordsBatch([("input", 1, 0)], words_by_chunk, length, query_shape)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
     is_heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
@@ -219,9 +219,9 @@ def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
     tokens = torch.rand(1, 4, 8)
     everybody = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), (3, 1), tokens, by_row=True)
     everywhere = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (4,), tokens)
-    first, second = chunks_by_row(((everybody, everywhere),), 2)
+    first, second = words_by_row(((everybody, everywhere),), 2)
     assert [text_of_row.counts for text_of_row in (*first, *second)] == [(3,), (4,), (1,), (4,)]
-    assert chunks_by_row(((everywhere,),), 2) == ((everywhere,),)
+    assert words_by_row(((everywhere,),), 2) == ((everywhere,),)
 
 
 def test_rows_are_joined_where_those_of_every_node_can_be():

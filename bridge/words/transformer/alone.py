@@ -16,7 +16,7 @@ from torch import Tensor
 from ...networks.patched_methods import PatchedMethod, patched_refiners
 from ...sampling.current_forward import called_alone, current
 from .forward_texts import ForwardTexts
-from .places import TextPlace
+from .slots import TextSlot
 
 
 @dataclass(frozen=True)
@@ -124,19 +124,19 @@ class TextsAlone:
         start = 0
         for number, length in enumerate(lengths):
             text = slice(start, start + length)
-            place = self._texts.places[number - 1] if number else None  # 0 is the common text
-            if place is not None and not place.is_full:
-                parts.append(self._of_rows_by_length(call, place, number, text))
+            slot = self._texts.slots[number - 1] if number else None  # 0 is the common text
+            if slot is not None and not slot.is_full:
+                parts.append(self._of_rows_by_length(call, slot, number, text))
             elif length:
                 parts.append(call.of_text(number, text))
             start += length
         return torch.cat(parts, dim=1)
 
-    def _of_rows_by_length(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
-        """What a block gives of the words in a place, (B, tokens of the place, C), with zeros for what fills it up."""
+    def _of_rows_by_length(self, call: _BlockCall, slot: TextSlot, number: int, text: slice) -> Tensor:
+        """What a block gives of the words in a slot, (B, tokens of the slot, C), with zeros for what fills it up."""
         out = torch.zeros_like(call.x[:, text])
-        for rows in place.rows_of_lengths.values():
-            filler = self._texts.filler(place, rows[0])  # of all these rows: they have equally many words
+        for rows in slot.rows_of_lengths.values():
+            filler = self._texts.filler(slot, rows[0])  # of all these rows: they have equally many words
             words = slice(text.start + filler.front, text.stop - filler.behind)
             out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
         return out
@@ -172,24 +172,24 @@ class TextsAlone:
             embed_caption, offset + self._texts.position_count(self._texts.common), self._texts.position_count
         )
         for number, text in enumerate(texts, 1):
-            place = self._texts.places[number - 1]
-            if not place.is_full:
-                captions.append(self._caption_of_rows(call, place, number, text))
+            slot = self._texts.slots[number - 1]
+            if not slot.is_full:
+                captions.append(self._caption_of_rows(call, slot, number, text))
             elif text.shape[1]:
                 captions.append(call.of_text(number, text))
         all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
         all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
         return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), next_position
 
-    def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
-        """The caption of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
-        size = self._texts.padded(place.tokens)
+    def _caption_of_rows(self, call: _CaptionCall, slot: TextSlot, number: int, text: Tensor) -> _Caption:
+        """The caption of a slot in which each row has words of its own. text: (B, tokens of the slot, width)."""
+        size = self._texts.padded(slot.tokens)
         captions: dict[int, _Caption] = {}  # by the number of tokens
-        for length, rows in place.rows_of_lengths.items():
+        for length, rows in slot.rows_of_lengths.items():
             captions[length] = call.of_text(number, text[rows, :length], rows)
-        longest = captions[place.tokens]  # its rotations are those of all others
+        longest = captions[slot.tokens]  # its rotations are those of all others
         out = longest.tokens.new_zeros(self._texts.row_count, size, longest.tokens.shape[-1])
-        for length, rows in place.rows_of_lengths.items():
+        for length, rows in slot.rows_of_lengths.items():
             tokens = captions[length].tokens
             # Zeros in front of the words, because the positions of all texts end where the picture's begin.
             out[rows, size - tokens.shape[1] :] = tokens

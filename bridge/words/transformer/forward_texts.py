@@ -1,4 +1,4 @@
-"""The texts of a forward of a transformer: the common one, then a place for the words of each person."""
+"""The texts of a forward of a transformer: the common one, then a slot for the words of each person."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ...networks.forward_layout import layout_of, reads_looks, with_front
 from ...networks.model_family import network_of
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.runs import ForwardInput
-from .places import TextPlace, filled_up
+from .slots import TextSlot, filled_up
 
 
 class ForwardTexts:
     """How many tokens each text has, as conditioning gives it and as the blocks of the network are given it.
 
-    places: of words, behind the common text. sizes: tokens of each place. common: tokens of the common text. row_count:
+    slots: of words, behind the common text. sizes: tokens of each slot. common: tokens of the common text. row_count:
     of the batch.
     """
 
-    def __init__(self, places: Sequence[TextPlace], forward_input: ForwardInput, family: TransformerFamily) -> None:
-        self.places = places
-        self.sizes = tuple(place.tokens for place in places)
+    def __init__(self, slots: Sequence[TextSlot], forward_input: ForwardInput, family: TransformerFamily) -> None:
+        self.slots = slots
+        self.sizes = tuple(slot.tokens for slot in slots)
         self.common = forward_input.context.shape[1]
         self.row_count = len(forward_input.x)
         self.family = family
@@ -40,7 +40,7 @@ class ForwardTexts:
     def _check_rows(self) -> None:
         """Raise BadSetup for rows whose words end at other positions: Z-Image Omni with reference pictures counts a
         text without the tokens that fill it up."""
-        if self._is_omni and any(len(place.rows_of_lengths) > 1 for place in self.places):
+        if self._is_omni and any(len(slot.rows_of_lengths) > 1 for slot in self.slots):
             raise BadSetup(
                 f"{self.family.name} Omni with reference pictures does not know rows with words of different lengths.",
                 "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
@@ -56,7 +56,7 @@ class ForwardTexts:
         return sum(self.lengths()) + sum(self._layout.reference_texts) + self._layout.later
 
     def padded(self, tokens: int) -> int:
-        """How many tokens the blocks are given for a text of so many tokens, see places.filled_up."""
+        """How many tokens the blocks are given for a text of so many tokens, see slots.filled_up."""
         return filled_up(tokens, self.family, self.network)
 
     def position_count(self, tokens: int) -> int:
@@ -64,12 +64,12 @@ class ForwardTexts:
         return tokens if self._is_omni else self.padded(tokens)
 
     def lengths(self) -> list[int]:
-        """How many tokens the blocks are given: of the common text, and then of each place of words."""
+        """How many tokens the blocks are given: of the common text, and then of each slot of words."""
         return [self.padded(size) for size in (self.common, *self.sizes)]
 
-    def filler(self, place: TextPlace, row: int) -> Filler:
-        """How many tokens in this row fill up a place, in front of the words or behind them."""
-        filler = self.padded(place.tokens) - self.padded(place.lengths[place.in_row(row)])
+    def filler(self, slot: TextSlot, row: int) -> Filler:
+        """How many tokens in this row fill up a slot, in front of the words or behind them."""
+        filler = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
         if self.family.own_captions:
             return Filler(front=filler)
         return Filler(behind=filler)

@@ -4,7 +4,7 @@ Everybody's words are a text of their own behind the common one, with the positi
 forward computes all of them; `core.attention.word_groups` says who reads whom.
 
 Rows of one batch may have words of different lengths, or none, as the negative prompt has: these are filled up with
-tokens that nobody reads. Where people have a row of the batch each, as after Crop Faces, the rows share one place
+tokens that nobody reads. Where people have a row of the batch each, as after Crop Faces, the rows share one slot
 behind the common text, and in every row the words of its person stand there.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,11 +35,18 @@ class _BlockTokens:
     picture: int
 
 
+class _WordsAttention(NamedTuple):
+    """An attention that has words in it. stage: as in WordsReading._make_split. text: tokens of all texts, with
+    whatever stands in front of them."""
+
+    stage: str
+    text: int
+
+
 class WordsReading:
     """The Reading of people's words, see attention.Reading: who reads whose words in each attention of a forward.
 
-    picture: tokens of the picture, without references. calls: where blocks are counted whose
-    attention is split.
+    picture: tokens of the picture, without references. calls: where blocks are counted whose attention is split.
     """
 
     def __init__(self, texts: ForwardTexts, picture: int, calls: Calls) -> None:
@@ -65,7 +72,7 @@ class WordsReading:
         numbers of tokens, which `split` reads.
 
         Words get the positions that they would have as the common text, so that each text counts from its own
-        beginning. The tokens: [in front, by others][common text][words of place 1][of place 2] ...
+        beginning. The tokens: [in front, by others][common text][words of slot 1][of slot 2] ...
         Raises ConditioningLost where tokens of the picture are missing.
         """
         picture = block_inputs["img"].shape[1]
@@ -77,7 +84,7 @@ class WordsReading:
         if not axes:
             return block_inputs
         positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
-        start = text - sum(self._texts.sizes)  # of the words of the first place
+        start = text - sum(self._texts.sizes)  # of the words of the first slot
         start_of_common = start - self._texts.common
         for size in self._texts.sizes:
             count = torch.arange(size, device=positions.device, dtype=positions.dtype)
@@ -88,65 +95,67 @@ class WordsReading:
         return {**block_inputs, "txt_ids": positions}
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others.
-
-        An attention is known by the name of its refiner or text_reader, or by its number of tokens.
-        """
-        place = LAYERS
-        if self._texts.family.text_reader:
-            place = options.get(TEXT_READER)
-            if place is None:
-                return None
-            text = keys
-        elif self._texts.family.own_captions:
-            place = options.get(REFINER, LAYERS)
-            text = self._texts.tokens()
-            totals = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}
-            # No total for refiners of looks, in which no words are.
-            if queries != totals.get(place) or keys != queries:
-                return None
-        else:
-            tokens: _BlockTokens | None = options.get(_TOKENS)
-            # A node that keeps the references' keys of an earlier step asks without the references.
-            is_in_block = tokens is not None and keys >= queries >= tokens.text + self._picture
-            if tokens is None or not is_in_block:
-                return None
-            text = tokens.text
-        if place in (LAYERS, self._texts.family.text_reader):
+        """The split of one attention by who reads whose words; None for one without words. See attention.Reading."""
+        attention = self._attention_with_words(queries, keys, options)
+        if attention is None:
+            return None
+        if attention.stage in (LAYERS, self._texts.family.text_reader):
             self._calls.count_part()
-        return self._split_for(place, text, queries, keys)
+        return self._split_for(attention.stage, attention.text, queries, keys)
 
-    def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+    def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
+        """Which attention this is, by the name of its refiner or text_reader, or by its number of tokens.
+
+        None for one that has no words in it. The arguments are those of `split`.
+        """
+        family = self._texts.family
+        if family.text_reader:
+            reader: str | None = options.get(TEXT_READER)
+            return None if reader is None else _WordsAttention(reader, keys)
+        if family.own_captions:
+            stage: str = options.get(REFINER, LAYERS)
+            text = self._texts.tokens()
+            totals = {LAYERS: self._texts.layout_with(text).total, family.refiners: text}
+            # No total for refiners of looks, in which no words are.
+            is_whole = queries == totals.get(stage) and keys == queries
+            return _WordsAttention(stage, text) if is_whole else None
+        tokens: _BlockTokens | None = options.get(_TOKENS)
+        # A node that keeps the references' keys of an earlier step asks without the references.
+        if tokens is None or not keys >= queries >= tokens.text + self._picture:
+            return None
+        return _WordsAttention(LAYERS, tokens.text)
+
+    def _split_for(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
         """The split of `_make_split`, made once for all layers and steps. Arguments as there."""
-        key = place, text, queries, keys, current.references
+        key = stage, text, queries, keys, current.references
         if key not in self._splits:
-            self._splits[key] = self._make_split(place, text, queries, keys)
+            self._splits[key] = self._make_split(stage, text, queries, keys)
         return self._splits[key]
 
     @untraced  # whose references there are is known in a forward only
-    def _make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+    def _make_split(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
         """A new split of an attention by who reads whose words, for every row of the batch.
 
-        place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
+        stage: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
         tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
         """
-        is_reader = place == self._texts.family.text_reader
-        is_refiner = not is_reader and place != LAYERS
+        is_reader = stage == self._texts.family.text_reader
+        is_refiner = not is_reader and stage != LAYERS
         layout = self._layout(is_reader, is_refiner, text, queries, keys)
         split_texts = split_by_readers if is_reader else split_by_words
         splits: list[Split] = []
         split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
         for row in range(self._texts.row_count):
-            lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._texts.places)
-            # (places, picture tokens): how often each place is read there
-            weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._texts.places])
+            lengths = tuple(slot.lengths[slot.in_row(row)] for slot in self._texts.slots)
+            # (slots, picture tokens): how often each slot is read there
+            weights = torch.stack([slot.weights[slot.in_row(row)] for slot in self._texts.slots])
             if is_refiner:
                 weights = weights[:, :0]  # no picture there
             # Rows with words of the same lengths, and so the same fillers, read the same tokens where the weights are
             # the same, too.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:
-                fillers = tuple(self._texts.filler(text_place, row) for text_place in self._texts.places)
+                fillers = tuple(self._texts.filler(slot, row) for slot in self._texts.slots)
                 split_of[key] = split_texts(replace(layout, fillers=fillers), weights)
             splits.append(split_of[key])
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
@@ -190,8 +199,8 @@ class WordsReading:
         for placed in placed_spans(spans):
             if placed.span.kind is TokenKind.REFERENCE:
                 name = references.names[placed.span.number]
-                # Of every node that has words of this person: word_groups counts places as people.
-                for number, place in enumerate(self._texts.places):
-                    if place.name == name:
+                # Of every node that has words of this person: word_groups counts slots as people.
+                for number, slot in enumerate(self._texts.slots):
+                    if slot.name == name:
                         owned.append(OwnedTokens(number, placed.tokens))
         return tuple(owned)

@@ -21,15 +21,15 @@ from ...networks.file_attention import patched_file_attention, tell_of_file_atte
 from ...networks.model_family import cells_per_token, network_of, taken_family, tokens_of, transformer_family
 from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_text_readers, with_input_patch
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.calls import Place
+from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.model_conds import rows_of_nodes
 from ...sampling.runs import Batch, ForwardInput, Run, entries_with
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .person_texts import TransformerWords
-from .places import filled_up, left_padded, places_of
 from .reading import WordsReading
+from .slots import filled_up, left_padded, slots_of
 
 
 class TransformerWordsRun(Run[TransformerWords]):
@@ -40,7 +40,7 @@ class TransformerWordsRun(Run[TransformerWords]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything)
-        self._texts_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
+        self._words_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
         """The shape of a higher latent, which has as many more tokens as there are tokens of words.
@@ -53,8 +53,8 @@ class TransformerWordsRun(Run[TransformerWords]):
             return noise_shape
         network = network_of(base_model)
         most_tokens = 0  # that any entry adds to a row
-        for texts_of_entry in self._texts_of_entries:
-            tokens = sum(_tokens_added(texts, family, network) for texts in texts_of_entry)
+        for words_of_nodes in self._words_of_entries:
+            tokens = sum(_tokens_added(words, family, network) for words in words_of_nodes)
             most_tokens = max(most_tokens, tokens)
         *others, height, width = noise_shape  # (B, C, h, w) or (B, C, frames, h, w)
         frames = others[2] if len(others) > 2 else 1
@@ -68,32 +68,32 @@ class TransformerWordsRun(Run[TransformerWords]):
         mixed = "joins rows in which different words are read"
         nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
-        as_read = {texts: _as_read(texts, forward_input) for of_node in nodes for texts in of_node}
-        return TransformerWordsBatch([[as_read[texts] for texts in of_node] for of_node in nodes], forward_input)
+        as_read = {words: _as_read(words, forward_input) for of_rows in nodes for words in of_rows}
+        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in nodes], forward_input)
 
 
-def _as_read(texts: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
+def _as_read(words: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
     """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
     a prompt."""
-    if not texts.t5:
-        return texts
+    if not words.t5:
+        return words
     network = network_of(forward_input.model)
     like = forward_input.like()
-    read = list(texts.texts)
-    for number, t5 in enumerate(texts.t5):
+    read = list(words.texts)
+    for number, t5 in enumerate(words.t5):
         if t5 is not None:
             numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
             read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
-    return replace(texts, texts=tuple(read), t5=())
+    return replace(words, texts=tuple(read), t5=())
 
 
-def _tokens_added(texts: TransformerWords, family: TransformerFamily, network: Any) -> int:
+def _tokens_added(words: TransformerWords, family: TransformerFamily, network: Any) -> int:
     """How many tokens of words one node adds to every row of the batch."""
     lengths: list[int] = []
-    for text in texts.texts:
+    for text in words.texts:
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
         lengths.append(filled_up(length, family, network))
-    return max(lengths, default=0) if texts.by_row else sum(lengths)
+    return max(lengths, default=0) if words.by_row else sum(lengths)
 
 
 class TransformerWordsBatch(Batch):
@@ -107,11 +107,11 @@ class TransformerWordsBatch(Batch):
         family = taken_family(forward_input.model)
         self.row_count = len(forward_input.x)
         self._family = family
-        places = [place for node in nodes for place in places_of(node, forward_input, family)]
-        self._texts = ForwardTexts(places, forward_input, family)
+        slots = [slot for node in nodes for slot in slots_of(node, forward_input, family)]
+        self._texts = ForwardTexts(slots, forward_input, family)
         device = forward_input.x.device
-        words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]
-        self._words = torch.cat(words, dim=1)  # (rows, tokens of all places, width)
+        words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
+        self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
         self._reading.get_ready(device)
@@ -122,7 +122,7 @@ class TransformerWordsBatch(Batch):
             *patched_text_readers(self._texts.network, family),
         ]
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
 
@@ -186,7 +186,7 @@ class TransformerWordsBatch(Batch):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
-        names = tuple(place.name for place in self._texts.places)
+        names = tuple(slot.name for slot in self._texts.slots)
         current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
         options = with_input_patch(options, self._family, self._reading.with_positions)
         return with_reading(options, self._reading)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ...host.unet import Options, Replacement, layers_of
 from ...networks.file_attention import attend_whole_with
-from ...networks.layers import query_place
+from ...networks.layers import query_shape_of
 from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS
 from ...sampling.conditioning import IDTokens
 from ...sampling.runs import ForwardInput, call_network
 from .others import length_without_inline_tokens
-from .person_texts import UnetWords, id_tokens_read_everywhere, times_repeated
+from .person_texts import UnetWords, guessed_repeats, id_tokens_read_everywhere
 from .run import UnetWordsBatch
 
 _KEY = "likeness_id_tokens_read"
@@ -102,14 +102,14 @@ class IDTokensReader:
     def _batch(self, id_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
         """The batch for a forward. id_tokens: as in change_inputs."""
         contexts = forward.context.chunk(len(id_tokens))  # (rows, T, width) each
-        chunks: list[tuple[UnetWords, ...]] = []
+        words_by_chunk: list[tuple[UnetWords, ...]] = []
         for tokens, context in zip(id_tokens, contexts, strict=True):
             # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
             # that its ID tokens are read once.
-            length = context.shape[1] // int(times_repeated(context[:1]))
-            chunks.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
+            length = context.shape[1] // int(guessed_repeats(context[:1]))
+            words_by_chunk.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
         layers = layers_of(self._model.diffusion_model)
-        place = query_place(layers, forward)
+        query_shape = query_shape_of(layers, forward)
         text_length = forward.context.shape[1]
-        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
-        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
+        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(words_by_chunk)))
+        return _EverywhereBatch(layers, tuple(words_by_chunk), text_length, query_shape, ignoring)

@@ -15,81 +15,83 @@ from torch import Tensor
 
 from ....core.attention.cross_attention import EXCLUDED
 from ...networks.row_tracking import repeat_rows
-from .person_texts import Chunks, UnetWords, times_repeated
+from .person_texts import UnetWords, WordsByChunk, guessed_repeats
 
 
-def with_appended_tokens(chunks: Chunks) -> Chunks:
-    """The same chunks with all tokens of people behind their texts, and none inside."""
+def with_appended_tokens(words_by_chunk: WordsByChunk) -> WordsByChunk:
+    """The words of the same chunks with all tokens of people behind their texts, and none inside."""
     appended: list[tuple[UnetWords, ...]] = []
-    for texts_of_nodes in chunks:
-        length = _length_without_inline(texts_of_nodes)
-        appended.append(tuple(texts_of_node.appended_instead(length) for texts_of_node in texts_of_nodes))
+    for words_of_nodes in words_by_chunk:
+        length = _length_without_inline(words_of_nodes)
+        appended.append(tuple(words.appended_instead(length) for words in words_of_nodes))
     return tuple(appended)
 
 
-def length_without_inline_tokens(chunks: Chunks) -> int:
+def length_without_inline_tokens(words_by_chunk: WordsByChunk) -> int:
     """How many tokens the texts of a forward have without inline tokens.
 
     The host repeats texts of different lengths until all have the least common multiple.
     """
-    return math.lcm(*(_length_without_inline(texts_of_nodes) for texts_of_nodes in chunks))
+    return math.lcm(*(_length_without_inline(words_of_nodes) for words_of_nodes in words_by_chunk))
 
 
-def _length_without_inline(texts_of_nodes: Sequence[UnetWords]) -> int:
+def _length_without_inline(words_of_nodes: Sequence[UnetWords]) -> int:
     """How many tokens the text of one chunk has without inline tokens."""
-    return texts_of_nodes[0].text_length - sum(texts_of_node.inline_count for texts_of_node in texts_of_nodes)
+    return words_of_nodes[0].text_length - sum(words.inline_count for words in words_of_nodes)
 
 
-def without_inline_tokens(context: Tensor, chunks: Chunks) -> Tensor:
+def without_inline_tokens(context: Tensor, words_by_chunk: WordsByChunk) -> Tensor:
     """The text of every row without repeats and without the inline tokens. context: (B, T, width), or its keys.
 
-    chunks: of the batch. The texts of several chunks are brought to one length as the host does it.
+    words_by_chunk: of the batch. The texts of several chunks are brought to one length as the host does it.
     """
     texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
-    for texts_of_nodes, rows in zip(chunks, context.chunk(len(chunks)), strict=True):
-        length = texts_of_nodes[0].text_length
+    for words_of_nodes, rows in zip(words_by_chunk, context.chunk(len(words_by_chunk)), strict=True):
+        length = words_of_nodes[0].text_length
         is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
-        for texts_of_node in texts_of_nodes:
-            end = texts_of_node.start + texts_of_node.inline_count
-            is_common[texts_of_node.start : end] = False
+        for words in words_of_nodes:
+            end = words.start + words.inline_count
+            is_common[words.start : end] = False
         text_once = rows[:, :length]  # the host may have repeated it
         texts.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
     return texts[0].concat(texts[1:])
 
 
 def bias_of_other_rows(
-    context: Tensor, appended: Tensor, source_rows: Tensor, chunks: Chunks, text_length: int, row_count: int
+    context: Tensor,
+    appended: Tensor,
+    source_rows: Tensor,
+    words_by_chunk: WordsByChunk,
+    text_length: int,
+    row_count: int,
 ) -> Tensor:
     """What is added to the bias in rows that another pack has made: (B, 1, T + appended_count).
 
-    context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width). chunks:
-    of our batch, which has row_count rows and texts of text_length tokens. The texts differ from ours in two ways:
+    context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width).
+    words_by_chunk: of our batch, which has row_count rows and texts of text_length tokens. The texts differ from ours
+    in two ways:
     - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
       that stands n times in a softmax counts as much as one whose logit is log n higher.
     - They may hold inline tokens of ours, which we have appended as well (with_appended_tokens). Such a token is
       excluded where it stands in the text, and read among the appended tokens alone.
     """
-    our_repeats: list[int] = []
-    were_inline_in_chunks: list[Tensor] = []
-    for texts_of_nodes in chunks:
-        our_repeats.append(texts_of_nodes[0].repeats_in(text_length))
-        were_inline_in_chunks.append(_were_inline(texts_of_nodes, appended.shape[1]))
-    our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
-    our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, row_count, dim=0)[source_rows]  # (B,)
-    more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
-    bias_of_appended = more_often[:, None].expand(-1, appended.shape[1])
-    were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
-    were_inline = repeat_rows(were_inline, row_count, dim=0).to(context.device)[source_rows]  # (B, appended_count)
+    appended_count = appended.shape[1]
+    of_chunks = [words_of_nodes[0].repeats_in(text_length) for words_of_nodes in words_by_chunk]
+    our_repeats = repeat_rows(torch.tensor(of_chunks, device=context.device), row_count, dim=0)  # (our rows,)
+    more_often = (guessed_repeats(context) / our_repeats[source_rows]).log()  # (B,)
+    bias_of_appended = more_often[:, None].expand(-1, appended_count)
+    in_chunks = [_were_inline(words_of_nodes, appended_count) for words_of_nodes in words_by_chunk]
+    were_inline = repeat_rows(torch.stack(in_chunks), row_count, dim=0).to(context.device)  # (our rows, appended_count)
     # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
     same = context[:, :, None, 0] == appended[:, None, :, 0]
-    read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)
+    read_twice = (same & were_inline[source_rows][:, None]).any(dim=2)  # (B, T)
     return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
 
 
-def _were_inline(texts_of_nodes: Sequence[UnetWords], appended_count: int) -> Tensor:
+def _were_inline(words_of_nodes: Sequence[UnetWords], appended_count: int) -> Tensor:
     """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
     were_inline_in_texts: list[Tensor] = []
-    for texts_of_node in texts_of_nodes:
-        were_inline_in_texts.append(torch.full((texts_of_node.appended_count,), texts_of_node.was_inline))
+    for words in words_of_nodes:
+        were_inline_in_texts.append(torch.full((words.appended_count,), words.was_inline))
     were_inline = torch.cat(were_inline_in_texts)
     return functional.pad(were_inline, (0, appended_count - len(were_inline)))

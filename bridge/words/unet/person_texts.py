@@ -83,7 +83,7 @@ class UnetWords(CarriedOfPeople):
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
-        """The text of one row: with by_row only the tokens of its person; of inline tokens, which may differ by row,
+        """The words of one row: with by_row only the tokens of its person; of inline tokens, which may differ by row,
         those of that row."""
         of_person = super().for_picture(picture_number)
         if of_person is not self:
@@ -110,7 +110,7 @@ class UnetWords(CarriedOfPeople):
         return replace(super().without_people(), tokens=tokens)
 
     def in_entry(self, context: Tensor) -> UnetWords:
-        """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
+        """These words with what is known once a run has begun: the length of its entry's text, and the inline tokens in
         it.
 
         context: the text of its entry, (B, T, width).
@@ -132,7 +132,7 @@ class UnetWords(CarriedOfPeople):
         return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
 
     def appended_instead(self, text_length: int) -> UnetWords:
-        """This text with its inline tokens appended, for a text out of which they have been taken.
+        """These words with their inline tokens appended, for a text out of which they have been taken.
 
         text_length: how many tokens are left of the entry's text.
         """
@@ -156,17 +156,15 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_n
     # know what belongs together.
     source = object()
 
-    def with_texts(entry: Entry) -> Entry:
+    def with_words(entry: Entry) -> Entry:
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry
         counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
-        texts_of_node = UnetWords(
-            source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas_node=canvas_node
-        )
-        return carry([entry], texts_of_node)[0]
+        words = UnetWords(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas_node=canvas_node)
+        return carry([entry], words)[0]
 
-    return [[with_texts(entry) for entry in side] for side in sides]
+    return [[with_words(entry) for entry in side] for side in sides]
 
 
 def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> UnetWords:
@@ -187,27 +185,29 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Un
     return UnetWords(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
 
 
-Chunks = tuple[tuple[UnetWords, ...], ...]
+WordsByChunk = tuple[tuple[UnetWords, ...], ...]
 """What the chunks of a batch carry: for each chunk, a UnetWords per node."""
 
 
-def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
-    """A chunk for each row of a batch where any UnetWords is by_row; otherwise the chunks themselves."""
-    if not any(text.by_row for texts in chunks for text in texts):
-        return chunks
-    by_node = [one_for_each_row(by_chunk, row_count) for by_chunk in zip(*chunks, strict=True)]  # of rows each
+def words_by_row(words_by_chunk: WordsByChunk, row_count: int) -> WordsByChunk:
+    """The words of each row of a batch, as if it were a chunk, where any UnetWords is by_row; otherwise unchanged."""
+    if not any(words.by_row for words_of_nodes in words_by_chunk for words in words_of_nodes):
+        return words_by_chunk
+    # Of each node: a UnetWords for each row.
+    by_node = [one_for_each_row(of_node, row_count) for of_node in zip(*words_by_chunk, strict=True)]
     return tuple(zip(*by_node, strict=True))
 
 
-def has_inline_tokens(chunks: Iterable[tuple[UnetWords, ...]]) -> bool:
-    return any(texts_of_node.inline_count for texts_of_nodes in chunks for texts_of_node in texts_of_nodes)
+def has_inline_tokens(words_by_chunk: Iterable[tuple[UnetWords, ...]]) -> bool:
+    return any(words.inline_count for words_of_nodes in words_by_chunk for words in words_of_nodes)
 
 
-def times_repeated(context: Tensor) -> Tensor:
-    """How often the host or another pack has repeated the text of each row: (B,). context: the text, (B, T, width).
+def guessed_repeats(context: Tensor) -> Tensor:
+    """How often the text of each row repeats itself, by its tokens alone: (B,). context: the text, (B, T, width).
 
-    A text in which no part is repeated over its whole length counts 1, and so does one in which all tokens are the
-    same.
+    It is for texts whose length before the repeats is unknown: those of another pack, and those of entries that have no
+    UnetWords. Where the length is known, UnetWords.repeats_in needs no guess. A text in which no part is repeated over
+    its whole length counts 1, and so does one in which all tokens are the same.
     """
     # One channel of every token is enough to tell whether two tokens are the same.
     channel = context[..., 0]  # (B, T)

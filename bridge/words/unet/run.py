@@ -42,7 +42,14 @@ from ....core.attention.cross_attention import EVERYBODY, NOBODY, Block, region_
 from ....core.checks.memory import is_out_of_memory
 from ...host.unet import Grid, Options, Replacement, check_tokens, grid_of, with_patch
 from ...networks.file_attention import attend_with, tell_of_file_attention
-from ...networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, patches_dropped, query_place
+from ...networks.layers import (
+    PIXELS,
+    CrossAttentionBatch,
+    CrossAttentionRun,
+    QueryShape,
+    patches_dropped,
+    query_shape_of,
+)
 from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ...sampling.calls import modules_of
@@ -50,7 +57,7 @@ from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ...sampling.model_conds import CarriedCond, ConditioningLost
 from ...sampling.runs import ForwardInput, attention_of_other_pack, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
-from .person_texts import Chunks, UnetWords, chunks_by_row, has_inline_tokens, id_tokens_read_everywhere
+from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere, words_by_row
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
@@ -63,7 +70,7 @@ make rows repeat texts until all are equally long, so a whole text would be cost
 can take a token away of one, and the trial has to show that as well."""
 
 
-def _texts_of_entry(entry: RunEntry) -> tuple[UnetWords, ...]:
+def _words_of_entry(entry: RunEntry) -> tuple[UnetWords, ...]:
     return entry["model_conds"][UnetWords.key].cond
 
 
@@ -72,7 +79,7 @@ def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
 
     Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
     """
-    if has_inline_tokens([_texts_of_entry(entry)]):
+    if has_inline_tokens([_words_of_entry(entry)]):
         return None
     return entry.get(ID_TOKENS)
 
@@ -87,34 +94,34 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         some_have_no_regions = any(_id_tokens_without_regions(entry) for entry in carrying)
         for entry in carrying:
             context: Tensor = entry["cross_attn"]  # (B, T, width)
-            texts_of_nodes = [texts_of_node.in_entry(context) for texts_of_node in _texts_of_entry(entry)]
+            words_of_nodes = [words.in_entry(context) for words in _words_of_entry(entry)]
             if some_have_no_regions:
                 # The run has to know such tokens, because rows of another pack do not have them in their texts. All
-                # entries get one regional text more: the host computes entries in one batch only where they carry
+                # entries get one UnetWords more: the host computes entries in one batch only where they carry
                 # equally many.
-                texts_of_nodes.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
+                words_of_nodes.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
             conds = entry["model_conds"]
-            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(texts_of_nodes))}
+            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(words_of_nodes))}
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
-    def new_batch(self, acting: Chunks, forward_input: ForwardInput) -> UnetWordsBatch:
-        of_chunks = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
-        chunks = chunks_by_row(of_chunks, len(forward_input.x))
+    def new_batch(self, acting: tuple[tuple[UnetWords, ...], ...], forward_input: ForwardInput) -> UnetWordsBatch:
+        by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
+        words_by_chunk = words_by_row(by_chunk, len(forward_input.x))
         ignoring = frozenset[Block]()
         # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
-        if has_inline_tokens(chunks):
-            ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
-        place = query_place(self.layers, forward_input)
-        return UnetWordsBatch(self.layers, chunks, forward_input.context.shape[1], place, ignoring)
+        if has_inline_tokens(words_by_chunk):
+            ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(words_by_chunk))
+        query_shape = query_shape_of(self.layers, forward_input)
+        return UnetWordsBatch(self.layers, words_by_chunk, forward_input.context.shape[1], query_shape, ignoring)
 
 
 class UnetWordsBatch(CrossAttentionBatch):
     """The attention of all layers in one forward: to the text, and to the tokens of people appended to it, by region.
 
-    chunks: what each carries, a UnetWords for each node. text_length: how many tokens the text has that the host
-    gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads texts of
-    its own. appended_count: how many tokens are appended to the text of every row.
+    words_by_chunk: what each chunk carries, a UnetWords for each node. text_length: how many tokens the text has that
+    the host gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads
+    texts of its own. appended_count: how many tokens are appended to the text of every row.
     """
 
     reads_some_pixels = True
@@ -122,18 +129,20 @@ class UnetWordsBatch(CrossAttentionBatch):
     def __init__(
         self,
         layers: Sequence[Block],
-        chunks: Chunks,
+        words_by_chunk: WordsByChunk,
         text_length: int,
-        place: QueryPlace,
+        query_shape: QueryShape,
         ignoring: frozenset[Block] = frozenset(),
     ) -> None:
-        super().__init__(layers, place)
-        self._chunks = chunks
+        super().__init__(layers, query_shape)
+        self._words_by_chunk = words_by_chunk
         self._text_length = text_length
         self._ignoring = ignoring
-        self.appended_count = max(_appended_count(texts_of_nodes) for texts_of_nodes in chunks)
-        self._appended = place.like_queries(_appended_tokens(chunks, place.row_count, self.appended_count))
-        self.biases = TextBiases(chunks, text_length, self.appended_count, place)
+        self.appended_count = max(_appended_count(words_of_nodes) for words_of_nodes in words_by_chunk)
+        self._appended = query_shape.like_queries(
+            _appended_tokens(words_by_chunk, query_shape.row_count, self.appended_count)
+        )
+        self.biases = TextBiases(words_by_chunk, text_length, self.appended_count, query_shape)
         self._other_rows_key = f"likeness_bias_of_other_rows_{id(self)}"
         """A key in the extra_options of a layer in which another pack has made rows. Under it stands what is added to
         the bias there, (rows of the layer, 1, T + appended_count).
@@ -154,10 +163,12 @@ class UnetWordsBatch(CrossAttentionBatch):
         None where our texts hold no inline tokens: then this very batch serves all rows. So the second batch, whose
         tokens are all appended, never makes a third one.
         """
-        if not has_inline_tokens(self._chunks):
+        if not has_inline_tokens(self._words_by_chunk):
             return None
-        chunks = with_appended_tokens(self._chunks)
-        return UnetWordsBatch(self.layers, chunks, length_without_inline_tokens(self._chunks), self._place)
+        words_by_chunk = with_appended_tokens(self._words_by_chunk)
+        return UnetWordsBatch(
+            self.layers, words_by_chunk, length_without_inline_tokens(self._words_by_chunk), self._query_shape
+        )
 
     def options_with_attention(self, options: Options) -> Options:
         options = super().options_with_attention(options)
@@ -178,7 +189,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         if others_read_their_texts:
             # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
             # be given to them without its inline tokens, too.
-            context = without_inline_tokens(context, self._chunks)
+            context = without_inline_tokens(context, self._words_by_chunk)
             value = context
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
@@ -228,7 +239,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
         if source_rows is not None:
             extra_options[self._other_rows_key] = bias_of_other_rows(
-                context, appended, source_rows, self._chunks, self._text_length, self.row_count
+                context, appended, source_rows, self._words_by_chunk, self._text_length, self.row_count
             )
         for_keys = torch.cat([context, appended], dim=1)
         # Most often the host gives one tensor for both, and one is enough.
@@ -274,40 +285,45 @@ class UnetWordsBatch(CrossAttentionBatch):
         #     other pack's (text + more)  +  ours (text and people in one softmax)  -  plain (text)
         # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
         # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
-        text_keys = k[:, :text_length]
-        text_values = v[:, :text_length]
-        if self.layers[layer_index] in self._ignoring:
-            # In this layer the other pack's function does not read our inline tokens, or cannot be given them. Plain
-            # attention has to leave them out as well, or it would subtract tokens that the function has not read.
-            text_keys = without_inline_tokens(text_keys, self._chunks)
-            text_values = without_inline_tokens(text_values, self._chunks)
+        text_keys = self._for_other_pack(k[:, :text_length], layer_index)
+        text_values = self._for_other_pack(v[:, :text_length], layer_index)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
 
+    def _for_other_pack(self, text: Tensor, layer_index: int) -> Tensor:
+        """The keys or values of the text, (B, T, C), as another pack's function reads them in a layer.
 
-def _appended_count(texts_of_nodes: Sequence[UnetWords]) -> int:
-    return sum(texts_of_node.appended_count for texts_of_node in texts_of_nodes)
+        In some layers that function does not read our inline tokens, or cannot be given them. Plain attention has to
+        leave them out as well, or it would subtract tokens that the function has not read.
+        """
+        if self.layers[layer_index] in self._ignoring:
+            return without_inline_tokens(text, self._words_by_chunk)
+        return text
 
 
-def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Tensor:
+def _appended_count(words_of_nodes: Sequence[UnetWords]) -> int:
+    return sum(words.appended_count for words in words_of_nodes)
+
+
+def _appended_tokens(words_by_chunk: WordsByChunk, row_count: int, appended_count: int) -> Tensor:
     """The tokens that are appended to the text of every row: (row_count, appended_count, width).
 
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
     width = 0
-    for texts_of_nodes in chunks:
-        for texts_of_node in texts_of_nodes:
-            if texts_of_node.tokens is not None:
-                width = max(width, texts_of_node.tokens.shape[-1])
-    rows_per_chunk = row_count // len(chunks)
+    for words_of_nodes in words_by_chunk:
+        for words in words_of_nodes:
+            if words.tokens is not None:
+                width = max(width, words.tokens.shape[-1])
+    rows_per_chunk = row_count // len(words_by_chunk)
     tokens_of_chunks: list[Tensor] = []
-    for texts_of_nodes in chunks:
+    for words_of_nodes in words_by_chunk:
         # It begins with no token, for a chunk in which no node has any.
         tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)]
-        for texts_of_node in texts_of_nodes:
-            if texts_of_node.tokens is not None:
-                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(texts_of_node.tokens, rows_per_chunk))
+        for words in words_of_nodes:
+            if words.tokens is not None:
+                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(words.tokens, rows_per_chunk))
         tokens = torch.cat(tokens_of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
         tokens_of_chunks.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
     return torch.cat(tokens_of_chunks)
@@ -316,17 +332,19 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
 class TextBiases:
     """What is added to the logits of the layers, so that each pixel reads the tokens of its own people alone.
 
-    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens that
-    are appended to it. A bias is made once for each grid and length of text.
+    words_by_chunk: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens
+    that are appended to it. A bias is made once for each grid and length of text.
     """
 
-    def __init__(self, chunks: Chunks, text_length: int, appended_count: int, place: QueryPlace) -> None:
-        self._chunks = chunks
+    def __init__(
+        self, words_by_chunk: WordsByChunk, text_length: int, appended_count: int, query_shape: QueryShape
+    ) -> None:
+        self._words_by_chunk = words_by_chunk
         self._text_length = text_length
         self._appended_count = appended_count
-        self._place = place
+        self._query_shape = query_shape
         self._biases: dict[tuple[Grid, int], Tensor] = {}
-        for grid in place.grids:
+        for grid in query_shape.grids:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
     def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
@@ -342,13 +360,15 @@ class TextBiases:
         return self._biases[grid, text_length].to(q)
 
     def _make_bias(self, grid: Grid, text_length: int) -> Tensor:
-        """A new bias of all rows, see `for_grid`, on the device and in the dtype of the place."""
+        """A new bias of all rows, see `for_grid`, on the device and in the dtype of the queries."""
         bias_of_chunks: list[Tensor] = []
-        for texts_of_nodes in self._chunks:
-            bias_of_chunks.append(self._make_bias_of_chunk(texts_of_nodes, grid, text_length))
-        return repeat_rows(self._place.like_queries(torch.stack(bias_of_chunks)), self._place.row_count, dim=0)
+        for words_of_nodes in self._words_by_chunk:
+            bias_of_chunks.append(self._make_bias_of_chunk(words_of_nodes, grid, text_length))
+        return repeat_rows(
+            self._query_shape.like_queries(torch.stack(bias_of_chunks)), self._query_shape.row_count, dim=0
+        )
 
-    def _make_bias_of_chunk(self, texts_of_nodes: Sequence[UnetWords], grid: Grid, text_length: int) -> Tensor:
+    def _make_bias_of_chunk(self, words_of_nodes: Sequence[UnetWords], grid: Grid, text_length: int) -> Tensor:
         """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
         # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
         # and for the appended tokens, which follow.
@@ -356,26 +376,26 @@ class TextBiases:
         owners = [owners_in_text]
         regions: list[Tensor] = []
         people_count = 0  # of the nodes so far: people are numbered through all nodes
-        for texts_of_node in texts_of_nodes:
-            owners_of_node = texts_of_node.owners(people_count)
-            if texts_of_node.inline_count:
-                positions = texts_of_node.inline_positions(self._text_length)
+        for words in words_of_nodes:
+            owners_of_node = words.owners(people_count)
+            if words.inline_count:
+                positions = words.inline_positions(self._text_length)
                 repeats = len(positions) // len(owners_of_node)  # how often the host has repeated the entry's text
                 owners_in_text[positions] = owners_of_node.repeat(repeats)
-            elif texts_of_node.tokens is not None:
+            elif words.tokens is not None:
                 owners.append(owners_of_node)
-            regions.append(self._regions_of(texts_of_node))
-            people_count += len(texts_of_node.counts)
+            regions.append(self._regions_of(words))
+            people_count += len(words.counts)
         owners_of_keys = torch.cat(owners)
         key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
         owners_of_keys = functional.pad(owners_of_keys, (0, key_count - len(owners_of_keys)), value=NOBODY)
         return region_bias(regions, owners_of_keys, grid)
 
-    def _regions_of(self, texts_of_node: UnetWords) -> Tensor:
+    def _regions_of(self, words: UnetWords) -> Tensor:
         """How strongly each person's tokens are read, (people, H, W).
 
         Appended tokens count as often as the text in front of them, which the host may have repeated.
         """
-        if texts_of_node.tokens is None:
-            return texts_of_node.regions
-        return texts_of_node.regions * texts_of_node.repeats_in(self._text_length)
+        if words.tokens is None:
+            return words.regions
+        return words.regions * words.repeats_in(self._text_length)

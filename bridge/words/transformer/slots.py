@@ -19,7 +19,7 @@ from .person_texts import TransformerWords
 
 
 @dataclass(frozen=True, eq=False)
-class TextPlace:
+class TextSlot:
     """Tokens behind the common text that hold the words of one person, or in each row those of another person.
 
     name: of the person; "" where rows have different people. texts: (1, T, width) each, one for all rows or one for
@@ -37,7 +37,7 @@ class TextPlace:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens of the place: those of its longest words."""
+        """The number of tokens of the slot: those of its longest words."""
         return max(self.lengths)
 
     def words_on(self, device: torch.device) -> Tensor:
@@ -69,21 +69,21 @@ class TextPlace:
         return row if len(self.texts) > 1 else 0
 
 
-def places_of(
+def slots_of(
     node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily
-) -> list[TextPlace]:
-    """The places behind the common text that hold the words of one node.
+) -> list[TextSlot]:
+    """The slots behind the common text that hold the words of one node.
 
     node: its TransformerWords, one for all rows of the batch, or one for each row where people have rows.
     """
     if node[0].by_row:
-        return [_place_by_row(node, forward_input, family)]
+        return [_slot_by_row(node, forward_input, family)]
     # (people, picture tokens) each; rows that share a TransformerWords share it.
     weights_of: dict[TransformerWords, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
     no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
     nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
     with_all_people = max(node, key=lambda of_row: len(of_row.texts))  # rows of the other side have no words
-    places: list[TextPlace] = []
+    slots: list[TextSlot] = []
     for person, name in enumerate(with_all_people.names):
         texts: list[Tensor] = []
         weights: list[Tensor] = []
@@ -91,21 +91,19 @@ def places_of(
             has_words = person < len(of_row.texts)
             texts.append(left_padded(of_row.texts[person], family) if has_words else no_words)
             weights.append(weights_of[of_row][person] if has_words else nowhere)
-        places.append(TextPlace(name, tuple(texts), torch.stack(weights)))
-    return places
+        slots.append(TextSlot(name, tuple(texts), torch.stack(weights)))
+    return slots
 
 
-def _on_picture(texts: TransformerWords, forward_input: ForwardInput) -> Tensor:
+def _on_picture(words: TransformerWords, forward_input: ForwardInput) -> Tensor:
     """How often each person's words are read in every token of the picture: (people, picture tokens)."""
-    if not texts.active:
-        return texts.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
-    return in_steps(regions_on_tokens(texts.regions, forward_input.model, forward_input.x))
+    if not words.active:
+        return words.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
+    return in_steps(regions_on_tokens(words.regions, forward_input.model, forward_input.x))
 
 
-def _place_by_row(
-    node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily
-) -> TextPlace:
-    """The one place in which every row of the batch has the words of its own person.
+def _slot_by_row(node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily) -> TextSlot:
+    """The one slot in which every row of the batch has the words of its own person.
 
     node: the TransformerWords of each row.
     """
@@ -117,7 +115,7 @@ def _place_by_row(
             text = left_padded(of_row.texts[0], family)
             weights[number] = in_steps(of_row.regions[0, 0])  # (1,): as often in all of the row's picture
         texts.append(text)
-    return TextPlace("", tuple(texts), weights)
+    return TextSlot("", tuple(texts), weights)
 
 
 def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
