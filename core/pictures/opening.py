@@ -149,7 +149,7 @@ class Source:
         start = _start(head)
         self._head = head[start:]
         self._file = file
-        self._parts: parts.Parts | None = None
+        self._parts: parts.FileParts | None = None
         file.seek(start)
         if self._head.startswith(parts.JPEG_START):
             self._parts = parts.of_jpeg(file.read())
@@ -205,21 +205,26 @@ class Source:
             return opened
         if self._parts and not self._parts.has_all_scans:
             raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
-        cause: Exception | None = None
-        if not self._parts or self._parts.had_end:
-            try:
-                _load_all(opened)
-            except Exception as error:  # noqa: BLE001  damaged files make Pillow raise nearly anything
-                cause = error
-            else:
-                return opened
-        if cause and opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
-            raise CutOff(f"it is cut off or damaged ({in_one_line(cause)})") from cause
+        if self._parts and not self._parts.had_end:
+            return self._loaded_though_damaged(None)
+        try:
+            _load_all(opened)
+        except Exception as error:  # damaged files make Pillow raise nearly anything
+            if opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
+                raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
+            return self._loaded_though_damaged(error)
+        return opened
+
+    def _loaded_though_damaged(self, cause: Exception | None) -> Image.Image:
+        """The picture of a file of which something is missing or damaged that is not of the pixels.
+
+        cause: what Pillow has raised for the file, None where it was not asked. Raises CutOff where a pixel is missing.
+        """
         is_whole = self._is_whole()
         if not is_whole.all():
             why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"
             raise CutOff(why) from cause
-        opened = self.opened(_ZEROS)  # what is missing or damaged is not of the pixels
+        opened = self.opened(_ZEROS)
         _load_what_is_there(opened)
         return opened
 
