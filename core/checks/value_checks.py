@@ -201,8 +201,10 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
     Raises BadPicture for a text with NaN or infinity.
     """
     for entry in value:
-        pair = cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
-        text, options = pair if len(pair) == 2 else (None, None)
+        text: Any = None
+        options: Any = None
+        if isinstance(entry, (list, tuple)) and len(cast("Sequence[Any]", entry)) == 2:
+            text, options = cast("Sequence[Any]", entry)
         if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
             raise BadInput(title, "something else under this name", _CONDITIONING)
         for name, kinds in _OPTIONS.items():

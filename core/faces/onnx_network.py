@@ -179,7 +179,10 @@ class Network(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """The graph's outputs in the order of the file. Raises UnsupportedCheckpoint where a step fails."""
+        """The graph's outputs for a picture (1, 3, H, W), in the order of the file.
+
+        Raises UnsupportedCheckpoint where a step fails.
+        """
         with _explained(self._plan.path):
             return self._run(pixels)
 

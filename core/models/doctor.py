@@ -379,11 +379,11 @@ def _moving(model: Model, folder: Path, folders: Folders) -> str:
 def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
     """Whether a folder is searched for models, or lies directly in the folder of all models under another name than
     that of the pack."""
-    roots = {os.path.realpath(root) for searched in folders.values() for root in searched}
-    if os.path.realpath(folder) in roots:
+    searched = {os.path.realpath(root) for roots in folders.values() for root in roots}
+    if os.path.realpath(folder) in searched:
         return True
-    of_all = {os.path.realpath(root) for root in folders.get("", ())}  # the folders that hold all models
-    return os.path.realpath(folder.parent) in of_all and not _is_called(model, folder)
+    folders_of_all_models = {os.path.realpath(root) for root in folders.get("", ())}
+    return os.path.realpath(folder.parent) in folders_of_all_models and not _is_called(model, folder)
 
 
 # The report

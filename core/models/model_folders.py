@@ -57,8 +57,8 @@ class Folders(dict[str, Sequence[str]]):
         # Real path -> the folder as it is configured: several keys may name one folder.
         roots = {os.path.realpath(root): root for searched in self.values() for root in searched}
         for real, root in roots.items():
-            is_inside_another = any(real.startswith(os.path.join(outer, "")) for outer in roots if outer != real)
-            if not is_inside_another:
+            others = [os.path.join(other, "") for other in roots if other != real]  # with a slash at the end
+            if not real.startswith(tuple(others)):
                 yield from self.below(root)
 
     def crowded(self) -> list[str]:
@@ -115,7 +115,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
         archive = place.with_name(f"{place.name}.zip")
         fetch = _fetching_file(model, model.archive, archive, system, resume)
         return (fetch, _unpacking(archive, model.unpacked_into(archive.with_suffix("")), system))
-    (file,) = model.fetched
+    file = model.fetched[0]
     return (_fetching_file(model, file, folder / file.names[0], system, resume),)
 
 

@@ -106,10 +106,11 @@ _SEARCHED = 256
 
 def _start(head: bytes) -> int:
     """Where in a file a JPEG or a PNG begins: behind a few bytes that are of no kind, as other programs find it."""
-    for start in (b"\xff\xd8\xff", parts.PNG_START):
-        place = head.find(start, 0, _SEARCHED)
-        if place > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
-            return place
+    for mark in (b"\xff\xd8\xff", parts.PNG_START):
+        start = head.find(mark, 0, _SEARCHED)
+        # BMP and PPM, which begin so, are of no kind that kind_of knows.
+        if start > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
+            return start
     return 0
 
 
@@ -249,6 +250,7 @@ class Source:
         corners = np.array([tile[1] for tile in opened.tile])  # (tiles, 4): a TIFF has many, in lines or as a mosaic
         left, top = corners[:, :2].min(0)
         right, bottom = corners[:, 2:].max(0)
+        # Pillow calls load_prepare when it has made room for the pixels, before it decodes the first of them.
         prepare = opened.load_prepare
 
         def prepared_and_filled() -> None:

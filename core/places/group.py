@@ -296,7 +296,7 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
         if wish.holding.one:
             taken.update(pair)
         other_does_nothing = wish.holding.other == Hands()
-        leader = wish.index if other_does_nothing and not is_mutual else _leader(row, pair)
+        leader = wish.wisher if other_does_nothing and not is_mutual else _leader(row, pair)
         left, right = pair
         yield Hold(wish.holding, leader, right if leader == left else left)
 
@@ -306,9 +306,9 @@ def _wish_the_same(first: Posed, second: Posed) -> bool:
 
 
 class _Wish(NamedTuple):
-    """How somebody wishes to hold a neighbour. index: of that somebody in the row."""
+    """How somebody wishes to hold a neighbour. wisher: the index of that somebody in the row."""
 
-    index: int
+    wisher: int
     holding: Holding
 
 
@@ -537,9 +537,10 @@ def _across(formation: Formation, row_index: int, beside: float) -> list[float]:
     distances = formation.distances(row_index, beside)
     if all(distance == beside for distance in distances):
         return noses
-    nearer = list(accumulate(distances, initial=0.0))
-    shift = (noses[0] + noses[-1] - nearer[-1]) / 2  # the middle of the row stays where it is
-    return [x + shift for x in nearer]
+    from_first = list(accumulate(distances, initial=0.0))  # the same noses, counted from the first
+    # Those who hold each other stand nearer, so the row is shorter. Its middle stays where it is.
+    shift = (noses[0] + noses[-1] - from_first[-1]) / 2
+    return [x + shift for x in from_first]
 
 
 def _raised_place(head: bodies.Head, pose: Pose, rise_px: float) -> Slot:
