@@ -7,7 +7,7 @@ person's own side for `Pose` (COCO order), as the detectors define them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor
 from typing_extensions import TypeIs
@@ -185,18 +185,24 @@ class Member:
         return self.person.name
 
 
+class Absent(NamedTuple):
+    """Somebody who was listed and has no photo with a face. number: in the list, from 1."""
+
+    number: int
+    name: str
+
+
 @dataclass(frozen=True)
 class Cast:
     """People in the order they were listed.
 
-    absent: the people who were listed and have no photo with a face, each as (number in the list, from 1; name). They
-    are not in `people`, but keep their numbers, and their places stay free.
+    absent: they are not in `people`, but keep their numbers, and their places stay free.
     """
 
     by_row: ClassVar[bool] = False
     """Whether everybody has a picture of their own, a row of the batch each."""
     people: tuple[Member, ...]
-    absent: tuple[tuple[int, str], ...] = field(default=(), kw_only=True)
+    absent: tuple[Absent, ...] = field(default=(), kw_only=True)
 
     @property
     def numbers(self) -> tuple[int, ...]:

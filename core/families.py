@@ -70,10 +70,12 @@ def text_name(width: int | None) -> str:
     if width == SDXL_REFINER:
         return "the SDXL refiner or Stable Cascade"
     found = [family for family in FAMILIES if width in family.text]
-    # Of the models that read texts as wide as FLUX.1's some have no entry in FAMILIES.
-    names = ["Kolors", "Flux", "Chroma", "SD3"] if FLUX in found else [family.name for family in found]
-    others = [] if all(family.unet for family in found) else [_ANOTHER]
-    return _alternatives([*names, *others])
+    names = [family.name for family in found]
+    if FLUX in found:  # of the models that read texts as wide as FLUX.1's some have no entry in FAMILIES
+        names = ["Kolors", "Flux", "Chroma", "SD3"]
+    if not all(family.unet for family in found):
+        names.append(_ANOTHER)
+    return _alternatives(names)
 
 
 def latent_name(channels: int) -> str:

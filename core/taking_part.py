@@ -95,15 +95,17 @@ def with_photos(linked: Cast | Person) -> TakingPart:
     acts = tuple(member.weight > 0 and not member.person.by_lora_alone for member in cast.people)
     if cast.by_row or not any(acts):
         return all_present
-    return TakingPart(cast, acts, (*all_present.left_out, *_by_lora(TakingPart(cast, acts))))
+    acting = TakingPart(cast, acts)
+    return replace(acting, left_out=(*all_present.left_out, *_left_to_loras(acting)))
 
 
 def by_lora(cast: Cast) -> list[str]:
     """A line that names whom `with_photos` leaves out of a cast; none where it leaves out nobody."""
-    return _by_lora(with_photos(cast))
+    return _left_to_loras(with_photos(cast))
 
 
-def _by_lora(taking: TakingPart) -> list[str]:
+def _left_to_loras(taking: TakingPart) -> list[str]:
+    """A line that names who is present and takes no part; none where all do."""
     people = [member for row, member in enumerate(taking.present) if row not in taking.row_numbers]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 

@@ -15,7 +15,7 @@ from ..bridge.host.schema import advanced, face_box_editor, pixels_input
 from ..bridge.people import face_bank, face_model, photos
 from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceModel, default_face_model
 from ..core import grouping, persons, taking_part
-from ..core.cast import UNNAMED, Cast, Face, Faces, Member, Person, require_together
+from ..core.cast import UNNAMED, Absent, Cast, Face, Faces, Member, Person, require_together
 from ..core.checks.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.checks.names import folded
 from ..core.checks.text import MOST_NAME_LETTERS, logger, names_in, plain
@@ -448,7 +448,7 @@ class CastNode(io.ComfyNode):
         cast_before = cast or Cast(())
         require_together(cast_before, "Cast")
         present = list(cast_before.people)
-        absent = list(cast_before.absent)  # (number in the list, name) of people without a photo that shows a face
+        absent = list(cast_before.absent)
         given_weights = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
         linked_people = {name: value for name, value in people_and_weights.items() if name not in given_weights}
         weights = _by_number("Cast", "weight", given_weights)
@@ -461,7 +461,7 @@ class CastNode(io.ComfyNode):
             if persons.photos_of(person):
                 present.append(member)
             else:
-                absent.append((number_in_cast, person.name))
+                absent.append(Absent(number_in_cast, person.name))
                 names_without_face.append(member.name)
         if not present:
             why = "no person is connected"

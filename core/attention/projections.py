@@ -146,9 +146,11 @@ class AdapterLayers(nn.ModuleDict):
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
         numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_KEYS)})
-        super().__init__({str(n): AdapterLayer(below(f"{n}.", state), ops=ops, **factory) for n in numbers})
-        shapes = [state[f"{n}.to_k_ip.weight"].shape for n in numbers]
+        for number in numbers:
+            self[str(number)] = AdapterLayer(below(f"{number}.", state), ops=ops, **factory)
+        shapes = [state[f"{number}.to_k_ip.weight"].shape for number in numbers]  # (width of queries, width of tokens)
         self.widths = [int(shape[0]) for shape in shapes]
         self.width = int(shapes[0][1])
 

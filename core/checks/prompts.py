@@ -77,8 +77,11 @@ def per_scene(text: str, always: str = "") -> list[str]:
     Raises BadSetup where there is no scene, or more than MOST_SCENES, and BadText.
     """
     shared_words = plain(always).strip(", ")
-    lines = [plain(line).rstrip(", ") for line in _lines(text)]
-    scenes = [f"{words}, {shared_words}" if shared_words else words for words in lines if words]
+    scenes: list[str] = []
+    for line in _lines(text):
+        words = plain(line).rstrip(", ")
+        if words:
+            scenes.append(f"{words}, {shared_words}" if shared_words else words)
     if not 0 < len(scenes) <= MOST_SCENES:
         count = counted(len(scenes), "scene") if scenes else "no scene"
         advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."

@@ -168,18 +168,20 @@ def latent(title: str, value: Mapping[str, Any]) -> None:
     Nodes that take rows out of a LATENT write these numbers: under "batch_index", a list or a tensor (rows,) says which
     row of a seed's noise each row gets. An empty list counts as none, as in `pictures.rows`.
     """
+    advice = "Connect the LATENT of a sampler."
     samples = value.get("samples")
-    index = cast("Any", value.get("batch_index"))
-    is_list = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
-    number_count = len(cast("Sequence[Any]", index)) if is_list else 0
     if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
-        problem = f"under 'samples' it has {named(samples)} instead of one row per picture"
-    elif (index is not None and not is_list) or 0 < number_count < len(samples):
-        has = counted(number_count, "number") if is_list else named(index)
-        problem = f"under 'batch_index' it has {has} for {counted(len(samples), 'latent')}"
-    else:
+        raise BadPicture(title, f"under 'samples' it has {named(samples)} instead of one row per picture", advice)
+    numbers = cast("Any", value.get("batch_index"))
+    if numbers is None:
         return
-    raise BadPicture(title, problem, "Connect the LATENT of a sampler.")
+    rows = counted(len(samples), "latent")
+    if not isinstance(numbers, Sequence) and not (isinstance(numbers, Tensor) and numbers.ndim == 1):
+        raise BadPicture(title, f"under 'batch_index' it has {named(numbers)} for {rows}", advice)
+    number_count = len(cast("Sequence[Any]", numbers))
+    if 0 < number_count < len(samples):
+        has = counted(number_count, "number")
+        raise BadPicture(title, f"under 'batch_index' it has {has} for {rows}", advice)
 
 
 _CONDITIONING = "CONDITIONING, as CLIP Text Encode makes it,"
@@ -199,8 +201,10 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
     Raises BadPicture for a text with NaN or infinity.
     """
     for entry in value:
-        pair = cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
-        text, options = pair if len(pair) == 2 else (None, None)
+        text: Any = None
+        options: Any = None
+        if isinstance(entry, (list, tuple)) and len(cast("Sequence[Any]", entry)) == 2:
+            text, options = cast("Sequence[Any]", entry)
         if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
             raise BadInput(title, "something else under this name", _CONDITIONING)
         for name, kinds in _OPTIONS.items():

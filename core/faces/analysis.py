@@ -117,26 +117,29 @@ def recognise(
         sizes.add(ALIGNED)
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
-    embeddings = {recogniser.id: recogniser.embed(crops[recogniser.crop_size]) for recogniser in recognisers}
-    limits = {recogniser.id: recogniser.one_person_from for recogniser in recognisers}
-    one_person_from = {identifier: cosine for identifier, cosine in limits.items() if cosine is not None}
-    for identifier, rows in embeddings.items():
+    embeddings: dict[str, Tensor] = {}  # id of a recogniser -> (faces, 512)
+    one_person_from: dict[str, float] = {}
+    for recogniser in recognisers:
+        rows = recogniser.embed(crops[recogniser.crop_size])
         if why := why_bad(rows):
-            raise BadEmbedding(where, identifier, why)
+            raise BadEmbedding(where, recogniser.id, why)
+        embeddings[recogniser.id] = rows
+        if recogniser.one_person_from is not None:
+            one_person_from[recogniser.id] = recogniser.one_person_from
     return tuple(
         Face(
             face.box,
             face.keypoints,
             face.score,
-            crop=to_image(crops[CROP][n]),
-            embeddings={identifier: rows[n] for identifier, rows in embeddings.items()},
-            portrait=_portraits(picture, face, crops[ALIGNED][n]) if portraits else None,
+            crop=to_image(crops[CROP][index]),
+            embeddings={identifier: rows[index] for identifier, rows in embeddings.items()},
+            portrait=_portraits(picture, face, crops[ALIGNED][index]) if portraits else None,
             certain=face.certain,
             one_person_from=one_person_from,
             unseen_below=face.unseen_below,
             points=face.points,
         )
-        for n, face in enumerate(faces)
+        for index, face in enumerate(faces)
     )
 
 

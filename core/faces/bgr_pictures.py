@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,11 +97,19 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     return _sampled(torch.as_tensor(picture), x, y, _FFHQ_OUTSIDE)
 
 
-Fit = tuple[complex, complex]
-"""A turn and scale, and a shift: target = factor * point + shift, with points of the plane as numbers x + iy."""
+class _Similarity(NamedTuple):
+    """A turn and scale (factor), and a shift: target = factor * point + shift, with points of the plane as numbers
+    x + iy."""
+
+    factor: complex
+    shift: complex
+
+    def error(self, point: complex, target: complex) -> float:
+        """The square of how far from its target a point comes to lie."""
+        return abs(self.factor * point + self.shift - target) ** 2
 
 
-def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
+def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> _Similarity:
     """The turn, scale and shift of `align_ffhq`, which a point that lies far off does not change."""
     least_median = math.inf
     errors_of_best: list[float] = []
@@ -109,8 +118,8 @@ def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
         if not between:
             continue  # through two points in one place there is no turn
         factor = (targets[second] - targets[first]) / between
-        shift = targets[first] - factor * points[first]
-        errors = [abs(factor * point + shift - target) ** 2 for point, target in zip(points, targets, strict=True)]
+        fit = _Similarity(factor, targets[first] - factor * points[first])
+        errors = [fit.error(point, target) for point, target in zip(points, targets, strict=True)]
         median = sorted(errors)[len(errors) // 2]
         if median < least_median:
             least_median = median
@@ -123,7 +132,7 @@ def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
     return _least_squares([points[number] for number in inside], [targets[number] for number in inside])
 
 
-def _least_squares(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
+def _least_squares(points: Sequence[complex], targets: Sequence[complex]) -> _Similarity:
     """The turn, scale and shift that bring points nearest to targets in the least-squares sense (Umeyama 1991).
 
     With points of the plane as complex numbers, turning and scaling are a multiplication with one complex factor. As in
@@ -138,15 +147,15 @@ def _least_squares(points: Sequence[complex], targets: Sequence[complex]) -> Fit
         covariance += (point - points_mean).conjugate() * (target - targets_mean)
         variance += abs(point - points_mean) ** 2
     factor = covariance / variance
-    return factor, targets_mean - factor * points_mean
+    return _Similarity(factor, targets_mean - factor * points_mean)
 
 
-def _source(fit: Fit, size: int) -> Tensor:
+def _source(fit: _Similarity, size: int) -> Tensor:
     """Where in a picture each pixel of a square comes from that a turn, scale and shift cut out: (size, size) complex
     points."""
-    factor, shift = fit
     x, y = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
-    return (torch.complex(x, y) - shift) / factor  # crop = factor * picture + shift, solved for picture
+    # The point in the crop is fit.factor * point in the picture + fit.shift, solved for the latter.
+    return (torch.complex(x, y) - fit.shift) / fit.factor
 
 
 def _sampled(pixels: Tensor, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 0, 0)) -> Picture:

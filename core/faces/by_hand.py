@@ -94,10 +94,11 @@ def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
 
     A box is a dictionary, so a list whose items are all lists has a list for each photo.
     """
-    pictures: Any = linked if isinstance(cast("object", linked), (list, tuple)) else [linked]
-    if pictures and all(isinstance(boxes, (list, tuple)) for boxes in pictures):
-        return [read(boxes) for boxes in pictures]
-    return [read(linked)]
+    if not isinstance(linked, (list, tuple)):
+        return [read(cast("object", linked))]
+    items = cast("Sequence[object]", linked)
+    is_of_several = bool(items) and all(isinstance(item, (list, tuple)) for item in items)
+    return [read(item) for item in items] if is_of_several else [read(items)]
 
 
 _BOX_WIDTH = 82

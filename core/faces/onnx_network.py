@@ -81,18 +81,29 @@ def plan(program: Program) -> NetworkPlan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    read = dict.fromkeys(name for step in steps for name in step.reads)
-    # What Resize reads beside the picture are sizes, also where these are floats.
-    sizes = {name for step in steps if step.operator == "Resize" for name in step.reads[1:]}
-    # A weight is a value of floats that a step reads.
-    fixed_and_read = {name: fixed[name] for name in read if name in fixed and name not in sizes}
-    weights = {name: tensor for name, tensor in fixed_and_read.items() if tensor.is_floating_point()}
-    names = (*read, *program.outputs)
-    constants = {name: fixed[name] for name in names if name in fixed and name not in weights}
+    weights: dict[str, Tensor] = {}
+    constants: dict[str, Tensor] = {}
+    sizes = _names_of_sizes(steps)
+    names_read = dict.fromkeys(name for step in steps for name in step.reads)  # each once, in their order
+    for name in names_read:
+        if name not in fixed:
+            continue
+        if fixed[name].is_floating_point() and name not in sizes:
+            weights[name] = fixed[name]
+        else:
+            constants[name] = fixed[name]
+    for name in program.outputs:
+        if name in fixed and name not in weights:
+            constants[name] = fixed[name]
     numbers = _numbered(weights)
     # The keys of a Network's state_dict. Names of one tensor give one key.
     state = {f"weights.{numbers[name]}.weight": tensor for name, tensor in weights.items()}
     return NetworkPlan(program.path, program.input, program.outputs, tuple(steps), numbers, state, constants)
+
+
+def _names_of_sizes(steps: Sequence[Step]) -> set[str]:
+    """The values that are no weights although they may be floats: what Resize reads beside the picture."""
+    return {name for step in steps if step.operator == "Resize" for name in step.reads[1:]}
 
 
 def _numbered(weights: State) -> dict[str, int]:
@@ -168,7 +179,10 @@ class Network(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """The graph's outputs in the order of the file. Raises UnsupportedCheckpoint where a step fails."""
+        """The graph's outputs for a picture (1, 3, H, W), in the order of the file.
+
+        Raises UnsupportedCheckpoint where a step fails.
+        """
         with _explained(self._plan.path):
             return self._run(pixels)
 

@@ -253,7 +253,7 @@ def unsqueeze(x: Tensor, *, axes: Ints) -> Tensor:
 
 
 def cut(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor) -> Tensor:
-    """The entries from `starts` to before `ends` of the dimensions `axes`, which are as many numbers each."""
+    """The entries from `starts` to before `ends` of the dimensions `axes`. starts, ends, axes: (n,) each."""
     parts = [slice(None)] * x.ndim
     for start, end, axis in zip(_numbers(starts), _numbers(ends), _numbers(axes), strict=True):
         parts[axis] = slice(start, end)

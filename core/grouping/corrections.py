@@ -86,19 +86,9 @@ def _faces_meant(
     name: the right side. names: for each face the name of its person, as corrected so far. files: of all photos.
     Raises BadCast where the left side means no face, or one of several faces of a photo.
     """
-    person = of_person(key)
-    same_person = [face for face, other in enumerate(names) if of_person(other) == person and other != LEFT_OUT]
-    if same_person:
-        return same_person
-    # A face by its number, or by that of its file: anna.jpg.2.
-    numbers = _numbers_in(key)
-    by_number = [
-        index
-        for index, face in enumerate(faces)
-        if numbers == _numbers_in(face.number) or (face.file and same_name(key, f"{face.file}.{face.number_in_photo}"))
-    ]
-    if by_number:
-        return by_number
+    meant = _faces_of_person(key, names) or _faces_of_number(key, faces)
+    if meant:
+        return meant
     photo = _photo_number(key, files)
     if photo is None:
         raise _useless(
@@ -116,6 +106,24 @@ def _faces_meant(
         written = listed([faces[index].number for index in in_photo])
         raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {written}.")
     return in_photo
+
+
+def _faces_of_person(key: str, names: Sequence[str]) -> list[int]:
+    """The indices of the faces of a person of this name. names: as of `_faces_meant`."""
+    person = of_person(key)
+    return [face for face, name in enumerate(names) if name != LEFT_OUT and of_person(name) == person]
+
+
+def _faces_of_number(key: str, faces: Sequence[PhotoFace]) -> list[int]:
+    """The indices of the faces of this number, 5.2, or of this file and number, anna.jpg.2."""
+    numbers = _numbers_in(key)
+    meant: list[int] = []
+    for index, face in enumerate(faces):
+        has_number = numbers == _numbers_in(face.number)
+        has_file = face.file and same_name(key, f"{face.file}.{face.number_in_photo}")
+        if has_number or has_file:
+            meant.append(index)
+    return meant
 
 
 def _numbers_in(key: str) -> list[int | None]:

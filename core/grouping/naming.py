@@ -18,19 +18,29 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
     2, and so on.
     """
     borne = [_names_borne(face) for face in faces]
-    counts = Counter(name for names in borne for name in names)
     name_of_face = [""] * len(faces)
     for number, members in enumerate(groups):
         name = by_hand[number] if number < len(by_hand) else ""
         if not name:
-            in_group = Counter(name for member in members for name in borne[member])
-            own = {name for name, count in in_group.items() if 2 * count > counts[name]}
-            # Of each member the first name that is the group's own; the one that most of them have is taken.
-            first_names = [next((name for name in borne[member] if name in own), "") for member in members]
-            name = max(filter(None, first_names), key=first_names.count, default=f"person {number + 1}")
+            name = _name_by_files(members, borne) or f"person {number + 1}"
         for member in members:
             name_of_face[member] = name
     return one_spelling(name_of_face)
+
+
+def _name_by_files(members: Sequence[int], borne: Sequence[Sequence[str]]) -> str:
+    """What a group is called by its files; "" where no name is its own.
+
+    members: the indices of its faces. borne: for each face, also of other groups, the names that its file bears.
+    """
+    in_all = Counter(name for names in borne for name in names)
+    in_group = Counter(name for member in members for name in borne[member])
+    own_names = {name for name, count in in_group.items() if 2 * count > in_all[name]}
+    # Of each member the first name that is the group's own; the one that most of them have is taken.
+    first_names: list[str] = []
+    for member in members:
+        first_names += [name for name in borne[member] if name in own_names][:1]
+    return max(first_names, key=first_names.count, default="")
 
 
 def _names_borne(face: PhotoFace) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from ..checks.errors import UnsupportedCheckpoint, listed
 from ..checks.names import among, ending, folded, same_name
@@ -319,34 +320,45 @@ def _first_detector(there: _Packs) -> tuple[str, Path] | None:
 def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | None:
     """The finding about a pack that lies in another folder than its own, as the zip that it comes in or unpacked, or
     under another name, such as "antelopev2 (1)", as browsers name a second download; None where it lies nowhere."""
-    file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
-    names_in: dict[Path, set[str]] = {}  # folder -> the names of the pack's files in it
-    archive = f"{folded(model.name)}.zip"
-    archives: list[Path] = []
-    for path in (file.path for file in folders.everything()):
-        name = folded(path.name)
-        if name not in (archive, *file_of_name) or not os.path.isfile(path):  # a link that leads nowhere is no file
-            continue
-        if name == archive:
-            archives.append(path)
-        # Other networks have the same names: glintr100.onnx is one of AuraFace's files too.
-        elif _is_called(model, path.parent) or file_of_name[name].fits(path.stat().st_size):
-            names_in.setdefault(path.parent, set()).add(name)
+    found = _files_of_pack(model, folders)
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
-    for folder, names in names_in.items():
-        if _is_called(model, folder):
-            return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
-        if len(names) < len(file_of_name):
+    for folder, names in found.names_in.items():
+        has_its_name = _is_called(model, folder)
+        if len(names) < len(model.files) and not has_its_name:
             continue
-        if folder in pack_of_folder:
+        if folder in pack_of_folder and not has_its_name:
             choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
             return Finding(model.title, RENAMED, (choose,))
         return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
-    into = target(model, folders)
-    for path in archives:  # the first one, if there is any
-        unpack = f"{path} is not unpacked: unpack it into {model.unpacked_into(into)}."
+    if found.archives:
+        into = model.unpacked_into(target(model, folders))
+        unpack = f"{found.archives[0]} is not unpacked: unpack it into {into}."
         return Finding(model.title, MISPLACED, (unpack,))
     return None
+
+
+class _PackFiles(NamedTuple):
+    """Files of a pack, wherever they lie. names_in: folder -> the names of those in it. archives: its zip."""
+
+    names_in: dict[Path, set[str]]
+    archives: list[Path]
+
+
+def _files_of_pack(model: Model, folders: Folders) -> _PackFiles:
+    """The files in any model folder that are a pack's, by their names, and by their folder's name or their length."""
+    file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
+    archive_name = f"{folded(model.name)}.zip"
+    found = _PackFiles({}, [])
+    for path in (file.path for file in folders.everything()):
+        name = folded(path.name)
+        if name not in (archive_name, *file_of_name) or not os.path.isfile(path):  # a link may lead nowhere
+            continue
+        if name == archive_name:
+            found.archives.append(path)
+        # Other networks have the same names: glintr100.onnx is one of AuraFace's files too.
+        elif _is_called(model, path.parent) or file_of_name[name].fits(path.stat().st_size):
+            found.names_in.setdefault(path.parent, set()).add(name)
+    return found
 
 
 def _is_called(model: Model, folder: Path) -> bool:
@@ -367,11 +379,11 @@ def _moving(model: Model, folder: Path, folders: Folders) -> str:
 def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
     """Whether a folder is searched for models, or lies directly in the folder of all models under another name than
     that of the pack."""
-    roots = {os.path.realpath(root) for searched in folders.values() for root in searched}
-    if os.path.realpath(folder) in roots:
+    searched = {os.path.realpath(root) for roots in folders.values() for root in roots}
+    if os.path.realpath(folder) in searched:
         return True
-    of_all = {os.path.realpath(root) for root in folders.get("", ())}  # the folders that hold all models
-    return os.path.realpath(folder.parent) in of_all and not _is_called(model, folder)
+    folders_of_all_models = {os.path.realpath(root) for root in folders.get("", ())}
+    return os.path.realpath(folder.parent) in folders_of_all_models and not _is_called(model, folder)
 
 
 # The report

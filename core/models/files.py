@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import uuid4
 
 from ..checks.names import among, ending
@@ -101,18 +101,21 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
                     waiting.append(path)
 
 
-def files_below(root: str, most_files: int) -> list[tuple[str, str]]:
-    """The first `most_files` files below `root` in the order of `walk`: of each the name relative to `root`, and the
-    path.
+class FileBelow(NamedTuple):
+    """A file below a folder. name: relative to the folder."""
 
-    Links that lead nowhere are among them.
-    """
+    name: str
+    path: str
+
+
+def files_below(root: str, most_files: int) -> list[FileBelow]:
+    """The first `most_files` files below `root` in the order of `walk`. Links that lead nowhere are among them."""
     root_length = len(os.path.join(root, ""))
-    files: list[tuple[str, str]] = []
+    files: list[FileBelow] = []
     for folder, names in walk(root):
         for name in sorted(names):
             path = os.path.join(folder, name)
-            files.append((path[root_length:], path))
+            files.append(FileBelow(path[root_length:], path))
             if len(files) == most_files:
                 return files
     return files
@@ -132,12 +135,12 @@ def dead_link(path: str) -> str | None:
 class Listing:
     """All files below a folder, as they were when it was looked through.
 
-    files: pairs of name and path, as `files_below` gives them. folders: every folder that was looked into -> the time
-    of its last change then, as `_changed` gives it. Links that lead nowhere are among the folders, because a folder may
-    appear behind them. Two listings are equal only where they are the same object.
+    folders: every folder that was looked into -> the time of its last change then, as `_changed` gives it. Links that
+    lead nowhere are among the folders, because a folder may appear behind them. Two listings are equal only where they
+    are the same object.
     """
 
-    files: tuple[tuple[str, str], ...]
+    files: tuple[FileBelow, ...]
     folders: Mapping[str, int]
 
     @property
@@ -167,13 +170,13 @@ def listing(root: str, links: bool = True) -> Listing:
         return known
     start_time = time.time_ns()
     folders = {root: _changed(root)}
-    files: list[tuple[str, str]] = []
+    files: list[FileBelow] = []
     root_length = len(os.path.join(root, ""))
     for folder, names in walk(root, links):
         folders[folder] = _changed(folder)
         for name in sorted(names):
             path = os.path.join(folder, name)
-            files.append((path[root_length:], path))
+            files.append(FileBelow(path[root_length:], path))
             # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
             if dead_link(path) is not None:
                 folders[path] = _ABSENT

@@ -18,7 +18,8 @@ def own_files(method: Method) -> list[Model]:
 def non_commercial(method: Method, model: Model) -> list[Model]:
     """Which of these does not allow commercial use: a file of a method's own, and the pack that it needs."""
     needed = [model]
-    reads_embeddings = model.format.startswith(method.embedding_formats or "")  # all do where none is named
+    all_formats_do = not method.embedding_formats
+    reads_embeddings = all_formats_do or model.format.startswith(method.embedding_formats)
     if method.recogniser and reads_embeddings:
         needed.append(packs.published(method.recogniser))
     return [entry for entry in needed if entry.commercial == "no"]

@@ -57,8 +57,8 @@ class Folders(dict[str, Sequence[str]]):
         # Real path -> the folder as it is configured: several keys may name one folder.
         roots = {os.path.realpath(root): root for searched in self.values() for root in searched}
         for real, root in roots.items():
-            is_inside_another = any(real.startswith(os.path.join(outer, "")) for outer in roots if outer != real)
-            if not is_inside_another:
+            others = [os.path.join(other, "") for other in roots if other != real]  # with a slash at the end
+            if not real.startswith(tuple(others)):
                 yield from self.below(root)
 
     def crowded(self) -> list[str]:
@@ -106,27 +106,33 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     anew.
     """
     folder = home(model, folders)
-    file, *further_files = model.fetched
-    if further_files:  # a released folder: one command of Hugging Face's tool for each file
+    if len(model.fetched) > 1:  # a released folder: one command of Hugging Face's tool for each file
         command = f"hf download {model.repository} --local-dir {as_typed(folder / model.name, system)} --include"
         return tuple(f"{command} {as_typed(_pattern(model, file), system)}" for file in model.fetched)
-    into = folder / file.names[0]
     if model.archive:
         # The zip is saved beside the folder that it is unpacked into: antelopev2.zip beside antelopev2.
         place = target(model, folders)
-        into = place.with_name(f"{place.name}.zip")
+        archive = place.with_name(f"{place.name}.zip")
+        fetch = _fetching_file(model, model.archive, archive, system, resume)
+        return (fetch, _unpacking(archive, model.unpacked_into(archive.with_suffix("")), system))
+    file = model.fetched[0]
+    return (_fetching_file(model, file, folder / file.names[0], system, resume),)
+
+
+def _fetching_file(model: Model, file: File, saved_as: Path, system: str, resume: bool) -> str:
+    """The command that downloads one file of a model. system, resume: as of `fetching`."""
     # In PowerShell "curl" is another command, with other options.
     curl = "curl.exe" if system == "nt" else "curl"
     options = "-fL -C -" if resume else "-fL"
-    fetch = f"{curl} {options} --create-dirs -o {as_typed(into, system)} {model.url_of(file, file.names[0])}"
-    if not model.archive:
-        return (fetch,)
+    return f"{curl} {options} --create-dirs -o {as_typed(saved_as, system)} {model.url_of(file, file.names[0])}"
+
+
+def _unpacking(archive: Path, into: Path, system: str) -> str:
+    """The command that unpacks a zip into a folder. system: as os.name."""
     # PowerShell takes a quoted path for a text unless a call operator stands before it.
     call = "& " if system == "nt" else ""
-    python, archive, unpacked = (
-        as_typed(path, system) for path in (sys.executable, into, model.unpacked_into(into.with_suffix("")))
-    )
-    return (fetch, f"{call}{python} -m zipfile -e {archive} {unpacked}")
+    python = as_typed(sys.executable, system)
+    return f"{call}{python} -m zipfile -e {as_typed(archive, system)} {as_typed(into, system)}"
 
 
 def _pattern(model: Model, file: File) -> str:
@@ -172,15 +178,14 @@ def _is(path: Path, model: Model) -> bool:
     file_format, family = recognised(path)
     if file_format is None or file_format.id != model.format:
         return False
-    # Some models of one format, such as IP-Adapter Plus and Plus Face, differ in the values of their weights alone,
-    # which are not read here. Of these the name decides. Where our own loaders do not read the format, as that of
-    # checkpoints, one file of it can be used in the place of another; ControlNets are looked at below.
-    twins = [other for other in models() if other.format == model.format and other.id != model.id]
-    if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
-        return False
-    if model.format != CONTROLNET:
+    if model.format == CONTROLNET:
+        # Those of one family are told apart by their lengths alone. Those that no node of ours needs are not: many have
+        # the length of any plain ControlNet.
+        has_length_of_model = bool(model.files[0].fits(path.stat().st_size))
+        return bool(model.nodes) and family in (None, model.family) and has_length_of_model
+    if not file_format.ours:  # as of checkpoints, of which one can be used in the place of another
         return True
-    # ControlNets of one family are told apart by their lengths alone. Those that no node of ours needs are not: many
-    # have the length of any plain ControlNet.
-    has_length_of_model = bool(model.files[0].fits(path.stat().st_size))
-    return bool(model.nodes) and family in (None, model.family) and has_length_of_model
+    # Some models of one format, such as IP-Adapter Plus and Plus Face, differ in the values of their weights alone,
+    # which are not read here. Of these the name decides.
+    has_twins = any(other.format == model.format and other.id != model.id for other in models())
+    return not has_twins or folded(path.stem) == folded(PurePath(model.name).stem)

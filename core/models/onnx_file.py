@@ -133,6 +133,7 @@ class _Refused(ValueError):
     """A file that is not read. The two arguments are what the file is, and the advice for the user."""
 
 
+_EXPECTED = "an ONNX model of a face pack"
 _DOWNLOAD = "Delete it and download it again; a few kB of text or HTML are what a failed download leaves."
 _CUT_OFF = ("an ONNX file that was cut off while downloading", _DOWNLOAD)
 """The arguments of _Refused for a message that would reach beyond the end of the file."""
@@ -292,19 +293,14 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
         if is_out_of_memory(error):
             raise
         problem = f"a file that cannot be read ({error.strerror})"
-        advice = "Look at its permissions."
-        cause = error
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, "Look at its permissions.") from error
     except _Refused as error:
         problem, advice = error.args
-        cause = error
+        raise UnsupportedCheckpoint(path, no_model(Path(path)) or problem, _EXPECTED, advice) from error
     # Raised by arbitrary bytes: an unknown wire type, no graph, a shape without its numbers.
     except (ArithmeticError, LookupError, RuntimeError, ValueError, struct.error) as error:
-        problem = "not an ONNX file"
-        advice = _DOWNLOAD
-        cause = error
-    if not isinstance(cause, OSError):
-        problem = no_model(Path(path)) or problem
-    raise UnsupportedCheckpoint(path, problem, "an ONNX model of a face pack", advice) from cause
+        problem = no_model(Path(path)) or "not an ONNX file"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, _DOWNLOAD) from error
 
 
 def _inputs(graph: _Message) -> list[_Message]:

@@ -8,7 +8,7 @@ Standard library only: scripts use this module where there is no torch yet.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -176,23 +176,17 @@ class _Workflow:
     def __init__(self, graph: Graph) -> None:
         self.nodes = list(nodes(graph))
         self.kinds = {node.kind for node in self.nodes}
-        self.texts: set[str] = set()
-        for node in self.nodes:
-            self.texts.update(spelled(text) for text in node.texts)
-        self.files = {file: _publication(file) for file in self._chosen_files()}
-        self.texts.update(model.name for model in self.files.values() if model)
-        # [pack, recognisers] each.
+        texts = {spelled(text) for node in self.nodes for text in node.texts}
+        self.files = {file: _publication(file) for file in self._chosen_files(texts)}
+        self.texts = texts | {model.name for model in self.files.values() if model}
         face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
+        self.packs = _packs_called([pack for pack, _ in face_loaders])
         self.recognisers = {recogniser for _, recogniser in face_loaders if recogniser}
         if self.kinds & _LOOKS_FOR_FACES:
             self.recognisers |= self._read_by_methods()
-        chosen = [pack for pack, _ in face_loaders if pack and pack != packs.NO_DETECTOR]
-        called = [packs.ANTELOPE if pack == packs.NONE_FOUND else packs.pack_called(spelled(pack)) for pack in chosen]
-        self.packs = list(dict.fromkeys(called))
-        _require_few(len(self.packs))
 
-    def _chosen_files(self) -> list[Chosen]:
-        """The files that loaders have chosen, each once."""
+    def _chosen_files(self, texts: Set[str]) -> list[Chosen]:
+        """The files that loaders have chosen, each once. texts: in the inputs of nodes."""
         menus = _menus()
         files: list[Chosen] = []
         for node in self.nodes:
@@ -200,13 +194,13 @@ class _Workflow:
             if node.kind == _ADAPTER_LOADER:
                 (adapter,) = node.values_of(["file"])
                 if adapter:
-                    files.append(self._adapter(adapter))
+                    files.append(self._adapter(adapter, texts))
         unique_files = list(dict.fromkeys(files))
         _require_few(len(unique_files))
         return unique_files
 
-    def _adapter(self, name: str) -> Chosen:
-        """The file that Load Adapter has chosen. name: as its menu shows it.
+    def _adapter(self, name: str, texts: Set[str]) -> Chosen:
+        """The file that Load Adapter has chosen. name: as its menu shows it. texts: in the inputs of nodes.
 
         Load Adapter lists the files of all methods' folders, and the name alone does not tell the folder. A published
         file lies in its own folder. Any other file is looked for first in the folder of a method in the workflow of
@@ -221,7 +215,7 @@ class _Workflow:
             if model.name == spelled(name):
                 return Chosen(model.key, name)
         used_keys = [method.key for method in methods() if method.key and method.used_by(self.kinds)]
-        chosen_keys = {model.key for model in models() if model.name in self.texts}
+        chosen_keys = {model.key for model in models() if model.name in texts}
         waiting_keys = [key for key in used_keys if key not in chosen_keys]
         first, *further = dict.fromkeys([*waiting_keys, *used_keys, *keys])
         return Chosen(first, name, tuple(further))
@@ -289,6 +283,19 @@ class _Workflow:
         if file.part != "recogniser":
             return True
         return packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
+
+
+def _packs_called(chosen: Iterable[str | None]) -> list[str]:
+    """The packs that these values of menus mean, each once; None where a menu has none."""
+    called: list[str] = []
+    for pack in chosen:
+        if pack == packs.NONE_FOUND:
+            called.append(packs.ANTELOPE)
+        elif pack and pack != packs.NO_DETECTOR:
+            called.append(packs.pack_called(spelled(pack)))
+    unique = list(dict.fromkeys(called))
+    _require_few(len(unique))
+    return unique
 
 
 def _require_few(count: int) -> None:
@@ -422,15 +429,13 @@ def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
     nets = [model for model in models() if model.key == "controlnet"]
     own_nets = [net for net in nets if node["class_type"] in net.nodes]
     for name in _files_behind(prompt or {}, node["inputs"].get(input_id)):
-        if any(_is_named(net, name) for net in own_nets):
-            continue
-        for net in nets:
-            if _is_named(net, name):
-                needed = " or ".join(own.name for own in own_nets)
-                return (
-                    f"By its name {plain(name, 100)} is the file of {net.title}. With another net than its own the "
-                    f"picture is smeared: choose {needed} in ControlNet (control_net_name)."
-                )
+        named = [net for net in nets if _is_named(net, name)]
+        if named and not any(net in own_nets for net in named):
+            needed = " or ".join(own.name for own in own_nets)
+            return (
+                f"By its name {plain(name, 100)} is the file of {named[0].title}. With another net than its own the "
+                f"picture is smeared: choose {needed} in ControlNet (control_net_name)."
+            )
     return ""
 
 

@@ -155,29 +155,41 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     _require_few(count)
     waiting = _stacked(graph, level, _NO_BOX, boxes=())
     while waiting:
-        node, brought, box, boxes = waiting.pop()
+        saved = waiting.pop()
+        node = saved.node
         if node.get("mode", 0) in SWITCHED_OFF:
             continue
         kind = str(node.get("type", ""))
-        is_box = kind in inside
-        within = values_of_box(node, inside[kind]) if is_box else _NO_BOX
-        values = _known(within.inputs) if is_box else _own_values(node)
-        # Without any names the texts are taken from the row below, which values of links would replace.
-        if values or is_box:
-            values |= _over_links(node, brought)
-        values |= box.set_in(node)  # what the box around says
+        subgraph = inside.get(kind)
+        within = None if subgraph is None else values_of_box(node, subgraph)
+        values = _values(saved, within)
         named = _texts_by_name(values)
+        texts = [*named.values()] if values else _texts(node.get("widgets_values"))
         linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
-        yield WorkflowNode(kind, [*named.values()] if values else _texts(node.get("widgets_values")), linked, named)
+        yield WorkflowNode(kind, texts, linked, named)
+        stands_in_itself = kind in saved.boxes
+        if subgraph is None or within is None or stands_in_itself:
+            continue
         box_with_texts = f"{kind} {sorted(named.items())} {within.inside}"
-        stands_in_itself = kind in boxes
-        if not is_box or stands_in_itself or box_with_texts in opened:
+        if box_with_texts in opened:
             continue
         opened.add(box_with_texts)
-        level = _listed(inside[kind], "nodes")
+        level = _listed(subgraph, "nodes")
         count += len(level)
         _require_few(count)
-        waiting += _stacked(inside[kind], level, BoxValues(values, within.inside), (*boxes, kind))
+        waiting += _stacked(subgraph, level, BoxValues(values, within.inside), (*saved.boxes, kind))
+
+
+def _values(saved: _SavedNode, within: BoxValues | None) -> dict[str, Any]:
+    """Name of an input -> its value, {} where the workflow has no names.
+
+    within: of a box, what it says of its subgraph; None for any other node.
+    """
+    values = _own_values(saved.node) if within is None else _known(within.inputs)
+    # Without names all texts are read from the row `widgets_values`; a value of a link would hide the others.
+    if values or within is not None:
+        values |= _over_links(saved.node, saved.brought)
+    return values | saved.box.set_in(saved.node)  # the box around comes last: what it says counts
 
 
 def _stacked(graph: Graph, level: list[dict[str, Any]], box: BoxValues, boxes: tuple[str, ...]) -> list[_SavedNode]:
@@ -255,9 +267,9 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
     brought: dict[Any, Any] = {}
     followed: set[Any] = set()
     for start in known_links:
-        passed: list[Any] = []
+        passed: list[Any] = []  # the links from `start` back to where the value begins
         number: Any = start
-        # Back to where the value begins. Each link is gone over once, however long the way is.
+        # Each link is gone over once, however long the way is.
         while isinstance(number, int) and number in known_links and number not in followed:
             followed.add(number)
             passed.append(number)
@@ -268,18 +280,27 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
                     brought[number] = of_box[name]
                 break
             source: Mapping[str, Any] = nodes_by_id.get(str(link.source), {})
-            kind = source.get("type")
-            if kind == PRIMITIVE:
+            if source.get("type") == PRIMITIVE:
                 brought[number] = first_value(source)
-            if kind in GETTERS:
-                source = setters.get(first_value(source), {})
-            elif kind not in (*REROUTES, *SETTERS):
+            before = _link_before(source, setters)
+            if before is None:
                 break
-            number = next((slot.get("link") for slot in _slots(source)), None)  # the link that leads into it
+            number = before
         # Also where the way has met a link that was gone over before, whose value is known.
         if number in brought:
             brought |= dict.fromkeys(passed, brought[number])
     return brought
+
+
+def _link_before(node: Mapping[str, Any], setters: Mapping[Any, Mapping[str, Any]]) -> Any:
+    """The link whose value a node passes on: the one that leads into it, or for a getter into the setter of its name.
+    None for a node that passes nothing on. setters: by their names."""
+    kind = node.get("type")
+    if kind in GETTERS:
+        node = setters.get(first_value(node), {})
+    elif kind not in (*REROUTES, *SETTERS):
+        return None
+    return next((slot.get("link") for slot in _slots(node)), None)
 
 
 def first_value(node: Mapping[str, Any]) -> Any:
@@ -307,6 +328,16 @@ def links(graph: Graph) -> dict[Any, Link]:
     return known
 
 
+class _Widget(NamedTuple):
+    """A widget in a subgraph. node: the id of its node, _BOX for one of the box itself. name: of the widget."""
+
+    node: str
+    name: str
+
+
+_BOX = "-1"
+
+
 def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxValues:
     """What a box says of the widgets in its subgraph.
 
@@ -315,45 +346,54 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
     it; in a row for each slot with a widget.
     """
     with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}
-    leading = _inputs_with_widget(subgraph)
+    input_of_widget = _inputs_with_widget(subgraph)
     names = [_name(slot) for slot in _slots(subgraph)]  # of all inputs, in the order in which values are saved
     by_slot = [name for name in names if name in with_slot]
-    by_widget = [name for name in names if name in with_slot or name in leading.values()]
+    by_widget = [name for name in names if name in with_slot or name in input_of_widget.values()]
     inputs: dict[str, Any] = dict.fromkeys(by_widget)
     inside: dict[tuple[str, str], Any] = {}
     named = box.get("widgets_values_named")
-    values = _list(box.get("widgets_values"))
-    # Each [id of a node in the subgraph, or -1 for the box itself; name of its widget].
-    promoted = [_list(entry) for entry in _list(_dictionary(box.get("properties")).get("proxyWidgets"))]
+    row = _list(box.get("widgets_values"))
+    listed_widgets = _listed_widgets(box)
     if isinstance(named, dict):
         inputs |= {name: value for name, value in cast("dict[str, Any]", named).items() if name in inputs}
-    elif any(len(entry) > 1 and not str(entry[1]).startswith(_PREVIEW) for entry in promoted):
-        for entry, value in zip(promoted, values, strict=False):
-            if len(entry) < 2 or value is None or str(entry[1]).startswith(_PREVIEW):
+    elif any(listed_widgets):
+        for widget, value in zip(listed_widgets, row, strict=False):
+            if widget is None or value is None:
                 continue
-            number, name = str(entry[0]), str(entry[1])
-            outer = name if number == "-1" else leading.get((number, name))
-            if outer is not None:
-                inputs[outer] = value
-            elif name not in CONTROLS:
-                inside[number, name] = value
+            input_name = widget.name if widget.node == _BOX else input_of_widget.get(widget)
+            if input_name is not None:
+                inputs[input_name] = value
+            elif widget.name not in CONTROLS:
+                inside[widget] = value
+    elif len(row) == len(by_slot):
+        inputs |= zip(by_slot, row, strict=True)
     else:
-        inputs |= zip(by_slot if len(values) == len(by_slot) else by_widget, values, strict=False)
+        inputs |= zip(by_widget, row, strict=False)
     return BoxValues(inputs, inside)
 
 
-def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """The widgets in a subgraph that its inputs lead to: id of the node and name of its input -> name of the
-    subgraph's."""
+def _listed_widgets(box: Mapping[str, Any]) -> list[_Widget | None]:
+    """The widgets that a box lists under `proxyWidgets`, whose values stand in a row in the same order. None for what
+    is damaged, and for what the box only shows."""
+    widgets: list[_Widget | None] = []
+    for entry in map(_list, _list(_dictionary(box.get("properties")).get("proxyWidgets"))):
+        is_preview = len(entry) > 1 and str(entry[1]).startswith(_PREVIEW)
+        widgets.append(None if len(entry) < 2 or is_preview else _Widget(str(entry[0]), str(entry[1])))
+    return widgets
+
+
+def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[_Widget, str]:
+    """The widgets in a subgraph that its inputs lead to, each -> the name of the subgraph's input."""
     inputs = _slots(subgraph)
     nodes_by_id = {str(node.get("id")): node for node in _listed(subgraph, "nodes")}
-    leading: dict[tuple[str, str], str] = {}
+    input_of_widget: dict[_Widget, str] = {}
     for link in links(subgraph).values():
         slot = _at(_slots(nodes_by_id.get(str(link.target), {})), link.input)
         declared = _at(inputs, link.output)
         if link.source == INPUTS and "widget" in slot and declared:
-            leading[str(link.target), _name(slot)] = _name(declared)
-    return leading
+            input_of_widget[_Widget(str(link.target), _name(slot))] = _name(declared)
+    return input_of_widget
 
 
 def _at(slots: list[dict[str, Any]], place: Any) -> dict[str, Any]:

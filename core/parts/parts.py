@@ -153,7 +153,8 @@ def _together(masks: Tensor | None) -> Tensor | None:
 
 
 def is_unpainted(mask: Tensor) -> bool:
-    """Whether this is what Load Image gives for a picture without transparency in which nobody has painted."""
+    """Whether a mask, (h, w) or (masks, h, w), is what Load Image gives for a picture without transparency in which
+    nobody has painted."""
     return mask.shape[-2:] == _UNPAINTED and not mask.any()
 
 

@@ -14,14 +14,13 @@ _MAGENTA = (1.0, 0.0, 1.0)
 
 def sheet(parts: Parts) -> Tensor:
     """The preview of all parts with their captions: (1, H, W, 3) float32 0..1."""
+    magenta = torch.tensor(_MAGENTA, dtype=torch.float32)
     pictures: list[Tensor] = []
     for part in parts.parts:
         scale = min(1.0, _SIDE / max(part.picture.shape[:2]))
         height, width = (max(1, round(side * scale)) for side in part.picture.shape[:2])
         resized_part = resized(part, width, height)
-        tinted = _DIM * resized_part.picture + _TINT * torch.tensor(
-            _MAGENTA, dtype=torch.float32
-        )  # shown where the mask is 0
+        tinted = _DIM * resized_part.picture + _TINT * magenta  # (height, width, 3), shown where the mask is 0
         pictures.append(torch.lerp(tinted, resized_part.picture, resized_part.mask[..., None]))
     captions = [caption(number, part) for number, part in enumerate(parts.parts, 1)]
     return contact_sheet(pictures, captions)

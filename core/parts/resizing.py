@@ -72,10 +72,10 @@ def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
     """
     if not parts:
         return None
-    masks = [
-        torch.ones(1, 1, dtype=torch.float32) if part.target is None else part.target for part in parts
-    ]  # (h, w) each
-    # (1, 1, h, w) -> (1, 1, height, width) -> (1, height, width)
-    resized_masks = [functional.interpolate(mask[None, None], (height, width), mode="area")[0] for mask in masks]
-    on_picture = torch.cat(resized_masks)
+    everywhere = torch.ones(1, 1, dtype=torch.float32)
+    resized_masks: list[Tensor] = []
+    for part in parts:
+        mask = everywhere if part.target is None else part.target  # (h, w)
+        resized_masks.append(functional.interpolate(mask[None, None], (height, width), mode="area")[0, 0])
+    on_picture = torch.stack(resized_masks)  # (parts, height, width)
     return None if bool((on_picture == 1).all()) else on_picture

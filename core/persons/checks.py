@@ -45,7 +45,8 @@ def why_bad(rows: Tensor) -> str | None:
 def why_bad_crops(crops: Tensor) -> str | None:
     """Why the crops of a person cannot be shown, as the end of a sentence; None when they can.
 
-    Their values are from 0 to 1. Values up to 255 are let pass, because other programs may write pictures so.
+    crops: (photos, CROP, CROP, 3). Their values are from 0 to 1. Values up to 255 are let pass, because other programs
+    may write pictures so.
     """
     if crops.is_complex():
         return f"its pictures are of type {crops.dtype}"

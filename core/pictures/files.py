@@ -209,13 +209,14 @@ def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image
     """Grey as numbers of more than 8 bits, which Pillow would cut off at 255, as mode RGB. Raises BadPhoto."""
     numbers: npt.NDArray[Any] = np.asarray(picture)  # (H, W)
     lowest, highest = int(numbers.min()), int(numbers.max())
-    white = next((white for white in _WHITES if highest <= white <= highest * _DARKEST), None)
-    if highest == 0:
-        white = _WHITES[0]  # a picture that is all black: any white does
-    if white is None or lowest < 0:
+    whites = [white for white in _WHITES if highest <= white <= highest * _DARKEST]
+    if highest == 0:  # a picture that is all black: any white does
+        whites = [*_WHITES]
+    if not whites or lowest < 0:
         readable = " or ".join(f"0 to {white}" for white in _WHITES)
         raise _unreadable(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
-    grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
+    # 0.5 rounds: astype cuts the decimals off.
+    grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / whites[0]) + np.float32(0.5)).astype(np.uint8)
     if is_white_zero:
         grey = 255 - grey
     transparent: Any = picture.info.get("transparency")

@@ -55,22 +55,27 @@ NO_PICTURES = (_TEXT, *(kind for _, kind in _NO_PICTURES))
 
 def kind_of(head: bytes) -> str:
     """The kind of a file in words, such as "a JPEG XL picture"; "" where it is not known. head: its first bytes."""
-    kind = ""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head[4:8] == b"ftyp":
-        brand = head[8:12].decode("latin-1")
-        kind = next((kind for brands, kind in _BY_BRAND if brand in brands), "a video")
-    elif start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
-        kind = "an SVG drawing"
-    elif head.startswith(b"RIFF"):
-        kind = "a damaged WebP" if head[8:12] == b"WEBP" else "a video or a sound"
-    else:
-        kind = next((kind for beginning, kind in _BY_BEGINNING if head.startswith(beginning)), "")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()  # without the mark of UTF-8 and blanks
+    kind = _kind_of_picture(head, start)
     # The kinds with "damaged" in them are those that Pillow reads.
     if kind:
         return kind if "damaged" in kind else f"{kind}, which Pillow does not read"
-    kind = next((kind for beginning, kind in _NO_PICTURES if start.startswith(beginning)), "")
-    return kind or (_TEXT if is_text(head[:512]) else "")
+    for beginning, no_picture in _NO_PICTURES:
+        if start.startswith(beginning):
+            return no_picture
+    return _TEXT if is_text(head[:512]) else ""
+
+
+def _kind_of_picture(head: bytes, start: bytes) -> str:
+    """The kind of a picture or a video; "" for anything else. start: `head` in small letters, without blanks."""
+    if head[4:8] == b"ftyp":
+        brand = head[8:12].decode("latin-1")
+        return next((kind for brands, kind in _BY_BRAND if brand in brands), "a video")
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
+        return "an SVG drawing"
+    if head.startswith(b"RIFF"):
+        return "a damaged WebP" if head[8:12] == b"WEBP" else "a video or a sound"
+    return next((kind for beginning, kind in _BY_BEGINNING if head.startswith(beginning)), "")
 
 
 def tag(picture: Image.Image, number: Tag) -> Any:

@@ -106,10 +106,11 @@ _SEARCHED = 256
 
 def _start(head: bytes) -> int:
     """Where in a file a JPEG or a PNG begins: behind a few bytes that are of no kind, as other programs find it."""
-    for start in (b"\xff\xd8\xff", parts.PNG_START):
-        place = head.find(start, 0, _SEARCHED)
-        if place > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
-            return place
+    for mark in (b"\xff\xd8\xff", parts.PNG_START):
+        start = head.find(mark, 0, _SEARCHED)
+        # BMP and PPM, which begin so, are of no kind that kind_of knows.
+        if start > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
+            return start
     return 0
 
 
@@ -149,7 +150,7 @@ class Source:
         start = _start(head)
         self._head = head[start:]
         self._file = file
-        self._parts: parts.Parts | None = None
+        self._parts: parts.FileParts | None = None
         file.seek(start)
         if self._head.startswith(parts.JPEG_START):
             self._parts = parts.of_jpeg(file.read())
@@ -205,21 +206,26 @@ class Source:
             return opened
         if self._parts and not self._parts.has_all_scans:
             raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
-        cause: Exception | None = None
-        if not self._parts or self._parts.had_end:
-            try:
-                _load_all(opened)
-            except Exception as error:  # noqa: BLE001  damaged files make Pillow raise nearly anything
-                cause = error
-            else:
-                return opened
-        if cause and opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
-            raise CutOff(f"it is cut off or damaged ({in_one_line(cause)})") from cause
+        if self._parts and not self._parts.had_end:
+            return self._loaded_though_damaged(None)
+        try:
+            _load_all(opened)
+        except Exception as error:  # damaged files make Pillow raise nearly anything
+            if opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
+                raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
+            return self._loaded_though_damaged(error)
+        return opened
+
+    def _loaded_though_damaged(self, cause: Exception | None) -> Image.Image:
+        """The picture of a file of which something is missing or damaged that is not of the pixels.
+
+        cause: what Pillow has raised for the file, None where it was not asked. Raises CutOff where a pixel is missing.
+        """
         is_whole = self._is_whole()
         if not is_whole.all():
             why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"
             raise CutOff(why) from cause
-        opened = self.opened(_ZEROS)  # what is missing or damaged is not of the pixels
+        opened = self.opened(_ZEROS)
         _load_what_is_there(opened)
         return opened
 
@@ -244,6 +250,7 @@ class Source:
         corners = np.array([tile[1] for tile in opened.tile])  # (tiles, 4): a TIFF has many, in lines or as a mosaic
         left, top = corners[:, :2].min(0)
         right, bottom = corners[:, 2:].max(0)
+        # Pillow calls load_prepare when it has made room for the pixels, before it decodes the first of them.
         prepare = opened.load_prepare
 
         def prepared_and_filled() -> None:

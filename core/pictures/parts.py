@@ -25,7 +25,6 @@ _TABLES = (*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD)
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """The markers of the segment that says size and channels."""
 _EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
-_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"IDAT")
 _TRANSPARENT_BYTES = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
 """Color type of a PNG -> how many bytes its chunk tRNS may have."""
 _MOST_BYTES = 1 << 22
@@ -38,7 +37,7 @@ Info = dict[str, bytes | str]
 
 
 @dataclass
-class Parts:
+class FileParts:
     """What makes up a picture.
 
     file: a file without anything else, but for the mark of its end. end: that mark. info: what Pillow's Image.info is
@@ -54,12 +53,10 @@ class Parts:
     has_all_scans: bool = True
 
 
-def of_jpeg(data: bytes) -> Parts:
+def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
     kept = [data[:2]]
-    info: Info = {}
-    exif: list[bytes] = []  # a long one is in several segments
-    profile_pieces: dict[int, bytes] = {}
+    told = _ToldByJpeg()
     first_scan = len(data)
     channels = 0
     for start, end in _segments(data):
@@ -68,34 +65,62 @@ def of_jpeg(data: bytes) -> Parts:
         if marker == _SCAN:
             first_scan = start
             break
-        # From 0xE0 on are the segments of programs. Decoders tell by two of them which colours the channels are.
-        is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
-        is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
-        if marker in _TABLES or is_jfif or is_adobe:
+        if marker in _FRAMES and len(content) > 5:
+            channels = content[5]  # behind a byte of precision and two each of height and width
+        if marker in _TABLES or _says_colors(marker, content):
             kept.append(data[start:end])
-            if marker in _FRAMES and len(content) > 5:
-                channels = content[5]  # behind a byte of precision and two each of height and width
-        elif marker == 0xE1 and content.startswith(_EXIF):
-            exif.append(content[len(_EXIF) :])
-        elif marker == 0xE1 and content.startswith(_XMP):
-            info["xmp"] = content[len(_XMP) :]
-        elif marker == 0xE2 and content.startswith(_PROFILE) and len(content) > len(_PROFILE) + 2:
-            profile_pieces[content[len(_PROFILE)]] = content[len(_PROFILE) + 2 :]  # behind its number and their count
-    if exif:
-        info["exif"] = _EXIF + b"".join(exif)
-    if profile_pieces:
-        info["icc_profile"] = b"".join(profile_pieces[number] for number in sorted(profile_pieces))
+        else:
+            told.add(marker, content)
     scans = _scans(data, first_scan)
     had_end = scans.end >= 0
     kept.append(data[first_scan : scans.end] if had_end else data[first_scan:])
-    return Parts(
+    return FileParts(
         b"".join(kept),
         _JPEG_END,
-        info,
+        told.info(),
         had_end=had_end,
         scans=scans.count,
         has_all_scans=had_end or scans.are_all_of(channels),
     )
+
+
+def _says_colors(marker: int, content: bytes) -> bool:
+    """Whether a segment is one of the two of programs by which decoders tell which colours the channels are."""
+    is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
+    is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
+    return is_jfif or is_adobe
+
+
+@dataclass
+class _ToldByJpeg:
+    """What segments of a JPEG tell of the picture. A long EXIF is in several segments, and so is a long profile.
+
+    profile: number of a piece -> the piece.
+    """
+
+    exif: list[bytes] = field(default_factory=list[bytes])
+    xmp: bytes | None = None
+    profile: dict[int, bytes] = field(default_factory=dict[int, bytes])
+
+    def add(self, marker: int, content: bytes) -> None:
+        if marker == 0xE1 and content.startswith(_EXIF):
+            self.exif.append(content[len(_EXIF) :])
+        elif marker == 0xE1 and content.startswith(_XMP):
+            self.xmp = content[len(_XMP) :]
+        elif marker == 0xE2 and content.startswith(_PROFILE) and len(content) > len(_PROFILE) + 2:
+            number = content[len(_PROFILE)]
+            self.profile[number] = content[len(_PROFILE) + 2 :]  # behind its number and how many pieces there are
+
+    def info(self) -> Info:
+        """As FileParts.info."""
+        info: Info = {}
+        if self.xmp is not None:
+            info["xmp"] = self.xmp
+        if self.exif:
+            info["exif"] = _EXIF + b"".join(self.exif)
+        if self.profile:
+            info["icc_profile"] = b"".join(self.profile[number] for number in sorted(self.profile))
+        return info
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -155,34 +180,40 @@ def _scans(data: bytes, first_scan: int) -> _Scans:
     return scans
 
 
-def of_png(data: bytes) -> Parts:
+def of_png(data: bytes) -> FileParts:
     """The parts of a PNG, of an animated one its first picture. data: the file, from PNG_START on."""
-    before: list[bytes] = []
-    pixels: list[bytes] = []
+    kept: list[bytes] = []
+    compressed_pieces: list[bytes] = []
     info: Info = {}
     # In IHDR, the first chunk: behind PNG_START (8), length and name (4 each), width and height (4 each), depth (1).
     color_type = data[25] if len(data) > 25 else 0
+    transparent_bytes = _TRANSPARENT_BYTES.get(color_type, range(0))
     for name, content in _chunks(data):
         if name == b"IDAT":
-            pixels.append(content)
-        elif name in _PIXEL_CHUNKS or (
-            name == b"tRNS" and len(content) in _TRANSPARENT_BYTES.get(color_type, range(0))
-        ):
-            before.append(_chunk(name, content))
-        elif name == b"eXIf":
-            info["exif"] = _EXIF + content.removeprefix(_EXIF)
-        elif name == b"iCCP":
-            info["icc_profile"] = _unpacked(content.partition(b"\0")[2])
-        elif name == b"zTXt" and content.startswith(_RAW_EXIF + b"\0"):
-            info[_RAW_EXIF.decode()] = _unpacked(content.partition(b"\0")[2]).decode("latin-1")
-        elif name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0\0"):
-            info["xmp"] = content
-    content = b"".join(pixels)
-    # The checksum of all pixels stands in a chunk of its own: Pillow decodes chunk by chunk, and a wrong one spoils no
-    # line so.
-    before += [_chunk(b"IDAT", content[:-4]), _chunk(b"IDAT", content[-4:])]
-    read_info = {key: value for key, value in info.items() if value}  # without what was damaged or too large
-    return Parts(b"".join([PNG_START, *before]), _chunk(b"IEND", b""), read_info)
+            compressed_pieces.append(content)
+        elif name in (b"IHDR", b"PLTE") or (name == b"tRNS" and len(content) in transparent_bytes):
+            kept.append(_chunk(name, content))
+        else:
+            info |= _png_info(name, content)
+    # Pillow decodes one chunk after the other. The last 4 bytes, zlib's Adler-32 of all pixels, get a chunk of their
+    # own: a wrong one then spoils no pixels.
+    compressed = b"".join(compressed_pieces)
+    kept += [_chunk(b"IDAT", compressed[:-4]), _chunk(b"IDAT", compressed[-4:])]
+    info = {key: value for key, value in info.items() if value}
+    return FileParts(b"".join([PNG_START, *kept]), _chunk(b"IEND", b""), info)
+
+
+def _png_info(name: bytes, content: bytes) -> Info:
+    """What a chunk adds to FileParts.info, nothing of most kinds; an empty value where it is damaged or too large."""
+    if name == b"eXIf":
+        return {"exif": _EXIF + content.removeprefix(_EXIF)}
+    if name == b"iCCP":
+        return {"icc_profile": _unpacked(content.partition(b"\0")[2])}
+    if name == b"zTXt" and content.startswith(_RAW_EXIF + b"\0"):
+        return {_RAW_EXIF.decode(): _unpacked(content.partition(b"\0")[2]).decode("latin-1")}
+    if name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0\0"):
+        return {"xmp": content}
+    return {}
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

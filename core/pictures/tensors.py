@@ -56,7 +56,10 @@ def as_drawing(image: Tensor) -> Tensor:
 
 
 def _opaque(image: Tensor, background: float) -> Tensor:
-    """A picture in RGB without transparency. background: the grey that is seen through it, 0..1."""
+    """A picture as `as_rgb` takes it, in RGB without transparency, (..., H, W, 3).
+
+    background: the grey that is seen through it, 0..1.
+    """
     image = image.detach().float().cpu()
     if image.shape[-1] == 1:
         return image.expand(*image.shape[:-1], 3)

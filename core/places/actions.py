@@ -1,6 +1,6 @@
 """What people of a group do: where arms and legs go, and how near neighbours stand.
 
-Lengths are in heads, of poses from the nose, y down, see bodies.py. Right and left are the person's own, x grows
+Lengths are in heads (see builds.py), of poses from the nose, y down. Right and left are the person's own, x grows
 outwards on both sides. Lengths of limbs are what the camera sees of them: at most those of bodies.STANDING, less where
 a limb points to the camera or away from it.
 """

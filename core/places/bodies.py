@@ -1,6 +1,7 @@
 """The rest of a person, seen from the face: proportions of an adult, the inverse, and what the camera can see.
 
-One unit is a head, crown to chin (about 23 cm); the adult is 7.5 heads tall. Offsets start at the nose, y down.
+One unit is the person's head, crown to chin (about 23 cm); the adult is 7.5 heads tall. Offsets start at the nose, y
+down. Whose head is meant where several people are: builds.py.
 The face follows insightface's alignment template, the rest common figure-drawing proportions.
 """
 
@@ -48,7 +49,7 @@ HALF_HEAD = 0.38
 """Half the width of a head, with its hair."""
 
 Posture = tuple[Point | None, ...]
-"""Eight joints of one side of a person, as offsets from the nose in heads, x growing outwards.
+"""Eight joints of one side of a person, as offsets from the nose in the person's own heads, x growing outwards.
 
 They are eye, ear, shoulder, elbow, wrist, hip, knee and ankle. None is hidden from the camera.
 """
@@ -249,11 +250,14 @@ def same_person(pose: Pose, other: Pose) -> bool:
     A detector without suppression of overlapping boxes finds a person twice. Where one person stands behind another, it
     finds the joints of the person in front in both boxes. Two different faces that touch are half a head apart.
     """
-    common = [(joint, its) for joint, its in zip(pose, other, strict=True) if joint[2] >= SEEN and its[2] >= SEEN]
+    distances: list[float] = []  # between the joints that both have, px
+    for joint, other_joint in zip(pose, other, strict=True):
+        if joint[2] >= SEEN and other_joint[2] >= SEEN:
+            distances.append(math.dist(joint[:2], other_joint[:2]))
     heads = [head_height for head_height in map(head_of_pose, (pose, other)) if head_height is not None]
-    if len(common) < 3 or not heads:
+    if len(distances) < 3 or not heads:
         return False
-    return median(math.dist(joint[:2], its[:2]) for joint, its in common) < min(heads) / 4
+    return median(distances) < min(heads) / 4
 
 
 _EYES_ABOVE_NOSE = -_EYES[1]

@@ -1,6 +1,10 @@
 """How people of every age are built: head, trunk, arms and legs of a child of six beside those of an adult.
 
 A build is relative to the adult of bodies.py, for whom postures are drawn.
+
+Lengths are in heads, from crown to chin. "Own heads" are those of the person: postures are in them. Other "heads" are
+those of an adult, and in a group those of its tallest person, whose Build.head is 1 there. They are the unit of what
+several people share: positions, distances, and Build.head.
 """
 
 from bisect import bisect_left
@@ -47,7 +51,7 @@ _HIP_OVER_SEAT, _ANKLE = 0.053, 0.047
 
 @dataclass(frozen=True)
 class Build:
-    """head: its height, in heads of an adult. limbs, trunk, legs: in the person's own heads, relative to the adult's.
+    """head: its height, in heads of an adult. limbs, trunk, legs: in own heads, relative to the adult's.
 
     limbs: neck, arms, and all widths below the head.
     """
@@ -94,10 +98,12 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
 def usual_age(centimetres: float) -> float:
     """The age at which this is the usual height, in years; that of a grown-up for all who are taller."""
     index = bisect_left(_AGES, centimetres, key=_height)
-    if index in (0, len(_AGES)):
-        return _AGES[min(index, len(_AGES) - 1)].years
+    if index == 0:
+        return YOUNGEST
+    if index == len(_AGES):
+        return GROWN_UP
     before, after = _AGES[index - 1], _AGES[index]
-    share = (centimetres - _height(before)) / (_height(after) - _height(before))
+    share = (centimetres - _height(before)) / (_height(after) - _height(before))  # of the way between the two rows
     return before.years + share * (after.years - before.years)
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..cast import FacePoints, Joint, Keypoints, Layout, Slot
+from ..cast import FacePoints, Joint, Keypoints, Layout, Point, Slot
 from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
 from . import bodies, poses
@@ -52,16 +52,21 @@ def of_poses(pose_keypoint: object) -> list[FacePoints]:
     Raises BadExpression where a picture has none, and BadPoses for what is no POSE_KEYPOINT.
     """
     frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
-    pictures = [poses.read([frame], nobody=True) for frame in frames]
-    faces_of_pictures = [
-        [person.face_points for person in picture.people if person.face_points] for picture in pictures
-    ]
-    why = "".join(f"; {note}" for picture in pictures for note in picture.notes)
+    faces_of_pictures: list[list[FacePoints]] = []
+    why = ""
+    for frame in frames:
+        picture = poses.read([frame], nobody=True)
+        faces_of_pictures.append([person.face_points for person in picture.people if person.face_points])
+        why += "".join(f"; {note}" for note in picture.notes)
     return _largest(faces_of_pictures, "the pose node, with its face detection on,", why)
 
 
 def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why: str = "") -> list[FacePoints]:
-    """The largest face of each picture. finder: what finds faces, for the message. Raises BadExpression."""
+    """The largest face of each picture.
+
+    finder: what finds faces. why: the end of a sentence that says what was left out. Both are for the message. Raises
+    BadExpression where a picture has no face.
+    """
     faces: list[FacePoints] = []
     faces_of_pictures = faces_of_pictures or [[]]
     for number, of_picture in enumerate(faces_of_pictures, 1):
@@ -86,10 +91,20 @@ def _is_whole(points: FacePoints) -> bool:
 
 def keypoints_of(points: FacePoints) -> Keypoints:
     """The five keypoints of a face."""
-    eyes = [np.mean([points[number][:2] for number in rim], axis=0) for rim in (_VIEWERS_LEFT_EYE, _VIEWERS_RIGHT_EYE)]
-    left_eye, right_eye = ((float(x), float(y)) for x, y in eyes)
     left_corner, right_corner = (points[number][:2] for number in _MOUTH_CORNERS)
-    return (left_eye, right_eye, points[_NOSE_TIP][:2], left_corner, right_corner)
+    return (
+        _mean_of(points, _VIEWERS_LEFT_EYE),
+        _mean_of(points, _VIEWERS_RIGHT_EYE),
+        points[_NOSE_TIP][:2],
+        left_corner,
+        right_corner,
+    )
+
+
+def _mean_of(points: FacePoints, numbers: Sequence[int]) -> Point:
+    """The middle of some points of a face, such as those on the rim of an eye."""
+    x, y = np.mean([points[number][:2] for number in numbers], axis=0)
+    return (float(x), float(y))
 
 
 def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mirror: bool) -> ExpressiveLayout:
@@ -121,11 +136,11 @@ def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mi
 
 def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Slot:
     """The place with the points of a face of a photo. keypoints: of the place."""
-    own = keypoints_of(points)
-    scale = bodies.head_of_face(keypoints) / bodies.head_of_face(own)
-    # As complex numbers, x + iy: multiplied by one of length 1, points turn. The best turn of five points onto five
-    # others is the direction of the sum of (theirs * own's conjugate) around the middles.
-    source = np.array([complex(*point) for point in own])
+    photo_keypoints = keypoints_of(points)
+    scale = bodies.head_of_face(keypoints) / bodies.head_of_face(photo_keypoints)
+    # As complex numbers, x + iy: multiplied by one of length 1, points turn. The best turn of five points (source) onto
+    # five others (target) is the direction of the sum of target * source's conjugate, both around their middles.
+    source = np.array([complex(*point) for point in photo_keypoints])
     target = np.array([complex(*point) for point in keypoints])
     fit = np.sum((target - target.mean()) * np.conj(source - source.mean()))
     turn = complex(fit / abs(fit)) if abs(fit) else 1 + 0j

@@ -97,6 +97,7 @@ def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layo
 
 
 def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
+    """The free spot that suits a group photo best; None where there is none. where, head_height: as `_candidates`."""
     candidates = _candidates(where, head_height, neighbours, layout)
     free = [spot for spot in candidates if not _why_not(spot, neighbours, layout)]
     return min(free, key=lambda spot: _badness(spot, neighbours, layout), default=None)
@@ -127,15 +128,9 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
     usual_head = head_height or _head_in_middle(neighbours, layout)
     # Of the three the widest step: in proportion to the heads, and never so small that there are too many spots to try.
     step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
-    noses = [neighbour.nose for neighbour in neighbours]
-    if not noses:
-        noses = [(layout.width / 2, layout.height * 0.4)]
-    left = 0.0
-    right = float(layout.width)
-    if where == "left end":
-        right = min(x for x, _ in noses)
-    if where == "right end":
-        left = max(x for x, _ in noses)
+    noses = [neighbour.nose for neighbour in neighbours] or [(layout.width / 2, layout.height * 0.4)]
+    left = max(x for x, _ in noses) if where == "right end" else 0.0
+    right = min(x for x, _ in noses) if where == "left end" else float(layout.width)
     # One and a half heads above the highest nose, and one head below the lowest.
     top = min(y for _, y in noses) - 1.5 * usual_head
     bottom = max(y for _, y in noses) + usual_head

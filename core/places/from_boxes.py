@@ -127,11 +127,12 @@ def layout(
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
-    boxes = drawn_boxes or text_boxes or begin.boxes
     # The editor keeps the boxes that it began with. They differ from the linked ones where those have changed since.
     links_changed = for_editor(begin.boxes) != editor_began_with
     if begin.boxes and links_changed and not text_boxes:
         boxes = begin.boxes
+    else:
+        boxes = drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
     slots: list[Slot] = []
     for number, marked in enumerate(boxes):
@@ -358,9 +359,9 @@ def _dictionary_of_line(line: str) -> dict[str, Any]:
 def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:
     """The boxes as ComfyUI's editor of boxes takes them: whole pixels, each box in the colour of its place."""
     dictionaries: list[dict[str, Any]] = []
-    for n, marked in enumerate(boxes):
+    for index, marked in enumerate(boxes):
         x0, y0, x1, y1 = marked.box
-        red, green, blue = color_of(n)
+        red, green, blue = color_of(index)
         metadata = {
             "type": "obj",
             "text": "",

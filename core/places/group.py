@@ -1,6 +1,6 @@
 """A group photo without a photo: rows of people, back rows higher and staggered. What they do: actions.py.
 
-Lengths are in heads until the end, heights from the lower edge of the picture up.
+Until the end lengths are in heads of the tallest (see builds.py), and heights from the lower edge of the picture up.
 """
 
 import math
@@ -14,10 +14,10 @@ from ..cast import Layout, Point, Pose, Slot
 from ..checks.errors import BadLayout, counted, gathered, listed
 from ..pictures.geometry import check_size
 from . import bodies, touching
-from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides, Distance, Hands, Holding, with_arm
+from .actions import ACTIONS, GROUP_PHOTO, Action, Arm, Arms, BodySides, Distance, DrawnArms, Hands, Holding, with_arm
 from .builds import ADULT, Build
 from .people_text import Described
-from .touching import Figure
+from .touching import Partner
 
 FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4
@@ -41,13 +41,13 @@ _GOOD_HEAD = 116  # 96 px / bodies.FACE_HEIGHT: smaller faces lose their likenes
 
 
 class Spacing(NamedTuple):
-    """The distances in a formation in a picture. head: crown to chin, px; the rest in heads.
+    """The distances in a formation in a picture. unit_px: a head of the tallest, in pixels; the rest in such heads.
 
     beside: between neighbours, nose to nose. rise: of a row over the one in front. lift: of the group over the lower
     edge.
     """
 
-    head: float
+    unit_px: float
     beside: float
     rise: float
     lift: float
@@ -62,8 +62,8 @@ class Posed:
     posture: BodySides
 
     @cached_property
-    def foot(self) -> float:
-        """The distance from the nose down to the lowest joint, in heads of an adult."""
+    def nose_to_floor(self) -> float:
+        """The distance from the nose down to the lowest joint, in heads."""
         lowest = max(joint[1] for side in self.posture for joint in self.build.of(side) if joint is not None)
         return lowest * self.build.head
 
@@ -86,7 +86,7 @@ class Formation:
     """Rows of people, from back to front.
 
     across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. posed: the
-    people of each row. The head of the tallest is the unit of all lengths.
+    people of each row. A head is that of the tallest of them, see builds.py.
     framing: one of FRAMINGS; it holds for the smallest of the front row.
     """
 
@@ -99,15 +99,19 @@ class Formation:
         """Who holds whom, per row."""
         return tuple(tuple(_holds(row)) for row in self.posed)
 
+    def in_holds(self, row_index: int) -> set[int]:
+        """The indices of those in a row who hold a neighbour or are held."""
+        return {index for hold in self.holds[row_index] for index in (hold.leader, hold.other)}
+
     @property
     def seats_everybody_well(self) -> bool:
-        """Whether nobody who wants to hold a neighbour is left alone, and none smaller than their row stand behind
-        another row."""
-        for row, holds in zip(self.posed, self.holds, strict=True):
-            holding = {place for hold in holds for place in hold[1:]}
-            if any(posed.action.holding and place not in holding for place, posed in enumerate(row)):
+        """Whether all who want to hold a neighbour do, and the people of each row behind another are of one height."""
+        for row_index, row in enumerate(self.posed):
+            want_to_hold = {index for index, posed in enumerate(row) if posed.action.holding}
+            if not want_to_hold <= self.in_holds(row_index):
                 return False
-        return all(len({posed.foot for posed in row}) == 1 for row in self.posed[:-1])
+        rows_behind = self.posed[:-1]
+        return all(len({posed.nose_to_floor for posed in row}) == 1 for row in rows_behind)
 
     @cached_property
     def beside(self) -> Distance:
@@ -118,15 +122,15 @@ class Formation:
     @property
     def span(self) -> float:
         """The distance from the outermost nose on the left to that on the right, in distances of neighbours."""
-        places = [x for row in self.across for x in row]
-        return max(places) - min(places)
+        noses = [x for row in self.across for x in row]
+        return max(noses) - min(noses)
 
     @property
     def least_width(self) -> float:
         """The least width of the formation, in heads."""
         return self.span * self.beside.least + 2 * _SIDE
 
-    def drop(self, row_index: int, place_index: int) -> float:
+    def drop(self, row_index: int, index: int) -> float:
         """How much lower a nose is than the highest of the row, as all stand on one floor.
 
         Nobody of the rows in the back is lower: they would be behind those in front, so they stand on something.
@@ -134,43 +138,58 @@ class Formation:
         row = self.posed[row_index]
         if row_index < len(self.posed) - 1:
             return 0.0
-        return max(posed.foot for posed in row) - row[place_index].foot
+        return max(posed.nose_to_floor for posed in row) - row[index].nose_to_floor
 
     def nose_heights(self, rise: float) -> list[float]:
-        """The height of the highest noses of each row above the lower edge, in heads, from back to front.
+        """The height of the highest nose of each row above the lower edge, in heads, from back to front.
 
-        rise: of a row over the row in front. With `full`, it is the height of a bench: rows stand on the floor, which
-        comes up _STEP from row to row, and a row has one bench more than the row in front. It needs no bench more where
-        its people are tall enough on the floor, as people who stand behind people who sit, and several where they are
-        much smaller.
+        rise: of a row over the row in front; with `full`, the height of a bench.
         """
-        feet = [max(posed.foot for posed in row) for row in reversed(self.posed)]  # the front row first
-        if self.framing != "full":
-            # CROWN is below 0: the noses of the front row lie that much below the crowns.
-            shown = _SHOWN[self.framing] + bodies.CROWN
-            last = len(feet) - 1
-            front = max(
-                self.drop(last, place) + shown * posed.build.head for place, posed in enumerate(self.posed[last])
-            )
-            raised = [foot - feet[0] - row * rise for row, foot in enumerate(feet)]
-            # Those behind a row that is higher than a rise would make it are higher, too.
-            return [front + row * rise + max(raised[: row + 1]) for row in range(len(feet) - 1, -1, -1)]
+        front_first = self._noses_over_benches(rise) if self.framing == "full" else self._noses_over_edge(rise)
+        return front_first[::-1]
+
+    def _tallest_of_rows(self) -> list[float]:
+        """The largest distance from nose to floor in each row, from front to back."""
+        return [max(posed.nose_to_floor for posed in row) for row in reversed(self.posed)]
+
+    def _noses_over_edge(self, rise: float) -> list[float]:
+        """Nose heights from front to back where the lower edge cuts the bodies of the front row."""
+        front = self.posed[-1]
+        # CROWN is below 0: the noses of the front row lie that much below the crowns.
+        shown = _SHOWN[self.framing] + bodies.CROWN
+        front_height = max(
+            self.drop(len(self.posed) - 1, index) + shown * posed.build.head for index, posed in enumerate(front)
+        )
+        tallest = self._tallest_of_rows()
+        # How much higher than the rises make it each row is, where its people are that much taller.
+        higher = [height - tallest[0] - row * rise for row, height in enumerate(tallest)]
+        # All rows behind such a row are higher, too.
+        return [front_height + row * rise + max(higher[: row + 1]) for row in range(len(tallest))]
+
+    def _noses_over_benches(self, bench: float) -> list[float]:
+        """Nose heights from front to back where feet are seen. bench: its height.
+
+        Rows stand on the floor, which comes up _STEP from row to row, and a row usually has one bench more than the row
+        in front. It needs no bench more where its people are tall enough on the floor, as people who stand behind
+        people who sit, and several where they are much smaller.
+        """
+        tallest = self._tallest_of_rows()
         heights: list[float] = []
         benches = 0
-        for row, foot in enumerate(feet):
-            # On the floor, the noses of this row would be less than _LEAST_RISE above those of the row in front.
+        for row, height in enumerate(tallest):
             if row > 0:
-                lacking = feet[row - 1] + _LEAST_RISE - (foot + _STEP)
+                # Above 0 where, on the floor, the noses of this row would be less than _LEAST_RISE over those in front.
+                lacking = tallest[row - 1] + _LEAST_RISE - (height + _STEP)
                 benches += max(0, math.ceil(lacking / _LEAST_RISE))
-            heights.append(_FEET + foot + row * _STEP + benches * rise)
-        return heights[::-1]
+            heights.append(_FEET + height + row * _STEP + benches * bench)
+        return heights
 
     def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
         tops: list[float] = []
         for row_index, nose_height in enumerate(self.nose_heights(rise)):
-            for place, posed in enumerate(self.posed[row_index]):
-                crown = nose_height - self.drop(row_index, place) - bodies.CROWN * posed.build.head
+            for index, posed in enumerate(self.posed[row_index]):
+                crown = nose_height - self.drop(row_index, index) - bodies.CROWN * posed.build.head
                 tops.append(crown + _SWAY + _ABOVE + _hands(posed))
         return max(tops)
 
@@ -180,22 +199,29 @@ class Formation:
         return min(posed.build.head for row in self.posed for posed in row)
 
     def distances(self, row_index: int, beside: float) -> list[float]:
-        """From nose to nose along a row, in heads. beside: of neighbours who do not hold each other."""
+        """From nose to nose along a row, in heads. beside: of neighbours who do not hold each other.
+
+        The first is that of the people 0 and 1.
+        """
         row = self.posed[row_index]
         distances = [beside] * (len(row) - 1)
         for hold in self.holds[row_index]:
-            width = (row[hold.leader].width + row[hold.other].width) / 2
+            # The action that brought this holding says how far apart two adults may stand in it.
             most = max(action.beside.most for action in ACTIONS.values() if action.holding is hold.holding)
-            pair = min(hold.leader, hold.other)
-            distances[pair] = min(beside, most * width)
+            mean_width = (row[hold.leader].width + row[hold.other].width) / 2
+            distances[min(hold.leader, hold.other)] = min(beside, most * mean_width)
         return distances
 
     @property
     def least_head(self) -> int:
         """The smallest head in pixels whose ID patches keep clear of each other."""
-        least = self.beside.least
-        nearest = min(distance for row in range(len(self.across)) for distance in (least, *self.distances(row, least)))
-        return max(math.ceil(_PATCH / nearest), _LEAST_HEAD if len(self.across) > 1 else 0)
+        nearest = self.beside.least
+        for row_index in range(len(self.across)):
+            nearest = min((nearest, *self.distances(row_index, self.beside.least)))
+        clear_of_neighbours = math.ceil(_PATCH / nearest)
+        if len(self.across) == 1:
+            return clear_of_neighbours
+        return max(clear_of_neighbours, _LEAST_HEAD)
 
     def largest_head(self, width: int, height: int) -> float:
         """The largest head, in pixels, with which everybody is in a picture of this width and height in pixels."""
@@ -203,30 +229,31 @@ class Formation:
 
     def spacing(self, width: int, height: int) -> Spacing:
         """How the formation stands in a picture of this size, in pixels, with the largest heads."""
-        head = self.largest_head(width, height)
+        unit_px = self.largest_head(width, height)
+        width_in_heads = width / unit_px
+        height_in_heads = height / unit_px
         beside = 0.0
         if self.span:
-            # width / head is the width of the picture in heads, of which _SIDE is kept free at both ends.
-            beside = min(self.beside.most, (width / head - 2 * _SIDE) / self.span)
+            beside = min(self.beside.most, (width_in_heads - 2 * _SIDE) / self.span)
         # The largest rise up to _MOST_RISE that still fits. One row does not rise.
         rise = _LEAST_RISE
         # The height of the formation grows by this for each head of rise; 0 where nothing rises, as with one row.
         height_per_rise = self.least_height(_LEAST_RISE + 1) - self.least_height()
         if height_per_rise:
-            rise = min(_MOST_RISE, _LEAST_RISE + (height / head - self.least_height()) / height_per_rise)
-        lift = (height / head - self.least_height(rise)) * _LIFT  # a share of the height that is left over
-        return Spacing(head, beside, rise, lift)
+            rise = min(_MOST_RISE, _LEAST_RISE + (height_in_heads - self.least_height()) / height_per_rise)
+        height_left_over = height_in_heads - self.least_height(rise)
+        return Spacing(unit_px, beside, rise, lift=height_left_over * _LIFT)
 
-    def sway(self, row_index: int, place_index: int) -> float:
+    def sway(self, row_index: int, index: int) -> float:
         """How much taller one person stands than the row, in heads, below 0 for smaller: heights look accidental, and
         are the same at every run.
 
         The fractional parts of multiples of the golden ratio are spread evenly over 0..1 and never repeat. People who
         hold each other differ less, so that arms meet as intended.
         """
-        held = any(place_index in hold[1:] for hold in self.holds[row_index])
-        most = _SWAY / 2 if held or self.posed[row_index][place_index].action.holding else _SWAY
-        fraction = (3 * row_index + place_index + 1) * 0.618 % 1
+        holds = index in self.in_holds(row_index) or self.posed[row_index][index].action.holding
+        most = _SWAY / 2 if holds else _SWAY
+        fraction = (3 * row_index + index + 1) * 0.618 % 1
         return most * (2 * fraction - 1)
 
 
@@ -248,39 +275,61 @@ def _hands(posed: Posed) -> float:
 
 
 def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
-    """Who holds whom in a row: each who has such an action holds the neighbours who have it too, else all neighbours.
+    """Who holds whom in a row.
 
-    An action for two joins the first two who want it.
+    Neighbours who wish the same holding hold each other. Who has no such neighbour holds all neighbours. Where two
+    neighbours wish different ones, they hold each other as the left one wishes.
+    A holding of only one (Holding.one) joins the first two who wish it.
     """
-    holdings = [posed.action.holding for posed in row]
-    pairs = list(pairwise(range(len(row))))
-    mutual = [pair for pair in pairs if holdings[pair[0]] and holdings[pair[0]] is holdings[pair[1]]]
-    answered = {place for pair in mutual for place in pair}
-    taken: set[int] = set()
-    for pair in (*mutual, *(pair for pair in pairs if pair not in mutual)):
-        wishes = [place for place in pair if holdings[place] and (pair in mutual or place not in answered)]
-        wishes = [place for place in wishes if not (_only_one(holdings[place]) and taken.intersection(pair))]
+    pairs = list(pairwise(range(len(row))))  # (left, right), their indices
+    mutual = [(left, right) for left, right in pairs if _wish_the_same(row[left], row[right])]
+    one_sided = [pair for pair in pairs if pair not in mutual]
+    in_mutual = {index for pair in mutual for index in pair}
+    taken: set[int] = set()  # who holds the only one, or is it
+    for pair in (*mutual, *one_sided):
+        is_mutual = pair in mutual
+        wishing = pair if is_mutual else [index for index in pair if index not in in_mutual]
+        wishes = _wishes(row, wishing, is_taken=not taken.isdisjoint(pair))
         if not wishes:
             continue
-        holding = holdings[wishes[0]]
-        assert holding is not None
-        if holding.one:
+        wish = wishes[0]
+        if wish.holding.one:
             taken.update(pair)
-        leader = _leader(row, pair)
-        if holding.other == Hands() and not all(holdings[place] is holding for place in pair):
-            leader = wishes[0]
-        yield Hold(holding, leader, sum(pair) - leader)
+        other_does_nothing = wish.holding.other == Hands()
+        leader = wish.wisher if other_does_nothing and not is_mutual else _leader(row, pair)
+        left, right = pair
+        yield Hold(wish.holding, leader, right if leader == left else left)
 
 
-def _only_one(holding: Holding | None) -> bool:
-    return holding is not None and holding.one
+def _wish_the_same(first: Posed, second: Posed) -> bool:
+    return first.action.holding is not None and first.action.holding is second.action.holding
+
+
+class _Wish(NamedTuple):
+    """How somebody wishes to hold a neighbour. wisher: the index of that somebody in the row."""
+
+    wisher: int
+    holding: Holding
+
+
+def _wishes(row: Sequence[Posed], wishing: Sequence[int], is_taken: bool) -> list[_Wish]:
+    """What can be had of what one or both of two neighbours wish, of the left one first.
+
+    wishing: their indices. is_taken: whether one of the two holds an only one, so that Holding.one cannot be had.
+    """
+    wishes: list[_Wish] = []
+    for index in wishing:
+        holding = row[index].action.holding
+        if holding and not (holding.one and is_taken):
+            wishes.append(_Wish(index, holding))
+    return wishes
 
 
 def _leader(row: Sequence[Posed], pair: tuple[int, int]) -> int:
     """The taller of two neighbours, else the one nearer the middle of the row."""
     left, right = pair
-    if row[left].foot != row[right].foot:
-        return max(pair, key=lambda place: row[place].foot)
+    if row[left].nose_to_floor != row[right].nose_to_floor:
+        return max(pair, key=lambda index: row[index].nose_to_floor)
     return left if left >= (len(row) - 1) // 2 else right
 
 
@@ -363,11 +412,11 @@ def notes(
     far: list[int] = []
     first = 1  # the number of the first place of a row
     for row_index, row in enumerate(formation.posed):
-        holding = {place for hold in formation.holds[row_index] for place in hold[1:]}
+        in_holds = formation.in_holds(row_index)
         for place, posed in enumerate(row, first):
-            if posed.action.holding and place - first not in holding:
+            if posed.action.holding and place - first not in in_holds:
                 alone.setdefault(persons[place - 1].does, []).append(place)
-        far += [first + place for place in _postures(formation, row_index, formation.spacing(width, height)).misses]
+        far += [first + index for index in _postures(formation, row_index, formation.spacing(width, height)).misses]
         first += len(row)
     lines += [f"{name}: nobody beside place {listed(places)} is free for it" for name, places in alone.items()]
     lines += gathered("Too far from the neighbour (let the taller one sit or kneel): place", far)
@@ -375,25 +424,24 @@ def notes(
 
 
 def _chosen_formation(people: Sequence[_Person], framing: str, row_count: int, width: int, height: int) -> Formation:
-    """The formation of people in `row_count` rows, for a picture of this width and height in pixels.
+    """The formation of people in a picture of this width and height in pixels. row_count: 0 chooses.
 
-    With row_count 0 it has the fewest rows in which faces are large enough to keep their likeness (_GOOD_HEAD), and at
-    least three quarters as large as with the number of rows that makes them largest. Where no number of rows makes them
-    large enough, it is the one that makes them largest. Formations with heads below their `least_head` count only where
-    all have such. Those that suit people who differ come first.
+    Formations in which ID patches keep clear of each other come first, then those that suit people who differ. Of what
+    is left it is the one of the fewest rows whose smallest head is large enough: 3/4 of the largest that any number of
+    rows gives, and _GOOD_HEAD where one reaches it.
     """
     if row_count:
         return _formation(people, framing, row_count)
     formations = [_formation(people, framing, number) for number in range(1, min(MOST_ROWS, len(people)) + 1)]
-    fitting = [formation for formation in formations if formation.largest_head(width, height) >= formation.least_head]
-    if not fitting:
-        fitting = formations
+    clear = [formation for formation in formations if formation.largest_head(width, height) >= formation.least_head]
+    candidates = clear or formations
     if len(set(people)) > 1:  # layouts of people who are all alike, in saved workflows, must stay the same
-        fitting = [formation for formation in fitting if formation.seats_everybody_well] or fitting
-    heads = [formation.largest_head(width, height) * formation.smallest for formation in fitting]
-    largest = max(heads)
+        seated_well = [formation for formation in candidates if formation.seats_everybody_well]
+        candidates = seated_well or candidates
+    heads_px = [formation.largest_head(width, height) * formation.smallest for formation in candidates]
+    largest = max(heads_px)
     enough = max(0.75 * largest, min(largest, _GOOD_HEAD))
-    return next(formation for formation, head in zip(fitting, heads, strict=True) if head >= enough)
+    return next(formation for formation, head_px in zip(candidates, heads_px, strict=True) if head_px >= enough)
 
 
 def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Formation:
@@ -401,12 +449,18 @@ def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Forma
     fewest, remainder = divmod(len(people), row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
     across = _staggered(sizes)
-    ends = list(accumulate(sizes))
     posed: list[tuple[Posed, ...]] = []
-    for row_index, (size, end, places) in enumerate(zip(sizes, ends, across, strict=True)):
+    first = 0  # the index in `people` of the first of a row
+    for row_index, noses in enumerate(across):
         from_front = row_count - 1 - row_index
-        row = zip(people[end - size : end], places, strict=True)
-        posed.append(tuple(_posed(person, framing, row_count, from_front, mirrored=x < 0) for person, x in row))
+        row = people[first : first + len(noses)]
+        first += len(noses)
+        posed.append(
+            tuple(
+                _posed(person, framing, row_count, from_front, mirrored=x < 0)
+                for person, x in zip(row, noses, strict=True)
+            )
+        )
     return Formation(across, tuple(posed), framing)
 
 
@@ -426,17 +480,17 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     """The noses of each row, from back to front, in distances of neighbours, 0 in the middle of the group.
 
     The people of every row stand over the gaps of the row in front. Rows with a common middle do so where one has an
-    even and the other an odd number of people. Otherwise the row is shifted by half a place against the row in front.
+    even and the other an odd number of people. Otherwise the row is shifted by half a distance against it.
     sizes: people per row, from back to front.
     """
-    shift = 0.0  # of the row that is looked at, in places
+    shift = 0.0  # of the row that is looked at
     shifts = [0.0]  # the front row first
     for back, front in zip(reversed(sizes[:-1]), reversed(sizes[1:]), strict=True):
         if (back - front) % 2 == 0:
             shift = 0.0 if shift else 0.5
         shifts.append(shift)
     across = [
-        [place - size / 2 + row_shift for place in range(size)]
+        [index - size / 2 + row_shift for index in range(size)]
         for size, row_shift in zip(sizes, reversed(shifts), strict=True)
     ]
     middle = (min(map(min, across)) + max(map(max, across))) / 2
@@ -446,50 +500,55 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
 def _places_of_formation(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     """The places of a formation on a canvas in pixels, from the back row to the front."""
     spacing = formation.spacing(width, height)
-    head = spacing.head
-    rows: list[list[bodies.Head]] = []
-    for row_index, nose_height in enumerate(formation.nose_heights(spacing.rise)):
-        y = height - (nose_height + spacing.lift) * head
-        row: list[bodies.Head] = []
-        for place, x in enumerate(_across(formation, row_index, spacing.beside)):
-            nose = (width / 2 + x * head, y + formation.drop(row_index, place) * head)
-            row.append(bodies.Head(nose, head * formation.posed[row_index][place].build.head))
-        rows.append(row)
+    rows = [_heads_of_row(formation, row_index, spacing, width, height) for row_index in range(len(formation.posed))]
     slots: list[Slot] = []
-    for row_index, row in enumerate(rows):
-        front = [its_head for row_in_front in rows[row_index + 1 :] for its_head in row_in_front]
+    for row_index, heads in enumerate(rows):
+        in_front = [head for row_in_front in rows[row_index + 1 :] for head in row_in_front]
+        in_holds = formation.in_holds(row_index)
         postures = _postures(formation, row_index, spacing)
-        for place, (its_head, sides) in enumerate(zip(row, postures.sides, strict=True)):
-            pose = bodies.body(its_head.nose, its_head.height, sides.left, right=sides.right)
-            pose = bodies.on_canvas(pose, its_head.height, width, height)
-            pose = bodies.behind(pose, front)
+        for index, (head, sides) in enumerate(zip(heads, postures.sides, strict=True)):
+            pose = bodies.body(head.nose, head.height, sides.left, right=sides.right)
+            pose = bodies.on_canvas(pose, head.height, width, height)
+            pose = bodies.behind(pose, in_front)
             # Layouts of group photos in saved workflows must stay the same.
-            held = any(place in hold[1:] for hold in formation.holds[row_index])
-            if held or formation.posed[row_index][place].action is not ACTIONS[GROUP_PHOTO]:
-                pose = bodies.clear_of_faces(pose, front)
+            if index in in_holds or formation.posed[row_index][index].action is not ACTIONS[GROUP_PHOTO]:
+                pose = bodies.clear_of_faces(pose, in_front)
             # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
-            rise = formation.sway(row_index, place) * head
-            slots.append(_raised_place(its_head.nose, pose, its_head.height, rise))
+            rise_px = formation.sway(row_index, index) * spacing.unit_px
+            slots.append(_raised_place(head, pose, rise_px))
     return tuple(slots)
+
+
+def _heads_of_row(formation: Formation, row_index: int, spacing: Spacing, width: int, height: int) -> list[bodies.Head]:
+    """The heads of a row on a canvas in pixels, from left to right."""
+    unit_px = spacing.unit_px
+    nose_height = formation.nose_heights(spacing.rise)[row_index]
+    highest_y = height - (nose_height + spacing.lift) * unit_px
+    heads: list[bodies.Head] = []
+    for index, x in enumerate(_across(formation, row_index, spacing.beside)):
+        nose = (width / 2 + x * unit_px, highest_y + formation.drop(row_index, index) * unit_px)
+        heads.append(bodies.Head(nose, unit_px * formation.posed[row_index][index].build.head))
+    return heads
 
 
 def _across(formation: Formation, row_index: int, beside: float) -> list[float]:
     """The noses of a row, in heads from the middle of the group. beside: distance of neighbours, in heads."""
-    places = [x * beside for x in formation.across[row_index]]
+    noses = [x * beside for x in formation.across[row_index]]
     distances = formation.distances(row_index, beside)
     if all(distance == beside for distance in distances):
-        return places
-    nearer = list(accumulate(distances, initial=0.0))
-    shift = (places[0] + places[-1] - nearer[-1]) / 2  # the middle of the row stays where it is
-    return [x + shift for x in nearer]
+        return noses
+    from_first = list(accumulate(distances, initial=0.0))  # the same noses, counted from the first
+    # Those who hold each other stand nearer, so the row is shorter. Its middle stays where it is.
+    shift = (noses[0] + noses[-1] - from_first[-1]) / 2
+    return [x + shift for x in from_first]
 
 
-def _raised_place(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
-    """The place of a person who is taller by so many pixels. head: crown to chin, px."""
-    x, y = nose
-    raised_nose = (x, y - rise)
-    raised_pose = tuple((joint_x, joint_y - rise, confidence) for joint_x, joint_y, confidence in pose)
-    return Slot(raised_nose, bodies.face_box(raised_nose, head), bodies.face_keypoints(raised_nose, head), raised_pose)
+def _raised_place(head: bodies.Head, pose: Pose, rise_px: float) -> Slot:
+    """The place of a person who is taller by `rise_px`."""
+    x, y = head.nose
+    nose = (x, y - rise_px)
+    raised_pose = tuple((joint_x, joint_y - rise_px, confidence) for joint_x, joint_y, confidence in pose)
+    return Slot(nose, bodies.face_box(nose, head.height), bodies.face_keypoints(nose, head.height), raised_pose)
 
 
 class _Postures(NamedTuple):
@@ -500,48 +559,65 @@ class _Postures(NamedTuple):
 
 
 def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postures:
-    """The postures of a row, with the arms of people who hold each other."""
+    """The postures of a row, with the arms of people who hold each other: drawn ones, else arms that are computed."""
     row = formation.posed[row_index]
     distances = formation.distances(row_index, spacing.beside)
-    sides = [_free_posture(formation, row_index, place, distances) for place in range(len(row))]
-    heights = [formation.sway(row_index, place) - formation.drop(row_index, place) for place in range(len(row))]
-    noses = [(x, -y) for x, y in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
+    sides = [_free_posture(formation, row_index, index, distances) for index in range(len(row))]
+    heights = [formation.sway(row_index, index) - formation.drop(row_index, index) for index in range(len(row))]
+    noses = [(x, -height) for x, height in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
     misses: list[int] = []
-    # Who hugs has both arms around one neighbour, but for an arm that holds the other one.
+    # An arm that is set later replaces one that was set before. Who hugs has both arms around one neighbour, except an
+    # arm that another neighbour needs: hugs (Holding.one) come first.
     for hold in sorted(formation.holds[row_index], key=lambda hold: not hold.holding.one):
         leader, other = hold.leader, hold.other
-        drawn = hold.holding.drawn
-        if drawn and row[leader].build == row[other].build == ADULT and row[leader].foot == row[other].foot:
-            for arm, place, neighbour in ((drawn.leader, leader, other), (drawn.other, other, leader)):
-                way = (distances[min(leader, other)], heights[place] - heights[neighbour])
-                joints = [reach and reach.towards(way) for reach in arm]
-                left, right = sides[place]
-                if neighbour > place:  # a person's left is on the viewer's right
-                    sides[place] = BodySides(with_arm(left, joints), right)
-                else:
-                    sides[place] = BodySides(left, with_arm(right, joints))
+        drawn = _drawn_arms(hold, row)
+        if drawn:
+            distance = distances[min(leader, other)]
+            for arm, index, neighbour in ((drawn.leader, leader, other), (drawn.other, other, leader)):
+                to_neighbour = (distance, heights[index] - heights[neighbour])
+                sides[index] = _with_drawn_arm(sides[index], arm, to_neighbour, is_left=neighbour > index)
             continue
-        figures = [Figure(noses[place], row[place].build, sides[place]) for place in (leader, other)]
-        for place, held in zip((leader, other), touching.hold(hold.holding, *figures), strict=True):
-            sides[place] = held.sides
-            if not held.reaches:
-                misses.append(place)
+        partners = [Partner(noses[index], row[index].build, sides[index]) for index in (leader, other)]
+        for index, posture in zip((leader, other), touching.hold(hold.holding, *partners), strict=True):
+            sides[index] = posture.sides
+            if not posture.reaches:
+                misses.append(index)
     return _Postures(sides, misses)
 
 
-def _free_posture(formation: Formation, row_index: int, place: int, distances: Sequence[float]) -> BodySides:
+def _drawn_arms(hold: Hold, row: Sequence[Posed]) -> DrawnArms | None:
+    """The drawn arms of two who hold each other: those of the holding, which are for two adults on one floor."""
+    leader, other = row[hold.leader], row[hold.other]
+    are_adults = leader.build == other.build == ADULT
+    on_one_floor = leader.nose_to_floor == other.nose_to_floor
+    return hold.holding.drawn if are_adults and on_one_floor else None
+
+
+def _with_drawn_arm(sides: BodySides, arm: Arm, to_neighbour: Point, is_left: bool) -> BodySides:
+    """The posture with a drawn arm.
+
+    to_neighbour: from nose to nose, x outwards. is_left: whether it is the person's left, to the viewer's right.
+    """
+    elbow = arm.elbow.towards(to_neighbour)
+    wrist = arm.wrist and arm.wrist.towards(to_neighbour)
+    if is_left:
+        return BodySides(with_arm(sides.left, (elbow, wrist)), sides.right)
+    return BodySides(sides.left, with_arm(sides.right, (elbow, wrist)))
+
+
+def _free_posture(formation: Formation, row_index: int, index: int, distances: Sequence[float]) -> BodySides:
     """The posture of one person, in own heads, with the arms of somebody who holds nobody.
 
     distances: of the neighbours of the row, in heads.
     """
-    posed = formation.posed[row_index][place]
+    posed = formation.posed[row_index][index]
     action = posed.action
     # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
-    if formation.across[row_index][place] < 0:  # left of the middle: mirrored
+    if formation.across[row_index][index] < 0:  # left of the middle: mirrored
         arms = Arms(arms.right, arms.left)
     # In the heads of an adult as wide as this person, whose posture the action has.
     room = [distance / posed.width for distance in distances]
-    left = action.side(posed.posture.left, arms.left, room[place] if place < len(room) else None)
-    right = action.side(posed.posture.right, arms.right, room[place - 1] if place else None)
+    left = action.side(posed.posture.left, arms.left, room[index] if index < len(room) else None)
+    right = action.side(posed.posture.right, arms.right, room[index - 1] if index else None)
     return BodySides(posed.build.of(left), posed.build.of(right))

@@ -199,7 +199,8 @@ def _draw_fixed_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> 
     axis = 0 if is_flat else 1  # the axis along which every step is a whole pixel
     first, last = clipped if clipped[1][axis] >= clipped[0][axis] else clipped[::-1]
     longer = last[axis] - first[axis]
-    # What the other axis moves in a pixel of this one; OpenCV's division cuts towards 0.
+    # What the other axis moves in a pixel of this one; OpenCV's division cuts towards 0. As there, | 1 makes an even
+    # length odd, so that it is never 0.
     step = math.trunc((last[1 - axis] - first[1 - axis]) * _ONE / (longer | 1))
     pixels = [(_rounded(last[0]), _rounded(last[1]))]
     for number in range(longer // _ONE + 1):

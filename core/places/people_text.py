@@ -80,18 +80,22 @@ def prompts(people: tuple[Described, ...]) -> str:
 
 
 def _read_person(item: str, text: str) -> Described:
+    """What is said of one person. item: the whole item, for messages. text: without the number of the place.
+
+    Raises BadLayout.
+    """
     # Full-width letters become plain ones.
     found = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
     if found is None:
         raise _bad(item, "it is not understood")
     noun_text = found["noun"] or ""
+    noun = _NOUNS.get(noun_text)
     action = found["action"] or ""
     height = float(found["height"] or 0)
-    noun = _NOUNS.get(noun_text)
     if found["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
         raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
-    years = None
-    if found["years"]:
+    is_age_written = bool(found["years"])
+    if is_age_written:
         years = float(found["years"])
         youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
         if not youngest <= years <= oldest:
@@ -99,19 +103,25 @@ def _read_person(item: str, text: str) -> Described:
     elif noun:
         years = noun.years
     elif height:
-        years = round(builds.usual_age(height))
-    if years is None:
+        years = builds.usual_age(height)
+    else:
         return Described(action=action, words=action)
-    sex = noun.sex if noun else ""
-    exact = builds.usual_age(height) if height and not noun and not found["years"] else years
-    return Described(builds.build(exact, sex, height), action, _words(noun_text, years, bool(found["years"]), action))
+    build = builds.build(years, noun.sex if noun else "", height)
+    is_age_guessed = not noun and not is_age_written  # by the height: the prompt has whole years
+    said_years = round(years) if is_age_guessed else years
+    return Described(build, action, _words(noun_text, said_years, is_age_written, action))
 
 
-def _words(noun: str, years: float, says_years: bool, action: str) -> str:
-    if not noun:
-        noun = "child" if years < _TEENAGER else "teenager" if years < builds.GROWN_UP else "adult"
-    says_years = says_years or noun in ("child", "girl", "boy")
-    person = f"{'an' if noun == 'adult' else 'a'} {noun}" + (f" of {years:g}" if says_years else "")
+def _words(noun: str, years: float, is_age_written: bool, action: str) -> str:
+    """What a prompt says of a person: "a girl of 6, waving". noun, action: as the text has them, "" for none."""
+    if not noun and years < _TEENAGER:
+        noun = "child"
+    elif not noun:
+        noun = "teenager" if years < builds.GROWN_UP else "adult"
+    article = "an" if noun == "adult" else "a"
+    person = f"{article} {noun}"
+    if is_age_written or noun in ("child", "girl", "boy"):
+        person += f" of {years:g}"
     return ", ".join(filter(None, (person, action)))
 
 

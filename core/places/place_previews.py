@@ -91,7 +91,11 @@ def acting(shares: Tensor | None, people: Sequence[Member], by_row: bool) -> Ten
         return None
     if not by_row:
         return read_regions(shares, people)[None]
-    return torch.stack([read_regions(shares[n : n + 1], people[n : n + 1]) for n in range(len(people))])
+    pictures: list[Tensor] = []
+    for index in range(len(people)):
+        this_person = slice(index, index + 1)
+        pictures.append(read_regions(shares[this_person], people[this_person]))
+    return torch.stack(pictures)
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:

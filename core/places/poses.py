@@ -163,12 +163,11 @@ def _is_in_parts(person: OpenPose) -> bool:
 
 def _seen_points(person: OpenPose) -> list[Joint]:
     """The joints that are seen; where there is none, the points of hands and face that are."""
-    others = (*(person.left_hand or ()), *(person.right_hand or ()), *(person.face_points or ()))
-    for points in (person.joints, others):
-        seen = [point for point in points if point[2] > 0]
-        if seen:
-            return seen
-    return []
+    seen_joints = [joint for joint in person.joints if joint[2] > 0]
+    if seen_joints:
+        return seen_joints
+    points = (*(person.left_hand or ()), *(person.right_hand or ()), *(person.face_points or ()))
+    return [point for point in points if point[2] > 0]
 
 
 def _with_hands_and_face(number: int, person: Mapping[str, Any], joints: list[Joint], notes: list[str]) -> OpenPose:
@@ -203,12 +202,15 @@ def _are_exchanged(hands: Sequence[Hand | None], wrists: Sequence[Joint]) -> boo
 
     Where too little is seen to compare both ways, they are not.
     """
-    ways: list[list[float]] = []  # the distances as named, and those after an exchange
-    for way in (hands, hands[::-1]):
-        pairs = [(hand, wrist) for hand, wrist in zip(way, wrists, strict=True) if hand and wrist[2] > 0]
-        ways.append([math.dist(_root(hand), wrist[:2]) for hand, wrist in pairs])
-    as_named, exchanged = ways
+    as_named = _distances(hands, wrists)
+    exchanged = _distances(hands[::-1], wrists)
     return len(as_named) == len(exchanged) and sum(exchanged) < sum(as_named)
+
+
+def _distances(hands: Sequence[Hand | None], wrists: Sequence[Joint]) -> list[float]:
+    """How far each hand is from the wrist in the same place of the other list, px; only where both are seen."""
+    pairs = zip(hands, wrists, strict=True)
+    return [math.dist(_root(hand), wrist[:2]) for hand, wrist in pairs if hand and wrist[2] > 0]
 
 
 def _root(hand: Hand) -> Point:

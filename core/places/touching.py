@@ -1,7 +1,7 @@
 """People who touch: arms that end on a neighbour's body, whatever the size and distance of the two.
 
-Positions are in the picture, in heads of an adult. An arm is two bones of fixed length in space; what the picture shows
-of them is shorter where the elbow is nearer to the camera than shoulder and hand, or further from it.
+Positions are in the picture, in heads (see builds.py). An arm is two bones of fixed length in space; what the picture
+shows of them is shorter where the elbow is nearer to the camera than shoulder and hand, or further from it.
 """
 
 import math
@@ -11,7 +11,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ..cast import Point
-from .actions import BENDS, NEAR_SIDE, BodySides, Hands, Holding, Spot, Touch
+from .actions import BENDS, NEAR_SIDE, BodySides, Hands, Holding, Spot, Touch, with_arm
 from .bodies import CROWN, STANDING, Head, passes, unit
 from .builds import Build
 
@@ -29,8 +29,8 @@ _STEPS = 8  # tried from joint to joint of a neighbour
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One person. nose: in heads of an adult. sides: the posture, in the person's own heads."""
+class Partner:
+    """One of two people who touch. nose: in heads. sides: the posture, in own heads."""
 
     nose: Point
     build: Build
@@ -67,120 +67,141 @@ class BentArm(NamedTuple):
 def arm(shoulder: Point, target: Point, bones: tuple[float, float], outward: int, bend: float = 1.0) -> BentArm:
     """The arm from a shoulder to a target.
 
-    outward: the direction of the person's side. bend: how far the elbow goes down, or outwards from an arm that hangs,
-    in parts of the way it can go; below 0 to the other side. What is left of the way goes to the camera.
+    bones: the lengths of upper arm and forearm. outward: the direction of the person's side.
+    bend: how much of the elbow's bend lies in the picture, downwards, or outwards of an arm that hangs; below 0 to the
+    other side. The rest of the bend points to the camera.
     A target that is too near is reached with the hand towards the camera. A straight arm points at one too far.
     """
     upper, lower = bones
-    along = unit(shoulder, target)
-    seen = math.dist(shoulder, target)
-    most = _STRAIGHT * (upper + lower)
-    reaches = seen <= most
-    seen = min(seen, most)
-    folded = math.sqrt(upper**2 + lower**2 - 2 * upper * lower * math.cos(_FOLDED))
-    length = max(seen, folded)  # in space, from shoulder to wrist
-    tilt = math.sqrt(length**2 - seen**2) / length
-    # The foot of the elbow on the line from shoulder to wrist, and its distance from that line: the law of cosines.
-    foot = (upper**2 - lower**2 + length**2) / (2 * length)
-    aside = math.sqrt(max(0.0, upper**2 - foot**2))
-    across = (-along[1], along[0])
-    if across[1] < -_LEVEL or (abs(across[1]) <= _LEVEL and across[0] * outward < 0):
-        across = (along[1], -along[0])
-    # At right angles to both `across` and the arm: of it the picture shows what lies along the arm, by its tilt.
-    from_line = foot * seen / length - aside * math.sqrt(1 - bend**2) * tilt
-    elbow = _sum(shoulder, along, from_line)
-    return BentArm(_sum(elbow, across, aside * bend), _sum(shoulder, along, seen), reaches)
+    to_target = unit(shoulder, target)
+    distance = math.dist(shoulder, target)
+    longest = _STRAIGHT * (upper + lower)
+    shortest = math.sqrt(upper**2 + lower**2 - 2 * upper * lower * math.cos(_FOLDED))
+    length_seen = min(distance, longest)
+    length = max(length_seen, shortest)  # in space, from shoulder to wrist
+    tilt = math.sqrt(length**2 - length_seen**2) / length  # the sine of the angle between the arm and the picture
+    elbow_along, elbow_aside = _elbow_in_space(upper, lower, length)
+    # The part of the bend that points to the camera is at right angles to the arm. As the arm is tilted, the picture
+    # shows some of that part, along the arm and back to the shoulder.
+    along_seen = elbow_along * length_seen / length - elbow_aside * math.sqrt(1 - bend**2) * tilt
+    beside_elbow = _sum(shoulder, to_target, along_seen)
+    elbow = _sum(beside_elbow, _bend_direction(to_target, outward), elbow_aside * bend)
+    wrist = _sum(shoulder, to_target, length_seen)
+    return BentArm(elbow, wrist, reaches=distance <= longest)
 
 
-class Held(NamedTuple):
+def _elbow_in_space(upper: float, lower: float, length: float) -> tuple[float, float]:
+    """Where the elbow is in an arm of this length from shoulder to wrist: elbow_along and elbow_aside.
+
+    shoulder ---- elbow_along ----+---------- wrist
+                                  | elbow_aside
+                                elbow
+    """
+    elbow_along = (upper**2 - lower**2 + length**2) / (2 * length)  # the law of cosines
+    elbow_aside = math.sqrt(max(0.0, upper**2 - elbow_along**2))
+    return elbow_along, elbow_aside
+
+
+def _bend_direction(to_target: Point, outward: int) -> Point:
+    """The direction, at right angles to the arm, to which an elbow goes down; outwards if the arm is upright."""
+    x, y = to_target
+    one_way, other_way = (-y, x), (y, -x)
+    if abs(x) > _LEVEL:
+        return one_way if x > 0 else other_way  # y grows downwards, so the lower one has the larger y
+    return one_way if -y * outward >= 0 else other_way
+
+
+class HoldingPosture(NamedTuple):
     """The posture of one person who holds a neighbour, and whether the near hand is where it should be."""
 
     sides: BodySides
     reaches: bool
 
 
-def hold(holding: Holding, leader: Figure, other: Figure) -> tuple[Held, Held]:
+def hold(holding: Holding, leader: Partner, other: Partner) -> tuple[HoldingPosture, HoldingPosture]:
     """What leader and other look like when they hold each other: their postures with other arms."""
     return _held(holding.leader, leader, other), _held(holding.other, other, leader)
 
 
-def _held(hands: Hands, figure: Figure, neighbour: Figure) -> Held:
-    near = LEFT if neighbour.nose[0] > figure.nose[0] else RIGHT
-    sides = {LEFT: figure.sides.left, RIGHT: figure.sides.right}
+def _held(hands: Hands, person: Partner, neighbour: Partner) -> HoldingPosture:
+    """The posture of `person` with the arms that reach for `neighbour`. hands: what the near and the far one touch."""
+    near = LEFT if neighbour.nose[0] > person.nose[0] else RIGHT
+    sides = {LEFT: person.sides.left, RIGHT: person.sides.right}
     reaches = True
     for touch, side in ((hands.near, near), (hands.far, -near)):
         if touch is None:
             continue
-        bent = _reach(touch, figure, neighbour, side, near)
+        bent = _reach(touch, person, neighbour, side, near)
         # A far arm that does not reach across the chest hangs down. The near one points at the neighbour.
         if side == near:
             reaches = bent is not None and bent.reaches
         if bent and (bent.reaches or side == near):
-            wrist = None if touch.hidden else figure.offset(side, bent.wrist)
-            posture = sides[side]
-            sides[side] = (*posture[:_ELBOW], figure.offset(side, bent.elbow), wrist, *posture[_HIP:])
-    return Held(BodySides(sides[LEFT], sides[RIGHT]), reaches)
+            wrist = None if touch.hidden else person.offset(side, bent.wrist)
+            sides[side] = with_arm(sides[side], (person.offset(side, bent.elbow), wrist))
+    return HoldingPosture(BodySides(sides[LEFT], sides[RIGHT]), reaches)
 
 
-def _reach(touch: Touch, figure: Figure, neighbour: Figure, side: int, near: int) -> BentArm | None:
+def _reach(touch: Touch, person: Partner, neighbour: Partner, side: int, near: int) -> BentArm | None:
     """The arm to the first spot that it reaches without passing over a face, else the first that passes over none."""
-    shoulder = figure.joint(side, _SHOULDER)
+    shoulder = person.joint(side, _SHOULDER)
     if touch.spots:
         arms = [
-            arm(shoulder, target, figure.bones, side, bend)
+            arm(shoulder, target, person.bones, side, bend)
             for spot in touch.spots
             for target in _points(spot, neighbour, -near)
             for bend in spot.bends
         ]
     else:
-        hand = _common_hand(figure, neighbour, near)
-        arms = [arm(shoulder, hand, figure.bones, side, bend) for bend in BENDS]
-    faces = (figure.face, neighbour.face)
+        hand = _common_hand(person, neighbour, near)
+        arms = [arm(shoulder, hand, person.bones, side, bend) for bend in BENDS]
+    faces = (person.face, neighbour.face)
     clear = [bent for bent in arms if not _over_faces(shoulder, bent, touch.hidden, faces)]
     return next((bent for bent in clear if bent.reaches), clear[0] if clear else None)
 
 
 def _over_faces(shoulder: Point, bent: BentArm, hidden: bool, faces: Sequence[Head]) -> bool:
+    """Whether an arm passes over one of these faces. hidden: whether the forearm is behind the neighbour."""
     bones = [(shoulder, bent.elbow)]
     if not hidden:
         bones.append((bent.elbow, bent.wrist))
     return any(passes((*start, 1.0), (*end, 1.0), face) for (start, end), face in product(bones, faces))
 
 
-def _points(spot: Spot, figure: Figure, near: int) -> list[Point]:
-    """The points of a spot on a figure, in the order in which they are tried. near: the side that is touched first."""
+def _points(spot: Spot, person: Partner, near: int) -> list[Point]:
+    """The points of a spot on a person, in the order in which they are tried. near: the side that is touched first."""
+    if spot.start < 0:  # the crown
+        return [(person.nose[0], person.nose[1] + CROWN * person.build.head)]
     side = near if spot.side == NEAR_SIDE else -near
-    joints = [figure.joint(side, number) for number in (_SHOULDER, _HIP, _KNEE)]
-    if spot.start < 0:
-        return [(figure.nose[0], figure.nose[1] + CROWN * figure.build.head)]
+    joints = [person.joint(side, number) for number in (_SHOULDER, _HIP, _KNEE)]
     count = round((spot.end - spot.start) * _STEPS)
     points: list[Point] = []
     for step in range(count + 1):
-        way = spot.start + step / _STEPS
-        index = min(int(way), len(joints) - 2)
+        position = spot.start + step / _STEPS  # 0.25 is a quarter of the way from joint 0 to joint 1
+        index = min(int(position), len(joints) - 2)
         start, end = joints[index], joints[index + 1]
-        share = way - index
+        share = position - index
         points.append((start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])))
     return points
 
 
-def _common_hand(figure: Figure, neighbour: Figure, near: int) -> Point:
+def _common_hand(person: Partner, neighbour: Partner, near: int) -> Point:
     """The point where the hands of two people meet, the same for both.
 
     It lies between them, nearer the one whose hand hangs higher, as low as that hand, and lower where the other does
-    not reach up to it.
+    not reach up to it. y grows downwards, so the higher of two has the smaller y.
     """
-    shoulders = (figure.joint(near, _SHOULDER), neighbour.joint(-near, _SHOULDER))
-    lengths = (sum(figure.bones), sum(neighbour.bones))
-    hanging = [shoulder[1] + _HANGING * length for shoulder, length in zip(shoulders, lengths, strict=True)]
-    y = min(hanging)
-    lean = max(-_MOST_LEAN, min(_MOST_LEAN, _LEAN * (hanging[0] - hanging[1])))  # towards the neighbour
-    (start, _), (end, _) = shoulders
-    x = start + (0.5 + lean) * (end - start)
-    for shoulder, length in zip(shoulders, lengths, strict=True):
-        up = math.sqrt(max(0.0, (_HANGING * length) ** 2 - (x - shoulder[0]) ** 2))
-        y = max(y, shoulder[1] - up)
-    return (x, y)
+    shoulders = (person.joint(near, _SHOULDER), neighbour.joint(-near, _SHOULDER))
+    arm_lengths = [_HANGING * sum(person.bones), _HANGING * sum(neighbour.bones)]
+    hanging_y = [y + length for (_, y), length in zip(shoulders, arm_lengths, strict=True)]
+    # Above 0 where the hand of `person` hangs lower, and so the two meet nearer the neighbour.
+    lean = max(-_MOST_LEAN, min(_MOST_LEAN, _LEAN * (hanging_y[0] - hanging_y[1])))
+    (person_x, _), (neighbour_x, _) = shoulders
+    meeting_x = person_x + (0.5 + lean) * (neighbour_x - person_x)
+    meeting_y = min(hanging_y)
+    for (x, y), length in zip(shoulders, arm_lengths, strict=True):
+        highest_reach = y - math.sqrt(max(0.0, length**2 - (meeting_x - x) ** 2))
+        meeting_y = max(meeting_y, highest_reach)
+    return (meeting_x, meeting_y)
 
 
 def _sum(point: Point, direction: Point, times: float) -> Point:

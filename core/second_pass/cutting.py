@@ -74,12 +74,11 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
     faces: all faces of the picture. The faces that are not chosen, and those of strangers, are left out of the masks,
     so that nothing is pasted over them.
     """
-    needs = [need_of(candidate, faces, choice) for candidate in people]
+    with_needs = [(candidate, need_of(candidate, faces, choice)) for candidate in people]
     # The box of a candidate's face is that of the face in `faces`.
-    chosen_boxes = {candidate.box for candidate, need in zip(people, needs, strict=True) if need.needed}
+    chosen_boxes = {candidate.box for candidate, need in with_needs if need.needed}
     kept_boxes = [face.box for face in faces.faces if face.box not in chosen_boxes]
-    pairs = zip(people, needs, strict=True)
-    return [_decision(candidate, need, faces, kept_boxes, choice) for candidate, need in pairs]
+    return [_decision(candidate, need, faces, kept_boxes, choice) for candidate, need in with_needs]
 
 
 def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequence[Box], choice: Choice) -> Decision:

@@ -121,10 +121,9 @@ def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) ->
         return picture
     current = _color_statistics(picture, weight)
     original_statistics = _color_statistics(original, weight)
-    gain = original_statistics.deviation / current.deviation.clamp(min=_FLAT)
-    gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3, dtype=torch.float32)).clamp(
-        1 / _MOST_GAIN, _MOST_GAIN
-    )
+    gain = original_statistics.deviation / current.deviation.clamp(min=_FLAT)  # (3,)
+    gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3, dtype=torch.float32))
+    gain = gain.clamp(1 / _MOST_GAIN, _MOST_GAIN)
     return ((picture - current.mean) * gain + original_statistics.mean).clamp(0, 1)
 
 

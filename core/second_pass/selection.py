@@ -95,7 +95,7 @@ def has_photos(cast: Cast) -> bool:
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
     """The people of the report in each picture. pictures: the faces that the report was measured on."""
     per_picture: list[list[Candidate]] = []
-    for number, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
+    for picture_index, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
         people: list[Candidate] = []
         for sighting in measured.sightings:
             member = report.people[sighting.person]
@@ -103,11 +103,12 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
             if sighting.face is not None:
                 face = faces.faces[sighting.face]
                 box, keypoints, similarity = face.box, face.keypoints, sighting.similarity
-                people.append(Candidate(number, member, place, box, keypoints, similarity, has_face=True))
+                people.append(Candidate(picture_index, member, place, box, keypoints, similarity, has_face=True))
             elif report.has_places:
-                people.append(_in_place(number, member, place, report.canvas_onto(faces.width, faces.height)))
+                onto_picture = report.canvas_onto(faces.width, faces.height)
+                people.append(_in_place(picture_index, member, place, onto_picture))
             else:
-                people.append(Candidate(number, member, place))
+                people.append(Candidate(picture_index, member, place))
         per_picture.append(people)
     return per_picture
 
@@ -118,16 +119,16 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
     Raises BadSize where a picture has another shape than the canvas.
     """
     per_picture: list[list[Candidate]] = []
-    for number, faces in enumerate(pictures):
+    for picture_index, faces in enumerate(pictures):
         onto_picture = Fit(faces.width / cast.width, faces.height / cast.height, 0, 0)
         people: list[Candidate] = []
         in_places = faces_in_places(faces.faces, (faces.width, faces.height), cast)
         for member, face in zip(cast.people, in_places, strict=True):
             if face is not None:
                 box, keypoints = faces.faces[face].box, faces.faces[face].keypoints
-                people.append(Candidate(number, member, member.place, box, keypoints, has_face=True))
+                people.append(Candidate(picture_index, member, member.place, box, keypoints, has_face=True))
             else:
-                people.append(_in_place(number, member, member.place, onto_picture))
+                people.append(_in_place(picture_index, member, member.place, onto_picture))
         per_picture.append(people)
     return per_picture
 
