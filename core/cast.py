@@ -156,11 +156,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """A canvas and its places, in the order of their numbers in the overlay picture."""
+    """A canvas and its places, in the order of their numbers in the overlay picture.
+
+    described: the numbers of the places of which a text says who stands there.
+    """
 
     width: int
     height: int
     slots: tuple[Slot, ...]
+    described: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ KEYPOINTS = "face keypoints"
 SURFACE = "body surface"
 DWPOSE = "DWPose bodies"
 DWPOSE_WHOLE = "DWPose bodies, hands and faces"
-KINDS = (SKELETONS, KEYPOINTS, SURFACE, DWPOSE, DWPOSE_WHOLE)
+DWPOSE_THICK = "DWPose bodies, thick limbs"
+KINDS = (SKELETONS, KEYPOINTS, SURFACE, DWPOSE, DWPOSE_WHOLE, DWPOSE_THICK)
 NO_HANDS_OR_FACES = (
     "Bodies alone: no place has hands or face points. They come from poses in Layout from Picture, and from Expression "
     "from Photo."
@@ -37,8 +38,9 @@ MANNEQUIN = (
 
 _SKELETONS: Mapping[str, Callable[..., Tensor]] = {
     SKELETONS: control_images.skeletons,
-    DWPOSE: partial(control_images.dwpose, hands_and_faces=False),
+    DWPOSE: control_images.dwpose,
     DWPOSE_WHOLE: partial(control_images.dwpose, hands_and_faces=True),
+    DWPOSE_THICK: partial(control_images.dwpose, thick=True),
 }
 """What draws skeletons, by the choice of the input `draw`."""
 

@@ -349,7 +349,8 @@ def _chosen_face(
 
 
 class BlendTwoPeople(io.ComfyNode):
-    """A person between two people."""
+    """A person between two people, or a list of people from one to the other, with whom all that follows runs once
+    each."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -362,8 +363,9 @@ class BlendTwoPeople(io.ComfyNode):
                 io.Float.Input("amount", default=0.5, min=0.0, max=1.0, step=0.01),
                 io.Combo.Input("method", options=list(persons.BLENDS)),
                 io.String.Input("name", default=""),
+                io.Int.Input("steps", default=1, min=1, max=20, optional=True),
             ],
-            outputs=[PersonSocket.Output("person")],
+            outputs=[PersonSocket.Output("person", is_output_list=True)],
         )
 
     @classmethod
@@ -374,8 +376,12 @@ class BlendTwoPeople(io.ComfyNode):
         amount: float,
         method: str,
         name: str,
+        steps: int = 1,
     ) -> io.NodeOutput:
-        return io.NodeOutput(persons.blend(a, b, amount, method, name))
+        amounts = [amount]
+        if steps > 1:
+            amounts = [step / (steps - 1) for step in range(steps)]
+        return io.NodeOutput([persons.blend(a, b, part, method, name) for part in amounts])
 
 
 class SavePerson(io.ComfyNode):

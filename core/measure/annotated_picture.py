@@ -81,9 +81,9 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
 def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
     """The text of a face's label. labelled: index of the person whom the face is most like."""
     name = report.names[labelled]
-    if sighting.swapped:  # so the labelled person is the other one, to whom `leakage` is the similarity
+    if sighting.swapped:  # so the labelled person is the nearest other one
         right_name = report.names[sighting.person]
-        return f"{name} {sighting.leakage:.2f}, not {right_name} {sighting.similarity:.2f}"
+        return f"{name} {sighting.nearest_other:.2f}, not {right_name} {sighting.similarity:.2f}"
     return f"{name} {sighting.similarity:.2f}"
 
 

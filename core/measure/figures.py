@@ -50,7 +50,7 @@ def margin(picture: MeasuredPicture) -> float | None:
 
 
 def leakage(picture: MeasuredPicture) -> float | None:
-    """The mean of Sighting.leakage over the people who are present: the face's similarity to another person.
+    """The mean of Sighting.leakage over the people who are present: what a face has of another person.
 
     It is 0 where all people are missing, and None where the report has no people.
     """

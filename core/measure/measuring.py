@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..cast import Cast, Face, Faces, Person, PlacedCast, is_a
-from ..persons import combine, similarities
+from ..persons import combine, kin, shared_by_nature, similarities
 from .assignment import faces_of_people
 from .comparison import UNKNOWN
 from .report import NO_RECOGNISER, MeasuredPicture, Report, Sighting
@@ -38,13 +38,17 @@ def measure(
         placed_cast = cast
     judge = recognisers[0]  # it decides who is who; the other recognisers measure the same pairs of person and face
     persons = [member.person for member in cast.people]
+    shared = {recogniser: _shared_by_kin(persons, recogniser) for recogniser in recognisers}
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
     for picture in pictures:
         embeddings = [face.embeddings for face in picture.faces]
         tables = {name: similarities(persons, embeddings, name, NODE) for name in recognisers}  # (people, faces)
         face_of_person = faces_of_people(picture, placed_cast, tables[judge], stranger_below)
         for recogniser in recognisers:
-            measured_picture = _measured_picture(picture, persons, face_of_person, recogniser, tables[recogniser])
+            table = tables[recogniser]
+            measured_picture = _measured_picture(
+                picture, persons, face_of_person, recogniser, table, shared[recogniser]
+            )
             measured[recogniser].append(measured_picture)
     return Report(
         people=cast.people,
@@ -56,17 +60,28 @@ def measure(
     )
 
 
+def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[float, ...]]:
+    """Of each person what Sighting.shared has. Where strangers are alike by chance, it is not taken from leakage, so
+    figures of strangers are as published."""
+    are_kin = kin(persons).fill_diagonal_(False)
+    if not are_kin.any():
+        return [()] * len(persons)
+    shares = shared_by_nature(persons, recogniser, NODE).where(are_kin, 0.0)
+    return [tuple(float(share) for share in row) for row in shares]
+
+
 def _measured_picture(
     picture: Faces,
     persons: Sequence[Person],
     face_of_person: Sequence[int | None],
     recogniser: str,
     table: Tensor,
+    shared: Sequence[tuple[float, ...]],
 ) -> MeasuredPicture:
     """One picture by one recogniser.
 
     face_of_person: per person the index of their face in the picture, None for a missing one. table: (people, faces)
-    similarities.
+    similarities. shared: of each person, as in Sighting.
     """
     sightings: list[Sighting] = []
     for person, face in enumerate(face_of_person):
@@ -75,7 +90,7 @@ def _measured_picture(
             continue
         similarities_of_face = tuple(float(similarity) for similarity in table[:, face])
         copy_paste = _copy_paste(persons[person], picture.faces[face], recogniser)
-        sightings.append(Sighting(person, face, similarities_of_face, copy_paste))
+        sightings.append(Sighting(person, face, similarities_of_face, copy_paste, shared[person]))
     boxes = tuple(face.box for face in picture.faces)
     return MeasuredPicture(boxes, tuple(sightings))
 

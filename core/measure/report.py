@@ -20,12 +20,15 @@ class Sighting:
     similarities: cosines of that face with all people of the report, in their order; empty for a missing person.
     copy_paste: how much more alike the face is to one photo than the photos of this person are to each other; None for
     a missing person and for one of a single photo.
+    shared: how much of each person of the report a perfect picture of this one has in it by nature, as
+    `shared_by_nature` gives it; 0 for strangers, and empty where no two people are kin.
     """
 
     person: int
     face: int | None = None
     similarities: tuple[float, ...] = ()
     copy_paste: float | None = None
+    shared: tuple[float, ...] = ()
 
     @property
     def similarity(self) -> float:
@@ -35,16 +38,33 @@ class Sighting:
         return self.similarities[self.person]
 
     @property
-    def leakage(self) -> float:
+    def nearest_other(self) -> float:
         """The similarity of the face to the other person whom it is most like; 0 where there is no other person or no
         face."""
         others = [similarity for person, similarity in enumerate(self.similarities) if person != self.person]
         return max(others, default=0.0)
 
     @property
+    def leakage(self) -> float:
+        """The highest similarity of the face to another person, less what it has of that one through this one.
+
+        Of person i it is the largest s_j - shared_j s_i over all others j, where s are the similarities: the part of
+        the face at right angles to i's photos, compared with j. A perfect picture of one of two siblings has 0, a face
+        of the other one 1 - shared^2. Of strangers nothing is taken away.
+        """
+        if not self.shared:
+            return self.nearest_other
+        less_shared = [
+            similarity - share * self.similarity
+            for person, (similarity, share) in enumerate(zip(self.similarities, self.shared, strict=True))
+            if person != self.person
+        ]
+        return max(less_shared, default=0.0)
+
+    @property
     def margin(self) -> float:
         """The difference between the similarity to this person and that to any other."""
-        return self.similarity - self.leakage
+        return self.similarity - self.nearest_other
 
     @property
     def looks_like(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 
+from ..persons import kin_lines
 from .figures import PARTS, TEXT_ALIGNMENT
 from .measuring import NODE
 from .report import Report
@@ -9,7 +10,8 @@ from .report_text import judge_sentence
 
 
 def notes(report: Report, installed: Set[str]) -> list[str]:
-    """Lines of the note under Measure Likeness: a biased recogniser, and pictures without a face.
+    """Lines of the note under Measure Likeness: a biased recogniser, people who are kin, and pictures without a
+    face.
 
     installed: ids of all recognisers that could be loaded. Where there is no other than the biased one, only the report
     says so, as the user cannot change it.
@@ -19,6 +21,7 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
     lines: list[str] = []
     if report.judge_is_biased and installed - {report.judge}:
         lines.append(judge_sentence(report))
+    lines += kin_lines([member.person for member in report.people])
     faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
     if faceless:
         lines.append(f"No face found in picture {', '.join(faceless)}.")

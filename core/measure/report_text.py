@@ -1,5 +1,6 @@
 """A report in lines of text: by which recogniser it was measured, the figures of each picture, and each person."""
 
+from ..persons import kin_lines
 from ..pictures.geometry import longer_side
 from .comparison import TRAINED_WITH
 from .figures import FIGURES, leakage, margin, mean, resemblance
@@ -11,6 +12,7 @@ def describe(report: Report) -> str:
     lines: list[str] = []
     if report.people:
         lines.append(judge_sentence(report))
+        lines += kin_lines([member.person for member in report.people])
     for number, picture in enumerate(report.judged_pictures, 1):
         lines.append(f"Picture {number}: {summary(picture)}")
         lines += [f"  {line}" for line in _lines_of_picture(report, picture)]
@@ -75,7 +77,7 @@ def _line_of_person(report: Report, picture: MeasuredPicture, sighting: Sighting
         return f"{line}: missing"
     line += f": {sighting.similarity:.2f}"
     if sighting.swapped and sighting.looks_like is not None:
-        line += f", looks like {report.names[sighting.looks_like]} ({sighting.leakage:.2f})"
+        line += f", looks like {report.names[sighting.looks_like]} ({sighting.nearest_other:.2f})"
     elif len(report.people) > 1:
         line += f", others {sighting.leakage:.2f}"
     if sighting.copy_paste is not None:

@@ -5,6 +5,6 @@
 from .blending import BLENDS, blend
 from .checks import photos_of, why_bad
 from .combining import PHOTOS, EmbeddingMissing, combine, embeddings, from_faces, portraits
-from .lookalikes import look_alike
-from .matching import assigned, in_common, known_by, similarities
+from .lookalikes import kin, kin_lines, look_alike
+from .matching import assigned, in_common, known_by, shared_by_nature, similarities
 from .saving import from_tensors, to_tensors

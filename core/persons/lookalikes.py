@@ -1,23 +1,28 @@
-"""Which people of a cast look like one person: one photo may be there twice, under two names."""
+"""Which people of a cast look like one person, or like kin: who is easily taken for whom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..cast import Person
-from ..checks.errors import joined
+from ..checks.errors import first_few, joined
 
 ONE_PERSON = 0.8
 """The cosine from which a recogniser takes two people for one, where its file states none. A photo and a smaller,
 cropped, turned or badly compressed copy of it have 0.83 or more; two different photos of one person, and so twins,
-seldom have 0.7; two different people have 0.33 at most (docs/dev/measuring.md)."""
+seldom have 0.7 (docs/dev/measuring.md)."""
+KIN = 0.35
+"""The cosine from which two people are nearer to each other than strangers ever are: 91 photos of 30 strangers stay
+below it (tests/faces/test_grouped_photos.py). A recogniser whose file states the limit for one person has cosines of
+another scale; whoever reaches that limit is kin to it, and nobody else."""
 
 
 def look_alike(people: Sequence[Person]) -> list[str]:
-    """A line for each group of people who look like one person to every recogniser that they share."""
+    """A line for each group of people who look like one person to every recogniser that they share, and one for kin."""
     alike = _alike(people)
     groups: dict[int, list[int]] = {}  # the first person of a group -> all who look like that one
     for number in range(len(people)):
@@ -31,7 +36,18 @@ def look_alike(people: Sequence[Person]) -> list[str]:
         names = [people[number].name for number in group]
         least = float(alike.cosines[first, others].min())
         lines.append(f"{joined(names)} look like one person, {least:.2f}: is one photo there twice?")
-    return lines
+    return [*lines, *_kin_lines(people, alike)]
+
+
+def kin_lines(people: Sequence[Person]) -> list[str]:
+    """A line that names the pairs of people who are kin by their faces, and not one person; none without such pairs."""
+    return _kin_lines(people, _alike(people))
+
+
+def kin(people: Sequence[Person]) -> Tensor:
+    """Whether two people are nearer to each other than strangers are: (people, people) bool, with those who look like
+    one person."""
+    return _alike(people).kin
 
 
 @dataclass(frozen=True)
@@ -42,10 +58,21 @@ class _Alike:
     common.
     one_person: (people, people) bool, whether there is a recogniser that both have, and all such recognisers take the
     two for one person.
+    kin: (people, people) bool, whether all such recognisers find them nearer to each other than strangers are.
     """
 
     cosines: Tensor
     one_person: Tensor
+    kin: Tensor
+
+
+def _kin_lines(people: Sequence[Person], alike: _Alike) -> list[str]:
+    pairs: list[str] = []
+    for first, second in combinations(range(len(people)), 2):
+        if alike.kin[first, second] and not alike.one_person[first, second]:
+            pairs.append(f"{people[first].name} and {people[second].name} {float(alike.cosines[first, second]):.2f}")
+    advice = "Kin are easily mixed up; what they share does not count as leakage."
+    return [f"More alike than strangers: {', '.join(first_few(pairs))}. {advice}"] if pairs else []
 
 
 def _alike(people: Sequence[Person]) -> _Alike:
@@ -55,22 +82,28 @@ def _alike(people: Sequence[Person]) -> _Alike:
         (count, count), torch.inf, dtype=torch.float32
     )  # the smallest so far; infinite before any recogniser
     differ = torch.zeros(count, count, dtype=torch.bool)
+    strangers = torch.zeros(count, count, dtype=torch.bool)
     for recogniser in {recogniser for person in people for recogniser in person.embeddings}:
         numbers = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
         if not numbers:
             continue
         photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
-        limits = torch.tensor(
-            [people[number].one_person_from.get(recogniser, ONE_PERSON) for number in numbers], dtype=torch.float32
-        )
+        stated = [people[number].one_person_from.get(recogniser) for number in numbers]
+        one_person_from = torch.tensor([limit or ONE_PERSON for limit in stated], dtype=torch.float32)
+        kin_from = torch.tensor([limit or KIN for limit in stated], dtype=torch.float32)
         # An index of the rows and columns of these people in the tables of all people.
         pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
         nearest = _nearest_photos(photos)
         cosines[pairs] = cosines[pairs].minimum(nearest)
         # Two people may come from two files of one recogniser: the stricter limit counts.
-        differ[pairs] |= nearest < torch.maximum(limits[:, None], limits)
+        differ[pairs] |= nearest < torch.maximum(one_person_from[:, None], one_person_from)
+        strangers[pairs] |= nearest < torch.maximum(kin_from[:, None], kin_from)
     share_a_recogniser = ~cosines.isinf()
-    return _Alike(cosines.masked_fill(~share_a_recogniser, -1.0), share_a_recogniser & ~differ)
+    return _Alike(
+        cosines=cosines.masked_fill(~share_a_recogniser, -1.0),
+        one_person=share_a_recogniser & ~differ,
+        kin=share_a_recogniser & ~strangers,
+    )
 
 
 def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:

@@ -41,6 +41,19 @@ def similarities(
     return torch.stack([(normalize(rows, dim=-1) @ units.T).mean(0) for rows in photos])
 
 
+def shared_by_nature(people: Sequence[Person], recogniser: str, node_name: str) -> Tensor:
+    """How much of everybody else a perfect picture of each person has in it: (people, people), 1 on the diagonal.
+
+    With m the mean of a person's photos, each of length 1, it is (m_i . m_j) / (m_i . m_i): the similarity of that mean
+    to another person, by its similarity to its own. Of single photos it is their cosine. Raises what `combine` does.
+    """
+    photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
+    means = torch.stack([normalize(rows, dim=-1).mean(0) for rows in photos])  # (people, 512)
+    products = means @ means.T
+    # Photos that are opposites have a mean of no length.
+    return products / products.diagonal()[:, None].clamp(min=1e-6)
+
+
 def assigned(gain: Tensor) -> list[int | None]:
     """For each row of a table the index of its column, or None: the assignment with the largest sum (Kuhn 1955).
 

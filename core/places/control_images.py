@@ -40,12 +40,13 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
     return _draw_people(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
 
 
-def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool) -> Tensor:
+def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: bool = False) -> Tensor:
     """The skeletons of a layout as DWPose's node draws them, all in one picture, or with `by_row` one for each place.
 
-    hands_and_faces: whether these are drawn, too. Returns (1 or places, height, width, 3).
+    hands_and_faces: whether these are drawn, too. thick: whether limbs grow with the picture, as xinsir's nets were
+    trained. Returns (1 or places, height, width, 3).
     """
-    draw = partial(_dwpose_picture, hands_and_faces=hands_and_faces)
+    draw = partial(_dwpose_picture, hands_and_faces=hands_and_faces, thick=thick)
     return _draw_people(draw, layout.slots, layout, by_row)
 
 
@@ -88,7 +89,13 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     return torch.as_tensor(below * 0.4 + above * 0.6).round().float() / 255
 
 
-def _draw_limb(canvas: Pixels, start: Sequence[float], end: Sequence[float], color: Color) -> None:
+def _draw_limb(
+    canvas: Pixels,
+    start: Sequence[float],
+    end: Sequence[float],
+    color: Color,
+    half_thickness: int = _HALF_THICKNESS,
+) -> None:
     """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
     across = start[0] - end[0]
     down = start[1] - end[1]
@@ -96,7 +103,7 @@ def _draw_limb(canvas: Pixels, start: Sequence[float], end: Sequence[float], col
     angle = int(math.degrees(math.atan2(down, across)))
     x = int((start[0] + end[0]) / 2)
     y = int((start[1] + end[1]) / 2)
-    ellipse(canvas, x, y, (half_length, _HALF_THICKNESS), angle, color)
+    ellipse(canvas, x, y, (half_length, half_thickness), angle, color)
 
 
 # What matplotlib's hsv_to_rgb and OpenCV's rounding make of the hues 0, 1/20, 2/20, ...
@@ -111,12 +118,13 @@ _FACE_POINT_COLOR = (255, 255, 255)
 _DARKENED = 0.6
 
 
-def _dwpose_picture(places: Sequence[Slot], width: int, height: int, hands_and_faces: bool) -> Tensor:
+def _dwpose_picture(places: Sequence[Slot], width: int, height: int, hands_and_faces: bool, thick: bool) -> Tensor:
     """People over each other, the last in front, as comfyui_controlnet_aux draws DWPose: (height, width, 3) 0..1."""
     picture = np.zeros((height, width, 3), np.uint8)
+    half_thickness = _HALF_THICKNESS * _growth(max(width, height)) if thick else _HALF_THICKNESS
     for slot in places:
         if slot.pose:
-            _draw_body(picture, openpose(slot.pose))
+            _draw_body(picture, openpose(slot.pose), half_thickness)
         if hands_and_faces:
             _draw_hand(picture, slot.left_hand or ())
             _draw_hand(picture, slot.right_hand or ())
@@ -129,11 +137,16 @@ def has_hands_or_face(slot: Slot) -> bool:
     return any((slot.left_hand, slot.right_hand, slot.face_points))
 
 
-def _draw_body(canvas: Pixels, joints: Sequence[Joint]) -> None:
+def _growth(longer_side: int) -> int:
+    """How much thicker limbs are drawn for xinsir's nets (their card; comfyui_controlnet_aux, dwpose/util.py)."""
+    return 1 if longer_side < 500 else min(2 + longer_side // 1000, 7)
+
+
+def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> None:
     """Darkened limbs, and the joints over them, also those without a limb. joints: eighteen OpenPose points."""
     for limb in seen_limbs(joints):
         red, green, blue = (int(value * _DARKENED) for value in _LIMB_COLORS[limb.number])
-        _draw_limb(canvas, joints[limb.start], joints[limb.end], (red, green, blue))
+        _draw_limb(canvas, joints[limb.start], joints[limb.end], (red, green, blue), half_thickness)
     for (x, y, confidence), color in zip(joints, _LIMB_COLORS, strict=True):
         if confidence > SEEN:
             disc(canvas, int(x), int(y), _JOINT_RADIUS, color)

@@ -367,7 +367,8 @@ def layout(
             f"{least_width}x{least_height} px.",
             "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
         )
-    return Layout(width, height, _places_of_formation(formation, width, height))
+    described = tuple(number for number, person in enumerate(people, 1) if person.words)
+    return Layout(width, height, _places_of_formation(formation, width, height), described)
 
 
 def _up_to_8(side: float) -> int:

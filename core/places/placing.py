@@ -246,7 +246,8 @@ def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequen
 
 def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> list[str]:
     """What may go wrong, a line for each kind: a custom order that is not read, people without a face, faces off the
-    canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
+    canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out or of weight 0,
+    and people whose number in the list is not that of a place that a text describes.
 
     places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
     gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
@@ -275,6 +276,10 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     without_place = [
         _with_number(member.person.name, number) for index, (number, member) in people if index not in places
     ]
+    elsewhere: list[str] = []
+    for number, index in enumerate(places, 1):
+        if index is not None and number in layout.described and cast.numbers[index] != number:
+            elsewhere.append(f"{cast.people[index].person.name} ({cast.numbers[index]}) in place {number}")
     weightless = [member.name for index, (_, member) in people if index in places and member.weight <= 0]
     return [
         *_note_on_unread_order(order, custom_order),
@@ -285,6 +290,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         *_note_on_empty_places(empty, layout),
         *gathered("Left out, without a place", without_place),
         *gathered("Weight 0, as if absent", weightless),
+        *gathered("The layout's prompts are by place", elsewhere, ": as listed makes them fit the people's numbers"),
     ]
 
 

@@ -227,6 +227,7 @@ def _picture_of(content: Mapping[str, Any]) -> MeasuredPicture:
     for sighting in content["sightings"]:
         values = dict(sighting)
         values["similarities"] = tuple(sighting["similarities"])
+        values["shared"] = tuple(sighting["shared"])
         sightings.append(Sighting(**values))
     boxes = tuple(tuple(box) for box in content["boxes"])
     return MeasuredPicture(boxes, tuple(sightings), tuple(content["part_similarities"]))

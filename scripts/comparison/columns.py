@@ -101,7 +101,8 @@ COLUMNS = (
         "ID-Patch, arXiv 2411.13632", "1", lambda judged: _totals(judged).association, True,
     ),
     Column(
-        "leakage", "The mean over faces of the similarity to the other person whom the face is most like.",
+        "leakage",
+        "The mean over faces of the highest similarity to another person; of kin less what they share by nature.",
         "ours; the blending of MultiID-Bench is the mean over all others", "0", _leakage, True,
     ),
     Column(
@@ -172,7 +173,7 @@ def named(*names: str) -> tuple[Column, ...]:
 OF_A_SET = (
     *named("resemblance", "weakest person", "association", "leakage"),
     Column(
-        "margin", "The mean over people of the similarity less the leakage.", "ours", "",
+        "margin", "The mean over people of the similarity less the highest one to another person.", "ours", "",
         lambda judged: _totals(judged).margin, True,
     ),
     *named("missing", "extra", "swapped", "dominance", "blending"),

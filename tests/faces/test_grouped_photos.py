@@ -13,6 +13,7 @@ from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import from_file, to_image
 from pack.core.grouping import PhotoFace
 from pack.core.grouping.clusters import allowed_pairs, clusters, similarities
+from pack.core.persons import lookalikes
 from PIL import Image, ImageEnhance, ImageOps
 
 YAO = 14
@@ -87,5 +88,5 @@ def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(
             groups.add(frozenset(order[row] for row in cluster))
         assert groups == truth
     assert alike[same].min() > 0.55
-    assert alike[~same].max() < 0.35
+    assert alike[~same].max() < lookalikes.KIN
     assert (alike[~same] < measure.STRANGER_BELOW).float().mean() > 0.95

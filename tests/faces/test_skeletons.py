@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pack.core.cast import Pose
+from pack.core.cast import Layout, Pose, Slot
 from pack.core.places import layouts, opencv_shapes
 from pack.core.places.control_images import dwpose, face_keypoints, skeleton
 from PIL import Image
@@ -58,6 +58,25 @@ def test_bodies_hands_and_faces_are_pixel_for_pixel_dwpose() -> None:
     for hands_and_faces, theirs in ((True, drawn[:, : layout.width]), (False, drawn[:, layout.width :])):
         ours = dwpose(layout, by_row=False, hands_and_faces=hands_and_faces)[0]
         assert np.array_equal((ours * 255).round().byte().numpy(), theirs)
+
+
+@pytest.mark.parametrize(("longer_side", "growth"), [(499, 1), (500, 2), (1024, 3), (5120, 7)])
+def test_thick_limbs_grow_with_the_picture(longer_side: int, growth: int) -> None:
+    """One forearm, drawn by OpenCV as comfyui_controlnet_aux does for xinsir's nets."""
+    elbow, wrist = (20, 60), (90, 30)
+    joints = [(0.0, 0.0, 0.0)] * 17
+    joints[8] = (*map(float, elbow), 1.0)
+    joints[10] = (*map(float, wrist), 1.0)
+    layout = Layout(longer_side, 96, (Slot((50.0, 50.0), pose=tuple(joints)),))
+    expected = np.zeros((96, longer_side, 3), np.uint8)
+    middle, half_length = (55, 45), int(math.dist(elbow, wrist) / 2)
+    angle = int(math.degrees(math.atan2(elbow[1] - wrist[1], elbow[0] - wrist[0])))
+    limb = cv2.ellipse2Poly(middle, (half_length, 4 * growth), angle, 0, 360, 1)
+    cv2.fillConvexPoly(expected, limb, (153, 153, 0))
+    cv2.circle(expected, elbow, 4, (255, 255, 0), -1)
+    cv2.circle(expected, wrist, 4, (170, 255, 0), -1)
+    drawn = dwpose(layout, by_row=False, thick=True)[0]
+    assert np.array_equal((drawn * 255).round().byte().numpy(), expected)
 
 
 @pytest.mark.parametrize("longest", [40, 120, 400])

@@ -15,6 +15,7 @@ import real_faces
 import torch
 from arcface_seeded import published_state
 from pack.bridge.host.folders import UnsafePath
+from pack.core.cast import Person
 from pack.core.checks import errors
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
@@ -22,7 +23,7 @@ from pack.core.persons import EmbeddingMissing, combine
 from pack.core.pictures.tensors import resized_photo
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
-from torch.nn.functional import interpolate
+from torch.nn.functional import cosine_similarity, interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
@@ -427,6 +428,23 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
 def nobody(face_model):
     """Somebody without a photo."""
     return person_of(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
+
+
+def test_a_strip_goes_from_one_person_to_the_other_at_an_even_pace():
+    """By the angles between the embeddings; one step alone is at the amount."""
+    rows = torch.randn(2, 1, 512, generator=torch.Generator().manual_seed(846))
+    anna, ben = (Person("x", {"antelopev2": row}, torch.zeros(1, 112, 112, 3)) for row in rows)
+
+    def angles(amount: float, steps: int) -> list[float]:
+        (people,) = nodes.BlendTwoPeople.execute(anna, ben, amount, "slerp", "", steps).args
+        return [angle(person.embeddings["antelopev2"]) for person in people]
+
+    def angle(row: torch.Tensor) -> float:
+        return float(cosine_similarity(row.double(), rows[0].double()).clamp(-1, 1).acos())
+
+    between = angle(rows[1])
+    assert angles(0.3, 5) == pytest.approx([part * between for part in (0, 0.25, 0.5, 0.75, 1)], abs=1e-3)
+    assert angles(0.3, 1) == pytest.approx([0.3 * between], abs=1e-3)
 
 
 def test_nobody_is_neither_saved_nor_a_cast(nobody):

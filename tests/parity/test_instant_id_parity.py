@@ -9,6 +9,7 @@ import sample_values
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
+from diffusers import MultiControlNetModel
 from figures import relative
 from instant_id_run import DEFAULTS, a_member
 from marks import each
@@ -110,7 +111,7 @@ def test_sampling_equals_diffusers(case):
     assert relative(latents, reference) <= TOLERANCE
 
 
-# Inside the face boxes alone: the masks of the authors' pipeline_..._full.py, stated anew for diffusers' modules.
+# Beside other ControlNets, and inside the face boxes: the masks of the authors' pipeline_..._full.py, stated anew.
 
 SCALES = (8, 8, 8, 16, 16, 16, 32, 32, 32)
 """Pixels of the picture per residual pixel of a ControlNet, block by block."""
@@ -148,13 +149,15 @@ class Regional:
 
 
 class Company:
-    """IdentityNet, its residuals inside `mask` (H, W) alone, and a second ControlNet: together as one net.
+    """IdentityNet, its residuals inside `mask` (H, W) alone, and further ControlNets: together as one net.
 
-    faces: (2, tokens, 2048), row 0 unconditional, read instead of the text.
+    faces: (2, tokens, 2048), row 0 unconditional, read instead of the text. others, hints, strengths: of the further
+    nets, which read the text.
     """
 
-    def __init__(self, net, faces, mask, second_net, edges):
-        self.net, self.faces, self.second_net, self.edges = net, faces, second_net, edges
+    def __init__(self, net, faces, mask, others, hints, strengths):
+        self.net, self.faces, self.hints, self.strengths = net, faces, hints, strengths
+        self.others = MultiControlNetModel(others)
         height, width = mask.shape
         sizes = [(height // scale, width // scale) for scale in SCALES]
         self.masks = [functional.interpolate(mask[None, None], size, mode="bilinear") for size in sizes]
@@ -165,9 +168,9 @@ class Company:
             x, timestep, controlnet_cond=controlnet_cond, conditioning_scale=conditioning_scale,
             encoder_hidden_states=rows, **conditions,
         )  # fmt: skip
-        residuals, middle = self.second_net(
-            x, timestep, controlnet_cond=self.edges.expand(len(x), -1, -1, -1), conditioning_scale=0.4,
-            encoder_hidden_states=encoder_hidden_states, **conditions,
+        residuals, middle = self.others(
+            x, timestep, encoder_hidden_states, [hint.expand(len(x), -1, -1, -1) for hint in self.hints],
+            self.strengths, **conditions,
         )  # fmt: skip
         together = [a * mask + b for a, mask, b in zip(down, self.masks, residuals, strict=True)]
         return together, mid * self.masks[-1] + middle
@@ -207,25 +210,36 @@ BOXES = [((24.9, 33.3, 101.7, 111.2), (24, 33, 101, 111)), ((81.5, 20.4, 170.9, 
 OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 
 
-@pytest.mark.parametrize("people", [pytest.param(1, marks=pytest.mark.thorough), 2])
-def test_inside_the_face_boxes_alone(people):
-    """With a second ControlNet in company, which keeps the text and the whole picture."""
+@pytest.mark.parametrize(
+    ("people", "inside_boxes"), [(1, False), pytest.param(1, True, marks=pytest.mark.thorough), (2, True)]
+)
+def test_beside_other_control_nets(people, inside_boxes):
+    """As in the authors' demo: those of pose and outlines keep the text and the whole picture, and IdentityNet and the
+    adapter act everywhere or inside the face boxes alone."""
     pair = pair_of("sdxl")
     (width, height) = (192, 128)
-    second_net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(), 173)
+    others = [tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(), seed) for seed in (173, 174)]
+    strengths = [0.4, 0.3]
     sampling = Sampling(width, height, seed=37)
     faces = sampling.normal(people, 512) * 1.5
-    hint, edges = torch.rand(2, 1, height, width, 3, generator=sampling.generator)
-    boxes = torch.stack([filled(cut, height, width) for _, cut in BOXES[:people]])
+    hint, pose, edges = torch.rand(3, 1, 3, height, width, generator=sampling.generator)
+    boxes = torch.ones(people, height, width)
+    if inside_boxes:
+        boxes = torch.stack([filled(cut, height, width) for _, cut in BOXES[:people]])
     owned = torch.stack([filled(region, height, width) for region in OWNED]) if people > 1 else None
 
-    canny = tiny_sdxl.host_control_net(second_net).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
+    chain = None
+    for other, picture, strength in zip(others, (pose, edges), strengths, strict=True):
+        net = tiny_sdxl.host_control_net(other).set_cond_hint(picture, strength, (0.0, 1.0))
+        net.set_previous_controlnet(chain)
+        chain = net
     members = (a_member(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
-    cast = PlacedCast(tuple(members), width, height, region_settings=RegionSettings(acts_in=FACE_BOXES))
+    settings = RegionSettings(acts_in=FACE_BOXES) if inside_boxes else RegionSettings()
+    cast = PlacedCast(tuple(members), width, height, region_settings=settings)
     sides = {}
     for name, side in sampling.sides.items():
-        sides[name] = [[tensor, {**options, "control": canny}] for tensor, options in side]
-    latents = sampling.ours(*pair.apply(cast, sides, hint, mask=owned))
+        sides[name] = [[tensor, {**options, "control": chain}] for tensor, options in side]
+    latents = sampling.ours(*pair.apply(cast, sides, hint.movedim(1, -1), mask=owned))
 
     embeddings = torch.stack([torch.zeros_like(faces), faces])[:, :, None]
     tokens = pair.unet.encoder_hid_proj([embeddings])[0]  # (2, people, 16, 2048)
@@ -235,7 +249,7 @@ def test_inside_the_face_boxes_alone(people):
         acting = boxes * owned
         acting = acting / acting.sum(dim=0).clamp(min=1)
     reader = read_inside(pair.unet, acting)
-    company = Company(net, tokens.flatten(1, 2), acting.sum(dim=0), second_net, edges.movedim(-1, 1))
-    control = (company, hint.movedim(-1, 1), 0.8, None)
+    company = Company(net, tokens.flatten(1, 2), acting.sum(dim=0), others, [pose, edges], strengths)
+    control = (company, hint, 0.8, None)
     reference = sampling.theirs(reader, control=lambda _: control, image_embeds=[embeddings])
     assert relative(latents, reference) <= TOLERANCE

@@ -16,6 +16,7 @@ from pack.core.persons import EmbeddingMissing
 from pack.core.pictures.previews import Sheet
 from pack.core.pictures.tensors import rows
 from PIL import Image
+from torch.nn.functional import normalize
 
 JUDGE = "w600k_r50"
 NAMES = ("Anna", "Ben", "Cleo", "Dan")
@@ -164,6 +165,43 @@ def test_leakage_is_to_the_most_alike_of_several_others() -> None:
     assert anna.person == 0
     assert anna.leakage == pytest.approx(0.4, abs=1e-6)
     assert anna.margin == pytest.approx(0.7 - 0.4, abs=1e-6)
+
+
+def test_leakage_of_kin_is_what_a_face_has_beside_its_own_person() -> None:
+    """By the part of the face at right angles to the mean photo of Anna, in whose place it is."""
+    generator = torch.Generator().manual_seed(84)
+
+    def photos(*around: float) -> torch.Tensor:
+        """Three photos, (3, 512), of length 1."""
+        direction = torch.tensor([*around, *[0.0] * (512 - len(around))])
+        return normalize(direction + torch.randn(3, 512, generator=generator) / 40, dim=-1)
+
+    photos_of_all = [photos(1.0), photos(0.6, 0.8), photos(0.2, 0.0, 1.0)]  # Ben is Anna's brother, Cleo a stranger
+    slots = [Slot((50.0 + 50 * number, 50.0)) for number in range(3)]
+    members: list[Member] = []
+    for number, slot in enumerate(slots):
+        members.append(Member(a_person(number, [*(photos_of_all[number] * 9)]), 1.0, slot, number + 1))
+    anna, ben, cleo = (of_one.mean(0) for of_one in photos_of_all)
+
+    def in_her_place(embedding: torch.Tensor, *people: Member) -> measure.Sighting:
+        seen = replace(face([]), embeddings={JUDGE: embedding * 7})
+        return measured(picture(seen), PlacedCast(people, 200, 100)).sightings[0]
+
+    for embedding in (anna, photos_of_all[1][0], photos_of_all[0][1] + photos_of_all[1][1], cleo):
+        unit = normalize(embedding, dim=0)
+        rest = unit - (unit @ anna) / (anna @ anna) * anna
+        with_ben = in_her_place(embedding, *members[:2])
+        assert with_ben.leakage == pytest.approx(float(rest @ ben), abs=1e-6)
+        assert with_ben.margin == pytest.approx(float(unit @ anna - unit @ ben), abs=1e-6)
+        with_all = in_her_place(embedding, *members)
+        assert with_all.leakage == pytest.approx(float(max(rest @ ben, unit @ cleo)), abs=1e-6)
+        with_stranger = in_her_place(embedding, members[0], members[2])
+        assert with_stranger.leakage == with_stranger.similarities[1], "nothing is taken from strangers"
+    assert in_her_place(anna, *members[:2]).leakage == pytest.approx(0.0, abs=1e-6)
+    report = measure.measure([picture()], PlacedCast(tuple(members), 200, 100), [JUDGE])
+    (note,) = [line for line in measure.notes(report, {JUDGE}) if line.startswith("More alike")]
+    assert note.startswith("More alike than strangers: Anna and Ben 0.")
+    assert measure.describe(report).count(note) == 1
 
 
 MIXED = [Member(a_person(0)), Member(a_person(1, by="arcface-ir-se50"))]

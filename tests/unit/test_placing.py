@@ -7,7 +7,7 @@ import pytest
 import torch
 from pack.core.cast import Cast, Faces, Layout, Lora, Member, Person, Slot
 from pack.core.checks.errors import BadEmbedding
-from pack.core.places import bodies, group, layouts, placing
+from pack.core.places import bodies, group, layouts, people_text, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 from tiny import people_made
 
@@ -93,6 +93,18 @@ def test_a_custom_order_that_another_order_leaves_unread_is_named(order: str) ->
     for nothing_unread in (("custom", "2,1"), (order, ""), (order, " ")):
         lines = placing.troubles(cast(2), layout(*SPREAD[:2]), where, *nothing_unread)
         assert "not read" not in "".join(lines)
+
+
+def test_people_elsewhere_than_the_prompts_of_a_group_say_are_named() -> None:
+    described = people_text.read("2: girl 6, man", 3)
+    places = group.layout(3, "half", 0, 1216, 832, people=described)
+    assert places.described == (2, 3)
+    line = (
+        "The layout's prompts are by place: Ann (1) in place 2, Bob (2) in place 3: as listed makes them fit the "
+        "people's numbers"
+    )
+    assert placing.troubles(cast(3), places, (2, 0, 1), "custom")[-1] == line
+    assert "prompts" not in "".join(placing.troubles(cast(3), places, (0, 1, 2), "as listed"))
 
 
 def test_a_place_without_a_person_says_what_stays_there() -> None:
