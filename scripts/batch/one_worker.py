@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import environment
 from environment import SetupError
 
 from .worker import Worker
+
+ROWS_AT_ONCE = 3
+"""Of a worker: while one is in its ComfyUI, the next is read and the last is written."""
+_END_SECONDS = 10
+"""How long threads have to end whose rows are being written. What is not listed then is made again by the next run."""
+_NO_MORE = object()
+"""In the place of a task: the thread ends."""
+_LOOK_SECONDS = 0.5
+"""So often Ctrl-C is looked for, on systems where nothing that waits is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +99,59 @@ class OneWorker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._worker = settings.worker(0)
         self.version = self._worker.version
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> OneWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._worker.stop()
+        give_up = time.monotonic() + _END_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
 
     def object_info(self) -> dict[str, Any]:
         return self._worker.object_info()
 
     def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
-        for task in tasks:
-            (made,) = maker.make(self._worker, [task])
-            yield Finished(task, made)
+        to_do: SimpleQueue[Any] = SimpleQueue()
+        ended: SimpleQueue[Finished | BaseException] = SimpleQueue()
+        arguments = (self._worker, maker, to_do, ended)
+        self._threads = [threading.Thread(target=_drive, args=arguments, daemon=True) for _ in range(ROWS_AT_ONCE)]
+        for thread in self._threads:
+            thread.start()
+        to_come = iter(tasks)
+        at_work = 0
+        try:
+            while True:
+                for task in islice(to_come, ROWS_AT_ONCE - at_work):
+                    to_do.put(task)
+                    at_work += 1
+                if not at_work:
+                    return
+                end = _next_of(ended)
+                at_work -= 1
+                if isinstance(end, BaseException):
+                    raise end
+                yield end
+        finally:
+            for _ in self._threads:
+                to_do.put(_NO_MORE)
+
+
+def _drive(worker: Worker, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[Finished | BaseException]) -> None:
+    """Make one task after the other."""
+    while (task := to_do.get()) is not _NO_MORE:
+        try:
+            (made,) = maker.make(worker, [task])
+            ended.put(Finished(task, made))
+        except BaseException as cause:  # noqa: BLE001 - it is raised where the results are taken
+            ended.put(cause)
+
+
+def _next_of(queue: SimpleQueue[Any]) -> Any:
+    while True:
+        try:
+            return queue.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            continue
