@@ -18,6 +18,7 @@ first, 2 for wrong options, 130 after Ctrl-C. docs/many_pictures.md says the res
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -141,10 +142,12 @@ def arguments() -> argparse.Namespace:
     photos = "the folder that photos are in, a path or an address; else the table's"
     parser.add_argument("--photos", type=path_or_url, help=photos)
     parser.add_argument("--models", type=path_of, help="a models folder besides ComfyUI's own")
-    workers = "how many ComfyUIs, by Ray where they are several; with --address as many as there are GPUs, else one"
+    workers = "how many ComfyUIs, by Ray where they are several; with --address as many as it gets GPUs for, else one"
     parser.add_argument("--workers", type=positive, help=workers)
     address = "run on Ray: a cluster's address, auto, or local for this machine; each machine has its ComfyUI"
     parser.add_argument("--address", help=address)
+    gpus = "of each worker on Ray; default: 1. 0.5 lets two share a GPU, 0 takes none"
+    parser.add_argument("--gpus", type=gpus_each, metavar="NUMBER", help=gpus)
     limit = "a ComfyUI that is longer at a row is ended, and the row tried once more; default: 3600"
     parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
@@ -167,6 +170,15 @@ def fixed_input(text: str) -> tuple[str, str]:
     return column, value
 
 
+def gpus_each(text: str) -> float:
+    """A part of a GPU, or whole ones, as Ray counts them."""
+    with contextlib.suppress(ValueError):
+        gpus = float(text)
+        if 0 <= gpus <= 1 or (gpus.is_integer() and gpus > 0):
+            return gpus
+    raise argparse.ArgumentTypeError(f"{text} is neither 0 to 1 nor a whole number of GPUs")
+
+
 def best_of(text: str) -> int:
     number = text.removeprefix("best-of:")
     if not text.startswith("best-of:") or not number.isdecimal() or not 1 < int(number) <= 100:
@@ -183,7 +195,7 @@ def workers_of(options: argparse.Namespace, host: Host, output: Folder) -> OneWo
     if options.address or (options.workers or 1) > 1:
         from batch.ray_workers import HERE, RayWorkers
 
-        return RayWorkers(options.address or HERE, options.workers, settings, str(host), output.address)
+        return RayWorkers(options.address or HERE, options.workers, settings, str(host), output.address, options.gpus)
     import torch
 
     gpus = torch.cuda.device_count()

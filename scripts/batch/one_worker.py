@@ -77,10 +77,14 @@ class Maker(Protocol):
 
 
 class Workers(Protocol):
-    """Whoever makes tasks. count: how many do so at a time. version: of their ComfyUI, such as "ComfyUI 0.33.0"."""
+    """Whoever makes tasks. version: of their ComfyUI, such as "ComfyUI 0.33.0"."""
 
-    count: int
     version: str
+
+    @property
+    def count(self) -> int:
+        """How many make tasks."""
+        ...
 
     def object_info(self) -> dict[str, Any]:
         """Every class of nodes that their ComfyUI has. Raises SetupError where none starts."""
