@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared import tables
 from shared.given_files import Unreadable
-from shared.workflow import Prompt
+from shared.workflow import Prompt, is_of_others
 
 from .folders import Folder
 from .inputs import Template
@@ -18,6 +19,7 @@ from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
 from .seeds import best_try, seeds_of, tries, with_moved_seeds
+from .servers import ServerWorker
 from .worker import Outcome, Worker
 
 
@@ -60,7 +62,7 @@ class Maker:
         self._benches: dict[str, _Bench] = {}
         """By the name of the worker."""
 
-    def make(self, worker: Worker, tasks: Sequence[Task]) -> list[Made]:
+    def make(self, worker: Worker | ServerWorker, tasks: Sequence[Task]) -> list[Made]:
         """Make rows, and put their pictures into the folder. Raises SetupError where that cannot be written to."""
         with disk_errors_told(self._folder):
             bench = self._bench(worker)
@@ -68,7 +70,7 @@ class Maker:
             bench.writer.write_list()
             return made
 
-    def _bench(self, worker: Worker) -> _Bench:
+    def _bench(self, worker: Worker | ServerWorker) -> _Bench:
         with _OPENING:
             if worker.name not in self._benches:
                 writer = PictureWriter(self._folder, worker.name, made_by(worker.version))
@@ -84,14 +86,14 @@ class Maker:
             sizes = sizes_kept(self._folder, worker, tasks)
         return [None if size is None else Made(size=size) for size in sizes]
 
-    def _made(self, bench: _Bench, worker: Worker, task: Task) -> Made:
+    def _made(self, bench: _Bench, worker: Worker | ServerWorker, task: Task) -> Made:
         try:
             job = self._template.job(task.row)
         except (BadRow, Unreadable) as problem:
             return Made(str(problem))
         tried: list[_Try] = []
         # All tries of a row in one turn: ComfyUI remembers what two prompts after each other have in common.
-        with bench.turn:
+        with nullcontext() if self._may_queue(worker) else bench.turn:
             for row_try in tries(job, self._measuring.tries if self._measuring else 1):
                 one = self._tried(worker, row_try)
                 if one.outcome.error:
@@ -99,7 +101,14 @@ class Maker:
                 tried.append(one)
         return self._keep(bench.writer, task, job, tried)
 
-    def _tried(self, worker: Worker, job: Job) -> _Try:
+    def _may_queue(self, worker: Worker | ServerWorker) -> bool:
+        """Whether a row may wait in a worker's ComfyUI behind another. Nodes of other packs may save several under one
+        name."""
+        kinds = {node["class_type"] for node in self._template.prompt.values()}
+        savers = [kind for kind in kinds if self._object_info[kind]["output_node"]]
+        return isinstance(worker, ServerWorker) and not any(is_of_others(kind, self._object_info) for kind in savers)
+
+    def _tried(self, worker: Worker | ServerWorker, job: Job) -> _Try:
         # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.
         prompt = with_separate_people(job.prompt)
         if not self._measuring:

@@ -519,9 +519,13 @@ def png(data: bytes) -> SavedFile:
 
 @contextmanager
 def opened(
-    folder: Path, worker: str = "1", measuring: Measuring | None = None, kind: type[Folder] = Folder
+    folder: Path,
+    worker: str = "1",
+    measuring: Measuring | None = None,
+    kind: type[Folder] = Folder,
+    part: rows.Part | None = None,
 ) -> Iterator[tuple[Output, PictureWriter]]:
-    output = Output(kind(str(folder)), measuring)
+    output = Output(kind(str(folder)), measuring, part)
     output.begin()
     writer = PictureWriter(output.folder, worker, f"Likeness of run {worker}")
     yield output, writer
@@ -774,16 +778,16 @@ class Short:
                 yield Finished(one, Made(size=1))
 
 
-def ran(folder: Path, text: str, run: str) -> tuple[Run, Short, dict[str, str]]:
+def ran(folder: Path, text: str, run: str, part: rows.Part | None = None) -> tuple[Run, Short, dict[str, str]]:
     """A run over a table, and why rows failed."""
     (folder / "jobs.csv").write_text(text)
-    with opened(folder / "out", run) as (output, writer):
+    with opened(folder / "out", run, part=part) as (output, writer):
         worker = Short(writer)
-        one_run = Run(read(folder), Plain(), {}, output, worker)
+        one_run = Run(read(folder), Plain(), {}, output, worker, part)
         survey = one_run.survey()
         one_run.say_what_comes(survey)
         one_run.make(None, survey)
-    return one_run, worker, {line[1]: line[2] for line in table(folder / "out" / "failed.csv")[1:]}
+    return one_run, worker, {line[1]: line[2] for line in table(folder / "out" / output.failed_name)[1:]}
 
 
 def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -803,6 +807,24 @@ def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().err
     assert "1 row done earlier: made by Likeness of run 1;" in said
     assert "1 row done earlier: made by Likeness of run 2;" in said
+
+
+def test_machines_that_share_a_folder_make_a_part_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While the other runs too; one run then makes what both have left."""
+    text = "name,Photo,Seed\na,x,1\nbad1,y,2\nb,x,3\na,x,4\nc,x,5\nd,x,6,7\ne,x,8\n"
+    made: list[str] = []
+    with opened(tmp_path / "out", "0", part=rows.Part(2, 3)):
+        with pytest.raises(SetupError, match="Another run writes into"):
+            output_module._locked(tmp_path / "out", ".lock.2of3")
+        for number, failures in ((1, {"a"}), (3, {"d"})):
+            _, worker, failed = ran(tmp_path, text, f"1{number}", rows.Part(number, 3))
+            made += [one.row.name for one in worker.tasks]
+            assert failed.keys() == failures
+    assert made == ["a", "e", "b"]
+    _, worker, failed = ran(tmp_path, text, "2")
+    assert [one.row.name for one in worker.tasks] == ["bad1", "c"]
+    assert failed.keys() == {"a", "bad1", "d"}
+    assert "2 rows to make; 3 done earlier, 2 refused." in capsys.readouterr().err
 
 
 def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:
