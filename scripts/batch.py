@@ -18,11 +18,13 @@ first, 2 for wrong options, 130 after Ctrl-C. docs/many_pictures.md says the res
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 # ComfyUI portable's Python does not look beside the script.
 sys.path.insert(0, str(Path(__file__).absolute().parent))
@@ -31,19 +33,21 @@ import environment
 from environment import Host, SetupError, say
 from shared.arguments import path_of, path_or_url, positive
 
+from core.checks.errors import counted
+
 if TYPE_CHECKING:
     from batch.folders import Folder
-    from batch.one_worker import OneWorker
+    from batch.one_worker import DrivenWorkers
     from batch.output import Measuring, Output
     from batch.ray_workers import RayWorkers
-    from batch.rows import Table
+    from batch.rows import Part, Table
 
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
 
 def main() -> int:
     options = arguments()
-    hosts = environment.required_hosts("batch.py")
+    hosts = environment.find_hosts() if options.server else environment.required_hosts("batch.py")
     environment.enter(environment.python_for(hosts, options.python, MODULES))
     from batch import rows
     from batch.folders import folder_of
@@ -51,7 +55,7 @@ def main() -> int:
     from batch.ray_workers import HERE
     from shared import host_folders, workflow_files
 
-    host = hosts[0]
+    host = hosts[0] if hosts else None
     if options.models:
         host_folders.require_folder(options.models)
     parent, name = os.path.split(options.jobs)
@@ -61,10 +65,13 @@ def main() -> int:
     photos = folder_of(options.photos or parent)
     if not photos.is_there():
         raise SetupError(f"There is no folder {photos.address}: name the one that the photos are in.")
-    output = Output(folder_of(options.output or os.path.splitext(options.jobs)[0]), measuring_of(options))
-    if options.address and options.address != HERE:
+    folder = folder_of(options.output or os.path.splitext(options.jobs)[0])
+    output = Output(folder, measuring_of(options), options.part)
+    if options.server:
+        say(f"The rows are made by {counted(len(options.server), 'server')}.")
+    elif options.address and options.address != HERE:
         say(f"Starting workers on Ray ({options.address}), each with the ComfyUI of its machine.")
-    else:
+    elif host:
         say(f"Starting {host} ({host.path}) in a folder of its own.")
     try:
         with workers_of(options, host, output.folder) as workers:
@@ -78,11 +85,11 @@ def main() -> int:
 
 def make_all(
     options: argparse.Namespace,
-    workers: OneWorker | RayWorkers,
+    workers: DrivenWorkers | RayWorkers,
     table: Table,
     photos: Folder,
     output: Output,
-    host: Host,
+    host: Host | None,
 ) -> int:
     """Make the pictures of a table by workers that are starting; 1 where a row failed."""
     from batch.inputs import Template
@@ -92,14 +99,16 @@ def make_all(
     from shared import host_folders, workflow_files
 
     object_info = workers.object_info()
-    bank_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]]
+    bank_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]] if host else []
     if options.models:
         bank_folders.append(options.models / "likeness_faces")
     workflow = workflow_files.named(options.workflow)
     columns = [*table.columns, *table.fixed]
-    template = Template(workflow, object_info, columns, photos, host.path / "input", FaceBank(bank_folders))
+    # Without a ComfyUI here the workflow's own files are in the server's folder.
+    inputs = host.path / "input" if host else Path("no input folder")
+    template = Template(workflow, object_info, columns, photos, inputs, FaceBank(bank_folders))
     measuring = measuring_of(options)
-    run = Run(table, template, object_info, output, workers)
+    run = Run(table, template, object_info, output, workers, options.part)
     run.require_makeable(measuring)
     survey = run.survey()
     run.say_what_comes(survey)
@@ -111,10 +120,10 @@ def make_all(
     if survey.to_do or survey.repeated:
         made = run.make(Maker(template, object_info, output.folder, measuring), survey)
     if output.failed:
-        others = f" {output.folder.place('failed.csv')} has the others." if output.failed > 1 else ""
+        others = f" {output.folder.place(output.failed_name)} has the others." if output.failed > 1 else ""
         say(f"{output.first_failure}{others}")
     seconds = time.monotonic() - started
-    say(last_line(len(survey.states), made, output.failed, seconds, output.folder.address))
+    say(last_line(survey.rows, made, output.failed, seconds, output.folder.address))
     return int(output.failed > 0)
 
 
@@ -141,10 +150,16 @@ def arguments() -> argparse.Namespace:
     photos = "the folder that photos are in, a path or an address; else the table's"
     parser.add_argument("--photos", type=path_or_url, help=photos)
     parser.add_argument("--models", type=path_of, help="a models folder besides ComfyUI's own")
-    workers = "how many ComfyUIs, by Ray where they are several; with --address as many as there are GPUs, else one"
+    workers = "how many ComfyUIs, by Ray where they are several; with --address as many as it gets GPUs for, else one"
     parser.add_argument("--workers", type=positive, help=workers)
     address = "run on Ray: a cluster's address, auto, or local for this machine; each machine has its ComfyUI"
     parser.add_argument("--address", help=address)
+    gpus = "of each worker on Ray; default: 1. 0.5 lets two share a GPU, 0 takes none"
+    parser.add_argument("--gpus", type=gpus_each, metavar="NUMBER", help=gpus)
+    server = "the URL of a ComfyUI that runs already, in the place of workers; as often as needed"
+    parser.add_argument("--server", type=server_url, action="append", default=[], metavar="URL", help=server)
+    part = "make the second of four parts alone: other machines make the others, into the same --output"
+    parser.add_argument("--part", type=part_of, metavar="2/4", help=part)
     limit = "a ComfyUI that is longer at a row is ended, and the row tried once more; default: 3600"
     parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
@@ -154,7 +169,10 @@ def arguments() -> argparse.Namespace:
     keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"
     parser.add_argument("--keep", type=best_of, metavar="best-of:N", help=keep)
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.server and (options.address or options.workers or options.models or options.gpus is not None):
+        parser.error("--server uses ComfyUIs as they run: leave --workers, --address, --gpus and --models out")
+    return options
 
 
 def fixed_input(text: str) -> tuple[str, str]:
@@ -167,6 +185,35 @@ def fixed_input(text: str) -> tuple[str, str]:
     return column, value
 
 
+def server_url(text: str) -> str:
+    url = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # a port that is no number
+        pass
+    raise argparse.ArgumentTypeError(f"{text} is no address of a ComfyUI, such as http://127.0.0.1:8188")
+
+
+def part_of(text: str) -> Part:
+    from batch.rows import Part
+
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) < 10**6):
+        raise argparse.ArgumentTypeError(f"{text} is no part, such as 1/4, 2/4, 3/4 or 4/4")
+    return Part(int(number), int(count))
+
+
+def gpus_each(text: str) -> float:
+    """A part of a GPU, or whole ones, as Ray counts them."""
+    with contextlib.suppress(ValueError):
+        gpus = float(text)
+        if 0 <= gpus <= 1 or (gpus.is_integer() and gpus > 0):
+            return gpus
+    raise argparse.ArgumentTypeError(f"{text} is neither 0 to 1 nor a whole number of GPUs")
+
+
 def best_of(text: str) -> int:
     number = text.removeprefix("best-of:")
     if not text.startswith("best-of:") or not number.isdecimal() or not 1 < int(number) <= 100:
@@ -174,16 +221,21 @@ def best_of(text: str) -> int:
     return int(number)
 
 
-def workers_of(options: argparse.Namespace, host: Host, output: Folder) -> OneWorker | RayWorkers:
-    """One ComfyUI in this process, or several on Ray where their number or an address is given. Raises SetupError."""
+def workers_of(options: argparse.Namespace, host: Host | None, output: Folder) -> DrivenWorkers | RayWorkers:
+    """Servers where their URLs are given, several ComfyUIs on Ray where their number or an address is; else one. Raises
+    SetupError."""
     from batch.one_worker import OneWorker, WorkerSettings
 
     models = (str(options.models.absolute()),) if options.models else ()
     settings = WorkerSettings(models, options.row_limit)
+    if options.server:
+        from batch.servers import Servers
+
+        return Servers(options.server, settings)
     if options.address or (options.workers or 1) > 1:
         from batch.ray_workers import HERE, RayWorkers
 
-        return RayWorkers(options.address or HERE, options.workers, settings, str(host), output.address)
+        return RayWorkers(options.address or HERE, options.workers, settings, str(host), output.address, options.gpus)
     import torch
 
     gpus = torch.cuda.device_count()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -56,7 +57,7 @@ class Folder:
         return os.path.isdir(self.address)
 
     def stamp(self, name: str) -> str:
-        """A text that changes with a file; "" where there is none."""
+        """A text that changes with a file, its size first; "" where there is none."""
         try:
             state = os.stat(self.place(name))
         except (OSError, ValueError):  # letters that no file's name has
@@ -94,8 +95,8 @@ class Folder:
                         sizes[entry.name] = entry.stat().st_size
         return sizes
 
-    def read(self, name: str, most: int) -> bytes:
-        """Raises Unreadable for what is no file or has more bytes than `most`."""
+    def read(self, name: str, most: int, size: int | None = None) -> bytes:
+        """Raises Unreadable for what is no file or has more bytes than `most`. size: of the file, if it is known."""
         return bytes_of(self.path / name, most)
 
     def lines(self, names: Sequence[str]) -> Iterator[bytes]:
@@ -139,8 +140,8 @@ class Folder:
 
 
 class List:
-    """Lines that one process appends to a file. Nothing is synced: what a machine that loses its power has not written
-    is made again."""
+    """Lines that the threads of one process append to a file. Nothing is synced: what a machine that loses its power
+    has not written is made again."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         path = folder.path / f"{name}.jsonl"
@@ -237,13 +238,15 @@ class StoreFolder(Folder):
     def sizes(self, folder: str = "") -> dict[str, int]:
         return {name: entry["size"] for name, entry in self.files(folder).items()}
 
-    def read(self, name: str, most: int) -> bytes:
+    def read(self, name: str, most: int, size: int | None = None) -> bytes:
         try:
-            if self._asked("size", name) > most:
-                raise Unreadable(too_long(most))
-            return self._asked("cat_file", name)
+            known_size: int = self._asked("size", name) if size is None else size
+            data: bytes = self._asked("cat_file", name) if known_size <= most else b""
         except OSError as cause:
             raise Unreadable(f"cannot be read: {cause}") from cause
+        if max(known_size, len(data)) > most:
+            raise Unreadable(too_long(most))
+        return data
 
     def lines(self, names: Sequence[str]) -> Iterator[bytes]:
         for first in range(0, len(names), _READ_AT_ONCE):
@@ -283,16 +286,20 @@ class StoreList(List):
     def __init__(self, folder: StoreFolder, name: str) -> None:
         self._folder = folder
         self._name = name
+        self._writing = threading.Lock()
         self._lines: list[bytes] = []
         """All lines of the file that is being written, also those of them that are in the store already."""
         self._written_lines = 0
         """How many of these are in the store."""
         self._written_at = time.monotonic()
-        # The files of a list are NAME.00000.jsonl and so on. Those that are there already stay as they are: the next
-        # one has the number behind theirs.
-        parent, _, last = name.rpartition("/")
-        numbers = [file.removeprefix(f"{last}.").removesuffix(".jsonl") for file in folder.sizes(parent)]
-        self._file_number = max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
+        self._file_number: int | None = None
+
+    def _next_number(self) -> int:
+        """The files of a list are NAME.00000.jsonl and so on. Those that are there already stay as they are: the next
+        one has the number behind theirs."""
+        parent, _, last = self._name.rpartition("/")
+        numbers = [file.removeprefix(f"{last}.").removesuffix(".jsonl") for file in self._folder.sizes(parent)]
+        return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
 
     def add(self, line: bytes) -> None:
         self._lines.append(line + b"\n")
@@ -300,21 +307,31 @@ class StoreList(List):
             self.write()
 
     def write(self) -> None:
-        if len(self._lines) > self._written_lines:
-            self._folder.write(f"{self._name}.{self._file_number:05}.jsonl", b"".join(self._lines))
-        self._written_lines = len(self._lines)
-        self._written_at = time.monotonic()
-        if self._written_lines >= self.MOST_LINES:
-            self._lines = []
-            self._written_lines = 0
-            self._file_number += 1
+        with self._writing:
+            if self._file_number is None:
+                self._file_number = self._next_number()
+            # Lines that other threads add meanwhile go into the next writing, all at once.
+            count = len(self._lines)
+            if count > self._written_lines:
+                self._folder.write(f"{self._name}.{self._file_number:05}.jsonl", b"".join(self._lines[:count]))
+            self._written_lines = count
+            self._written_at = time.monotonic()
+            if count >= self.MOST_LINES:
+                del self._lines[:count]
+                self._written_lines = 0
+                self._file_number += 1
 
 
 @lru_cache(_KEPT_LISTINGS)
 def _stamps(folder: StoreFolder, name: str) -> dict[str, str]:
-    """The files in a folder, and a text that changes with each."""
+    """The files in a folder, and a text that changes with each, its size first."""
     stamps: dict[str, str] = {}
     for file, entry in folder.files(name).items():
         changed = [str(entry[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime") if key in entry]
         stamps[file] = f"{entry['size']} {''.join(changed[:1])}"
     return stamps
+
+
+def size_in(stamp: str) -> int:
+    """How many bytes a file has, by its stamp."""
+    return int(stamp.split()[0])

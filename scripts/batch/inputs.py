@@ -176,9 +176,8 @@ class Template:
                 value = column_input.value(cell)
             else:
                 found = self._photo_cells.found(column, cell)
-                value = photo_files.put(
-                    found.folder, found.name, files, column_input.is_picture and not found.is_person
-                )
+                is_picture = column_input.is_picture and not found.is_person
+                value = photo_files.put(found.folder, found.name, files, is_picture, found.stamp)
                 if found.is_person:
                     people[column] = value
             for node, name in column_input.targets:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared import tables
 from shared.given_files import Unreadable
-from shared.workflow import Prompt
+from shared.workflow import Prompt, is_of_others
 
 from .folders import Folder
 from .inputs import Template
@@ -17,6 +19,7 @@ from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
 from .seeds import best_try, seeds_of, tries, with_moved_seeds
+from .servers import ServerWorker
 from .worker import Outcome, Worker
 
 
@@ -30,8 +33,21 @@ class Made:
     is_given_up: bool = False
 
 
+_OPENING = threading.Lock()
+"""Held by the thread that makes a `_Bench`. It stays here when a Maker is sent to another process."""
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What the threads of one worker share. turn: of the one whose row is in the worker's ComfyUI; meanwhile others
+    read what their rows need, and write what they have made."""
+
+    writer: PictureWriter
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Maker:
-    """Makes rows, in whatever process it is sent to.
+    """Makes rows, in whatever process it is sent to, and in as many threads as there are.
 
     tries: how many pictures are made of a row, of which the best is kept. measuring: what is measured of them, if so.
     """
@@ -43,16 +59,23 @@ class Maker:
         self._object_info = object_info
         self._folder = folder
         self._measuring = measuring
-        self._writer: PictureWriter | None = None
+        self._benches: dict[str, _Bench] = {}
+        """By the name of the worker."""
 
-    def make(self, worker: Worker, tasks: Sequence[Task]) -> list[Made]:
+    def make(self, worker: Worker | ServerWorker, tasks: Sequence[Task]) -> list[Made]:
         """Make rows, and put their pictures into the folder. Raises SetupError where that cannot be written to."""
         with disk_errors_told(self._folder):
-            if self._writer is None:
-                self._writer = PictureWriter(self._folder, worker.name, made_by(worker.version))
-            made = [self._made(self._writer, worker, task) for task in tasks]
-            self._writer.write_list()
+            bench = self._bench(worker)
+            made = [self._made(bench, worker, task) for task in tasks]
+            bench.writer.write_list()
             return made
+
+    def _bench(self, worker: Worker | ServerWorker) -> _Bench:
+        with _OPENING:
+            if worker.name not in self._benches:
+                writer = PictureWriter(self._folder, worker.name, made_by(worker.version))
+                self._benches[worker.name] = _Bench(writer)
+            return self._benches[worker.name]
 
     def is_made(self, made: Made) -> bool:
         return not made.problem
@@ -63,20 +86,29 @@ class Maker:
             sizes = sizes_kept(self._folder, worker, tasks)
         return [None if size is None else Made(size=size) for size in sizes]
 
-    def _made(self, writer: PictureWriter, worker: Worker, task: Task) -> Made:
+    def _made(self, bench: _Bench, worker: Worker | ServerWorker, task: Task) -> Made:
         try:
             job = self._template.job(task.row)
         except (BadRow, Unreadable) as problem:
             return Made(str(problem))
         tried: list[_Try] = []
-        for row_try in tries(job, self._measuring.tries if self._measuring else 1):
-            one = self._tried(worker, row_try)
-            if one.outcome.error:
-                return Made(one.outcome.error, is_given_up=one.outcome.is_given_up)
-            tried.append(one)
-        return self._keep(writer, task, job, tried)
+        # All tries of a row in one turn: ComfyUI remembers what two prompts after each other have in common.
+        with nullcontext() if self._may_queue(worker) else bench.turn:
+            for row_try in tries(job, self._measuring.tries if self._measuring else 1):
+                one = self._tried(worker, row_try)
+                if one.outcome.error:
+                    return Made(one.outcome.error, is_given_up=one.outcome.is_given_up)
+                tried.append(one)
+        return self._keep(bench.writer, task, job, tried)
 
-    def _tried(self, worker: Worker, job: Job) -> _Try:
+    def _may_queue(self, worker: Worker | ServerWorker) -> bool:
+        """Whether a row may wait in a worker's ComfyUI behind another. Nodes of other packs may save several under one
+        name."""
+        kinds = {node["class_type"] for node in self._template.prompt.values()}
+        savers = [kind for kind in kinds if self._object_info[kind]["output_node"]]
+        return isinstance(worker, ServerWorker) and not any(is_of_others(kind, self._object_info) for kind in savers)
+
+    def _tried(self, worker: Worker | ServerWorker, job: Job) -> _Try:
         # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.
         prompt = with_separate_people(job.prompt)
         if not self._measuring:

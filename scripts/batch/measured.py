@@ -36,6 +36,8 @@ def with_measure(prompt: Prompt, object_info: ObjectInfo, vision: str = "") -> P
     vision: the file by which garments are compared, if they are. Raises SetupError where nobody and nothing is meant to
     be in the pictures, and where what measures them is not there.
     """
+    if "LikenessAsFile" not in object_info:
+        raise SetupError("--measure, --keep and --clip-vision need workers of batch.py's own: leave --server out.")
     savers = _savers(prompt, object_info)
     if not savers:
         raise SetupError(

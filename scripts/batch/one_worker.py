@@ -1,18 +1,33 @@
-"""One worker in this process, for whoever has one ComfyUI; ray_workers.py has several."""
+"""Workers that threads of this process drive: one with its own ComfyUI here, servers in servers.py. Those of
+ray_workers.py are processes."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
 
 import environment
 from environment import SetupError
 
-from .worker import Worker
+from .worker import TRIES, Worker
+
+ROWS_AT_ONCE = 3
+"""Of a worker: while one is in its ComfyUI, the next is read and the last is written."""
+_END_SECONDS = 10
+"""How long threads have to end whose rows are being written. What is not listed then is made again by the next run."""
+_Driven = TypeVar("_Driven", bound="DrivenWorkers")
+_NO_MORE = object()
+"""In the place of a task: the thread ends."""
+_LOOK_SECONDS = 0.5
+"""So often Ctrl-C is looked for, on systems where nothing that waits is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,14 @@ class Maker(Protocol):
 
 
 class Workers(Protocol):
-    """Whoever makes tasks. count: how many do so at a time. version: of their ComfyUI, such as "ComfyUI 0.33.0"."""
+    """Whoever makes tasks. version: of their ComfyUI, such as "ComfyUI 0.33.0"."""
 
-    count: int
     version: str
+
+    @property
+    def count(self) -> int:
+        """How many make tasks."""
+        ...
 
     def object_info(self) -> dict[str, Any]:
         """Every class of nodes that their ComfyUI has. Raises SetupError where none starts."""
@@ -78,25 +97,123 @@ class Workers(Protocol):
         ...
 
 
-class OneWorker:
-    """A worker in this process; use it in a `with` statement."""
+class WorkerEnded(Exception):
+    """A worker that does not make a task to its end, which others may. is_of_task: whether it was at this task."""
 
-    count = 1
+    def __init__(self, reason: str, is_of_task: bool) -> None:
+        super().__init__(reason)
+        self.is_of_task = is_of_task
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._worker = settings.worker(0)
-        self.version = self._worker.version
 
-    def __enter__(self) -> OneWorker:
+@dataclass
+class _Trial:
+    """A task and what came of it: `finished` by the maker, or the error that ended it. tries: workers that ended during
+    it."""
+
+    task: Any
+    tries: int = 0
+    finished: Finished | None = None
+    error: BaseException | None = None
+
+
+class DrivenWorkers:
+    """Workers, each driven by ROWS_AT_ONCE threads of this process; use it in a `with` statement."""
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        self._workers = workers
+        self._threads: list[threading.Thread] = []
+        self.count = len(workers)
+        self.version: str = workers[0].version
+
+    def __enter__(self: _Driven) -> _Driven:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._worker.stop()
+        for worker in self._workers:
+            worker.stop()
+        give_up = time.monotonic() + _END_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
 
     def object_info(self) -> dict[str, Any]:
-        return self._worker.object_info()
+        return self._workers[0].object_info()
 
     def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
-        for task in tasks:
-            (made,) = maker.make(self._worker, [task])
-            yield Finished(task, made)
+        """What becomes of each task by `maker.make`, in the order in which they end. Raises SetupError where no worker
+        is left."""
+        to_do: SimpleQueue[Any] = SimpleQueue()
+        ended: SimpleQueue[_Trial | None] = SimpleQueue()
+        self._threads = []
+        for worker in [*self._workers] * ROWS_AT_ONCE:
+            thread = threading.Thread(target=_drive, args=(worker, maker, to_do, ended), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        try:
+            yield from _handed_out(tasks, to_do, ended, len(self._threads))
+        finally:
+            for _ in self._threads:
+                to_do.put(_NO_MORE)
+
+
+def _handed_out(
+    tasks: Iterable[Any], to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None], threads: int
+) -> Iterator[Finished]:
+    """Tasks for so many threads, and what becomes of them. A worker that ends gives its tasks back."""
+    to_come = iter(tasks)
+    at_work = 0
+    reason = ""
+    while True:
+        for task in islice(to_come, max(0, threads - at_work)):
+            to_do.put(_Trial(task))
+            at_work += 1
+        if not at_work:
+            return
+        trial = _next_of(ended)
+        if trial is None:
+            threads -= 1
+            if not threads:
+                raise SetupError(f"No server is left, and the same run again goes on. The last: {reason}")
+        elif trial.finished:
+            at_work -= 1
+            yield trial.finished
+        elif not isinstance(trial.error, WorkerEnded):
+            assert trial.error
+            raise trial.error
+        else:
+            reason = str(trial.error)
+            trial.tries += trial.error.is_of_task
+            if trial.tries < TRIES:
+                to_do.put(trial)
+            else:
+                at_work -= 1
+                yield Finished(trial.task, None, f"{TRIES} servers ended during this row. The last: {reason}")
+
+
+def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None]) -> None:
+    """Make one task after the other. None says that the worker makes no more."""
+    while (trial := to_do.get()) is not _NO_MORE:
+        try:
+            (made,) = maker.make(worker, [trial.task])
+            trial.finished = Finished(trial.task, made)
+        except BaseException as cause:  # noqa: BLE001 - it is raised where the results are taken
+            trial.error = cause
+        ended.put(trial)
+        if isinstance(trial.error, WorkerEnded) and not worker.is_back():
+            ended.put(None)
+            return
+
+
+def _next_of(queue: SimpleQueue[Any]) -> Any:
+    while True:
+        try:
+            return queue.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            continue
+
+
+class OneWorker(DrivenWorkers):
+    """A worker with a ComfyUI of its own on this machine."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._worker = settings.worker(0)
+        super().__init__([self._worker])

@@ -36,7 +36,7 @@ from core.checks.names import folded
 from .estimate import RowCosts
 from .folders import Folder, StoreFolder
 from .locks import lock_alone, lock_shared
-from .rows import Row, key_of, number_of, problem_of_name
+from .rows import Part, Row, key_of, number_of, problem_of_name
 from .temporary import temporary_folder
 from .worker import SavedFile
 
@@ -91,7 +91,7 @@ class PictureWriter:
     def __init__(self, folder: Folder, name: str, made_by: str = "") -> None:
         self._folder = folder
         self._made_by = made_by
-        if "failed.csv" not in folder.sizes():
+        if not any(name.startswith("failed.") for name in folder.sizes()):
             raise SetupError(
                 f"{folder.address} is another folder on {platform.node()}: name one for --output that all machines "
                 "reach by the same path, such as a share, or s3://bucket/folder."
@@ -161,14 +161,17 @@ def names_of(row: Row, endings: Sequence[str]) -> list[str]:
 
 
 class Output:
-    """The folder of a run. One on a disk is one run's at a time; a store has no locks. Until `begin` it stays as it
-    was: a run that is refused before leaves the files of earlier ones, and no new folder.
+    """The folder of a run, or of a part of one. On a disk it is one run's at a time; a store has no locks. Until
+    `begin` it stays as it was: a run that is refused before leaves the files of earlier ones, and no new folder.
 
     Raises SetupError where another run has it on a disk, and for a folder that holds other things.
     """
 
-    def __init__(self, folder: Folder, measuring: Measuring | None = None) -> None:
+    def __init__(self, folder: Folder, measuring: Measuring | None = None, part: Part | None = None) -> None:
         self.folder = folder
+        ending = part.ending if part else ""
+        self.failed_name = f"failed{ending}.csv"
+        self._lock_name = f".lock{ending}"
         self.failed = 0
         self.first_failure = ""
         """The row that failed first, and why."""
@@ -178,7 +181,7 @@ class Output:
             self._require_own_folder()
             is_store = isinstance(folder, StoreFolder)
             self._new_folders = [] if is_store else _not_there(folder.path)
-            self._lock = None if is_store else _locked(folder.path)
+            self._lock = None if is_store else _locked(folder.path, self._lock_name)
             self._read_lists(measuring)
             self._temporary = temporary_folder()
             failed_path = Path(self._temporary.name) / "failed.csv"
@@ -193,7 +196,7 @@ class Output:
         with disk_errors_told(self.folder):
             if not isinstance(self.folder, StoreFolder):
                 self._failed_rows.close()
-                failed_path = self.folder.path / "failed.csv"
+                failed_path = self.folder.path / self.failed_name
                 shutil.copyfile(self._failed_rows.name, failed_path)
                 self._failed_rows = failed_path.open("ab")
             self._show_failed()
@@ -204,7 +207,7 @@ class Output:
         if _lists(self.folder):
             return
         for name in self.folder.sizes():
-            if not name.startswith(".") and name not in ("failed.csv", "done.csv"):
+            if not name.startswith((".", "failed.")) and name != "done.csv":
                 raise SetupError(
                     f"{self.folder.address} has no folder {LISTS}, but {name}: take an empty folder for --output."
                 )
@@ -268,7 +271,7 @@ class Output:
         begun = time.monotonic()
         self._failed_rows.flush()
         if isinstance(self.folder, StoreFolder):
-            self.folder.put(Path(self._failed_rows.name), "failed.csv")
+            self.folder.put(Path(self._failed_rows.name), self.failed_name)
         told = time.monotonic()
         self._show_failed_again = told + max(_FAILED_SECONDS, (told - begun) / _MOST_OF_A_RUN)
 
@@ -296,7 +299,7 @@ class Output:
             self._lock.close()
         with contextlib.suppress(OSError):  # somebody else has put something there
             if self._new_folders:
-                Path(self.folder.place(".lock")).unlink()
+                Path(self.folder.place(self._lock_name)).unlink()
             for path in self._new_folders:
                 path.rmdir()
 
@@ -386,11 +389,11 @@ def _not_there(folder: Path) -> list[Path]:
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
-def _locked(folder: Path) -> IO[bytes]:
+def _locked(folder: Path, name: str) -> IO[bytes]:
     """The file whose lock says that a run has the folder: its workers have it too. Raises SetupError where another run
     has it, also after some seconds: workers of a driver that was killed end then."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / ".lock").open("ab")
+    lock = (folder / name).open("ab")
     give_up = time.monotonic() + _LOCK_SECONDS
     while True:
         try:

@@ -25,7 +25,7 @@ _MOST_ADVISED = 100
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file that a cell names. stamp: a text that changes with it."""
+    """A file that a cell names. stamp: as of `Folder.stamp`."""
 
     folder: Folder
     name: str

@@ -1,6 +1,10 @@
 """Photos and saved people that travel with a row: photos are read through, under names that every disk takes."""
 
 import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from shared.given_files import Unreadable
@@ -8,7 +12,7 @@ from shared.given_files import Unreadable
 from core.checks.errors import BadPhoto
 from core.pictures.files import read_picture
 
-from .folders import Folder
+from .folders import Folder, size_in
 from .rows import BadRow, cut
 
 _MOST_STEM_BYTES = 160
@@ -17,22 +21,74 @@ _MOST_BYTES = 10**9
 """Of a photo or another file in a cell."""
 _DIGITS = 12
 """Of the hash in a name."""
+_MOST_KEPT_BYTES = 2**26
+"""Of the photos that are kept for the rows to come: many rows have the same people."""
 _whole_photos: set[str] = set()
-"""The hashes of photos that have been read through: many rows have the same photos."""
+"""The hashes of photos that have been read through."""
 _MOST_WHOLE_PHOTOS = 100_000
 
 
-def put(folder: Folder, name: str, files: dict[str, bytes], is_picture: bool = True) -> str:
+@dataclass(frozen=True)
+class _Copy:
+    """A file as it travels, under the name that it has then."""
+
+    name: str
+    data: bytes
+
+
+class _Kept:
+    """The files that were read last, each read once however many threads want it."""
+
+    def __init__(self) -> None:
+        self._copies: OrderedDict[Hashable, _Copy] = OrderedDict()
+        self._bytes = 0
+        self._changing = threading.Lock()
+        # Whoever wants a file that another thread reads waits for that one. A few files wait for others that way too.
+        self._reading = [threading.Lock() for _ in range(64)]
+
+    def copy(self, key: Hashable, read: Callable[[], _Copy]) -> _Copy:
+        """What `read` gives, or has given for this key."""
+        with self._reading[hash(key) % len(self._reading)]:
+            with self._changing:
+                if key in self._copies:
+                    self._copies.move_to_end(key)
+                    return self._copies[key]
+            copy = read()
+            with self._changing:
+                self._copies[key] = copy
+                self._bytes += len(copy.data)
+                while self._bytes > _MOST_KEPT_BYTES:
+                    _, oldest = self._copies.popitem(last=False)
+                    self._bytes -= len(oldest.data)
+            return copy
+
+
+_kept = _Kept()
+
+
+def put(folder: Folder, name: str, files: dict[str, bytes], is_picture: bool = True, stamp: str = "") -> str:
     """Put a file among the files of a row, and return its name there: its own, and a hash of its content.
 
     is_picture: whether ComfyUI will read it as a picture. It would take what there is of one: of half a JPEG the rest
-    is grey, of a telephone's HEIC it takes the first piece. Raises BadRow for a file that is empty or cannot be read,
-    and for a picture that is not whole or of a kind that the pack does not read, whatever its name says.
+    is grey, of a telephone's HEIC it takes the first piece. stamp: of the file, if it is known: one with the same stamp
+    is not read again. Raises BadRow for a file that is empty or cannot be read, and for a picture that is not whole or
+    of a kind that the pack does not read, whatever its name says.
     """
+    if stamp:
+        key = (folder.address, name, stamp, is_picture)
+        copy = _kept.copy(key, lambda: _copy(folder, name, is_picture, size_in(stamp)))
+    else:
+        copy = _copy(folder, name, is_picture, None)
+    files[copy.name] = copy.data
+    return copy.name
+
+
+def _copy(folder: Folder, name: str, is_picture: bool, size: int | None) -> _Copy:
+    """A file, read. size: if it is known. Raises BadRow."""
     place = folder.place(name)
     path = PurePath(place)
     try:
-        data = folder.read(name, _MOST_BYTES)
+        data = folder.read(name, _MOST_BYTES, size)
     except Unreadable as cause:
         raise BadRow(f"{place} {cause}.") from cause
     if not data:
@@ -47,6 +103,4 @@ def put(folder: Folder, name: str, files: dict[str, bytes], is_picture: bool = T
         if len(_whole_photos) == _MOST_WHOLE_PHOTOS:
             _whole_photos.clear()
         _whole_photos.add(digest)
-    name_of_copy = f"{cut(path.stem, _MOST_STEM_BYTES)}-{digest[:_DIGITS]}{path.suffix.lower()}"
-    files[name_of_copy] = data
-    return name_of_copy
+    return _Copy(f"{cut(path.stem, _MOST_STEM_BYTES)}-{digest[:_DIGITS]}{path.suffix.lower()}", data)

@@ -19,7 +19,7 @@ from environment import ROOT, SetupError, say
 
 from core.checks.text import as_typed
 
-from .one_worker import Finished, Maker, WorkerSettings
+from .one_worker import ROWS_AT_ONCE, Finished, Maker, WorkerSettings
 from .worker import TRIES, shortened
 
 HERE = "local"
@@ -39,7 +39,7 @@ _PACK = (
 )  # fmt: skip
 """What machines of a cluster get; not what a user keeps in the pack's folder, such as pictures."""
 _LOOK_SECONDS = 10
-"""So often it is looked for GPUs of machines that have joined."""
+"""So often it is looked whether a worker has started."""
 _QUIET_SECONDS = 30
 """After so long without a worker the wait is told, and from then on every _TELL_SECONDS."""
 _TELL_SECONDS = 60
@@ -50,17 +50,23 @@ NO_RAY = (
 
 
 class RayWorkers:
-    """Workers that are actors of Ray's, each with a ComfyUI. Ray puts them onto machines and GPUs. For one that ends
-    another is started, on any machine that has room for it; use it in a `with` statement.
+    """Workers that are actors of Ray's, each with a ComfyUI. Ray puts them onto machines and GPUs, and starts one that
+    ends again, on any machine that has room for it; use it in a `with` statement.
 
-    address: of a cluster, or HERE. count: where it is more than there are GPUs, they share them; None: as many as there
-    are GPUs, those of machines that join later too; one here where there is no GPU. settings: of the workers. host: the
-    ComfyUI that all should have. place: what is theirs alone, as long as they run. Raises SetupError without Ray or
-    without the cluster.
+    address: of a cluster, or HERE. count: None: as many as Ray finds GPUs for, those of machines that join later or
+    that it starts for them too. settings: of the workers. host: the ComfyUI that all should have. place: what is theirs
+    alone, as long as they run. gpus: of each worker; None: one, or none where this machine has none. Raises SetupError
+    without Ray, without the cluster, and where this machine has too few GPUs.
     """
 
     def __init__(
-        self, address: str, count: int | None, settings: WorkerSettings, host: str, place: str | None = None
+        self,
+        address: str,
+        count: int | None,
+        settings: WorkerSettings,
+        host: str,
+        place: str | None = None,
+        gpus: float | None = None,
     ) -> None:
         self._ray = _imported_ray(address)
         _join(self._ray, address)
@@ -69,79 +75,83 @@ class RayWorkers:
         self._place = place
         # Of this machine's own scripts. To a cluster they are sent with the actor.
         self._scripts = str(ROOT / "scripts") if address == HERE else None
-        # Two calls at a time, so that a worker can be stopped while it has rows. It waits for its GPU, not for CPUs:
-        # several start on a machine of any size.
-        self._class = self._ray.remote(num_cpus=0, max_concurrency=2, max_restarts=0)(_actor_class())
-        gpus = self._gpus()
-        # The machines of a cluster may join later.
-        at_least = 1 if address == HERE else 0
-        self.count = count or gpus or at_least
-        # Whole GPUs, or parts of which several make a whole one.
-        share = 1 / math.ceil(self.count / gpus) if gpus else 0
-        self._takes_new_gpus = count is None
-        self._gpus_taken = gpus
-        self._started = 0
+        gpus_there = self._gpus()
+        is_without = address == HERE and not gpus_there
+        self._share = gpus if gpus is not None else float(not is_without)
+        if address == HERE and count and count * self._share > gpus_there:
+            raise SetupError(
+                f"{count} workers do not have a GPU each here, where there are {gpus_there}: say how much of one each "
+                f"has by --gpus {math.floor(100 * gpus_there / count) / 100:g}, or start fewer."
+            )
+        # Calls run side by side, and one more is there to stop a worker. It waits for its GPU, not for CPUs: several
+        # start on a machine of any size.
+        self._class = self._ray.remote(
+            num_cpus=0, num_gpus=self._share, max_concurrency=ROWS_AT_ONCE + 1, max_restarts=-1
+        )(_actor_class())
+        self._takes_more = count is None and self._share > 0 and address != HERE
         self._workers: list[_Worker] = []
         self._starting: dict[Any, _Worker] = {}
         self._tell_at = time.monotonic() + _QUIET_SECONDS
         self._call_rows = 1
         self._again: list[_Call] = []
-        """Of workers that have ended."""
-        for index in range(self.count):
-            self._start(index, share)
+        """Each with a row that may have ended its worker, which runs alone."""
+        for _ in range(count or (int(gpus_there / self._share) if self._share else 0) or 1):
+            self._start()
+
+    @property
+    def count(self) -> int:
+        return len(self._ready()) or 1
 
     def _gpus(self) -> int:
         return int(self._ray.cluster_resources().get("GPU", 0))
 
-    def _start(self, index: int, share: float) -> None:
-        """Start a worker. index: as of _Worker. Raises SetupError where another run has a worker of this name, as one
-        that was killed has for a moment still."""
+    def _ready(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.name]
+
+    def _start(self) -> None:
+        """Ask Ray for a worker. Raises SetupError where another run has a worker of this name, as one that was killed
+        has for a moment still."""
         # A machine can import nothing of ours before the actor is there.
         sent = self._ray.cloudpickle.dumps(self._settings)
-        name = f"worker {index} of {self._place}" if self._place else None
-        actor_class = self._class.options(name=name, num_gpus=share, scheduling_strategy="SPREAD")
-        number = self._started
-        self._started += 1
+        name = f"worker {len(self._workers)} of {self._place}" if self._place else None
+        actor_class = self._class.options(name=name, scheduling_strategy="SPREAD")
         give_up = time.monotonic() + _END_SECONDS
         while True:
             try:
-                actor = actor_class.remote(self._scripts, sent, number, os.environ.get("OMP_NUM_THREADS"))
+                actor = actor_class.remote(self._scripts, sent, os.environ.get("OMP_NUM_THREADS"))
                 break
             except self._ray.exceptions.ActorAlreadyExistsError as cause:
                 if time.monotonic() > give_up:
                     raise SetupError(
                         f"Another run writes into {self._place}: wait for it, or name another --output."
                     ) from cause
-                # Short, for rows wait meanwhile: Ray frees the name of a worker that was killed at once.
                 time.sleep(0.1)
-        worker = _Worker(actor, index, share, self._settings.name(number))
+        worker = _Worker(actor)
         self._workers.append(worker)
-        self._starting[actor.version.remote()] = worker
+        self._starting[actor.introduction.remote()] = worker
 
     def __enter__(self) -> RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        ended = [worker.actor.stop.remote() for worker in self._workers]
-        self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS)
+        ended = [worker.actor.stop.remote() for worker in self._ready()]
+        self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS) if ended else None
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._ray.shutdown()
 
     def object_info(self) -> dict[str, Any]:
         """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts or answers."""
-        reason = ""
-        for _ in range(TRIES):
-            while not (ready := [worker for worker in self._workers if worker.is_ready]):
-                self._wait({})
-            try:
-                return self._ray.get(ready[0].actor.object_info.remote())
-            except self._ray.exceptions.RayTaskError as cause:
-                raise SetupError(_reason(cause)) from cause
-            except self._ray.exceptions.RayActorError as cause:
-                reason = _reason(cause)
-                self._start_another(ready[0], cause)
-        raise SetupError(f"{TRIES} workers ended when they were asked for their nodes. The last: {reason}")
+        while not (ready := self._ready()):
+            self._wait({})
+        try:
+            return self._ray.get(ready[0].actor.object_info.remote())
+        except self._ray.exceptions.RayTaskError as cause:
+            raise SetupError(_reason(cause)) from cause
+        except self._ray.exceptions.RayActorError as cause:
+            raise SetupError(
+                f"{TRIES} workers ended when they were asked for their nodes. The last: {_reason(cause)}"
+            ) from cause
 
     def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
         """What becomes of each task by `maker.make`, in the order in which they end.
@@ -150,102 +160,104 @@ class RayWorkers:
         """
         sent = self._ray.put(self._ray.cloudpickle.dumps(maker))
         to_do = iter(tasks)
-        busy: dict[Any, _Worker] = {}
+        busy: dict[Any, _Call] = {}
         while True:
-            for worker in self._workers:
-                if worker.is_ready and not worker.call.tasks:
-                    worker.call = self._again.pop() if self._again else _Call(list(islice(to_do, self._call_rows)))
-                    if worker.call.tasks:
-                        worker.since = time.monotonic()
-                        busy[worker.actor.make.remote([sent], worker.call.tasks)] = worker
-            if not busy and any(worker.is_ready for worker in self._workers):
+            for worker in self._ready():
+                while call := self._next_call(worker, to_do):
+                    call.begin(worker)
+                    busy[worker.actor.make.remote([sent], call.tasks)] = call
+            if not busy and self._ready():
                 return
             for reference in self._wait(busy):
                 yield from self._taken(busy.pop(reference), reference, maker)
 
-    def _wait(self, busy: Mapping[Any, _Worker]) -> list[Any]:
+    def _next_call(self, worker: _Worker, to_do: Iterator[Any]) -> _Call | None:
+        """What a worker is to make besides what it makes; None for nothing."""
+        if len(worker.calls) == ROWS_AT_ONCE or any(call.tries for call in worker.calls):
+            return None
+        if self._again:
+            return None if worker.calls else self._again.pop()
+        tasks = list(islice(to_do, self._call_rows))
+        if not tasks:
+            self._end_starting()
+        return _Call(tasks) if tasks else None
+
+    def _wait(self, busy: Mapping[Any, _Call]) -> list[Any]:
         """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
-        calls = [*busy, *self._starting]
-        ended: list[Any] = []
-        if calls:
-            ended, _ = self._ray.wait(calls, num_returns=1, timeout=_LOOK_SECONDS)
-        else:
-            time.sleep(_LOOK_SECONDS)
+        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=_LOOK_SECONDS)
         for reference in ended:
             if reference in self._starting:
                 self._has_started(self._starting.pop(reference), reference)
-        if self._takes_new_gpus:
-            gpus = self._gpus()
-            while self._gpus_taken < gpus:
-                self._gpus_taken += 1
-                self._start(self.count, 1)
-                self.count += 1
+        if self._takes_more and not self._starting:
+            # Ray asks for machines where actors wait, and starts those that wait where a machine joins.
+            for _ in self._ready():
+                self._start()
         self._tell_of_waiting()
         return [reference for reference in ended if reference in busy]
 
     def _tell_of_waiting(self) -> None:
         """Say from time to time that no worker has started."""
         now = time.monotonic()
-        if any(worker.is_ready for worker in self._workers):
+        if self._ready():
             self._tell_at = now + _QUIET_SECONDS
         elif now >= self._tell_at:
             self._tell_at = now + _TELL_SECONDS
-            if self._workers:
-                say(f"0 of {len(self._workers)} workers have started. Where no GPU is free they wait (see ray status).")
-            else:
-                say("The cluster has no GPU yet: rows wait for one. With --workers 1 a worker starts without.")
+            say(f"0 of {len(self._workers)} workers have started. Where no GPU is free they wait (see ray status).")
+            if self._share and not self._gpus():
+                say("The cluster has no GPU yet, and is asked for one. With --gpus 0 --workers 1 a worker needs none.")
 
     def _has_started(self, worker: _Worker, reference: Any) -> None:
         """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""
         try:
-            version = self._ray.get(reference)
+            worker.name, version = self._ray.get(reference)
         except self._ray.exceptions.RayError as cause:
-            if getattr(cause, "actor_init_failed", True):
-                self._leave_out(worker, cause)
-            else:
-                self._start_another(worker, cause)
+            self._workers.remove(worker)
+            if not self._workers:
+                raise SetupError(f"No worker starts: {_reason(cause)}") from cause
+            say(f"A worker does not start, the others go on without it: {_reason(cause)}")
+            # Those that would be asked for in its place would not start either.
+            self._takes_more = False
             return
-        worker.is_ready = True
         if version != self.version:
             say(f"A worker has {version}, not {self.version}: its pictures may differ a little.")
 
-    def _leave_out(self, worker: _Worker, cause: BaseException) -> None:
-        """Go on without a worker. Raises SetupError where no other is left."""
-        self._workers.remove(worker)
-        if not self._workers:
-            raise SetupError(f"No worker starts: {_reason(cause)}")
-        say(f"A worker does not start, the others go on without it: {_reason(cause)}")
+    def _end_starting(self) -> None:
+        """No row is left for workers that have not started."""
+        self._takes_more = False
+        for worker in self._starting.values():
+            self._workers.remove(worker)
+            self._ray.kill(worker.actor)
+        self._starting.clear()
 
-    def _start_another(self, worker: _Worker, cause: BaseException) -> None:
-        """In the place of a worker that has ended, or whose machine has."""
+    def _has_ended(self, worker: _Worker, cause: BaseException) -> None:
         say(f"A worker has ended, and another is started: {_reason(cause)}")
-        self._workers.remove(worker)
-        # One that is only out of reach makes no rows that others make, and leaves its name to the next.
-        self._ray.kill(worker.actor)
-        self._start(worker.index, worker.share)
+        # One that is only out of reach is ended too: it makes no rows that others make.
+        self._ray.kill(worker.actor, no_restart=False)
+        worker.name = ""
+        self._starting[worker.actor.introduction.remote()] = worker
 
-    def _taken(self, worker: _Worker, reference: Any, maker: Maker) -> Iterator[Finished]:
+    def _taken(self, call: _Call, reference: Any, maker: Maker) -> Iterator[Finished]:
         """What became of the tasks of a call that has ended. Where its worker has ended too, each task that was not
         made is tried again, alone."""
-        call, worker.call = worker.call, _Call([])
+        worker = call.worker
+        worker.calls.remove(call)
         try:
             made = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as cause:
             raise SetupError(_reason(cause)) from cause
         except self._ray.exceptions.RayActorError as cause:
-            self._start_another(worker, cause)
-            for task, kept in zip(call.tasks, maker.kept(worker.name, call.tasks), strict=True):
+            if worker.name == call.worker_name:
+                self._has_ended(worker, cause)
+            for task, kept in zip(call.tasks, maker.kept(call.worker_name, call.tasks), strict=True):
                 if kept is not None:
                     yield Finished(task, kept)
-                elif len(call.tasks) > 1:
-                    self._again.append(_Call([task]))
                 elif call.tries < TRIES:
                     self._again.append(_Call([task], call.tries + 1))
                 else:
                     yield Finished(task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
             return
         rows_made = sum(maker.is_made(one) for one in made)
-        self._call_rows = rows_of_next_call(self._call_rows, time.monotonic() - worker.since, rows_made)
+        self._call_rows = rows_of_next_call(self._call_rows, time.monotonic() - call.since, rows_made)
         yield from map(Finished, call.tasks, made)
 
 
@@ -261,27 +273,32 @@ def rows_of_next_call(rows: int, seconds: float, rows_made: int) -> int:
     return max(1, min(_MOST_ROWS, 2 * rows, of_a_second))
 
 
-@dataclass
-class _Call:
-    """A call of a worker's `make`, with several tasks. tries: how often it is made, this time included."""
-
-    tasks: list[Any]
-    tries: int = 1
-
-
-@dataclass
+@dataclass(eq=False)
 class _Worker:
-    """A worker. index: which of those that run at once, from 0; one that is started for another that has ended has its
-    index. share: of a GPU. name: of this one alone, for its list of what it has made. call: what it makes, since
-    when."""
+    """A worker. name: of its process, for the list of what this has made; "" until it has started. calls: which it
+    makes."""
 
     actor: Any
-    index: int
-    share: float
-    name: str
-    is_ready: bool = False
-    call: _Call = field(default_factory=lambda: _Call([]))
-    since: float = 0.0
+    name: str = ""
+    calls: list[_Call] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call of a worker's `make`. tries: how often its task is tried alone, this time included; 0 of one that is made
+    beside others. since: when it was sent to a worker, which was called so then."""
+
+    tasks: list[Any]
+    tries: int = 0
+    worker: _Worker = field(init=False)
+    worker_name: str = field(init=False)
+    since: float = field(init=False)
+
+    def begin(self, worker: _Worker) -> None:
+        self.worker = worker
+        self.worker_name = worker.name
+        self.since = time.monotonic()
+        worker.calls.append(self)
 
 
 def _imported_ray(address: str) -> Any:
@@ -339,13 +356,16 @@ def _require_answer(address: str) -> None:
 
 def _actor_class() -> type:
     """The class of the actors. It is sent as it is: a machine can import nothing of the pack before it has it."""
+    import ray
 
     class Actor:
         """A worker. scripts: the folder of these scripts; without it the pack came with the actor."""
 
-        def __init__(self, scripts: str | None, settings: bytes, number: int, threads: str | None) -> None:
+        def __init__(self, scripts: str | None, settings: bytes, threads: str | None) -> None:
             import os
             import sys
+            import threading
+            import time
             from pathlib import Path
 
             sys.path.insert(0, scripts or str(Path.cwd() / "scripts"))
@@ -355,25 +375,31 @@ def _actor_class() -> type:
                 os.environ["OMP_NUM_THREADS"] = threads
             from ray import cloudpickle
 
-            self._worker = cloudpickle.loads(settings).worker(number)
+            # Each process has a name, and a list, of its own: one that is out of reach may still write into it.
+            self._worker = cloudpickle.loads(settings).worker(time.time_ns())
             self._worker.start()
+            self._reading = threading.Lock()
             self._sent: Any = None
             self._maker: Any = None
 
-        def version(self) -> str:
-            return self._worker.version
+        @ray.method(max_task_retries=-1)
+        def introduction(self) -> tuple[str, str]:
+            return self._worker.name, self._worker.version
 
+        @ray.method(max_task_retries=TRIES - 1)
         def object_info(self) -> dict[str, Any]:
             return self._worker.object_info()
 
         def make(self, sent: list[Any], tasks: list[Any]) -> list[Any]:
-            if self._sent != sent[0]:
-                import ray
-                from ray import cloudpickle
+            with self._reading:
+                if self._sent != sent[0]:
+                    import ray
+                    from ray import cloudpickle
 
-                self._maker = cloudpickle.loads(ray.get(sent[0]))
-                self._sent = sent[0]
-            return self._maker.make(self._worker, tasks)
+                    self._maker = cloudpickle.loads(ray.get(sent[0]))
+                    self._sent = sent[0]
+                maker = self._maker
+            return maker.make(self._worker, tasks)
 
         def stop(self) -> None:
             self._worker.stop()

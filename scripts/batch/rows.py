@@ -44,6 +44,23 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Every so many rows, from one on: the rows of one machine of `count` that share a table."""
+
+    number: int = 1
+    count: int = 1
+
+    def has(self, row: int) -> bool:
+        """row: how many are before it."""
+        return row % self.count == self.number - 1
+
+    @property
+    def ending(self) -> str:
+        """Of files that the machine does not share with others."""
+        return f".{self.number}of{self.count}" if self.count > 1 else ""
+
+
+@dataclass(frozen=True)
 class Table:
     """A table, which is read from its beginning as often as its lines are asked for, and never held whole.
 

@@ -27,15 +27,15 @@ from .inputs import Template
 from .one_worker import Finished, Workers
 from .output import Measuring, Output, Task, made_by
 from .prompts import Job, ObjectInfo
-from .rows import BadRow, Row, Table, key_of, rows
+from .rows import BadRow, Part, Row, Table, key_of, rows
 from .seeds import with_moved_seeds
 from .worker import Outcome, Worker
 
 _TERMINAL_SECONDS = 0.5
 _LOG_SECONDS = 10
 """How often a bar is drawn in a terminal, and in a file."""
-_TO_DO, _DONE, _REFUSED, _REPEATED = range(4)
-"""What is noted of a row. Repeated: an earlier one has its name."""
+_TO_DO, _DONE, _REFUSED, _REPEATED, _OTHERS = range(5)
+"""What is noted of a row. Repeated: an earlier one has its name. Others: another machine makes it."""
 _MOST_GIVEN_UP = 3
 """So many rows may end their workers one after the other."""
 
@@ -56,6 +56,11 @@ class Survey:
         return int((self.states == state).sum())
 
     @property
+    def rows(self) -> int:
+        """Of this machine."""
+        return len(self.states) - self.count(_OTHERS)
+
+    @property
     def to_do(self) -> int:
         return self.count(_TO_DO)
 
@@ -68,13 +73,20 @@ class Run:
     """The rows of a table, made by workers."""
 
     def __init__(
-        self, table: Table, template: Template, object_info: ObjectInfo, output: Output, workers: Workers
+        self,
+        table: Table,
+        template: Template,
+        object_info: ObjectInfo,
+        output: Output,
+        workers: Workers,
+        part: Part | None = None,
     ) -> None:
         self._table = table
         self._template = template
         self._object_info = object_info
         self._output = output
         self._workers = workers
+        self._part = part or Part()
 
     def require_makeable(self, measuring: Measuring | None) -> None:
         """Raises SetupError where the workflow makes no picture, or none that can be measured or seeded."""
@@ -90,8 +102,11 @@ class Run:
         """Look through all rows. What cannot be made by its cells or missing photos is in failed.csv then."""
         states, names = bytearray(), array("Q")
         survey = Survey(None)
-        for row in bar(rows(self._table, self._template.is_photo), None, "Reading rows"):
+        for number, row in enumerate(bar(rows(self._table, self._template.is_photo), None, "Reading rows")):
             names.append(key_of(row.name))
+            if not self._part.has(number):
+                states.append(_OTHERS)
+                continue
             fingerprint = self._fingerprint(row)
             if not fingerprint:
                 states.append(_REFUSED)
@@ -106,7 +121,7 @@ class Run:
         if len(first) < len(keys):
             is_later = np.ones(len(keys), bool)
             is_later[first] = False
-            survey.states[is_later & (survey.states != _REFUSED)] = _REPEATED
+            survey.states[is_later & (survey.states != _REFUSED) & (survey.states != _OTHERS)] = _REPEATED
         survey.made_by.update(map(self._output.made_by, keys[survey.states == _DONE].tolist()))
         return survey
 
@@ -123,6 +138,9 @@ class Run:
         the cells of other rows choose."""
         cells = {column: cell for column, cell in row.cells.items() if not self._template.is_photo(column)}
         job = self._template.job(Row(row.line, row.name, cells))
+        if "LikenessAsFile" not in self._object_info:  # a server has only the node's menus
+            check.require(job, "", self._object_info)
+            return
         doctor = Job(row, check.doctor(job, self._object_info), {})
         (finished,) = self._workers.results(Asking(), [doctor])
         error = finished.error or finished.made.error

@@ -132,7 +132,7 @@ class Worker:
         run = self._server.attempt(prompt, timeout=None if math.isinf(self._limit) else self._limit)
         seconds = sum(run.seconds.values())
         if run.error or run.status != "success":
-            return Outcome(error=_reason(run, prompt), seconds=seconds)
+            return Outcome(error=reason_of(run, prompt), seconds=seconds)
         files = self._take_saved(run)
         if files is None:
             return None
@@ -154,7 +154,7 @@ class Worker:
         """
         saved: list[Path] = []
         is_lost = False
-        for node, entry in _named_files(run):
+        for node, entry in named_files(run):
             path = self._server.file(entry)
             if entry.get("type") == "temp":
                 # Previews would fill the disk, and ComfyUI reads the names of all of them before it writes another.
@@ -185,7 +185,7 @@ class Worker:
         return self._server.base / "input" / name
 
 
-def _reason(run: HostRun, prompt: Prompt) -> str:
+def reason_of(run: HostRun, prompt: Prompt) -> str:
     """Why a prompt has made nothing, with the title of the node that failed."""
     node = run.error_node
     if node in prompt:
@@ -200,7 +200,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= _MOST_LETTERS else f"… {text[-_MOST_LETTERS:]}"
 
 
-def _named_files(run: HostRun) -> list[tuple[str, Mapping[str, str]]]:
+def named_files(run: HostRun) -> list[tuple[str, Mapping[str, str]]]:
     """Every file that the host names of a prompt: the node, and {"filename", "subfolder", "type"}."""
     named: list[tuple[str, Mapping[str, str]]] = []
     for node, outputs in run.outputs.items():

@@ -7,7 +7,10 @@ written to and no other pack is loaded; the user's model folders are only read.
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -19,6 +22,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
 
 import aiohttp
 import environment
@@ -42,8 +46,9 @@ runpy.run_path("main.py", run_name="__main__")
 """As `python main.py`, and it ends with whoever started it, however that one ends: then its input is closed."""
 _PROMPT_OF_NOTHING: Prompt = {"1": {"class_type": "PreviewAny", "inputs": {"source": "nothing"}}}
 _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
-# Nothing between us and a server on this machine, whatever http_proxy says.
-_OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+_HEARTBEAT = 60
+"""Seconds between two signs of life of a server elsewhere: one that gives none has ended, and some proxies end what is
+quiet."""
 
 
 class HostError(Exception):
@@ -68,8 +73,164 @@ class Run:
     error_text: str = ""
 
 
-class HostServer:
-    """A running ComfyUI; use it in a `with` statement.
+class RunningHost:
+    """A ComfyUI that answers at a URL, which may have a name and a password in it.
+
+    limit: seconds that a prompt may take from when it is begun. heartbeat: seconds between two signs of life, if some
+    are asked for.
+    """
+
+    def __init__(self, url: str, limit: float = math.inf, heartbeat: float | None = _HEARTBEAT) -> None:
+        parts = urlsplit(url)
+        self._headers: dict[str, str] = {}
+        if parts.username:
+            known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = f"Basic {base64.b64encode(known.encode()).decode()}"
+        self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+        # Nothing between us and a server on this machine, whatever http_proxy says.
+        self._is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        self._open = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if self._is_here else [])).open
+        self._limit = limit
+        self._heartbeat = heartbeat
+        self._unfinished: dict[str, Callable[[], object]] = {}
+        """By the ids of prompts: how whoever waits for one is told to wait no longer."""
+        self._abandoned: set[str] = set()
+        """The ids of prompts that nobody waits for, and which it may make all the same."""
+
+    def read(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
+        """GET, or POST where there is data."""
+        request = urllib.request.Request(self.url + path, data, {**self._headers, **headers})
+        with self._open(request, timeout=60) as response:
+            return response.read()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.read(path))
+
+    def object_info(self) -> dict[str, Any]:
+        return self.get("/object_info")
+
+    def free(self) -> None:
+        """Forget what earlier prompts made, so that every node of the next prompt runs again.
+
+        ComfyUI forgets between two prompts, when it looks at its flags, and a prompt that is queued at once may come
+        first. So a prompt that computes nothing is run here: ComfyUI has looked at its flags before the one after it.
+        """
+        self.read("/free", b'{"free_memory": true}', **{"Content-Type": "application/json"})
+        self.run(_PROMPT_OF_NOTHING)
+
+    def upload_image(self, path: Path, name: str | None = None) -> str:
+        """Put a picture into the host's input folder through its own route; the name to use in LoadImage."""
+        return self.upload(name or path.name, path.read_bytes())
+
+    def upload(self, name: str, data: bytes, may_replace: bool = False) -> str:
+        """Put a file into the host's input folder; its name there. may_replace: one that is called so already."""
+        boundary = uuid.uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'
+        body = head.encode() + data
+        if may_replace:
+            body += f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue'.encode()
+        body += f"\r\n--{boundary}--\r\n".encode()
+        answer = self.read("/upload/image", body, **{"Content-Type": f"multipart/form-data; boundary={boundary}"})
+        return json.loads(answer)["name"]
+
+    def fetched(self, output: Mapping[str, str]) -> bytes:
+        """What is in an output that the host names ({"filename", "subfolder", "type"})."""
+        names = {key: output.get(key, "") for key in ("filename", "subfolder", "type")}
+        return self.read(f"/view?{urlencode(names)}")
+
+    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
+        """Queue an API prompt and wait for its end.
+
+        on_event: called with every message about this prompt. Raises HostError with the host's words when the prompt is
+        refused or a node fails; an interrupted run comes back with status "interrupted".
+        """
+        run = self.attempt(prompt, on_event, timeout)
+        if run.error:
+            raise HostError(run.error)
+        return run
+
+    def attempt(
+        self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900
+    ) -> Run:
+        """`run`, but what the host says against the prompt comes back as its `error`."""
+        try:
+            return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
+        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as why:
+            raise HostError(f"It does not answer any more ({why!r}).{self._end_of_log()}") from why
+
+    async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
+        client, run = uuid.uuid4().hex, Run()
+        address = f"{self.url}/ws?clientId={client}"
+        async with (
+            aiohttp.ClientSession(headers=self._headers, trust_env=not self._is_here) as session,
+            session.ws_connect(address, max_msg_size=0, heartbeat=self._heartbeat) as messages,
+        ):
+            async with session.post(f"{self.url}/prompt", json={"prompt": prompt, "client_id": client}) as response:
+                answer = await response.json()
+            # The host may accept a prompt and leave out the outputs that have something wrong before them.
+            run.error = refusal(answer)
+            if "prompt_id" not in answer:
+                return run
+            run.id = answer["prompt_id"]
+            loop = asyncio.get_running_loop()
+            self._unfinished[run.id] = lambda: loop.call_soon_threadsafe(loop.create_task, messages.close())
+            try:
+                await self._watch(messages, run, on_event)
+            except BaseException:
+                self._abandoned.add(run.id)
+                raise
+            finally:
+                del self._unfinished[run.id]
+        history = self.get(f"/history/{run.id}")
+        if run.id not in history:
+            self._abandoned.add(run.id)
+            raise HostError("It keeps no result of the prompt that it has ended")
+        run.outputs = history[run.id]["outputs"]
+        return run
+
+    async def _watch(self, messages: Any, run: Run, on_event: Callable[[Event], None] | None) -> None:
+        """Note what the host says of a prompt, until it has ended, or the connection."""
+        node, since = None, 0.0
+        async for message in messages:
+            event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
+            if event.get("data", {}).get("prompt_id") != run.id:
+                continue
+            if event["type"] == "executing":
+                now = time.monotonic()
+                if node is not None:
+                    run.seconds[node] = round(run.seconds.get(node, 0.0) + now - since, 3)
+                node, since = event["data"]["node"], now
+            _note(event, run)
+            if on_event:
+                on_event(event)
+            if event["type"] == "execution_start" and not math.isinf(self._limit):
+                asyncio.get_running_loop().call_later(self._limit, self._unfinished[run.id])
+            # The one message that comes after the history has been written.
+            if event["type"] == "executing" and event["data"]["node"] is None:
+                return
+
+    def withdraw(self, abandoned_only: bool = False) -> None:
+        """Take what was asked of the host and is not done out of its queue, and end what it is at of this. Raises
+        OSError."""
+        unfinished = {} if abandoned_only else dict(self._unfinished)
+        for leave in unfinished.values():
+            with contextlib.suppress(RuntimeError):  # whoever waited has left
+                leave()
+        prompts = [*unfinished, *self._abandoned]
+        self._abandoned.difference_update(prompts)
+        as_json = {"Content-Type": "application/json"}
+        if prompts:
+            self.read("/queue", json.dumps({"delete": prompts}).encode(), **as_json)
+        for prompt in prompts:
+            self.read("/interrupt", json.dumps({"prompt_id": prompt}).encode(), **as_json)
+
+    def _end_of_log(self) -> str:
+        """A sentence with the end of its log, where that can be read."""
+        return ""
+
+
+class HostServer(RunningHost):
+    """A ComfyUI that is started; use it in a `with` statement.
 
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
     own. without: model keys under which the host's own folders are not searched. frontend: a folder served in the place
@@ -89,7 +250,7 @@ class HostServer:
         packs: Iterable[Path] = (),
     ) -> None:
         self.host, self.base, self.pack_name, self._pack, self._packs = host, base, pack_name, pack, packs
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        super().__init__(f"http://127.0.0.1:{_free_port()}", heartbeat=None)
         self._python, self._models, self._without = python, [host.path / "models", *models], without
         self.frontend = frontend
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,6 +261,9 @@ class HostServer:
     @property
     def log(self) -> str:
         return (self.base / "host.log").read_text("utf-8", errors="replace")
+
+    def _end_of_log(self) -> str:
+        return f" The end of its log:\n{_tail(self.log)}"
 
     def __enter__(self) -> HostServer:
         shutil.rmtree(self.base, ignore_errors=True)
@@ -159,14 +323,14 @@ class HostServer:
         give_up = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up:
             if self._process is None or self._process.poll() is not None:
-                raise HostError(f"{self.host} ended while starting. The end of its log:\n{_tail(self.log)}")
+                raise HostError(f"{self.host} ended while starting.{self._end_of_log()}")
             try:
                 self.get("/system_stats")
             except OSError:
                 time.sleep(0.2)
             else:
                 return
-        raise HostError(f"{self.host} did not answer within {START_SECONDS} s. The end of its log:\n{_tail(self.log)}")
+        raise HostError(f"{self.host} did not answer within {START_SECONDS} s.{self._end_of_log()}")
 
     def stop(self) -> None:
         """Wait for its end; who presses Ctrl-C meanwhile does not wait."""
@@ -182,91 +346,9 @@ class HostServer:
             if self._process.stdin:
                 self._process.stdin.close()
 
-    def read(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
-        """GET, or POST where there is data."""
-        with _OPEN(urllib.request.Request(self.url + path, data, headers), timeout=60) as response:
-            return response.read()
-
-    def get(self, path: str) -> Any:
-        return json.loads(self.read(path))
-
-    def object_info(self) -> dict[str, Any]:
-        return self.get("/object_info")
-
-    def free(self) -> None:
-        """Forget what earlier prompts made, so that every node of the next prompt runs again.
-
-        ComfyUI forgets between two prompts, when it looks at its flags, and a prompt that is queued at once may come
-        first. So a prompt that computes nothing is run here: ComfyUI has looked at its flags before the one after it.
-        """
-        self.read("/free", b'{"free_memory": true}', **{"Content-Type": "application/json"})
-        self.run(_PROMPT_OF_NOTHING)
-
-    def upload_image(self, path: Path, name: str | None = None) -> str:
-        """Put a picture into the host's input folder through its own route; the name to use in LoadImage."""
-        boundary = uuid.uuid4().hex
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name or path.name}"\r\n\r\n'
-        body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-        answer = self.read("/upload/image", body, **{"Content-Type": f"multipart/form-data; boundary={boundary}"})
-        return json.loads(answer)["name"]
-
     def file(self, output: Mapping[str, str]) -> Path:
         """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
         return self.base / output["type"] / output.get("subfolder", "") / output["filename"]
-
-    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
-        """Queue an API prompt and wait for its end.
-
-        on_event: called with every message about this prompt. Raises HostError with the host's words when the prompt is
-        refused or a node fails; an interrupted run comes back with status "interrupted".
-        """
-        run = self.attempt(prompt, on_event, timeout)
-        if run.error:
-            raise HostError(run.error)
-        return run
-
-    def attempt(
-        self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900
-    ) -> Run:
-        """`run`, but what the host says against the prompt comes back as its `error`."""
-        try:
-            return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
-        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as why:
-            raise HostError(f"It does not answer any more ({why!r}). The end of its log:\n{_tail(self.log)}") from why
-
-    async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
-        client, run = uuid.uuid4().hex, Run()
-        async with (
-            aiohttp.ClientSession(self.url) as session,
-            session.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as messages,
-        ):
-            async with session.post("/prompt", json={"prompt": prompt, "client_id": client}) as response:
-                answer = await response.json()
-            # The host may accept a prompt and leave out the outputs that have something wrong before them.
-            run.error = refusal(answer)
-            if "prompt_id" not in answer:
-                return run
-            run.id, node, since = answer["prompt_id"], None, 0.0
-            async for message in messages:
-                event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
-                if event.get("data", {}).get("prompt_id") != run.id:
-                    continue
-                if event["type"] == "executing":
-                    now = time.monotonic()
-                    if node is not None:
-                        run.seconds[node] = round(run.seconds.get(node, 0.0) + now - since, 3)
-                    node, since = event["data"]["node"], now
-                _note(event, run)
-                if on_event:
-                    on_event(event)
-                # The one message that comes after the history has been written.
-                if event["type"] == "executing" and event["data"]["node"] is None:
-                    break
-        history = self.get(f"/history/{run.id}")
-        if run.id not in history:
-            raise HostError("It keeps no result of the prompt that it has ended")
-        run.outputs = history[run.id]["outputs"]
-        return run
 
 
 def _note(event: Event, run: Run) -> None:

@@ -323,3 +323,29 @@ def test_a_run_that_is_stopped_goes_on(
         assert batch.end() == 0, batch.log_text()
     check(setup, output, rows, recorded[:1])
     assert [name for name in before if (output / f"{name}.png").stat().st_mtime_ns != before[name]] == recorded[:1]
+
+
+@pytest.mark.thorough
+def test_servers_that_run_already_make_the_rows_of_one_that_stops(
+    setup: Setup, tmp_path: Path, temporary: Path
+) -> None:
+    """Photos go there, pictures come back, and nothing of ours waits in a server that is left."""
+    good, rows = good_and_all_rows()
+    other = HostServer(setup.server.host, Path(sys.executable), tmp_path / "other")
+    with other:
+        servers = ("--server", setup.server.url, "--server", other.url.removeprefix("http://"))
+        with Batch(setup, tmp_path / "out", rows, temporary, servers) as batch:
+            batch.until_made(4)
+            other.stop()
+            assert batch.end() == 1, batch.log_text()
+            assert f"Rows: {len(good)} done, {len(BAD)} failed, " in batch.log_text().splitlines()[-1]
+    check(setup, tmp_path / "out", good)
+    assert {entry["made_by"].rpartition(", ")[2] for entry in made(tmp_path / "out")} == {
+        f"{setup.server.host} of a server"
+    }
+    with Batch(setup, tmp_path / "stopped", [row(n) for n in range(50)], temporary, servers[:2]) as batch:
+        batch.until_made(2)
+        os.killpg(batch.process.pid, signal.SIGINT)
+        assert batch.end() == 130
+    queue = setup.server.get("/queue")
+    assert [queue["queue_running"], queue["queue_pending"]] == [[], []]

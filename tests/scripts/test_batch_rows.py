@@ -9,19 +9,20 @@ import math
 import os
 import re
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from batch import locks, rows
 from batch import output as output_module
 from batch.folders import Folder
 from batch.inputs import Template
-from batch.maker import Made
-from batch.one_worker import Finished, WorkerSettings
+from batch.maker import Made, Maker
+from batch.one_worker import Finished, OneWorker, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, sizes_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
@@ -29,7 +30,7 @@ from batch.ray_workers import HERE, RayWorkers, rows_of_next_call
 from batch.rows import Row, Table
 from batch.run import Run, last_line
 from batch.saved_people import FaceBank
-from batch.worker import SavedFile
+from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image
 from shared.tables import as_cell
@@ -518,9 +519,13 @@ def png(data: bytes) -> SavedFile:
 
 @contextmanager
 def opened(
-    folder: Path, worker: str = "1", measuring: Measuring | None = None, kind: type[Folder] = Folder
+    folder: Path,
+    worker: str = "1",
+    measuring: Measuring | None = None,
+    kind: type[Folder] = Folder,
+    part: rows.Part | None = None,
 ) -> Iterator[tuple[Output, PictureWriter]]:
-    output = Output(kind(str(folder)), measuring)
+    output = Output(kind(str(folder)), measuring, part)
     output.begin()
     writer = PictureWriter(output.folder, worker, f"Likeness of run {worker}")
     yield output, writer
@@ -773,16 +778,16 @@ class Short:
                 yield Finished(one, Made(size=1))
 
 
-def ran(folder: Path, text: str, run: str) -> tuple[Run, Short, dict[str, str]]:
+def ran(folder: Path, text: str, run: str, part: rows.Part | None = None) -> tuple[Run, Short, dict[str, str]]:
     """A run over a table, and why rows failed."""
     (folder / "jobs.csv").write_text(text)
-    with opened(folder / "out", run) as (output, writer):
+    with opened(folder / "out", run, part=part) as (output, writer):
         worker = Short(writer)
-        one_run = Run(read(folder), Plain(), {}, output, worker)
+        one_run = Run(read(folder), Plain(), {}, output, worker, part)
         survey = one_run.survey()
         one_run.say_what_comes(survey)
         one_run.make(None, survey)
-    return one_run, worker, {line[1]: line[2] for line in table(folder / "out" / "failed.csv")[1:]}
+    return one_run, worker, {line[1]: line[2] for line in table(folder / "out" / output.failed_name)[1:]}
 
 
 def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -804,11 +809,90 @@ def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.Ca
     assert "1 row done earlier: made by Likeness of run 2;" in said
 
 
+def test_machines_that_share_a_folder_make_a_part_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While the other runs too; one run then makes what both have left."""
+    text = "name,Photo,Seed\na,x,1\nbad1,y,2\nb,x,3\na,x,4\nc,x,5\nd,x,6,7\ne,x,8\n"
+    made: list[str] = []
+    with opened(tmp_path / "out", "0", part=rows.Part(2, 3)):
+        with pytest.raises(SetupError, match="Another run writes into"):
+            output_module._locked(tmp_path / "out", ".lock.2of3")
+        for number, failures in ((1, {"a"}), (3, {"d"})):
+            _, worker, failed = ran(tmp_path, text, f"1{number}", rows.Part(number, 3))
+            made += [one.row.name for one in worker.tasks]
+            assert failed.keys() == failures
+    assert made == ["a", "e", "b"]
+    _, worker, failed = ran(tmp_path, text, "2")
+    assert [one.row.name for one in worker.tasks] == ["bad1", "c"]
+    assert failed.keys() == {"a", "bad1", "d"}
+    assert "2 rows to make; 3 done earlier, 2 refused." in capsys.readouterr().err
+
+
 def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"3 rows one after the other were given up\. 3 workers ended"):
         ran(tmp_path, "name\ndeadly1\na\ndeadly2\ndeadly3\ndeadly4\nb\n", "1")
     with pytest.raises(SetupError, match="The disk of a worker is full: make room"):
         ran(tmp_path, "name\nfull\n", "2")
+
+
+class Passing:
+    """Says of each row when it is read, sampled and written. Of three rows after each other, each of these waits for
+    the other two: where one is missing, the wait ends without it."""
+
+    version = "small"
+    name = "1"
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = Folder(str(folder))
+        self._write = self.folder.write
+        self.folder.write = self.written
+        self.count = count
+        self.said = {(what, row): threading.Event() for what in ("read", "begun", "written") for row in range(count)}
+        self.missed: list[tuple[str, int]] = []
+        self.at_work = 0
+
+    def until(self, what: str, row: int) -> None:
+        if (what, row) in self.said and not self.said[what, row].wait(5):
+            self.missed.append((what, row))
+
+    def job(self, row: Row) -> Job:
+        self.said["read", row.line].set()
+        return Job(row, {"1": {"class_type": "Text", "inputs": {"text": row.line}}}, {})
+
+    def run(self, prompt: Any, _: Any) -> Outcome:
+        row = prompt["1"]["inputs"]["text"]
+        self.at_work += 1
+        self.said["begun", row].set()
+        self.until("read", row + 1)
+        self.until("written", row - 1)
+        assert self.at_work == 1, "two rows in one ComfyUI"
+        self.at_work -= 1
+        return Outcome([SavedFile(".txt", b"%d" % row)], 1.0)
+
+    def written(self, name: str, data: bytes) -> None:
+        row = int(data)
+        self.until("begun", row + 1)
+        self._write(name, data)
+        self.said["written", row].set()
+
+    def stop(self) -> None:
+        pass
+
+    def worker(self, _: int) -> Any:
+        return self
+
+
+def test_a_row_is_read_and_another_written_while_one_is_made(tmp_path: Path) -> None:
+    passing = Passing(tmp_path / "out", 6)
+    output = Output(passing.folder)
+    output.begin()
+    with OneWorker(cast("Any", passing)) as workers:
+        results = workers.results(
+            Maker(cast("Any", passing), {}, passing.folder), [task(f"r{n}", 1, n) for n in range(6)]
+        )
+        assert sorted(end.task.row.line for end in results if not end.made.problem) == list(range(6))
+    output.close()
+    assert passing.missed == []
+    assert [row[1] for row in table(tmp_path / "out" / "done.csv")[1:]] == [f"r{n}" for n in range(6)]
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ if seconds:
     ray_workers._LOOK_SECONDS = ray_workers._QUIET_SECONDS = 1
 
 class Worker:
-    version = "small"
+    name = version = "small"
     def start(self): time.sleep(seconds)
     def stop(self): pass
     def object_info(self):
