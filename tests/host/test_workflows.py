@@ -77,6 +77,8 @@ FLUX_2_LORA = "klein.safetensors"
 """That of every LoRA's stand-in for FLUX.2."""
 Z_IMAGE_LORA = "z-image.safetensors"
 """That of every LoRA's stand-in for Z-Image."""
+CHROMA_LORA = "chroma.safetensors"
+"""That of every LoRA's stand-in for Chroma."""
 KREA_2_LORA = "krea-2.safetensors"
 """The stand-in of Identity Edit."""
 
@@ -100,6 +102,7 @@ def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
     write_lora(loras / LORA, standin_models.checkpoint)
     write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
     write_transformer_lora(loras / Z_IMAGE_LORA, standin_models.of_transformer("z-image"))
+    write_transformer_lora(loras / CHROMA_LORA, standin_models.of_transformer("chroma"))
     write_transformer_lora(loras / KREA_2_LORA, standin_models.of_transformer("krea-2"))
     return host_server.object_info()
 

@@ -20,7 +20,7 @@ PROPER_NAMES = {
     "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "EVA-CLIP", "FLUX.1", "FLUX.2 klein",
     "ID-Patch", "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter", "Krea 2",
     "OpenPose", "Parts2Whole", "PhotoMaker", "PuLID", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "SDXL",
-    "StoryMaker", "VAE", "WithAnyone", "Z-Image", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin",
+    "StoryMaker", "VAE", "WithAnyone", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin",
     "pulid_v1.1.safetensors", "withanyone.safetensors",
 }  # fmt: skip
 
