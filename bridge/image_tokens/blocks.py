@@ -64,9 +64,10 @@ def blocks_with_faces(
     double, single = len(network.double_blocks), len(network.single_blocks)  # how many
     reads = reads_behind(double, single)
     if (sum(reads), network.hidden_size) != (attentions, width):
+        blocks = f"{double} + {single} blocks of width {network.hidden_size}, with {sum(reads)} places for faces"
         raise WrongBaseModel(
             "The MODEL",
-            f"a {family} of {double} + {single} blocks of width {network.hidden_size}, with {sum(reads)} places for faces",
+            f"a {family} of {blocks}",
             f"one of width {width} with {attentions} (FLUX.1 dev has 19 + 38 blocks, as Chroma has)",
             f"Use {joined(families, 'or')}, or a fine-tune that has kept its blocks.",
         )
