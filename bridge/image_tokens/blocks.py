@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...core.attention.block_tokens import read_tokens
 from ...core.attention.cross_attention import on_tokens, tokens_in_regions
-from ...core.checks.errors import WrongBaseModel
+from ...core.checks.errors import WrongBaseModel, joined
 from ...core.families import FLUX
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
@@ -36,7 +36,7 @@ TransformerBlock = tuple[str, int]
 
 
 def blocks_of(network: Any) -> dict[TransformerBlock, nn.Module]:
-    """Every block of a network of FLUX.1, in the order in which they run."""
+    """Every block of a network of FLUX.1 or Chroma, in the order in which they run."""
     blocks: dict[TransformerBlock, nn.Module] = {}
     for kind, of_kind in (("double_block", network.double_blocks), ("single_block", network.single_blocks)):
         blocks |= {(kind, number): block for number, block in enumerate(of_kind)}
@@ -50,23 +50,26 @@ def blocks_with_faces(
     reads_behind: Callable[[int, int], list[bool]],
     attentions: int,
     width: int,
+    families: Sequence[str] = (FLUX.name,),
 ) -> list[bool]:
-    """For each block of a MODEL of FLUX.1 whether people are read behind it.
+    """For each block of a MODEL whether people are read behind it.
 
     node: the name of the apply node. reads_behind: says it, for so many double and so many single blocks. attentions,
-    width: how many attentions the method's file has, and the width of the blocks that they are for. Raises
-    WrongBaseModel for another MODEL, and for texts of another.
+    width: how many attentions the method's file has, and the width of the blocks that they are for. families: those
+    that the method takes, of FLUX.1 and Chroma, which has the same blocks. Raises WrongBaseModel for another MODEL, and
+    for texts of another.
     """
-    require_family(model, (FLUX.name,))
+    family = require_family(model, families)
     network = network_of(model_of(model))
     double, single = len(network.double_blocks), len(network.single_blocks)  # how many
     reads = reads_behind(double, single)
     if (sum(reads), network.hidden_size) != (attentions, width):
+        blocks = f"{double} + {single} blocks of width {network.hidden_size}, with {sum(reads)} places for faces"
         raise WrongBaseModel(
             "The MODEL",
-            f"a Flux of {double} + {single} blocks of width {network.hidden_size}, with {sum(reads)} places for faces",
-            f"one of width {width} with {attentions} (FLUX.1 dev has 19 + 38 blocks)",
-            "Use FLUX.1 dev, or a fine-tune that has kept its blocks.",
+            f"a {family} of {blocks}",
+            f"one of width {width} with {attentions} (FLUX.1 dev has 19 + 38 blocks, as Chroma has)",
+            f"Use {joined(families, 'or')}, or a fine-tune that has kept its blocks.",
         )
     check_conditioning(texts, network.params.context_in_dim, node)
     return reads

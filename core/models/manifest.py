@@ -85,8 +85,8 @@ class Model:
     format: its id in formats.formats, or "face-pack"; "" where only its name tells what it is.
     family: of the models it is made for, "" for any.
     page: the address of the page that describes it, "" where nobody publishes it. archive: the zip its files come in.
-    commercial: whether the licences allow commercial use: "yes", "no", "not stated", or "unclear, ask the authors"
-    where one licence says yes and another no.
+    commercial: whether the licences allow commercial use: "yes", "no", "under conditions", "not stated", or "unclear,
+    ask the authors" where one licence says yes and another no.
     alternatives: what can be used in its place, as ends of sentences. nodes: ids of the nodes that need it.
 
     Two fields are set for a workflow and not in the manifest. chosen: whether a loader has chosen it by its name, so

@@ -1,4 +1,4 @@
-"""PuLID: load its files, apply faces to SDXL or FLUX.1 for one person or many."""
+"""PuLID: load its files, apply faces to SDXL, FLUX.1 or Chroma for one person or many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
 from ...core.cast import Cast, Member, Person
 from ...core.checks.errors import BadPhoto
-from ...core.families import FLUX, SDXL
+from ...core.families import CHROMA, FLUX, SDXL
 from ...core.methods import method
 from ...core.models.formats import identify
 from ...core.persons import combine, photos_of, portraits
@@ -34,6 +34,8 @@ from .net import PROJECTIONS, EncoderNet, PuLIDFluxNet, PuLIDNet, id_vectors, ow
 
 METHOD = method("pulid")
 APPLY, APPLY_FLUX = "Apply PuLID (SDXL)", "Apply PuLID (FLUX.1)"
+BLOCK_FAMILIES = (FLUX.name, CHROMA.name)
+"""What Apply PuLID (FLUX.1) takes: Chroma was made from FLUX.1 and has its blocks, at the same places."""
 FILE = Published.of_method(METHOD, "PuLID file")
 
 
@@ -289,7 +291,7 @@ def _with_zeros(tokens: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(tokens, (0, 0, 0, count))
 
 
-# FLUX.1
+# FLUX.1 and Chroma
 
 
 class BlockFaces(BlockInjection):
@@ -299,7 +301,7 @@ class BlockFaces(BlockInjection):
 
 
 class ApplyPuLIDFlux(io.ComfyNode):
-    """Lets the picture read face tokens behind some blocks of FLUX.1."""
+    """Lets the picture read face tokens behind some blocks of FLUX.1 or Chroma."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -331,7 +333,10 @@ class ApplyPuLIDFlux(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         net = pulid.net
         texts = [*positive, *negative]
-        acts_behind = blocks_with_faces(model, texts, APPLY_FLUX, reads_behind, len(net.pulid_ca), net.block_width)
+        attentions = len(net.pulid_ca)
+        acts_behind = blocks_with_faces(
+            model, texts, APPLY_FLUX, reads_behind, attentions, net.block_width, BLOCK_FAMILIES
+        )
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
         source = object()

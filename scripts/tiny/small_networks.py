@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 
 import comfy.clip_model
+import comfy.ldm.chroma.model
 import comfy.ldm.modules.diffusionmodules.model
 import comfy.ldm.wan.vae
 import comfy.model_detection
@@ -92,10 +93,13 @@ def _narrow_t5(made: Any) -> Any:
 
 
 def _knows_qwen3(usual: Any) -> Any:
-    """usual: what tells text encoders, Qwen3 by their widths."""
+    """usual: what tells text encoders, Qwen3 and Qwen3-VL by their widths."""
     of_first_layer = "model.layers.0.self_attn.q_norm.weight", "model.layers.0.post_attention_layernorm.weight"
+    of_eye = "model.visual.merger.linear_fc2.weight"
 
     def known(file: Any) -> Any:
+        if of_eye in file and len(file[of_eye]) == TEXT_WIDTH:
+            return comfy.sd.TEModel.QWEN3VL_4B
         narrow = all(key in file for key in of_first_layer) and len(file[of_first_layer[1]]) == TEXT_WIDTH
         return comfy.sd.TEModel.QWEN3_4B if narrow else usual(file)
 
@@ -117,6 +121,13 @@ def _narrow_transformers() -> None:
     if hasattr(encoders.llama, "Qwen3_4BConfig"):
         _with(encoders.llama.Qwen3_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
         comfy.sd.detect_te_model = _knows_qwen3(comfy.sd.detect_te_model)
+    if hasattr(encoders, "qwen3vl"):
+        _with(encoders.llama.Qwen3VL_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
+        eye = {"hidden_size": 64, "intermediate_size": 128, "depth": 2, "deepstack_visual_indexes": [0]}
+        encoders.qwen3vl.QWEN3VL_VISION["qwen3vl_4b"] = eye
+        encoders.qwen3vl.QWEN3VL_VISION_COMMON["num_heads"] = 2
+        comfy.supported_models.Krea2.unet_extra_config = {"txtheads": 1, "txtkvheads": 1}
+    _with(comfy.ldm.chroma.model.Chroma, out_dim=256, hidden_dim=64, n_layers=1)
 
 
 def _convolution(usual: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pack.core.checks import errors
+from pack.core.families import FAMILIES, SD2
 from pack.core.methods import methods
 from pack.core.models import licences, manifest, packs, workflow_needs, workflow_nodes
 from pack.core.models.formats import formats
@@ -18,15 +19,41 @@ def test_ids_names_and_addresses() -> None:
     models = manifest.models()
     assert len({model.id for model in models}) == len({(model.key, model.name) for model in models}) == len(models)
     assert {model.format for model in models} <= {file_format.id for file_format in formats()} | {"face-pack", ""}
-    assert {model.commercial for model in models} <= {"yes", "no", "unclear, ask the authors", "not stated"}
+    assert {model.commercial for model in models} <= {
+        "yes",
+        "no",
+        "under conditions",
+        "unclear, ask the authors",
+        "not stated",
+    }
     for model in models:
         assert all(file.url and file.url.startswith("https://") for file in model.fetched)
         assert model.archive is None or all(file.url is None for file in model.files)
         assert all(type(file.size) is int and file.size > 0 for file in model.files if file.size is not None)
+        assert not any(
+            file.exact and (file.size or 0) % 10**6 == 0 for file in model.files
+        )  # a rounded size is not exact
         assert all(file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) for file in model.files)
         texts = (model.id, model.title, model.key, model.name, model.page, *map(str, model.licences))
         assert all(text.isprintable() for text in texts)
         assert ".." not in model.key + model.name
+
+
+def test_every_family_has_a_base_model_and_the_files_that_pages_name(root: Path) -> None:
+    models = manifest.models()
+    loaded = {model.family for model in models if model.key in ("checkpoints", "diffusion_models")}
+    assert {family.name for family in FAMILIES if family is not SD2} <= loaded
+    beside = [Path(model.name).name for model in models if model.key in ("text_encoders", "vae")]
+    rows = [
+        line for page in ("LikenessPeopleAsReferences", "LikenessPromptPerPerson")
+        for line in (root / "web" / "docs" / f"{page}.md").read_text("utf-8").splitlines() if line.startswith("| ")
+    ]  # fmt: skip
+    named = {
+        name
+        for line in rows
+        for name in re.findall("`(qwen[_\\w.]+|mistral\\w+|t5xxl\\w*|clip_l|ae|\\w+[-_]vae\\w*)`", line)
+    }
+    assert len(named) > 8 and {name for name in named if not any(file.startswith(name) for file in beside)} == set()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +77,11 @@ def test_one_licence_where_commercial_use_is_clear() -> None:
     """A yes or a no has somebody who says so; statements of several kinds are a contradiction."""
     models = manifest.models()
     assert all(model.licences for model in models)
-    assert not [model.id for model in models if model.commercial in ("yes", "no") and len(model.licences) != 1]
+    assert not [
+        model.id
+        for model in models
+        if model.commercial in ("yes", "no", "under conditions") and len(model.licences) != 1
+    ]
     unclear = [model for model in models if model.commercial == "unclear, ask the authors"]
     assert unclear and all(len(model.licences) > 1 for model in unclear)
 

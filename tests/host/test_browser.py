@@ -245,19 +245,74 @@ def test_missing_files_are_named_until_somebody_closes_that(visit: Visit) -> Non
 
 @newest_often
 def test_a_workflow_of_another_pack_is_told_which_page_helps(visit: Visit) -> None:
-    """For as long as the pack is not installed and nobody has closed it."""
+    """For as long as the pack is not installed and nobody has closed it; and what it has set comes along in a node of
+    ours, with the links that ours has an input for."""
     visit.close_dialogs()
-    for kind, page in (("ApplyInstantID", "comfyui_instantid"), ("IPAdapterFaceID", "ipadapter_plus"), ("Other", "")):
-        visit.open_file(
-            {"nodes": [{"id": 1, "type": kind, "pos": [0, 0], "size": [200, 80]}], "links": [], "version": 0.4}
-        )
+    for kind, page, values, expected in OF_OTHER_PACKS:
+        model = {"name": "model", "type": "MODEL", "link": 1}
+        old = {"id": 1, "type": kind, "pos": [400, 0], "size": [200, 80], "inputs": [model], "widgets_values": values}
+        loaded = {"name": "MODEL", "type": "MODEL", "links": [1]}
+        loader = {"id": 2, "type": "UNETLoader", "pos": [0, 0], "size": [200, 80], "outputs": [loaded]}
+        visit.open_file({"nodes": [old, loader], "links": [[1, 2, 0, 1, 0, "MODEL"]], "version": 0.4})
         visit.toasts.await_count("are not installed", 1 if page else 0)
-        if page:
-            toast = visit.toasts.with_words("are not installed")
-            toast.unfold()
-            assert toast.link_under_the_mouse().address.endswith(f"/docs/coming_from_{page}.md")
-            assert (ROOT / "docs" / f"coming_from_{page}.md").is_file()
-            visit.close_dialogs()
+        if not page:
+            continue
+        toast = visit.toasts.with_words("are not installed")
+        toast.unfold()
+        assert toast.link_under_the_mouse().address.endswith(f"/main/{page}.md")
+        assert (ROOT / f"{page}.md").is_file()
+        if expected:
+            visit.page.get_by_text("Put this node beside the old one").click()
+            ours, given = visit.page.evaluate(NODE_OF_OURS)
+            assert {name: given[name] for name in expected} == expected
+            assert ours == {"model": 2}
+        visit.close_dialogs()
+
+
+NODE_OF_OURS = """
+() => {
+  const [node] = app.graph.nodes.filter(({ type }) => type.startsWith("Likeness"));
+  const linked = node.inputs.filter(({ link }) => link != null);
+  return [
+    Object.fromEntries(linked.map(({ name, link }) => [name, Number(app.graph.getLink(link).origin_id)])),
+    Object.fromEntries(node.widgets.map(({ name, value }) => [name, value])),
+  ];
+}
+"""
+"""Of the only node of ours: input -> whose link comes there, and what its widgets have."""
+OF_OTHER_PACKS: list[tuple[str, str, list[float | str], dict[str, float | str]]] = [
+    (
+        "ApplyInstantID", "docs/coming_from_comfyui_instantid", [0.7, 0.1, 0.9],
+        {
+            "adapter_weight": 0.7, "control_strength": 0.7, "start_percent": 0.1, "adapter_start_percent": 0.1,
+            "end_percent": 0.9, "adapter_end_percent": 0.9, "negative_noise": 0.35,
+        },
+    ),
+    (
+        "ApplyInstantIDAdvanced", "docs/coming_from_comfyui_instantid", [4.0, 0.6, 0.1, 0.9, 0.2, "concat"],
+        {"adapter_weight": 3.0, "control_strength": 0.6, "negative_noise": 0.2, "photos": "sequence"},
+    ),
+    (
+        "IPAdapterFaceID", "docs/coming_from_ipadapter_plus", [0.8, 1.2, "linear", "norm average", 0.1, 0.9, "V only"],
+        {"weight": 0.8, "shortcut": 1.2, "start_percent": 0.1, "end_percent": 0.9},
+    ),
+    (
+        "ApplyPulid", "web/docs/LikenessApplyPuLID", ["neutral", 0.7, 0.1, 0.9],
+        {"projection": "off", "weight": 0.7, "start_percent": 0.1, "end_percent": 0.9},
+    ),
+    (
+        "ApplyPulidAdvanced", "web/docs/LikenessApplyPuLID", [0.7, "ortho", 16, 0.0, 0.1, 0.9],
+        {"projection": "style", "zero_tokens": 16, "weight": 0.7, "start_percent": 0.1, "end_percent": 0.9},
+    ),
+    ("ApplyPulidFlux", "web/docs/LikenessApplyPuLID", [0.7, 0.1, 0.9], {"weight": 0.7, "end_percent": 0.9}),
+    (
+        "PhotoMakerEncodePlus", "web/docs/LikenessApplyPhotoMaker", ["img", "photo of a woman img"],
+        {"trigger": "img", "text": "photo of a woman img"},
+    ),
+    ("PulidEvaClipLoader", "web/docs/LikenessApplyPuLID", [], {}),
+    ("Other", "", [], {}),
+]  # fmt: skip
+"""A node of another pack, the page that the message names, the values of its widgets, and what our node then has."""
 
 
 def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:

@@ -77,6 +77,10 @@ FLUX_2_LORA = "klein.safetensors"
 """That of every LoRA's stand-in for FLUX.2."""
 Z_IMAGE_LORA = "z-image.safetensors"
 """That of every LoRA's stand-in for Z-Image."""
+CHROMA_LORA = "chroma.safetensors"
+"""That of every LoRA's stand-in for Chroma."""
+KREA_2_LORA = "krea-2.safetensors"
+"""The stand-in of Identity Edit."""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,8 @@ def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
     write_lora(loras / LORA, standin_models.checkpoint)
     write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
     write_transformer_lora(loras / Z_IMAGE_LORA, standin_models.of_transformer("z-image"))
+    write_transformer_lora(loras / CHROMA_LORA, standin_models.of_transformer("chroma"))
+    write_transformer_lora(loras / KREA_2_LORA, standin_models.of_transformer("krea-2"))
     return host_server.object_info()
 
 
@@ -169,6 +175,7 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
+    names["LoraLoaderModelOnly.lora_name"] = KREA_2_LORA
     names["LikenessAddLoRAToPerson.file"] = FLUX_2_LORA if "klein" in file.stem else LORA
     if sd15:
         names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name

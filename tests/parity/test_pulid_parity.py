@@ -1,5 +1,5 @@
 """PuLID's networks against their formulas in plain torch, and whole sampling: on SDXL against diffusers' UNet with the
-formula in its processors, on FLUX.1 against the formula in hooks behind the blocks of the host's network."""
+formula in its processors, on FLUX.1 and Chroma against the formula in hooks behind the blocks of the host's network."""
 
 import comfy.patcher_extension
 import marks
@@ -334,18 +334,24 @@ def hooked(model, file, tokens, shares, weights):
     return clone, hooks
 
 
-FLUX_CASES = {"one everywhere": alone(), "one of two photos": alone(2), "two by region, soft edges": placed()}
+FLUX_CASES = {
+    "one everywhere": (tiny_dits.FLUX, alone()),
+    "one of two photos": (tiny_dits.FLUX, alone(2)),
+    "two by region, soft edges": (tiny_dits.FLUX, placed()),
+    "Chroma, one of two photos": (tiny_dits.CHROMA, alone(2)),
+    "Chroma, two by region, soft edges": (tiny_dits.CHROMA, placed()),
+}
 
 
 @marks.transformers
 @pytest.mark.parametrize("case", FLUX_CASES)
 @torch.no_grad()
-def test_sampling_of_flux_equals_the_formulas(case):
+def test_sampling_of_flux_and_chroma_equals_the_formulas(case):
     """With CFG, so that the tokens of nobody count too."""
-    cast = FLUX_CASES[case]
-    model, file = tiny_dits.model(tiny_dits.FLUX), pulid_made.flux_file()
+    family, cast = FLUX_CASES[case]
+    model, file = tiny_dits.model(family), pulid_made.flux_file()
     sides = {side: tiny_dits.conditioning(n) for n, side in enumerate(("positive", "negative"), 1)}
-    start = tiny_dits.latent(tiny_dits.FLUX, WIDTH, HEIGHT)
+    start = tiny_dits.latent(family, WIDTH, HEIGHT)
     inputs = {"pulid": read("pulid_flux", file), "cast": cast, "weight": 0.9, **seeing()}
     latents = tiny_dits.sample(*apply("LikenessApplyPuLIDFlux", model=model, **sides, **inputs), start, 4)
 

@@ -104,7 +104,7 @@ def write_transformer_lora(file: Path, network: Path) -> None:
     weights = torch.load(network, weights_only=True)
     state: dict[str, torch.Tensor] = {}
     for key, weight in weights.items():
-        if not key.endswith("qkv.weight"):
+        if not key.endswith(("qkv.weight", "blocks.0.attn.wq.weight")):
             continue
         width_out, width_in = weight.shape
         layer = f"diffusion_model.{key.removeprefix('model.diffusion_model.').removesuffix('.weight')}"

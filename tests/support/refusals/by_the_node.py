@@ -350,12 +350,13 @@ BY_THE_NODE: dict[str, list[Refused]] = {
     "LikenessApplyPuLIDFlux": [
         refused(
             WrongBaseModel,
-            r"a Flux of 3 \+ 2 blocks of width 64, with 3 places.* 19 \+ 38",
+            r"a FLUX.1 of 3 \+ 2 blocks of width 64, with 3 places.* 19 \+ 38",
             model=value(tiny_dits.model, "FLUX.1", depth=3),
         ),
+        refused(WrongBaseModel, r"FLUX\.2, but FLUX.1 or Chroma is needed", model=value(tiny_dits.model, "FLUX.2")),
     ],
     "LikenessApplyWithAnyone": [
-        refused(WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed", model=value(tiny_dits.model, "FLUX.2")),
+        refused(WrongBaseModel, r"Chroma, but FLUX.1 is needed", model=value(tiny_dits.model, "Chroma")),
         refused(
             WrongBaseModel,
             r"1 \+ 2 blocks of width 64, with 3 places.* with 4 ",
