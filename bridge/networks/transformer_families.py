@@ -117,6 +117,9 @@ class ReferencePictures:
     most: Mapping[str, int] = field(default_factory=dict[str, int])
     """Name of the models -> how many pictures their makers recommend at most."""
 
+    pictures_first: bool = False
+    """Whether they were trained with a picture of no person, such as a room, before the pictures of people."""
+
     # --- What the text encoder is given
     tokenizers: Mapping[str, str]
     """The host's classes of their tokenizer, each with another name of the models, or "". Models of other families that

@@ -182,7 +182,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
-        dividing = [carried for carried in self.everything if carried.strength or carried.record.is_weighted]
+        dividing = [carried for carried in self.everything if carried.strength or not carried.record.is_read_as_it_is]
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
@@ -197,7 +197,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         rows = one_for_each_row([carried for (carried,) in chunks], len(forward_input.x))
         regional = rows[0]
         strength = regional.strength if self.acting(chunks, forward_input.sigmas) else 0.0
-        all_read_all = strength == 0 and not regional.record.is_weighted
+        all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
             return None
         if regional.record.cast.by_row:
@@ -321,6 +321,7 @@ class RegionalReferencesBatch(Batch):
                     of_row.weights,
                     self._strength,
                     [reference.region for reference in regional.references],
+                    [reference.boost for reference in regional.references],
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)

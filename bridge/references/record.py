@@ -22,7 +22,8 @@ class ReferenceLatent:
     latent: the very tensor that stands in the option LATENTS. owner: the index of a person among those present; None
     where it shows no person. region: the number of the region in which the picture reads it; None where all of it does.
     The regions of all people present come first. strength: how strongly it is read, beside the weight of its person.
-    shown: the number of tokens by which the text shows it, which are the first of the text. of_rows: whether every row
+    shown: the number of tokens by which the text shows it, which are the first of the text. boost: how many times the
+    picture reads each of its tokens. of_rows: whether every row
     of it shows the person of that row of the batch.
     """
 
@@ -31,6 +32,7 @@ class ReferenceLatent:
     region: int | None
     strength: float = 1.0
     shown: int = 0
+    boost: float = 1.0
     of_rows: bool = False
 
 
@@ -60,6 +62,11 @@ class PeopleReferences:
         owner = row if reference.of_rows else reference.owner
         weight = 1.0 if owner is None else self.present[owner].weight
         return weight * reference.strength
+
+    @property
+    def is_read_as_it_is(self) -> bool:
+        """Whether everything has a weight and a boost of 1."""
+        return not self.is_weighted and all(reference.boost == 1 for reference in self.references)
 
     @property
     def is_weighted(self) -> bool:

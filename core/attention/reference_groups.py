@@ -6,9 +6,13 @@ attention that reads it and 1 - w of one that does not. That is what a bias of l
 with w' = w (1 - p) / (1 - w p), where p is the part of the token's attention that falls on the reference at a weight of
 1.
 No token but those of the person's own references reads what weighs 0, so the picture is the one without it.
+
+A boost of a reference is another thing: log(boost) on its own keys, for queries of the picture alone.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as functional
@@ -37,6 +41,7 @@ def groups(
     weights: Sequence[float] = (),
     strength: float = 1,
     region_numbers: Sequence[int | None] = (),
+    boosts: Sequence[float] = (),
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -56,6 +61,8 @@ def groups(
     above, and the rest of an attention in which all tokens read all references.
     region_numbers: of every reference of a person the row of `regions` in which picture tokens read it, in the place of
     that of the person; () where each is read in its person's.
+    boosts: of every reference, from 0: the picture reads its tokens as if each were there so many times. What stands
+    beside a reference or shows it is not boosted. () where all are 1.
     """
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
@@ -69,11 +76,33 @@ def groups(
     # (all tokens, pieces): how often a token reads a piece. A token with a fraction, such as 0.25, is in two groups: in
     # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
     factors = _factors(spans, pieces, owners, weights)
+    bias = _bias(spans, boosts)
+    # (all tokens, 1): 1 for the picture's where some of its keys are boosted. They are groups of their own.
+    kinds = [span.kind is TokenKind.PICTURE and bias is not None for span in spans for _ in range(span.count)]
+    are_boosted = torch.tensor(kinds, dtype=torch.float32)[:, None]
     return tuple(
-        _group(spans, readers, share)
+        _group(spans, readers, share, bias)
         for share, reads in attentions
-        for readers in readers_of(in_steps(reads * factors).T)
+        for readers in readers_of(torch.cat([in_steps(reads * factors), are_boosted], dim=1).T)
     )
+
+
+_LEAST_BOOST = 1e-4
+"""As in Identity Edit's node, whose logarithm is finite."""
+
+
+def _bias(spans: Sequence[Span], boosts: Sequence[float]) -> Tensor | None:
+    """What the picture's queries add to the logits of each token, (all tokens,); None for nothing."""
+    if all(boost == 1 for boost in boosts):
+        return None
+    # The last piece of a reference is its own tokens; texts beside it, and what was seen of it, stand in front.
+    last_pieces = {span.number: index for index, span in enumerate(spans) if span.kind is TokenKind.REFERENCE}
+    biases: list[Tensor] = []
+    for index, span in enumerate(spans):
+        is_own = span.kind is TokenKind.REFERENCE and last_pieces[span.number] == index
+        boost = boosts[span.number] if is_own else 1.0
+        biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
+    return torch.cat(biases)
 
 
 def _reads_by_region(
@@ -136,28 +165,30 @@ def _factors(
     return torch.cat(factors)
 
 
-def _group(spans: Sequence[Span], readers: Readers, share: float) -> Group:
+def _group(spans: Sequence[Span], readers: Readers, share: float, bias: Tensor | None) -> Group:
     """The group of queries that read each piece of a reference equally often.
 
-    readers: these queries, and how often they read each piece. share: how much of their output comes from the attention
-    that these readers are part of.
+    readers: these queries, how often they read each piece and, last, whether bias is theirs. share: how much of their
+    output comes from the attention that these readers are part of.
     """
+    *times_of_pieces, is_boosted = readers.times
     shares: Tensor | None = readers.shares * share
     if bool((shares == 1).all()):
         shares = None
-    if all(times == 1 for times in readers.times):
-        return Group(readers.tokens, None, shares)  # keys None: all keys are read
+    bias = bias if is_boosted else None
+    if all(times == 1 for times in times_of_pieces):
+        return Group(readers.tokens, None, shares, bias)  # keys None: all keys are read
     keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
     piece_index = 0
     start = 0
     for span in spans:
         times = 1
         if span.kind in _OF_REFERENCES:
-            times = readers.times[piece_index]
+            times = times_of_pieces[piece_index]
             piece_index += 1
         keys.extend([torch.arange(start, start + span.count)] * times)
         start += span.count
-    return Group(readers.tokens, torch.cat(keys), shares)
+    return Group(readers.tokens, torch.cat(keys), shares, bias)
 
 
 class Plan:
@@ -206,5 +237,5 @@ def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, 
         are_asked = group.queries < queries
         if are_asked.any():
             shares = None if group.shares is None else group.shares[are_asked]
-            asked.append(Group(group.queries[are_asked], group.keys, shares))
+            asked.append(replace(group, queries=group.queries[are_asked], shares=shares))
     return tuple(asked)

@@ -87,16 +87,20 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     model_family.require_known_code(of_text_encoder, NAME)
 
 
-def unlike_training(family: EncoderFamily, sources: Sequence[Reference], has_model: bool) -> list[str]:
+def unlike_training(
+    family: EncoderFamily, sources: Sequence[Reference], pictures_first: bool, has_model: bool
+) -> list[str]:
     """The lines of the note under the node about references that a family was not trained with.
 
-    has_model: whether a MODEL is connected.
+    pictures_first: whether pictures of no person are in front of the people. has_model: whether a MODEL is connected.
     """
     count = sum(len(reference.pictures) for reference in sources)
     most = family.pictures.most.get(family.model)
     lines: list[str] = []
     if most is not None and count > most:
         lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
+    if family.pictures.pictures_first and not pictures_first and len({source.of_people for source in sources}) == 2:
+        lines.append(f"{family.model} was trained with pictures first, and has people first")
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
     return lines
@@ -264,12 +268,11 @@ def _mark(family: EncoderFamily, number: int) -> str:
 
 
 def shown_tokens(
-    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], of_people: int
+    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], counted: int
 ) -> tuple[int, ...]:
-    """How many tokens of a text show each picture; 0 for pictures of no person. They are the first of the text.
+    """How many tokens of a text show each picture; 0 for those behind the last person. They are the first of the text.
 
-    encoder_pictures: from pictures_for_encoder(). of_people: how many of them show people. They are in front of all
-    others.
+    encoder_pictures: from pictures_for_encoder(). counted: how many there are up to the last person's.
     """
     text = "a"  # any will do
     ((without, _), *_) = _encoded_with(clip, family, text, {})
@@ -277,7 +280,7 @@ def shown_tokens(
     tokens_of_size: dict[torch.Size, int] = {}
     shown: list[int] = []
     first_mark = 0  # the length in tokens of the first picture's mark
-    for number, picture in enumerate(encoder_pictures[:of_people], 1):
+    for number, picture in enumerate(encoder_pictures[:counted], 1):
         (tokens,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
         first_mark = first_mark or len(tokens[0])
         size = picture.shape[1:3]
@@ -285,7 +288,7 @@ def shown_tokens(
             ((with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
             tokens_of_size[size] = with_one.shape[1] - without.shape[1]
         shown.append(tokens_of_size[size] + len(tokens[0]) - first_mark)
-    return (*shown, *[0] * (len(encoder_pictures) - of_people))
+    return (*shown, *[0] * (len(encoder_pictures) - counted))
 
 
 def _encoded_by_weight(

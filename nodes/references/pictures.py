@@ -27,6 +27,11 @@ AFTER = "after the prompt"
 NONE = "none"
 SENTENCES = (BEFORE, AFTER, NONE)
 """Where the sentences about people stand in the prompt; NONE for no sentences. The options of the input `sentences`."""
+AS_TRAINED = "as trained"
+PEOPLE_FIRST = "people first"
+PICTURES_FIRST = "pictures first"
+ORDERS = (AS_TRAINED, PEOPLE_FIRST, PICTURES_FIRST)
+"""Whether people or `pictures` come first; AS_TRAINED for the family's own order. The options of the input `order`."""
 LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
 ENCODER_PIXELS = 384 * 384
@@ -79,9 +84,10 @@ def references(
     pictures: Tensor | None,
     pose: bool,
     parts: Sequence[OwnedPart] = (),
+    pictures_first: bool = False,
 ) -> list[Reference]:
     """The reference pictures of a model, in this order: of each person the portraits and the parts, `pictures`, the
-    poses.
+    poses. With pictures_first `pictures` are in front of the people.
 
     cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
     portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None.
@@ -93,9 +99,8 @@ def references(
     else:
         sources = _references_of_people(cast, photos, size, parts)
     if pictures is not None:
-        for picture in as_rgb(pictures)[:, None]:  # (1, H, W, 3) each
-            area = picture.shape[1] * picture.shape[2]
-            sources.append(Reference([picture], area=min(LARGEST, area)))
+        others = [_reference_of_nobody(picture) for picture in as_rgb(pictures)[:, None]]  # (1, H, W, 3) each
+        sources = [*others, *sources] if pictures_first else [*sources, *others]
     if pose:
         sources.append(_reference_of_poses(cast))
     return sources
@@ -127,6 +132,10 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
         )
         sources += [_reference_of_part(part, member.name, size) for part in parts if part.person == number]
     return sources
+
+
+def _reference_of_nobody(picture: Tensor) -> Reference:
+    return Reference([picture], area=min(LARGEST, picture.shape[1] * picture.shape[2]))
 
 
 def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:

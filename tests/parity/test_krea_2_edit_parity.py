@@ -47,8 +47,9 @@ def tokens(network, latent, frame, grid):
     return network.first(cells.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)), positions.flatten(0, 1)
 
 
-def predicted(network, latent, time, text, references, whose, read_by):
-    """What the network predicts of a latent, (B, C, 1, h, w). read_by: (people, tokens of the picture) bool."""
+def predicted(network, latent, time, text, references, whose, read_by, boost):
+    """What the network predicts of a latent, (B, C, 1, h, w). read_by: (people, tokens of the picture) bool. boost: of
+    people's references."""
     batch, _, _, height, width = latent.shape
     grid = height // 2, width // 2
     text = network.txtmlp(network.txtfusion(text.unflatten(2, (network.txtlayers, network.txtdim))))
@@ -61,10 +62,12 @@ def predicted(network, latent, time, text, references, whose, read_by):
     owners = [None, *whose, None]
     reads = torch.ones(sequence.shape[1], sequence.shape[1])
     for owner, keys in zip(owners, torch.arange(len(reads)).split(counts), strict=True):
-        if owner is None or read_by is None:
+        if owner is None:
             continue
-        rows = [torch.full((count,), float(owner == other)) for other, count in zip(owners, counts, strict=True)]
-        reads[:, keys] = torch.cat([*rows[:-1], read_by[owner].float()])[:, None]
+        if read_by is not None:
+            rows = [torch.full((count,), float(owner == other)) for other, count in zip(owners, counts, strict=True)]
+            reads[:, keys] = torch.cat([*rows[:-1], read_by[owner].float()])[:, None]
+        reads[-counts[-1] :, keys] *= boost
     rotations = network.pe_embedder(torch.cat([positions for _, positions in pieces])[None])
     embedded = network.tmlp(timestep_embedding(time, network.tdim)[:, None])
     for block in network.blocks:
@@ -74,12 +77,12 @@ def predicted(network, latent, time, text, references, whose, read_by):
     return cells.reshape(latent.shape)
 
 
-def plainly(model, whose, read_by):
+def plainly(model, whose, read_by, boost):
     """The MODEL with that in the place of the host's own forward."""
 
     def wrapper(executor, x, time, text, _mask, references, _options, **_):
         with x.device:
-            return predicted(executor.class_obj, x, time, text, references, whose, devices.on_device(read_by))
+            return predicted(executor.class_obj, x, time, text, references, whose, devices.on_device(read_by), boost)
 
     clone = model.clone()
     clone.add_wrapper(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, wrapper)
@@ -103,12 +106,14 @@ ROOM = 300, 512, (293, 512), (128, 224)
 """A picture in a canvas of 320x224 px: width, height, what of it is cut out, and what that is scaled to."""
 
 
-@pytest.mark.parametrize(("canvas", "count", "strength", "room"), [
-    pytest.param((320, 224), 1, 0.0, False, marks=pytest.mark.thorough), ((336, 224), 2, 0.0, False),
-    pytest.param((224, 320), 2, 1.0, False, marks=pytest.mark.thorough), ((320, 224), 1, 1.0, True),
+@pytest.mark.parametrize(("canvas", "count", "strength", "room", "boost"), [
+    pytest.param((320, 224), 1, 0.0, False, 1.0, marks=pytest.mark.thorough), ((336, 224), 2, 0.0, False, 1.0),
+    pytest.param((224, 320), 2, 1.0, False, 0.4, marks=pytest.mark.thorough), ((320, 224), 1, 1.0, True, 4.0),
+    pytest.param((320, 224), 1, 0.0, True, 9.7, marks=pytest.mark.thorough),
 ])  # fmt: skip
-def test_references_are_read_as_by_identity_edit(canvas, count, strength, room):
-    """336 px are 21 tokens, of which a portrait of 224 px takes 14: half a token beside those of the picture."""
+def test_references_are_read_as_by_identity_edit(canvas, count, strength, room, boost):
+    """336 px are 21 tokens, of which a portrait of 224 px takes 14: half a token beside those of the picture. A room is
+    in front of the people, for the network and for the text encoder."""
     clip, vae, model = networks()
     cast = people(count, *canvas)
     portraits = [member.person.portraits.loose[:1].float() / 255 for member in cast.people]
@@ -116,14 +121,14 @@ def test_references_are_read_as_by_identity_edit(canvas, count, strength, room):
     latents = [vae.encode(fitted(portrait, (512, 512), (min(canvas), min(canvas)))) for portrait in portraits]
     if room:
         width, height, cut, size = ROOM
-        pictures.append(image(width, height))
-        latents.append(vae.encode(fitted(pictures[-1], cut, size)))
-        whose.append(None)
+        pictures = [image(width, height), *pictures]
+        latents = [vae.encode(fitted(pictures[0], cut, size)), *latents]
+        whose = [None, *whose]
     side = torch.arange(canvas[0]) < canvas[0] // 32 * 16
     masks = torch.stack([side, ~side])[:count, None].expand(-1, canvas[1], -1).float()
     positive, negative, text, bound = apply(
         "LikenessPeopleAsReferences", clip=clip, vae=vae, model=model, cast=cast, negative_prompt="", mask=masks,
-        pictures=pictures[-1] if room else None, region_strength=strength,
+        pictures=pictures[0] if room else None, region_strength=strength, reference_boost=boost,
     )  # fmt: skip
     options = {"reference_latents": latents, "reference_latents_method": "index"}
     sides = [[[encoded, {**more, **options}] for encoded, more in said(clip, words, pictures)] for words in (text, "")]
@@ -133,6 +138,6 @@ def test_references_are_read_as_by_identity_edit(canvas, count, strength, room):
     start = tiny_dits.latent(tiny_dits.KREA_2, *canvas, rows=2)
     result = tiny_dits.sample(bound, positive, negative, start)
     read_by = masks[:, ::16, ::16].flatten(1) > 0 if strength else None
-    expected = tiny_dits.sample(plainly(model, whose, read_by), *sides, start)
+    expected = tiny_dits.sample(plainly(model, whose, read_by, boost), *sides, start)
     assert relative(result, expected) <= WHOLE_SAMPLING
     assert relative(tiny_dits.sample(model, *sides, start), expected) > 1e-3, "as the host has them, in the corner"

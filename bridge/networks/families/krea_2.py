@@ -40,5 +40,6 @@ KREA_2 = TransformerFamily(
         longest_shown=768,
         method="index",
         most={"Krea 2": 2},
+        pictures_first=True,
     ),
 )
