@@ -322,6 +322,7 @@ class RegionalReferencesBatch(Batch):
                     self._strength,
                     [reference.region for reference in regional.references],
                     [reference.boost for reference in regional.references],
+                    regional.record.isolated,
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)

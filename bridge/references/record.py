@@ -38,10 +38,14 @@ class ReferenceLatent:
 
 @dataclass(frozen=True, eq=False)
 class PeopleReferences:
-    """The reference latents that one node has put into an entry. cast: everybody, also people of weight 0."""
+    """The reference latents that one node has put into an entry.
+
+    cast: everybody, also people of weight 0. isolated: whether references read neither text nor picture.
+    """
 
     cast: Cast
     references: tuple[ReferenceLatent, ...]
+    isolated: bool = False
 
     @cached_property
     def present(self) -> tuple[Member, ...]:
@@ -65,8 +69,9 @@ class PeopleReferences:
 
     @property
     def is_read_as_it_is(self) -> bool:
-        """Whether everything has a weight and a boost of 1."""
-        return not self.is_weighted and all(reference.boost == 1 for reference in self.references)
+        """Whether all read all, and everything has a weight and a boost of 1."""
+        is_isolated = self.isolated and bool(self.references)
+        return not is_isolated and not self.is_weighted and all(reference.boost == 1 for reference in self.references)
 
     @property
     def is_weighted(self) -> bool:

@@ -42,6 +42,7 @@ def groups(
     strength: float = 1,
     region_numbers: Sequence[int | None] = (),
     boosts: Sequence[float] = (),
+    isolated: bool = False,
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -63,6 +64,7 @@ def groups(
     that of the person; () where each is read in its person's.
     boosts: of every reference, from 0: the picture reads its tokens as if each were there so many times. What stands
     beside a reference or shows it is not boosted. () where all are 1.
+    isolated: whether tokens of references read no text and no picture.
     """
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
@@ -77,14 +79,24 @@ def groups(
     # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
     factors = _factors(spans, pieces, owners, weights)
     bias = _bias(spans, boosts)
-    # (all tokens, 1): 1 for the picture's where some of its keys are boosted. They are groups of their own.
-    kinds = [span.kind is TokenKind.PICTURE and bias is not None for span in spans for _ in range(span.count)]
-    are_boosted = torch.tensor(kinds, dtype=torch.float32)[:, None]
+    # (all tokens,) each: who reads text and picture, and whose logits have the bias.
+    read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
+    have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
+    if isolated:
+        shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
+        factors = factors * ~((read_others == 0)[:, None] & shows)
+    alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
     return tuple(
         _group(spans, readers, share, bias)
         for share, reads in attentions
-        for readers in readers_of(torch.cat([in_steps(reads * factors), are_boosted], dim=1).T)
+        for readers in readers_of(torch.cat([in_steps(reads * factors), alike], dim=1).T)
     )
+
+
+def _tokens_where(spans: Sequence[Span], of_spans: Sequence[bool]) -> Tensor:
+    """1 for the tokens of the spans of which it is so, and 0 for the others, (all tokens,)."""
+    counts = torch.tensor([span.count for span in spans])
+    return torch.tensor(of_spans, dtype=torch.float32).repeat_interleave(counts)
 
 
 _LEAST_BOOST = 1e-4
@@ -168,21 +180,21 @@ def _factors(
 def _group(spans: Sequence[Span], readers: Readers, share: float, bias: Tensor | None) -> Group:
     """The group of queries that read each piece of a reference equally often.
 
-    readers: these queries, how often they read each piece and, last, whether bias is theirs. share: how much of their
-    output comes from the attention that these readers are part of.
+    readers: these queries, how often they read each piece and, last, whether they read text and picture, and whether
+    bias is theirs. share: how much of their output comes from the attention that these readers are part of.
     """
-    *times_of_pieces, is_boosted = readers.times
+    *times_of_pieces, times_of_others, has_bias = readers.times
     shares: Tensor | None = readers.shares * share
     if bool((shares == 1).all()):
         shares = None
-    bias = bias if is_boosted else None
-    if all(times == 1 for times in times_of_pieces):
+    bias = bias if has_bias else None
+    if all(times == 1 for times in (*times_of_pieces, times_of_others)):
         return Group(readers.tokens, None, shares, bias)  # keys None: all keys are read
     keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
     piece_index = 0
     start = 0
     for span in spans:
-        times = 1
+        times = times_of_others
         if span.kind in _OF_REFERENCES:
             times = times_of_pieces[piece_index]
             piece_index += 1

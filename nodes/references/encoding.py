@@ -1,7 +1,7 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.conds
@@ -21,12 +21,12 @@ from ...bridge.networks.transformer_families import ReferencePictures, Transform
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
 from ...core.cast import CanvasSize, rows_missing
-from ...core.checks.errors import WrongBaseModel, counted, joined
+from ...core.checks.errors import BadSetup, WrongBaseModel, counted, joined, listed
 from ...core.checks.prompts import check_text
 from ...core.checks.text import plain
 from ...core.checks.value_checks import conditioning, unusable_latent
 from . import NAME
-from .pictures import ENCODER_PIXELS, Reference, fitted, resized
+from .pictures import Reference, fitted, resized
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,31 @@ _FRAMED = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n<|vision_start|>"
 _FRAME_BEFORE = "<|im_start|>user\n<|vision_start|>"
 _FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
 _FRAME_BEHIND = "<|vision_end|><|im_end|>"
+
+
+OWN_TRAINING = "own"
+TRAININGS = (OWN_TRAINING, *(name for family in TRANSFORMERS for name in family.other_trainings))
+"""How a model or its LoRA was trained to read references; OWN_TRAINING for the family's own way. The options of the
+input `training`."""
+
+
+def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily:
+    """The family of a text encoder, whose pictures are given as in a training, one of TRAININGS, and shown at a size.
+
+    encoder_size: the side of pictures that the encoder is shown, in pixels; 0 for the family's own. Raises as
+    family_of, and BadSetup for a training that the family has no LoRAs of.
+    """
+    family = family_of(clip)
+    trainings = {OWN_TRAINING: family.pictures, **family.transformer.other_trainings}
+    if training not in trainings:
+        known = f"{family.model} knows {listed([*trainings])}"
+        raise BadSetup(f"training is {training!r}: {known}.", f"Set training to {OWN_TRAINING!r}.")
+    pictures = trainings[training]
+    if encoder_size and pictures.longest_shown:
+        pictures = replace(pictures, longest_shown=encoder_size)
+    elif encoder_size:
+        pictures = replace(pictures, shown_area=encoder_size * encoder_size)
+    return replace(family, pictures=pictures)
 
 
 def family_of(clip: CLIP) -> EncoderFamily:
@@ -88,11 +113,12 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
 
 
 def unlike_training(
-    family: EncoderFamily, sources: Sequence[Reference], pictures_first: bool, has_model: bool
+    family: EncoderFamily, sources: Sequence[Reference], pictures_first: bool, encoder_size: int, has_model: bool
 ) -> list[str]:
     """The lines of the note under the node about references that a family was not trained with.
 
-    pictures_first: whether pictures of no person are in front of the people. has_model: whether a MODEL is connected.
+    pictures_first: whether pictures of no person are in front of the people. encoder_size: as in family_as_set.
+    has_model: whether a MODEL is connected.
     """
     count = sum(len(reference.pictures) for reference in sources)
     most = family.pictures.most.get(family.model)
@@ -101,6 +127,11 @@ def unlike_training(
         lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
     if family.pictures.pictures_first and not pictures_first and len({source.of_people for source in sources}) == 2:
         lines.append(f"{family.model} was trained with pictures first, and has people first")
+    if encoder_size and not family.pictures.sees:
+        lines.append(f"encoder_size changes nothing: the text encoder of {family.model} sees no pictures")
+    smallest, largest = family.pictures.trained_sizes or (0, encoder_size)
+    if encoder_size and not smallest <= encoder_size <= largest:
+        lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
     return lines
@@ -119,10 +150,17 @@ def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], ca
             if family.pictures.fitted:
                 pictures.append(_fitted(picture, canvas, family.pictures.cell))
             else:
-                picture_height, picture_width = picture.shape[1:3]
-                width, height = resized(picture_width, picture_height, reference.area, family.pictures.step)
+                width, height = _size_at(family, picture, reference.area, family.pictures.step)
                 pictures.append(_scaled(picture, width, height, family.pictures.scaling))
     return [_latent(vae, family, picture) for picture in stepwise(pictures)]
+
+
+def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tuple[int, int]:
+    """Width and height to which a picture, (1 or rows, H, W, 3), is brought for an area, see pictures.resized."""
+    height, width = picture.shape[1:3]
+    if family.pictures.only_smaller:
+        area = min(area, width * height)
+    return resized(width, height, area, step)
 
 
 def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
@@ -187,9 +225,9 @@ def pictures_for_encoder(family: EncoderFamily, sources: Sequence[Reference]) ->
 
 def _shown_size(family: EncoderFamily, picture: Tensor) -> tuple[int, int]:
     """Width and height to which a picture, (1 or rows, H, W, 3), is brought for the text encoder, in pixels."""
-    height, width = picture.shape[1:3]
     if not family.pictures.longest_shown:
-        return resized(width, height, ENCODER_PIXELS, step=1)
+        return _size_at(family, picture, family.pictures.shown_area, step=1)
+    height, width = picture.shape[1:3]
     longest = max(width, height)
     if longest <= family.pictures.longest_shown:
         return width, height
@@ -251,7 +289,7 @@ def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mappin
     """The text of one row, encoded with pictures, (1, h, w, 3) each, by their numbers."""
     if not pictures and family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    if family.pictures.bare_marks:
+    if family.pictures.plain_template:
         template = clip.tokenizer.llama_template
     else:
         # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a

@@ -33,6 +33,7 @@ from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
 from ...core.cast import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
+from ...core.checks.errors import BadSetup
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.pictures import previews
@@ -42,10 +43,11 @@ from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
 from .encoding import (
+    TRAININGS,
     EncoderFamily,
     check_model,
     encoded,
-    family_of,
+    family_as_set,
     latents_of,
     pictures_for_encoder,
     shown_tokens,
@@ -95,6 +97,7 @@ class Settings(RegionLimit):
 
     sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
     portrait has. order: one of ORDERS. reference_boost: how many times the picture reads each token of people.
+    encoder_size, training: as in family_as_set.
     """
 
     prompt: str
@@ -107,6 +110,8 @@ class Settings(RegionLimit):
     references_end_percent: float
     order: str
     reference_boost: float
+    encoder_size: int
+    training: str
 
 
 class PeopleAsReferences(io.ComfyNode):
@@ -133,6 +138,8 @@ class PeopleAsReferences(io.ComfyNode):
                 *[schema.advanced(schema.optional(widget)) for widget in schema.range_inputs("references_")],
                 schema.advanced(schema.optional(io.Combo.Input("order", options=list(ORDERS)))),
                 schema.advanced(_boost_input()),
+                schema.advanced(schema.optional(io.Int.Input("encoder_size", default=0, min=0, max=1024, step=64))),
+                schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
             ],
             outputs=[
@@ -157,7 +164,7 @@ class PeopleAsReferences(io.ComfyNode):
     ) -> io.NodeOutput:
         require_host(METHOD.host, NAME)
         settings = Settings(**values)
-        family = family_of(clip)
+        family = family_as_set(clip, settings.training, settings.encoder_size)
         taking = taking_part.present_in(cast)
         people_present = taking_part.present(taking.cast)
         owned = owned_parts(parts, taking, settings.mask)
@@ -168,9 +175,13 @@ class PeopleAsReferences(io.ComfyNode):
         sources = references(people_present, photos, size, pictures, poses, owned, pictures_first)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = ScheduleRange(*read_percents).checked("The references of people")
+        if model is None and family.pictures.isolated:
+            raise BadSetup(
+                f"training is {settings.training!r}, and no MODEL is connected.", f"Connect model of {NAME}."
+            )
         limits = Limits() if model is None else _limits(model, family, taking, owned, sources, settings)
         lines = unused_weights(taking, owned, model is not None)
-        lines += unlike_training(family, sources, pictures_first, model is not None)
+        lines += unlike_training(family, sources, pictures_first, settings.encoder_size, model is not None)
         # The mask says whose a part is, also without a MODEL.
         unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
         lines += optional_model.without_model(model, unused, "references")
@@ -182,7 +193,7 @@ class PeopleAsReferences(io.ComfyNode):
         latents = latents_of(vae, family, sources, _canvas(taking.cast, settings.size))
         prompts = encoding.prompts(sources, latents)
         given = SamplerInputs(model, prompts.positive, prompts.negative)
-        if limits.regions is not None or limits.by_weight or limits.boost != 1:
+        if model is not None and (limits.regions is not None or not prompts.record.is_read_as_it_is):
             given = read_by_region(given, prompts.record, limits.regions, notes.node_of(cls), read_range)
         made = _as_network_reads(family, given)
         if not read_range.is_whole:
@@ -218,7 +229,8 @@ def _limits(
     weights = [member.weight for member in taking.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
     boost = settings.reference_boost
-    if read_regions is not None or by_weight or boost != 1 or family.pictures.fitted:
+    pictures = family.pictures
+    if read_regions is not None or by_weight or boost != 1 or pictures.fitted or pictures.isolated:
         check_model(model, family)
     return Limits(read_regions, by_weight, boost)
 
@@ -286,7 +298,7 @@ class Encoding:
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = _record(self.taking, sources, latents, self.limits.boost)
+        record = replace(_record(self.taking, sources, latents, self.limits.boost), isolated=family.pictures.isolated)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = [source.of_people for source in sources for _ in source.pictures]
@@ -333,7 +345,11 @@ def _within_range(
     inside: SamplerInputs, without: Prompts, family: EncoderFamily, schedule: ScheduleRange
 ) -> SamplerInputs:
     """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it."""
-    outside = _as_network_reads(family, SamplerInputs(inside.model, without.positive, without.negative))
+    given = SamplerInputs(inside.model, without.positive, without.negative)
+    if without.record.isolated and without.record.references:
+        regional = _regional(without.record, None, node_id=None)
+        given = SamplerInputs(inside.model, carry(given.positive, regional), carry(given.negative, regional))
+    outside = _as_network_reads(family, given)
     positive = changed_within(outside.positive, inside.positive, schedule)
     negative = changed_within(outside.negative, inside.negative, schedule)
     return SamplerInputs(outside.model, positive, negative)
@@ -438,7 +454,20 @@ def read_by_region(
     ranges = [NamedRange("the references", read_range, inputs)]
     if read_regions is not None:
         ranges.append(NamedRange("the limit to regions", read_regions.schedule))
-    regional = RegionalReferences(
+    regional = _regional(record, read_regions, node_id)
+    apply_node = apply_node_of_people(names, NAME, node_id, ranges)
+    assert given.model is not None
+    model = with_runs(given.model, RegionalReferencesRun)
+    carrying = carry(given.positive, regional), carry(given.negative, regional)
+    return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
+
+
+def _regional(
+    record: PeopleReferences, read_regions: ReferenceRegions | None, node_id: str | None
+) -> RegionalReferences:
+    """What the conditioning carries. The arguments are those of read_by_region."""
+    names = taking_part.names(record.present)
+    return RegionalReferences(
         source=object(),
         schedule=WHOLE_SCHEDULE if read_regions is None else read_regions.schedule,
         record=record,
@@ -448,11 +477,6 @@ def read_by_region(
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
         canvas_node=NodeOfRun(NAME, node_id),
     )
-    apply_node = apply_node_of_people(names, NAME, node_id, ranges)
-    assert given.model is not None
-    model = with_runs(given.model, RegionalReferencesRun)
-    carrying = carry(given.positive, regional), carry(given.negative, regional)
-    return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
 
 
 def _previews(

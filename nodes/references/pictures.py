@@ -34,8 +34,6 @@ ORDERS = (AS_TRAINED, PEOPLE_FIRST, PICTURES_FIRST)
 """Whether people or `pictures` come first; AS_TRAINED for the family's own order. The options of the input `order`."""
 LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
-ENCODER_PIXELS = 384 * 384
-"""Pixels of a picture that is shown to a text encoder."""
 _TOKEN = 16
 """The side of a token, in pixels."""
 _NEARLY = 0.92

@@ -16,9 +16,9 @@ from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.parts.parts import Part, Parts
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
-from pack.nodes.references.encoding import family_of, pictures_for_encoder
+from pack.nodes.references.encoding import family_as_set, family_of, pictures_for_encoder
 from pack.nodes.references.parts import OwnedPart
-from pack.nodes.references.pictures import references
+from pack.nodes.references.pictures import Reference, references
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
@@ -187,6 +187,16 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
     for our_pictures, host_pictures in zip(pictures_by_our_node, pictures, strict=True):
         assert len(our_pictures) == len(host_pictures) == 1
         assert torch.equal(our_pictures[0], host_pictures[0])
+
+
+@pytest.mark.parametrize(("family", "training", "large", "small"), [
+    (QWEN, "own", (548, 747), (640, 640)), (KREA_2, "own", (469, 640), (64, 64)),
+    (KREA_2, "ostris edit", (548, 747), (64, 64)),
+])  # fmt: skip
+def test_an_encoder_is_shown_pictures_as_large_as_is_set(family, training, large, small):
+    sources = [Reference([torch.zeros(1, *sides, 3)], area=1) for sides in ((1100, 1500), (64, 64))]
+    as_set = family_as_set(loaded(family)[0], training, 640)
+    assert [tuple(shown.shape[1:3]) for shown in pictures_for_encoder(as_set, sources)] == [large, small]
 
 
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"

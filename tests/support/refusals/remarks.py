@@ -97,6 +97,13 @@ REMARKS: dict[str, list[Remark]] = {
             order="people first",
         ),
         remark("No effect without model: reference_boost", reference_boost=4.0),
+        remark("encoder_size changes nothing: the text encoder of FLUX.2 klein sees no", encoder_size=512),
+        remark(
+            "encoder_size is 1024: Krea 2 was trained with 384 to 768",
+            clip=value(RECORDS["Krea 2"].clip),
+            vae=value(tiny_vaes.qwen),
+            encoder_size=1024,
+        ),
         remark(
             "reference_boost changes nothing: nobody has a reference",
             model=value(klein),
