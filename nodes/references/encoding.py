@@ -8,6 +8,7 @@ import comfy.conds
 import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from comfy.sd import CLIP, VAE
 from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
@@ -101,9 +102,15 @@ def family_of(clip: CLIP) -> EncoderFamily:
 def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    family: of the text encoder. Raises BadSetup for a network of another pack, and where the host's code of the family
-    is not the code that bridge.networks.families describes.
+    family: of the text encoder. Raises BadSetup for a network of another pack, for the patch of Identity Edit's own
+    node, and where the host's code of the family is not the code that bridge.networks.families describes.
     """
+    wrappers = model.model_options.get("transformer_options", {}).get("wrappers", {})
+    if "krea2_edit" in wrappers.get(WrappersMP.DIFFUSION_MODEL, {}):
+        raise BadSetup(
+            "Krea2 Edit (source patch) on this MODEL reads its own pictures and passes over all other references.",
+            f"Take that node out: {NAME} gives the LoRA its references; ref_boost is reference_boost.",
+        )
     network = model_family.require_family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:

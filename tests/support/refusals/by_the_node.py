@@ -459,6 +459,13 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             vae=value(tiny_vaes.qwen),
             training="ostris edit, isolated",
         ),
+        refused(
+            BadSetup,
+            r"Krea2 Edit \(source patch\) on this MODEL reads its own pictures",
+            clip=value(RECORDS["Krea 2"].clip),
+            vae=value(tiny_vaes.qwen),
+            model=value(other_packs.krea_2_edit, value(tiny_dits.model, "Krea 2")),
+        ),
         refused(NotPlaced, "Anna, Boris have no place", model=value(klein), cast=unplaced()),
         refused(BadRegion, "picture of their own", model=value(klein), cast=by_row(), mask=mask()),
         refused(BadRegion, "covers no token", model=value(klein), mask=mask(2) * (torch.arange(128) % 16 < 7)),
