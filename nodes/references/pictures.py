@@ -88,16 +88,20 @@ def references(
     poses. With pictures_first `pictures` are in front of the people.
 
     cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
-    portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None.
-    pose: whether there is a picture of the people's skeletons, as large as the canvas. parts: of people who are in one
-    picture. Raises BadCast; with `pose` NotPlaced and BadLayout.
+    portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None; a
+    picture for each row of the batch, where people have rows and there are as many. pose: whether there is a picture of
+    the people's skeletons, as large as the canvas. parts: of people who are in one picture. Raises BadCast; with `pose`
+    NotPlaced and BadLayout.
     """
     if cast.by_row:
         sources = _references_by_row(cast, photos, size)
     else:
         sources = _references_of_people(cast, photos, size, parts)
     if pictures is not None:
-        others = [_reference_of_nobody(picture) for picture in as_rgb(pictures)[:, None]]  # (1, H, W, 3) each
+        rgb = as_rgb(pictures)  # (B, H, W, 3)
+        # As many as people who have a row of the batch each: a picture for each row, such as the crop with their place.
+        is_by_row = cast.by_row and len(rgb) == len(cast.people)
+        others = [_reference_of_nobody(picture) for picture in ([rgb] if is_by_row else rgb.split(1))]
         sources = [*others, *sources] if pictures_first else [*sources, *others]
     if pose:
         sources.append(_reference_of_poses(cast))
@@ -133,7 +137,9 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
 
 
 def _reference_of_nobody(picture: Tensor) -> Reference:
-    return Reference([picture], area=min(LARGEST, picture.shape[1] * picture.shape[2]))
+    """picture: (1 or rows, H, W, 3)."""
+    area = min(LARGEST, picture.shape[1] * picture.shape[2])
+    return Reference([picture], area, captions=("",) * len(picture))
 
 
 def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:

@@ -305,18 +305,19 @@ def test_pictures_of_z_image_are_of_whole_tokens():
 
 def test_rows_of_crop_faces_have_their_own_picture_and_text():
     people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
-    for family in (QWEN, FLUX_2):
-        room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
-        rows = apply(family, RowCast(people, 128, 128), room, pose_picture=True)
+    crops = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+    for family, pictures, number, order in ((QWEN, crops, 2, "pictures first"), (FLUX_2, crops[:1], 1, "people first")):
+        rows = apply(family, RowCast(people, 128, 128), pictures, pose_picture=True, order=order)
         word = "Picture" if family == QWEN else "image"
-        assert rows[2] == f"the person from {word} 1.\n{word.capitalize()} 3 shows the poses.\nin a park"
+        assert rows[2] == f"the person from {word} {number}.\n{word.capitalize()} 3 shows the poses.\nin a park"
         ((texts, options),) = rows[0]
         for n, person in enumerate(people):
-            (alone,) = apply(family, RowCast((person,), 128, 128), room, pose_picture=True)[:1]
+            of_row = pictures[min(n, len(pictures) - 1)][None]
+            (alone,) = apply(family, RowCast((person,), 128, 128), of_row, pose_picture=True, order=order)[:1]
             for latents_of_rows, latent_alone in zip(options[LATENTS], alone[0][1][LATENTS], strict=True):
                 assert torch.equal(latents_of_rows[min(n, len(latents_of_rows) - 1)], latent_alone[0])
             assert torch.equal(texts[min(n, len(texts) - 1)], alone[0][0][0])
-        assert [len(latents_of_rows) for latents_of_rows in options[LATENTS]] == [2, 1, 2]
+        assert [len(latents_of_rows) for latents_of_rows in options[LATENTS]] == [2, len(pictures), 2]
         assert len(texts) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
         assert owners(options) == (None, None, None)
 
