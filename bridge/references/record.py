@@ -23,8 +23,8 @@ class ReferenceLatent:
     where it shows no person. region: the number of the region in which the picture reads it; None where all of it does.
     The regions of all people present come first. strength: how strongly it is read, beside the weight of its person.
     shown: the number of tokens by which the text shows it, which are the first of the text. boost: how many times the
-    picture reads each of its tokens. of_rows: whether every row
-    of it shows the person of that row of the batch.
+    picture reads each of its tokens. kept: (1 or rows, h, w), 0..1, which of its latent pixels are read at all; None
+    for all. of_rows: whether every row of it shows the person of that row of the batch.
     """
 
     latent: Tensor
@@ -33,6 +33,7 @@ class ReferenceLatent:
     strength: float = 1.0
     shown: int = 0
     boost: float = 1.0
+    kept: Tensor | None = None
     of_rows: bool = False
 
 
@@ -70,8 +71,9 @@ class PeopleReferences:
     @property
     def is_read_as_it_is(self) -> bool:
         """Whether all read all, and everything has a weight and a boost of 1."""
-        is_isolated = self.isolated and bool(self.references)
-        return not is_isolated and not self.is_weighted and all(reference.boost == 1 for reference in self.references)
+        if self.is_weighted or (self.isolated and self.references):
+            return False
+        return all(reference.boost == 1 and reference.kept is None for reference in self.references)
 
     @property
     def is_weighted(self) -> bool:

@@ -43,6 +43,7 @@ def groups(
     region_numbers: Sequence[int | None] = (),
     boosts: Sequence[float] = (),
     isolated: bool = False,
+    kept: Sequence[Tensor | None] = (),
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -65,6 +66,7 @@ def groups(
     boosts: of every reference, from 0: the picture reads its tokens as if each were there so many times. What stands
     beside a reference or shows it is not boosted. () where all are 1.
     isolated: whether tokens of references read no text and no picture.
+    kept: of every reference which of its tokens are read at all, (tokens,) bool, or None for all; () where all are.
     """
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
@@ -79,6 +81,7 @@ def groups(
     # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
     factors = _factors(spans, pieces, owners, weights)
     bias = _bias(spans, boosts)
+    left_out = _left_out(spans, kept)
     # (all tokens,) each: who reads text and picture, and whose logits have the bias.
     read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
     have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
@@ -87,7 +90,7 @@ def groups(
         factors = factors * ~((read_others == 0)[:, None] & shows)
     alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
     return tuple(
-        _group(spans, readers, share, bias)
+        _group(spans, readers, share, bias, left_out)
         for share, reads in attentions
         for readers in readers_of(torch.cat([in_steps(reads * factors), alike], dim=1).T)
     )
@@ -107,14 +110,34 @@ def _bias(spans: Sequence[Span], boosts: Sequence[float]) -> Tensor | None:
     """What the picture's queries add to the logits of each token, (all tokens,); None for nothing."""
     if all(boost == 1 for boost in boosts):
         return None
-    # The last piece of a reference is its own tokens; texts beside it, and what was seen of it, stand in front.
-    last_pieces = {span.number: index for index, span in enumerate(spans) if span.kind is TokenKind.REFERENCE}
     biases: list[Tensor] = []
-    for index, span in enumerate(spans):
-        is_own = span.kind is TokenKind.REFERENCE and last_pieces[span.number] == index
+    for span, is_own in zip(spans, _are_own(spans), strict=True):
         boost = boosts[span.number] if is_own else 1.0
         biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
     return torch.cat(biases)
+
+
+def _left_out(spans: Sequence[Span], kept: Sequence[Tensor | None]) -> Tensor | None:
+    """Which tokens nobody reads, (all tokens,) bool; None for none. kept: as in `groups`."""
+    if all(tokens is None for tokens in kept):
+        return None
+    left_out: list[Tensor] = []
+    for span, is_own in zip(spans, _are_own(spans), strict=True):
+        of_span = torch.zeros(span.count, dtype=torch.bool)
+        tokens = kept[span.number] if is_own else None
+        if tokens is not None:
+            of_span[: len(tokens)] = ~tokens  # behind these stand tokens that fill the reference up
+        left_out.append(of_span)
+    return torch.cat(left_out)
+
+
+def _are_own(spans: Sequence[Span]) -> list[bool]:
+    """For each span whether it is a reference's own tokens. Texts beside it, and what was seen of it, stand in front of
+    these, or in an attention without the picture."""
+    if all(span.kind is not TokenKind.PICTURE for span in spans):
+        return [False] * len(spans)
+    last_pieces = {span.number: index for index, span in enumerate(spans) if span.kind is TokenKind.REFERENCE}
+    return [span.kind is TokenKind.REFERENCE and last_pieces[span.number] == index for index, span in enumerate(spans)]
 
 
 def _reads_by_region(
@@ -177,18 +200,21 @@ def _factors(
     return torch.cat(factors)
 
 
-def _group(spans: Sequence[Span], readers: Readers, share: float, bias: Tensor | None) -> Group:
+def _group(
+    spans: Sequence[Span], readers: Readers, share: float, bias: Tensor | None, left_out: Tensor | None
+) -> Group:
     """The group of queries that read each piece of a reference equally often.
 
     readers: these queries, how often they read each piece and, last, whether they read text and picture, and whether
-    bias is theirs. share: how much of their output comes from the attention that these readers are part of.
+    bias is theirs. share: how much of their output comes from the attention that these readers are part of. left_out:
+    (all tokens,) bool, which nobody reads.
     """
     *times_of_pieces, times_of_others, has_bias = readers.times
     shares: Tensor | None = readers.shares * share
     if bool((shares == 1).all()):
         shares = None
     bias = bias if has_bias else None
-    if all(times == 1 for times in (*times_of_pieces, times_of_others)):
+    if left_out is None and all(times == 1 for times in (*times_of_pieces, times_of_others)):
         return Group(readers.tokens, None, shares, bias)  # keys None: all keys are read
     keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
     piece_index = 0
@@ -200,7 +226,10 @@ def _group(spans: Sequence[Span], readers: Readers, share: float, bias: Tensor |
             piece_index += 1
         keys.extend([torch.arange(start, start + span.count)] * times)
         start += span.count
-    return Group(readers.tokens, torch.cat(keys), shares, bias)
+    read_keys = torch.cat(keys)
+    if left_out is not None:
+        read_keys = read_keys[~left_out[read_keys]]
+    return Group(readers.tokens, read_keys, shares, bias)
 
 
 class Plan:

@@ -153,13 +153,31 @@ def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], ca
     """
     pictures: list[Tensor] = []
     for reference in sources:
-        for picture in reference.pictures:
-            if family.pictures.fitted:
-                pictures.append(_fitted(picture, canvas, family.pictures.cell))
-            else:
-                width, height = _size_at(family, picture, reference.area, family.pictures.step)
-                pictures.append(_scaled(picture, width, height, family.pictures.scaling))
+        pictures += [_at_its_size(family, picture, reference.area, canvas) for picture in reference.pictures]
     return [_latent(vae, family, picture) for picture in stepwise(pictures)]
+
+
+def _at_its_size(family: EncoderFamily, picture: Tensor, area: int, canvas: CanvasSize) -> Tensor:
+    """A picture (1 or rows, H, W, C) as it is encoded. The other arguments are those of latents_of."""
+    if family.pictures.fitted:
+        return _fitted(picture, canvas, family.pictures.cell)
+    width, height = _size_at(family, picture, area, family.pictures.step)
+    return _scaled(picture, width, height, family.pictures.scaling)
+
+
+def kept_of(family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor | None]:
+    """Which latent pixels of each picture are read, (1 or rows, h, w), 0..1; None for all. As in latents_of."""
+    kept: list[Tensor | None] = []
+    for reference in sources:
+        for picture in reference.pictures:
+            if reference.kept is None:
+                kept.append(None)
+                continue
+            height, width = picture.shape[1:3]
+            mask = functional.interpolate(reference.kept[:, None], (height, width), mode="area")  # (1 or rows, 1, H, W)
+            scaled = _at_its_size(family, mask.movedim(1, 3), reference.area, canvas)
+            kept.append(functional.avg_pool2d(scaled[..., 0], family.pictures.cell))
+    return kept
 
 
 def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tuple[int, int]:

@@ -48,6 +48,7 @@ from .encoding import (
     check_model,
     encoded,
     family_as_set,
+    kept_of,
     latents_of,
     pictures_for_encoder,
     shown_tokens,
@@ -65,6 +66,7 @@ from .pictures import (
     references,
     region_numbers,
     unused_weights,
+    with_portrait_masks,
     with_sentences,
 )
 
@@ -97,7 +99,7 @@ class Settings(RegionLimit):
 
     sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
     portrait has. order: one of ORDERS. reference_boost: how many times the picture reads each token of people.
-    encoder_size, training: as in family_as_set.
+    encoder_size, training: as in family_as_set. portrait_masks: as in with_portrait_masks.
     """
 
     prompt: str
@@ -112,6 +114,7 @@ class Settings(RegionLimit):
     reference_boost: float
     encoder_size: int
     training: str
+    portrait_masks: Tensor | None = None
 
 
 class PeopleAsReferences(io.ComfyNode):
@@ -141,6 +144,7 @@ class PeopleAsReferences(io.ComfyNode):
                 schema.advanced(schema.optional(io.Int.Input("encoder_size", default=0, min=0, max=1024, step=64))),
                 schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
+                _masks_input(),
             ],
             outputs=[
                 io.Conditioning.Output("positive"),
@@ -173,6 +177,8 @@ class PeopleAsReferences(io.ComfyNode):
         if settings.order == AS_TRAINED:
             pictures_first = family.pictures.pictures_first
         sources = references(people_present, photos, size, pictures, poses, owned, pictures_first)
+        if model is not None and settings.portrait_masks is not None:
+            sources = with_portrait_masks(sources, settings.portrait_masks, taking)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = ScheduleRange(*read_percents).checked("The references of people")
         if model is None and family.pictures.isolated:
@@ -230,7 +236,8 @@ def _limits(
     by_weight = any(weight != 1 for weight in weights)
     boost = settings.reference_boost
     pictures = family.pictures
-    if read_regions is not None or by_weight or boost != 1 or pictures.fitted or pictures.isolated:
+    is_masked = settings.portrait_masks is not None
+    if read_regions is not None or by_weight or boost != 1 or pictures.fitted or pictures.isolated or is_masked:
         check_model(model, family)
     return Limits(read_regions, by_weight, boost)
 
@@ -255,6 +262,11 @@ def _region_inputs() -> list[io.Input]:
     ]
 
 
+def _masks_input() -> io.Mask.Input:
+    """What of each portrait is read. Without a MODEL it has no effect."""
+    return io.Mask.Input("portrait_masks", optional=True)
+
+
 def _boost_input() -> io.Float.Input:
     """How many times the picture reads people's references. Without a MODEL it has no effect."""
     return schema.optional(io.Float.Input("reference_boost", default=1.0, min=0.0, max=10.0, step=0.05))
@@ -263,7 +275,7 @@ def _boost_input() -> io.Float.Input:
 def _inputs_set(values: Mapping[str, Any]) -> list[str]:
     """Ids of the inputs that need a MODEL and whose values, by id, are not the defaults."""
     names: list[str] = []
-    for entry in [*_region_inputs(), _boost_input()]:
+    for entry in [*_region_inputs(), _boost_input(), _masks_input()]:
         default = entry.default if isinstance(entry, io.WidgetInput) else None
         value = values.get(entry.id)
         # A mask is compared with nothing: a tensor is never equal to None.
@@ -298,7 +310,9 @@ class Encoding:
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = replace(_record(self.taking, sources, latents, self.limits.boost), isolated=family.pictures.isolated)
+        kept = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
+        record = _record(self.taking, sources, latents, kept, self.limits.boost)
+        record = replace(record, isolated=family.pictures.isolated)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = [source.of_people for source in sources for _ in source.pictures]
@@ -322,17 +336,33 @@ class Encoding:
 
 
 def _record(
-    taking: TakingPart, sources: Sequence[Reference], latents: Sequence[Tensor], boost_of_people: float
+    taking: TakingPart,
+    sources: Sequence[Reference],
+    latents: Sequence[Tensor],
+    kept: Sequence[Tensor | None],
+    boost_of_people: float,
 ) -> PeopleReferences:
-    """Which latent shows which person. A reference may have several pictures, and so several latents."""
+    """Which latent shows which person. A reference may have several pictures, and so several latents.
+
+    kept: of each latent what is read.
+    """
     of_latents: list[ReferenceLatent] = []
-    latents_left = iter(latents)
+    latents_left = zip(latents, kept, strict=True)
     for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
         boost = boost_of_people if source.of_people else 1.0
-        for latent in islice(latents_left, len(source.pictures)):
-            of_latent = ReferenceLatent(latent, source.person, region, strength, boost=boost, of_rows=source.of_rows)
-            of_latents.append(of_latent)
+        for latent, kept_of_it in islice(latents_left, len(source.pictures)):
+            of_latents.append(
+                ReferenceLatent(
+                    latent,
+                    owner=source.person,
+                    region=region,
+                    strength=strength,
+                    boost=boost,
+                    kept=kept_of_it,
+                    of_rows=source.of_rows,
+                )
+            )
     return PeopleReferences(taking.cast, tuple(of_latents))
 
 

@@ -5,14 +5,14 @@ Whoever has a place is described by it as a viewer sees it: "left: Anna, from Pi
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ...core.cast import UNNAMED, Cast, Member, Slot, in_order_of_places, places_of
-from ...core.checks.errors import gathered, joined
+from ...core.checks.errors import BadSetup, gathered, joined
 from ...core.parts.cut_outs import piece_of_part
 from ...core.persons import portraits
 from ...core.pictures.tensors import as_rgb
@@ -52,7 +52,8 @@ class Reference:
     to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the two ends of the
     sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
     empty where there is no sentence. of_rows: whether each row of the pictures shows the person of that row of the
-    batch. part: what of the person they show, where it is no photo; the sentence of the person in front names it.
+    batch. kept: (1 or rows, h, w), 0..1, which of the pictures is read; None for all. part: what of the person they
+    show, where it is no photo; the sentence of the person in front names it.
     """
 
     pictures: Sequence[Tensor]
@@ -62,6 +63,7 @@ class Reference:
     before_numbers: str = ""
     after_numbers: str = ""
     of_rows: bool = False
+    kept: Tensor | None = None
     part: OwnedPart | None = None
 
     @property
@@ -106,6 +108,31 @@ def references(
     if pose:
         sources.append(_reference_of_poses(cast))
     return sources
+
+
+def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: TakingPart) -> list[Reference]:
+    """The references, of whose portraits only what lies in a mask is read.
+
+    masks: (1 or people, H, W) 0..1, over a portrait each, in the order of everybody in the cast. Raises BadSetup for
+    another number, and for an empty mask.
+    """
+    everybody = taking.cast.people
+    if len(masks) not in (1, len(everybody)):
+        people = "1 person" if len(everybody) == 1 else f"{len(everybody)} people"
+        raise BadSetup(f"portrait_masks has {len(masks)} masks for {people}.", "Connect one for all, or one for each.")
+    if (masks.flatten(1).amax(dim=1) <= 0).any():
+        raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
+    masked: list[Reference] = []
+    for source in sources:
+        kept = masks
+        if source.person is not None and len(masks) > 1:
+            member = taking.people[source.person]
+            # By the object, because two people may be equal.
+            number = next(number for number, other in enumerate(everybody) if other is member)
+            kept = masks[number : number + 1]
+        is_portrait = source.of_people and source.part is None
+        masked.append(replace(source, kept=kept) if is_portrait else source)
+    return masked
 
 
 def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[OwnedPart]) -> list[Reference]:

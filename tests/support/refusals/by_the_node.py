@@ -452,6 +452,8 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         ),
         refused(NotPlaced, "People as References.*Anna", cast=unplaced(a_person()), pose_picture=True),
         refused(BadSetup, "'ostris edit': FLUX.2 klein knows own", training="ostris edit"),
+        refused(BadSetup, "portrait_masks has 3 masks for 2 people", model=value(klein), portrait_masks=mask(3)),
+        refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * 0),
         refused(
             BadSetup,
             "training is 'ostris edit, isolated', and no MODEL is",
