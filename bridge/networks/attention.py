@@ -168,19 +168,23 @@ class _Call:
         return mask.index_select(0, rows.to(mask.device))
 
     def _mask_of_group(self, group: Group, token_counts: tuple[int, int]) -> Tensor | None:
-        """The part of the mask that belongs to the queries and keys of a group.
+        """The part of the mask that belongs to the queries and keys of a group, with what the group adds to logits.
 
         token_counts: how many queries and keys the whole attention has. The last two dimensions of a mask are queries
         and keys, or 1 where it is the same for all.
         """
         mask = self._mask
-        if mask is None:
-            return None
-        if mask.shape[-2] == token_counts[0]:
+        if mask is not None and mask.shape[-2] == token_counts[0]:
             mask = mask.index_select(-2, group.queries)
-        if group.keys is not None and mask.shape[-1] == token_counts[1]:
+        if mask is not None and group.keys is not None and mask.shape[-1] == token_counts[1]:
             mask = mask.index_select(-1, group.keys)
-        return mask
+        bias = group.bias_of_keys
+        if bias is None:
+            return mask
+        bias = bias.to(self.q).expand(1, 1, len(group.queries), -1)  # one row in memory
+        if mask is None:
+            return bias
+        return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
 
     def _with_mask(self, mask: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with another mask, which is given as the old one was: by position, or by name."""

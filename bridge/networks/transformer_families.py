@@ -117,6 +117,9 @@ class ReferencePictures:
     most: Mapping[str, int] = field(default_factory=dict[str, int])
     """Name of the models -> how many pictures their makers recommend at most."""
 
+    pictures_first: bool = False
+    """Whether they were trained with a picture of no person, such as a room, before the pictures of people."""
+
     # --- What the text encoder is given
     tokenizers: Mapping[str, str]
     """The host's classes of their tokenizer, each with another name of the models, or "". Models of other families that
@@ -126,16 +129,20 @@ class ReferencePictures:
     sees: bool = False
     """Whether the text encoder is shown the pictures, too."""
     longest_shown: int = 0
-    """The most pixels of the longer side of a picture that it is shown; 0 where each picture is brought to the size
-    that the host's nodes take."""
+    """The most pixels of the longer side of a picture that it is shown; 0 where each picture is brought to an area."""
+    shown_area: int = 384 * 384
+    """This area, in pixels."""
+    trained_sizes: tuple[int, int] | None = None
+    """From and to which side of a picture that it is shown the model was trained, where its makers say so."""
     has_frame_texts: bool = False
     """Whether its template puts texts before each picture and behind the prompt, see
     bridge/references/as_trained.py."""
     numbers_pictures: bool = False
     """Whether its tokenizer itself puts the pictures and their numbers before the text."""
     bare_marks: bool = False
-    """Whether pictures that it is shown stand before the text without their numbers, in the template of a text without
-    pictures."""
+    """Whether pictures that it is shown stand before the text without their numbers."""
+    plain_template: bool = False
+    """Whether these stand in the template of a text without pictures."""
     empty_negative: str = ""
     """What its node in the host encodes in the place of an empty negative prompt."""
 
@@ -151,6 +158,10 @@ class ReferencePictures:
     fitted: bool = False
     """Whether references are fitted into the picture that is drawn and stand in its middle, see
     bridge/references/as_trained.py; otherwise they are brought to an area and stand in its corner."""
+    only_smaller: bool = False
+    """Whether pictures are made smaller where they are larger than an area, and never larger."""
+    isolated: bool = False
+    """Whether references read references alone, neither text nor picture."""
     method: str = ""
     """What the conditioning has to name, so that the network reads references at all; "" where nothing."""
 
@@ -249,6 +260,8 @@ class TransformerFamily:
     # --- Reference pictures
     references: ReferencePictures | None = None
     """How its models are given them; None where they take none."""
+    other_trainings: Mapping[str, ReferencePictures] = field(default_factory=dict[str, ReferencePictures])
+    """The same for LoRAs that were trained in another way than the host's nodes do it, by the name of the training."""
     looks_refiners: str = ""
     """Where the blocks stand in which everything that a vision encoder has seen of references and the picture reads
     each other."""

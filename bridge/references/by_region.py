@@ -41,7 +41,7 @@ from ..host.unet import Options, with_patch
 from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
-from ..networks.model_family import TOKEN, network_of, regions_on_tokens, taken_family
+from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
 from ..networks.patched_methods import LAYERS, REFINER, patched_refiners
 from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
@@ -182,7 +182,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
-        dividing = [carried for carried in self.everything if carried.strength or carried.record.is_weighted]
+        dividing = [carried for carried in self.everything if carried.strength or not carried.record.is_read_as_it_is]
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
@@ -197,7 +197,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
         regional = rows[0]
         strength = regional.strength if self.acting(carried_by_chunk, forward_input.sigmas) else 0.0
-        all_read_all = strength == 0 and not regional.record.is_weighted
+        all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
             return None
         if regional.record.cast.by_row:
@@ -260,6 +260,10 @@ class RegionalReferencesBatch(Batch):
         self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
         # Words and LoRAs of people act on their references where these are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
+        self._cells = cells_per_token(forward_input.model)
+        self._keeps_by_row = any(
+            reference.kept is not None and len(reference.kept) > 1 for reference in regional.references
+        )
         family = taken_family(forward_input.model)
         self._family = family
         network = network_of(forward_input.model)
@@ -297,12 +301,15 @@ class RegionalReferencesBatch(Batch):
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
     def _made_plan(self, stage: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
-        regional = self._rows[0]  # rows differ in their weights alone, see RegionalReferencesRun.batch_for_forward
+        # Rows differ in weights and in what they keep, see RegionalReferencesRun.batch_for_forward.
+        regional = self._rows[0]
         spans = self._spans(stage, text)
-        groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
-        for of_row in self._rows:
-            if of_row.weights not in groups_of_weights:
-                groups_of_weights[of_row.weights] = groups(
+        # Rows with the same weights, that keep the same, are split alike.
+        groups_of_weights: dict[object, tuple[Group, ...]] = {}
+        alike = [(of_row.weights, of_row.row if self._keeps_by_row else 0) for of_row in self._rows]
+        for of_row, key in zip(self._rows, alike, strict=True):
+            if key not in groups_of_weights:
+                groups_of_weights[key] = groups(
                     spans,
                     self._regions,
                     regional.owners_in_row,
@@ -310,9 +317,20 @@ class RegionalReferencesBatch(Batch):
                     of_row.weights,
                     self._strength,
                     [reference.region for reference in regional.references],
+                    [reference.boost for reference in regional.references],
+                    regional.record.isolated,
+                    [self._kept_tokens(reference, of_row.row) for reference in regional.references],
                 )
-        groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
-        return Plan(spans, groups_of_rows, self._device)
+        return Plan(spans, [groups_of_weights[key] for key in alike], self._device)
+
+    def _kept_tokens(self, reference: ReferenceLatent, row: int) -> Tensor | None:
+        """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them."""
+        if reference.kept is None:
+            return None
+        kept = reference.kept[row % len(reference.kept)][None]  # (1, h, w)
+        shares = on_tokens(kept, *kept.shape[1:], self._cells)[0].flatten()
+        # At least one is read, also where what is kept is narrower than a token.
+        return belongs(shares) if belongs(shares).any() else shares == shares.max()
 
     def _spans(self, stage: str, text: int) -> list[Span]:
         """The tokens of an attention, in their order. stage, text: as in `plan`."""

@@ -22,8 +22,9 @@ class ReferenceLatent:
     latent: the very tensor that stands in the option LATENTS. owner: the index of a person among those present; None
     where it shows no person. region: the number of the region in which the picture reads it; None where all of it does.
     The regions of all people present come first. strength: how strongly it is read, beside the weight of its person.
-    shown: the number of tokens by which the text shows it, which are the first of the text. of_rows: whether every row
-    of it shows the person of that row of the batch.
+    shown: the number of tokens by which the text shows it, which are the first of the text. boost: how many times the
+    picture reads each of its tokens. kept: (1 or rows, h, w), 0..1, which of its latent pixels are read at all; None
+    for all. of_rows: whether every row of it shows the person of that row of the batch.
     """
 
     latent: Tensor
@@ -31,15 +32,21 @@ class ReferenceLatent:
     region: int | None
     strength: float = 1.0
     shown: int = 0
+    boost: float = 1.0
+    kept: Tensor | None = None
     of_rows: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class PeopleReferences:
-    """The reference latents that one node has put into an entry. cast: everybody, also people of weight 0."""
+    """The reference latents that one node has put into an entry.
+
+    cast: everybody, also people of weight 0. isolated: whether references read neither text nor picture.
+    """
 
     cast: Cast
     references: tuple[ReferenceLatent, ...]
+    isolated: bool = False
 
     @cached_property
     def present(self) -> tuple[Member, ...]:
@@ -60,6 +67,13 @@ class PeopleReferences:
         owner = row if reference.of_rows else reference.owner
         weight = 1.0 if owner is None else self.present[owner].weight
         return weight * reference.strength
+
+    @property
+    def is_read_as_it_is(self) -> bool:
+        """Whether all read all, and everything has a weight and a boost of 1."""
+        if self.is_weighted or (self.isolated and self.references):
+            return False
+        return all(reference.boost == 1 and reference.kept is None for reference in self.references)
 
     @property
     def is_weighted(self) -> bool:

@@ -6,9 +6,13 @@ attention that reads it and 1 - w of one that does not. That is what a bias of l
 with w' = w (1 - p) / (1 - w p), where p is the part of the token's attention that falls on the reference at a weight of
 1.
 No token but those of the person's own references reads what weighs 0, so the picture is the one without it.
+
+A boost of a reference is another thing: log(boost) on its own keys, for queries of the picture alone.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as functional
@@ -37,6 +41,9 @@ def groups(
     weights: Sequence[float] = (),
     strength: float = 1,
     region_numbers: Sequence[int | None] = (),
+    boosts: Sequence[float] = (),
+    isolated: bool = False,
+    kept: Sequence[Tensor | None] = (),
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -56,6 +63,10 @@ def groups(
     above, and the rest of an attention in which all tokens read all references.
     region_numbers: of every reference of a person the row of `regions` in which picture tokens read it, in the place of
     that of the person; () where each is read in its person's.
+    boosts: of every reference, from 0: the picture reads its tokens as if each were there so many times. What stands
+    beside a reference or shows it is not boosted. () where all are 1.
+    isolated: whether tokens of references read no text and no picture.
+    kept: of every reference which of its tokens are read at all, (tokens,) bool, or None for all; () where all are.
     """
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
@@ -69,11 +80,64 @@ def groups(
     # (all tokens, pieces): how often a token reads a piece. A token with a fraction, such as 0.25, is in two groups: in
     # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
     factors = _factors(spans, pieces, owners, weights)
+    bias = _bias(spans, boosts)
+    left_out = _left_out(spans, kept)
+    # (all tokens,) each: who reads text and picture, and whose logits have the bias.
+    read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
+    have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
+    if isolated:
+        shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
+        factors = factors * ~((read_others == 0)[:, None] & shows)
+    alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
     return tuple(
-        _group(spans, readers, share)
+        _group(spans, readers, share, bias, left_out)
         for share, reads in attentions
-        for readers in readers_of(in_steps(reads * factors).T)
+        for readers in readers_of(torch.cat([in_steps(reads * factors), alike], dim=1).T)
     )
+
+
+def _tokens_where(spans: Sequence[Span], of_spans: Sequence[bool]) -> Tensor:
+    """1 for the tokens of the spans of which it is so, and 0 for the others, (all tokens,)."""
+    counts = torch.tensor([span.count for span in spans])
+    return torch.tensor(of_spans, dtype=torch.float32).repeat_interleave(counts)
+
+
+_LEAST_BOOST = 1e-4
+"""As in Identity Edit's node, whose logarithm is finite."""
+
+
+def _bias(spans: Sequence[Span], boosts: Sequence[float]) -> Tensor | None:
+    """What the picture's queries add to the logits of each token, (all tokens,); None for nothing."""
+    if all(boost == 1 for boost in boosts):
+        return None
+    biases: list[Tensor] = []
+    for span, is_own in zip(spans, _are_own(spans), strict=True):
+        boost = boosts[span.number] if is_own else 1.0
+        biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
+    return torch.cat(biases)
+
+
+def _left_out(spans: Sequence[Span], kept: Sequence[Tensor | None]) -> Tensor | None:
+    """Which tokens nobody reads, (all tokens,) bool; None for none. kept: as in `groups`."""
+    if all(tokens is None for tokens in kept):
+        return None
+    left_out: list[Tensor] = []
+    for span, is_own in zip(spans, _are_own(spans), strict=True):
+        of_span = torch.zeros(span.count, dtype=torch.bool)
+        tokens = kept[span.number] if is_own else None
+        if tokens is not None:
+            of_span[: len(tokens)] = ~tokens  # behind these stand tokens that fill the reference up
+        left_out.append(of_span)
+    return torch.cat(left_out)
+
+
+def _are_own(spans: Sequence[Span]) -> list[bool]:
+    """For each span whether it is a reference's own tokens. Texts beside it, and what was seen of it, stand in front of
+    these, or in an attention without the picture."""
+    if all(span.kind is not TokenKind.PICTURE for span in spans):
+        return [False] * len(spans)
+    last_pieces = {span.number: index for index, span in enumerate(spans) if span.kind is TokenKind.REFERENCE}
+    return [span.kind is TokenKind.REFERENCE and last_pieces[span.number] == index for index, span in enumerate(spans)]
 
 
 def _reads_by_region(
@@ -136,28 +200,36 @@ def _factors(
     return torch.cat(factors)
 
 
-def _group(spans: Sequence[Span], readers: Readers, share: float) -> Group:
+def _group(
+    spans: Sequence[Span], readers: Readers, share: float, bias: Tensor | None, left_out: Tensor | None
+) -> Group:
     """The group of queries that read each piece of a reference equally often.
 
-    readers: these queries, and how often they read each piece. share: how much of their output comes from the attention
-    that these readers are part of.
+    readers: these queries, how often they read each piece and, last, whether they read text and picture, and whether
+    bias is theirs. share: how much of their output comes from the attention that these readers are part of. left_out:
+    (all tokens,) bool, which nobody reads.
     """
+    *times_of_pieces, times_of_others, has_bias = readers.times
     shares: Tensor | None = readers.shares * share
     if bool((shares == 1).all()):
         shares = None
-    if all(times == 1 for times in readers.times):
-        return Group(readers.tokens, None, shares)  # keys None: all keys are read
+    bias = bias if has_bias else None
+    if left_out is None and all(times == 1 for times in (*times_of_pieces, times_of_others)):
+        return Group(readers.tokens, None, shares, bias)  # keys None: all keys are read
     keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
     piece_index = 0
     start = 0
     for span in spans:
-        times = 1
+        times = times_of_others
         if span.kind in _OF_REFERENCES:
-            times = readers.times[piece_index]
+            times = times_of_pieces[piece_index]
             piece_index += 1
         keys.extend([torch.arange(start, start + span.count)] * times)
         start += span.count
-    return Group(readers.tokens, torch.cat(keys), shares)
+    read_keys = torch.cat(keys)
+    if left_out is not None:
+        read_keys = read_keys[~left_out[read_keys]]
+    return Group(readers.tokens, read_keys, shares, bias)
 
 
 class Plan:
@@ -206,5 +278,5 @@ def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, 
         are_asked = group.queries < queries
         if are_asked.any():
             shares = None if group.shares is None else group.shares[are_asked]
-            asked.append(Group(group.queries[are_asked], group.keys, shares))
+            asked.append(replace(group, queries=group.queries[are_asked], shares=shares))
     return tuple(asked)

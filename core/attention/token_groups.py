@@ -22,18 +22,26 @@ class Group:
 
     queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. A number
     that stands there twice counts as two keys. shares: (n,), 0 to 1, how much of what these queries get comes from this
-    group; None for all of it. The shares of a query in all groups add up to 1.
+    group; None for all of it. The shares of a query in all groups add up to 1. bias: (all keys,), what is added to the
+    logits of each key, whether the group reads it or not; None for nothing.
     """
 
     queries: Tensor
     keys: Tensor | None
     shares: Tensor | None = None
+    bias: Tensor | None = None
 
     def to(self, device: torch.device) -> Group:
         """The group on a device."""
-        keys = None if self.keys is None else self.keys.to(device)
-        shares = None if self.shares is None else self.shares.to(device)
-        return Group(self.queries.to(device), keys, shares)
+        others = [None if tensor is None else tensor.to(device) for tensor in (self.keys, self.shares, self.bias)]
+        return Group(self.queries.to(device), *others)
+
+    @property
+    def bias_of_keys(self) -> Tensor | None:
+        """(m,), what is added to the logits of each key that is read; None for nothing."""
+        if self.bias is None or self.keys is None:
+            return self.bias
+        return self.bias.index_select(0, self.keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +79,7 @@ def _joined_groups(own: Group, their: Group, keys: int) -> Group | None:
     """The group of the queries that two groups share, which read the keys that both read; None where they share none.
 
     keys: how many keys the attention has. A key that is read n times in one and m times in the other is read n * m
-    times.
+    times; what both add to its logits is added up.
     """
     in_their = torch.isin(own.queries, their.queries)
     if not in_their.any():
@@ -84,13 +92,15 @@ def _joined_groups(own: Group, their: Group, keys: int) -> Group | None:
         # The queries of both groups ascend, so these shares stand in the order of `queries`.
         of_their = their.shares[torch.isin(their.queries, queries)]
         shares = of_their if shares is None else shares * of_their
+    biases = [group.bias for group in (own, their) if group.bias is not None]
+    bias = torch.stack(biases).sum(dim=0) if biases else None
     times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each is read
     for group in (own, their):
         if group.keys is not None:
             times = times * torch.bincount(group.keys, minlength=keys)
     if bool((times == 1).all()):
-        return Group(queries, None, shares)
-    return Group(queries, torch.arange(keys).repeat_interleave(times), shares)
+        return Group(queries, None, shares, bias)
+    return Group(queries, torch.arange(keys).repeat_interleave(times), shares, bias)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,14 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.conds
 import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from comfy.sd import CLIP, VAE
 from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
@@ -21,12 +22,12 @@ from ...bridge.networks.transformer_families import ReferencePictures, Transform
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
 from ...core.cast import CanvasSize, rows_missing
-from ...core.checks.errors import WrongBaseModel, counted, joined
+from ...core.checks.errors import BadSetup, WrongBaseModel, counted, joined, listed
 from ...core.checks.prompts import check_text
 from ...core.checks.text import plain
 from ...core.checks.value_checks import conditioning, unusable_latent
 from . import NAME
-from .pictures import ENCODER_PIXELS, Reference, fitted, resized
+from .pictures import Reference, fitted, resized
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,31 @@ _FRAMED = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n<|vision_start|>"
 _FRAME_BEFORE = "<|im_start|>user\n<|vision_start|>"
 _FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
 _FRAME_BEHIND = "<|vision_end|><|im_end|>"
+
+
+OWN_TRAINING = "own"
+TRAININGS = (OWN_TRAINING, *(name for family in TRANSFORMERS for name in family.other_trainings))
+"""How a model or its LoRA was trained to read references; OWN_TRAINING for the family's own way. The options of the
+input `training`."""
+
+
+def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily:
+    """The family of a text encoder, whose pictures are given as in a training, one of TRAININGS, and shown at a size.
+
+    encoder_size: the side of pictures that the encoder is shown, in pixels; 0 for the family's own. Raises as
+    family_of, and BadSetup for a training that the family has no LoRAs of.
+    """
+    family = family_of(clip)
+    trainings = {OWN_TRAINING: family.pictures, **family.transformer.other_trainings}
+    if training not in trainings:
+        known = f"{family.model} knows {listed([*trainings])}"
+        raise BadSetup(f"training is {training!r}: {known}.", f"Set training to {OWN_TRAINING!r}.")
+    pictures = trainings[training]
+    if encoder_size and pictures.longest_shown:
+        pictures = replace(pictures, longest_shown=encoder_size)
+    elif encoder_size:
+        pictures = replace(pictures, shown_area=encoder_size * encoder_size)
+    return replace(family, pictures=pictures)
 
 
 def family_of(clip: CLIP) -> EncoderFamily:
@@ -76,9 +102,15 @@ def family_of(clip: CLIP) -> EncoderFamily:
 def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    family: of the text encoder. Raises BadSetup for a network of another pack, and where the host's code of the family
-    is not the code that bridge.networks.families describes.
+    family: of the text encoder. Raises BadSetup for a network of another pack, for the patch of Identity Edit's own
+    node, and where the host's code of the family is not the code that bridge.networks.families describes.
     """
+    wrappers = model.model_options.get("transformer_options", {}).get("wrappers", {})
+    if "krea2_edit" in wrappers.get(WrappersMP.DIFFUSION_MODEL, {}):
+        raise BadSetup(
+            "Krea2 Edit (source patch) on this MODEL reads its own pictures and passes over all other references.",
+            f"Take that node out: {NAME} gives the LoRA its references; ref_boost is reference_boost.",
+        )
     network = model_family.require_family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:
@@ -87,9 +119,12 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     model_family.require_known_code(of_text_encoder, NAME)
 
 
-def unlike_training(family: EncoderFamily, sources: Sequence[Reference], has_model: bool) -> list[str]:
+def unlike_training(
+    family: EncoderFamily, sources: Sequence[Reference], pictures_first: bool, encoder_size: int, has_model: bool
+) -> list[str]:
     """The lines of the note under the node about references that a family was not trained with.
 
+    pictures_first: whether pictures of no person are in front of the people. encoder_size: as in family_as_set.
     has_model: whether a MODEL is connected.
     """
     count = sum(len(reference.pictures) for reference in sources)
@@ -97,6 +132,13 @@ def unlike_training(family: EncoderFamily, sources: Sequence[Reference], has_mod
     lines: list[str] = []
     if most is not None and count > most:
         lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
+    if family.pictures.pictures_first and not pictures_first and len({source.of_people for source in sources}) == 2:
+        lines.append(f"{family.model} was trained with pictures first, and has people first")
+    if encoder_size and not family.pictures.sees:
+        lines.append(f"encoder_size changes nothing: the text encoder of {family.model} sees no pictures")
+    smallest, largest = family.pictures.trained_sizes or (0, encoder_size)
+    if encoder_size and not smallest <= encoder_size <= largest:
+        lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
     return lines
@@ -111,14 +153,39 @@ def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], ca
     """
     pictures: list[Tensor] = []
     for reference in sources:
-        for picture in reference.pictures:
-            if family.pictures.fitted:
-                pictures.append(_fitted(picture, canvas, family.pictures.cell))
-            else:
-                picture_height, picture_width = picture.shape[1:3]
-                width, height = resized(picture_width, picture_height, reference.area, family.pictures.step)
-                pictures.append(_scaled(picture, width, height, family.pictures.scaling))
+        pictures += [_at_its_size(family, picture, reference.area, canvas) for picture in reference.pictures]
     return [_latent(vae, family, picture) for picture in stepwise(pictures)]
+
+
+def _at_its_size(family: EncoderFamily, picture: Tensor, area: int, canvas: CanvasSize) -> Tensor:
+    """A picture (1 or rows, H, W, C) as it is encoded. The other arguments are those of latents_of."""
+    if family.pictures.fitted:
+        return _fitted(picture, canvas, family.pictures.cell)
+    width, height = _size_at(family, picture, area, family.pictures.step)
+    return _scaled(picture, width, height, family.pictures.scaling)
+
+
+def kept_of(family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor | None]:
+    """Which latent pixels of each picture are read, (1 or rows, h, w), 0..1; None for all. As in latents_of."""
+    kept: list[Tensor | None] = []
+    for reference in sources:
+        for picture in reference.pictures:
+            if reference.kept is None:
+                kept.append(None)
+                continue
+            height, width = picture.shape[1:3]
+            mask = functional.interpolate(reference.kept[:, None], (height, width), mode="area")  # (1 or rows, 1, H, W)
+            scaled = _at_its_size(family, mask.movedim(1, 3), reference.area, canvas)
+            kept.append(functional.avg_pool2d(scaled[..., 0], family.pictures.cell))
+    return kept
+
+
+def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tuple[int, int]:
+    """Width and height to which a picture, (1 or rows, H, W, 3), is brought for an area, see pictures.resized."""
+    height, width = picture.shape[1:3]
+    if family.pictures.only_smaller:
+        area = min(area, width * height)
+    return resized(width, height, area, step)
 
 
 def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
@@ -183,9 +250,9 @@ def pictures_for_encoder(family: EncoderFamily, sources: Sequence[Reference]) ->
 
 def _shown_size(family: EncoderFamily, picture: Tensor) -> tuple[int, int]:
     """Width and height to which a picture, (1 or rows, H, W, 3), is brought for the text encoder, in pixels."""
-    height, width = picture.shape[1:3]
     if not family.pictures.longest_shown:
-        return resized(width, height, ENCODER_PIXELS, step=1)
+        return _size_at(family, picture, family.pictures.shown_area, step=1)
+    height, width = picture.shape[1:3]
     longest = max(width, height)
     if longest <= family.pictures.longest_shown:
         return width, height
@@ -247,7 +314,7 @@ def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mappin
     """The text of one row, encoded with pictures, (1, h, w, 3) each, by their numbers."""
     if not pictures and family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    if family.pictures.bare_marks:
+    if family.pictures.plain_template:
         template = clip.tokenizer.llama_template
     else:
         # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a
@@ -264,12 +331,11 @@ def _mark(family: EncoderFamily, number: int) -> str:
 
 
 def shown_tokens(
-    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], of_people: int
+    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], counted: int
 ) -> tuple[int, ...]:
-    """How many tokens of a text show each picture; 0 for pictures of no person. They are the first of the text.
+    """How many tokens of a text show each picture; 0 for those behind the last person. They are the first of the text.
 
-    encoder_pictures: from pictures_for_encoder(). of_people: how many of them show people. They are in front of all
-    others.
+    encoder_pictures: from pictures_for_encoder(). counted: how many there are up to the last person's.
     """
     text = "a"  # any will do
     ((without, _), *_) = _encoded_with(clip, family, text, {})
@@ -277,7 +343,7 @@ def shown_tokens(
     tokens_of_size: dict[torch.Size, int] = {}
     shown: list[int] = []
     first_mark = 0  # the length in tokens of the first picture's mark
-    for number, picture in enumerate(encoder_pictures[:of_people], 1):
+    for number, picture in enumerate(encoder_pictures[:counted], 1):
         (tokens,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
         first_mark = first_mark or len(tokens[0])
         size = picture.shape[1:3]
@@ -285,7 +351,7 @@ def shown_tokens(
             ((with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
             tokens_of_size[size] = with_one.shape[1] - without.shape[1]
         shown.append(tokens_of_size[size] + len(tokens[0]) - first_mark)
-    return (*shown, *[0] * (len(encoder_pictures) - of_people))
+    return (*shown, *[0] * (len(encoder_pictures) - counted))
 
 
 def _encoded_by_weight(

@@ -33,6 +33,7 @@ from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
 from ...core.cast import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
+from ...core.checks.errors import BadSetup
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.pictures import previews
@@ -42,10 +43,12 @@ from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
 from .encoding import (
+    TRAININGS,
     EncoderFamily,
     check_model,
     encoded,
-    family_of,
+    family_as_set,
+    kept_of,
     latents_of,
     pictures_for_encoder,
     shown_tokens,
@@ -54,12 +57,16 @@ from .encoding import (
 )
 from .parts import OwnedPart, owned_parts
 from .pictures import (
+    AS_TRAINED,
+    ORDERS,
+    PICTURES_FIRST,
     SENTENCES,
     Reference,
     captioned,
     references,
     region_numbers,
     unused_weights,
+    with_portrait_masks,
     with_sentences,
 )
 
@@ -91,7 +98,8 @@ class Settings(RegionLimit):
     """What is set on the node.
 
     sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
-    portrait has.
+    portrait has. order: one of ORDERS. reference_boost: how many times the picture reads each token of people.
+    encoder_size, training: as in family_as_set. portrait_masks: as in with_portrait_masks.
     """
 
     prompt: str
@@ -102,6 +110,11 @@ class Settings(RegionLimit):
     pose_picture: bool
     references_start_percent: float
     references_end_percent: float
+    order: str
+    reference_boost: float
+    encoder_size: int
+    training: str
+    portrait_masks: Tensor | None = None
 
 
 class PeopleAsReferences(io.ComfyNode):
@@ -126,7 +139,12 @@ class PeopleAsReferences(io.ComfyNode):
                 io.Model.Input("model", optional=True),
                 *_region_inputs(),
                 *[schema.advanced(schema.optional(widget)) for widget in schema.range_inputs("references_")],
+                schema.advanced(schema.optional(io.Combo.Input("order", options=list(ORDERS)))),
+                schema.advanced(_boost_input()),
+                schema.advanced(schema.optional(io.Int.Input("encoder_size", default=0, min=0, max=1024, step=64))),
+                schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
+                _masks_input(),
             ],
             outputs=[
                 io.Conditioning.Output("positive"),
@@ -150,26 +168,38 @@ class PeopleAsReferences(io.ComfyNode):
     ) -> io.NodeOutput:
         require_host(METHOD.host, NAME)
         settings = Settings(**values)
-        family = family_of(clip)
+        family = family_as_set(clip, settings.training, settings.encoder_size)
         taking = taking_part.present_in(cast)
+        people_present = taking_part.present(taking.cast)
         owned = owned_parts(parts, taking, settings.mask)
         photos, size, poses = settings.photos_per_person, settings.size, settings.pose_picture
-        sources = references(taking_part.present(taking.cast), photos, size, pictures, poses, owned)
+        pictures_first = settings.order == PICTURES_FIRST
+        if settings.order == AS_TRAINED:
+            pictures_first = family.pictures.pictures_first
+        sources = references(people_present, photos, size, pictures, poses, owned, pictures_first)
+        if model is not None and settings.portrait_masks is not None:
+            sources = with_portrait_masks(sources, settings.portrait_masks, taking)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = ScheduleRange(*read_percents).checked("The references of people")
+        if model is None and family.pictures.isolated:
+            raise BadSetup(
+                f"training is {settings.training!r}, and no MODEL is connected.", f"Connect model of {NAME}."
+            )
         limits = Limits() if model is None else _limits(model, family, taking, owned, sources, settings)
         lines = unused_weights(taking, owned, model is not None)
-        lines += unlike_training(family, sources, model is not None)
+        lines += unlike_training(family, sources, pictures_first, settings.encoder_size, model is not None)
         # The mask says whose a part is, also without a MODEL.
         unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
         lines += optional_model.without_model(model, unused, "references")
+        if settings.reference_boost != 1 and not any(source.of_people for source in sources):
+            lines.append("reference_boost changes nothing: nobody has a reference")
         notes.tell("\n".join([*lines, *_unused_by_row(taking.cast, parts, model, settings)]))
 
-        encoding = Encoding(clip, family, settings, taking, limits.by_weight)
+        encoding = Encoding(clip, family, settings, taking, limits)
         latents = latents_of(vae, family, sources, _canvas(taking.cast, settings.size))
         prompts = encoding.prompts(sources, latents)
         given = SamplerInputs(model, prompts.positive, prompts.negative)
-        if limits.regions is not None or limits.by_weight:
+        if model is not None and (limits.regions is not None or not prompts.record.is_read_as_it_is):
             given = read_by_region(given, prompts.record, limits.regions, notes.node_of(cls), read_range)
         made = _as_network_reads(family, given)
         if not read_range.is_whole:
@@ -184,11 +214,12 @@ class Limits:
     """How a MODEL reads people's references. Without one all are read in the whole picture, as if all weights were 1.
 
     regions: in which each person's are read; None for the whole picture. by_weight: whether a person or a part is read
-    by another weight than 1.
+    by another weight than 1. boost: how many times the picture reads each token of them.
     """
 
     regions: "ReferenceRegions | None" = None
     by_weight: bool = False
+    boost: float = 1.0
 
 
 def _limits(
@@ -203,9 +234,12 @@ def _limits(
     read_regions = regions_of_references(taking.cast, taking.people, settings, sources)
     weights = [member.weight for member in taking.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
-    if read_regions is not None or by_weight or family.pictures.fitted:
+    boost = settings.reference_boost
+    pictures = family.pictures
+    is_masked = settings.portrait_masks is not None
+    if read_regions is not None or by_weight or boost != 1 or pictures.fitted or pictures.isolated or is_masked:
         check_model(model, family)
-    return Limits(read_regions, by_weight)
+    return Limits(read_regions, by_weight, boost)
 
 
 def _unused_by_row(cast: Cast, parts: Parts | None, model: ModelPatcher | None, settings: Settings) -> list[str]:
@@ -228,10 +262,20 @@ def _region_inputs() -> list[io.Input]:
     ]
 
 
+def _masks_input() -> io.Mask.Input:
+    """What of each portrait is read. Without a MODEL it has no effect."""
+    return io.Mask.Input("portrait_masks", optional=True)
+
+
+def _boost_input() -> io.Float.Input:
+    """How many times the picture reads people's references. Without a MODEL it has no effect."""
+    return schema.optional(io.Float.Input("reference_boost", default=1.0, min=0.0, max=10.0, step=0.05))
+
+
 def _inputs_set(values: Mapping[str, Any]) -> list[str]:
-    """Ids of _region_inputs() whose values, by id, are not the defaults."""
+    """Ids of the inputs that need a MODEL and whose values, by id, are not the defaults."""
     names: list[str] = []
-    for entry in _region_inputs():
+    for entry in [*_region_inputs(), _boost_input(), _masks_input()]:
         default = entry.default if isinstance(entry, io.WidgetInput) else None
         value = values.get(entry.id)
         # A mask is compared with nothing: a tensor is never equal to None.
@@ -254,24 +298,27 @@ class Prompts:
 class Encoding:
     """How the node's prompts are encoded.
 
-    family: of the text encoder. by_weight: whether a MODEL reads people or parts by a weight other than 1.
+    family: of the text encoder. limits: how a MODEL reads people and parts.
     """
 
     clip: CLIP
     family: EncoderFamily
     settings: Settings
     taking: TakingPart
-    by_weight: bool
+    limits: "Limits"
 
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = _record(self.taking, sources, latents)
+        kept = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
+        record = _record(self.taking, sources, latents, kept, self.limits.boost)
+        record = replace(record, isolated=family.pictures.isolated)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
-        of_people = sum(len(source.pictures) for source in sources if source.of_people)
-        if self.by_weight and encoder_pictures and of_people:
-            shown = shown_tokens(self.clip, family, encoder_pictures, of_people)
+        of_people = [source.of_people for source in sources for _ in source.pictures]
+        if self.limits.by_weight and encoder_pictures and any(of_people):
+            up_to_last_person = len(of_people) - of_people[::-1].index(True)
+            shown = shown_tokens(self.clip, family, encoder_pictures, up_to_last_person)
             pairs = zip(record.references, shown, strict=True)
             record = replace(record, references=tuple(replace(reference, shown=count) for reference, count in pairs))
         sides: list[Conditioning] = []
@@ -282,19 +329,40 @@ class Encoding:
 
     def without_people(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts as of a cast in which everybody has weight 0, with the other references alone."""
+        of_people = [source.of_people for source in sources for _ in source.pictures]
         others = [source for source in sources if not source.of_people]
-        first = len(latents) - sum(len(source.pictures) for source in others)  # people are in front of all others
-        return self.prompts(others, latents[first:])
+        pairs = zip(latents, of_people, strict=True)
+        return self.prompts(others, [latent for latent, is_of_a_person in pairs if not is_of_a_person])
 
 
-def _record(taking: TakingPart, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
-    """Which latent shows which person. A reference may have several pictures, and so several latents."""
+def _record(
+    taking: TakingPart,
+    sources: Sequence[Reference],
+    latents: Sequence[Tensor],
+    kept: Sequence[Tensor | None],
+    boost_of_people: float,
+) -> PeopleReferences:
+    """Which latent shows which person. A reference may have several pictures, and so several latents.
+
+    kept: of each latent what is read.
+    """
     of_latents: list[ReferenceLatent] = []
-    latents_left = iter(latents)
+    latents_left = zip(latents, kept, strict=True)
     for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
-        for latent in islice(latents_left, len(source.pictures)):
-            of_latents.append(ReferenceLatent(latent, source.person, region, strength, of_rows=source.of_rows))
+        boost = boost_of_people if source.of_people else 1.0
+        for latent, kept_of_it in islice(latents_left, len(source.pictures)):
+            of_latents.append(
+                ReferenceLatent(
+                    latent,
+                    owner=source.person,
+                    region=region,
+                    strength=strength,
+                    boost=boost,
+                    kept=kept_of_it,
+                    of_rows=source.of_rows,
+                )
+            )
     return PeopleReferences(taking.cast, tuple(of_latents))
 
 
@@ -307,7 +375,11 @@ def _within_range(
     inside: SamplerInputs, without: Prompts, family: EncoderFamily, schedule: ScheduleRange
 ) -> SamplerInputs:
     """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it."""
-    outside = _as_network_reads(family, SamplerInputs(inside.model, without.positive, without.negative))
+    given = SamplerInputs(inside.model, without.positive, without.negative)
+    if without.record.isolated and without.record.references:
+        regional = _regional(without.record, None, node_id=None)
+        given = SamplerInputs(inside.model, carry(given.positive, regional), carry(given.negative, regional))
+    outside = _as_network_reads(family, given)
     positive = changed_within(outside.positive, inside.positive, schedule)
     negative = changed_within(outside.negative, inside.negative, schedule)
     return SamplerInputs(outside.model, positive, negative)
@@ -412,7 +484,20 @@ def read_by_region(
     ranges = [NamedRange("the references", read_range, inputs)]
     if read_regions is not None:
         ranges.append(NamedRange("the limit to regions", read_regions.schedule))
-    regional = RegionalReferences(
+    regional = _regional(record, read_regions, node_id)
+    apply_node = apply_node_of_people(names, NAME, node_id, ranges)
+    assert given.model is not None
+    model = with_runs(given.model, RegionalReferencesRun)
+    carrying = carry(given.positive, regional), carry(given.negative, regional)
+    return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
+
+
+def _regional(
+    record: PeopleReferences, read_regions: ReferenceRegions | None, node_id: str | None
+) -> RegionalReferences:
+    """What the conditioning carries. The arguments are those of read_by_region."""
+    names = taking_part.names(record.present)
+    return RegionalReferences(
         source=object(),
         schedule=WHOLE_SCHEDULE if read_regions is None else read_regions.schedule,
         record=record,
@@ -422,11 +507,6 @@ def read_by_region(
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
         canvas_node=NodeOfRun(NAME, node_id),
     )
-    apply_node = apply_node_of_people(names, NAME, node_id, ranges)
-    assert given.model is not None
-    model = with_runs(given.model, RegionalReferencesRun)
-    carrying = carry(given.positive, regional), carry(given.negative, regional)
-    return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
 
 
 def _previews(

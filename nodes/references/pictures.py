@@ -5,14 +5,14 @@ Whoever has a place is described by it as a viewer sees it: "left: Anna, from Pi
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ...core.cast import UNNAMED, Cast, Member, Slot, in_order_of_places, places_of
-from ...core.checks.errors import gathered, joined
+from ...core.checks.errors import BadSetup, gathered, joined
 from ...core.parts.cut_outs import piece_of_part
 from ...core.persons import portraits
 from ...core.pictures.tensors import as_rgb
@@ -27,10 +27,13 @@ AFTER = "after the prompt"
 NONE = "none"
 SENTENCES = (BEFORE, AFTER, NONE)
 """Where the sentences about people stand in the prompt; NONE for no sentences. The options of the input `sentences`."""
+AS_TRAINED = "as trained"
+PEOPLE_FIRST = "people first"
+PICTURES_FIRST = "pictures first"
+ORDERS = (AS_TRAINED, PEOPLE_FIRST, PICTURES_FIRST)
+"""Whether people or `pictures` come first; AS_TRAINED for the family's own order. The options of the input `order`."""
 LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
-ENCODER_PIXELS = 384 * 384
-"""Pixels of a picture that is shown to a text encoder."""
 _TOKEN = 16
 """The side of a token, in pixels."""
 _NEARLY = 0.92
@@ -49,7 +52,8 @@ class Reference:
     to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the two ends of the
     sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
     empty where there is no sentence. of_rows: whether each row of the pictures shows the person of that row of the
-    batch. part: what of the person they show, where it is no photo; the sentence of the person in front names it.
+    batch. kept: (1 or rows, h, w), 0..1, which of the pictures is read; None for all. part: what of the person they
+    show, where it is no photo; the sentence of the person in front names it.
     """
 
     pictures: Sequence[Tensor]
@@ -59,6 +63,7 @@ class Reference:
     before_numbers: str = ""
     after_numbers: str = ""
     of_rows: bool = False
+    kept: Tensor | None = None
     part: OwnedPart | None = None
 
     @property
@@ -79,26 +84,55 @@ def references(
     pictures: Tensor | None,
     pose: bool,
     parts: Sequence[OwnedPart] = (),
+    pictures_first: bool = False,
 ) -> list[Reference]:
     """The reference pictures of a model, in this order: of each person the portraits and the parts, `pictures`, the
-    poses.
+    poses. With pictures_first `pictures` are in front of the people.
 
     cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
-    portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None.
-    pose: whether there is a picture of the people's skeletons, as large as the canvas. parts: of people who are in one
-    picture. Raises BadCast; with `pose` NotPlaced and BadLayout.
+    portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None; a
+    picture for each row of the batch, where people have rows and there are as many. pose: whether there is a picture of
+    the people's skeletons, as large as the canvas. parts: of people who are in one picture. Raises BadCast; with `pose`
+    NotPlaced and BadLayout.
     """
     if cast.by_row:
         sources = _references_by_row(cast, photos, size)
     else:
         sources = _references_of_people(cast, photos, size, parts)
     if pictures is not None:
-        for picture in as_rgb(pictures)[:, None]:  # (1, H, W, 3) each
-            area = picture.shape[1] * picture.shape[2]
-            sources.append(Reference([picture], area=min(LARGEST, area)))
+        rgb = as_rgb(pictures)  # (B, H, W, 3)
+        # As many as people who have a row of the batch each: a picture for each row, such as the crop with their place.
+        is_by_row = cast.by_row and len(rgb) == len(cast.people)
+        others = [_reference_of_nobody(picture) for picture in ([rgb] if is_by_row else rgb.split(1))]
+        sources = [*others, *sources] if pictures_first else [*sources, *others]
     if pose:
         sources.append(_reference_of_poses(cast))
     return sources
+
+
+def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: TakingPart) -> list[Reference]:
+    """The references, of whose portraits only what lies in a mask is read.
+
+    masks: (1 or people, H, W) 0..1, over a portrait each, in the order of everybody in the cast. Raises BadSetup for
+    another number, and for an empty mask.
+    """
+    everybody = taking.cast.people
+    if len(masks) not in (1, len(everybody)):
+        people = "1 person" if len(everybody) == 1 else f"{len(everybody)} people"
+        raise BadSetup(f"portrait_masks has {len(masks)} masks for {people}.", "Connect one for all, or one for each.")
+    if (masks.flatten(1).amax(dim=1) <= 0).any():
+        raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
+    masked: list[Reference] = []
+    for source in sources:
+        kept = masks
+        if source.person is not None and len(masks) > 1:
+            member = taking.people[source.person]
+            # By the object, because two people may be equal.
+            number = next(number for number, other in enumerate(everybody) if other is member)
+            kept = masks[number : number + 1]
+        is_portrait = source.of_people and source.part is None
+        masked.append(replace(source, kept=kept) if is_portrait else source)
+    return masked
 
 
 def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[OwnedPart]) -> list[Reference]:
@@ -127,6 +161,12 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
         )
         sources += [_reference_of_part(part, member.name, size) for part in parts if part.person == number]
     return sources
+
+
+def _reference_of_nobody(picture: Tensor) -> Reference:
+    """picture: (1 or rows, H, W, 3)."""
+    area = min(LARGEST, picture.shape[1] * picture.shape[2])
+    return Reference([picture], area, captions=("",) * len(picture))
 
 
 def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:

@@ -16,9 +16,9 @@ from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.parts.parts import Part, Parts
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
-from pack.nodes.references.encoding import family_of, pictures_for_encoder
+from pack.nodes.references.encoding import family_as_set, family_of, pictures_for_encoder
 from pack.nodes.references.parts import OwnedPart
-from pack.nodes.references.pictures import references
+from pack.nodes.references.pictures import Reference, references
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
@@ -189,6 +189,16 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
         assert torch.equal(our_pictures[0], host_pictures[0])
 
 
+@pytest.mark.parametrize(("family", "training", "large", "small"), [
+    (QWEN, "own", (548, 747), (640, 640)), (KREA_2, "own", (469, 640), (64, 64)),
+    (KREA_2, "ostris edit", (548, 747), (64, 64)),
+])  # fmt: skip
+def test_an_encoder_is_shown_pictures_as_large_as_is_set(family, training, large, small):
+    sources = [Reference([torch.zeros(1, *sides, 3)], area=1) for sides in ((1100, 1500), (64, 64))]
+    as_set = family_as_set(loaded(family)[0], training, 640)
+    assert [tuple(shown.shape[1:3]) for shown in pictures_for_encoder(as_set, sources)] == [large, small]
+
+
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
@@ -198,8 +208,10 @@ SECOND = {QWEN: f"Picture 2: {VISION}", MAGE_FLOW: f"Image 2: {VISION}", KREA_2:
 
 @pytest.mark.parametrize("family", SECOND)
 def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
+    """On Krea 2 a room stands in front of the people."""
     cast = pair()
-    given = {"sentences": "none", "size": 128}
+    room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5)) if family == KREA_2 else None
+    given = {"sentences": "none", "size": 128, "pictures": room}
     ((with_both, _),) = apply(family, cast, **given)[0]
     cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
     model = tiny_dits.model(family)
@@ -208,15 +220,19 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     template = clip.tokenizer.llama_template_images.replace(VISION, "")
     if family == KREA_2:
         template = clip.tokenizer.llama_template
-    _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False))
-    tokens = clip.tokenize(f"{SECOND[family]}in a park", images=[ben], llama_template=template)
+    *rooms, _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, room, False, pictures_first=True))
+    marks_of_others = VISION * len(rooms) + SECOND[family]
+    tokens = clip.tokenize(f"{marks_of_others}in a park", images=[*rooms, ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
-    of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
+    *of_rooms, of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
     assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
-    assert torch.equal(text[:, :of_anna], with_both[:, :of_anna])
-    expected = 0.25 * with_both[:, of_anna:] + 0.75 * with_ben
-    torch.testing.assert_close(text[:, of_anna:], expected, atol=1e-5, rtol=0)
-    assert (with_both[:, of_anna:] - expected).abs().max() > 1e-3
+    front = sum(of_rooms)
+    assert torch.equal(text[:, front : front + of_anna], with_both[:, front : front + of_anna])
+    rest = torch.arange(text.shape[1])
+    rest = rest[(rest < front) | (rest >= front + of_anna)]
+    expected = 0.25 * with_both[:, rest] + 0.75 * with_ben
+    torch.testing.assert_close(text[:, rest], expected, atol=1e-5, rtol=0)
+    assert (with_both[:, rest] - expected).abs().max() > 1e-3
 
 
 def of_a_person(label, left, seed=5, **more):
@@ -235,8 +251,8 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
     shoes = of_a_person("shoes", left=0, seed=7)
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     model = tiny_dits.model(family)
-    given = {"pictures": room, "size": 128, "model": model, "prompt": "they sit", "parts": Parts((jacket, shoes, hat))}
-    positive, _, text, _ = apply(family, **given)
+    given = {"pictures": room, "size": 128, "model": model, "prompt": "they sit", "order": "people first"}
+    positive, _, text, _ = apply(family, **given, parts=Parts((jacket, shoes, hat)))
     word = "Picture" if family == QWEN else "image"
     assert text == (
         f"right: Anna, from {word} 1, wearing the shoes from {word} 2.\n"
@@ -289,18 +305,19 @@ def test_pictures_of_z_image_are_of_whole_tokens():
 
 def test_rows_of_crop_faces_have_their_own_picture_and_text():
     people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
-    for family in (QWEN, FLUX_2):
-        room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
-        rows = apply(family, RowCast(people, 128, 128), room, pose_picture=True)
+    crops = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+    for family, pictures, number, order in ((QWEN, crops, 2, "pictures first"), (FLUX_2, crops[:1], 1, "people first")):
+        rows = apply(family, RowCast(people, 128, 128), pictures, pose_picture=True, order=order)
         word = "Picture" if family == QWEN else "image"
-        assert rows[2] == f"the person from {word} 1.\n{word.capitalize()} 3 shows the poses.\nin a park"
+        assert rows[2] == f"the person from {word} {number}.\n{word.capitalize()} 3 shows the poses.\nin a park"
         ((texts, options),) = rows[0]
         for n, person in enumerate(people):
-            (alone,) = apply(family, RowCast((person,), 128, 128), room, pose_picture=True)[:1]
+            of_row = pictures[min(n, len(pictures) - 1)][None]
+            (alone,) = apply(family, RowCast((person,), 128, 128), of_row, pose_picture=True, order=order)[:1]
             for latents_of_rows, latent_alone in zip(options[LATENTS], alone[0][1][LATENTS], strict=True):
                 assert torch.equal(latents_of_rows[min(n, len(latents_of_rows) - 1)], latent_alone[0])
             assert torch.equal(texts[min(n, len(texts) - 1)], alone[0][0][0])
-        assert [len(latents_of_rows) for latents_of_rows in options[LATENTS]] == [2, 1, 2]
+        assert [len(latents_of_rows) for latents_of_rows in options[LATENTS]] == [2, len(pictures), 2]
         assert len(texts) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
         assert owners(options) == (None, None, None)
 

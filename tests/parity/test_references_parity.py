@@ -104,10 +104,21 @@ def shown(kind):
     return SHOWN if tiny_dits.REFERENCES[family_of(kind)].sees else (0, 0, 0, 0)
 
 
-def sides(kind, cast=CAST, region_numbers=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
+ONES = (1.0, 1.0, 1.0, 1.0)
+
+
+def kept_of(latents, keeps):
+    """In each latent that keeps something: its left half, (1, h, w)."""
+    return [(torch.arange(x.shape[-1]) < x.shape[-1] / 2).expand(1, *x.shape[-2:]).float() if keep else None
+            for x, keep in zip(latents, keeps, strict=True)]  # fmt: skip
+
+
+def sides(kind, cast=CAST, region_numbers=WHOSE, strengths=ONES, boosts=ONES, keeps=(0, 0, 0, 0)):
     """Both sides with these references, of one record."""
     latents = references(family_of(kind))
-    of_latents = map(ReferenceLatent, latents, WHOSE, region_numbers, strengths, shown(kind))
+    of_latents = map(
+        ReferenceLatent, latents, WHOSE, region_numbers, strengths, shown(kind), boosts, kept_of(latents, keeps)
+    )
     record = PeopleReferences(cast, tuple(of_latents))
     options = {REFERENCES: record, **more_of(kind)}
     # Of another length: the host cannot compute two rows at a time where texts stand behind the prompt of Z-Image.
@@ -185,7 +196,35 @@ def owner_of(piece):
     return None if piece in ("text", "picture") else WHOSE[int(piece)]
 
 
-def read(attention, by_region, weights, everybody, region_numbers=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
+def boosted(attention, boosts):
+    """(keys, keys), how many times who reads whom beside that: the picture the tokens of references, which stand behind
+    all that is said or seen of them."""
+    last = {piece: number for number, (piece, _) in enumerate(attention)}
+    of_keys = []
+    for number, (piece, count) in enumerate(attention):
+        is_reference = isinstance(piece, int) and last[piece] == number
+        of_keys.append(torch.full((count,), boosts[piece] if is_reference else 1.0))
+    of_keys = torch.cat(of_keys)
+    rows = []
+    for piece, count in attention:
+        rows += [of_keys if piece == "picture" else torch.ones_like(of_keys)] * count
+    return torch.stack(rows)
+
+
+def left_out(attention, columns, counts, keeps):
+    """The keys that nobody reads: tokens of the right half of references, (n,) each."""
+    places = {}
+    start = 0
+    for piece, count in attention:
+        places[piece] = start  # the last of a reference is its own
+        start += count
+    if "picture" not in places:
+        return []
+    tokens = [torch.arange(count) for count in counts]
+    return [places[n] + tokens[n][tokens[n] % columns[n] >= columns[n] / 2] for n, keep in enumerate(keeps) if keep]
+
+
+def read(attention, by_region, weights, everybody, region_numbers=WHOSE, strengths=ONES):
     """(keys, keys), the rule itself: how strongly who of these pieces reads whom.
 
     by_region: (tokens, regions) bool, whose references the picture reads; None where everybody reads everything.
@@ -210,12 +249,12 @@ def read(attention, by_region, weights, everybody, region_numbers=WHOSE, strengt
     return torch.cat(blocks)
 
 
-def bias(q, k, reads):
+def bias(q, k, reads, boost):
     """(B, heads, queries, keys) to add to logits: a token that reads a key by 0.3 gets 0.3 of an attention with this
     key and 0.7 of one without; by 1.3 it gets 0.3 of one with the key twice and 0.7 of one with it once.
 
-    reads: (queries, keys)."""
-    scores = (q.double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5).exp()
+    reads: (queries, keys). boost: (queries, keys), how many times each key is there."""
+    scores = (q.double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5).exp() * boost
     kinds, kind_of = reads.unique(dim=1, return_inverse=True)  # keys that are read alike by all: (queries, kinds)
     masses = torch.stack([scores[..., kind_of == kind].sum(-1) for kind in range(kinds.shape[1])], -1)
     ends = sorted({0.0, 1.0, *(kinds - kinds.ceil() + 1).flatten().tolist()})
@@ -224,12 +263,13 @@ def bias(q, k, reads):
         times = kinds.ceil() - 1 + (kinds - kinds.ceil() + 1 >= end)
         got += (end - start) * times * masses / (times * masses).sum(-1, keepdim=True)
     of_kinds = (got / masses).log()
-    return of_kinds[..., kind_of].float()
+    return of_kinds[..., kind_of].float() + boost.log()
 
 
 def masked(
-    kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False, latents=(), **of_parts
-):
+    kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False, latents=(),
+    boosts=ONES, keeps=(0, 0, 0, 0), **of_parts,
+):  # fmt: skip
     """The MODEL with an N x N mask or bias in every attention. latents: of the references, where they are others."""
     clone = model.clone()
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(percent) for percent in window)
@@ -237,8 +277,9 @@ def masked(
     counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in latents or references(family_of(kind))]
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
-        def attend(reads):
-            added = None if (reads == 1).all() else bias(q, k, reads[: q.shape[2]].to(q.device)).to(q)
+        def attend(reads, boost):
+            reads, boost = (matrix[: q.shape[2]].to(q.device) for matrix in (reads, boost))
+            added = None if (reads == 1).all() and (boost == 1).all() else bias(q, k, reads, boost).to(q)
             added = mask if added is None else added
             return kernel(q, k, v, heads, mask=added, transformer_options=transformer_options, **kwargs)
 
@@ -247,12 +288,16 @@ def masked(
         if family_of(kind) == tiny_dits.Z_IMAGE or transformer_options.get(COUNTS):
             attention = pieces(kind, counts, len(by_region), keys)
         if attention is None:
-            return attend(torch.ones(1))
+            return attend(torch.ones(1), torch.ones(1))
+        boost = boosted(attention, boosts)
+        columns = [ref.shape[-1] // cells for ref in latents or references(family_of(kind))]
+        for unread in left_out(attention, columns, counts, keeps):
+            boost[:, unread] = 1e-30
         share = strength if first >= float(transformer_options["sigmas"][0]) >= last else 0
-        everywhere = attend(read(attention, None, weights, everybody, **of_parts)) if share < 1 else 0
+        everywhere = attend(read(attention, None, weights, everybody, **of_parts), boost) if share < 1 else 0
         if share == 0:
             return everywhere
-        by_regions = attend(read(attention, by_region, weights, everybody, **of_parts))
+        by_regions = attend(read(attention, by_region, weights, everybody, **of_parts), boost)
         return (1 - share) * everywhere + share * by_regions
 
     clone.model_options["transformer_options"][OVERRIDE] = override
@@ -281,7 +326,11 @@ CASES = {
     "edges inside tokens": {"mask": torch.stack([region(LEFT).roll(9, 1), region(RIGHT).roll(-7, 0)])},
     "by half for a while": {"region_strength": 0.5, "start_percent": 0.3, "end_percent": 0.8},
     "by weight": {"region_strength": 0.0, "weights": (0.25, 1.0)},
-    "by weight and region": {"weights": (0.625, 1.375)},
+    "by weight, region and boost, half of it": {
+        "weights": (0.625, 1.375), "boosts": (4.0, 1.0, 2.3, 1.0), "keeps": (1, 0, 1, 0),
+    },
+    "by boost": {"region_strength": 0.0, "boosts": (0.2, 1.0, 9.7, 1.0)},
+    "half of it": {"region_strength": 0.0, "keeps": (0, 1, 1, 0)},
     "by weight, by half for a while": {
         "region_strength": 0.5, "start_percent": 0.3, "end_percent": 0.8, "weights": (0.25, 1.5),
     },
@@ -289,18 +338,21 @@ CASES = {
 
 
 @pytest.mark.parametrize("family", KINDS)
-@pytest.mark.parametrize("case", each(CASES, ["overlapping, outside everybody", "by weight and region"]))
+@pytest.mark.parametrize(
+    "case", each(CASES, ["overlapping, outside everybody", "by weight, region and boost, half of it"])
+)
 def test_split_is_masked(models, family, case):
     model = models(family)
     settings = {"mask": MASKS, **CASES[case]}
     weights = settings.pop("weights", (1.0, 1.0))
-    texts = sides(family, weighted(*weights))
+    own = {name: settings.pop(name) for name in ("boosts", "keeps") if name in settings}
+    texts = sides(family, weighted(*weights), **own)
     window = tuple(settings.get(*end) for end in ENDS)
     strength = settings.get("region_strength", 1)
     everybody = "outside" in settings
     by_region = people_at(settings["mask"], everybody)
     steps = 5 if window != (0, 1) else 2
-    with_masks = masked(family, model, by_region, strength, window, weights, everybody)
+    with_masks = masked(family, model, by_region, strength, window, weights, everybody, **own)
     expected = row_by_row(family, (with_masks, *texts), 2, steps=steps)
     plain = row_by_row(family, (model, *texts), 2, steps=steps)
     latents = sample(family, bind(model, *texts, **settings), 2, steps=steps)
@@ -348,9 +400,10 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
     cast = PlacedCast(weighted(*weights, people=people).people, WIDTH, HEIGHT)
     jacket, room = picture(5, 48, 80), picture(6, 80, 48)
     part = ours("LikenessPart", image=jacket, label="shoes", weight=0.5, target_mask=JACKET[None])
+    left_half = (torch.arange(64) < 32).expand(2, 64, 64).float()
     positive, negative, text, bound = apply(
         "LikenessPeopleAsReferences", clip=clip, vae=vae, model=model, cast=cast, negative_prompt="rain", parts=part,
-        pictures=room, size=128,
+        pictures=room, size=128, reference_boost=3.0, portrait_masks=left_half,
     )  # fmt: skip
     anna, ben = (
         functional.interpolate(one.person.portraits.loose[:1].movedim(3, 1) / 255, (128, 128), mode="area")
@@ -362,7 +415,8 @@ def test_the_same_from_the_inputs_of_the_node_on(family):
         ((context, options),) = clip.encode_from_tokens_scheduled(clip.tokenize(words))
         texts.append([[context, {**options, "reference_latents": latents}]])
     regions = people_at(torch.cat([MASKS, JACKET[None]]))
-    with_masks = masked(family, model, regions, weights=weights, latents=latents, **OF_PARTS)
+    of_node = {"boosts": (3.0, 3.0, 3.0, 1.0), "keeps": (1, 0, 1, 0)}
+    with_masks = masked(family, model, regions, weights=weights, latents=latents, **OF_PARTS, **of_node)
     expected = sample(family, (with_masks, *texts), steps=1)
     assert relative(sample(family, (bound, positive, negative), steps=1), expected) <= WHOLE_SAMPLING
 

@@ -43,6 +43,14 @@ def inside(model: Any, function: Callable[..., Tensor]) -> Any:
     return clone
 
 
+def krea_2_edit(model: Any) -> Any:
+    """As the node of Identity Edit: a forward of its own, under a key of transformer_options."""
+    clone = model.clone()
+    wrappers = {comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL: {"krea2_edit": [lambda executor, *args: args[0]]}}
+    clone.model_options["transformer_options"]["wrappers"] = wrappers
+    return clone
+
+
 def ic_light(model: Any) -> Any:
     """As IC-Light: the first convolution reads a lit picture beside the latent, by a patch that widens its weights."""
     layer = model.model.diffusion_model.input_blocks[0][0]

@@ -1,8 +1,41 @@
 """Krea 2, as the host has it."""
 
+from dataclasses import replace
+
 from ....core import families
 from ..transformer_families import POST_INPUT, HostNetwork, LayerStream, ReferencePictures, Stream, TransformerFamily
 
+# As the LoRA Identity Edit was trained. Without a LoRA for references the network does nothing with them.
+_IDENTITY_EDIT = ReferencePictures(
+    model="Krea 2",
+    text_encoder="qwen3vl_4b with krea2",
+    tokenizers={"Krea2Tokenizer": ""},
+    vae="qwen_image_vae",
+    latent=(16, 1),
+    sees=True,
+    bare_marks=True,
+    plain_template=True,
+    fitted=True,
+    longest_shown=768,
+    trained_sizes=(384, 768),
+    method="index",
+    most={"Krea 2": 2},
+    pictures_first=True,
+)
+# As ai-toolkit of ostris trains LoRAs for editing (krea2:o_edit).
+_OSTRIS_EDIT = replace(
+    _IDENTITY_EDIT,
+    word="Picture",
+    bare_marks=False,
+    fitted=False,
+    only_smaller=True,
+    step=16,
+    longest_shown=0,
+    trained_sizes=None,
+    method="index_timestep_zero",
+    most={"Krea 2": 3},
+    pictures_first=False,
+)
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
     made=HostNetwork(
@@ -27,18 +60,6 @@ KREA_2 = TransformerFamily(
         LayerStream(r"blocks\.\d+\.(attn|mlp)\.\w+|last\.linear", Stream.BOTH),
         LayerStream(r"tproj\.1", Stream.BOTH, modulates=True),
     ),
-    references=ReferencePictures(
-        model="Krea 2",
-        text_encoder="qwen3vl_4b with krea2",
-        tokenizers={"Krea2Tokenizer": ""},
-        vae="qwen_image_vae",
-        latent=(16, 1),
-        # As the LoRA Identity Edit was trained. Without a LoRA for references the network does nothing with them.
-        sees=True,
-        bare_marks=True,
-        fitted=True,
-        longest_shown=768,
-        method="index",
-        most={"Krea 2": 2},
-    ),
+    references=_IDENTITY_EDIT,
+    other_trainings={"ostris edit": _OSTRIS_EDIT, "ostris edit, isolated": replace(_OSTRIS_EDIT, isolated=True)},
 )

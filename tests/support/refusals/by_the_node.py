@@ -13,6 +13,7 @@ import pulid_made
 import tiny_sdxl
 import tiny_vaes
 import torch
+from families import RECORDS
 from graphs import UNCONNECTED, ours, value
 from pack.bridge.apply.adapters import AdapterMismatch
 from pack.bridge.control_nets.sdxl_net import NotAControlNet
@@ -451,6 +452,23 @@ BY_THE_NODE: dict[str, list[Refused]] = {
             parts=ours("LikenessPart", target_mask=mask()),
         ),
         refused(NotPlaced, "People as References.*Anna", cast=unplaced(a_person()), pose_picture=True),
+        refused(BadSetup, "'ostris edit': FLUX.2 klein knows own", training="ostris edit"),
+        refused(BadSetup, "portrait_masks has 3 masks for 2 people", model=value(klein), portrait_masks=mask(3)),
+        refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * 0),
+        refused(
+            BadSetup,
+            "training is 'ostris edit, isolated', and no MODEL is",
+            clip=value(RECORDS["Krea 2"].clip),
+            vae=value(tiny_vaes.qwen),
+            training="ostris edit, isolated",
+        ),
+        refused(
+            BadSetup,
+            r"Krea2 Edit \(source patch\) on this MODEL reads its own pictures",
+            clip=value(RECORDS["Krea 2"].clip),
+            vae=value(tiny_vaes.qwen),
+            model=value(other_packs.krea_2_edit, value(tiny_dits.model, "Krea 2")),
+        ),
         refused(NotPlaced, "Anna, Boris have no place", model=value(klein), cast=unplaced()),
         refused(BadRegion, "picture of their own", model=value(klein), cast=by_row(), mask=mask()),
         refused(BadRegion, "covers no token", model=value(klein), mask=mask(2) * (torch.arange(128) % 16 < 7)),

@@ -90,10 +90,25 @@ REMARKS: dict[str, list[Remark]] = {
         remark("Weights other than 0 and 1 need model, so they change nothing: ", cast=cast(weights=(1.0, 0.5))),
         remark("5 pictures: FLUX.2 klein is made for 4 at most", pictures=image(batch=3)),
         remark(
-            "Without model the pictures stand in the corner of the",
+            "Krea 2 was trained with pictures first.*\\n.*Without model the pictures stand in the corner of the",
             clip=value(RECORDS["Krea 2"].clip),
             vae=value(tiny_vaes.qwen),
-            pictures=UNCONNECTED,
+            cast=cast(a_person()),
+            order="people first",
+        ),
+        remark("No effect without model: reference_boost", reference_boost=4.0),
+        remark("encoder_size changes nothing: the text encoder of FLUX.2 klein sees no", encoder_size=512),
+        remark(
+            "encoder_size is 1024: Krea 2 was trained with 384 to 768",
+            clip=value(RECORDS["Krea 2"].clip),
+            vae=value(tiny_vaes.qwen),
+            encoder_size=1024,
+        ),
+        remark(
+            "reference_boost changes nothing: nobody has a reference",
+            model=value(klein),
+            cast=cast(weights=(0.0, 0.0)),
+            reference_boost=4.0,
         ),
     ],
     "LikenessStylePerPerson": [
