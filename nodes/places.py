@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.host import notes
-from ..bridge.host.schema import advanced, boxes_editor, face_sizes_input, optional
+from ..bridge.host.schema import advanced, body_input, boxes_editor, face_sizes_input, optional
 from ..core import taking_part
 from ..core.cast import Cast, Faces, Layout, Slot, require_places, require_together
 from ..core.checks.errors import BadLayout, listed
@@ -33,8 +33,6 @@ from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FaceLandmarksSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
-_LINES = 3
-"""The most lines of text in a preview, so that the people stay in sight. The note under the node has them all."""
 
 
 def _canvas_inputs(least: int = 64) -> list[io.Input]:
@@ -48,17 +46,10 @@ def _canvas_inputs(least: int = 64) -> list[io.Input]:
     ]
 
 
-_BODIES = ("half", "bust", "full", "none")
-
-
-def _body_input() -> io.Input:
-    return io.Combo.Input("body", options=list(_BODIES))
-
-
 def _more_places_inputs() -> list[io.Input]:
     """The inputs for more places, see _MorePlaces."""
     side = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
-    body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
+    body = io.Combo.Input("more_body", options=list(layouts.BODIES), default=layouts.BODIES[0], optional=True)
     return [
         io.Int.Input("more_places", default=0, min=0, max=8, optional=True),
         advanced(side),
@@ -82,7 +73,7 @@ class _MorePlaces:
     more_x: int = 0
     more_y: int = 0
     more_face_size: int = 0
-    more_body: str = _BODIES[0]
+    more_body: str = layouts.BODIES[0]
 
     def added_to(self, layout: Layout) -> Layout:
         nose = (float(self.more_x), float(self.more_y))
@@ -111,7 +102,7 @@ class LayoutFromPicture(io.ComfyNode):
                 FacesSocket.Input("faces", optional=True),
                 *_canvas_inputs(least=0),
                 io.Combo.Input("fit", options=list(geometry.FITS)),
-                _body_input(),
+                body_input(),
                 PoseKeypointSocket.Input("poses", optional=True),
                 io.Mask.Input("masks", optional=True),
                 *_more_places_inputs(),
@@ -190,7 +181,9 @@ class ExpressionFromPhoto(io.ComfyNode):
         faces = expressions.of_poses(poses) if face_landmarks is None else expressions.of_meshes(face_landmarks)
         expressive = expressions.with_expressions(layout, faces, place, mirror)
         notes.tell("\n".join(expressive.notes))
-        preview = place_previews.numbered_layout(expressive.layout, notes=expressive.notes[:_LINES])[None]
+        preview = place_previews.numbered_layout(
+            expressive.layout, notes=expressive.notes[: place_previews.MOST_LINES]
+        )[None]
         return _layout_output(cls, expressive.layout, preview)
 
 
@@ -208,7 +201,7 @@ class LayoutFromBoxes(io.ComfyNode):
                 *_canvas_inputs(),
                 io.Combo.Input("fit", options=list(geometry.FITS)),
                 io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
-                _body_input(),
+                body_input(),
                 io.Combo.Input("boxes_from", options=list(from_boxes.SOURCES)),
                 io.String.Input("text", default="", multiline=True, placeholder=EXAMPLE),
                 *boxes_editor(),
@@ -245,7 +238,7 @@ class LayoutFromBoxes(io.ComfyNode):
         boxed_layout = from_boxes.layout(start, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
         names = [named_box.name for named_box in boxed_layout.boxes]
         rectangles = [named_box.box for named_box in boxed_layout.boxes]
-        lines = boxed_layout.notes[:_LINES]
+        lines = boxed_layout.notes[: place_previews.MOST_LINES]
         preview = place_previews.numbered_layout(
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
         )[None]
@@ -351,7 +344,7 @@ class PlaceCast(io.ComfyNode):
                 face = person.crops[0]
             faces.append(face)
         troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
-        preview = place_previews.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
+        preview = place_previews.numbered_layout(layout, names, troubles[: place_previews.MOST_LINES], faces)[None]
         regions_set = RegionSettings(**region_settings)
         placed_cast = replace(placing.place(cast, layout, people_of_places), region_settings=regions_set)
         report = placing.report(cast, layout, people_of_places, troubles)

@@ -36,6 +36,8 @@ _METHODS = {
     io.Vae.io_type: "encode",
     io.ClipVision.io_type: "encode_image",
     io.ControlNet.io_type: "set_cond_hint",
+    io.Noise.io_type: "generate_noise",
+    io.Sampler.io_type: "sample",
 }
 """The method that an object of the host must have on a socket, by the type of the socket. Its class does not count,
 because other packs give such objects classes of their own."""

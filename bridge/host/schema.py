@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ...core.persons import PHOTOS
+from ...core.places.layouts import BODIES
 
 InputT = TypeVar("InputT", bound=io.Input)
 WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)
@@ -83,6 +84,11 @@ def optional(widget: WidgetT) -> WidgetT:
     if isinstance(widget, io.Combo.Input) and widget.default is None:
         widget.default = widget.options[0]
     return widget
+
+
+def body_input() -> io.Combo.Input:
+    """The menu of how much of a person is seen."""
+    return io.Combo.Input("body", options=list(BODIES))
 
 
 def pixels_input(name: str, default: int = 0, least: int = 0) -> io.Int.Input:

@@ -233,6 +233,9 @@ class TransformerFamily:
     """The layer that the latents come to first."""
     patch: str | int = "patch_size"
     """How many cells of a latent a token is wide, or the attribute that says so."""
+    telling_block: int | None = None
+    """The block, counted over all, whose attention tells best where people stand; None where none is known. Source:
+    FreeFuse."""
 
     # --- What a second text needs, to be read as if it were the only one
     text_layers: tuple[str, ...]

@@ -16,6 +16,8 @@ from ..pictures.tensors import as_masks
 from . import bodies, poses
 from .poses import BadPoses, OpenPose
 
+BODIES = ("half", "bust", "full", "none")
+"""How much of a person is seen. The first is the default."""
 # How many heads of a person a painted region shows, from the crown down.
 _REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 2.1}
 _REGION_WIDTH = 1.4  # how many heads wide a region is at least: a head and most of the shoulders

@@ -13,6 +13,8 @@ from ..pictures.geometry import bounds, patch_rect
 from ..pictures.previews import BACKGROUND, Color, Sheet, as_picture, color_of
 from .bodies import SEEN, openpose, seen_limbs
 
+MOST_LINES = 3
+"""The most lines of text in a preview, so that the people stay in sight. The note under the node has them all."""
 _FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..cast import Box, Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
-from ..checks.errors import BadCast, BadSize, LikenessError, counted, listed
+from ..checks.errors import BadCast, BadLayout, BadSize, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
 from ..pictures.tensors import as_masks, joined_masks
 from .region_settings import REGIONS, Extent, RegionSettings
@@ -133,6 +133,19 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
             staying_body = body_region(staying_slot.pose, reach, cast.width, cast.height, shape.feather)
             body = torch.minimum(body, 1 - staying_body)
     return torch.maximum(face, body)
+
+
+def body_of_place(layout: Layout, number: int) -> Tensor:
+    """The body that stands in a place of a layout, as far as it is known: (H, W) 0..1. number: of the place, from 1.
+
+    Raises BadLayout for a place of which a point alone is known, and for one off the canvas.
+    """
+    slot = layout.slots[number - 1]
+    body = region_of_slot(slot, PlacedCast((), layout.width, layout.height), RegionShape("body", 0.0))
+    if not body.any():
+        why = f"Place {number} of the layout has neither a mask nor a face box on the canvas."
+        raise BadLayout(why, "Use a layout with bodies or faces, such as Layout from Picture or Layout from Boxes.")
+    return body
 
 
 def require_box(slot: Slot | None, name: str) -> Slot:

@@ -196,7 +196,7 @@ def methods(root: Path) -> list[Path]:
 
 FLOORS = (
     "host", "sampling", "networks", "image_tokens", "apply", "people", "parts", "words", "loras",
-    "references", "control_nets",
+    "references", "control_nets", "places",
 )  # fmt: skip
 """The folders of bridge: each rests on those in front of it alone."""
 

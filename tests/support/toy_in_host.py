@@ -48,6 +48,7 @@ class Host(NamedTuple):
     vae: Any
     control_net: Any = None
     adapter: Any = None
+    clip: Any = None
 
 
 def drawn_people(name: str) -> Tensor:
@@ -69,7 +70,7 @@ def _loaded(checkpoint: Path) -> tuple[Host, Any]:
     """With its CLIP."""
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(checkpoint))
     (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
-    return Host(model, empty, vae), clip
+    return Host(model, empty, vae, clip=clip), clip
 
 
 def standing(

@@ -35,6 +35,7 @@ FLUX = TransformerFamily(
     name=families.FLUX.name,
     made=FLUX_1,
     blocks=("double_blocks", "single_blocks"),
+    telling_block=18,
     text_layers=("txt_in",),
     code=("reference_image_num_tokens", POST_INPUT),
     joint_mask=True,

@@ -17,6 +17,7 @@ FLUX_2 = TransformerFamily(
         required={"global_modulation": True, "txt_ids_dims": [3]},
     ),
     blocks=("double_blocks", "single_blocks"),
+    telling_block=11,
     text_layers=("txt_in",),
     code=("reference_image_num_tokens", POST_INPUT, "txt_ids_dims"),
     counted_axes=(3,),

@@ -47,6 +47,7 @@ KREA_2 = TransformerFamily(
         "default_ref_method",
     ),
     blocks=("blocks",),
+    telling_block=10,
     text_layers=("txtfusion.projector", "txtmlp.1"),  # a text holds what several layers of its encoder give
     code=("txtfusion", POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
     picture_layer="first",

@@ -45,6 +45,7 @@ Z_IMAGE = TransformerFamily(
         required={"pad_tokens_multiple": True, "z_image_modulation": True},
     ),
     blocks=("layers",),
+    telling_block=18,
     text_layers=("cap_embedder.1",),
     code=(
         "self.embed_cap(cap_feats, offset=offset",

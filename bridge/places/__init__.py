@@ -1,0 +1,1 @@
+"""Where people stand, found while a MODEL samples a few steps."""

@@ -1,0 +1,157 @@
+"""People found in the first steps of a sampling: what is sampled for it, and what of that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch.nn.functional as functional
+from comfy.samplers import CFGGuider
+from comfy.sd import CLIP
+from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+from torch import Tensor
+
+from ...core.attention.cross_attention import on_tokens
+from ...core.cast import CanvasSize
+from ...core.checks.errors import BadSetup
+from ..host.schedule import WHOLE_SCHEDULE
+from ..host.shared_network import model_of
+from ..host.unet import Grid, pixels_of
+from ..sampling.conditioning import Conditioning, SamplerInputs
+from ..sampling.model_conds import carry
+from ..sampling.runs import with_runs
+from ..words.transformer.person_texts import TransformerWords
+from ..words.unet.person_texts import UnetWords
+from .look import Look, LookRun, Seen, Sought
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """How the host's SamplerCustomAdvanced samples, under its names. noise, sampler: the host's. sigmas: (steps + 1,).
+    cfg: of its CFGGuider."""
+
+    noise: Any
+    sampler: Any
+    sigmas: Tensor
+    cfg: float
+
+
+@dataclass(frozen=True)
+class SeenPeople:
+    """What a layer has seen of people.
+
+    scores: (people, N). hidden: (N, C). size: (h, w). side: of a cell, in pixels. canvas: of the picture. picture: what
+    the model expects so far, (H, W, 3); None where the host cannot show latents of its kind.
+    """
+
+    scores: Tensor
+    hidden: Tensor
+    size: Grid
+    side: int
+    canvas: CanvasSize
+    picture: Tensor | None
+
+    def in_cells(self, regions: Tensor) -> Tensor:
+        """How much of each cell lies in each region: (regions, N). regions: (regions, H, W)."""
+        width, height = self.canvas
+        return on_tokens(regions, height, width, self.side).flatten(1)
+
+    def on_canvas(self, masks: Tensor) -> Tensor:
+        """Masks of the cells (people, h, w) as masks of the picture, with straight edges: (people, H, W)."""
+        width, height = self.canvas
+        size = [cells * self.side for cells in self.size]
+        return functional.interpolate(masks[:, None], size=size, mode="bilinear")[:, 0, :height, :width]
+
+
+def look_at(
+    given: SamplerInputs,
+    latent: Mapping[str, Any],
+    sampling: Sampling,
+    share: float,
+    clip: CLIP,
+    words: Sequence[str],
+) -> SeenPeople:
+    """Sample up to a share of the steps, and give what is seen then.
+
+    given: with a MODEL, and with everybody's words, if any, as the last that its positive carries. clip, words: by
+    which and what these are, "" for everybody where ID tokens tell people apart. Raises BadSetup where nothing is seen.
+    """
+    assert given.model is not None
+    look = Look(share)
+    sought = Sought(object(), WHOLE_SCHEDULE, look, len(words))
+    if any(words):
+        lengths = _lengths_of_words(given.positive)
+        of_people = tuple(word_numbers(clip, said, length) for said, length in zip(words, lengths, strict=True))
+        sought = replace(sought, word_numbers=of_people, lengths=lengths)
+    positive = carry(given.positive, sought)
+    negative = carry(given.negative, replace(sought, people_count=0, word_numbers=(), lengths=()))
+    model = with_runs(given.model, LookRun)
+    guider = CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(sampling.cfg)
+    with suppress(Seen):
+        SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
+    if look.scores is None or look.hidden is None or look.predicted is None:
+        raise BadSetup(
+            "Find Places has seen nothing of the people: the model has read neither their words nor ID tokens of as "
+            "many people.",
+            "Write a line for each person in prompts, and take nodes of other packs off the MODEL that change "
+            "attention.",
+        )
+    network = model_of(given.model)
+    cell = pixels_of(network)
+    height, width = (cell * side for side in look.predicted.shape[-2:])
+    picture = _shown(look.predicted, network.latent_format)
+    return SeenPeople(look.scores, look.hidden, look.size, look.cell * cell, (width, height), picture)
+
+
+def _lengths_of_words(positive: Conditioning) -> tuple[int, ...]:
+    """How many tokens the text of each person has, of those that a prompt carries last."""
+    conds = positive[0][1]["model_conds"]
+    if UnetWords.key in conds:
+        return conds[UnetWords.key].cond[-1].counts
+    return tuple(text.shape[1] for text in conds[TransformerWords.key].cond[-1].texts)
+
+
+def _shown(latent: Tensor, latent_format: Any) -> Tensor | None:
+    """A latent of the model, (B, C, h, w) or (B, C, T, h, w), in the host's colours for it: (h, w, 3)."""
+    factors = latent_format.latent_rgb_factors  # (C, 3)
+    if factors is None:
+        return None
+    reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)
+    latent = latent.float().cpu() if reshape is None else reshape(latent.float().cpu())
+    first = latent[0, :, 0] if latent.dim() == 5 else latent[0]  # (C, h, w)
+    colours = first.movedim(0, -1) @ first.new_tensor(factors)
+    if latent_format.latent_rgb_factors_bias is not None:
+        colours = colours + first.new_tensor(latent_format.latent_rgb_factors_bias)
+    return ((colours + 1) / 2).clamp(0, 1)
+
+
+def word_numbers(clip: CLIP, words: str, count: int) -> tuple[int, ...]:
+    """Which tokens of a text are words, and not what its encoder puts around every text, or fills it up with.
+
+    count: the tokens that the encoder gives. Numbers are counted from the end, 1 for the last: some encoders give no
+    tokens for the beginning of their template.
+    """
+    texts = _token_ids(clip, words)
+    # Of the encoders of a model, the one whose tokens these are.
+    name = next((name for name, ids in texts.items() if len(ids) == count), max(texts, key=lambda key: len(texts[key])))
+    ids, empty = texts[name], _token_ids(clip, "")[name]
+    start = 0
+    while start < min(len(ids), len(empty)) and ids[start] == empty[start]:
+        start += 1
+    behind = {number for number in empty[start:] if number is not None}
+    first = max(start, len(ids) - count)
+    numbers = tuple(len(ids) - place for place in range(first, len(ids)) if ids[place] not in behind)
+    return numbers or tuple(range(1, count + 1))
+
+
+def _token_ids(clip: CLIP, text: str) -> dict[str, list[int | None]]:
+    """The ids of the tokens of a text, by encoder; None for what has no id, such as an embedding."""
+    of_encoders: dict[str, list[int | None]] = {}
+    for name, pieces in clip.tokenize(text).items():
+        items = [token[0] for piece in pieces for token in piece]
+        of_encoders[name] = [item if isinstance(item, int) else None for item in items]
+    return of_encoders

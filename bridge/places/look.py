@@ -1,0 +1,315 @@
+"""A look at what a network reads of people: the run, and what it does in the one forward in which it looks.
+
+It changes nothing. Its batch is put around all others, so it sees the queries and keys of each attention as they are
+when everything else has been done to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from comfy.model_base import BaseModel
+from comfy.patcher_extension import WrapperExecutor
+from comfy.samplers import CFGGuider
+from torch import Tensor, nn
+
+from ...core.attention.token_layout import TokenKind, TokenLayout, placed_spans
+from ...core.checks.errors import BadSetup
+from ...core.places.found import contrasted, scores_of_cross_attention, scores_of_joint_attention, smoothness
+from ..host.unet import Grid, Options, Replacement, grid_of, has_unet, layers_of, with_patch
+from ..networks.attention import around_attention, untraced
+from ..networks.file_attention import Attention, attend_whole_with
+from ..networks.forward_layout import layout_of
+from ..networks.layers import CrossAttentionBatch, query_place
+from ..networks.model_family import cells_per_token, taken_family
+from ..networks.row_tracking import SOURCE_ROWS
+from ..parts.sharing_run import step_of
+from ..sampling.calls import Place
+from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
+from ..sampling.current_forward import current
+from ..sampling.model_conds import Carried, CarriedCond
+from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, entries_with
+from ..words.unet.person_texts import UnetWords
+
+_SDXL_LAYERS = 70
+_OF_SDXL = ("output", 0, 3)
+"""The layer in which FreeFuse looks at SDXL, which has so many layers."""
+
+
+class Seen(Exception):
+    """Everything has been seen, and the sampling can end."""
+
+
+class Look:
+    """What is seen, of one picture: in the layer that is known to tell who stands where, or has the smoothest maps.
+
+    share: of the steps, after which the look is taken. scores: (people, N). hidden: (N, C). size: (h, w). cell: the
+    side of a cell of these, in latent pixels. predicted: the picture that the positive side predicts, a latent (B, C,
+    h, w) of the model.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.scores: Tensor | None = None
+        self.hidden: Tensor | None = None
+        self.size: Grid = (0, 0)
+        self.cell = 1
+        self.predicted: Tensor | None = None
+        self.is_done = False
+        self._smoothest = -1.0
+
+    def take(self, scores: Tensor, hidden: Tensor, size: Grid, cell: int, is_known: bool) -> None:
+        """Keep what a layer sees, if no layer before has told more."""
+        scores = scores.float().cpu()
+        smooth = 2.0 if is_known else smoothness(contrasted(scores), size)
+        if smooth > self._smoothest:
+            self._smoothest = smooth
+            self.scores, self.hidden = scores, hidden.float().cpu()
+            self.size, self.cell = size, cell
+
+
+@dataclass(frozen=True, eq=False)
+class Sought(Carried):
+    """Whom a look seeks, in one side of the conditioning; the negative side seeks nobody.
+
+    look: takes what is seen. people_count: on the positive side. word_numbers: for each person, which tokens of their
+    own text are words, counted from its end, 1 for the last. lengths: how many tokens these texts have. Both are empty
+    where nobody has words.
+
+    Known once a run has begun: text, how many tokens the entry's text has; before, those that other nodes put between
+    it and the people's texts; id_tokens, where ID tokens of the people stand in the entry's text.
+    """
+
+    key = "likeness_sought"
+    look: Look
+    people_count: int
+    word_numbers: tuple[tuple[int, ...], ...] = ()
+    lengths: tuple[int, ...] = ()
+    text: int = 0
+    before: int = 0
+    id_tokens: IDTokens | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.people_count > 0
+
+    @property
+    def placed(self) -> bool:
+        return True  # the network has to be shown the whole picture
+
+    def in_entry(self, entry: RunEntry) -> Sought:
+        """This with what is known of its entry once a run has begun. Raises BadSetup."""
+        if not self.active:
+            return self
+        if "area" in entry:
+            raise BadSetup(
+                "Find Places reads the whole picture, and a prompt has an area of it alone.",
+                "Take Conditioning (Set Area) out in front of Find Places.",
+            )
+        conds = entry["model_conds"]
+        text: Tensor = entry["cross_attn"]  # (B, T, width)
+        found = replace(self, text=text.shape[1])
+        if self.word_numbers and UnetWords.key in conds:
+            others = conds[UnetWords.key].cond[:-1]
+            found = replace(found, before=sum(other.appended_count for other in others))
+        id_tokens: IDTokens | None = entry.get(ID_TOKENS)
+        if id_tokens is not None and id_tokens.people_count == self.people_count:
+            found = replace(found, id_tokens=id_tokens)
+        return found
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether anything in its entry belongs to people."""
+        return bool(self.lengths) or self.id_tokens is not None
+
+    def in_unet_text(self, text: int) -> list[list[int]]:
+        """The numbers of each person's tokens, in a UNet's text of so many tokens with words of people behind it."""
+        tokens: list[list[int]] = [[] for _ in range(self.people_count)]
+        if self.id_tokens is not None:
+            start, _, count = self.id_tokens
+            for repeat in range(0, text, self.text):  # the host repeats the texts of a batch
+                for person, of_person in enumerate(tokens):
+                    first = repeat + start + person * count
+                    of_person.extend(range(first, first + count))
+        end = text + self.before
+        for person, length in enumerate(self.lengths):
+            end += length
+            tokens[person].extend(end - number for number in self.word_numbers[person])
+        return tokens
+
+    def in_layout(self, layout: TokenLayout, padded_to: int) -> list[list[int]]:
+        """The numbers of each person's tokens among all tokens of a transformer. layout: with the words of people.
+
+        padded_to: how many tokens a text has at least, filled up in front.
+        """
+        texts = [placed.tokens for placed in placed_spans(layout.spans()) if placed.span.kind is TokenKind.WORDS]
+        tokens: list[list[int]] = []
+        # Those of this node are the last. What a network itself fills up stands behind them.
+        for span, length, numbers in zip(texts[-self.people_count :], self.lengths, self.word_numbers, strict=True):
+            end = span.start + max(length, padded_to)
+            tokens.append([end - number for number in numbers])
+        return tokens
+
+
+class LookRun(Run[Sought]):
+    """One sampling run in which the network is looked at once, in the first forward of a step."""
+
+    key = Sought.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        for entry in entries_with(guider, self.key):
+            conds = entry["model_conds"]
+            found = tuple(sought.in_entry(entry) for sought in conds[self.key].cond)
+            entry["model_conds"] = {**conds, self.key: CarriedCond(found)}
+        super().__init__(guider, latent)
+
+    def batch_for_forward(self, chunks: tuple[tuple[Sought, ...], ...], forward_input: ForwardInput) -> Batch | None:
+        sought = [carried[-1] for carried in chunks]
+        look = sought[0].look
+        is_told = all(carried.has_tokens for carried in sought if carried.active)
+        if look.is_done or not is_told or self.schedule is None:
+            return None
+        # Steps are counted by their sigmas: samplers call a network several times in a step.
+        wanted = int(look.share * (len(self.schedule) - 1))
+        if step_of(self.schedule, forward_input.sigmas) < wanted:
+            return None
+        if has_unet(forward_input.model):
+            return _UnetLook(sought, forward_input)
+        return _JointLook(sought, forward_input)
+
+    def wrap_calc_cond_batch(
+        self,
+        executor: WrapperExecutor,
+        model: BaseModel,
+        conds: Any,
+        x_in: Tensor,
+        timestep: Tensor,
+        model_options: dict[str, Any],
+    ) -> list[Tensor]:
+        """Raises Seen behind the forward in which the look was taken, when nothing is in the middle of anything."""
+        out = super().wrap_calc_cond_batch(executor, model, conds, x_in, timestep, model_options)
+        for sought in self.everything:
+            if sought.look.is_done:
+                sought.look.predicted = out[0]
+                raise Seen
+        return out
+
+
+def _rows_of(sought: Sequence[Sought], row_count: int) -> list[int]:
+    """The rows of a forward that read people: of each chunk that does, the first."""
+    rows_per_chunk = row_count // len(sought)
+    return [number * rows_per_chunk for number, carried in enumerate(sought) if carried.active]
+
+
+class _UnetLook(CrossAttentionBatch):
+    """A look at every cross-attention of a UNet in one forward. sought: of each chunk."""
+
+    def __init__(self, sought: Sequence[Sought], forward_input: ForwardInput) -> None:
+        layers = layers_of(forward_input.model.diffusion_model)
+        super().__init__(layers, query_place(layers, forward_input))
+        self._look = sought[0].look
+        self._rows = _rows_of(sought, self.row_count)
+        self._latent = tuple(forward_input.x.shape[-2:])
+        text = forward_input.context.shape[1]
+        self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
+        self._hidden: Tensor | None = None
+
+    def options_with_attention(self, options: Options) -> Options:
+        return with_patch(super().options_with_attention(options), "attn1_output_patch", self._keep)
+
+    def _keep(self, out: Tensor, extra_options: Options) -> Tensor:
+        """The host's attn1 output patch, called right before the cross-attention of the same layer: it changes
+        nothing."""
+        self._hidden = out  # (B, N, C)
+        return out
+
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        self._see(layer_index, q, k, extra_options)
+        if before is None:
+            return attend_whole_with(extra_options)(q, k, v)
+        return attention_of_other_pack(before, q, k, v, extra_options)
+
+    @untraced
+    def _see(self, layer_index: int, q: Tensor, k: Tensor, extra_options: Options) -> None:
+        size = grid_of(extra_options)
+        # Rows, tokens or cells of other packs: what they are is not known.
+        is_strange = SOURCE_ROWS in extra_options or len(q) != self.row_count or q.shape[1] != size[0] * size[1]
+        if is_strange or max(map(max, self._tokens)) >= k.shape[1]:
+            return
+        heads = extra_options["n_heads"]
+        scores: list[Tensor] = []
+        for row in self._rows:
+            of_query, of_key = (x[row].unflatten(1, (heads, -1)).transpose(0, 1).float() for x in (q, k))
+            weights = (of_query @ of_key.mT / of_query.shape[-1] ** 0.5).softmax(-1)  # (heads, N, T)
+            scores.append(scores_of_cross_attention(weights, self._tokens))
+        cell = 1
+        while size[0] * cell < self._latent[0]:
+            cell *= 2
+        is_known = self.layers[layer_index] == _OF_SDXL and len(self.layers) == _SDXL_LAYERS
+        assert self._hidden is not None  # self-attention comes first
+        hidden = self._hidden[self._rows].float().mean(0)  # (N, C)
+        self._look.take(torch.stack(scores).mean(0), hidden, size, cell, is_known)
+
+    def after_network_call(self) -> None:
+        self._look.is_done = self._look.scores is not None
+
+
+class _JointLook(Batch):
+    """A look at every attention of a transformer over text and picture together, in one forward."""
+
+    def __init__(self, sought: Sequence[Sought], forward_input: ForwardInput) -> None:
+        super().__init__()
+        self.row_count = len(forward_input.x)
+        self._sought = next(carried for carried in sought if carried.active)
+        self._look = self._sought.look
+        self._rows = _rows_of(sought, self.row_count)
+        self._family = taken_family(forward_input.model)
+        self._layout = layout_of(forward_input)
+        self._cell = cells_per_token(forward_input.model)
+        height, width = (-(-side // self._cell) for side in forward_input.x.shape[-2:])
+        self._size = height, width
+        self._number = 0
+        """Of the next attention over all tokens."""
+
+    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+        return {}
+
+    def options_with_attention(self, options: Options) -> Options:
+        return around_attention(options, self._attend)
+
+    def _attend(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        out = attend(q, k, v, *args, **kwargs)
+        self._see(q, k, out, args[0] if args else kwargs["heads"], kwargs)
+        return out
+
+    @untraced
+    def _see(self, q: Tensor, k: Tensor, out: Tensor, heads: int, options: Mapping[str, Any]) -> None:
+        """q, k, out: (B, heads, N, d), or (B, N, heads * d), as the options of the attention say."""
+        if current.texts is None or len(q) != self.row_count:
+            return
+        layout = replace(self._layout, words=current.texts.lengths)
+        q, k = (x if options.get("skip_reshape") else x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k))
+        if q.shape[2] != layout.total or k.shape[2] != layout.total:
+            return  # of a refiner, or with tokens of other packs: where they stand is not known
+        if options.get("skip_output_reshape"):
+            out = out.transpose(1, 2).flatten(2)  # (B, N, heads * d)
+        number = self._number
+        self._number += 1
+        count = self._size[0] * self._size[1]
+        picture = slice(layout.picture_start, layout.picture_start + count)
+        tokens = self._sought.in_layout(layout, self._family.left_padded_to)
+        scores: list[Tensor] = []
+        for row in self._rows:
+            keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], 0).float()
+            scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
+        hidden = out[self._rows, picture].float().mean(0)  # (N, C)
+        is_known = number == self._family.telling_block
+        self._look.take(torch.stack(scores).mean(0), hidden, self._size, self._cell, is_known)
+
+    def after_network_call(self) -> None:
+        self._look.is_done = self._look.scores is not None

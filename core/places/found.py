@@ -1,0 +1,224 @@
+"""Who stands where, found by a network's attention to what belongs to each person: the formulas.
+
+One layer at one step says it, of one row of the batch:
+
+    scores   how much each cell of the picture reads of each person's tokens
+    hidden   what self-attention, or the picture's part of joint attention, gives for each cell
+
+Where bodies are known, a body belongs to the person whose scores are highest in it, one to one. Where nothing is known,
+a person's core is the cells that read this person most and the others least, and a cell is the person's by both: how
+much it reads them, and how like their core it is. Attention to words knows who at once, and only roughly where.
+
+P: people. N: cells of the layer, h * w. H: heads. T: tokens. C: channels.
+Source of scores, cores and owners: FreeFuse (github.com/yaoliliu/FreeFuse, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ..checks.errors import LikenessError, joined
+from ..persons import assigned
+
+_JOINT_SCALE = 1 / 1000
+"""Of the logits of joint attention, instead of d ** -0.5: nearly flat, so that scores are nearly means of logits."""
+_CORE = 0.1
+"""The share of the cells that are a person's core."""
+_ALIKE_IN_BODIES, _ALIKE_IN_CELLS = 0.9, 0.7
+"""The largest correlation of the maps of two people who are told apart, where bodies are known and where they are not.
+On the toy model, 60 groups of two to four with people more and less alike: below it 0.99 of the bodies and 0.87 of the
+cells are given to the right person, in all groups 0.89 and 0.79."""
+_FLAT = 1e-5
+"""Scores that vary less than this, in parts of their mean, are rounding errors."""
+_SOMEBODY = 0.3
+"""How far above its mean, in spreads, a map has to be where somebody stands."""
+_NEIGHBOURS = 3.0
+"""How much the cells around count for a cell, in spreads of a map."""
+_SPECK = 0.25
+"""Pieces of a person's cells that are smaller than this part of the largest are left out."""
+_LEAST, _MOST = 0.02, 0.9
+"""Of the picture, what one of several people has at least and at most."""
+
+
+class PlacesNotFound(LikenessError):
+    """Nobody is placed, because the model does not say who stands where."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Find Places has placed nobody: {why}.",
+            "Describe each person in words that a picture can show and that fit nobody else (hair, clothes, age), "
+            "raise look_at, or give the places by hand (Place Cast).",
+        )
+
+
+def scores_of_cross_attention(weights: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
+    """(P, N). weights: (H, N, T), after the softmax over the text. tokens: of each person, as numbers in it."""
+    return torch.stack([weights[:, :, list(of_person)].mean((0, 2)) for of_person in tokens])
+
+
+def scores_of_joint_attention(queries: Tensor, keys: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
+    """(P, N). queries: (H, N, d) of the picture. keys: (H, T, d). Both as attention multiplies them, after RoPE.
+
+    The softmax is over the cells of the picture, of each token and head by itself.
+    """
+    scores: list[Tensor] = []
+    for of_person in tokens:
+        logits = queries @ keys[:, list(of_person)].mT * _JOINT_SCALE  # (H, N, tokens of the person)
+        scores.append(logits.softmax(1).mean((0, 2)))
+    return torch.stack(scores)
+
+
+def contrasted(scores: Tensor) -> Tensor:
+    """(P, N): P times a person's own score, without the scores of the others."""
+    return (len(scores) + 1) * scores - scores.sum(0)
+
+
+def likeness_to_cores(contrasts: Tensor, hidden: Tensor) -> Tensor:
+    """How like each person's core each cell is: (P, N). contrasts: (P, N). hidden: (N, C).
+
+    It is the mean of the products with all cells of the core, which is the product with their mean.
+    """
+    count = max(1, int(contrasts.shape[1] * _CORE))
+    cores = contrasts.topk(count).indices  # (P, count)
+    return hidden[cores].mean(1) @ hidden.T
+
+
+def evened(maps: Tensor) -> Tensor:
+    """The maps (P, N), each brought to mean 0 and spread 1, so that nobody has larger numbers than others."""
+    return (maps - maps.mean(1, keepdim=True)) / maps.std(1, keepdim=True).clamp(min=1e-12)
+
+
+def smoothness(maps: Tensor, size: tuple[int, int]) -> float:
+    """How much the cells of maps (P, N) are as those beside and below them, at most 1. size: (h, w).
+
+    By it a layer that tells who stands where is known from the others, whose maps are noise.
+    """
+    grids = evened(maps).view(len(maps), *size)
+    beside = (grids[:, :, 1:] * grids[:, :, :-1]).mean()
+    below = (grids[:, 1:] * grids[:, :-1]).mean()
+    return float((beside + below).nan_to_num() / 2)
+
+
+def bodies_of_people(scores: Tensor, bodies: Tensor, names: Sequence[str]) -> list[int]:
+    """For each person the number of their body: one to one, so that the sum of all scores is largest.
+
+    scores: (P, N). bodies: (bodies, N) 0..1, at least as many as people. names: of the people. Raises PlacesNotFound.
+    """
+    _check_not_flat(scores)
+    maps = evened(contrasted(scores))
+    _check_apart(maps, names, _ALIKE_IN_BODIES)
+    in_bodies = maps @ bodies.T / bodies.sum(1).clamp(min=1e-6)  # (P, bodies)
+    numbers = assigned(in_bodies)
+    return [number for number in numbers if number is not None]
+
+
+def cells_of_people(scores: Tensor, hidden: Tensor, size: tuple[int, int], names: Sequence[str]) -> Tensor:
+    """Masks (P, h, w) of 0 and 1, none of which share a cell. Arguments as above; hidden: (N, C), size: (h, w).
+
+    Raises PlacesNotFound.
+    """
+    _check_not_flat(scores)
+    contrasts = contrasted(scores)
+    maps = evened(evened(contrasts) + evened(likeness_to_cores(contrasts, hidden)))
+    _check_apart(maps, names, _ALIKE_IN_CELLS)
+    masks = masks_of(maps, size, torch.full_like(maps[0], _SOMEBODY), Balance(_NEIGHBOURS))
+    masks = torch.stack([_without_specks(mask.view(size)) for mask in masks])
+    for name, mask in zip(names, masks, strict=True):
+        share = float(mask.mean())
+        is_alone = len(names) == 1
+        if share < _LEAST or (share > _MOST and not is_alone):
+            raise PlacesNotFound(f"{name} would have {share:.0%} of the picture")
+    return masks
+
+
+def _without_specks(mask: Tensor) -> Tensor:
+    """A mask (h, w) of 0 and 1 without the pieces that are small beside its largest. A head is looked for at the top
+    of a mask, and a speck would be taken for it."""
+    import scipy.ndimage  # pyright: ignore[reportMissingTypeStubs]
+
+    ndimage: Any = scipy.ndimage
+    pieces = torch.as_tensor(ndimage.label(mask.numpy())[0], dtype=torch.long)  # (h, w), 0 where there is none
+    cells = torch.bincount(pieces.flatten())
+    cells[0] = 0
+    is_large = cells >= max(1.0, float(cells.max()) * _SPECK)  # by piece
+    return is_large[pieces].float()
+
+
+def _check_not_flat(scores: Tensor) -> None:
+    spread = scores.std(1) / scores.mean(1)
+    if not bool((spread > _FLAT).all()):  # NaN is not, either
+        raise PlacesNotFound("the model reads about everybody equally in the whole picture")
+
+
+def _check_apart(maps: Tensor, names: Sequence[str], most: float) -> None:
+    """Raise PlacesNotFound for people whose maps (P, N), which are evened, correlate more than `most`."""
+    alike = maps @ maps.T / maps.shape[1] > most  # (P, P)
+    is_like_another = alike.sum(1) > 1  # everybody is like themselves
+    people = [name for name, is_like in zip(names, is_like_another, strict=True) if is_like]
+    if people:
+        raise PlacesNotFound(f"{joined(people)} look the same to the model so far")
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What counts for the owner of a cell besides its maps, in the unit of the maps.
+
+    neighbours: the cells around. rate: of the pull towards equal areas. gravity: of the pull to the middle of a
+    person's cells, where the picture counts as `wide` times wider than high.
+    """
+
+    neighbours: float
+    rate: float = 0.0
+    gravity: float = 0.0
+    wide: float = 1.3
+
+
+_ROUNDS = 15
+_KEPT = 0.2
+"""How much of a round's maps stays in the next one."""
+
+
+def masks_of(maps: Tensor, size: tuple[int, int], nobody: Tensor, balance: Balance) -> Tensor:
+    """Masks (P, N) of 0 and 1, none of which share a cell. maps: (P, N). size: (h, w).
+
+    nobody: (N,), a cell is nobody's where no map is as high as this.
+    """
+    somebody = maps.amax(0) >= nobody  # (N,)
+    return functional.one_hot(_owners(maps, size, balance), len(maps)).T * somebody.float()
+
+
+def _owners(maps: Tensor, size: tuple[int, int], balance: Balance) -> Tensor:
+    """The number of the person who owns each cell, (N,)."""
+    height, width = size
+    people, cells = maps.shape
+    down = torch.linspace(-1, 1, height, dtype=torch.float32).repeat_interleave(width)  # (N,)
+    across = torch.linspace(-1, 1, width, dtype=torch.float32).repeat(height) * balance.wide
+    around = torch.full((people, 1, 3, 3), 1 / 8, dtype=torch.float32)
+    around[:, :, 1, 1] = 0
+    scale = max(float(maps.max() - maps.min()), 1e-4)
+    bias = maps.new_zeros(people, 1)
+    held = _from_0_to_1(maps)
+    now = maps
+    for number in range(_ROUNDS):
+        held = (1 - _KEPT) * _from_0_to_1(now - bias) + _KEPT * held
+        mass = held.sum(1, keepdim=True) + 1e-6
+        y = (held * down).sum(1, keepdim=True) / mass
+        x = (held * across).sum(1, keepdim=True) / mass
+        counts = torch.bincount((now - bias).argmax(0), minlength=people)[:, None]
+        step = balance.rate * scale * 0.95**number
+        bias = (bias + (counts - cells / people).sign() * step).clamp(-10 * scale, 10 * scale)
+        votes = functional.conv2d(held.view(1, people, height, width), around, padding=1, groups=people)
+        pull = (down - y) ** 2 + (across - x) ** 2
+        now = maps - bias + votes.view(people, cells) * balance.neighbours - pull * balance.gravity
+    return now.argmax(0)
+
+
+def _from_0_to_1(maps: Tensor) -> Tensor:
+    low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
+    return (maps - low) / (high - low + 1e-8)

@@ -1,0 +1,192 @@
+"""Find Places: the model itself says who stands where, by what it reads of each person in a few first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge.apply.scope import Scope
+from ..bridge.host import notes
+from ..bridge.host.schedule import WHOLE_SCHEDULE
+from ..bridge.host.schema import advanced, body_input
+from ..bridge.places.finding import Sampling, SeenPeople, look_at
+from ..bridge.sampling.canvas_check import NodeOfRun
+from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
+from ..bridge.words import encode
+from ..core import taking_part
+from ..core.cast import Cast, Layout, require_somebody, require_together
+from ..core.checks.errors import BadSetup, counted, joined
+from ..core.checks.prompts import per_member
+from ..core.pictures.geometry import check_shape
+from ..core.places import found, layouts, place_previews, placing, regions
+from ..core.taking_part import TakingPart
+from .categories import IN_PLACES
+from .sockets import CastSocket, LayoutSocket
+
+NAME = "Find Places"
+
+
+class FindPlaces(io.ComfyNode):
+    """Places a cast by what a MODEL reads of each person: in the places of a layout, or where it draws them itself."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessFindPlaces",
+            category=IN_PLACES,
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Clip.Input("clip"),
+                CastSocket.Input("cast"),
+                io.Latent.Input("latent_image"),
+                io.Noise.Input("noise"),
+                io.Sampler.Input("sampler"),
+                io.Sigmas.Input("sigmas"),
+                LayoutSocket.Input("layout", optional=True),
+                io.String.Input("prompts", multiline=True, default=""),
+                io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01),
+                body_input(),
+                advanced(io.Float.Input("look_at", default=0.25, min=0.0, max=0.9, step=0.01)),
+            ],
+            outputs=[
+                CastSocket.Output("placed"),
+                io.Mask.Output("masks"),
+                io.Image.Output("preview"),
+                io.String.Output("report"),
+            ],
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        clip: CLIP,
+        cast: Cast,
+        latent_image: Mapping[str, Any],
+        prompts: str,
+        body: str,
+        look_at: float,
+        layout: Layout | None = None,
+        **sampling: Any,
+    ) -> io.NodeOutput:
+        require_together(cast, NAME)
+        said = per_member(prompts, cast)
+        present = taking_part.present_in(cast)
+        words = [of_member for of_member, acts in zip(said, present.acts, strict=True) if acts]
+        people = taking_part.present(cast)
+        require_somebody(people, NAME)
+        _check_one_picture(latent_image["samples"])
+        if layout is not None and len(layout.slots) < len(people.people):
+            raise placing.wrong_place_count(people, len(layout.slots))
+        given = SamplerInputs(model, positive, negative)
+        _check_told(given, people, words)
+        seen = _look(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
+        where = _among_cells(seen, people, body) if layout is None else _among_bodies(seen, people, layout)
+        return _placed(cls, people, where, seen, present.left_out)
+
+
+def _check_one_picture(samples: Tensor) -> None:
+    """Raise BadSetup unless a latent, (B, C, h, w) or (B, C, T, h, w), is one picture."""
+    frames = samples.shape[2] if samples.dim() == 5 else 1
+    pictures = len(samples) * frames
+    if pictures != 1:
+        raise BadSetup(
+            f"The latent of Find Places has {counted(pictures, 'picture')}, and in each people would stand elsewhere.",
+            "Set batch_size to 1, and give every seed a run of its own.",
+        )
+
+
+def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> None:
+    """Raise BadSetup where there is nothing by which somebody can be found. words: of each person, "" for none."""
+    silent = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
+    has_id_tokens = any(ID_TOKENS in options for _, options in given.positive)
+    if silent and (any(words) or not has_id_tokens):
+        raise BadSetup(
+            f"Find Places finds people by words about them, and no line of prompts is about {joined(silent)}.",
+            "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
+            "1: a woman with red hair.",
+        )
+
+
+def _look(
+    node: type[io.ComfyNode],
+    given: SamplerInputs,
+    clip: CLIP,
+    people: Cast,
+    words: Sequence[str],
+    latent: Mapping[str, Any],
+    sampling: Sampling,
+    share: float,
+) -> SeenPeople:
+    """What the MODEL sees of people whose words the whole picture reads."""
+    node_of_run = NodeOfRun(NAME, notes.node_of(node))
+    text = encode.text_read(given, NAME)
+    if text.transformer is not None and text.transformer.text_reader:
+        raise BadSetup(
+            f"Find Places does not know {text.transformer.name}, which reads its text apart from the picture.",
+            "Use Place Cast, or one of the models that the help page of Find Places lists.",
+        )
+    everywhere = Scope(node, TakingPart(people, (True,) * len(people.people)), WHOLE_SCHEDULE, node_of_run)
+    clips = [clip] * len(words)
+    given = SamplerInputs(*encode.applied(everywhere, text, clips, words, 1.0, given).args)
+    return look_at(given, latent, sampling, share, clip, words)
+
+
+@dataclass(frozen=True, eq=False)
+class _Where:
+    """Who stands where. people_of_places: for each place the index of its person, None for one that stays free.
+    bodies: the region of each place, (places, H, W)."""
+
+    layout: Layout
+    people_of_places: placing.Places
+    bodies: Tensor
+
+
+def _among_bodies(seen: SeenPeople, people: Cast, layout: Layout) -> _Where:
+    """The people in the places of a layout. Raises BadSize for one of another shape, and PlacesNotFound."""
+    check_shape("the layout of Find Places", (layout.width, layout.height), seen.canvas)
+    bodies = torch.stack([regions.body_of_place(layout, number) for number in range(1, len(layout.slots) + 1)])
+    names = taking_part.names(people.people)
+    of_people = found.bodies_of_people(seen.scores, seen.in_cells(bodies), names)
+    person_at = {place: person for person, place in enumerate(of_people)}
+    return _Where(layout, tuple(person_at.get(place) for place in range(len(layout.slots))), bodies)
+
+
+def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
+    """The people where the MODEL draws them. Raises PlacesNotFound."""
+    names = taking_part.names(people.people)
+    masks = seen.on_canvas(found.cells_of_people(seen.scores, seen.hidden, seen.size, names))
+    layout = layouts.from_masks(masks, *seen.canvas, body)
+    return _Where(layout, tuple(range(len(masks))), masks)
+
+
+def _placed(
+    node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeople, left_out: Sequence[str]
+) -> io.NodeOutput:
+    """The outputs of the node. left_out: lines that name who of the cast is not among the people."""
+    names = ["" if person is None else people.people[person].name for person in where.people_of_places]
+    masks = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
+    troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)
+    lines = [*left_out, *troubles]
+    notes.tell("\n".join(lines))
+    preview = place_previews.numbered_layout(
+        where.layout, names, lines[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"
+    )[None]
+    placed = placing.place(people, where.layout, where.people_of_places)
+    report = placing.report(people, where.layout, where.people_of_places, lines)
+    return io.NodeOutput(placed, torch.stack(masks), preview, report, ui=ui.PreviewImage(preview, cls=node))
+
+
+NODES = [FindPlaces]
