@@ -115,7 +115,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
         archive = place.with_name(f"{place.name}.zip")
         fetch = _fetching_file(model, model.archive, archive, system, resume)
         return (fetch, _unpacking(archive, model.unpacked_into(archive.with_suffix("")), system))
-    file = model.fetched[0]
+    (file,) = model.fetched
     return (_fetching_file(model, file, folder / file.names[0], system, resume),)
 
 
