@@ -106,7 +106,8 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     anew.
     """
     folder = home(model, folders)
-    if len(model.fetched) > 1:  # a released folder: one command of Hugging Face's tool for each file
+    file, *further_files = model.fetched
+    if further_files:  # a released folder: one command of Hugging Face's tool for each file
         command = f"hf download {model.repository} --local-dir {as_typed(folder / model.name, system)} --include"
         return tuple(f"{command} {as_typed(_pattern(model, file), system)}" for file in model.fetched)
     if model.archive:
@@ -115,7 +116,6 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
         archive = place.with_name(f"{place.name}.zip")
         fetch = _fetching_file(model, model.archive, archive, system, resume)
         return (fetch, _unpacking(archive, model.unpacked_into(archive.with_suffix("")), system))
-    (file,) = model.fetched
     return (_fetching_file(model, file, folder / file.names[0], system, resume),)
 
 

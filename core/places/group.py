@@ -161,10 +161,12 @@ class Formation:
             self.drop(len(self.posed) - 1, index) + shown * posed.build.head for index, posed in enumerate(front)
         )
         tallest = self._tallest_of_rows()
-        # How much higher than the rises make it each row is, where its people are that much taller.
-        higher = [height - tallest[0] - row * rise for row, height in enumerate(tallest)]
-        # All rows behind such a row are higher, too.
-        return [front_height + row * rise + max(higher[: row + 1]) for row in range(len(tallest))]
+        heights: list[float] = []
+        extra = 0.0  # people of a row who are taller than the rises make them stand higher, and so do all rows behind
+        for row, height in enumerate(tallest):
+            extra = max(extra, height - tallest[0] - row * rise)
+            heights.append(front_height + row * rise + extra)
+        return heights
 
     def _noses_over_benches(self, bench: float) -> list[float]:
         """Nose heights from front to back where feet are seen. bench: its height.

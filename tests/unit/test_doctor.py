@@ -295,6 +295,16 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
         assert findings_to_fix(graph, Folders(searched)) == [], graph
 
 
+def test_a_file_of_ones_own_is_looked_for_where_the_method_of_the_workflow_has_its_own():
+    """Load Adapter does not say of which method it is."""
+    for apply_node, key in (("LikenessApplyInstantID", "instantid"), ("LikenessApplyPuLID", "pulid")):
+        graph = {"1": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "mine.safetensors"}}}
+        graph["2"] = {"class_type": apply_node, "inputs": {}}
+        (file,) = workflow_needs.loaded(graph)
+        assert (file.key, file.name) == (key, "mine.safetensors")
+        assert key not in file.further and "ipadapter" in file.further
+
+
 def test_every_row_of_a_stack_of_loras_is_a_file():
     named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
     for node in ({"widgets_values": named}, {"widgets_values": ["a", 0.5, True, "none", 1, True, "b", 1, False]}):

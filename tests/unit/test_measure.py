@@ -155,6 +155,7 @@ def test_a_second_recogniser_sees_the_same_faces() -> None:
     assert measure.score(report.pictures[own_recogniser][0], "resemblance") == pytest.approx(0.85)
     lines = measure.describe(report).splitlines()
     assert lines[1].startswith("Picture 1: resemblance 0.55, ")
+    assert [line.split(", face")[0] for line in lines[2:4]] == ["  Anna: 0.60, others 0.10", "  Ben: 0.50, others 0.20"]
     assert lines[-1].startswith(f"By {own_recogniser}, picture 1: resemblance 0.85, ")
 
 
