@@ -115,7 +115,7 @@ def watched(
     """Watch one forward. When the context closes, the list has what is lost, if anything is.
 
     sites: see Batch.sites. network: as the host calls it. known: of this network. ask_all: whether all sites are asked
-    for, known or not, and not only those that no forward has called.
+    for, and not only those that no forward has called yet.
     """
     found: list[Lost] = []
     if known.is_compiled:
