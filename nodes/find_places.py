@@ -92,7 +92,7 @@ class FindPlaces(io.ComfyNode):
             raise placing.wrong_place_count(people, len(layout.slots))
         given = SamplerInputs(model, positive, negative)
         _check_told(given, people, words)
-        seen = _look(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
+        seen = seen_of_people(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
         where = _among_cells(seen, people, body) if layout is None else _among_bodies(seen, people, layout)
         return _placed(cls, people, where, seen, present.left_out)
 
@@ -120,7 +120,7 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
         )
 
 
-def _look(
+def seen_of_people(
     node: type[io.ComfyNode],
     given: SamplerInputs,
     clip: CLIP,

@@ -37,7 +37,7 @@ _METHODS = {
     io.ClipVision.io_type: "encode_image",
     io.ControlNet.io_type: "set_cond_hint",
     io.Noise.io_type: "generate_noise",
-    io.Sampler.io_type: "sample",
+    io.Sampler.io_type: "max_denoise",
 }
 """The method that an object of the host must have on a socket, by the type of the socket. Its class does not count,
 because other packs give such objects classes of their own."""
@@ -315,6 +315,8 @@ def _fits(schema_input: io.Input, value: Any) -> bool:
         return hasattr(value, _METHODS[io_type])
     if io_type == io.Latent.io_type:
         return isinstance(value, dict)  # the host's type of a LATENT is for type checkers only
+    if io_type == io.Sigmas.io_type:
+        return isinstance(value, Tensor) and value.dim() == 1
     if value is None:
         return False
     value_classes = schema_input.Type if isinstance(schema_input.Type, tuple) else (schema_input.Type,)

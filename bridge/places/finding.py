@@ -103,7 +103,7 @@ def look_at(
     network = model_of(given.model)
     cell = pixels_of(network)
     height, width = (cell * side for side in look.predicted.shape[-2:])
-    picture = _shown(look.predicted, network.latent_format)
+    picture = shown(look.predicted, network.latent_format)
     return SeenPeople(look.scores, look.hidden, look.size, look.cell * cell, (width, height), picture)
 
 
@@ -115,7 +115,7 @@ def _lengths_of_words(positive: Conditioning) -> tuple[int, ...]:
     return tuple(text.shape[1] for text in conds[TransformerWords.key].cond[-1].texts)
 
 
-def _shown(latent: Tensor, latent_format: Any) -> Tensor | None:
+def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
     """A latent of the model, (B, C, h, w) or (B, C, T, h, w), in the host's colours for it: (h, w, 3)."""
     factors = latent_format.latent_rgb_factors  # (C, 3)
     if factors is None:

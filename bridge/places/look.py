@@ -155,7 +155,7 @@ class Sought(Carried):
 
 
 class LookRun(Run[Sought]):
-    """One sampling run in which the network is looked at once, in the first forward of a step."""
+    """One sampling run in which a network is looked at once: in the first forward with the noise of a step, or less."""
 
     key = Sought.key
 
@@ -172,7 +172,7 @@ class LookRun(Run[Sought]):
         is_told = all(carried.has_tokens for carried in sought if carried.active)
         if look.is_done or not is_told or self.schedule is None:
             return None
-        # Steps are counted by their sigmas: samplers call a network several times in a step.
+        # Steps are counted by their noise: samplers call a network several times in a step.
         wanted = int(look.share * (len(self.schedule) - 1))
         if step_of(self.schedule, forward_input.sigmas) < wanted:
             return None

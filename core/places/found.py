@@ -10,7 +10,7 @@ a person's core is the cells that read this person most and the others least, an
 much it reads them, and how like their core it is. Attention to words knows who at once, and only roughly where.
 
 P: people. N: cells of the layer, h * w. H: heads. T: tokens. C: channels.
-Source of scores, cores and owners: FreeFuse (github.com/yaoliliu/FreeFuse, Apache-2.0).
+Source of scores, cores and owners: FreeFuse (arXiv 2510.23515, github.com/yaoliliu/FreeFuse, Apache-2.0).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from comfy_api.latest._io import WidgetInput
 from pack.core.methods import methods
 from pack.nodes.extension import NODES
@@ -232,6 +233,18 @@ def _defaults_of_people() -> None:
 def _defaults_of_places() -> None:
     box = {"x": 8, "y": 4, "width": 40, "height": 80}
     _by_default("LikenessLayoutFromPicture", faces=value(faces))
+    _by_default(
+        "LikenessFindPlaces",
+        model=FAMILIES["SDXL"].model,
+        positive=FAMILIES["SDXL"].positive,
+        negative=FAMILIES["SDXL"].negative,
+        prompts="1: a tall man\n2: a woman with red hair",
+        layout=value(layout),
+        latent_image=value(latent),
+        noise=node("RandomNoise", noise_seed=1),
+        sampler=node("KSamplerSelect", sampler_name="euler"),
+        sigmas=value(torch.linspace, 14.0, 0.0, 3),
+    )
     _by_default("LikenessLayoutFromBoxes", bboxes=[[box]], text="8, 4, 40, 80")
     _by_default(
         "LikenessLayoutForAGroup", framing="bust", width=512, height=512, action="hands up", people="2: girl 6 hug"
