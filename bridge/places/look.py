@@ -23,11 +23,11 @@ from ..host.unet import Grid, Options, Replacement, grid_of, has_unet, layers_of
 from ..networks.attention import around_attention, untraced
 from ..networks.file_attention import Attention, attend_whole_with
 from ..networks.forward_layout import layout_of
-from ..networks.layers import CrossAttentionBatch, query_place
+from ..networks.layers import CrossAttentionBatch, query_shape_of
 from ..networks.model_family import cells_per_token, taken_family
 from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
-from ..sampling.calls import Place
+from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
 from ..sampling.model_conds import Carried, CarriedCond
@@ -166,8 +166,10 @@ class LookRun(Run[Sought]):
             entry["model_conds"] = {**conds, self.key: CarriedCond(found)}
         super().__init__(guider, latent)
 
-    def batch_for_forward(self, chunks: tuple[tuple[Sought, ...], ...], forward_input: ForwardInput) -> Batch | None:
-        sought = [carried[-1] for carried in chunks]
+    def batch_for_forward(
+        self, carried_by_chunk: tuple[tuple[Sought, ...], ...], forward_input: ForwardInput
+    ) -> Batch | None:
+        sought = [carried[-1] for carried in carried_by_chunk]
         look = sought[0].look
         is_told = all(carried.has_tokens for carried in sought if carried.active)
         if look.is_done or not is_told or self.schedule is None:
@@ -209,7 +211,7 @@ class _UnetLook(CrossAttentionBatch):
 
     def __init__(self, sought: Sequence[Sought], forward_input: ForwardInput) -> None:
         layers = layers_of(forward_input.model.diffusion_model)
-        super().__init__(layers, query_place(layers, forward_input))
+        super().__init__(layers, query_shape_of(layers, forward_input))
         self._look = sought[0].look
         self._rows = _rows_of(sought, self.row_count)
         self._latent = tuple(forward_input.x.shape[-2:])
@@ -276,7 +278,7 @@ class _JointLook(Batch):
         self._number = 0
         """Of the next attention over all tokens."""
 
-    def places(self, modules: Mapping[str, nn.Module]) -> Mapping[Place, nn.Module]:
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {}
 
     def options_with_attention(self, options: Options) -> Options:
