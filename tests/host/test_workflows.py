@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What another seed has to compute again, and nothing else.
 SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "SaveImage"}
 JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewAny"}
-PASTED = {"LikenessPasteFaces", "ImageCompositeMasked", "ImageStitch", "StringConcatenate"}
+PASTED = {"LikenessPasteFaces", "ImageCompositeMasked", "ImageStitch", "ImageGrid", "StringConcatenate"}
 """What is done with the new pictures and what was measured of them, and only that."""
 SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
