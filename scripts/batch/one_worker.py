@@ -1,5 +1,7 @@
-"""Workers that threads of this process drive: one with its own ComfyUI here, servers in servers.py. Those of
-ray_workers.py are processes."""
+"""Workers that threads of this process drive.
+
+One has its own ComfyUI here, those of servers.py have one that runs already. Those of ray_workers.py are processes.
+"""
 
 from __future__ import annotations
 
