@@ -337,7 +337,8 @@ class RegionalReferencesBatch(Batch):
         if reference.kept is None:
             return None
         kept = reference.kept[row % len(reference.kept)][None]  # (1, h, w)
-        shares = on_tokens(kept, *kept.shape[1:], self._cells)[0].flatten()
+        height, width = kept.shape[1:]
+        shares = on_tokens(kept, height, width, self._cells)[0].flatten()
         # At least one is read, also where what is kept is narrower than a token.
         return belongs(shares) if belongs(shares).any() else shares == shares.max()
 
