@@ -172,7 +172,7 @@ def _handed_out(
         if trial is None:
             threads -= 1
             if not threads:
-                raise SetupError(f"No server is left, and the same run again goes on. The last: {reason}")
+                raise SetupError(f"No server answers any more: start one and run the same again. The last: {reason}")
         elif trial.finished:
             at_work -= 1
             yield trial.finished
@@ -192,13 +192,16 @@ def _handed_out(
 def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None]) -> None:
     """Make one task after the other. None says that the worker makes no more."""
     while (trial := to_do.get()) is not _NO_MORE:
+        error: BaseException | None = None
         try:
             (made,) = maker.make(worker, [trial.task])
             trial.finished = Finished(trial.task, made)
         except BaseException as cause:  # noqa: BLE001 - it is raised where the results are taken
-            trial.error = cause
+            error = cause
+        trial.error = error
+        # From here on the trial may be another thread's.
         ended.put(trial)
-        if isinstance(trial.error, WorkerEnded) and not worker.is_back():
+        if isinstance(error, WorkerEnded) and not worker.is_back():
             ended.put(None)
             return
 

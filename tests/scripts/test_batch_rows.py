@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -22,7 +23,7 @@ from batch import output as output_module
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made, Maker
-from batch.one_worker import Finished, OneWorker, WorkerSettings
+from batch.one_worker import DrivenWorkers, Finished, OneWorker, WorkerEnded, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, sizes_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
@@ -893,6 +894,68 @@ def test_a_row_is_read_and_another_written_while_one_is_made(tmp_path: Path) -> 
     output.close()
     assert passing.missed == []
     assert [row[1] for row in table(tmp_path / "out" / "done.csv")[1:]] == [f"r{n}" for n in range(6)]
+
+
+class Ending:
+    """A worker that ends at some tasks, with others in its hands. back: whether it runs again then."""
+
+    version = "small"
+
+    def __init__(self, name: str, ends_at: tuple[int, ...], back: bool) -> None:
+        self.name = name
+        self.ends_at = ends_at
+        self.back = back
+        self.begun: list[int] = []
+        self.has_ended = False
+
+    def is_back(self) -> bool:
+        time.sleep(0.05)
+        self.has_ended = self.has_ended and not self.back
+        return self.back
+
+    def stop(self) -> None:
+        pass
+
+
+class Numbers:
+    """Makes twice a number of each, on workers that may end."""
+
+    def make(self, worker: Ending, tasks: list[int]) -> list[int]:
+        (number,) = tasks
+        if worker.has_ended:
+            raise WorkerEnded(f"{worker.name} is away", is_of_task=False)
+        worker.begun.append(number)
+        if number in worker.ends_at:
+            worker.has_ended = True
+            raise WorkerEnded(f"{worker.name} ended at {number}", is_of_task=True)
+        time.sleep(0.001)
+        return [2 * number]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "failed"),
+    [
+        (Ending("1", (3,), False), Ending("2", (), True), []),
+        (Ending("1", (3, 9, 20), True), Ending("2", (5,), True), []),
+        (Ending("1", (3,), True), Ending("2", (3,), True), [3]),
+    ],
+)
+def test_what_a_worker_has_that_ends_is_made_by_others(first: Ending, second: Ending, failed: list[int]) -> None:
+    """A task that ends two is given up, no other, and each is made once."""
+    with DrivenWorkers([first, second]) as workers:
+        results = list(workers.results(cast("Any", Numbers()), range(40)))
+    assert sorted(end.task for end in results) == list(range(40))
+    assert {end.task: end.made for end in results if not end.error} == {n: 2 * n for n in range(40) if n not in failed}
+    assert all(end.error.startswith("2 servers ended during this row. The last: ") for end in results if end.error)
+    assert len(first.begun) + len(second.begun) == 40 + sum(n in first.ends_at for n in first.begun) + sum(
+        n in second.ends_at for n in second.begun
+    ) - len(failed)
+
+
+def test_workers_that_all_end_end_the_run() -> None:
+    alone = DrivenWorkers([Ending("http://card", (3,), False)])
+    with alone, pytest.raises(SetupError, match=r"No server answers any more: .* The last: http://card"):
+        list(alone.results(cast("Any", Numbers()), range(40)))
 
 
 @pytest.mark.parametrize(
