@@ -1,5 +1,4 @@
-"""Workers that threads of this process drive: one with its own ComfyUI here, servers in servers.py. Those of
-ray_workers.py are processes."""
+"""Workers that threads of this process drive: one with a ComfyUI of its own, or servers (servers.py)."""
 
 from __future__ import annotations
 
