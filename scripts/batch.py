@@ -105,7 +105,7 @@ def make_all(
     workflow = workflow_files.named(options.workflow)
     columns = [*table.columns, *table.fixed]
     # Without a ComfyUI here the workflow's own files are in the server's folder.
-    inputs = host.path / "input" if host else Path("no input folder")
+    inputs = host.path / "input" if host else Path(os.devnull, "input")
     template = Template(workflow, object_info, columns, photos, inputs, FaceBank(bank_folders))
     measuring = measuring_of(options)
     run = Run(table, template, object_info, output, workers, options.part)
@@ -235,7 +235,8 @@ def workers_of(options: argparse.Namespace, host: Host | None, output: Folder) -
     if options.address or (options.workers or 1) > 1:
         from batch.ray_workers import HERE, RayWorkers
 
-        return RayWorkers(options.address or HERE, options.workers, settings, str(host), output.address, options.gpus)
+        place = f"{output.address}{options.part.ending if options.part else ''}"
+        return RayWorkers(options.address or HERE, options.workers, settings, str(host), place, options.gpus)
     import torch
 
     gpus = torch.cuda.device_count()

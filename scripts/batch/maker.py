@@ -104,9 +104,11 @@ class Maker:
     def _may_queue(self, worker: Worker | ServerWorker) -> bool:
         """Whether a row may wait in a worker's ComfyUI behind another. Nodes of other packs may save several under one
         name."""
+        if not isinstance(worker, ServerWorker):
+            return False
         kinds = {node["class_type"] for node in self._template.prompt.values()}
         savers = [kind for kind in kinds if self._object_info[kind]["output_node"]]
-        return isinstance(worker, ServerWorker) and not any(is_of_others(kind, self._object_info) for kind in savers)
+        return not any(is_of_others(kind, self._object_info) for kind in savers)
 
     def _tried(self, worker: Worker | ServerWorker, job: Job) -> _Try:
         # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.

@@ -1,7 +1,4 @@
-"""Workers that threads of this process drive.
-
-One has its own ComfyUI here, those of servers.py have one that runs already. Those of ray_workers.py are processes.
-"""
+"""Workers that threads of this process drive: one with a ComfyUI of its own, or servers (servers.py)."""
 
 from __future__ import annotations
 
@@ -174,7 +171,7 @@ def _handed_out(
         if trial is None:
             threads -= 1
             if not threads:
-                raise SetupError(f"No server is left, and the same run again goes on. The last: {reason}")
+                raise SetupError(f"No server answers any more: start one and run the same again. The last: {reason}")
         elif trial.finished:
             at_work -= 1
             yield trial.finished
@@ -194,13 +191,16 @@ def _handed_out(
 def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None]) -> None:
     """Make one task after the other. None says that the worker makes no more."""
     while (trial := to_do.get()) is not _NO_MORE:
+        error: BaseException | None = None
         try:
             (made,) = maker.make(worker, [trial.task])
             trial.finished = Finished(trial.task, made)
         except BaseException as cause:  # noqa: BLE001 - it is raised where the results are taken
-            trial.error = cause
+            error = cause
+        trial.error = error
+        # From here on the trial may be another thread's.
         ended.put(trial)
-        if isinstance(trial.error, WorkerEnded) and not worker.is_back():
+        if isinstance(error, WorkerEnded) and not worker.is_back():
             ended.put(None)
             return
 

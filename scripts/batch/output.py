@@ -91,13 +91,13 @@ class PictureWriter:
     def __init__(self, folder: Folder, name: str, made_by: str = "") -> None:
         self._folder = folder
         self._made_by = made_by
-        if not any(name.startswith("failed.") for name in folder.sizes()):
-            raise SetupError(
-                f"{folder.address} is another folder on {platform.node()}: name one for --output that all machines "
-                "reach by the same path, such as a share, or s3://bucket/folder."
-            )
         self._lock: IO[bytes] | None = None
         if not isinstance(folder, StoreFolder):
+            if not any(name.startswith("failed.") for name in folder.sizes()):
+                raise SetupError(
+                    f"{folder.address} is another folder on {platform.node()}: name one for --output that all machines "
+                    "reach by the same path, such as a share, or s3://bucket/folder."
+                )
             # The next run waits until the workers of a driver that was killed have ended.
             self._lock = (folder.path / ".lock").open("ab")
             lock_shared(self._lock, folder.path)

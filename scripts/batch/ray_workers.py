@@ -135,7 +135,8 @@ class RayWorkers:
 
     def __exit__(self, *_: object) -> None:
         ended = [worker.actor.stop.remote() for worker in self._ready()]
-        self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS) if ended else None
+        if ended:
+            self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS)
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._ray.shutdown()

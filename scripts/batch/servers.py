@@ -6,6 +6,8 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.error import HTTPError
 
@@ -80,11 +82,14 @@ class ServerWorker:
         try:
             for name, data in files.items():
                 self._send(name, data)
-            run = self._server.attempt(prompt, on_event, timeout=None)
-            return self._outcome(run, prompt)
+            try:
+                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt)
+            except FileNotFoundError:
+                self._server.free()
+                return self._outcome(self._server.attempt(prompt, on_event, timeout=None), prompt)
         except HTTPError as cause:
             # Such as 413: a photo that is larger than it takes. Of 5xx a proxy in front of it is the reason.
-            if cause.code < 500:
+            if cause.code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return Outcome(error=f"{self.url} refuses it: {cause}")
             reason = str(cause)
         except (HostError, OSError, ValueError) as cause:
@@ -109,11 +114,19 @@ class ServerWorker:
         files: list[SavedFile] = []
         for _, entry in named_files(run):
             if entry.get("type") == "output":
-                ending = entry["filename"].rpartition(".")[2]
-                files.append(SavedFile(f".{ending}", self._server.fetched(entry)))
+                files.append(SavedFile(PurePosixPath(entry["filename"]).suffix, self._fetched(entry)))
         if not files:
             return Outcome(seconds=seconds, error="The workflow saved no picture.")
         return Outcome(files, seconds)
+
+    def _fetched(self, entry: Mapping[str, str]) -> bytes:
+        """Raises FileNotFoundError where ComfyUI names the file of an earlier prompt, which somebody has removed."""
+        try:
+            return self._server.fetched(entry)
+        except HTTPError as cause:
+            if cause.code == HTTPStatus.NOT_FOUND:
+                raise FileNotFoundError(entry["filename"]) from cause
+            raise
 
     def is_back(self) -> bool:
         """Wait for a server that has stopped; whether it answers again."""

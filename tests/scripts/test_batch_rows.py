@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -22,7 +23,7 @@ from batch import output as output_module
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made, Maker
-from batch.one_worker import Finished, OneWorker, WorkerSettings
+from batch.one_worker import DrivenWorkers, Finished, OneWorker, WorkerEnded, WorkerSettings
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, sizes_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
@@ -835,8 +836,8 @@ def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:
 
 
 class Passing:
-    """Says of each row when it is read, sampled and written. Of three rows after each other, each of these waits for
-    the other two: where one is missing, the wait ends without it."""
+    """Template, folder and worker of a few rows. A row that is made waits until another is read, one that is written
+    until another is made. missed: those that waited in vain."""
 
     version = "small"
     name = "1"
@@ -846,33 +847,31 @@ class Passing:
         self._write = self.folder.write
         self.folder.write = self.written
         self.count = count
-        self.said = {(what, row): threading.Event() for what in ("read", "begun", "written") for row in range(count)}
-        self.missed: list[tuple[str, int]] = []
-        self.at_work = 0
+        self.read = self.begun = self.ended = 0
+        self.missed = 0
+        self._changed = threading.Condition()
 
-    def until(self, what: str, row: int) -> None:
-        if (what, row) in self.said and not self.said[what, row].wait(5):
-            self.missed.append((what, row))
+    def until(self, is_so: Callable[[], bool], **more: int) -> None:
+        """Count what has happened, and wait."""
+        with self._changed:
+            for name, number in more.items():
+                setattr(self, name, getattr(self, name) + number)
+            self._changed.notify_all()
+            self.missed += not self._changed.wait_for(is_so, 10)
 
     def job(self, row: Row) -> Job:
-        self.said["read", row.line].set()
+        self.until(lambda: True, read=1)
         return Job(row, {"1": {"class_type": "Text", "inputs": {"text": row.line}}}, {})
 
     def run(self, prompt: Any, _: Any) -> Outcome:
-        row = prompt["1"]["inputs"]["text"]
-        self.at_work += 1
-        self.said["begun", row].set()
-        self.until("read", row + 1)
-        self.until("written", row - 1)
-        assert self.at_work == 1, "two rows in one ComfyUI"
-        self.at_work -= 1
-        return Outcome([SavedFile(".txt", b"%d" % row)], 1.0)
+        self.until(lambda: self.begun == self.ended + 1, begun=1)  # one row at a time
+        self.until(lambda: self.read > self.begun or self.read == self.count)
+        self.until(lambda: True, ended=1)
+        return Outcome([SavedFile(".txt", b"%d" % prompt["1"]["inputs"]["text"])], 1.0)
 
     def written(self, name: str, data: bytes) -> None:
-        row = int(data)
-        self.until("begun", row + 1)
+        self.until(lambda: self.begun > self.ended or self.begun == self.count)
         self._write(name, data)
-        self.said["written", row].set()
 
     def stop(self) -> None:
         pass
@@ -885,14 +884,72 @@ def test_a_row_is_read_and_another_written_while_one_is_made(tmp_path: Path) -> 
     passing = Passing(tmp_path / "out", 6)
     output = Output(passing.folder)
     output.begin()
+    tasks = [task(f"r{number}", 1, number) for number in range(6)]
     with OneWorker(cast("Any", passing)) as workers:
-        results = workers.results(
-            Maker(cast("Any", passing), {}, passing.folder), [task(f"r{n}", 1, n) for n in range(6)]
-        )
-        assert sorted(end.task.row.line for end in results if not end.made.problem) == list(range(6))
+        results = list(workers.results(Maker(cast("Any", passing), {}, passing.folder), tasks))
     output.close()
-    assert passing.missed == []
-    assert [row[1] for row in table(tmp_path / "out" / "done.csv")[1:]] == [f"r{n}" for n in range(6)]
+    assert sorted(end.task.row.line for end in results if not end.made.problem) == list(range(6))
+    assert passing.missed == 0
+    assert sorted(row[1] for row in table(tmp_path / "out" / "done.csv")[1:]) == [f"r{number}" for number in range(6)]
+
+
+class Ending:
+    """A worker that ends at some tasks, at each as often as it is named, with others in its hands. back: whether it
+    runs again then."""
+
+    version = "small"
+
+    def __init__(self, name: str, ends_at: list[int], back: bool) -> None:
+        self.name = name
+        self.ends_at = ends_at
+        self.back = back
+        self.has_ended = False
+
+    def is_back(self) -> bool:
+        time.sleep(0.05)
+        self.has_ended = self.has_ended and not self.back
+        return self.back
+
+    def stop(self) -> None:
+        pass
+
+
+class Numbers:
+    """Makes twice a number of each, on workers that may end."""
+
+    def make(self, worker: Ending, tasks: list[int]) -> list[int]:
+        (number,) = tasks
+        if worker.has_ended:
+            raise WorkerEnded(f"{worker.name} is away", is_of_task=False)
+        if number in worker.ends_at:
+            worker.ends_at.remove(number)
+            worker.has_ended = True
+            raise WorkerEnded(f"{worker.name} ended at {number}", is_of_task=True)
+        time.sleep(0.001)
+        return [2 * number]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "failed"),
+    [
+        (Ending("1", [3], False), Ending("2", [], True), []),
+        (Ending("1", [3, 9, 20], True), Ending("2", [5], True), []),
+        (Ending("1", [3, 3], True), Ending("2", [3, 3], True), [3]),
+    ],
+)
+def test_what_a_worker_has_that_ends_is_made_by_others(first: Ending, second: Ending, failed: list[int]) -> None:
+    """A task that ends two is given up, no other."""
+    with DrivenWorkers([first, second]) as workers:
+        results = list(workers.results(cast("Any", Numbers()), range(40)))
+    assert sorted(end.task for end in results) == list(range(40))
+    assert {end.task: end.made for end in results if not end.error} == {n: 2 * n for n in range(40) if n not in failed}
+    assert all(end.error.startswith("2 servers ended during this row. The last: ") for end in results if end.error)
+
+
+def test_workers_that_all_end_end_the_run() -> None:
+    alone = DrivenWorkers([Ending("http://card", [3], False)])
+    with alone, pytest.raises(SetupError, match=r"No server answers any more: .* The last: http://card"):
+        list(alone.results(cast("Any", Numbers()), range(40)))
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,9 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
     assert folder.stamp("Set/x.png") not in ("", stamp)
     assert folder.stamp("Set/y.png") == ""
     assert pickle.loads(pickle.dumps(folder)).read("Set/x.png", 1) == b"2"
-    with pytest.raises(Unreadable, match="is too long: at most 0 bytes"):
-        folder.read("Set/x.png", 0)
+    for size in (None, 1, 0):  # as it is asked for, as it was listed, and as a shorter file was
+        with pytest.raises(Unreadable, match="is too long: at most 0 bytes"):
+            folder.read("Set/x.png", 0, size)
     assert not folder_of("s3://bucket/nothing").is_there()
     for ask in (StoreFolder.is_there, lambda folder: rows.read(folder, "jobs.csv")):
         with pytest.raises(SetupError, match=r"^nowhere://bucket is opened by .* -m pip install fsspec s3fs"):
