@@ -17,6 +17,7 @@ from ..bridge.host import notes
 from ..bridge.host.schedule import WHOLE_SCHEDULE
 from ..bridge.host.schema import advanced, body_input
 from ..bridge.places.finding import Sampling, SeenPeople, look_at
+from ..bridge.references.record import REFERENCES
 from ..bridge.sampling.canvas_check import NodeOfRun
 from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
 from ..bridge.words import encode
@@ -111,8 +112,8 @@ def _check_one_picture(samples: Tensor) -> None:
 def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> None:
     """Raise BadSetup where there is nothing by which somebody can be found. words: of each person, "" for none."""
     silent = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
-    has_id_tokens = any(ID_TOKENS in options for _, options in given.positive)
-    if silent and (any(words) or not has_id_tokens):
+    has_tokens = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
+    if silent and (any(words) or not has_tokens):
         raise BadSetup(
             f"Find Places finds people by words about them, and no line of prompts is about {joined(silent)}.",
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "

@@ -76,7 +76,8 @@ def look_at(
     """Sample up to a share of the steps, and give what is seen then.
 
     given: with a MODEL, and with everybody's words, if any, as the last that its positive carries. clip, words: by
-    which and what these are, "" for everybody where ID tokens tell people apart. Raises BadSetup where nothing is seen.
+    which and what these are, "" for everybody where ID tokens or references tell people apart.
+    Raises BadSetup where nothing is seen.
     """
     assert given.model is not None
     look = Look(share)
@@ -95,8 +96,8 @@ def look_at(
         SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
     if look.scores is None or look.hidden is None or look.predicted is None:
         raise BadSetup(
-            "Find Places has seen nothing of the people: the model has read neither their words nor ID tokens of as "
-            "many people.",
+            "Find Places has seen nothing of the people: the model has read neither their words, nor ID tokens or "
+            "reference pictures of as many people.",
             "Write a line for each person in prompts, and take nodes of other packs off the MODEL that change "
             "attention.",
         )

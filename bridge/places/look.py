@@ -27,6 +27,7 @@ from ..networks.layers import CrossAttentionBatch, query_shape_of
 from ..networks.model_family import cells_per_token, taken_family
 from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
+from ..references.record import LATENTS, REFERENCES, PeopleReferences
 from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
@@ -37,6 +38,10 @@ from ..words.unet.person_texts import UnetWords
 _SDXL_LAYERS = 70
 _OF_SDXL = ("output", 0, 3)
 """The layer in which FreeFuse looks at SDXL, which has so many layers."""
+
+
+_OF_REFERENCES = 128
+"""As many tokens of a person's references are enough, spread over all of them."""
 
 
 class Seen(Exception):
@@ -80,7 +85,8 @@ class Sought(Carried):
     where nobody has words.
 
     Known once a run has begun: text, how many tokens the entry's text has; before, those that other nodes put between
-    it and the people's texts; id_tokens, where ID tokens of the people stand in the entry's text.
+    it and the people's texts. Where nobody has words: id_tokens, where ID tokens of the people stand in the entry's
+    text; owners, of each of its reference latents, the number of the person whom it shows, or None.
     """
 
     key = "likeness_sought"
@@ -91,6 +97,7 @@ class Sought(Carried):
     text: int = 0
     before: int = 0
     id_tokens: IDTokens | None = None
+    owners: tuple[int | None, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -115,15 +122,27 @@ class Sought(Carried):
         if self.word_numbers and UnetWords.key in conds:
             others = conds[UnetWords.key].cond[:-1]
             found = replace(found, before=sum(other.appended_count for other in others))
+        if self.word_numbers:
+            return found
         id_tokens: IDTokens | None = entry.get(ID_TOKENS)
         if id_tokens is not None and id_tokens.people_count == self.people_count:
-            found = replace(found, id_tokens=id_tokens)
-        return found
+            return replace(found, id_tokens=id_tokens)
+        return replace(found, owners=self._owners_of_references(entry))
+
+    def _owners_of_references(self, entry: RunEntry) -> tuple[int | None, ...]:
+        """The owners of an entry's reference latents; none where not everybody has one."""
+        record: PeopleReferences | None = entry.get(REFERENCES)
+        if record is None or len(record.present) != self.people_count:
+            return ()
+        owners: list[int | None] = []
+        for number in record.numbers_of(entry.get(LATENTS, ())):
+            owners.append(None if number is None else record.references[number].owner)
+        return tuple(owners) if {*range(self.people_count)} <= {*owners} else ()
 
     @property
     def has_tokens(self) -> bool:
         """Whether anything in its entry belongs to people."""
-        return bool(self.lengths) or self.id_tokens is not None
+        return bool(self.lengths or self.owners) or self.id_tokens is not None
 
     def in_unet_text(self, text: int) -> list[list[int]]:
         """The numbers of each person's tokens, in a UNet's text of so many tokens with words of people behind it."""
@@ -145,12 +164,20 @@ class Sought(Carried):
 
         padded_to: how many tokens a text has at least, filled up in front.
         """
-        texts = [placed.tokens for placed in placed_spans(layout.spans()) if placed.span.kind is TokenKind.WORDS]
-        tokens: list[list[int]] = []
+        tokens: list[list[int]] = [[] for _ in range(self.people_count)]
+        texts: list[slice] = []
+        for placed in placed_spans(layout.spans()):
+            if placed.span.kind is TokenKind.WORDS:
+                texts.append(placed.tokens)
+            owner = self.owners[placed.span.number] if self.owners and placed.span.kind is TokenKind.REFERENCE else None
+            if owner is not None:
+                tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
+        if self.owners:
+            return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
         # Those of this node are the last. What a network itself fills up stands behind them.
-        for span, length, numbers in zip(texts[-self.people_count :], self.lengths, self.word_numbers, strict=True):
-            end = span.start + max(length, padded_to)
-            tokens.append([end - number for number in numbers])
+        for person, length in enumerate(self.lengths):
+            end = texts[person - self.people_count].start + max(length, padded_to)
+            tokens[person].extend(end - number for number in self.word_numbers[person])
         return tokens
 
 
@@ -292,9 +319,9 @@ class _JointLook(Batch):
     @untraced
     def _see(self, q: Tensor, k: Tensor, out: Tensor, heads: int, options: Mapping[str, Any]) -> None:
         """q, k, out: (B, heads, N, d), or (B, N, heads * d), as the options of the attention say."""
-        if current.texts is None or len(q) != self.row_count:
+        if len(q) != self.row_count:
             return
-        layout = replace(self._layout, words=current.texts.lengths)
+        layout = replace(self._layout, words=() if current.texts is None else current.texts.lengths)
         q, k = (x if options.get("skip_reshape") else x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k))
         if q.shape[2] != layout.total or k.shape[2] != layout.total:
             return  # of a refiner, or with tokens of other packs: where they stand is not known

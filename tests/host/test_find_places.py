@@ -20,6 +20,7 @@ from marks import OFTEN, each
 from pack.bridge.host.unet import layers_of
 from pack.bridge.places.finding import Sampling, SeenPeople, shown
 from pack.bridge.places.look import LookRun
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core.cast import Cast, Layout, Member, Person, Slot
 from pack.core.checks.errors import BadCast, BadLayout, BadSetup, BadSize, LikenessError
@@ -189,6 +190,28 @@ def test_each_person_s_own_words_are_looked_at(name: str) -> None:
     assert alike(guided.scores, seen.scores) and guided.size == seen.size
     height = seen.canvas[1]
     assert seen.side * seen.size[0] >= height > seen.side * (seen.size[0] - 1)
+
+
+@pytest.mark.parametrize("name", each(tiny_dits.REFERENCES, OFTEN))
+def test_without_words_people_are_found_by_their_references(name: str) -> None:
+    """Whose is which says what People as References notes; a third picture is nobody's."""
+    if not tiny_dits.KNOWN:
+        pytest.skip("an older ComfyUI")
+    model, clip, latent = network(name)
+    people = Cast(tuple(people_made.a_member(number) for number in (1, 2)))
+    latents = [tiny_dits.latent(name, 64, 48, seed) for seed in (1, 2, 3)]
+    seen: list[Tensor] = []
+    for owners in ((0, None, 1), (1, None, 0)):
+        references = tuple(map(ReferenceLatent, latents, owners, owners))
+        options = {LATENTS: latents, REFERENCES: PeopleReferences(people, references)}
+        positive, negative = ([[text, {**before, **options}]] for ((text, before),) in prompts(clip))
+        settings = Sampling(**sampling(model, 2), cfg=1.0)
+        sides = SamplerInputs(model, positive, negative)
+        seen.append(
+            seen_of_people(FindPlaces, sides, clip, people, ("", ""), {"samples": latent}, settings, 0.0).scores
+        )
+    assert not alike(seen[0], seen[0].flip(0))
+    assert torch.equal(seen[0], seen[1].flip(0))
 
 
 class Called:
