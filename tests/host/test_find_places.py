@@ -204,6 +204,8 @@ def test_without_words_people_are_found_by_their_references(name: str) -> None:
     for owners in ((0, None, 1), (1, None, 0)):
         references = tuple(map(ReferenceLatent, latents, owners, owners))
         options = {LATENTS: latents, REFERENCES: PeopleReferences(people, references)}
+        if tiny_dits.REFERENCES[name].method:
+            options["reference_latents_method"] = tiny_dits.REFERENCES[name].method
         positive, negative = ([[text, {**before, **options}]] for ((text, before),) in prompts(clip))
         settings = Sampling(**sampling(model, 2), cfg=1.0)
         sides = SamplerInputs(model, positive, negative)
