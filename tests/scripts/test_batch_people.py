@@ -32,6 +32,7 @@ OUTPUTS = {
     "LikenessCastFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
     "LikenessPart": ["LIKENESS_PARTS", IMAGE], "CLIPVisionLoader": ["CLIP_VISION"], "CheckpointLoaderSimple": ["MODEL"],
     "KSampler": [IMAGE], "PrimitiveInt": ["INT"], "SaveImage": [], "PreviewImage": [],
+    "LikenessAsFile": [],
 }  # fmt: skip
 MENUS = {
     "LikenessLoadFaceEmbedder": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
