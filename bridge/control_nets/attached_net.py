@@ -102,7 +102,7 @@ class _PendingNotes:
     def write(
         self, settings: NetSettings, hint: Tensor, x_noisy: Tensor, rows_per_entry: int, options: Options
     ) -> None:
-        """Write the notes.
+        """Write the notes: about the MODEL's latents, the number of pictures in the hint, and a piece of the picture.
 
         Where another pack shows the net a few rows of many at a time (context windows), the number of rows is not
         known, so there is no note about it.
@@ -123,10 +123,10 @@ class _PendingNotes:
 
 @dataclass
 class _EntryName:
-    """The host's name (uuid) of the first of the entries that follow each other in the schedule.
+    """The name of entries that `conditioning.changed_at` has made of one: of these, each step reads only one.
 
-    latest: the name of the last one that was read. sigmas: of the step in which it was. is_clear: False where two of
-    them are read in one step.
+    uuid: the host's name of the first of them. latest: the host's name of the one that was read last. sigmas: of the
+    step in which it was read. is_clear: False once two of them were read in one step.
     """
 
     uuid: Any
@@ -155,17 +155,17 @@ class NetInRun:
     names: dict[object, _EntryName] = field(default_factory=lambda: {})
 
     def name_as_one(self, rows: AttachedRows, options: Options) -> None:
-        """Give entries that follow each other one name, as conditioning.named_as_one does for a MODEL
-        that comes from a node of ours.
+        """Give entries that `conditioning.changed_at` has made of one the uuid of the first, in place in `options`.
 
-        The host makes the list of names anew for each forward, in the order of the entries.
+        conditioning.named_as_one does so where the MODEL comes from a node of ours. The host makes the list of uuids
+        anew for each forward, in the order of the entries.
         """
-        uuids: list[Any] = options.get("uuids", [])
+        uuids: list[Any] = options.get("uuids", [])  # [] in a host that gives none: then nothing is named
         for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
             if entry.changes is None:
                 continue
             sigmas: Tensor = options["sigmas"]
-            name = self.names.setdefault(entry.changes, _EntryName(uuid, uuid, sigmas))
+            name = self.names.setdefault(entry.changes, _EntryName(uuid, latest=uuid, sigmas=sigmas))
             # Another name at the same sigmas is a second entry of one step: a prompt that is used twice, with a mask
             # each. From then on the names stay the host's. Sigmas are compared by value, as several cards have a tensor
             # of their own for each forward, and only at another name: to read them from a GPU makes the CPU wait.
@@ -177,7 +177,8 @@ class NetInRun:
                 uuids[number] = name.uuid
 
     def latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options, hint: Tensor) -> LatentSize:
-        """The size of the whole latent in a forward.
+        """The size of the whole latent in a forward. It is kept in `latent`, or in `assumed_latent` where it is
+        assumed.
 
         area: the area that the forward shows, or None. hint: the whole one. Raises BadSize where an earlier forward had
         to assume a size, and the latent has another one.
@@ -202,9 +203,10 @@ class NetInRun:
     def part_of_hint(
         self, hint: Tensor, area: Area | None, latent: LatentSize, window: RowNumbers | None, scaling: str
     ) -> AreaHint:
-        """What of the whole hint, (B, C, H, W), a forward shows: an area of a latent of this size, or some rows.
+        """The part of the whole hint, (B, C, H, W), that a forward shows, made once in a run.
 
-        scaling: how the host fits a hint, its upscale_algorithm.
+        area: of the forward, None for the whole picture. latent: the size of the whole latent. window: the rows that
+        are shown, None for all. scaling: how the host fits a hint, its upscale_algorithm.
         """
         # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
         # shows another part.
@@ -232,11 +234,12 @@ class _ComputedNet:
 
 
 def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet:
-    """The same object as an attached net, whatever class it has. The module says why its class is changed.
+    """Make a net an attached net, whatever class it has, and return the same object.
 
+    Its class is changed, for which the module has the reason, and methods of other packs are taken off the object.
     control_net: a copy that is ours alone.
     """
-    knows_windows = hasattr(control_net, "sub_idxs")
+    knows_windows = hasattr(control_net, "sub_idxs")  # asked before: _AttachedNet has this field, too
     control_net.__class__ = _attached_class(type(control_net))
     control_net.knows_windows = knows_windows
     control_net.settings = settings
@@ -308,7 +311,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return self.methods_on_object.get(name) or getattr(super(), name)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
-        """Called by the host before a run: it checks the MODEL. Raises WrongBaseModel."""
+        """Called by the host before a run: it checks the MODEL, and begins a new `in_run` and the report of the run.
+
+        Raises WrongBaseModel where the MODEL reads other texts or has other blocks.
+        """
         _check_text_width(self.settings.width, model)
         _check_blocks(self, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
@@ -339,7 +345,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """The residuals of the chain up to this net for one forward, by the host's names of them.
 
         x_noisy: (B, C, h, w). t: (B,), sigmas. batched_number: how many entries are computed in this batch, each with
-        B / batched_number rows. others: further arguments of the host, of which transformer_options come first.
+        B / batched_number rows. others: further arguments of the host, of which transformer_options come first. Returns
+        None where there are none. Raises BadCast and BadSize.
         """
         options: Options = others[0] if others else {}
         previous = self.previous_controlnet
@@ -365,8 +372,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def _check_forward(
         self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
     ) -> LatentSize:
-        """Check this forward, and write the notes of the run at the first one. Returns the size of the whole latent.
+        """Check and prepare this forward. Returns the size of the whole latent.
 
+        The report sees the forward, its entries are named as one (`name_as_one`), and the UNet gets the ID tokens where
+        another pack is in the way of them. The first forward with the whole latent also writes the notes of the run.
         Raises BadCast and BadSize where people, or the hint, do not fit what is denoised.
         """
         settings = self.settings
@@ -420,11 +429,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.knows_windows or window is None:
             return None
         if len(self.cond_hint_original) != self._rows_around(window):
-            return None
+            return None  # the hint has not one picture for each row
         return window.rows
 
     def _rows_around(self, window: RowWindow) -> int:
-        """How many rows the batch has of which a forward shows a window; 0 where that is unknown."""
+        """How many rows the whole batch has, where a forward shows a window of it; 0 where that is unknown."""
         return window.total or self.full_latent_length
 
     def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:

@@ -45,13 +45,16 @@ class Attachment:
         entries: Conditioning = []
         for text, options in conditioning:
             entry = AttachedEntry.of_entry(side, text, options)
-            conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
+            conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), area=None))}
             net = self._copy_after(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])
         return entries
 
     def attach_to_both(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
-        """Both prompts with the net at the end of each entry's chain, that of an old Apply ControlNet among them."""
+        """Both prompts with the net at the end of each entry's chain.
+
+        The negative prompt first gets the chains that Apply ControlNet (OLD) has put on the positive for both.
+        """
         negative = with_nets_of_positive(positive, negative)
         return self.attach_to(positive, Side.POSITIVE), self.attach_to(negative, Side.NEGATIVE)
 

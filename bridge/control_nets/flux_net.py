@@ -79,7 +79,8 @@ class PersonControlNet(NetOfHost):
 
         It is the host's method. x_noisy: (B, C, h, w), all rows of the forward. t: (B,), the sigma of each row, the
         same for all. cond: what the conditioning entries of these rows bring, by name. batched_number: how many entries
-        those are. Raises BadRegion where it is unknown which part of the picture x_noisy is.
+        those are. Returns None where nothing is added.
+        Raises BadRegion where it is unknown which part of the picture x_noisy is, and what `_passes_for` raises.
         """
         control = None
         if self.previous_controlnet is not None:
@@ -116,17 +117,22 @@ class PersonControlNet(NetOfHost):
     def _passes_for(
         self, x: Tensor, area: Area | None, latent: tuple[int, int], picture_count: int, options: Options
     ) -> list[PersonPass]:
-        """The passes for rows x, (B, C, h, w), of a forward, made once for all steps.
+        """The passes for rows x, (B, C, h, w), of a forward: made at the first such forward of a run, and kept.
 
+        That first call also raises BadCast or BadSize where the latent does not fit the node's people or canvas, and
+        writes the node's note about a latent that may be a piece of the picture.
         area: of the rows, or None. latent: (height, width) of the whole picture in latent pixels. picture_count: how
         many rows each entry has. options: the transformer_options of the forward.
         """
         window = row_window(options)
         key = x.shape, x.device, area, latent, window
         if key not in self._passes:
+            # Both are read only where each person has a row of the batch: row n is then person n's.
             pictures_of_run = picture_count
-            people_of_rows: Sequence[int] = range(len(self.given.people))  # row n has person n, where people have rows
+            people_of_rows: Sequence[int] = range(len(self.given.people))
             if window is not None:
+                # All rows of the batch are checked, not those of the window. Where no pack says how many they are,
+                # those of this forward are all that is known.
                 pictures_of_run = window.total or picture_count
                 people_of_rows = window.rows
             self._check_picture(pictures_of_run, latent)

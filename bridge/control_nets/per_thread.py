@@ -44,7 +44,7 @@ class PerThread:
     def replaced(self, instance: Any, value: Any) -> Iterator[None]:
         """While this context is open, this thread sees `value` as the attribute of this object."""
         replacements = current.attributes
-        key = id(instance), self._name  # the caller keeps the object alive
+        key = id(instance), self._name  # no other object gets this id: the caller keeps the object alive
         nested = key in replacements  # whether a `replaced` of this object is open in this thread already
         before = replacements.get(key)
         replacements[key] = value

@@ -51,7 +51,8 @@ class TokenControlNet(NetOfHost):
     and reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
 
     source: the `source` of the Injections whose tokens this net reads: those of its own apply node. outside: (1, T,
-    width), the tokens that pixels outside of all regions read. needed, advice: as in NotAControlNet.
+    width), the tokens that pixels outside of all regions read. needed, advice: as in NotAControlNet,
+    which is raised for anything but a plain ControlNet.
     """
 
     control_model: Any = PerThread()
@@ -87,7 +88,7 @@ class TokenControlNet(NetOfHost):
         by_chunk = carried_by_chunk(cond, transformer_options, Injection.key)
         injections = [injection for of_nodes in by_chunk for injection in of_nodes if injection.source is self.source]
         if not injections:
-            # As part of an attached net: that one has asked the chain already, with the arguments for it.
+            # A _ComputedNet of attached_net.py: it holds what the chain has given, and takes no arguments.
             before: Any = self.previous_controlnet
             return None if before is None else before.get_control()
         key = tuple(injections), len(x_noisy)
@@ -188,7 +189,8 @@ class TokenNetwork:
         """The residuals of the ControlNet by the host's names, in the shapes that the host's network gives them.
 
         The host calls this instead of the network. x: latents, (B, C, h, w). hint: the keypoint picture, (B, 3, H, W).
-        timesteps: (B,). context: of ReadByNet, (B, tokens, width). y: (B, adm), for SDXL.
+        timesteps: (B,). context: of ReadByNet, (B, tokens, width). y: (B, adm), for SDXL. The first forward keeps the
+        keys and values of every layer, and raises ConditioningLost where a layer has not called `_attend`.
         """
         network = self._network
         emb = self._embedding(timesteps, y, x.dtype)

@@ -99,7 +99,10 @@ def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float, node
 
 
 def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
-    """Two entries in the range of the first: `before` up to this percentage of the schedule, `after` from there on."""
+    """Two entries in the range of the first: `before` up to this percentage of the schedule, `after` from there on.
+
+    Only one of them where the whole range of the first lies on one side of the percentage.
+    """
     text_before, options_before = before
     text_after, options_after = after
     # An entry has two ranges, and the host reads it where both hold: start_percent to end_percent, which every node
@@ -112,6 +115,7 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
         return [[text_before, options_before.copy()]]
     if boundary <= start:
         return [[text_after, options_after]]
+    # An entry that was split before keeps its object; else a new one tells both halves from all other entries.
     changes = {CHANGES: options_before.get(CHANGES, object())}
     return [
         [text_before, {**options_before, **changes, "clip_start_percent": start, "clip_end_percent": boundary}],
@@ -120,8 +124,10 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
 
 
 def changed_within(outside: Conditioning, inside: Conditioning, schedule: ScheduleRange) -> Conditioning:
-    """Entries of which those of `inside` are read in a part of the schedule, both ends included, and those of `outside`
-    in the rest. Both hold the same prompts in the same order, with the same ranges of a CLIP schedule."""
+    """The entries of `inside` for a part of the schedule, both ends included, and those of `outside` for the rest.
+
+    `outside` and `inside` hold the same prompts in the same order, with the same ranges of a CLIP schedule.
+    """
     if schedule.is_whole:
         return inside
     if schedule.is_empty:
@@ -134,30 +140,32 @@ def changed_within(outside: Conditioning, inside: Conditioning, schedule: Schedu
             continue
         # rest: from the start of the range on, what is inside. before: empty where the entry begins in the range.
         *before, rest = changed_at(entry_outside, entry_inside, schedule.start)
-        # The boundary lies as far behind the end as that of `changed_at` lies before a start.
+        # The boundary lies as far behind the end as that of `changed_at` lies before a start: twice that far is added
+        # here, and `changed_at` takes it off once.
         entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
     return entries
 
 
 def named_as_one(entries: Iterable[RunEntry]) -> None:
-    """Give entries of a run that follow each other in the schedule the host's name (uuid) of the first of them.
+    """`changed_at` makes several entries of one. In a run, give all of them the uuid of the first, in place.
 
-    EasyCache keeps what it has of an entry under that name, and ends where the name is gone.
+    The uuid is the host's name of an entry. EasyCache keeps what it has of an entry under it, and ends where it is
+    gone. entries: of one side (positive or negative), in the order of the schedule.
     """
-    names: dict[tuple[object, int], Any] = {}
+    first_uuids: dict[tuple[object, int], Any] = {}
     entries_of_part: Counter[tuple[object, float]] = Counter()
     for entry in entries:
         if CHANGES in entry and "uuid" in entry:
             # A node may have used a prompt twice, with a mask each: then every part of the schedule has two entries,
             # and the n-th entry of a part follows the n-th of the part before.
-            part = entry[CHANGES], entry["clip_start_percent"]  # of the schedule
+            part = entry[CHANGES], entry["clip_start_percent"]  # a part of the schedule is known by its start
             number_in_part = entries_of_part[part]
             entries_of_part[part] += 1
-            entry["uuid"] = names.setdefault((entry[CHANGES], number_in_part), entry["uuid"])
+            entry["uuid"] = first_uuids.setdefault((entry[CHANGES], number_in_part), entry["uuid"])
 
 
 def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
-    """The entries that are read in a part of the schedule, each limited to it; all as they are for the whole of it."""
+    """The entries that are read in a part of the schedule, each limited to it; unchanged where it is the whole one."""
     if schedule.is_whole:
         return conditioning
     entries: Conditioning = []
@@ -226,7 +234,9 @@ def other_net(cls: type[io.ComfyNode]) -> str:
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:
-    """Raise WrongBaseModel where a net's cross-attention reads texts of another width. Nets without it pass.
+    """Raise WrongBaseModel where a net's cross-attention reads texts of another width, or the net is a transformer's.
+
+    Other nets without cross-attention pass.
 
     node_name: of the node that the net is given to.
     """
