@@ -123,7 +123,7 @@ class _PendingNotes:
 
 @dataclass
 class _EntryName:
-    """The name of entries that `conditioning.changed_at` has made of one: of these, each step reads only one.
+    """The name of entries that `conditioning.changed_at` has made of one: of these, a step usually reads only one.
 
     uuid: the host's name of the first of them. latest: the host's name of the one that was read last. sigmas: of the
     step in which it was read. is_clear: False once two of them were read in one step.
@@ -177,8 +177,7 @@ class NetInRun:
                 uuids[number] = name.uuid
 
     def latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options, hint: Tensor) -> LatentSize:
-        """The size of the whole latent in a forward. It is kept in `latent`, or in `assumed_latent` where it is
-        assumed.
+        """The size of the whole latent in a forward. It is kept in `latent`, or in `assumed_latent` if it is a guess.
 
         area: the area that the forward shows, or None. hint: the whole one. Raises BadSize where an earlier forward had
         to assume a size, and the latent has another one.

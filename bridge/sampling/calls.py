@@ -62,7 +62,10 @@ class Calls:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """A context around one forward, for which counting begins anew. It may lie in that of another forward."""
+        """A context around one forward, for which counting begins anew. It may lie in that of another forward.
+
+        When it closes, the other forward's count goes on, with the calls of this one added.
+        """
         called_before = self.called
         part_count_before = self.part_count
         self.called = set()
@@ -88,11 +91,12 @@ class KnownCalls:
         self._missed: set[Site] = set()
 
     def learn(self, calls: Calls, sites: Mapping[Site, nn.Module]) -> None:
-        """Learn from a forward that has run. sites: of its batch."""
+        """Learn from a forward that has run, which should have called all sites. sites: of its batch."""
         expected = self.called.intersection(sites)
         missed = expected - calls.called
-        # A part that is its own site and is not watched is missing in calls.called, though it may have counted itself.
-        # If as many parts have done so as are expected, none is missed.
+        # A part that is its own site is in calls.called only while it is watched (`count_part` adds the part that runs,
+        # which is None for one that is not). But all of them are in part_count: if as many parts have counted
+        # themselves as are expected, none is missed.
         expected_parts = {site for site in expected if isinstance(site, nn.Module)}
         if calls.part_count >= len(expected_parts):
             missed -= expected_parts
@@ -112,19 +116,19 @@ class Lost(NamedTuple):
 def watched(
     calls: Calls, sites: Mapping[Site, nn.Module], network: nn.Module, known: KnownCalls, ask_all: bool
 ) -> Iterator[list[Lost]]:
-    """Watch one forward. When the context closes, the list has what is lost, if anything is.
+    """Watch one forward. When the context closes, its list has one Lost if any site is lost, and else is empty.
 
-    sites: see Batch.sites. network: as the host calls it. known: of this network. ask_all: whether all sites are asked
-    for, and not only those that no forward has called yet.
+    sites: see Batch.sites. network: as the host calls it. known: of this network; it learns from the forward. ask_all:
+    whether all sites are asked for, and not only those that no forward has called yet.
     """
-    found: list[Lost] = []
+    losses: list[Lost] = []
     if known.is_compiled:
-        yield found
+        yield losses
         return
     asked = {site: part for site, part in sites.items() if ask_all or site not in known.called}
-    known.is_compiled = bool(asked) and _is_compiled(network)
+    known.is_compiled = bool(asked) and _is_compiled(network)  # looked for only where it matters: that takes time
     with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
-        yield found
+        yield losses
         sites_of_run: list[Site] = []  # whose parts have run
         if not known.is_compiled:
             sites_of_run = [site for site, part in asked.items() if part in parts]
@@ -136,13 +140,13 @@ def watched(
         is_certain = calls.is_begun and not calls.is_traced
         if lost and is_certain:
             parts_of_lost = dict.fromkeys(asked[site] for site in lost)  # each once, in their order
-            found.append(Lost(lost, tuple(parts_of_lost), len(sites_of_run)))
+            losses.append(Lost(lost, tuple(parts_of_lost), asked=len(sites_of_run)))
         known.learn(calls, sites)
 
 
 @contextmanager
 def _running(parts_by_site: Mapping[Site, nn.Module], calls: Calls) -> Iterator[set[nn.Module]]:
-    """The parts of which any module within is called while the context is open.
+    """A context whose set gets every part of which any module within is called. calls: told the part that runs.
 
     A function of another pack in the place of a part's own `forward` may compute nothing of it, so the call of a part
     itself does not count.
@@ -202,6 +206,7 @@ def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapp
         names = modules_of([function for function in functions if function is not None and _is_of_others(function)])
         if names:
             return names
+    # Nothing near: whatever stands anywhere in the network.
     return modules_of([method for module in network.modules() for method in _replaced_methods(module)])
 
 
@@ -229,6 +234,7 @@ def modules_of(functions: Iterable[Any]) -> str:
 
 
 def _module_of(function: Any) -> str:
+    """The name of the module in which a function, or what a partial or a method is made of, is defined."""
     while True:
         within = getattr(function, "func", None) or getattr(function, "__func__", None)  # of a partial, of a method
         if within is None:

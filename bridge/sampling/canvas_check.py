@@ -21,7 +21,7 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class NodeOfRun:
-    """A node in a run: what a latent is held against in its name, and where its notes are shown.
+    """A node in a run: errors about the run's latent name it, and notes of the run are shown under it.
 
     node_name: the name of the node, for messages.
     node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.

@@ -116,8 +116,8 @@ def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Con
 class _PutIn(NeverCopied):
     """What an apply node leaves on a MODEL, for the notes of its runs.
 
-    context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
-    an entry. By it a run recognises a prompt that holds this text but has lost the mark.
+    context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node; None where the
+    prompt has no entry. By it a run recognises a prompt that holds this text but has lost the mark.
     """
 
     apply_node: ApplyNode
@@ -195,13 +195,13 @@ class _PromptsAndSteps:
 
 
 def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
-    """Those that the node has given to this side, whichever prompt they are in now."""
-    carrying: list[RunEntry] = []
+    """The entries that the node has given to this side, whichever prompt they are in now."""
+    marked_entries: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
         if any(mark.apply_node is apply_node and mark.side is side for mark in marks):
-            carrying.append(entry)
-    return carrying
+            marked_entries.append(entry)
+    return marked_entries
 
 
 def _range_of(entry: RunEntry) -> ScheduleRange:
@@ -317,7 +317,10 @@ class NetReport:
         self._model_sampling = model.model_sampling
 
     def see_forward(self, rows: AttachedRows, context: Tensor, options: Options) -> None:
-        """Called in every forward. context: the text that the rows read, (B, T, width). options: of the forward."""
+        """Called in every forward: note which prompts have the net, and whether their texts still hold the ID tokens.
+
+        context: the text that the rows read, (B, T, width). options: the transformer_options of the forward.
+        """
         schedule: Tensor | None = options.get("sample_sigmas")  # (steps + 1,), all sigmas of the run
         # The host gives all forwards of a run the same tensor. Another tensor is that of the first forward of a new
         # run.
@@ -329,6 +332,7 @@ class NetReport:
         contexts = context.chunk(len(rows.entries))
         for entry, side, entry_context in zip(rows.entries, sides, contexts, strict=True):
             # Each entry is looked at once in a run. The run holds all entries, so no id can become that of another one.
+            # A side that is not the entry's own is that of a copy that was zeroed out on purpose.
             if side is entry.side and id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
                 self._check_tokens(entry, entry_context)

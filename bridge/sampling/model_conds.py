@@ -134,8 +134,10 @@ class Carried(NeverCopied):
         return self.source is other.source
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raise BadSize or BadRegion where this does not fit a picture of this size, (width, height) in pixels, for
-        another reason than that its canvas does not."""
+        """Raise BadSize or BadRegion where this does not fit a picture of this size, (width, height) in pixels.
+
+        Here anything fits: subclasses say what does not. Canvases are checked elsewhere, see check_canvases.
+        """
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
@@ -268,7 +270,8 @@ def rows_of_nodes(
 
     acting: what each node has put into the chunks. row_count: of the batch. code_around_model, mixed: the two arguments
     of ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have
-    no rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
+    no rows. Raises ConditioningLost where rows of one batch read different things and may not: another pack has joined
+    rows of different nodes, or, without may_differ, rows that read different things of one node.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
     for by_chunk in acting:
@@ -364,7 +367,7 @@ class CarriedCond(comfy.conds.CONDRegular):
         area_of_entry = area_of(area)
         height, width = area_of_entry[:2]
         cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
-        return CarriedCond(cropped, self.run, batch_size, (height, width))
+        return CarriedCond(cropped, self.run, batch_size, area=(height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
         """Whether the host may compute rows of both in one batch: what each node has put into them is on at the same
@@ -417,7 +420,8 @@ def carry_both(
 def read_as_negative(guider: CFGGuider, key: str) -> None:
     """Let copies of the positive that were zeroed out for the negative prompt carry what the negative output has.
 
-    Conditioning Zero Out hands on all options, and people in both prompts would cancel each other.
+    Conditioning Zero Out hands on all options, and people in both prompts would cancel each other. The entries of the
+    guider, which are copies for this sampling, are changed in place.
     """
     for entry in guider.conds.get("negative") or ():
         if key in entry["model_conds"] and is_zeroed(entry):

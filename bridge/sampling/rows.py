@@ -58,6 +58,7 @@ class AttachedEntry:
 
     @classmethod
     def of_entry(cls, side: Side, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
+        """An entry as it is now. text: (B, T, width). options: of the entry."""
         tokens: IDTokens | None = options.get(ID_TOKENS)
         sample = None if tokens is None else sample_of(text, tokens).clone()
         return cls(side, tokens, sample, options.get(CHANGES))
@@ -94,6 +95,7 @@ class AttachedCond(comfy.conds.CONDRegular):
     cond: AttachedRows
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
+        """The COND for one forward, as the host asks for it. area: of the entry as the host has it, or None."""
         area_of_rows = None if area is None else area_of(area)
         return AttachedCond(AttachedRows(self.cond.entries, area_of_rows))
 

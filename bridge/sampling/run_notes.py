@@ -91,10 +91,11 @@ _MUCH_STRONGER = 2.0
 
 
 def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[NodeOfRun, str]:
-    """Where words of people are not what another node has made of the prompt: the note for each node, "" for none.
+    """For each node with words of people: the note that they no longer fit the prompt, or "" where they fit.
 
-    before: the prompt beside which the words were put, (B, T, width). factor: by what it has been multiplied since;
-    None where it has been changed in another way.
+    They do not where another node has multiplied the prompt a lot, or changed it in another way. carried: the words are
+    read of it. before: the prompt beside which the words were put, (B, T, width). factor: by what it has been
+    multiplied since; None where it has been changed in another way.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for item in carried:

@@ -137,7 +137,10 @@ def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[An
 
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
-    """Let what entries carry under `key` be what stands beside their texts now, which other nodes may have changed."""
+    """Multiply what entries carry under `key` where another node has multiplied their texts since, in the entries.
+
+    It also writes the notes about words of people that no longer fit a text, see notes_on_words.
+    """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for entry in entries:
         cond: CarriedCond = entry["model_conds"][key]
@@ -361,7 +364,10 @@ class Run(NeverCopied, Generic[CarriedT]):
         return tuple(acting)
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
-        """The row table of a batch, (rows, 2), which the host gets. picture_count: how many pictures each chunk has."""
+        """The row table of a batch, (rows, 2), for the host. It is remembered whether the host got rows with people.
+
+        picture_count: how many pictures each chunk has.
+        """
         if _anything_is_read(chunks):
             self._rows_sent = True
         return self.row_tables.of_batch(chunks, picture_count)
@@ -386,7 +392,11 @@ class Run(NeverCopied, Generic[CarriedT]):
         timestep: Tensor,
         model_options: dict[str, Any],
     ) -> list[Tensor]:
-        """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's."""
+        """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's.
+
+        Raises the refusal that was put off in the step, and ConditioningLost where rows with people were sent, and the
+        network was called without them.
+        """
         self._begin_step(model, x_in, model_options)
         with self._until_rows_arrive(model.diffusion_model) as called:
             out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
@@ -425,9 +435,9 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     @contextmanager
     def _until_rows_arrive(self, network: nn.Module) -> Iterator[list[nn.Module]]:
-        """A context whose list gets a network whenever that is called; only until any rows have come to the MODEL.
+        """A context around a step. Its list gets the network whenever that is called; [] once rows came to the MODEL.
 
-        A cache of another pack may leave out the first step, too.
+        So it is looked at in every step until then: a cache of another pack may leave out the first one.
         """
         called: list[nn.Module] = []
         if self._rows_arrived:
@@ -449,7 +459,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         The step of one run is within that of another, see `_shared_refusals`. The innermost ends first, so it raises;
         the others let the error through.
         """
-        before = self._refusals  # other code may compute a step of this run in the middle of another
+        refusals_before = self._refusals  # other code may compute a step of this run in the middle of another
         out: list[Tensor] = []
         with _shared_refusals(model_options) as refusals:
             self._refusals = refusals
@@ -460,8 +470,8 @@ class Run(NeverCopied, Generic[CarriedT]):
                 if refusals.first is None or isinstance(error, LikenessError):
                     raise
             finally:
-                self._refusals = before
-        refusal, refusals.first = refusals.first, None
+                self._refusals = refusals_before
+        refusal, refusals.first = refusals.first, None  # taken out, so that no run around this one raises it again
         if refusal is None:
             return out
         try:
@@ -475,8 +485,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         return self._refusals is not None and self._refusals.first is not None
 
     def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
-        """Zeros like x in the place of what a forward gives, whose refusal is raised when the step has ended.
+        """Keep a refusal until the step has ended, and return zeros like x in the place of what the forward gives.
 
+        Outside of a step it is raised at once. Only the first refusal of a step is kept.
         Other packs put functions into a network for the time of their own forward. An error in the middle of it would
         leave them there, for all who use the checkpoint.
         """
@@ -497,7 +508,7 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     @contextmanager
     def _watched(self, batch: Batch, forward_input: ForwardInput) -> Iterator[None]:
-        """A context around one forward of the network. Raises ConditioningLost where something of the batch is lost."""
+        """A context around one forward of the network. Raises ConditioningLost where sites of the batch are not called."""
         calls = batch.calls
         network = network_within(forward_input.model.diffusion_model)
         known = self._known_calls.setdefault(network, KnownCalls())
@@ -505,10 +516,10 @@ class Run(NeverCopied, Generic[CarriedT]):
             calls.by_site = batch.sites(self.modules_in(network))
         # In what may be the last forward all sites are asked for: no later one could clear up a doubt.
         ask_all = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, ask_all) as found:
+        with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, ask_all) as losses:
             yield
-        if found and not self._is_refused:
-            raise self._lost(found[0], forward_input)
+        if losses and not self._is_refused:
+            raise self._lost(losses[0], forward_input)
 
     def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
         """The error about sites that were not called: LayersPassedOver where all of them are layers."""
@@ -531,7 +542,8 @@ class Run(NeverCopied, Generic[CarriedT]):
     ) -> Tensor:
         """The wrapper at APPLY_MODEL: it makes the Batch of a forward, outside of what torch.compile sees.
 
-        The arguments are the host's; the row table is among kwargs, where the host has put it under `key`.
+        The arguments are the host's; the row table is among kwargs, where the host has put it under `key`. A
+        LikenessError is put off: zeros are returned, and it is raised at the end of the step.
         """
         positional = x, t, c_concat, c_crossattn, *args
         row_table: Tensor | None = kwargs.pop(self.key, None)
@@ -590,8 +602,9 @@ class Run(NeverCopied, Generic[CarriedT]):
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
 
-        The batch is made anew where another pack has moved rows or cut tiles after it was made. The arguments between
-        the text and transformer_options differ between UNets and transformers.
+        The batch is made anew where another pack has moved rows or cut tiles after it was made. A LikenessError is put
+        off as in `wrap_apply_model`. The arguments between the text and transformer_options differ between UNets and
+        transformers.
         """
         sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
         row_table: Tensor | None = kwargs.pop(self.key, None)
