@@ -33,8 +33,8 @@ def with_lora(
     """A clone of the MODEL with a LoRA. Unlike everything else of ours it acts in all of the picture and on both sides
     of CFG, as it was trained.
 
-    A MODEL that has this LoRA already, from a file of its own or from another node, is returned as it is, and a note
-    under the node says so.
+    The MODEL itself is returned where there is no LoRA (an empty state) or its strength is 0; and where it has this
+    LoRA already, from a file of its own or from another node: a note under the node says so.
     state: "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out. <n> is the number of the attention:
     self-attention 0 and cross-attention 1 of the first transformer block, and so on in diffusers' order.
     host_names: name of a layer in the file -> name of its weight in the MODEL, for a file that names its layers in

@@ -54,20 +54,21 @@ def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None
     changes; the shape is of these alone.
     """
     for shape in dict.fromkeys((weight_shape(model, name), own_shape(model, name))):
-        changed = shape
+        changed_shape = shape
         if rows is not None and shape:
             if rows.stop > shape[0]:
                 continue  # the weight has no such outputs
-            changed = (rows.stop - rows.start, *shape[1:])
-        if _fits_shape(patch, changed):
-            return changed
+            changed_shape = (rows.stop - rows.start, *shape[1:])
+        if _fits_shape(patch, changed_shape):
+            return changed_shape
     return None
 
 
 def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
     """Whether a patch fits a weight of this shape; () for no weight."""
     kind = kind_of(patch)
-    # A whole difference has the shape of the weight. () is also that of a single number, which it alone can fit.
+    # A whole difference must have the shape of the weight. () is also the shape of a weight that is a single number,
+    # which only a whole difference fits.
     if not shape or kind is None:
         return tensors_of(patch)[0].shape == shape
     if kind in TURNING_KINDS:
@@ -85,7 +86,7 @@ def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
 def low_rank_shapes(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
     """The two matrices of a LoRA for a layer with weights of this shape, as shapes without numbers (on "meta").
 
-    None where the tensors of the file do not fit each other or the shape.
+    None where the tensors of the file do not fit each other or the shape: multiplying them then raises an error.
     """
     try:
         return lora.to("meta").low_rank(shape)

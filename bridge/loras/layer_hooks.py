@@ -65,12 +65,12 @@ class Forward:
         owners: unet_loras.Owner of each. Only for a function of another pack: it may call to_k and to_v of
         the layer itself, and these are given x and nothing else.
         """
-        before = self.text_owners
+        owners_before = self.text_owners  # of a call that this one is within
         self.text_owners = owners
         try:
             return attention()
         finally:
-            self.text_owners = before
+            self.text_owners = owners_before
 
 
 def begin_additions(additions: Additions) -> None:
@@ -119,7 +119,7 @@ class LayerHook:
         """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward: Forward | None = current.additions
-        # No forward is on in this thread, or one of another run or another UNet, or this hook has ended.
+        # Nothing is added where no forward is on in this thread, or one of another run or UNet, or this hook has ended.
         if forward is None or forward.additions.hooks is not self.hooks:
             return out
         return forward.additions.output_with_additions(forward, self, x, out)
@@ -136,7 +136,7 @@ class LayerHook:
         return self.hooks is None
 
     def end(self) -> None:
-        """The hook adds nothing any more: it hands on what comes, whoever still calls it."""
+        """Let the hook add nothing any more. Whoever still calls it gets what the layer gives."""
         self.hooks = None
         self.layer_additions = ()
 
@@ -222,11 +222,12 @@ class LayerHooks:
             if hook is None or addition not in hook.layer_additions:
                 continue
             # A new tuple: another thread may be looking through the old one.
-            left = list(hook.layer_additions)
-            left.remove(addition)  # once: an overlapping forward may have put the same one there
-            hook.layer_additions = tuple(left)
+            remaining = list(hook.layer_additions)
+            remaining.remove(addition)  # once: an overlapping forward may have put the same one there
+            hook.layer_additions = tuple(remaining)
 
     def _take_out(self) -> None:
+        """Take all hooks out of the layers, and end them."""
         for name, hook in self.by_name.items():
             hook.take_out(self.modules[name])
             hook.end()

@@ -83,7 +83,7 @@ def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[st
         names_in_files = [prefix + layer for prefix in _DOTTED]
         names_in_files += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
         for name in names_in_files:
-            is_known = name in targets and layer not in corrected
+            is_known = name in targets and layer not in corrected  # else the host lacks the name, or has it wrong
             if not is_known:
                 names[name] = target
     return names

@@ -78,7 +78,7 @@ class LoraMissing(ModelMissing):
 
 @dataclass(frozen=True)
 class LoraLayers:
-    """What of a MODEL's network can have a LoRA of a single person.
+    """Which layers of a MODEL's network can have a LoRA of a single person, and what is known of them.
 
     family: the name of its family. names: by name in a file, the weight that is meant, as the host's maps have it,
     where the host has no name for it or another meaning. has_place: whether it is known where in the picture or in
@@ -196,13 +196,15 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
 def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, Any]:
     """The weight of the MODEL or the CLIP that is meant, by its name in a file.
 
-    Of several names of one weight in a file the host reads the last of these: one of its own.
+    The order matters: where a file has several of the names of one weight, the host reads the last of them. So the
+    host's own names come last.
     """
     names = dict(layers.names)
     host_names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     for name, weight in host_names.items():
         if name.startswith(_TEXT_ENCODER):  # PEFT's file of a text encoder alone has no such beginning
             names[name.removeprefix(_TEXT_ENCODER)] = weight
+    # The host adds the names of the MODEL's weights to those of the CLIP's.
     for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
         names.setdefault(name, weight)
     # The host also has names of layers that only other models of a family have, and leaves these out as it loads.
@@ -238,7 +240,7 @@ class _FileTensors:
             if name is None:
                 self._unknown.append(key)
             elif host_key in self.known:
-                twice[name] = None
+                twice[name] = None  # the tensor of the first of both keys stays
             else:
                 names_in_file.add(name)
                 self.known[host_key] = tensor
@@ -251,18 +253,21 @@ class _FileTensors:
             name_by_weight[weight] = name
 
     def read_by(self, patches: Sequence[_Patch]) -> State:
-        """The tensors that the host reads; all that are known where patches do not say: of whole differences."""
-        read: set[str] = set()
+        """The tensors that the host has read for these patches.
+
+        All that are known where no patch names its keys: those of whole differences do not.
+        """
+        read_keys: set[str] = set()
         for patch in patches:
-            read.update(getattr(patch.patch, "loaded_keys", ()))
-        if patches and not read:
+            read_keys.update(getattr(patch.patch, "loaded_keys", ()))
+        if patches and not read_keys:
             return self.known
-        return {key: tensor for key, tensor in self.known.items() if key in read}
+        return {key: tensor for key, tensor in self.known.items() if key in read_keys}
 
     def unread_keys(self, patches: Sequence[_Patch]) -> list[str]:
-        """The keys of tensors that the host reads nothing of."""
-        read = self.read_by(patches)
-        return [*self._unknown, *(key for key in self.known if key not in read)]
+        """The keys of the tensors that the host has not read for these patches."""
+        read_tensors = self.read_by(patches)
+        return [*self._unknown, *(key for key in self.known if key not in read_tensors)]
 
 
 def _host_key(key: str) -> str:
@@ -296,7 +301,10 @@ def _host_patches(tensors: _FileTensors, path: str) -> list[_Patch]:
 
 
 def _check_numbers(state: State, path: str) -> None:
-    """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing."""
+    """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing.
+
+    That is: integers for weights, NaN, infinity, numbers too large for 16 bits, or no numbers at all.
+    """
     weights: dict[str, Any] = {}
     for key, tensor in state.items():
         if not key.endswith(_MAY_BE_INTEGERS):
@@ -366,7 +374,7 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
 def _without_other_latents(
     model: ModelPatcher, layers: LoraLayers, patches: Sequence[_Patch]
 ) -> tuple[list[_Patch], list[str]]:
-    """The patches without those for latents of other channels, and what is said of each that is left out."""
+    """The patches without those for latents of other channels, and a sentence with the sizes of each of these."""
     kept: list[_Patch] = []
     left_out_sentences: list[str] = []
     for patch in patches:
@@ -378,8 +386,10 @@ def _without_other_latents(
 
 
 def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:
-    """Whether a patch is for the layer that reads the latents, in a model that reads another number of channels: all
-    others of its file may fit."""
+    """Whether a patch is for the layer that reads the latents, and does not fit it: the MODEL reads other channels.
+
+    All other patches of its file may fit.
+    """
     return patch.layer == layers.reads_latents and fitting_shape(model, patch.weight, patch.patch, patch.rows) is None
 
 
@@ -394,8 +404,9 @@ def _parts_that_fit(
 ) -> tuple[FilePart, ...]:
     """What a file adds to the network, whose patches all have the kind of a LoRA for one person.
 
-    unread_keys: of the file's tensors that belong to no weight. Raises WrongBaseModel where a patch does not fit its
-    weight, or none is for the network although these keys name layers.
+    of_network, of_clip: the patches of both. unread_keys: of the file's tensors that belong to no weight. Raises
+    WrongBaseModel where a patch does not fit its weight, and where none is for the network, unless the file has patches
+    for the CLIP and no other layers.
     """
     misfits: list[str] = []  # the sizes of each patch that does not fit, in words
     parts: list[FilePart] = []
@@ -412,20 +423,23 @@ def _parts_that_fit(
     is_for_clip_alone = not of_network and bool(of_clip) and not unread_layers
     if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
-    found = len(of_network) + len(of_clip)
+    known_count = len(of_network) + len(of_clip)
     odd = [*misfits, *unread_layers] or list(unread_keys)
-    raise _another_model(file, layers, odd, found, len(misfits))
+    raise _another_model(file, layers, odd, known_count, len(misfits))
 
 
-def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], found: int, misfits: int) -> WrongBaseModel:
+def _another_model(
+    file: str, layers: LoraLayers, odd: Sequence[str], known_count: int, misfit_count: int
+) -> WrongBaseModel:
     """The error about a file that does not fit.
 
-    odd: layers that do not fit, and names that are not known. found: how many layers are known. misfits: of them.
+    odd: in words, the layers that do not fit, and then the names that are not known. known_count: of the layers whose
+    name is known. misfit_count: of those among them that do not fit.
     """
-    total = found + len(odd) - misfits  # misfits are among both
+    total = known_count + len(odd) - misfit_count  # the misfits are among the known and among the odd
     first = f"; first {odd[0]}" if odd else ""
-    base = f"another model ({counted(total, 'layer')}, of which {found - misfits} fit{first})"
-    if odd and not misfits:
+    base = f"another model ({counted(total, 'layer')}, of which {known_count - misfit_count} fit{first})"
+    if odd and not misfit_count:
         base = f"another model, or has names of layers that ComfyUI does not know ({len(odd)}{first})"
     needed = f"one that fits the MODEL ({layers.family}) and the CLIP"
     return WrongBaseModel(f"The LoRA {file}", base, needed, layers.advice)

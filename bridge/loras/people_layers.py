@@ -57,7 +57,7 @@ class LayerLora:
         What the layer has more than the weights that the LoRA changes, it leaves alone: other outputs, and inputs by
         which another LoRA on the MODEL has widened the layer.
         """
-        # In float32, whatever a file has: the host makes its differences so, too.
+        # In float32, whatever a file has: the host computes the changes of weights in it, too.
         low_rank = self.lora.to(device, torch.float32).low_rank(self.shape)
         up = low_rank.up * self.strength
         if self.reorder is not None:
@@ -217,7 +217,8 @@ def people_layers(
     """What one node adds to the layers of a MODEL, by name of the layer.
 
     modules: of the network, by name. like: on the device and in the dtype of what layers are given.
-    Raises BadSetup where the MODEL that the node was given has more layers, or one with more inputs or outputs.
+    Raises BadSetup where the MODEL lacks one of these layers, or has it with fewer inputs or outputs than a LoRA
+    changes.
     """
     layers: dict[str, PeopleLayer] = {}
     for name, layer_loras in loras.layers.items():

@@ -45,7 +45,7 @@ class RankWeights:
         self._weights: dict[Any, Tensor] = {}
 
     def _kept(self, forward: Forward) -> dict[Any, Tensor]:
-        """Where weights are kept, by their key: for all forwards of the batch.
+        """The dictionary that weights are kept in, by their key: one for all forwards of the batch.
 
         What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
         are. Else it would see other weights ready at each step and in each run, and compile it anew.
@@ -68,24 +68,24 @@ class RankWeights:
         Raises ConditioningLost where another pack has made other rows.
         """
         texts = current.texts
-        people = person_of_row  # of the rows that x is of
+        called_people = person_of_row  # of the rows that the network is called for, which x is made of
         if texts is not None and texts.rows is not None:
-            people = tuple(person_of_row[row] for row in texts.rows)
-        times, rest = divmod(len(x), len(people))
+            called_people = tuple(person_of_row[row] for row in texts.rows)
+        times, rest = divmod(len(x), len(called_people))
         if rest:
-            raise ConditioningLost("", f"makes {len(x)} rows of {len(people)} in a layer")
+            raise ConditioningLost("", f"makes {len(x)} rows of {len(called_people)} in a layer")
         is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
-        key = people, owners, times, is_by_token, x.dim()
-        kept = self._kept(forward)
-        if key not in kept:
-            is_own = torch.tensor(people)[:, None] == torch.tensor(owners)  # (rows, ranks)
+        key = called_people, owners, times, is_by_token, x.dim()
+        weights_by_key = self._kept(forward)
+        if key not in weights_by_key:
+            is_own = torch.tensor(called_people)[:, None] == torch.tensor(owners)  # (rows, ranks)
             # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
             # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
             is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
             for _ in range(x.dim() - 2):
                 is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
-            kept[key] = is_own.to(self._like)
-        return kept[key]
+            weights_by_key[key] = is_own.to(self._like)
+        return weights_by_key[key]
 
     def of_layer(
         self,
@@ -98,7 +98,7 @@ class RankWeights:
         """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
 
         people: where those of a node are. loras: of the node in this layer. stream: which tokens the layer is given. x:
-        what it is given.
+        what it is given. Raises BadSetup for a layer that modulates references by the time 0.
         """
         assert stream is not None  # such a layer is refused by the node
         weights_of = partial(  # how many tokens -> (1, tokens, ranks)
@@ -126,19 +126,19 @@ class RankWeights:
         owners: tuple[int, ...],
         owners_tensor: Tensor,
         stream: Stream,
-        tokens: int,
+        token_count: int,
     ) -> Tensor:
         """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
 
         people: where those of a node are. owners: per rank the number of the person, also as a tensor. stream: which
-        tokens the layer is given. tokens: how many these are.
+        tokens the layer is given. token_count: how many these are.
         """
         # Whose the tokens are in this forward, as `of_people` asks for it.
         of_texts = self._tokens.text_tokens(), current.texts
         of_references = current.references, current.embedded
-        key = people.node_number, owners, stream, tokens, of_texts, of_references
-        kept = self._kept(forward)
-        if key not in kept:
-            weights = self._tokens.of_people(people, stream, tokens)  # (people, tokens)
-            kept[key] = weights[owners_tensor].T[None].to(self._like)
-        return kept[key]
+        key = people.node_number, owners, stream, token_count, of_texts, of_references
+        weights_by_key = self._kept(forward)
+        if key not in weights_by_key:
+            weights = self._tokens.of_people(people, stream, token_count)  # (people, tokens)
+            weights_by_key[key] = weights[owners_tensor].T[None].to(self._like)  # (1, tokens, ranks)
+        return weights_by_key[key]

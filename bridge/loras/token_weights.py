@@ -83,20 +83,20 @@ class TokenWeights:
             return picture
         return text + sum(self._layout.seen) + picture
 
-    def of_people(self, people: PeopleOnPicture, stream: Stream, tokens: int) -> Tensor:
+    def of_people(self, people: PeopleOnPicture, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.
 
-        people: whose LoRAs they are. tokens: how many the layer is given. Raises ConditioningLost where these are other
-        tokens than expected.
+        people: whose LoRAs they are. token_count: how many the layer is given. Raises ConditioningLost where these are
+        other tokens than expected.
         """
-        weights = torch.zeros(len(people.names), tokens, device=people.weights.device, dtype=torch.float32)
-        for placed in placed_spans(self._spans(stream, tokens)):
+        weights = torch.zeros(len(people.names), token_count, device=people.weights.device, dtype=torch.float32)
+        for placed in placed_spans(self._spans(stream, token_count)):
             if placed.span.kind is TokenKind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.
                 start = placed.tokens.start
                 end = start + people.weights.shape[1]
-                if end > tokens:
-                    raise self._other_tokens(stream, tokens)
+                if end > token_count:
+                    raise self._other_tokens(stream, token_count)
                 weights[:, start:end] = people.weights
                 continue
             name = _owner_of(placed)
@@ -104,44 +104,44 @@ class TokenWeights:
                 weights[people.names.index(name), placed.tokens] = 1
         return weights
 
-    def _spans(self, stream: Stream, tokens: int) -> Sequence[Span]:
+    def _spans(self, stream: Stream, token_count: int) -> Sequence[Span]:
         """What the tokens of a layer are, one span after the other.
 
-        stream: which tokens the layer is given. tokens: how many. Raises ConditioningLost where text and picture
+        stream: which tokens the layer is given. token_count: how many. Raises ConditioningLost where text and picture
         together have another number.
         """
         reference = current.embedded  # the one that is embedded now; the text beside it counts as a part of it
         if reference is not None:
-            return [Span(TokenKind.REFERENCE, tokens, reference)]
+            return [Span(TokenKind.REFERENCE, token_count, reference)]
         if stream is Stream.BOTH:
-            if tokens != self.tokens(stream):
-                raise self._other_tokens(stream, tokens)
+            if token_count != self.tokens(stream):
+                raise self._other_tokens(stream, token_count)
             return with_front(self._with_words(), self.text_tokens()).spans()
         if stream is Stream.PICTURE:
             # Z-Image embeds the picture alone.
-            is_alone = self._family.own_captions and tokens != self._layout.pictures
-            return [Span(TokenKind.PICTURE, tokens)] if is_alone else self._layout.picture_spans()
+            is_alone = self._family.own_captions and token_count != self._layout.pictures
+            return [Span(TokenKind.PICTURE, token_count)] if is_alone else self._layout.picture_spans()
         texts = current.texts
         if texts is not None and texts.alone is not None:
-            return [_text_alone(texts.alone, tokens)]
-        if self._family.own_captions and tokens != self.text_tokens():
-            return [Span(TokenKind.TEXT, tokens)]  # a text behind the prompt, embedded alone
-        return with_front(self._with_words(), tokens).text_spans()
+            return [_text_alone(texts.alone, token_count)]
+        if self._family.own_captions and token_count != self.text_tokens():
+            return [Span(TokenKind.TEXT, token_count)]  # a text behind the prompt, embedded alone
+        return with_front(self._with_words(), token_count).text_spans()
 
     def _with_words(self) -> TokenLayout:
-        """Where all tokens stand with the words of this forward about single people."""
+        """The layout with the words about single people that this forward has beside the common text."""
         texts = current.texts
         return replace(self._layout, words=() if texts is None else texts.lengths)
 
-    def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
-        return ConditioningLost("", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
+    def _other_tokens(self, stream: Stream, token_count: int) -> ConditioningLost:
+        return ConditioningLost("", f"makes {token_count} tokens of the {self.tokens(stream)} of a layer")
 
 
-def _text_alone(number: int, tokens: int) -> Span:
+def _text_alone(number: int, token_count: int) -> Span:
     """All tokens of a layer that is given one text. number: 0 for the common text, n + 1 for the words of person n."""
     if number == 0:
-        return Span(TokenKind.TEXT, tokens)
-    return Span(TokenKind.WORDS, tokens, number - 1)
+        return Span(TokenKind.TEXT, token_count)
+    return Span(TokenKind.WORDS, token_count, number - 1)
 
 
 def _owner_of(placed: PlacedSpan) -> str | None:

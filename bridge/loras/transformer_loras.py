@@ -90,7 +90,7 @@ class TransformerLorasRun(Run[PersonLoras]):
     def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
         """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture
         the regions are cut to."""
-        key = loras.source, network
+        key = loras.source, network  # the same source in all PersonLoras of the node, also in those cut to an area
         if key not in self._layers:
             modules = self._hooks[network].modules
             self._layers[key] = people_layers(loras, self._model, modules, forward_input.like())
@@ -202,20 +202,20 @@ class TransformerLorasBatch(Batch):
         for name in dict.fromkeys([*nodes, *uses]):  # each once, in order
             in_layers[name] = PersonLorasInLayer(
                 self._mark,
-                stream_of(self._family, name),
-                tuple(nodes.get(name, ())),
-                self._modulated.get(name),
-                uses.get(name),
+                stream=stream_of(self._family, name),
+                nodes=tuple(nodes.get(name, ())),
+                modulated=self._modulated.get(name),
+                use=uses.get(name),
             )
         return in_layers
 
     def _check_references(self) -> None:
         """Raise BadSetup for a layer that modulates beside references of Z-Image, which have the time 0 there.
 
-        It gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
+        Z-Image gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
         """
         if self._family.picture_last and self._has_references and self._modulated:
-            first, *_ = self._modulated
+            first, *_ = self._modulated  # the name of the first of these layers
             raise BadSetup(
                 f"{self._family.name} with reference pictures does not know LoRAs of single people in {first}.",
                 "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
@@ -234,7 +234,7 @@ class TransformerLorasBatch(Batch):
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments as they are. They say how the network reads reference pictures, which is kept for this forward.
+        """Remember for this forward whether the network reads references, and return the arguments unchanged.
 
         Raises BadSetup where LoRAs of people are not known beside such references.
         """
@@ -261,12 +261,15 @@ class TransformerLorasBatch(Batch):
         return with_input_patch(options, self._family, self.count_tokens)
 
     def after_network_call(self) -> None:
-        """The layers that modulate forget what they have answered, also where the network has raised."""
+        """Let the layers that modulate forget what they have answered, also where the network has raised."""
         for layer in self._modulated.values():
             layer.answer.modulation = None
 
     def count_tokens(self, block_inputs: Options) -> Options:
-        """An InputPatch: it changes nothing, and counts the tokens that the blocks are given."""
+        """An InputPatch: it changes nothing, and notes how many tokens of text and picture the blocks are given.
+
+        block_inputs: "txt" (B, T, C) and "img" (B, N, C) of the host.
+        """
         self._token_weights.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
         return block_inputs
 

@@ -275,8 +275,8 @@ class UNetNodeLoras:
     def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
         """Tokens times the weights of their pixels: (B, pixels or 1, channels). It may write into x.
 
-        x: of all channels of a layer or of its ranks, in the shapes of `output_with_additions`. Raises LoraTokensMoved,
-        and ConditioningLost where another pack has made rows.
+        x: of all channels of a layer or of its ranks, in the shapes of `output_with_additions`. Raises LoraTokensMoved
+        where x has not a whole number of tokens for each pixel, and ConditioningLost where another pack has made rows.
         """
         tokens = _as_tokens(x)
         weights = self._weights_of(grid, owners)
@@ -366,7 +366,7 @@ class TextReadings:
                 self._ready[people_by_node, grid] = self._make(people_by_node, grid)
 
     def of_layer(self, layer_index: int, grid: Grid) -> list[TextReading]:
-        """The readings of a layer. They are ready for the grids of the UNet itself."""
+        """The readings of a layer. They are ready for the grids of the UNet itself, and made anew for any other."""
         key = self._people_of_layers[layer_index], grid
         return self._ready[key] if key in self._ready else self._make(*key)
 
@@ -467,7 +467,8 @@ class UNetLorasBatch(CrossAttentionBatch):
     ) -> Tensor:
         """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
 
-        text_readings.py says which pixels read with whose LoRAs. Arguments as in the base class.
+        text_readings.py says which pixels read with whose LoRAs. Arguments as in the base class. Raises
+        LoraTokensMoved, and ConditioningLost where our patch was not called, or another pack has made rows.
         """
         source_rows = self.source_rows(before, q, extra_options)
         by_pixels = can_read_some_pixels(before)
@@ -488,8 +489,8 @@ class UNetLorasBatch(CrossAttentionBatch):
         for reading in readings:
             keys = _with_additions(k, key_additions, reading)
             values = _with_additions(v, value_additions, reading)
-            people = zip(self._nodes, reading.people, strict=True)
-            owners = tuple(Owner(node, person) for node, person in people if person is not None)
+            person_by_node = zip(self._nodes, reading.people, strict=True)
+            owners = tuple(Owner(node, person) for node, person in person_by_node if person is not None)
             out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, owners)
             out = add_reading(out, out_of_reading, reading, q.shape[1])
         assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel

@@ -146,7 +146,9 @@ def watched(
 
 @contextmanager
 def _running(parts_by_site: Mapping[Site, nn.Module], calls: Calls) -> Iterator[set[nn.Module]]:
-    """A context whose set gets every part of which any module within is called. calls: told the part that runs.
+    """A context whose set gets every part of which any module within is called.
+
+    calls: its `part` becomes the part that runs, where that is a site itself.
 
     A function of another pack in the place of a part's own `forward` may compute nothing of it, so the call of a part
     itself does not count.

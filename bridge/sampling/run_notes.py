@@ -93,8 +93,8 @@ _MUCH_STRONGER = 2.0
 def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[NodeOfRun, str]:
     """For each node with words of people: the note that they no longer fit the prompt, or "" where they fit.
 
-    They do not where another node has multiplied the prompt a lot, or changed it in another way. carried: the words are
-    read of it. before: the prompt beside which the words were put, (B, T, width). factor: by what it has been
+    They do not where another node has multiplied the prompt a lot, or changed it in another way. carried: has the
+    words. before: the prompt beside which the words were put, (B, T, width). factor: by what it has been
     multiplied since; None where it has been changed in another way.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}

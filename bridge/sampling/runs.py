@@ -137,7 +137,7 @@ def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[An
 
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
-    """Multiply what entries carry under `key` where another node has multiplied their texts since, in the entries.
+    """In each entry, multiply what it carries under `key` as another node has multiplied its text since.
 
     It also writes the notes about words of people that no longer fit a text, see notes_on_words.
     """
@@ -508,7 +508,7 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     @contextmanager
     def _watched(self, batch: Batch, forward_input: ForwardInput) -> Iterator[None]:
-        """A context around one forward of the network. Raises ConditioningLost where sites of the batch are not called."""
+        """A context around one forward of the network. Raises ConditioningLost where it does not call all sites."""
         calls = batch.calls
         network = network_within(forward_input.model.diffusion_model)
         known = self._known_calls.setdefault(network, KnownCalls())
