@@ -19,9 +19,9 @@ class AdapterMismatch(LikenessError):
 
 
 def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_name: str) -> None:
-    """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width.
+    """Raise AdapterMismatch unless a file has a layer for each cross-attention layer of the MODEL, of the same width.
 
-    given: with a MODEL. Raises WrongBaseModel for texts of another width, or a MODEL that reads texts of another width.
+    Raises WrongBaseModel for texts of another width than the file's, or a MODEL that reads such. given: with a MODEL.
     """
     model = given.model
     assert model is not None

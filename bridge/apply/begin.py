@@ -41,8 +41,8 @@ class AtFaces:
         person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody present
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
-            boxed = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
-            boxes = face_regions.regions_in_face_boxes(boxed, person_regions, name)[taking.row_numbers]
+            with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
+            boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[taking.row_numbers]
         if person_regions is not None:
             person_regions = person_regions[taking.row_numbers]  # (people, H, W)
         is_limited = person_regions is not None or boxes is not None
@@ -64,7 +64,7 @@ class OnBodies:
     unplaced: bool = False
 
     def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
-        return face_regions.notes(taking.cast, mask, REGIONS, 0)
+        return face_regions.notes(taking.cast, mask, REGIONS, cell=0)  # the cell matters for face boxes alone
 
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
         """A scope with its regions. mask: (people, h, w), or None.

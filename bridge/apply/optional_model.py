@@ -13,10 +13,10 @@ BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person
 
 
 def without_model(model: ModelPatcher | None, set_inputs: Sequence[str], tokens_in_words: str) -> list[str]:
-    """A note that names the inputs for regions which are set and have no effect, because no MODEL is connected.
+    """A note, as a list of lines, that names inputs for regions that are set without effect, as no MODEL is connected.
 
-    It is for nodes that limit people to regions only where a MODEL is connected. There is no note where one is, or
-    where no such input is set. set_inputs: ids of those that are. tokens_in_words: what is read by region, such as "ID
+    It is for nodes that limit people to regions only where a MODEL is connected. [] where one is, or where no such
+    input is set. set_inputs: ids of those that are. tokens_in_words: what is read by region, such as "ID
     tokens".
     """
     if model is not None or not set_inputs:
@@ -41,7 +41,10 @@ def model_out(model: ModelPatcher | None, node_name: str) -> ModelPatcher | Exec
 
 
 def joined_previews(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | None:
-    """One preview of all pictures: of what the node puts in, and with a MODEL of the regions."""
+    """One preview of all pictures: of what the node puts in, and with a MODEL of the regions. None for no previews.
+
+    It is the first of the previews, to which the pictures of the others are added.
+    """
     if not previews:
         return None
     joined_preview = previews[0]

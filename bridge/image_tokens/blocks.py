@@ -52,7 +52,7 @@ def blocks_with_faces(
     width: int,
     families: Sequence[str] = (FLUX.name,),
 ) -> list[bool]:
-    """For each block of a MODEL whether people are read behind it.
+    """Check that a method's file fits the MODEL. Returns for each block of the MODEL whether people are read behind it.
 
     node: the name of the apply node. reads_behind: says it, for so many double and so many single blocks. attentions,
     width: how many attentions the method's file has, and the width of the blocks that they are for. families: those
@@ -61,10 +61,12 @@ def blocks_with_faces(
     """
     family = require_family(model, families)
     network = network_of(model_of(model))
-    double, single = len(network.double_blocks), len(network.single_blocks)  # how many
-    reads = reads_behind(double, single)
+    double_count = len(network.double_blocks)
+    single_count = len(network.single_blocks)
+    reads = reads_behind(double_count, single_count)
     if (sum(reads), network.hidden_size) != (attentions, width):
-        blocks = f"{double} + {single} blocks of width {network.hidden_size}, with {sum(reads)} places for faces"
+        counts = f"{double_count} + {single_count} blocks"
+        blocks = f"{counts} of width {network.hidden_size}, with {sum(reads)} places for faces"
         raise WrongBaseModel(
             "The MODEL",
             f"a {family} of {blocks}",
@@ -124,11 +126,12 @@ class BlocksRun(Run[BlockInjection]):
     def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
         """The layers of an injection on a device and in the dtype of the MODEL, put there once in a run.
 
+        Before that the host makes room for all of them.
         device: None for that of the MODEL; another one where the host's MultiGPU CFG Split samples on several cards.
         """
         model_device: torch.device = self._device
         target = model_device if device is None else device
-        # "cuda" and "cuda:0" are one device, so that nothing is copied twice.
+        # "cuda" and "cuda:0" may be one device: then both are one key, and nothing is copied twice.
         is_device_of_model = target.type == model_device.type and model_device.index in (None, target.index)
         if is_device_of_model:
             target = model_device
@@ -148,9 +151,10 @@ class BlocksRun(Run[BlockInjection]):
 
 
 def _rows_with_people(injection: BlockInjection, rows: range) -> list[_RowsOfInjection]:
-    """The rows of a batch that read people of an injection, together where they read the same; [] where none does.
+    """The rows of a chunk, with the injection whose people they read: together where they read the same.
 
-    rows: those of the chunk that carries the injection. With by_row each of them reads one person alone.
+    [] where nobody is read. rows: of the chunk that carries the injection, as numbers of the batch. With by_row each of
+    them reads one person alone.
     """
     if not injection.active:
         return []
@@ -177,9 +181,9 @@ class _Readers:
     shares: Tensor | None
 
     def added(self, picture: Tensor, tokens: Tensor, number: int) -> Tensor:
-        """What their tokens read of the people behind a block, by its number: (rows, n, width).
+        """What these tokens read of the people behind the block of this number: (rows, n, width).
 
-        picture: the rows of a whole batch, (B, tokens, width). tokens: the numbers of their tokens in it.
+        picture: the rows of a whole batch, (B, tokens, width). tokens: the numbers of these tokens in it.
         """
         read = read_tokens(picture[self.rows, tokens], self.layers[number], self.people)
         return read if self.shares is None else read * self.shares.to(read)
@@ -211,7 +215,10 @@ class BlocksBatch(Batch):
                     )
 
     def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
-        """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
+        """Add to `_readers` the tokens of the picture that read people in these rows.
+
+        layers: of the injection. x: (B, C, h, w), the latents of the batch.
+        """
         injection = part.injection
         latent = x.shape[-2], x.shape[-1]  # (height, width)
         everywhere = torch.ones(1, 1, 1, dtype=torch.float32)  # the region of one person without any
@@ -225,11 +232,12 @@ class BlocksBatch(Batch):
             return
         regions = everywhere if injection.acting_regions is None else injection.acting_regions
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
-            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
+            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, shares=None))
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
-        behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
-        return {(kind, number): modules[f"{kind}s.{number}"] for kind, number in behind}
+        read_behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
+        # ("double_block", 3) is the module "double_blocks.3".
+        return {(kind, number): modules[f"{kind}s.{number}"] for kind, number in read_behind}
 
     def _is_read_behind(self, number: int) -> bool:
         """Whether anybody is read behind a block, by its number among all blocks."""
@@ -253,23 +261,24 @@ class BlocksBatch(Batch):
         """
         self.calls.count(self.blocks[number])
         out = replacement(args, extra) if replacement else extra["original_block"](args)
-        before: Tensor = out["img"]
+        block_img: Tensor = out["img"]  # what the block gives, before people are added
         # In a single block the text stands in front; references are behind the picture in all.
         is_single = self.blocks[number][0] == "single_block"
         text_length = args["transformer_options"]["img_slice"][0] if is_single else 0
-        if before.shape[1] < text_length + self._length:
-            left = before.shape[1] - text_length
-            raise ConditioningLost("", f"leaves {left} of the picture's {self._length} tokens")
-        img = before.clone()
+        if block_img.shape[1] < text_length + self._length:
+            remaining = block_img.shape[1] - text_length
+            raise ConditioningLost("", f"leaves {remaining} of the picture's {self._length} tokens")
+        img = block_img.clone()
         for readers in self._readers:
             if readers.layers[number]:
-                own = readers.tokens + text_length  # (n,), their numbers in the block
-                img[readers.rows, own] += readers.added(before, own, number)
+                in_block = readers.tokens + text_length  # (n,), the numbers of these tokens in the block
+                # Read of what the block gives, whatever other readers have added already.
+                img[readers.rows, in_block] += readers.added(block_img, in_block, number)
         return {**out, "img": img}
 
 
 def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """The tokens that lie in the regions of the same people: the numbers of these people, and of the tokens, (n,).
+    """The tokens of the picture, sorted by whose regions they lie in: (numbers of people, numbers of tokens (n,)) each.
 
     in_region: (people, tokens) bool, of `tokens_in_regions`. Tokens in nobody's region are left out.
     """

@@ -98,6 +98,7 @@ class Injection(InBoxes, CarriedOfPeople):
         return x[:, None]  # (people, 1, ...)
 
     def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: of one node, in the same places and layers."""
         return (
             self.regions is other.regions
             and self.boxes is other.boxes
@@ -137,6 +138,10 @@ class InjectionsBatch(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """What a layer reads of the text, plus what the people of each node add: (B, N, C).
+
+        Arguments as in the base class.
+        """
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
         if before is None:

@@ -86,7 +86,7 @@ def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
 def low_rank_shapes(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
     """The two matrices of a LoRA for a layer with weights of this shape, as shapes without numbers (on "meta").
 
-    None where the tensors of the file do not fit each other or the shape: multiplying them then raises an error.
+    None where the tensors of the file do not fit each other or the shape: torch then raises one of UNFIT_TENSORS.
     """
     try:
         return lora.to("meta").low_rank(shape)

@@ -58,7 +58,8 @@ def record(
     x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
     which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
     because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
-    layer_calls: of other packs. Of these the ones are used by which layers are called that the host cannot call.
+    layer_calls: of other packs. Only those are used that call layers which the host cannot call.
+    Raises ConditioningLost where a layer does not call the patch that records.
     """
     blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
     recorded: Recorded = {}
@@ -83,14 +84,15 @@ def record(
 
 
 def _needed_calls(unet: UNetModel, layer_calls: Sequence[ClassCall]) -> list[ClassCall]:
-    """Those of the ClassCalls without which the host could not call a layer of this UNet.
+    """The ClassCalls for classes of which this UNet has a layer, and which are not the host's or torch's.
 
-    The others would meet a forward more than the sampler has, and may count or keep something for each.
+    The host could not call such a layer by itself. All other ClassCalls are left out: they may count forwards or keep
+    something for each, and the sampler knows nothing of this one.
     """
     strange: list[nn.Module] = []
     for block in (*unet.input_blocks, unet.middle_block or (), *unet.output_blocks):
         strange.extend(layer for layer in block if not type(layer).__module__.startswith(("comfy.", "torch.")))
-    # call[0]: the class of layers that it is for
+    # call[0]: the class whose layers it calls
     return [call for call in layer_calls if any(isinstance(layer, call[0]) for layer in strange)]
 
 
@@ -214,7 +216,7 @@ class PartsRecorder:
         layers: list[Block] = []
         for block in layers_of(unet):
             tokens = math.prod(grid_of_block[block[:2]])
-            # How many latent pixels a token covers, and of that the square root: the side of a token in latent pixels.
+            # A token covers height * width / tokens latent pixels; the square root is its side in latent pixels.
             times_smaller = math.sqrt(height * width / tokens)
             if _is_shared(self._reference.layers, block, times_smaller):
                 layers.append(block)
@@ -293,8 +295,8 @@ class PartsRecorder:
         return UNetInput(torch.stack(windows), context, adm)
 
     def _tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
-        """What `_make_tokens_in_mask` gives, made once for all layers of a block, which have one grid."""
-        key = number, block[:2], states.device
+        """What `_make_tokens_in_mask` gives, made once in a run for all layers of a UNet block, which have one grid."""
+        key = number, block[:2], states.device  # block[:2]: of the UNet's block that the layer is in
         if key not in self._kept_tokens:
             self._kept_tokens[key] = self._make_tokens_in_mask(unet, number, block, states)
         return self._kept_tokens[key]

@@ -59,6 +59,7 @@ class SharedParts(Carried):
         return self.made_once(pose_index, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
+        """As in Carried, of targets and poses. area: (height, width, y, x) in latent pixels."""
         area_in_pixels = [8 * side for side in area]  # targets have the size of the picture, poses that of the latent
         weights = replace(self.weights, targets=_cut(self.weights.targets, area_in_pixels))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
@@ -94,7 +95,10 @@ def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
 def share_with(
     positive: Conditioning, negative: Conditioning, with_parts: SharedParts, without_parts: SharedParts
 ) -> tuple[Conditioning, Conditioning]:
-    """Both sides, every entry of the positive with the parts in it. Raises BadParts where there are parts already."""
+    """Both sides of the conditioning: every positive entry with `with_parts`, every negative one with `without_parts`.
+
+    Raises BadParts where there are parts already, from another node.
+    """
     if any(SharedParts.key in options.get("model_conds", {}) for _, options in (*positive, *negative)):
         raise BadParts(
             "The conditioning carries parts already, from another node.",

@@ -71,8 +71,9 @@ class SharingRun(Run[SharedParts]):
     def batch_for_forward(
         self, carried_by_chunk: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
-        """The batch of one forward.
+        """The batch of one forward; None where nothing is shared at this step, and no chunk has a pose.
 
+        Parts that are recorded while sampling are recorded here, with a forward of the UNet, where the step needs that.
         carried_by_chunk: one SharedParts for each chunk, as share_with allows no second one.
         """
         parts_of_chunks = [parts for (parts,) in carried_by_chunk]
@@ -84,20 +85,20 @@ class SharingRun(Run[SharedParts]):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch_of_parts(tuple(parts_of_chunks), False, forward_input.x.shape)
+            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, shape=forward_input.x.shape)
         # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
             parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
-        return cache.batch_of_parts(tuple(parts_of_chunks), True, forward_input.x.shape)
+        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, shape=forward_input.x.shape)
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
     ) -> PartsCache:
-        """The PartsCache to use at this step: with the last recording of these parts, or with nothing recorded.
+        """The PartsCache to use at this step: with the last recording of these parts, where that serves this step, too.
 
-        The second is for a step at which the parts are to be recorded anew.
+        Else the parts are to be recorded anew, and the cache has nothing recorded.
         cache: of the network, which holds what no recording changes. reference: the parts, and how long one recording
         of them serves.
         """
@@ -214,7 +215,8 @@ class SharingBatch(Batch):
     ) -> Tensor:
         """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
 
-        before: another node's replacement, which goes on serving the rows without parts. q, k, v: (B, N, C) each.
+        block: the layer. before: another node's replacement, which goes on serving the rows without parts; None where
+        there is none. q, k, v: (B, N, C) each.
         Raises ConditioningLost where the rows cannot be divided among the chunks, and where the replacement makes rows.
         """
         self.calls.count(block)
@@ -313,6 +315,7 @@ class PartsCache:
     def recorded(self, parts: SharedParts, forward_input: ForwardInput) -> SharedParts:
         """The parts with a recorded bank in place of `live`; parts without `live` stay as they are.
 
+        They are recorded where this cache has no recording of them yet.
         SharedParts with the same SelfReference, those of one node, share one recording.
         """
         if parts.live is None:
@@ -329,14 +332,17 @@ class PartsCache:
     def batch_of_parts(
         self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size
     ) -> SharingBatch:
-        """What `_new_batch` gives of these. It is kept as long as the recording, and by `Run.kept` would be longer."""
+        """What `_new_batch` gives of these, kept as long as the recording; `Run.kept` would keep it all the run."""
         made_of = parts_of_chunks, sharing, shape
         if made_of not in self._batches:
             self._batches[made_of] = self._new_batch(*made_of)
         return self._batches[made_of]
 
     def _new_batch(self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size) -> SharingBatch:
-        """sharing: whether any parts are read at this step. shape: (B, C, h, w), of the UNet's input."""
+        """A new SharingBatch for these chunks.
+
+        sharing: whether any parts are read at this step. shape: (B, C, h, w), of the UNet's input.
+        """
         layers: dict[Block, list[PartsInLayer | None]] = {}
         row_count, _, height, width = shape
         if sharing:
