@@ -44,7 +44,7 @@ class AtFaces:
             with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
             boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[taking.row_numbers]
         if person_regions is not None:
-            person_regions = person_regions[taking.row_numbers]  # (people, H, W)
+            person_regions = person_regions[taking.row_numbers]  # (people, H, W), of those who act
         is_limited = person_regions is not None or boxes is not None
         placed = is_a(taking.cast, PlacedCast) and is_limited
         return replace(everywhere, regions=person_regions, boxes=boxes, placed=placed)

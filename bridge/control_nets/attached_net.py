@@ -334,6 +334,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
+        """Called by the host after a run: it forgets the run, and ends the report."""
         self.in_run.id_tokens_reader = None
         self.in_run.hints = {}
         if self.settings.report:

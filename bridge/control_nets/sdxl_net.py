@@ -74,6 +74,7 @@ class TokenControlNet(NetOfHost):
         return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
     def cleanup(self) -> None:
+        """Called by the host after a run, which is forgotten."""
         super().cleanup()
         self._ready = {}
 

@@ -118,7 +118,7 @@ class BlocksRun(Run[BlockInjection]):
         # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
         # them, so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
-        # Before the host looks how much of the MODEL there is room for.
+        # They are put there now, before the host looks how much of the MODEL there is room for.
         for injection in self.everything:
             for part in _rows_with_people(injection, range(len(latent))):
                 self.layers_on_device(part.injection)
@@ -244,6 +244,10 @@ class BlocksBatch(Batch):
         return any(readers.layers[number] for readers in self._readers)
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with our function in the place of each block behind which people are read.
+
+        It calls what another node has put there, or else the block.
+        """
         others = options.get("patches_replace", {}).get("dit", {})
         ours: dict[TransformerBlock, _Replacement] = {}
         for number, block in enumerate(self.blocks):

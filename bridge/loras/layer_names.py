@@ -90,7 +90,7 @@ def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[st
 
 
 def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
-    """The weights, by name without a prefix, that the host knows by a name with dots."""
+    """The weights of those names of the host that have dots, by the name without its prefix. known: all its names."""
     layers: dict[str, Target] = {}
     for name, target in known.items():
         weight = target if isinstance(target, str) else target[0]
@@ -122,8 +122,9 @@ def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[st
     network = network_within(model_of(model).diffusion_model)
     layers: dict[str, Target] = {}
     for name in family.layer_names:
+        # "blocks.{}.attn" is a layer of each module in the list "blocks"; without "{}" there is one layer.
         blocks, placeholder, _ = name.layer.partition(".{}")
-        count = len(network.get_submodule(blocks)) if placeholder else 1  # "" for a layer that stands in no block
+        count = len(network.get_submodule(blocks)) if placeholder else 1
         for number in range(count):
             layer = name.layer.format(number)
             target: Target = f"{NETWORK}{layer}{WEIGHT}"

@@ -230,10 +230,12 @@ class _FileTensors:
     """
 
     def __init__(self, state: State, names: Mapping[str, Any]) -> None:
+        """state: of the file. names: the weight that is meant by each name of a layer, see `_names_of`."""
         self.known: dict[str, Tensor] = {}
         self._unknown: list[str] = []
         names_in_file: set[str] = set()
-        twice: dict[str, None] = {}  # layers of which two keys of the file are one key for the host, each once
+        # Layers of which two keys of the file are one key for the host, each once: a dictionary keeps their order.
+        twice: dict[str, None] = {}
         for key, tensor in state.items():
             host_key = _host_key(key)
             name = _layer_name(host_key, names)
@@ -246,7 +248,7 @@ class _FileTensors:
                 self.known[host_key] = tensor
         self.names = {name: weight for name, weight in names.items() if name in names_in_file}
         self.second_names = list(twice)
-        name_by_weight: dict[Any, str] = {}
+        name_by_weight: dict[Any, str] = {}  # the last name so far, in the order of `names`
         for name, weight in self.names.items():
             if weight in name_by_weight:  # the host reads this later name, and not the one before
                 self.second_names.append(name_by_weight[weight])

@@ -54,8 +54,8 @@ class LayerLora:
     def low_rank(self, shape: tuple[int, ...], device: torch.device) -> LowRank:
         """The two matrices with the strength, as float32, for all of a layer with weights of this shape.
 
-        What the layer has more than the weights that the LoRA changes, it leaves alone: other outputs, and inputs by
-        which another LoRA on the MODEL has widened the layer.
+        Outputs and inputs that the LoRA does not change are padded with 0: other outputs of the layer, and inputs by
+        which another LoRA on the MODEL has widened it.
         """
         # In float32, whatever a file has: the host computes the changes of weights in it, too.
         low_rank = self.lora.to(device, torch.float32).low_rank(self.shape)

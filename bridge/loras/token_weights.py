@@ -81,7 +81,7 @@ class TokenWeights:
         picture = self._layout.pictures if self._counted_picture is None else self._counted_picture
         if stream is Stream.PICTURE:
             return picture
-        return text + sum(self._layout.seen) + picture
+        return text + sum(self._layout.seen) + picture  # seen: by a vision encoder, see TokenLayout
 
     def of_people(self, people: PeopleOnPicture, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.

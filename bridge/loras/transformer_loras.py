@@ -223,6 +223,7 @@ class TransformerLorasBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While it is open, hooks stand in the layers, and the tokens that blocks are given are counted."""
         with ExitStack() as stack:
             stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
             for patched in patched_inputs(self._network, self._family, self.count_tokens):

@@ -143,11 +143,12 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._model = guider.model_patcher
-        dividing = [carried for carried in self.everything if carried.acting_regions is not None]
-        tell_of_file_attention(self._model, dividing, "attn2")
+        by_region = [carried for carried in self.everything if carried.acting_regions is not None]
+        tell_of_file_attention(self._model, by_region, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
 
     def new_batch(self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput) -> UNetLorasBatch:
+        """What is added in the forwards in which these nodes act. acting: for each node, its PersonLoras per chunk."""
         unet = forward_input.model.diffusion_model
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = network_within(unet)
@@ -529,7 +530,8 @@ class UNetLorasBatch(CrossAttentionBatch):
         """
         if name not in node.layers:
             return {}
-        return node.layers[name].additions_to_text(context, self.hooks.by_name[name].layer)
+        without_us = self.hooks.by_name[name].layer
+        return node.layers[name].additions_to_text(context, without_us)
 
 
 def _with_additions(x: Tensor, additions: Sequence[Mapping[int, Tensor]], reading: TextReading) -> Tensor:

@@ -163,6 +163,7 @@ class SharingBatch(Batch):
     calls: Calls = field(default_factory=Calls)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        """The self-attentions of layers that read parts, and the first convolution where there is a pose."""
         sites: dict[Site, nn.Module] = {}
         for *block, transformer in unet.transformers(modules[""]):
             if tuple(block) in self.layers:

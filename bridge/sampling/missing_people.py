@@ -158,8 +158,11 @@ class _PromptsAndSteps:
         self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
     def sentences(self, put_in: _PutIn) -> list[str]:
-        """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
-        step lies, and about a negative prompt that does not come from it."""
+        """The sentences to show under the node; [] where there is nothing to say.
+
+        They say that its people are lost, or else: that these are in the negative prompt alone, that no step lies in
+        one of its ranges, and that the negative prompt does not come from it.
+        """
         apply_node = put_in.apply_node
         drawn = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
         moved = _entries_of_side(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
@@ -177,8 +180,9 @@ class _PromptsAndSteps:
             )
         # A prompt that does not come from the node is computed in a forward of its own.
         negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
-        in_negative = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
-        if negative_matters and not in_negative:
+        # A zeroed copy is meant so; and where nobody is drawn, a sentence speaks of the negative prompt already.
+        is_as_meant = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
+        if negative_matters and not is_as_meant:
             sentences.append(_not_in_negative(apply_node))
         return sentences
 

@@ -294,6 +294,7 @@ class Run(NeverCopied, Generic[CarriedT]):
     key: ClassVar[str]
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        """latent: (B, C, h, w). Raises BadCast, BadSize or BadRegion where something carried does not fit it."""
         self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
         """(height, width) of what is denoised, in latent pixels."""
         self.cell = pixels_of(model_of(guider.model_patcher))
@@ -405,7 +406,10 @@ class Run(NeverCopied, Generic[CarriedT]):
         return out
 
     def _begin_step(self, model: BaseModel, x_in: Tensor, model_options: dict[str, Any]) -> None:
-        """Note what is known of a step before its forwards. x_in: what is denoised, (B, C, h, w)."""
+        """Note what is known of a step before its forwards: sizes, window, schedule, and the modules of the network.
+
+        x_in: what is denoised, (B, C, h, w).
+        """
         self.latent = tuple(x_in.shape[-2:])
         self._code_around_model = _modules_around(model_options)
         options = model_options["transformer_options"]
@@ -596,7 +600,7 @@ class Run(NeverCopied, Generic[CarriedT]):
             return None
         self._check_row_count(forward_input.x, len(row_table))
         self._check_sizes(forward_input, chunks)
-        with tensors_on_cpu():
+        with tensors_on_cpu():  # also where another pack has set another default device
             return self.batch_for_forward(tuple(chunk.carried for chunk in chunks), forward_input)
 
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
