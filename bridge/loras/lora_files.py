@@ -186,9 +186,9 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     # Before the sizes: of a kind that cannot be used the sizes say nothing.
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     unread_keys = tensors.unread_keys(patches)
-    kept, left_out_sentences = _without_other_latents(model, layers, of_network)
+    kept_patches, left_out_sentences = _without_other_latents(model, layers, of_network)
     # If nothing is kept, try all: the error about their sizes then names the wrong model.
-    parts = _parts_that_fit(file, model, clip, layers, kept or of_network, of_clip, unread_keys)
+    parts = _parts_that_fit(file, model, clip, layers, kept_patches or of_network, of_clip, unread_keys)
     note = _note(file, unread_keys, tensors.second_names, left_out_sentences)
     return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, note)
 
@@ -363,9 +363,10 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
         return f"without a place in the picture that is known for {layers.family}"
     lora = lora_of(patch.patch)
     if lora is None:
-        return kind
+        return kind  # a kind that is no addition of low rank
     if not lora.is_addition:
         return f"{kind} with DoRA or another shape"
+    # None where the patch does not fit: that is said later, by `_parts_that_fit`.
     changed_shape = fitting_shape(model, patch.weight, patch.patch, patch.rows)
     low_rank = None if changed_shape is None else low_rank_shapes(lora, changed_shape)
     if layers.linear_alone and low_rank is not None and not low_rank.is_two_matrices_alone:
@@ -377,14 +378,14 @@ def _without_other_latents(
     model: ModelPatcher, layers: LoraLayers, patches: Sequence[_Patch]
 ) -> tuple[list[_Patch], list[str]]:
     """The patches without those for latents of other channels, and a sentence with the sizes of each of these."""
-    kept: list[_Patch] = []
+    kept_patches: list[_Patch] = []
     left_out_sentences: list[str] = []
     for patch in patches:
         if _is_for_other_latents(model, layers, patch):
             left_out_sentences.append(sizes_in_words(model, patch.weight, patch.patch))
         else:
-            kept.append(patch)
-    return kept, left_out_sentences
+            kept_patches.append(patch)
+    return kept_patches, left_out_sentences
 
 
 def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:

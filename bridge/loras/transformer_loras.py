@@ -123,6 +123,7 @@ class TransformerNodeLoras:
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
+            # All of them have a row here: Carried.for_picture has given it to them.
             self.person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
         if loras.regions is not None and not loras.by_row:
             (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)

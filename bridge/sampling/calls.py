@@ -105,7 +105,10 @@ class KnownCalls:
 
 
 class Lost(NamedTuple):
-    """Sites that were not called although their parts have run. asked: how many sites such parts have."""
+    """Sites that were not called although their parts have run.
+
+    asked: how many sites the parts that have run have in all, called or not.
+    """
 
     sites: tuple[Site, ...]
     parts: tuple[nn.Module, ...]
@@ -125,21 +128,22 @@ def watched(
     if known.is_compiled:
         yield losses
         return
-    asked = {site: part for site, part in sites.items() if ask_all or site not in known.called}
-    known.is_compiled = bool(asked) and _is_compiled(network)  # looked for only where it matters: that takes time
-    with calls.counting(), _running({} if known.is_compiled else asked, calls) as parts:
+    asked_sites = {site: part for site, part in sites.items() if ask_all or site not in known.called}
+    known.is_compiled = bool(asked_sites) and _is_compiled(network)  # looked for only where it matters: that takes time
+    with calls.counting(), _running({} if known.is_compiled else asked_sites, calls) as parts_of_run:
         yield losses
+        # The forward has run, and nothing has raised.
         sites_of_run: list[Site] = []  # whose parts have run
         if not known.is_compiled:
-            sites_of_run = [site for site, part in asked.items() if part in parts]
-        elif not calls.called.intersection(asked):
-            # Which parts run does not show in what is compiled; that nothing of ours is in it does.
-            sites_of_run = list(asked)
+            sites_of_run = [site for site, part in asked_sites.items() if part in parts_of_run]
+        elif not calls.called.intersection(asked_sites):
+            # Of a compiled network it is unknown which parts run. But where none of the sites was called, all are lost.
+            sites_of_run = list(asked_sites)
         lost = tuple(site for site in sites_of_run if site not in calls.called)
         known.is_compiled |= calls.is_traced
         is_certain = calls.is_begun and not calls.is_traced
         if lost and is_certain:
-            parts_of_lost = dict.fromkeys(asked[site] for site in lost)  # each once, in their order
+            parts_of_lost = dict.fromkeys(asked_sites[site] for site in lost)  # each once, in their order
             losses.append(Lost(lost, tuple(parts_of_lost), asked=len(sites_of_run)))
         known.learn(calls, sites)
 
@@ -153,19 +157,20 @@ def _running(parts_by_site: Mapping[Site, nn.Module], calls: Calls) -> Iterator[
     A function of another pack in the place of a part's own `forward` may compute nothing of it, so the call of a part
     itself does not count.
     """
-    ran: set[nn.Module] = set()
+    parts_of_run: set[nn.Module] = set()
 
-    def note(part: nn.Module, _module: nn.Module, _inputs: Any) -> None:
-        ran.add(part)
+    def note_part(part: nn.Module, _module: nn.Module, _inputs: Any) -> None:
+        parts_of_run.add(part)
         if part in parts_by_site:  # it is the site itself, see Calls.count_part
             calls.part = part
 
     hooks: list[Any] = []
     try:
         for part in set(parts_by_site.values()):
-            within = [module for module in part.modules() if module is not part] or [part]
-            hooks.extend(module.register_forward_pre_hook(partial(note, part)) for module in within)
-        yield ran
+            # A part with no module within is seen by its own call.
+            modules_within = [module for module in part.modules() if module is not part] or [part]
+            hooks.extend(module.register_forward_pre_hook(partial(note_part, part)) for module in modules_within)
+        yield parts_of_run
     finally:
         for hook in hooks:
             hook.remove()

@@ -113,7 +113,10 @@ class Carried(NeverCopied):
         return ()
 
     def multiplied(self, factor: float) -> Self:
-        """What is read where a node, such as Conditioning (Multiply), has multiplied the prompt: `words` are, too."""
+        """This with `words` multiplied by a factor, as Conditioning (Multiply) has multiplied the prompt.
+
+        Here there are no words, and it is this object itself.
+        """
         return self
 
     @property
@@ -236,8 +239,10 @@ class CarriedOfPeople(Carried):
         return replace(self._of_people(slice(person, person + 1)), row=person)
 
     def without_people(self) -> Self:
-        """What the other side of the conditioning carries where it has nobody: by it the host may compute both sides in
-        one batch."""
+        """This without anybody, for a side of the conditioning that has nobody.
+
+        As both sides then carry something of one node, the host may compute them in one batch.
+        """
         return replace(self._of_people(slice(0)), words_note_node=None)
 
     def _of_people(self, numbers: slice) -> Self:
@@ -347,12 +352,14 @@ class CarriedCond(comfy.conds.CONDRegular):
         self.area = area
 
     def beside(self, text: Tensor) -> tuple[Carried, ...]:
-        """What it carries where its entry has this text now: where a node has multiplied the text, multiplied too."""
+        """What it carries, multiplied as other nodes have multiplied the text of its entry. text: of the entry now."""
         return self.cond if self.text is None else self.multiplied(factor_between(self.text, text))
 
     def multiplied(self, factor: float | None) -> tuple[Carried, ...]:
-        """What it carries where its text has been multiplied, too; unchanged where factor is None, which is the case
-        for a text that has been changed in another way."""
+        """What it carries, multiplied by the factor by which its text has been multiplied.
+
+        factor: None for a text that has been changed in another way: then it carries the same as before.
+        """
         if factor is None or factor == 1:
             return self.cond
         return tuple(carried.multiplied(factor) for carried in self.cond)

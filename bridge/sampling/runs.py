@@ -233,8 +233,8 @@ class Batch:
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers.
 
-        The network is called next. What stands in it and is given x alone finds in `current` of current_forward.py what
-        is put there now.
+        The network is called right after. So a batch also puts here into `current` (current_forward.py) what its hooks
+        in the network, which are given x alone, read there.
         """
         raise NotImplementedError
 
