@@ -181,7 +181,7 @@ def listing(root: str, links: bool = True) -> Listing:
             if dead_link(path) is not None:
                 folders[path] = _ABSENT
     new_listing = Listing(tuple(files), folders)
-    _listings.pop((root, links), None)
+    _listings.pop((root, links), None)  # the old one does not hold, whether or not the new one is kept
     if max(folders.values()) < start_time - _SETTLED_NS:
         _listings[root, links] = new_listing
     return new_listing
@@ -302,7 +302,7 @@ def is_text(head: bytes) -> bool:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip. False also where the end of the file is damaged: zipfile.is_zipfile may raise there."""
+    """Whether a file is a zip, by its end. False where the end is damaged, at which zipfile.is_zipfile may raise."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:

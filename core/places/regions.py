@@ -129,8 +129,8 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
     body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
     for staying_slot in staying:
         if staying_slot.pose is not None and staying_slot.box is not None:
-            reach = _HAIR * _width_of(staying_slot.box)
-            staying_body = body_region(staying_slot.pose, reach, cast.width, cast.height, shape.feather)
+            staying_reach = _HAIR * _width_of(staying_slot.box)
+            staying_body = body_region(staying_slot.pose, staying_reach, cast.width, cast.height, shape.feather)
             body = torch.minimum(body, 1 - staying_body)
     return torch.maximum(face, body)
 
