@@ -90,6 +90,7 @@ def groups(
         shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
         factors = factors * ~((read_others == 0)[:, None] & shows)
     alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
+    # readers_of takes weights as (things, tokens): the things are the pieces, and these two after them.
     return tuple(
         _group(spans, readers, share, bias, left_out)
         for share, reads in attentions

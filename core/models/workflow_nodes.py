@@ -70,8 +70,9 @@ class WorkflowNode(NamedTuple):
 def workflow(text: str | bytes) -> dict[str, Any]:
     """The workflow in a text of JSON, as ComfyUI saves it or as its API takes it.
 
-    text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write. Raises
-    ValueError, saying why, for anything else.
+    text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write.
+    Raises ValueError, saying why, for a text that is no workflow or has no node that would run, and BadSetup for more
+    than MOST_NODES nodes in its outermost level. Only the first node is read.
     """
     try:
         graph: Any = json.loads(text)
@@ -217,7 +218,8 @@ def _require_few(count: int) -> None:
 def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name of an input -> its value, for the inputs of a node that have a widget.
 
-    {} where the workflow does not have a name for every value: old frontends and workflows inside of pictures.
+    {} where the workflow does not save these names, as those of old frontends and those inside of pictures: then there
+    are more values than names.
     """
     named = named_values(node)
     if named is not None:
@@ -376,10 +378,10 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
             if input_name is not None:
                 inputs[input_name] = value
             elif widget.name not in CONTROLS:
-                inside[widget] = value
-    elif len(row) == len(by_slot):
+                inside[widget] = value  # a _Widget is equal to the pair (id of the node, name)
+    elif len(row) == len(by_slot):  # a value for each slot with a widget
         inputs |= zip(by_slot, row, strict=True)
-    else:
+    else:  # a value for each input that leads to a widget
         inputs |= zip(by_widget, row, strict=False)
     return BoxValues(inputs, inside)
 

@@ -96,7 +96,10 @@ def _draw_limb(
     color: Color,
     half_thickness: int = _HALF_THICKNESS,
 ) -> None:
-    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
+    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do.
+
+    start, end: x and y of its two ends, whatever follows them. half_thickness: px.
+    """
     across = start[0] - end[0]
     down = start[1] - end[1]
     half_length = int((down**2 + across**2) ** 0.5 / 2)

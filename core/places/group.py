@@ -416,8 +416,8 @@ def notes(
     for name in dict.fromkeys(person.does for person in persons):
         if FRAMINGS.index(framing) < FRAMINGS.index(ACTIONS[name].framing):
             lines.append(f"{name} is out of the picture with framing = {framing}: set {ACTIONS[name].framing}")
-    alone: dict[str, list[int]] = {}
-    far: list[int] = []
+    alone: dict[str, list[int]] = {}  # name of an action -> places of people who have nobody to hold
+    far: list[int] = []  # places of people who do not reach whom they hold
     first = 1  # the number of the first place of a row
     for row_index, row in enumerate(formation.posed):
         in_holds = formation.in_holds(row_index)

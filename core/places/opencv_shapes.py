@@ -202,7 +202,7 @@ def _draw_fixed_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> 
     # What the other axis moves in a pixel of this one; OpenCV's division cuts towards 0. As there, | 1 makes an even
     # length odd, so that it is never 0.
     step = math.trunc((last[1 - axis] - first[1 - axis]) * _ONE / (longer | 1))
-    pixels = [(_rounded(last[0]), _rounded(last[1]))]
+    pixels = [(_rounded(last[0]), _rounded(last[1]))]  # as there, the end is drawn by itself: steps may miss it
     for number in range(longer // _ONE + 1):
         along = _rounded(first[axis]) + number
         aside = _rounded(first[1 - axis] + step * number)
