@@ -119,8 +119,8 @@ def _nothing(model: Model, folders: Folders) -> Finding:
 
 
 def _in_the_way(model: Model, folders: Folders) -> str:
-    """A sentence about a link to nowhere, a folder or a pipe that has the name of one of the model's files, so that the
-    file cannot be there; "" where there is none."""
+    """A sentence about what has the name of one of the model's files and is no file: a link to nowhere, a folder or a
+    pipe; "" where there is nothing of that name."""
     names = [name for file in model.files for name in file.names]
     for root, name in product(folders.get(model.key, ()), names):
         path = os.path.join(root, name)
@@ -320,8 +320,11 @@ def _first_detector(there: _Packs) -> tuple[str, Path] | None:
 
 
 def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | None:
-    """The finding about a pack that lies in another folder than its own, as the zip that it comes in or unpacked, or
-    under another name, such as "antelopev2 (1)", as browsers name a second download; None where it lies nowhere."""
+    """The finding about a pack that lies somewhere else than it should; None where it lies nowhere.
+
+    It may be unpacked in another folder than its own or under another name, such as "antelopev2 (1)", as browsers name
+    a second download; or its zip may lie there.
+    """
     found = _files_of_pack(model, folders)
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
     for folder, names in found.names_in.items():
@@ -368,8 +371,10 @@ def _is_called(model: Model, folder: Path) -> bool:
 
 
 def _moving(model: Model, folder: Path, folders: Folders) -> str:
-    """A sentence that says what to do with a folder in the wrong place that holds files of the pack: to move all of it,
-    or these files alone where the folder is a model folder or holds anything else."""
+    """A sentence that says what to move: a folder in the wrong place that holds files of the pack, or the files alone.
+
+    These are moved alone where the folder is a model folder or holds anything else.
+    """
     into = target(model, folders)
     names = sorted(os.listdir(folder))
     of_pack = [name for name in names if packs.comes_with(model, name)]

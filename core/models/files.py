@@ -210,7 +210,10 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
 
 
 def spelled_otherwise(names: Iterable[str], path_of_name: Mapping[str, PathT]) -> PathT | None:
-    """The file whose name is the same as one of these in another spelling, see names.among; None for no such file."""
+    """The path of the first file that has one of these names in another spelling, see names.among; None for none.
+
+    path_of_name: of the files that there are.
+    """
     for name in names:
         entry = among(name, path_of_name)
         if entry and os.path.isfile(path_of_name[entry]):
@@ -283,7 +286,10 @@ def is_safetensors(path: Path) -> bool:
 
 
 def unfinished(path: Path) -> str | None:
-    """What a file is whose download has not ended, by what the program keeps beside it, in words; None for others."""
+    """What an unfinished download is, in words; None for any other file.
+
+    It is known by a file that the download program keeps beside it.
+    """
     for mark in UNFINISHED:
         if os.path.isfile(f"{path}{mark}"):
             return f"a download that has not ended, or {path.name}{mark} beside it was left over"

@@ -326,8 +326,10 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
 
 
 def _existing(folder: Path, names: Sequence[str]) -> Path | None:
-    """The path of the first of these names that is a file in a folder, else of a file whose name is the same in another
-    spelling: some disks and archives write names in capitals. None where there is neither."""
+    """The path of the first of these names that is a file in a folder; None where there is none.
+
+    Names in another spelling count after them: some disks and archives write names in capitals.
+    """
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -422,9 +422,9 @@ def _own(key: str, title: str, file: File, file_format: str, family: str = "", f
 
 
 def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
-    """A sentence where the file that a run has chosen for the ControlNet of a node is another method's, by its name and
-    folder; else "".
+    """A sentence that warns where the ControlNet that a run has linked to a node is another method's; else "".
 
+    It is known by the name and the folder of its file.
     ControlNets of several methods have one architecture, and some are published under one name: then the folder alone
     tells them apart, and another method's net draws smeared pictures.
 

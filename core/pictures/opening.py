@@ -218,7 +218,7 @@ class Source:
         return opened
 
     def _loaded_though_damaged(self, cause: Exception | None) -> Image.Image:
-        """The picture of a file of which something is missing or damaged that is not of the pixels.
+        """The picture of a file that is damaged or lacks its end, but has every pixel.
 
         cause: what Pillow has raised for the file, None where it was not asked. Raises CutOff where a pixel is missing.
         """

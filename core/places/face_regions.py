@@ -152,7 +152,7 @@ def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tenso
 
 
 def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feather: float) -> Tensor:
-    """How much of what two regions reach the first one keeps, (H, W).
+    """How much of each pixel that the regions of two faces reach belongs to the first face, (H, W).
 
     It is 1 up to the border halfway between the two faces, and falls to 0 over the next half of `feather`. In the face
     itself it is 1, and in the other face 0, however near they are.

@@ -216,7 +216,7 @@ class Formation:
 
     @property
     def least_head(self) -> int:
-        """The smallest head in pixels whose ID patches keep clear of each other."""
+        """The least size of a head, in pixels, at which the ID patches of all people keep clear of each other."""
         nearest = self.beside.least
         for row_index in range(len(self.across)):
             nearest = min((nearest, *self.distances(row_index, self.beside.least)))
@@ -317,7 +317,7 @@ class _Wish(NamedTuple):
 
 
 def _wishes(row: Sequence[Posed], wishing: Sequence[int], is_taken: bool) -> list[_Wish]:
-    """What can be had of what one or both of two neighbours wish, of the left one first.
+    """The wishes of one or both of two neighbours that can be fulfilled, that of the left one first.
 
     wishing: their indices. is_taken: whether one of the two holds an only one, so that Holding.one cannot be had.
     """

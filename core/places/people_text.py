@@ -126,6 +126,7 @@ def _words(noun: str, years: float, is_age_written: bool, action: str) -> str:
 
 
 def _bad(item: str, why: str) -> BadLayout:
+    """The error for what a text says of one person. item: the whole item. why: the end of a sentence about it."""
     return BadLayout(
         f"People (people): {plain(item, 60)!r} cannot be used: {why}.",
         f"Write a person per place, as {EXAMPLE}, or 3: girl 6 for place 3; ages in years, heights in cm. People: "
