@@ -299,7 +299,7 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
             if link_before is None:
                 break
             number = link_before
-        # Also where the way has met a link that was gone over before, whose value is known.
+        # Also where the way has met a link that was gone over before, whose value is known: `number` is that link then.
         if number in brought:
             brought |= dict.fromkeys(passed, brought[number])
     return brought

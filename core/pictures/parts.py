@@ -55,8 +55,8 @@ class FileParts:
 
 def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
-    kept = [data[:2]]
-    told = _ToldByJpeg()
+    kept = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
+    told = _ToldByJpeg()  # what the other segments say
     first_scan = len(data)
     channels = 0
     for start, end in _segments(data):
@@ -187,7 +187,7 @@ def _scans(data: bytes, first_scan: int) -> _Scans:
 
 def of_png(data: bytes) -> FileParts:
     """The parts of a PNG, of an animated one its first picture. data: the file, from PNG_START on."""
-    kept: list[bytes] = []
+    kept: list[bytes] = []  # the chunks of FileParts.file, without PNG_START
     compressed_pieces: list[bytes] = []
     info: Info = {}
     # In IHDR, the first chunk: behind PNG_START (8), length and name (4 each), width and height (4 each), depth (1).

@@ -85,18 +85,18 @@ def _read_person(item: str, text: str) -> Described:
     Raises BadLayout.
     """
     # Full-width letters become plain ones.
-    found = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
-    if found is None:
+    match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
+    if match is None:
         raise _bad(item, "it is not understood")
-    noun_text = found["noun"] or ""
+    noun_text = match["noun"] or ""
     noun = _NOUNS.get(noun_text)
-    action = found["action"] or ""
-    height = float(found["height"] or 0)
-    if found["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
+    action = match["action"] or ""
+    height = float(match["height"] or 0)
+    if match["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
         raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
-    is_age_written = bool(found["years"])
+    is_age_written = bool(match["years"])
     if is_age_written:
-        years = float(found["years"])
+        years = float(match["years"])
         youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
         if not youngest <= years <= oldest:
             raise _bad(item, f"the age of {noun_text or 'people'} is from {youngest} to {oldest} years")

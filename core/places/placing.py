@@ -262,7 +262,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         x, y = each.slot.center
         square = geometry.patch_rect(each.slot.center)
         if geometry.off_canvas(square, layout.width, layout.height):
-            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")
+            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")  # and too close to nobody
         else:
             squares.append((each.member.name, square))
     sizes = [(each.member.name, each.face_size) for each in standing]
