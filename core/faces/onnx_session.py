@@ -87,7 +87,7 @@ def opened(
 ) -> Callable[[Tensor], list[Tensor]]:
     """A file as a function of a picture, (1, 3, H, W) float32 -> its outputs as float32 tensors on the CPU.
 
-    The file is tried once with a black picture, and onnxruntime's reports to Microsoft are switched off.
+    The file is tried once with a picture of zeros, and onnxruntime's reports to Microsoft are switched off.
     name: of the provider, see `resolved`. picture_shape: of a picture to try the file with. output_sizes: how many
     numbers each output must have for that picture. Raises NoOnnxRuntime where the provider does not start, and
     UnsupportedCheckpoint for another network.
