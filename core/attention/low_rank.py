@@ -255,7 +255,7 @@ class Glora(LoraKind):
     alpha: float | None
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
-        """b1 and b2 add to what the layer gives; a1 and a2 to what it is given."""
+        """b1 and b2 add to what the layer gives; a1 and a2 to what it is given. Sizes tell which form the file has."""
         a1 = self.a1.flatten(1)
         a2 = self.a2.flatten(1)
         b1 = self.b1.flatten(1)

@@ -86,9 +86,11 @@ def groups(
     read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
     have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
     if isolated:
+        # Tokens that read no text do not read what the text shows of a reference either.
         shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
         factors = factors * ~((read_others == 0)[:, None] & shows)
     alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
+    # readers_of takes weights as (things, tokens): the things are the pieces, and these two after them.
     return tuple(
         _group(spans, readers, share, bias, left_out)
         for share, reads in attentions
@@ -97,7 +99,7 @@ def groups(
 
 
 def _tokens_where(spans: Sequence[Span], of_spans: Sequence[bool]) -> Tensor:
-    """1 for the tokens of the spans of which it is so, and 0 for the others, (all tokens,)."""
+    """A value for each span as one for each of its tokens, 1 or 0: (all tokens,). of_spans: whether it is 1."""
     counts = torch.tensor([span.count for span in spans])
     return torch.tensor(of_spans, dtype=torch.float32).repeat_interleave(counts)
 
@@ -132,8 +134,11 @@ def _left_out(spans: Sequence[Span], kept: Sequence[Tensor | None]) -> Tensor | 
 
 
 def _are_own(spans: Sequence[Span]) -> list[bool]:
-    """For each span whether it is a reference's own tokens. Texts beside it, and what was seen of it, stand in front of
-    these, or in an attention without the picture."""
+    """For each span whether it is the tokens of a reference picture itself: the last REFERENCE span of its number.
+
+    The text beside a reference, and what a vision encoder has seen of it, have the same kind and number. They stand in
+    front of it, or in an attention without the picture.
+    """
     if all(span.kind is not TokenKind.PICTURE for span in spans):
         return [False] * len(spans)
     last_pieces = {span.number: index for index, span in enumerate(spans) if span.kind is TokenKind.REFERENCE}

@@ -93,13 +93,13 @@ def _joined_groups(own: Group, their: Group, keys: int) -> Group | None:
         of_their = their.shares[torch.isin(their.queries, queries)]
         shares = of_their if shares is None else shares * of_their
     biases = [group.bias for group in (own, their) if group.bias is not None]
-    bias = torch.stack(biases).sum(dim=0) if biases else None
-    times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each is read
+    bias = torch.stack(biases).sum(dim=0) if biases else None  # (keys,)
+    times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each key is read in both
     for group in (own, their):
         if group.keys is not None:
             times = times * torch.bincount(group.keys, minlength=keys)
     if bool((times == 1).all()):
-        return Group(queries, None, shares, bias)
+        return Group(queries, None, shares, bias)  # keys None: all keys, each once
     return Group(queries, torch.arange(keys).repeat_interleave(times), shares, bias)
 
 
@@ -173,12 +173,12 @@ def split_attention(
     token_dim: int,
     output_token_dim: int,
 ) -> Tensor:
-    """What an attention gives that is split into groups, for all queries in their order.
+    """The output of an attention that is split into groups, for all queries in their order.
 
-    ask: called for each group with its queries and their keys and values. token_dim: the dimension of q, k and v in
-    which the tokens stand. output_token_dim: the same of what `ask` gives.
+    groups: at least one. ask: called for each group with its queries and their keys and values. token_dim: the
+    dimension of q, k and v in which the tokens stand. output_token_dim: the same of what `ask` gives.
     """
-    if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:
+    if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:  # all queries read all keys
         return ask(groups[0], q, k, v)
     out: Tensor | None = None
     for group in groups:
@@ -228,38 +228,49 @@ class Readers:
 
 
 def readers_of(weights: Tensor) -> Sequence[Readers]:
-    """Tokens by how often they read each thing. weights: (things, tokens), as `in_steps` gives them.
+    """Group the tokens by how often they read each thing. weights: (things, tokens), as `in_steps` gives them.
 
-    A weight of 1.25 at a token means: the thing is read twice in a quarter of what the token gets, and once in the
-    other three quarters. Draw what the token gets as a line from 0 to 1. Each thing divides this line at one point,
-    here 0.25: before it the thing is read once more than after it. The points of all things divide the line into
-    things + 1 parts; within a part it is the same everywhere how often each thing is read.
+    A weight of 1.25 at a token means: a quarter of the token's output comes from an attention in which it reads the
+    thing twice, three quarters from one in which it reads the thing once. Draw the output as a line from 0 to 1. Each
+    thing divides the line at one point, here 0.25: before the point it is read once more than after it. The points of
+    all things divide the line into things + 1 parts, and the length of a part is its share. For a token with a weight
+    of 1.25 for A and 0.5 for B:
+
+        0 ------- 0.25 ------- 0.5 ------- 1
+          A twice       A once      A once
+          B once        B once      no B
+
+    A token is in one Readers for each of its parts that has a length.
     """
     things, tokens = weights.shape
-    more_often = weights.ceil().T  # (tokens, things): how often a thing is read before its point
-    points_of_things = weights.T - more_often + 1  # (tokens, things), above 0, at most 1
-    # The points of each token from the last to the first, and whose they are: (tokens, things) each.
+    times_before = weights.ceil().T  # (tokens, things): how often a thing is read before its point; after it once less
+    # (tokens, things), above 0, at most 1. A whole weight, also 0, has its point at 1: nothing is after it.
+    points_of_things = weights.T - times_before + 1
+    # The points of each token, the largest first, and the things that they are of: (tokens, things) each.
     points, order = points_of_things.sort(dim=1, descending=True, stable=True)
-    # Part n lies before the points of the first n things of this order, and after those of all others. So it begins at
-    # the next point, or at 0, and ends at the point before, or at 1: (tokens, things + 2).
+    # The ends of the parts, from 1 down to 0: (tokens, things + 2). Part n, counted from the end of the line, is from
+    # edge n + 1 to edge n. It lies before the points of the first n things of `order`, and after all other points.
     edges = torch.cat(
         [torch.ones(tokens, 1, dtype=torch.float32), points, torch.zeros(tokens, 1, dtype=torch.float32)], dim=1
     )
-    times_of_parts: list[Tensor] = []  # (tokens, things) each: how often each thing is read in the part
+    times_of_parts: list[Tensor] = []  # for each part (tokens, things): how often each thing is read in it
     for part in range(things + 1):
+        # 1 for the things whose points this part lies before, 0 for the others: (tokens, things).
         is_before = torch.zeros(tokens, things, dtype=torch.float32).scatter_(1, order[:, :part], 1.0)
-        times_of_parts.append(more_often - 1 + is_before)
-    times = torch.cat(times_of_parts)  # ((things + 1) * tokens, things)
-    shares = (edges[:, :-1] - edges[:, 1:]).T.flatten()  # of the same rows: the length of the part
-    numbers = torch.arange(tokens).repeat(things + 1)  # of the same rows: the token
+        times_of_parts.append(times_before - 1 + is_before)
+    # One row for each part and token, all tokens of part 0 first: ((things + 1) * tokens, ...).
+    times = torch.cat(times_of_parts)
+    shares = (edges[:, :-1] - edges[:, 1:]).T.flatten()  # the length of the part
+    numbers = torch.arange(tokens).repeat(things + 1)  # the number of the token
     has_share = shares > 0
     return _gathered(times[has_share], shares[has_share], numbers[has_share])
 
 
 def _gathered(times: Tensor, shares: Tensor, numbers: Tensor) -> list[Readers]:
-    """Tokens with parts of what they get, by how often each thing is read in the part.
+    """One Readers for each different row of `times`.
 
-    times: (n, things), how often. shares: (n,), how large the part is. numbers: (n,), of which token it is.
+    Row i of all three arguments is one part of a token's output. times: (n, things), how often each thing is read in
+    it. shares: (n,), how large it is. numbers: (n,), the number of the token.
     """
     # The different rows of `times`, (patterns, things), and for each row the number of its pattern.
     patterns, pattern_of = cast("Any", times).unique(dim=0, return_inverse=True)

@@ -353,6 +353,7 @@ class _Figure:
         length = math.dist(start, end)
 
         def half_width(pixels_along: _Array) -> _Array:
+            """As _Shape.half_width: of a capsule, whose radius changes evenly from start to end."""
             share = (pixels_along / max(length, SHORTEST)).clip(0, 1)  # 0 at the start, 1 at the end
             radius = start_radius + (end_radius - start_radius) * share
             beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
@@ -407,6 +408,7 @@ class _Figure:
         neck_end = max(math.dist(neck, nose[:2]) - _HEAD_ABOVE_SHOULDERS * head_height, chin)
 
         def half_width(pixels_along: _Array) -> _Array:
+            """As _Shape.half_width: of the ellipse of the skull, and below the nose at least of the neck."""
             from_middle = (pixels_along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
             ellipse = np.sqrt(np.maximum(1 - from_middle**2, _LEAST_SQUARE))
             half_neck = _HALF_NECK * (pixels_along > 0)  # 0 above the nose

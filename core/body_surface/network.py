@@ -398,8 +398,10 @@ class BoxPredictor(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The levels p2 to p5 of the pyramid as one, at the size of p2: a level is enlarged by 2 after each convolution,
-    and the results are added."""
+    """The levels p2 to p5 of the pyramid as one, at the size of p2: their sum, after convolutions.
+
+    The levels from p3 on are enlarged by 2 after each of their convolutions.
+    """
 
     def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()

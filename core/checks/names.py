@@ -68,7 +68,7 @@ class People:
         for index, name in enumerate(names):
             self._by_form.setdefault(of_person(name), []).append(index)
         for index, name in enumerate(names):
-            if name == UNNAMED:  # messages call them by their number too
+            if name == UNNAMED:  # messages call them by their number too; it is theirs unless somebody is named so
                 self._by_form.setdefault(of_person(f"{name} {index + 1}"), [index])
 
     def called(self, text: str) -> list[int]:

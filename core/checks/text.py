@@ -82,8 +82,11 @@ def as_typed(word: object, system: str = os.name) -> str:
 
 
 def items_in(text: str) -> list[str]:
-    """The items of a list: what stands between separators or in lines, "" where nothing does. A separator at the end
-    of a line is one with that end. There is always an item. Quotation marks around an item are no part of it."""
+    """The items of a list: what stands between separators or in lines, "" where nothing does.
+
+    Empty lines are left out. A separator at the end of a line and that end count as one. There is always an item.
+    Quotation marks around an item are no part of it.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     items: list[str] = []
     for line in lines:

@@ -88,8 +88,10 @@ def named(value: Any) -> str:
 
 
 def unusual(tensor: Tensor) -> str:
-    """The kind of a tensor whose numbers do not lie in memory one after the other, as all code here needs them: "meta",
-    "sparse_coo"; "" for a usual one."""
+    """The kind of a tensor that no code here can use, such as "meta" or "sparse_coo"; "" for a usual one.
+
+    The numbers of a usual one lie in memory as they are.
+    """
     if tensor.is_nested:
         return "nested"
     if tensor.layout is not torch.strided:

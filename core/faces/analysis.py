@@ -194,8 +194,8 @@ def _unseen(below: float) -> str:
 
 def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]:
     """Faces of a picture with what a note calls them: "face 1", or "picture 2, face 1"."""
-    before = f"{picture}, " if picture else ""
-    return [(f"{before}face {number}", face) for number, face in enumerate(faces, 1)]
+    prefix = f"{picture}, " if picture else ""
+    return [(f"{prefix}face {number}", face) for number, face in enumerate(faces, 1)]
 
 
 def describe(face: Face) -> str:

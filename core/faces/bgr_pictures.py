@@ -110,9 +110,9 @@ class _Similarity(NamedTuple):
 
 
 def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> _Similarity:
-    """The turn, scale and shift of `align_ffhq`, which a point that lies far off does not change."""
+    """The turn, scale and shift of `align_ffhq`: a single point that lies far off its target does not change them."""
     least_median = math.inf
-    errors_of_best: list[float] = []
+    errors_of_best: list[float] = []  # of each point, by the fit with the least median so far
     for first, second in _DRAWN_PAIRS:
         between = points[second] - points[first]
         if not between:

@@ -137,7 +137,7 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> tuple
     if may_lie:
         view = photo.upright_view(view)
         faces = photo.look(view)
-        is_alone = len(faces) == 1 and expected <= 1
+        is_alone = len(faces) == 1 and expected <= 1  # and nobody says that there are more
         if is_alone and _is_upright(faces[0], view.turns):
             # All four turns of the whole picture have been compared, and that was about this face alone.
             return faces
@@ -310,7 +310,10 @@ def _square_around(box: Box, around: float, picture: Picture) -> Rect:
 
 
 def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, ...]:
-    """The faces that a detector sees when a picture is looked at as a view says, in pixels of the picture."""
+    """The faces that a detector sees when a picture is looked at as a view says, in pixels of the picture.
+
+    None for a picture too narrow for the view. The first look at a large photo also looks closer for small faces.
+    """
     turned = np.rot90(picture, view.turns)
     height, width = turned.shape[:2]
     if min(height, width) * view.size < max(height, width):

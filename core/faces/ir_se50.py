@@ -15,6 +15,8 @@ _GRID = 7
 
 _STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
 """The four stages of the network: channels in, channels out, and how many residual units."""
+_LAST_CHANNELS = _STAGES[-1][1]
+"""Channels of the last feature map: 512, by chance as many as the embedding has numbers."""
 
 
 def program(state: State, path: str) -> Program:
@@ -63,23 +65,27 @@ class _Graph:
         x = self._convolution("crop", "input_layer.0", (64, 3, 3, 3))
         x = self._normalisation(x, "input_layer.1", 64)
         x = self._prelu(x, "input_layer.2", 64)
-        number = 0
+        number = 0  # of the unit, counted through all stages as in the file
         for channels_in, channels_out, units in _STAGES:
             for unit in range(units):
                 # The first unit of a stage halves the feature map and changes the number of channels.
-                inputs = channels_in if unit == 0 else channels_out
+                unit_channels_in = channels_in if unit == 0 else channels_out
                 stride = 2 if unit == 0 else 1
-                x = self._residual_unit(x, f"body.{number}", inputs, channels_out, stride)
+                x = self._residual_unit(x, f"body.{number}", unit_channels_in, channels_out, stride)
                 number += 1
         # (1, 512, 7, 7) -> (1, 512 * 7 * 7) -> (1, 512)
-        x = self._normalisation(x, "output_layer.0", EMBEDDING)
+        x = self._normalisation(x, "output_layer.0", _LAST_CHANNELS)
         x = self._append("Flatten", x)
-        linear = self._note_tensors("output_layer.3", weight=(EMBEDDING, EMBEDDING * _GRID**2), bias=(EMBEDDING,))
+        weight_shape = (EMBEDDING, _LAST_CHANNELS * _GRID**2)  # (out, in)
+        linear = self._note_tensors("output_layer.3", weight=weight_shape, bias=(EMBEDDING,))
         x = self._append("Gemm", x, *linear, transB=1)
         self._normalisation(x, "output_layer.4", EMBEDDING)
 
     def _residual_unit(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
-        """Two convolutions, whose channels are weighted by squeeze and excitation, plus the input by a shortcut."""
+        """Two convolutions, their channels weighted by squeeze and excitation, plus the unit's input by a shortcut.
+
+        The second convolution has the stride.
+        """
         layer = f"{key}.res_layer"
         y = self._normalisation(x, f"{layer}.0", channels_in)
         y = self._convolution(y, f"{layer}.1", (channels_out, channels_in, 3, 3))
@@ -120,6 +126,7 @@ class _Graph:
         return self._append("Conv", x, *weight, strides=(stride, stride), pads=(padding,) * 4)
 
     def _normalisation(self, x: str, key: str, channels: int) -> str:
+        """A batch normalisation with the means and variances of the training."""
         shape = (channels,)
         tensors = self._note_tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
         return self._append("BatchNormalization", x, *tensors)

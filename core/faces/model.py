@@ -64,9 +64,9 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
 
 
 def unsure_in(pictures: Sequence[Faces]) -> str:
-    """A note that names the faces of which it is not certain which way up they are; "" where there are none.
+    """A note that names faces that may not be upright, and says where small faces may not have been seen.
 
-    pictures: the faces of each picture.
+    "" where there is nothing to say. pictures: the faces of each picture.
     """
     numbered_faces: list[tuple[str, Face]] = []
     for number, faces in enumerate(pictures, 1):

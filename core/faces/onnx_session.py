@@ -87,6 +87,7 @@ def opened(
 ) -> Callable[[Tensor], list[Tensor]]:
     """A file as a function of a picture, (1, 3, H, W) float32 -> its outputs as float32 tensors on the CPU.
 
+    The file is tried once with a picture of zeros, and onnxruntime's reports to Microsoft are switched off.
     name: of the provider, see `resolved`. picture_shape: of a picture to try the file with. output_sizes: how many
     numbers each output must have for that picture. Raises NoOnnxRuntime where the provider does not start, and
     UnsupportedCheckpoint for another network.
@@ -113,7 +114,8 @@ def opened(
     def run(pixels: Tensor) -> list[Tensor]:
         """The outputs for one picture, (1, 3, H, W)."""
         values = pixels.detach().cpu().numpy().astype(dtype)
-        outputs: Sequence[Any] = session.run(None, {picture.name: np.ascontiguousarray(values)})
+        feed = {picture.name: np.ascontiguousarray(values)}
+        outputs: Sequence[Any] = session.run(None, feed)  # None: all outputs of the file
         return [torch.as_tensor(output).float() for output in outputs]
 
     try:
@@ -128,9 +130,11 @@ def opened(
 
 
 def _word(name: str) -> str:
+    """The word of the menu for a provider. name: what onnxruntime calls it."""
     return next(word for word, provider in _PROVIDERS.items() if name in provider.names)
 
 
 def _unusable(path: str, why: str) -> UnsupportedCheckpoint:
-    found = f"an ONNX file that onnxruntime cannot run ({why})"
-    return UnsupportedCheckpoint(path, found, "a face detector or recogniser", "Choose another pack.")
+    """The error for an ONNX file that onnxruntime does not run as a face network."""
+    problem = f"an ONNX file that onnxruntime cannot run ({why})"
+    return UnsupportedCheckpoint(path, problem, "a face detector or recogniser", "Choose another pack.")

@@ -148,4 +148,5 @@ def _photo_number(key: str, files: Sequence[str]) -> int | None:
 
 
 def _useless(text: str, why: str, advice: str) -> BadCast:
+    """The error for a correction that cannot be followed. text: the correction. why: the end of a sentence about it."""
     return BadCast(f"The correction {plain(text, 100)!r} {why}.", advice)

@@ -37,9 +37,9 @@ def notes(
             first = next((earlier for earlier in range(index) if similarity[index, earlier] >= _ONE_PHOTO), None)
             if first is not None:
                 twice.append(f"{labels[first]} and {label}")
-    after = f"; one person from {same_from:g}: look at {look_at}"
+    advice = f"; one person from {same_from:g}: look at {look_at}"
     return [
-        *gathered("Hardly like the others of their person", first_few(unlike), after),
+        *gathered("Hardly like the others of their person", first_few(unlike), advice),
         *gathered("One photo twice", first_few(twice)),
     ]
 

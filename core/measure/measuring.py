@@ -61,8 +61,10 @@ def measure(
 
 
 def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[float, ...]]:
-    """Of each person what Sighting.shared has. Where strangers are alike by chance, it is not taken from leakage, so
-    figures of strangers are as published."""
+    """Sighting.shared for each person: 0 for everybody who is not kin, and () for all where no two people are kin.
+
+    Strangers may be alike by chance. That is not subtracted from leakage, so that their figures are as published.
+    """
     are_kin = kin(persons).fill_diagonal_(False)
     if not are_kin.any():
         return [()] * len(persons)
@@ -105,8 +107,8 @@ def _copy_paste(person: Person, face: Face, recogniser: str) -> float | None:
     if len(photos) < 2:
         return None
     embedding = normalize(face.embeddings[recogniser].float(), dim=-1)  # (512,)
-    pairs_of_two = ~torch.eye(len(photos), dtype=torch.bool)  # (photos, photos): False for a photo with itself
-    between_photos = (photos @ photos.T)[pairs_of_two]
+    of_two_photos = ~torch.eye(len(photos), dtype=torch.bool)  # (photos, photos): False for a photo with itself
+    between_photos = (photos @ photos.T)[of_two_photos]  # each pair twice, which leaves the mean as it is
     return float((photos @ embedding).max() - between_photos.mean())
 
 

@@ -20,8 +20,8 @@ class Sighting:
     similarities: cosines of that face with all people of the report, in their order; empty for a missing person.
     copy_paste: how much more alike the face is to one photo than the photos of this person are to each other; None for
     a missing person and for one of a single photo.
-    shared: how much of each person of the report a perfect picture of this one has in it by nature, as
-    `shared_by_nature` gives it; 0 for strangers, and empty where no two people are kin.
+    shared: for each person of the report, how like them a perfect picture of this person is because the two are kin, as
+    `shared_by_nature` gives it; 0 for people who are not kin. () where no two people of the report are kin.
     """
 
     person: int
@@ -46,11 +46,11 @@ class Sighting:
 
     @property
     def leakage(self) -> float:
-        """The highest similarity of the face to another person, less what it has of that one through this one.
+        """The highest similarity of the face to another person, without the part that comes of the two being kin.
 
-        Of person i it is the largest s_j - shared_j s_i over all others j, where s are the similarities: the part of
-        the face at right angles to i's photos, compared with j. A perfect picture of one of two siblings has 0, a face
-        of the other one 1 - shared^2. Of strangers nothing is taken away.
+        For this person i it is the largest s_j - shared_j s_i over all others j, where s are the similarities: the part
+        of the face at right angles to i's photos, compared with j. With two siblings a perfect picture of the right one
+        has 0, and a face of the other one 1 - shared^2. From the similarity to a stranger nothing is taken away.
         """
         if not self.shared:
             return self.nearest_other

@@ -86,13 +86,16 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
         # Where a loader has chosen the published name, the user has to choose the other name there.
         state = RENAMED if model.chosen else FOUND
         return Finding(model.title, state, (f"{file.path}: choose {file.name} in its loader.",))
-    for file in moved(model, folders):  # the first one, if there is any
+    for file in moved(model, folders):  # returns at the first one, if there is any
         return Finding(model.title, MISPLACED, (move(file.path, target(model, folders)),))
     return None
 
 
 def _instead_of_size(path: Path, model: Model) -> list[str]:
-    """What is counted in a whole file whose publisher states no size to compare with; [] for any other."""
+    """A sentence in the place of a comparison of sizes, where no size is published: how many tensors the file has.
+
+    path: of a file that is known to be whole. [] where a size is published, and for files that nobody publishes.
+    """
     if model.size is not None or not model.page:
         return []
     tensors = described_tensors(path)
@@ -116,8 +119,8 @@ def _nothing(model: Model, folders: Folders) -> Finding:
 
 
 def _in_the_way(model: Model, folders: Folders) -> str:
-    """A sentence about a link to nowhere, a folder or a pipe that has the name of one of the model's files, so that the
-    file cannot be there; "" where there is none."""
+    """A sentence about what has the name of one of the model's files and is no file: a link to nowhere, a folder or a
+    pipe; "" where there is nothing of that name."""
     names = [name for file in model.files for name in file.names]
     for root, name in product(folders.get(model.key, ()), names):
         path = os.path.join(root, name)
@@ -160,7 +163,7 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
 
 
 def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: str | None) -> Trouble | None:
-    """The trouble with a whole file that is another model, None where it is the right one.
+    """The trouble with a file that is whole but of another format or family than `model`; None where it is right.
 
     file_format, family: what the file is and for which family it is made, None where its tensors do not tell.
     """
@@ -181,8 +184,7 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
 
 
 def _other_control_net(path: Path, model: Model) -> Trouble | None:
-    """The trouble with a ControlNet that is published for another of our methods than the one that `model` is for; None
-    where it is any other file.
+    """The trouble with a ControlNet that is published for another method than `model`; None for any other file.
 
     Their tensors have the same names and shapes, so the length of the file decides.
     """
@@ -230,8 +232,8 @@ def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
 
 
 def _path_with_hint(path: Path, model: Model, folders: Folders) -> str:
-    """The path of a model that is there, and where a menu of the host shows the file under another name than the
-    workflow has, what to choose.
+    """The path of a model that is there, as a text; with what to choose, where a menu of the host shows the file under
+    another name than the workflow has.
 
     Our own loaders take a name in any spelling, so their models need no hint.
     """
@@ -318,8 +320,11 @@ def _first_detector(there: _Packs) -> tuple[str, Path] | None:
 
 
 def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | None:
-    """The finding about a pack that lies in another folder than its own, as the zip that it comes in or unpacked, or
-    under another name, such as "antelopev2 (1)", as browsers name a second download; None where it lies nowhere."""
+    """The finding about a pack that lies somewhere else than it should; None where it lies nowhere.
+
+    It may be unpacked in another folder than its own or under another name, such as "antelopev2 (1)", as browsers name
+    a second download; or its zip may lie there.
+    """
     found = _files_of_pack(model, folders)
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
     for folder, names in found.names_in.items():
@@ -366,8 +371,10 @@ def _is_called(model: Model, folder: Path) -> bool:
 
 
 def _moving(model: Model, folder: Path, folders: Folders) -> str:
-    """A sentence that says what to do with a folder in the wrong place that holds files of the pack: to move all of it,
-    or these files alone where the folder is a model folder or holds anything else."""
+    """A sentence that says what to move: a folder in the wrong place that holds files of the pack, or the files alone.
+
+    These are moved alone where the folder is a model folder or holds anything else.
+    """
     into = target(model, folders)
     names = sorted(os.listdir(folder))
     of_pack = [name for name in names if packs.comes_with(model, name)]

@@ -181,7 +181,7 @@ def listing(root: str, links: bool = True) -> Listing:
             if dead_link(path) is not None:
                 folders[path] = _ABSENT
     new_listing = Listing(tuple(files), folders)
-    _listings.pop((root, links), None)
+    _listings.pop((root, links), None)  # the old one does not hold, whether or not the new one is kept
     if max(folders.values()) < start_time - _SETTLED_NS:
         _listings[root, links] = new_listing
     return new_listing
@@ -210,7 +210,10 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
 
 
 def spelled_otherwise(names: Iterable[str], path_of_name: Mapping[str, PathT]) -> PathT | None:
-    """The file whose name is the same as one of these in another spelling, see names.among; None for no such file."""
+    """The path of the first file that has one of these names in another spelling, see names.among; None for none.
+
+    path_of_name: of the files that there are.
+    """
     for name in names:
         entry = among(name, path_of_name)
         if entry and os.path.isfile(path_of_name[entry]):
@@ -283,7 +286,10 @@ def is_safetensors(path: Path) -> bool:
 
 
 def unfinished(path: Path) -> str | None:
-    """What a file is whose download has not ended, by what the program keeps beside it, in words; None for others."""
+    """What an unfinished download is, in words; None for any other file.
+
+    It is known by a file that the download program keeps beside it.
+    """
     for mark in UNFINISHED:
         if os.path.isfile(f"{path}{mark}"):
             return f"a download that has not ended, or {path.name}{mark} beside it was left over"
@@ -302,7 +308,7 @@ def is_text(head: bytes) -> bool:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip. False also where the end of the file is damaged: zipfile.is_zipfile may raise there."""
+    """Whether a file is a zip, by its end. False where the end is damaged, at which zipfile.is_zipfile may raise."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:

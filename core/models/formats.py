@@ -97,7 +97,7 @@ def formats() -> tuple[Format, ...]:
 
 
 def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
-    """Formats in their order, where each stands in front of those that its `before` names.
+    """These formats in the same order, except that each stands in front of those that its `before` names.
 
     Raises BadRecord for two formats of one id, and where `before` names no format or leads in a circle.
     """
@@ -113,7 +113,10 @@ def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
     ordered: dict[str, Format] = {}
 
     def put(identifier: str, waiting: tuple[str, ...]) -> None:
-        """Put a format at the end, unless it has its place. waiting: for it, formats that are more general."""
+        """Put a format at the end of `ordered`, behind all that are to be tried earlier, unless it is there already.
+
+        waiting: the more general formats that are put after this one; a format among them leads in a circle.
+        """
         if identifier in waiting:
             raise BadRecord(FOLDERS, f"before leads in a circle: {' before '.join([identifier, *reversed(waiting)])}")
         if identifier in ordered:
@@ -123,7 +126,7 @@ def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
         ordered[identifier] = by_id[identifier]
 
     for identifier in by_id:
-        put(identifier, ())
+        put(identifier, waiting=())
     return tuple(ordered.values())
 
 
@@ -198,6 +201,7 @@ def require(state: State, wanted: str | Sequence[str], path: str, advice: str, t
 
 
 def _first_names(state: State) -> str:
+    """What an unknown file holds, for a message: the number of its tensors and the first three names."""
     if not state:
         return "it holds no tensors"
     dots = ["..."] if len(state) > 3 else []

@@ -16,10 +16,13 @@ def own_files(method: Method) -> list[Model]:
 
 
 def non_commercial(method: Method, model: Model) -> list[Model]:
-    """Which of these does not allow commercial use: a file of a method's own, and the pack that it needs."""
+    """Those of two models that do not allow commercial use: a method's own file, and the face pack that it needs.
+
+    model: the file. The pack counts only where the method reads embeddings with a file of this format.
+    """
     needed = [model]
-    all_formats_do = not method.embedding_formats
-    reads_embeddings = all_formats_do or model.format.startswith(method.embedding_formats)
+    # Where embedding_formats is empty, files of every format read embeddings.
+    reads_embeddings = not method.embedding_formats or model.format.startswith(method.embedding_formats)
     if method.recogniser and reads_embeddings:
         needed.append(packs.published(method.recogniser))
     return [entry for entry in needed if entry.commercial == "no"]
@@ -35,6 +38,7 @@ def note(format_id: str) -> str:
 
 
 def _in_words(forbidden: list[Model]) -> str:
+    """The line for these models, each with its licence; "" for no model."""
     named: list[str] = []
     for model in forbidden:
         title = f"its face pack {model.name}" if model.format == "face-pack" else model.title

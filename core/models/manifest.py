@@ -188,15 +188,16 @@ def model(identifier: str) -> Model:
 
 
 def publication(name: str, keys: Sequence[str]) -> Model | None:
-    """The published model of one file that is meant by a name of a file in the folders of these keys; None for none.
+    """The published model that a file is, by its name in the folders of these keys; None for none, and for several.
 
+    Only models of one file are compared.
     People keep files in folders of their own, and workflows come from disks that do not tell capitals apart. So a file
     is also known by the last part of its name, in any capitals, where that of one model alone is the same.
     """
     for known_as, published in zip(_WAYS, _models_by_name(tuple(keys)), strict=True):
-        alike = published.get(known_as(name))
-        if alike:
-            return alike[0] if len(alike) == 1 else None
+        models_of_name = published.get(known_as(name))
+        if models_of_name:
+            return models_of_name[0] if len(models_of_name) == 1 else None
     return None
 
 
@@ -325,8 +326,10 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
 
 
 def _existing(folder: Path, names: Sequence[str]) -> Path | None:
-    """The path of the first of these names that is a file in a folder, else of a file whose name is the same in another
-    spelling: some disks and archives write names in capitals. None where there is neither."""
+    """The path of the first of these names that is a file in a folder; None where there is none.
+
+    Names in another spelling count after them: some disks and archives write names in capitals.
+    """
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -106,7 +106,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     anew.
     """
     folder = home(model, folders)
-    file, *further_files = model.fetched
+    file, *further_files = model.fetched  # one at least: the archive, or files
     if further_files:  # a released folder: one command of Hugging Face's tool for each file
         command = f"hf download {model.repository} --local-dir {as_typed(folder / model.name, system)} --include"
         return tuple(f"{command} {as_typed(_pattern(model, file), system)}" for file in model.fetched)
@@ -121,7 +121,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
 
 def _fetching_file(model: Model, file: File, saved_as: Path, system: str, resume: bool) -> str:
     """The command that downloads one file of a model. system, resume: as of `fetching`."""
-    # In PowerShell "curl" is another command, with other options.
+    # In the PowerShell of Windows "curl" alone is another command, with other options.
     curl = "curl.exe" if system == "nt" else "curl"
     options = "-fL -C -" if resume else "-fL"
     return f"{curl} {options} --create-dirs -o {as_typed(saved_as, system)} {model.url_of(file, file.names[0])}"
@@ -156,8 +156,8 @@ def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
     known: model key -> folders, as `Folders` takes them.
     """
     folders = Folders(known)
-    found = chain(renamed(model, folders), moved(model, folders))
-    return next((file.path for file in found), None)
+    files = chain(renamed(model, folders), moved(model, folders))  # both lazy: the search ends at the first file
+    return next((file.path for file in files), None)
 
 
 def renamed(model: Model, folders: Folders) -> Iterator[FileThere]:

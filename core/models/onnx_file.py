@@ -268,6 +268,7 @@ def read(path: str) -> Program:
     """
 
     def program_of(graph: _Message) -> Program:
+        """The program of a GraphProto. Raises _Refused for too many nodes or weights, and for weights as above."""
         nodes = graph.all(_Field.GRAPH_NODE)
         initializers = graph.all(_Field.GRAPH_INITIALIZER)
         if max(len(nodes), len(initializers)) > _MOST_PARTS:

@@ -167,8 +167,10 @@ def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | N
 
 
 def of_one_name(pack: str, available: Iterable[str]) -> list[str]:
-    """The available packs that are the published pack of this name, in whatever folder they lie; [] for a pack that
-    nobody publishes."""
+    """The available packs that have the published name of this pack, in whatever folder each of them lies.
+
+    [] for a pack that nobody publishes.
+    """
     published_name = _published_name(pack)
     if not published_name:
         return []

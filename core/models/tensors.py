@@ -66,7 +66,8 @@ def load(path: Path) -> Any:
 
 
 def _unpickled(path: Path, mmap: bool = False) -> Any:
-    """The content of a pickle, without a dictionary that is around all tensors, as the host's loader gives it."""
+    """The content of a pickle, as the host's loader gives it: where a dictionary is around that of the tensors
+    ("state_dict", or its only entry), the inner one. mmap: whether tensors are mapped from the file, not read."""
     content: Any = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     if not isinstance(content, dict):
         return content
@@ -89,7 +90,7 @@ def has_name_in_utf_8(path: Path) -> bool:
 
 @contextmanager
 def _in_utf_8(path: Path) -> Generator[str, None, None]:
-    """A path that safetensors takes, of the same file."""
+    """A context with a path to the file that safetensors takes: its own, or one in letters where it has other bytes."""
     if has_name_in_utf_8(path):
         yield str(path)
         return
@@ -177,7 +178,7 @@ def _with_code(path: Path) -> str | None:
     weights_only: a TorchScript archive, whose code would run, and a tar archive, whose names may lead out of the
     folder. None for any other file."""
     if is_zip(path):
-        # None in a damaged one: torch.load, which comes next, says in which way.
+        # A damaged zip has no members here: torch.load, which comes next, says in which way it is damaged.
         if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in zip_members(path)):
             return "a TorchScript network, which holds code, so it was not opened"
         return None
@@ -199,7 +200,7 @@ def origin(path: str | Path) -> str:
         # Whatever else stands in the metadata is passed over: anybody may write anything there.
         with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), opened(path) as file:
             hashes = json.loads(file.metadata()[SOURCES]).values()
-            (source_hash,) = hashes  # a file made of several has no single source
+            (source_hash,) = hashes  # of a file made of several: ValueError, and the file itself is hashed below
             return str(source_hash)
     return sha256(path)
 
@@ -226,7 +227,7 @@ def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
     Values that are no tensors are left out. Raises NotTensors for more entries than any model has.
     """
     flat: dict[str, Tensor] = {}
-    for number, (key, value) in enumerate(_entries(state, "")):
+    for number, (key, value) in enumerate(_entries(state, prefix="")):
         if number >= _ENTRIES:
             raise NotTensors(f"a pickle with more than {_ENTRIES} entries")
         if isinstance(value, Tensor):

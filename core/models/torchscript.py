@@ -147,7 +147,11 @@ class _Members:
         return self._read(self._members[f"{self._folder}data.pkl"], _LONGEST_INDEX)
 
     def storage(self, kind: Name, key: Any, length: Any) -> Storage:
-        """The numbers below data/, read once. kind: the class of storage. key: the member's name. length: how many."""
+        """The numbers in a member below data/, read once and kept.
+
+        kind: the class of storage. key: the member's name. length: how many numbers. Raises Refused where the archive
+        does not hold these numbers, or says that it holds more than fit into it.
+        """
         dtype = _DTYPES.get(kind.name)
         if dtype is None or not isinstance(key, str) or not isinstance(length, int) or length < 0:
             raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
@@ -168,8 +172,8 @@ class _Members:
         return storage
 
     def _read(self, member: zipfile.ZipInfo, longest: int) -> bytes:
-        """The bytes of a member, at most `longest`. Torch stores the index and the numbers as they are: compressed they
-        could be of any length."""
+        """The bytes of a member. Raises Refused for more than `longest`, and for a compressed member: torch does not
+        compress, and compressed bytes could become any number of bytes."""
         if member.compress_type != zipfile.ZIP_STORED or member.file_size > longest:
             raise Refused(f"a TorchScript archive whose {plain(member.filename, 100)} is compressed or too long")
         return self._archive.read(member)
@@ -183,7 +187,7 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
     named.
     """
     tensors: dict[str, Tensor] = {}
-    waiting: list[tuple[str, int, Any]] = [("", 0, root)]
+    waiting: list[tuple[str, int, Any]] = [("", 0, root)]  # (beginning of its tensors' names, depth, module)
     entries = 0
     while waiting:
         prefix, depth, module = waiting.pop()
@@ -330,11 +334,11 @@ def _called(function: Any, arguments: Any) -> Any:
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
     """The tensor at a place in the numbers of its storage. offset, stride: counted in numbers, not bytes.
 
-    Raises Refused where the tensor would reach beyond them.
+    Raises Refused where the tensor would reach beyond them, and for arguments that are of no tensor.
     """
-    sides = max(len(shape), len(stride))
-    if sides > _MOST_SIDES:
-        raise Refused(f"a TorchScript archive with a tensor of {sides} dimensions")
+    dimensions = max(len(shape), len(stride))
+    if dimensions > _MOST_SIDES:
+        raise Refused(f"a TorchScript archive with a tensor of {dimensions} dimensions")
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
         raise Refused("a TorchScript archive with a tensor of an unknown kind")

@@ -135,9 +135,10 @@ def chooses_standins(graph: Graph) -> bool:
 
 
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
-    """A function that says in words what needs a model: the methods in these workflows that cannot do without it;
-    without such a method the name of the workflow, or SINGLE where there are several workflows.
+    """A function: model -> what needs it, in words.
 
+    These are the uses of the methods in these workflows that need the model. Where no use does, it is the name of the
+    workflow, or SINGLE for several workflows.
     workflows: name -> workflow. template: reads a template of the pack by its name; what a method needs is what the
     templates of its uses (method.json) need.
     """
@@ -149,12 +150,12 @@ def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> C
         if method.used_by(kinds):
             for use in method.uses:
                 needed[use.title] = {model.id for model in published(template(use.template))}
-    no_method = SINGLE if len(workflows) > 1 else listed([*workflows])
+    without_use = SINGLE if len(workflows) > 1 else listed([*workflows])
 
     def users_of(model: Model) -> str:
         """What needs this model, in words."""
         titles = [title for title, ids in needed.items() if model.id in ids]
-        return listed(titles, no_method)
+        return listed(titles, without_use)
 
     return users_of
 
@@ -203,8 +204,9 @@ class _Workflow:
         """The file that Load Adapter has chosen. name: as its menu shows it. texts: in the inputs of nodes.
 
         Load Adapter lists the files of all methods' folders, and the name alone does not tell the folder. A published
-        file lies in its own folder. Any other file is looked for first in the folder of a method in the workflow of
-        which no published file is chosen, then in those of the other methods in the workflow, then in all others.
+        file lies in its own folder. Any other file is looked for in these folders, in this order: of methods in the
+        workflow that still lack their file, as none of their published files is chosen; of the other methods in the
+        workflow; of all other methods.
         """
         keys = [method.key for method in methods() if method.key]
         # Where two folders hold a file of one name, the menu shows the second one as "folder/name".
@@ -216,8 +218,8 @@ class _Workflow:
                 return Chosen(model.key, name)
         used_keys = [method.key for method in methods() if method.key and method.used_by(self.kinds)]
         chosen_keys = {model.key for model in models() if model.name in texts}
-        waiting_keys = [key for key in used_keys if key not in chosen_keys]
-        first, *further = dict.fromkeys([*waiting_keys, *used_keys, *keys])
+        lacking_keys = [key for key in used_keys if key not in chosen_keys]
+        first, *further = dict.fromkeys([*lacking_keys, *used_keys, *keys])  # each key once, where it comes first
         return Chosen(first, name, tuple(further))
 
     def _read_by_methods(self) -> set[str]:
@@ -234,7 +236,7 @@ class _Workflow:
         return recognisers
 
     def needed(self) -> tuple[Model, ...]:
-        """The models of `published`."""
+        """The models that `published` returns, whose docstring says which."""
         # A loader of a method stands for the method's apply nodes, which the workflow may not have yet.
         kinds = set(self.kinds)
         for method in methods():
@@ -263,9 +265,10 @@ class _Workflow:
     def as_chosen(self, model: Model) -> Model:
         """A published model as the workflow needs it.
 
-        A face pack is without its recogniser where that is not needed. A file that loaders have chosen under another
-        name alone is looked for there, and fetched to there; but not under a name with letters that do not belong into
-        a command, because workflows come from strangers.
+        A face pack is without its recogniser where that is not needed. Where loaders have chosen the file of a model
+        only under another name than its published one, the model gets that name: the file is looked for and fetched
+        under it. It does not get a name with letters that do not belong into a command, because workflows come from
+        strangers.
         """
         is_chosen = model.name in self.texts or model.name in self.packs
         files = tuple(file for file in model.files if self._is_needed(file))
@@ -286,7 +289,11 @@ class _Workflow:
 
 
 def _packs_called(chosen: Iterable[str | None]) -> list[str]:
-    """The packs that these values of menus mean, each once; None where a menu has none."""
+    """The packs that these values of menus mean, each once.
+
+    chosen: the values; None where a menu has none. NONE_FOUND means antelopev2, and NO_DETECTOR no pack.
+    Raises BadSetup for more than MOST_FILES packs.
+    """
     called: list[str] = []
     for pack in chosen:
         if pack == packs.NONE_FOUND:
@@ -299,6 +306,7 @@ def _packs_called(chosen: Iterable[str | None]) -> list[str]:
 
 
 def _require_few(count: int) -> None:
+    """Raise BadSetup for more files than MOST_FILES."""
     if count > MOST_FILES:
         raise BadSetup(
             f"The loaders of the workflow choose {count} files, and {MOST_FILES} is the most that are looked for.",
@@ -331,7 +339,7 @@ def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> li
 
 
 def _with_rows(menu: Mapping[str, str], node: WorkflowNode) -> dict[str, str]:
-    """A menu of LOADERS with the name of each row in the place of a name with a *. node: which has the rows."""
+    """A menu of LOADERS for this node: in the place of a name with a * stand the names of the node's own rows."""
     keys: dict[str, str] = {}
     for pattern, key in menu.items():
         names = [pattern]
@@ -414,9 +422,9 @@ def _own(key: str, title: str, file: File, file_format: str, family: str = "", f
 
 
 def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
-    """A sentence where the file that a run has chosen for the ControlNet of a node is another method's, by its name and
-    folder; else "".
+    """A sentence that warns where the ControlNet that a run has linked to a node is another method's; else "".
 
+    It is known by the name and the folder of its file.
     ControlNets of several methods have one architecture, and some are published under one name: then the folder alone
     tells them apart, and another method's net draws smeared pictures.
 
@@ -440,10 +448,10 @@ def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
 
 
 def _files_behind(prompt: Graph, link: Any) -> list[str]:
-    """The files that the nodes behind a link have chosen: the nearest one that has chosen any, on each way."""
+    """The files that nodes behind a link have chosen. On each way back only those of the nearest node that has any."""
     names: list[str] = []
     waiting = [link]
-    seen: set[str] = set()
+    seen: set[str] = set()  # ids of nodes; a damaged prompt may have links in a circle
     for value in waiting:  # which grows
         source = str(cast("list[object]", value)[0]) if isinstance(value, list) and value else ""
         if source not in prompt or source in seen:
@@ -462,7 +470,7 @@ def _is_named(net: Model, name: str) -> bool:
     words = re.findall(r"[\w-]+", net.title.replace("'s", ""))
     if net.nodes:  # of a method: then the manifest's folder has the method's name, else that of a model family
         words.append(net.name.partition("/")[0])
-    signs = {_letters(word) for word in words} - {"controlnet"}
+    signs = {_letters(word) for word in words} - {"controlnet"}  # a word that all of them have
     return any(sign in _letters(name) for sign in signs)
 
 

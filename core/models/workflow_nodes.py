@@ -70,8 +70,9 @@ class WorkflowNode(NamedTuple):
 def workflow(text: str | bytes) -> dict[str, Any]:
     """The workflow in a text of JSON, as ComfyUI saves it or as its API takes it.
 
-    text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write. Raises
-    ValueError, saying why, for anything else.
+    text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write.
+    Raises ValueError, saying why, for a text that is no workflow or has no node that would run, and BadSetup for more
+    than MOST_NODES nodes in its outermost level. Only the first node is read.
     """
     try:
         graph: Any = json.loads(text)
@@ -148,8 +149,8 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     box gives them: newer frontends save a value that was changed on a box in the box alone, and the subgraph still has
     the value with which it was made.
     """
-    inside = subgraphs(graph)
-    opened: set[str] = set()  # boxes with their texts: the same is not gone through again
+    subgraph_of_type = subgraphs(graph)
+    opened: set[str] = set()  # boxes with their texts whose subgraphs have been gone through
     level = _listed(graph, "nodes")
     count = len(level)
     _require_few(count)
@@ -160,45 +161,53 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         if node.get("mode", 0) in SWITCHED_OFF:
             continue
         kind = str(node.get("type", ""))
-        subgraph = inside.get(kind)
-        within = None if subgraph is None else values_of_box(node, subgraph)
-        values = _values(saved, within)
+        subgraph = subgraph_of_type.get(kind)
+        box_values = None if subgraph is None else values_of_box(node, subgraph)
+        values = _values(saved, box_values)
         named = _texts_by_name(values)
         texts = [*named.values()] if values else _texts(node.get("widgets_values"))
         linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
         yield WorkflowNode(kind, texts, linked, named)
+        # A damaged file may have a box of a subgraph in that subgraph: opening it would never end.
         stands_in_itself = kind in saved.boxes
-        if subgraph is None or within is None or stands_in_itself:
+        if subgraph is None or box_values is None or stands_in_itself:
             continue
-        box_with_texts = f"{kind} {sorted(named.items())} {within.inside}"
+        # The same box with the same texts would give the same nodes again.
+        box_with_texts = f"{kind} {sorted(named.items())} {box_values.inside}"
         if box_with_texts in opened:
             continue
         opened.add(box_with_texts)
         level = _listed(subgraph, "nodes")
         count += len(level)
         _require_few(count)
-        waiting += _stacked(subgraph, level, BoxValues(values, within.inside), (*saved.boxes, kind))
+        # `values` in the place of box_values.inputs: in them links and outer boxes have replaced the box's own values.
+        waiting += _stacked(subgraph, level, BoxValues(values, box_values.inside), (*saved.boxes, kind))
 
 
-def _values(saved: _SavedNode, within: BoxValues | None) -> dict[str, Any]:
+def _values(saved: _SavedNode, box_values: BoxValues | None) -> dict[str, Any]:
     """Name of an input -> its value, {} where the workflow has no names.
 
-    within: of a box, what it says of its subgraph; None for any other node.
+    A value of a link counts over the node's own, and a value that the box around sets counts over both.
+    box_values: where the node is a box, what it says of its subgraph; None for any other node.
     """
-    values = _own_values(saved.node) if within is None else _known(within.inputs)
+    values = _own_values(saved.node) if box_values is None else _known(box_values.inputs)
     # Without names all texts are read from the row `widgets_values`; a value of a link would hide the others.
-    if values or within is not None:
+    if values or box_values is not None:
         values |= _over_links(saved.node, saved.brought)
     return values | saved.box.set_in(saved.node)  # the box around comes last: what it says counts
 
 
 def _stacked(graph: Graph, level: list[dict[str, Any]], box: BoxValues, boxes: tuple[str, ...]) -> list[_SavedNode]:
-    """The nodes of a workflow or subgraph as a stack, from which the first is taken first. box, boxes: of all."""
+    """The nodes of a workflow or subgraph, the last first: a stack, from which pop() takes them in their order.
+
+    level: these nodes. box, boxes: the fields of _SavedNode, the same for all of them.
+    """
     brought = _brought(graph, level, box.inputs)
     return [_SavedNode(node, brought, box, boxes) for node in reversed(level)]
 
 
 def _require_few(count: int) -> None:
+    """Raise BadSetup for more than MOST_NODES."""
     if count > MOST_NODES:
         raise BadSetup(
             f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
@@ -207,9 +216,10 @@ def _require_few(count: int) -> None:
 
 
 def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Name of an input -> its value, of the inputs of a node that have a widget.
+    """Name of an input -> its value, for the inputs of a node that have a widget.
 
-    {} where the workflow does not save these names, as those of old frontends and those inside of pictures.
+    {} where the workflow does not save these names, as those of old frontends and those inside of pictures: then there
+    are more values than names.
     """
     named = named_values(node)
     if named is not None:
@@ -220,7 +230,7 @@ def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names_in_row(node: Mapping[str, Any]) -> list[str]:
-    """The names of a node's widgets in the order of `widgets_values`."""
+    """The names of a node's widgets in the order of `widgets_values`; "" for a value that is of no input."""
     names = [str(slot.get("name")) for slot in _slots(node) if "widget" in slot]
     for seed in ("seed", "noise_seed"):
         # After the value of a seed, frontends save what becomes of it after a run ("randomize"), which is no input: the
@@ -251,17 +261,20 @@ def named_values(node: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any]) -> dict[Any, Any]:
-    """Id of a link -> the value that it brings, of a Primitive node or of the box around.
+    """Id of a link -> the value that it brings, where that comes from a Primitive node or from the box around.
 
-    graph: a workflow or a subgraph. level: its nodes. of_box: values of the box by the inputs of the subgraph.
+    From each link the way is followed back, through reroutes, setters and getters, to where the value begins; then all
+    links of this way bring it. graph: a workflow or a subgraph. level: its nodes. of_box: values of the box by the
+    inputs of the subgraph.
     """
     inputs = _slots(graph)
     nodes_by_id = {str(node.get("id")): node for node in level}
-    # Name -> setter; reversed, so that of several of one name the first is kept.
+    # Name -> setter; reversed, so that of several setters of one name the first one of `level` stays.
     setters = {first_value(node): node for node in reversed(level) if node.get("type") in SETTERS}
     known_links = links(graph)
     brought: dict[Any, Any] = {}
@@ -282,11 +295,11 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
             source: Mapping[str, Any] = nodes_by_id.get(str(link.source), {})
             if source.get("type") == PRIMITIVE:
                 brought[number] = first_value(source)
-            before = _link_before(source, setters)
-            if before is None:
+            link_before = _link_before(source, setters)
+            if link_before is None:
                 break
-            number = before
-        # Also where the way has met a link that was gone over before, whose value is known.
+            number = link_before
+        # Also where the way has met a link that was gone over before, whose value is known: `number` is that link then.
         if number in brought:
             brought |= dict.fromkeys(passed, brought[number])
     return brought
@@ -345,12 +358,12 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
     some lie inside of the subgraph; in a row for each input that leads to a widget, also where the box has no slot for
     it; in a row for each slot with a widget.
     """
-    with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}
+    with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}  # names of the box's slots with a widget
     input_of_widget = _inputs_with_widget(subgraph)
     names = [_name(slot) for slot in _slots(subgraph)]  # of all inputs, in the order in which values are saved
     by_slot = [name for name in names if name in with_slot]
     by_widget = [name for name in names if name in with_slot or name in input_of_widget.values()]
-    inputs: dict[str, Any] = dict.fromkeys(by_widget)
+    inputs: dict[str, Any] = dict.fromkeys(by_widget)  # None: the widget's own value counts
     inside: dict[tuple[str, str], Any] = {}
     named = box.get("widgets_values_named")
     row = _list(box.get("widgets_values"))
@@ -365,17 +378,19 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
             if input_name is not None:
                 inputs[input_name] = value
             elif widget.name not in CONTROLS:
-                inside[widget] = value
-    elif len(row) == len(by_slot):
+                inside[widget] = value  # a _Widget is equal to the pair (id of the node, name)
+    elif len(row) == len(by_slot):  # a value for each slot with a widget
         inputs |= zip(by_slot, row, strict=True)
-    else:
+    else:  # a value for each input that leads to a widget
         inputs |= zip(by_widget, row, strict=False)
     return BoxValues(inputs, inside)
 
 
 def _listed_widgets(box: Mapping[str, Any]) -> list[_Widget | None]:
-    """The widgets that a box lists under `proxyWidgets`, whose values stand in a row in the same order. None for what
-    is damaged, and for what the box only shows."""
+    """The widgets that a box lists under `proxyWidgets`, in the order in which its values stand in their row.
+
+    None in the place of an entry that is damaged, and of one that the box only shows.
+    """
     widgets: list[_Widget | None] = []
     for entry in map(_list, _list(_dictionary(box.get("properties")).get("proxyWidgets"))):
         is_preview = len(entry) > 1 and str(entry[1]).startswith(_PREVIEW)
@@ -441,12 +456,12 @@ def nodes_in(graph: Graph) -> Iterator[dict[str, Any]]:
     A subgraph that stands in several places comes once. Raises ValueError where a list of nodes or subgraphs is
     damaged.
     """
-    inside = subgraphs(graph)
+    subgraph_of_type = subgraphs(graph)
     waiting = _listed(graph, "nodes")[::-1]  # a stack: the next node is the last
     while waiting:
         node = waiting.pop()
         yield node
-        subgraph = inside.pop(str(node.get("type")), None)
+        subgraph = subgraph_of_type.pop(str(node.get("type")), None)  # taken out: it comes once, and cannot repeat
         waiting += _listed(subgraph, "nodes")[::-1]
 
 

@@ -46,11 +46,11 @@ def _keeps_all_corners(mask: Tensor) -> bool:
 
 
 def pictures_of_garment(parts: Parts) -> list[str]:
-    """A line where the last part is a further picture of a garment."""
-    for *before, last in parts.garments:
-        if before and last is parts.parts[-1]:
+    """A line where the last part is a further picture of a garment that has one already; else []."""
+    for *earlier, last in parts.garments:
+        if earlier and last is parts.parts[-1]:
             return [
-                f"{counted(len(before) + 1, 'part')} {last.label!r}: pictures of one garment, such as front and back. "
+                f"{counted(len(earlier) + 1, 'part')} {last.label!r}: pictures of one garment, such as front and back. "
                 "For another garment use other words, or a target_mask of its own."
             ]
     return []

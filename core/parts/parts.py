@@ -100,6 +100,7 @@ class Parts:
 
 
 def _is_one_garment(part: Part, other: Part) -> bool:
+    """Whether two parts are pictures of one garment: they have one label, and one target or both none."""
     if part.label != other.label:
         return False
     if part.target is None or other.target is None:

@@ -26,6 +26,7 @@ def look_alike(people: Sequence[Person]) -> list[str]:
     alike = _alike(people)
     groups: dict[int, list[int]] = {}  # the first person of a group -> all who look like that one
     for number in range(len(people)):
+        # The first of a group whom this person looks like; without any this person begins a group.
         first = next((earlier for earlier in groups if alike.one_person[number, earlier]), number)
         groups.setdefault(first, []).append(number)
     lines: list[str] = []
@@ -67,6 +68,7 @@ class _Alike:
 
 
 def _kin_lines(people: Sequence[Person], alike: _Alike) -> list[str]:
+    """As `kin_lines`, of people who have been compared already."""
     pairs: list[str] = []
     for first, second in combinations(range(len(people)), 2):
         if alike.kin[first, second] and not alike.one_person[first, second]:
@@ -78,9 +80,9 @@ def _kin_lines(people: Sequence[Person], alike: _Alike) -> list[str]:
 def _alike(people: Sequence[Person]) -> _Alike:
     """All people compared with each other by each recogniser that both have."""
     count = len(people)
-    cosines = torch.full(
-        (count, count), torch.inf, dtype=torch.float32
-    )  # the smallest so far; infinite before any recogniser
+    # (people, people) each: the smallest cosine so far, infinite before any recogniser; whether any recogniser so far
+    # tells the two apart; and whether any takes them for strangers.
+    cosines = torch.full((count, count), torch.inf, dtype=torch.float32)
     differ = torch.zeros(count, count, dtype=torch.bool)
     strangers = torch.zeros(count, count, dtype=torch.bool)
     for recogniser in {recogniser for person in people for recogniser in person.embeddings}:

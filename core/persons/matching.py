@@ -42,8 +42,9 @@ def similarities(
 
 
 def shared_by_nature(people: Sequence[Person], recogniser: str, node_name: str) -> Tensor:
-    """How much of everybody else a perfect picture of each person has in it: (people, people), 1 on the diagonal.
+    """How like everybody else a perfect picture of each person is: (people, people), 1 on the diagonal.
 
+    A row is the picture of one person, a column the person with whom it is compared.
     With m the mean of a person's photos, each of length 1, it is (m_i . m_j) / (m_i . m_i): the similarity of that mean
     to another person, by its similarity to its own. Of single photos it is their cosine. Raises what `combine` does.
     """

@@ -108,6 +108,7 @@ _NO_PICTURE = "no picture of a kind that Pillow knows"
 
 
 def _unreadable(name: str, why: str, advice: str = _SAVE_AGAIN) -> BadPhoto:
+    """The error for a file that cannot be read. name: of the file."""
     return BadPhoto(f"{name} cannot be read: {why}.", advice)
 
 
@@ -226,9 +227,10 @@ def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image
 
 
 def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
-    """A picture of mode RGB in the colours that an ICC profile means; one that cannot be used is none.
+    """A picture of mode RGB in the colours that its ICC profile means; unchanged without a profile that can be used.
 
-    opened: the same, loaded, as the file has it, with the profile: inks of a CMYK picture are mixed by it.
+    Its pixels may be changed in place. opened: the same picture, loaded, as the file has it, with the profile: inks of
+    a CMYK picture are mixed by it.
     """
     profile = opened.info.get("icc_profile")
     if not profile:

@@ -59,8 +59,8 @@ def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell
     latent_width, latent_height = latent
     # The ratios are equal where latent_width * height == latent_height * width. When both sides of one of the two sizes
     # are a cell off, the two products differ by at most `cell` times the sum of the other size's sides.
-    step = cell * max(width + height, latent_width + latent_height)
-    if abs(latent_width * height - latent_height * width) > step:
+    tolerance = cell * max(width + height, latent_width + latent_height)
+    if abs(latent_width * height - latent_height * width) > tolerance:
         expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
         advice = (
             "Give both the same width and height; another shape needs a layout, image and apply node of its own. "

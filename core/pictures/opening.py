@@ -159,11 +159,12 @@ class Source:
         self.scans = self._parts.scans if self._parts else 1
 
     def opened(self, tail: bytes = b"") -> Image.Image:
-        """The picture without its pixels. tail: what stands behind them, before the mark of the end.
+        """The picture without its pixels. tail: bytes that are put behind the pixels, before the mark of the end.
 
-        Raises UnidentifiedImageError for what Pillow does not know.
+        Raises UnidentifiedImageError for what Pillow does not know, CutOff for a file that lacks bytes by what it says
+        of itself, and whatever Pillow raises for a damaged one.
         """
-        data: bytes | None = None
+        data: bytes | None = None  # what Pillow gets; None for the file itself, from which it reads what it needs
         if self._parts:
             data = self._parts.file + tail + self._parts.end
         elif tail:
@@ -177,7 +178,7 @@ class Source:
             except SyntaxError:  # Pillow's word for a file of another kind
                 continue
             except Exception:
-                self._require_all_bytes()
+                self._require_all_bytes()  # a file that is cut off is told as such
                 raise
             if self._parts:
                 opened.info |= self._parts.info
@@ -217,7 +218,7 @@ class Source:
         return opened
 
     def _loaded_though_damaged(self, cause: Exception | None) -> Image.Image:
-        """The picture of a file of which something is missing or damaged that is not of the pixels.
+        """The picture of a file that is damaged or lacks its end, but has every pixel.
 
         cause: what Pillow has raised for the file, None where it was not asked. Raises CutOff where a pixel is missing.
         """

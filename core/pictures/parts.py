@@ -55,8 +55,8 @@ class FileParts:
 
 def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
-    kept = [data[:2]]
-    told = _ToldByJpeg()
+    kept = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
+    told = _ToldByJpeg()  # what the other segments say
     first_scan = len(data)
     channels = 0
     for start, end in _segments(data):
@@ -103,6 +103,7 @@ class _ToldByJpeg:
     profile: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
     def add(self, marker: int, content: bytes) -> None:
+        """Note what one segment tells; other segments than those of EXIF, XMP and a profile tell nothing."""
         if marker == 0xE1 and content.startswith(_EXIF):
             self.exif.append(content[len(_EXIF) :])
         elif marker == 0xE1 and content.startswith(_XMP):
@@ -149,14 +150,18 @@ class _Scans:
     missing_bits: dict[int, bytearray] = field(default_factory=dict[int, bytearray])
 
     def add(self, header: bytes) -> None:
-        """header: of a scan, ISO 10918-1, B.2.3: how many channels, two bytes for each, the first and the last
-        coefficient, and a byte whose lower half is the last bit that is there."""
+        """Count a scan, and note which bits of which coefficients it brings; a header that is cut off says nothing.
+
+        header: of the scan, ISO 10918-1, B.2.3: how many channels, two bytes for each, the first and the last
+        coefficient, and a byte whose lower half is the last bit that is there.
+        """
         self.count += 1
         behind_channels = 1 + 2 * header[0] if header else 0
         if len(header) < behind_channels + 3:
             return
         first, last, bits = header[behind_channels : behind_channels + 3]
         for channel in header[1:behind_channels:2]:
+            # 255: no scan has had the coefficient yet.
             missing = self.missing_bits.setdefault(channel, bytearray(b"\xff" * 64))
             missing[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
 
@@ -182,7 +187,7 @@ def _scans(data: bytes, first_scan: int) -> _Scans:
 
 def of_png(data: bytes) -> FileParts:
     """The parts of a PNG, of an animated one its first picture. data: the file, from PNG_START on."""
-    kept: list[bytes] = []
+    kept: list[bytes] = []  # the chunks of FileParts.file, without PNG_START
     compressed_pieces: list[bytes] = []
     info: Info = {}
     # In IHDR, the first chunk: behind PNG_START (8), length and name (4 each), width and height (4 each), depth (1).
@@ -228,6 +233,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG as its file has it: the length of the content, name, content and checksum."""
     checksum = zlib.crc32(content, zlib.crc32(name))
     return len(content).to_bytes(4, "big") + name + content + checksum.to_bytes(4, "big")
 

@@ -343,7 +343,7 @@ _HALF_TRUNK = 0.80
 
 
 def behind(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose without the joints below the shoulders that people in front of this person cover.
+    """The pose of a person who stands behind others: joints below the shoulders that those cover are hidden.
 
     front: the heads of the people in front.
     """
@@ -366,7 +366,7 @@ def _covers(head: Head, joint: Joint) -> bool:
 
 
 def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose with each arm and leg hidden from the limb on that passes over the face of a person in front.
+    """The pose with hidden arms and legs, each from the first limb on that passes over the face of a person in front.
 
     front: the heads of the people in front.
     """

@@ -71,8 +71,9 @@ class Build:
         own_shoulder = (shoulder[0] * self.limbs, _CHIN + (shoulder[1] - _CHIN) * self.limbs)
         own_hip = (hip[0] * self.limbs, own_shoulder[1] + (hip[1] - shoulder[1]) * self.trunk)
 
-        def below(start: tuple[float, float], own_start: tuple[float, float], length: float, joint: Posture) -> Posture:
-            return tuple(end and (end[0] * self.limbs, own_start[1] + (end[1] - start[1]) * length) for end in joint)
+        def below(start: tuple[float, float], own_start: tuple[float, float], length: float, ends: Posture) -> Posture:
+            """The joints of a limb below its start, with the ways down from there times `length`; None stays None."""
+            return tuple(end and (end[0] * self.limbs, own_start[1] + (end[1] - start[1]) * length) for end in ends)
 
         arm = below(shoulder, own_shoulder, self.limbs, (elbow, wrist))
         leg = below(hip, own_hip, self.legs, (knee, ankle))

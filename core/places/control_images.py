@@ -53,8 +53,8 @@ def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: b
 def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
     """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: called as draw(figures, width, height), it gives a picture. figures: for each place its skeleton, or its face
-    keypoints; None where it has none.
+    draw: called as draw(figures, width, height), it gives a picture. figures: for each place what `draw` draws of it:
+    its skeleton or its face keypoints, None where it has none; for DWPose the Slot itself.
     """
     of_pictures = [[figure] for figure in figures] if by_row else [figures]
     existing = [[figure for figure in of_picture if figure] for of_picture in of_pictures]
@@ -96,7 +96,10 @@ def _draw_limb(
     color: Color,
     half_thickness: int = _HALF_THICKNESS,
 ) -> None:
-    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
+    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do.
+
+    start, end: x and y of its two ends, whatever follows them. half_thickness: px.
+    """
     across = start[0] - end[0]
     down = start[1] - end[1]
     half_length = int((down**2 + across**2) ** 0.5 / 2)
@@ -121,7 +124,7 @@ _DARKENED = 0.6
 def _dwpose_picture(places: Sequence[Slot], width: int, height: int, hands_and_faces: bool, thick: bool) -> Tensor:
     """People over each other, the last in front, as comfyui_controlnet_aux draws DWPose: (height, width, 3) 0..1."""
     picture = np.zeros((height, width, 3), np.uint8)
-    half_thickness = _HALF_THICKNESS * _growth(max(width, height)) if thick else _HALF_THICKNESS
+    half_thickness = _HALF_THICKNESS * _growth(max(width, height)) if thick else _HALF_THICKNESS  # of limbs, in pixels
     for slot in places:
         if slot.pose:
             _draw_body(picture, openpose(slot.pose), half_thickness)
@@ -143,7 +146,8 @@ def _growth(longer_side: int) -> int:
 
 
 def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> None:
-    """Darkened limbs, and the joints over them, also those without a limb. joints: eighteen OpenPose points."""
+    """Draw darkened limbs, and over them the seen joints, also those without a limb. joints: eighteen OpenPose points,
+    (x, y, confidence) each."""
     for limb in seen_limbs(joints):
         red, green, blue = (int(value * _DARKENED) for value in _LIMB_COLORS[limb.number])
         _draw_limb(canvas, joints[limb.start], joints[limb.end], (red, green, blue), half_thickness)
@@ -153,9 +157,9 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
 
 
 def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
-    """The lines of the fingers, and the points over them. points: of a Hand, or none."""
-    for number, color in enumerate(_FINGER_COLORS[: len(points)]):
-        # Four lines for each finger, the first one from the wrist.
+    """Draw the lines of the fingers, and the points over them. points: the 21 of a Hand, the wrist first, or none."""
+    for number, color in enumerate(_FINGER_COLORS[: len(points)]):  # no line without points
+        # Four lines for each finger: the first one begins at the wrist, point 0, the others at the point before.
         start = points[number if number % 4 else 0]
         end = points[number + 1]
         if _is_drawn(start) and _is_drawn(end):
@@ -193,7 +197,7 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     """
     keypoint_picture = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        image = np.zeros_like(keypoint_picture)
+        image = np.zeros_like(keypoint_picture)  # this face alone
         for number, point in enumerate(points):
             if number != NOSE:
                 _draw_limb(image, point, points[NOSE], _KEYPOINT_COLORS[number])
@@ -206,7 +210,10 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
 
 
 class NoKeypoints(LikenessError):
-    """No face keypoints where a method needs them. places: numbers of the places without; none for a picture."""
+    """No face keypoints where a method needs them.
+
+    places: numbers of the places that have none; empty where a picture of keypoints shows no face.
+    """
 
     def __init__(self, node: str, places: Sequence[str]) -> None:
         if not places:

@@ -139,20 +139,20 @@ def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tenso
             continue
         left, top, right, below = bounds(regions[index])
         window = slice(top, below), slice(left, right)
-        kept = torch.ones_like(regions[index][window])
+        kept = torch.ones_like(regions[index][window])  # how much of the region stays at each pixel of the window
         for other, other_distance in from_face.items():
             # People who are far away, which most of a group are, are not compared.
             if other == index or not regions[other][window].any():
                 continue
             size = (sizes[index] + sizes[other]) / 2
-            share = _share_of_nearer(distance[window], other_distance[window], size, feather)
+            share = _share_of_nearer(distance[window], other_distance[window], size=size, feather=feather)
             kept = torch.minimum(kept, share)
         divided[index][window] *= kept
     return divided
 
 
 def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feather: float) -> Tensor:
-    """How much of what two regions reach the first one keeps, (H, W).
+    """How much of each pixel that the regions of two faces reach belongs to the first face, (H, W).
 
     It is 1 up to the border halfway between the two faces, and falls to 0 over the next half of `feather`. In the face
     itself it is 1, and in the other face 0, however near they are.

@@ -58,14 +58,19 @@ class PlacesNotFound(LikenessError):
 
 
 def scores_of_cross_attention(weights: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
-    """(P, N). weights: (H, N, T), after the softmax over the text. tokens: of each person, as numbers in it."""
+    """How much each cell reads of each person's tokens: (P, N), the mean over heads and the person's tokens.
+
+    weights: (H, N, T), after the softmax over the text. tokens: the indices of each person's tokens in it.
+    """
     return torch.stack([weights[:, :, list(of_person)].mean((0, 2)) for of_person in tokens])
 
 
 def scores_of_joint_attention(queries: Tensor, keys: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
-    """(P, N). queries: (H, N, d) of the picture. keys: (H, T, d). Both as attention multiplies them, after RoPE.
+    """How much each cell reads of each person's tokens: (P, N), the mean over heads and the person's tokens.
 
-    The softmax is over the cells of the picture, of each token and head by itself.
+    The softmax is over the cells of the picture, for each token and head by itself.
+    queries: (H, N, d) of the picture. keys: (H, T, d). Both as attention multiplies them, after RoPE. tokens: the
+    indices of each person's tokens among the T.
     """
     scores: list[Tensor] = []
     for of_person in tokens:
@@ -75,7 +80,8 @@ def scores_of_joint_attention(queries: Tensor, keys: Tensor, tokens: Sequence[Se
 
 
 def contrasted(scores: Tensor) -> Tensor:
-    """(P, N): P times a person's own score, without the scores of the others."""
+    """P times a person's own score, minus the scores of all others: (P, N). scores: (P, N)."""
+    # (P + 1) * own - (own + others)
     return (len(scores) + 1) * scores - scores.sum(0)
 
 
@@ -119,9 +125,10 @@ def bodies_of_people(scores: Tensor, bodies: Tensor, names: Sequence[str]) -> li
 
 
 def cells_of_people(scores: Tensor, hidden: Tensor, size: tuple[int, int], names: Sequence[str]) -> Tensor:
-    """Masks (P, h, w) of 0 and 1, none of which share a cell. Arguments as above; hidden: (N, C), size: (h, w).
+    """The cells in which each person stands: masks (P, h, w) of 0 and 1, none of which share a cell.
 
-    Raises PlacesNotFound.
+    scores: (P, N). hidden: (N, C). size: (h, w). names: of the people. Raises PlacesNotFound where the model does not
+    tell the people apart, or somebody would have hardly anything or nearly all of the picture.
     """
     _check_not_flat(scores)
     contrasts = contrasted(scores)
@@ -151,6 +158,7 @@ def _without_specks(mask: Tensor) -> Tensor:
 
 
 def _check_not_flat(scores: Tensor) -> None:
+    """Raise PlacesNotFound unless everybody's scores (P, N) differ from cell to cell."""
     spread = scores.std(1) / scores.mean(1)
     if not bool((spread > _FLAT).all()):  # NaN is not, either
         raise PlacesNotFound("the model reads about everybody equally in the whole picture")
@@ -181,7 +189,11 @@ class Balance:
 
 _ROUNDS = 15
 _KEPT = 0.2
-"""How much of a round's maps stays in the next one."""
+"""How much of a round's soft shares stays in the next one."""
+_NEXT_STEP = 0.95
+"""The step of the pull towards equal areas becomes smaller by this factor from round to round."""
+_MOST_BIAS = 10
+"""The most that this pull adds to a map or takes from it, in ranges of the maps."""
 
 
 def masks_of(maps: Tensor, size: tuple[int, int], nobody: Tensor, balance: Balance) -> Tensor:
@@ -194,31 +206,39 @@ def masks_of(maps: Tensor, size: tuple[int, int], nobody: Tensor, balance: Balan
 
 
 def _owners(maps: Tensor, size: tuple[int, int], balance: Balance) -> Tensor:
-    """The number of the person who owns each cell, (N,)."""
+    """The index of the person who owns each cell, (N,): whose adjusted map is highest there after _ROUNDS rounds.
+
+    Each round adjusts the maps (P, N) anew: they gain by what the cells around are shared by (balance.neighbours), lose
+    by the distance to the middle of the person's cells (balance.gravity), and all of a map is lowered where its person
+    has more than an equal part of the cells, and raised where less (balance.rate).
+    """
     height, width = size
     people, cells = maps.shape
     down = torch.linspace(-1, 1, height, dtype=torch.float32).repeat_interleave(width)  # (N,)
     across = torch.linspace(-1, 1, width, dtype=torch.float32).repeat(height) * balance.wide
-    around = torch.full((people, 1, 3, 3), 1 / 8, dtype=torch.float32)
+    around = torch.full((people, 1, 3, 3), 1 / 8, dtype=torch.float32)  # the mean of the eight cells around a cell
     around[:, :, 1, 1] = 0
     scale = max(float(maps.max() - maps.min()), 1e-4)
-    bias = maps.new_zeros(people, 1)
-    held = _from_0_to_1(maps)
-    now = maps
+    bias = maps.new_zeros(people, 1)  # what is taken from all of a person's map
+    shares = _from_0_to_1(maps)  # (P, N), soft: how much of each cell is a person's
+    adjusted = maps
     for number in range(_ROUNDS):
-        held = (1 - _KEPT) * _from_0_to_1(now - bias) + _KEPT * held
-        mass = held.sum(1, keepdim=True) + 1e-6
-        y = (held * down).sum(1, keepdim=True) / mass
-        x = (held * across).sum(1, keepdim=True) / mass
-        counts = torch.bincount((now - bias).argmax(0), minlength=people)[:, None]
-        step = balance.rate * scale * 0.95**number
-        bias = (bias + (counts - cells / people).sign() * step).clamp(-10 * scale, 10 * scale)
-        votes = functional.conv2d(held.view(1, people, height, width), around, padding=1, groups=people)
-        pull = (down - y) ** 2 + (across - x) ** 2
-        now = maps - bias + votes.view(people, cells) * balance.neighbours - pull * balance.gravity
-    return now.argmax(0)
+        # `adjusted` is lowered by the bias of the last round already, and here and below it is lowered once more.
+        shares = (1 - _KEPT) * _from_0_to_1(adjusted - bias) + _KEPT * shares
+        mass = shares.sum(1, keepdim=True) + 1e-6  # (P, 1), as are y and x, the middle of a person's cells
+        y = (shares * down).sum(1, keepdim=True) / mass
+        x = (shares * across).sum(1, keepdim=True) / mass
+        counts = torch.bincount((adjusted - bias).argmax(0), minlength=people)[:, None]  # (P, 1), cells owned so far
+        step = balance.rate * scale * _NEXT_STEP**number
+        bias = bias + (counts - cells / people).sign() * step
+        bias = bias.clamp(-_MOST_BIAS * scale, _MOST_BIAS * scale)
+        votes = functional.conv2d(shares.view(1, people, height, width), around, padding=1, groups=people)
+        away = (down - y) ** 2 + (across - x) ** 2  # (P, N), the squared distance from that middle
+        adjusted = maps - bias + votes.view(people, cells) * balance.neighbours - away * balance.gravity
+    return adjusted.argmax(0)
 
 
 def _from_0_to_1(maps: Tensor) -> Tensor:
+    """Each map (P, N) stretched so that its least number is 0 and its largest 1."""
     low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
     return (maps - low) / (high - low + 1e-8)

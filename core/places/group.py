@@ -216,7 +216,7 @@ class Formation:
 
     @property
     def least_head(self) -> int:
-        """The smallest head in pixels whose ID patches keep clear of each other."""
+        """The least size of a head, in pixels, at which the ID patches of all people keep clear of each other."""
         nearest = self.beside.least
         for row_index in range(len(self.across)):
             nearest = min((nearest, *self.distances(row_index, self.beside.least)))
@@ -287,9 +287,10 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
     mutual = [(left, right) for left, right in pairs if _wish_the_same(row[left], row[right])]
     one_sided = [pair for pair in pairs if pair not in mutual]
     in_mutual = {index for pair in mutual for index in pair}
-    taken: set[int] = set()  # who holds the only one, or is it
+    taken: set[int] = set()  # indices of the two in a holding of only one
     for pair in (*mutual, *one_sided):
         is_mutual = pair in mutual
+        # Whoever has a neighbour of the same wish does not wish to hold the other neighbour as well.
         wishing = pair if is_mutual else [index for index in pair if index not in in_mutual]
         wishes = _wishes(row, wishing, is_taken=not taken.isdisjoint(pair))
         if not wishes:
@@ -304,6 +305,7 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
 
 
 def _wish_the_same(first: Posed, second: Posed) -> bool:
+    """Whether two people wish to hold each other in the same way; not where they wish nothing."""
     return first.action.holding is not None and first.action.holding is second.action.holding
 
 
@@ -315,7 +317,7 @@ class _Wish(NamedTuple):
 
 
 def _wishes(row: Sequence[Posed], wishing: Sequence[int], is_taken: bool) -> list[_Wish]:
-    """What can be had of what one or both of two neighbours wish, of the left one first.
+    """The wishes of one or both of two neighbours that can be fulfilled, that of the left one first.
 
     wishing: their indices. is_taken: whether one of the two holds an only one, so that Holding.one cannot be had.
     """
@@ -386,7 +388,10 @@ class _Person(NamedTuple):
 
 
 def _people(count: int, action: str, people: Sequence[Described]) -> list[_Person]:
-    """`count` people, the tallest with a head of 1."""
+    """`count` people, their builds scaled so that the tallest has a head of 1.
+
+    action: of those for whom no action is described. people: a description of each, none for adults alone.
+    """
     described = people or [Described()] * count
     tallest = max(person.build.head for person in described)
     return [
@@ -411,8 +416,8 @@ def notes(
     for name in dict.fromkeys(person.does for person in persons):
         if FRAMINGS.index(framing) < FRAMINGS.index(ACTIONS[name].framing):
             lines.append(f"{name} is out of the picture with framing = {framing}: set {ACTIONS[name].framing}")
-    alone: dict[str, list[int]] = {}
-    far: list[int] = []
+    alone: dict[str, list[int]] = {}  # name of an action -> places of people who have nobody to hold
+    far: list[int] = []  # places of people who do not reach whom they hold
     first = 1  # the number of the first place of a row
     for row_index, row in enumerate(formation.posed):
         in_holds = formation.in_holds(row_index)
@@ -619,7 +624,8 @@ def _free_posture(formation: Formation, row_index: int, index: int, distances: S
     arms = action.before if row_index > 0 and action.before is not None else action.arms
     if formation.across[row_index][index] < 0:  # left of the middle: mirrored
         arms = Arms(arms.right, arms.left)
-    # In the heads of an adult as wide as this person, whose posture the action has.
+    # In the heads of an adult as wide as this person, whose posture the action has. The person's left side is on the
+    # viewer's right, beside the next one of the row.
     room = [distance / posed.width for distance in distances]
     left = action.side(posed.posture.left, arms.left, room[index] if index < len(room) else None)
     right = action.side(posed.posture.right, arms.right, room[index - 1] if index else None)

@@ -64,16 +64,16 @@ def ellipse(canvas: Pixels, x: int, y: int, axes: tuple[int, int], angle: int, c
 
 def thick_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     """Draw a line two pixels thick, with round ends; one of no length is a cross of five pixels."""
-    right = (end[0] - start[0], end[1] - start[1])
-    length = math.hypot(*right)
+    way = (end[0] - start[0], end[1] - start[1])
+    length = math.hypot(*way)
     first, last = ((x * _ONE, y * _ONE) for x, y in (start, end))
     if length:
         # One pixel at right angles to the line, in fixed point numbers; round() rounds halves to even, as cvRound does.
-        across = (round(right[1] * (_ONE / length)), round(-right[0] * (_ONE / length)))
+        across = (round(way[1] * (_ONE / length)), round(-way[0] * (_ONE / length)))
         corners = [_shifted(first, across, 1), _shifted(first, across, -1)]
         corners += [_shifted(last, across, -1), _shifted(last, across, 1)]
-        for one, other in pairwise([corners[-1], *corners]):
-            _draw_fixed_line(canvas, one, other, color)
+        for corner, next_corner in pairwise([corners[-1], *corners]):  # all around the rectangle
+            _draw_fixed_line(canvas, corner, next_corner, color)
         _fill_polygon(canvas, corners, color)
     for x, y in (start, end):
         disc(canvas, x, y, 1, color)
@@ -202,7 +202,7 @@ def _draw_fixed_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> 
     # What the other axis moves in a pixel of this one; OpenCV's division cuts towards 0. As there, | 1 makes an even
     # length odd, so that it is never 0.
     step = math.trunc((last[1 - axis] - first[1 - axis]) * _ONE / (longer | 1))
-    pixels = [(_rounded(last[0]), _rounded(last[1]))]
+    pixels = [(_rounded(last[0]), _rounded(last[1]))]  # as there, the end is drawn by itself: steps may miss it
     for number in range(longer // _ONE + 1):
         along = _rounded(first[axis]) + number
         aside = _rounded(first[1 - axis] + step * number)

@@ -85,18 +85,18 @@ def _read_person(item: str, text: str) -> Described:
     Raises BadLayout.
     """
     # Full-width letters become plain ones.
-    found = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
-    if found is None:
+    match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
+    if match is None:
         raise _bad(item, "it is not understood")
-    noun_text = found["noun"] or ""
+    noun_text = match["noun"] or ""
     noun = _NOUNS.get(noun_text)
-    action = found["action"] or ""
-    height = float(found["height"] or 0)
-    if found["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
+    action = match["action"] or ""
+    height = float(match["height"] or 0)
+    if match["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
         raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
-    is_age_written = bool(found["years"])
+    is_age_written = bool(match["years"])
     if is_age_written:
-        years = float(found["years"])
+        years = float(match["years"])
         youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
         if not youngest <= years <= oldest:
             raise _bad(item, f"the age of {noun_text or 'people'} is from {youngest} to {oldest} years")
@@ -126,6 +126,7 @@ def _words(noun: str, years: float, is_age_written: bool, action: str) -> str:
 
 
 def _bad(item: str, why: str) -> BadLayout:
+    """The error for what a text says of one person. item: the whole item. why: the end of a sentence about it."""
     return BadLayout(
         f"People (people): {plain(item, 60)!r} cannot be used: {why}.",
         f"Write a person per place, as {EXAMPLE}, or 3: girl 6 for place 3; ages in years, heights in cm. People: "

@@ -67,9 +67,9 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         "match faces": the person whose photos are most like the face that stood in the place.
         "left to right": as listed, in the places from left to right.
         "as listed": as listed, in the order of the places.
-    With "match faces", "left to right" and "as listed", and with "last places" of a layout that is not larger than the
-    list, the layout must have as many places as there are people in the list, or as there are in the cast. The list has
-    the people of the cast and those of `Cast.absent`. In the first case the places of people who are absent stay free.
+    The list has the people of the cast and those of `Cast.absent`. With "match faces", "left to right" and "as listed",
+    the layout must have as many places as the list has people, or as the cast has. If it has as many as the list, the
+    places of people who are absent stay free. "last places" needs the same of a layout no larger than the list.
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
     place_count = len(layout.slots)
@@ -80,6 +80,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         people = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
         names = [name for _, name in sorted([*people, *cast.absent])]
         numbers = _numbers_of_text(custom_order, names, place_count)
+        # None for 0, an empty place, and for a person who is absent.
         return tuple(index_of.get(number) for number in numbers)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
@@ -111,7 +112,8 @@ def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
 
 def wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
-    # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left.
+    # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left; [] for a
+    # count below 0.
     empty = [0] * (place_count - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:place_count], *empty]))
     left_out = ""
@@ -150,7 +152,7 @@ def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[
 
     numbers: list[int] = []
     for word, people in People(names).meant(text):
-        number = people[0] + 1 if people else number_in(word)
+        number = people[0] + 1 if people else number_in(word)  # a name comes first: somebody may be called "2"
         if len(people) > 1:
             raise refusal(f"{len(people)} people are called {plain(word, 40)}")
         if number is None:
@@ -260,7 +262,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         x, y = each.slot.center
         square = geometry.patch_rect(each.slot.center)
         if geometry.off_canvas(square, layout.width, layout.height):
-            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")
+            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")  # and too close to nobody
         else:
             squares.append((each.member.name, square))
     sizes = [(each.member.name, each.face_size) for each in standing]
@@ -276,7 +278,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     without_place = [
         _with_number(member.person.name, number) for index, (number, member) in people if index not in places
     ]
-    elsewhere: list[str] = []
+    elsewhere: list[str] = []  # who does not stand in the place that a text describes for their number
     for number, index in enumerate(places, 1):
         if index is not None and number in layout.described and cast.numbers[index] != number:
             elsewhere.append(f"{cast.people[index].person.name} ({cast.numbers[index]}) in place {number}")

@@ -78,7 +78,10 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
 
 
 def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """The region of a person of the cast, as the same object: (H, W). The arguments are those of `region_of_person`."""
+    """The region of one person, (H, W). The other arguments, and what is raised, are those of `region_of_person`.
+
+    member: the same object as in the cast.
+    """
     name = member.name
     slot = member.slot
     if shape.extent == "body" and slot and slot.mask is not None:
@@ -129,8 +132,8 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
     body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
     for staying_slot in staying:
         if staying_slot.pose is not None and staying_slot.box is not None:
-            reach = _HAIR * _width_of(staying_slot.box)
-            staying_body = body_region(staying_slot.pose, reach, cast.width, cast.height, shape.feather)
+            staying_reach = _HAIR * _width_of(staying_slot.box)
+            staying_body = body_region(staying_slot.pose, staying_reach, cast.width, cast.height, shape.feather)
             body = torch.minimum(body, 1 - staying_body)
     return torch.maximum(face, body)
 
@@ -161,7 +164,7 @@ def _width_of(box: Box) -> float:
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
-    """The indices, in the people of a cast, of the people whom a user has chosen by a number.
+    """The people whom a user has chosen by a number, as indices in cast.people.
 
     number: of one person, from 1; or ALL_PEOPLE, for all people of weight above 0, or for everybody where all weights
     are 0.

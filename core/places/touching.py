@@ -142,7 +142,12 @@ def _held(hands: Hands, person: Partner, neighbour: Partner) -> HoldingPosture:
 
 
 def _reach(touch: Touch, person: Partner, neighbour: Partner, side: int, near: int) -> BentArm | None:
-    """The arm to the first spot that it reaches without passing over a face, else the first that passes over none."""
+    """The arm of one side to the first point of a touch that it reaches without passing over a face.
+
+    Where no arm does both, it is the first that passes over no face, though it does not reach; None where every arm
+    passes over one. Without spots the only point is where the hands of both meet. near: the person's side at which the
+    neighbour stands.
+    """
     shoulder = person.joint(side, _SHOULDER)
     if touch.spots:
         arms = [

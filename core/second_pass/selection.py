@@ -99,16 +99,16 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
         people: list[Candidate] = []
         for sighting in measured.sightings:
             member = report.people[sighting.person]
-            place = report.numbers[sighting.person]
+            number = report.numbers[sighting.person]
             if sighting.face is not None:
                 face = faces.faces[sighting.face]
                 box, keypoints, similarity = face.box, face.keypoints, sighting.similarity
-                people.append(Candidate(picture_index, member, place, box, keypoints, similarity, has_face=True))
+                people.append(Candidate(picture_index, member, number, box, keypoints, similarity, has_face=True))
             elif report.has_places:
                 onto_picture = report.canvas_onto(faces.width, faces.height)
-                people.append(_in_place(picture_index, member, place, onto_picture))
+                people.append(_in_place(picture_index, member, number, onto_picture))
             else:
-                people.append(Candidate(picture_index, member, place))
+                people.append(Candidate(picture_index, member, number))
         per_picture.append(people)
     return per_picture
 
