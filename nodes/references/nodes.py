@@ -177,7 +177,7 @@ class PeopleAsReferences(io.ComfyNode):
         if settings.order == AS_TRAINED:
             pictures_first = family.pictures.pictures_first
         sources = references(people_present, photos, size, pictures, poses, owned, pictures_first)
-        if model is not None and settings.portrait_masks is not None:
+        if settings.portrait_masks is not None:
             sources = with_portrait_masks(sources, settings.portrait_masks, taking)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = ScheduleRange(*read_percents).checked("The references of people")

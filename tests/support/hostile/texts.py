@@ -74,6 +74,7 @@ def names_of_files(name: str) -> Iterator[Case]:
 
 ENCODED = {
     ("LikenessPromptPerPerson", "prompts"): "1: {}",
+    ("LikenessFindPlaces", "prompts"): "1: {}",
     ("LikenessScenes", "text"): "{}",
     ("LikenessScenes", "always"): "{}",
     ("LikenessAddLoRAToPerson", "words"): "{}",
