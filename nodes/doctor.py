@@ -108,7 +108,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
 
 def _findings_on_host() -> list[Finding]:
     """A finding on ComfyUI, one on torch and its device, and one for each fault of how this pack is installed."""
-    import comfyui_version
+    import comfyui_version  # here, because it is needed for the report alone
 
     device = comfy.model_management.get_torch_device()
     device_name = comfy.model_management.get_torch_device_name(device)
@@ -117,11 +117,11 @@ def _findings_on_host() -> list[Finding]:
     if free_bytes:
         memory = f", {manifest.human(int(free_bytes))} of its memory free"
     host = doctor.host(f"ComfyUI {comfyui_version.__version__}")
-    torch_line = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
-    lines = [host, torch_line]
+    torch_finding = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
+    findings = [host, torch_finding]
     for fault in pack_copies.faults():
-        lines.append(Finding("Likeness", MISPLACED, (fault,)))
-    return lines
+        findings.append(Finding("Likeness", MISPLACED, (fault,)))
+    return findings
 
 
 SHOWN = "likeness_doctor"

@@ -142,7 +142,7 @@ def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
 
 def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind: str = "") -> None:
     """Write the note REPLACED under the nodes that divide attention, where the file asks for one that cannot be
-    divided; otherwise take that note away.
+    divided; otherwise an empty note, which takes that of an earlier run away.
 
     carried: all that the run's conditioning carries of these nodes. kind: of a UNet's attentions, attn1 or attn2; ""
     for a transformer.

@@ -190,7 +190,7 @@ class UnetWordsBatch(CrossAttentionBatch):
             # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
             # be given to them without its inline tokens, too.
             context = without_inline_tokens(context, self._words_by_chunk)
-            value = context
+            value = context  # the host gives one text for both
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
         length_left = output.for_keys.shape[1]
@@ -249,9 +249,10 @@ class UnetWordsBatch(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
+        """The attention of a layer, (B, N, C), in which each pixel reads the text and the tokens of its own people.
 
-        Arguments as in the base class.
+        What another pack has put in its place, `before`, is computed too, and added. Arguments as in the base class.
+        Raises ConditioningLost and TokensMoved where another pack has changed rows, patches or tokens.
         """
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
@@ -272,7 +273,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         if source_rows is not None:
             bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
             bias = bias + functional.pad(bias_of_rows.to(q), (0, padding))
-        # On a CPU the host's choices write out all logits.
+        # On a CPU the host's choices would keep all logits in memory.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         padded_keys = functional.pad(k, (0, 0, 0, padding))
         padded_values = functional.pad(v, (0, 0, 0, padding))
