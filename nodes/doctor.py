@@ -69,9 +69,8 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
     # The report calls it before each model: a network drive may take its time.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
-    users = workflow_needs.users(
-        graphs, _template
-    )  # a function: model -> the methods or workflows that need it, in words
+    # A function: model -> the methods or workflows that need it, in words.
+    users = workflow_needs.users(graphs, _template)
     return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 

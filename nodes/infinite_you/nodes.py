@@ -184,7 +184,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             size = (scope.cast.width, scope.cast.height)
         net_range = NamedRange("InfuseNet", scope.schedule)
         apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id)
-        given = NetOfPeople(
+        net_of_people = NetOfPeople(
             name="InfuseNet",
             people=scope.people,
             regions=scope.regions,
@@ -197,7 +197,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             report=NetReport(apply_node, net_range, tokens=None),  # no tokens are appended to the texts
             advice=FLUX_ADVICE,
         )
-        net = PersonControlNet(control_net, given)
+        net = PersonControlNet(control_net, net_of_people)
         attachment = Attachment(net, hint, settings.strength, percents, vae)
         positive_out, negative_out = attachment.attach_to_both(positive, negative)
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
