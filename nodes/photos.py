@@ -87,7 +87,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         album = photos.Album()
         if photos.is_chosen(name):
             album = photos.album(str(name))
-        # The text of an Album has name, size and time of every file, so the node runs again where one has changed.
+        # str() of an Album has name, size and time of every file, so the node runs again where one has changed.
         face_model_stamp = super().fingerprint_inputs(**inputs)
         return f"{face_model_stamp} {album}"
 

@@ -268,6 +268,7 @@ def cut_note(cut: Sequence[Photo]) -> str:
 
 
 def _cut_advice(photo: Photo) -> str:
+    """The advice about a photo without a face that came in a batch, which may have cut the face off."""
     width, height = photo.size
     return (
         "The photos came as a batch, from an animated file, a video or Batch Images. The last one cuts all to the "

@@ -138,6 +138,7 @@ class OneRow(comfy.conds.CONDConstant):
     """
 
     def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
+        """What the host asks of a COND before it samples: this one as it is. Raises BadSetup for several rows."""
         if batch_size > 1:
             raise BadSetup(
                 f"The latent has {batch_size} rows, and without a MODEL Z-Image reads the pictures of {self.cond} for "

@@ -110,9 +110,8 @@ class Participant:
 class Participants:
     """The people of a placed cast who take part: all that a node of ID-Patch asks of its cast, found out once.
 
-    taking: the people of weight above 0 who have a photo and whose patch lies on the canvas, at least in part. members:
-    the same people, with their patches. warnings: lines that name whose patches overlap and whose are cut by the
-    border.
+    taking: the people of weight above 0 who have a photo and whose centre lies on the canvas. members: the same people,
+    with the squares of their patches. warnings: lines that name whose patches overlap and whose are cut by the border.
     """
 
     cast: PlacedCast
@@ -128,7 +127,7 @@ class Participants:
 def participants_of(cast: PlacedCast) -> Participants:
     """The participants of a cast.
 
-    People of weight 0, people with LoRAs alone, and people whose patch is off the canvas do not take part: they have
+    People of weight 0, people with LoRAs alone, and people whose centre is off the canvas do not take part: they have
     neither tokens nor a patch. (The released code leaves the tokens of an off-canvas person in the prompt, where they
     leak into the others.) Every person of the cast must have a slot.
     """

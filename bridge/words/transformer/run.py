@@ -66,6 +66,8 @@ class TransformerWordsRun(Run[TransformerWords]):
     def new_batch(
         self, acting: tuple[tuple[TransformerWords, ...], ...], forward_input: ForwardInput
     ) -> TransformerWordsBatch:
+        """The batch of a forward. acting: of each node that acts, the words of each chunk. Raises ConditioningLost
+        where other packs have joined rows of different words."""
         mixed = "joins rows in which different words are read"
         by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
@@ -180,6 +182,7 @@ class TransformerWordsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, all that the words need stands in the network; calls for texts alone are counted."""
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))

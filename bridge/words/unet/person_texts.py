@@ -158,6 +158,7 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_n
     source = object()
 
     def with_words(entry: Entry) -> Entry:
+        """The entry with a UnetWords for its ID tokens, if it has any."""
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry

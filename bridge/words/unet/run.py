@@ -106,6 +106,7 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
     def new_batch(self, acting: tuple[tuple[UnetWords, ...], ...], forward_input: ForwardInput) -> UnetWordsBatch:
+        """The batch of a forward. acting: of each node that acts, the words of each chunk."""
         by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
         words_by_chunk = words_by_row(by_chunk, len(forward_input.x))
         ignoring = frozenset[Block]()
@@ -171,6 +172,8 @@ class UnetWordsBatch(CrossAttentionBatch):
         )
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options as in the base class, and with `append_tokens` where tokens are appended, or where
+        patches of other packs may make rows that read them."""
         options = super().options_with_attention(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
