@@ -150,7 +150,8 @@ def seen_of_people(
     everywhere = Scope(node, TakingPart(people, (True,) * len(people.people)), WHOLE_SCHEDULE, node_of_run)
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.
-    given_with_words = SamplerInputs(*encode.applied(everywhere, text, clips, words, 1.0, given).args)
+    outputs = encode.applied(everywhere, text, clips, words, strength=1.0, given=given)
+    given_with_words = SamplerInputs(*outputs.args)
     return look_at(given_with_words, latent, sampling, share, clip, words)
 
 

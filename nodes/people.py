@@ -205,7 +205,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
         name = plain(name, MOST_NAME_LETTERS) or "person"
-        read = _PhotosRead(name)
+        photos_read = _PhotosRead(name)
         pairs = list(zip(linked_photos, boxed_faces, strict=True))
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
             label = _photo_label(name, number, count)
@@ -217,15 +217,15 @@ class PersonNode(FindsFaces, io.ComfyNode):
                     if count > 1:
                         error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
-                read.drop(photo, label, error)
+                photos_read.drop(photo, label, error)
             else:
-                read.use(number, label, face, boxed_face is not None)
-        person = persons.from_faces(name, read.faces, face_model.ids)
-        report = "\n".join([f"{name}: {len(read.faces)} of {counted(count, 'photo')} used", *read.lines])
+                photos_read.use(number, label, face, boxed_face is not None)
+        person = persons.from_faces(name, photos_read.faces, face_model.ids)
+        report = "\n".join([f"{name}: {len(photos_read.faces)} of {counted(count, 'photo')} used", *photos_read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = tensors.reminder([(name, linked_photos[0].pixels)])
-        notes.tell("\n".join([*examples, *read.notes()]))
+        notes.tell("\n".join([*examples, *photos_read.notes()]))
         return io.NodeOutput(person, person.crops, report, ui=_crops_preview(cls, person))
 
 
@@ -582,17 +582,17 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             name = names_by_number.get(number, f"person {len(members) + 1}")
             photos_of_person = photos.photos_of_batches(batches)
             first_photos.append((name, photos_of_person[0].pixels))
-            read = _PhotosRead(name)
+            photos_read = _PhotosRead(name)
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
                 # In this node which_face has a word for each input, which holds for all photos of the input.
                 word = which_faces.word_for_photo(number)
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
-                read.use(photo_number, label, face)
-            named_faces += read.named_faces
-            person = persons.from_faces(name, read.faces, face_model.ids)
+                photos_read.use(photo_number, label, face)
+            named_faces += photos_read.named_faces
+            person = persons.from_faces(name, photos_read.faces, face_model.ids)
             members.append(Member(person, number=len(members) + 1))
-            doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
+            doubts += grouping.notes({name: photos_read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = tensors.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]

@@ -24,7 +24,7 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
     common = forward_input.context.shape[1]
     if family is None or not family.own_captions:
-        return TokenLayout(common, picture, tuple(references))
+        return TokenLayout(common=common, picture=picture, references=tuple(references))
     padding = Padding(network_of(forward_input.model))
     # The first of these texts stand beside a reference each, the others behind the prompt. Without a reference the
     # network reads none of them.

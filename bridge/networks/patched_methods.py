@@ -111,7 +111,8 @@ class _InputsInFront:
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """What the network's method gives, called with the positions that the patch has made of its arguments."""
-        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}  # by name
+        # All arguments by name; those behind `args` have come by name already.
+        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
         text: Tensor | None = arguments[self._inputs.text]
         if text is None:  # the network reads none
             return method(*args, **kwargs)

@@ -138,7 +138,8 @@ class RowTracker:
         rows = len(before.hidden)
         key = id(patch), rows
         if key not in self._orders:
-            # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own.
+            # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own, which
+            # have that dtype.
             answer = self._numbers_from(patch, before, extra_options, before.hidden.dtype)
             in_order = torch.arange(rows, device=answer.device, dtype=answer.dtype)
             is_permutation = torch.equal(answer.sort().values, in_order)  # if not, it has calculated with the numbers

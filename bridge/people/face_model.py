@@ -339,7 +339,7 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     error_of_link = _dead_link(key, published)
     if error_of_link is not None:
         return error_of_link
-    below, file_names = packs.folder_and_names(published)
+    subfolders, file_names = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
         # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
@@ -351,7 +351,7 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
             folder = str(place.parent)
             file_names = [f"{published.name}/{name}" for name in file_names]
     else:
-        folder = os.path.join(roots[0], *below)
+        folder = os.path.join(roots[0], *subfolders)
     return error(file_in_words, file_names, [folder], published.url, published.size_text)
 
 

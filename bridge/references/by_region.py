@@ -199,6 +199,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         """
         rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
         regional = rows[0]
+        # Outside of the range in which regions hold nothing is limited to them.
         strength = regional.strength if self.acting(carried_by_chunk, forward_input.sigmas) else 0.0
         all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:

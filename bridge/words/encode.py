@@ -109,9 +109,9 @@ def _words_of_unet(
     H, W) of these. words: theirs; by row, a person may have 0 tokens.
     """
     return UnetWords(
-        source,
-        WHOLE_SCHEDULE,
-        strengths,
+        source=source,
+        schedule=WHOLE_SCHEDULE,
+        regions=strengths,
         counts=tuple(tokens.shape[1] for tokens in words.tokens),
         tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
         by_row=scope.by_row,
@@ -126,9 +126,9 @@ def _words_of_transformer(
     """What the positive of a transformer carries of people. The arguments are those of `_words_of_unet`."""
     names_apart = scope.taking.names_apart
     return TransformerWords(
-        source,
-        WHOLE_SCHEDULE,
-        strengths,
+        source=source,
+        schedule=WHOLE_SCHEDULE,
+        regions=strengths,
         texts=tuple(words.tokens),
         names=tuple(names_apart[number] for number in numbers),
         by_row=scope.by_row,

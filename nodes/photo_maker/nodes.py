@@ -304,9 +304,9 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
     # The class words are of the people of the scope, in their order.
     for word, region in zip(encoded.class_words, scope.regions, strict=True):
         words = UnetWords(
-            object(),
-            WHOLE_SCHEDULE,
-            region[None],
+            source=object(),
+            schedule=WHOLE_SCHEDULE,
+            regions=region[None],
             counts=(word.copies,),
             start=word.position,
             canvas_node=scope.node_of_run,

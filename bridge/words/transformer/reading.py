@@ -60,12 +60,12 @@ class WordsReading:
         text = self._texts.tokens()
         reader = self._texts.family.text_reader
         if reader:
-            self._split_for(reader, text, self._picture, text).on(device)
+            self._split_for(reader, text, queries=self._picture, keys=text).on(device)
             return
         total = self._texts.layout_with(text).total
-        self._split_for(LAYERS, text, total, total).on(device)
+        self._split_for(LAYERS, text, queries=total, keys=total).on(device)
         if self._texts.references_have_texts:
-            self._split_for(self._texts.family.refiners, text, text, text).on(device)
+            self._split_for(self._texts.family.refiners, text, queries=text, keys=text).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
         """An InputPatch: it gives everybody's words new positions, and leaves the numbers of tokens in the options, for
@@ -154,8 +154,7 @@ class WordsReading:
             weights = torch.stack([slot.weights[slot.in_row(row)] for slot in self._texts.slots])
             if is_refiner:
                 weights = weights[:, :0]  # no picture there
-            # Rows with words of the same lengths, and so the same fillers, read the same tokens where the weights are
-            # the same, too.
+            # Rows with the same lengths of words, and so the same fillers, and with the same weights share a split.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:
                 fillers = tuple(self._texts.filler(slot, row) for slot in self._texts.slots)

@@ -182,7 +182,8 @@ class TransformerWordsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, all that the words need stands in the network; calls for texts alone are counted."""
+        """While this context is open, all that the words need stands in the network. Calls for texts alone are
+        counted."""
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))

@@ -75,9 +75,9 @@ class IDTokensReader:
         """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
 
         id_tokens: for each conditioning entry of the forward where ID tokens stand in its text, None for an entry
-        without. Each entry has as many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by name,
-        among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a wrapper
-        is added.
+        without. All entries have equally many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by
+        name, among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a
+        wrapper is added in place.
         """
         patch = options.get("patches", {}).get("attn2_patch")
         replacement = options.get("patches_replace", {}).get("attn2")

@@ -163,7 +163,14 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_n
         if id_tokens is None:
             return entry
         counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
-        words = UnetWords(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas_node=canvas_node)
+        words = UnetWords(
+            source=source,
+            schedule=WHOLE_SCHEDULE,
+            regions=regions,
+            counts=counts,
+            start=id_tokens.start,
+            canvas_node=canvas_node,
+        )
         return carry([entry], words)[0]
 
     return [[with_words(entry) for entry in side] for side in sides]
@@ -182,9 +189,10 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Un
         if id_tokens.start + token_count <= context.shape[1]:
             counts = (token_count,)
             start = id_tokens.start
-    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)
-    source = object()
-    return UnetWords(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
+    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)  # (1 or 0 people, 1, 1)
+    source = object()  # a new one: these tokens belong to no other UnetWords
+    words = UnetWords(source=source, schedule=WHOLE_SCHEDULE, regions=everywhere, counts=counts, start=start)
+    return words.in_entry(context)
 
 
 WordsByChunk = tuple[tuple[UnetWords, ...], ...]

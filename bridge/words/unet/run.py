@@ -114,7 +114,8 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         if has_inline_tokens(words_by_chunk):
             ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(words_by_chunk))
         query_shape = query_shape_of(self.layers, forward_input)
-        return UnetWordsBatch(self.layers, words_by_chunk, forward_input.context.shape[1], query_shape, ignoring)
+        text_length = forward_input.context.shape[1]
+        return UnetWordsBatch(self.layers, words_by_chunk, text_length, query_shape, ignoring)
 
 
 class UnetWordsBatch(CrossAttentionBatch):
@@ -172,8 +173,11 @@ class UnetWordsBatch(CrossAttentionBatch):
         )
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options as in the base class, and with `append_tokens` where tokens are appended, or where
-        patches of other packs may make rows that read them."""
+        """transformer_options as in the base class, with `append_tokens` as the last attn2 patch.
+
+        It is left out where there is nothing to append: no tokens, and no patches of other packs that could make rows
+        in which inline tokens have to be appended.
+        """
         options = super().options_with_attention(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
