@@ -35,7 +35,7 @@ class AdapterFile:
 
 
 def menu() -> dict[str, AdapterFile]:
-    """The entries of the node's menu, with the file that each stands for.
+    """Each entry of the node's menu -> the file that it stands for.
 
     An entry is the file's name. Where an earlier model folder has a file of the same name, the key of the later folder
     stands in front: "ipadapter/name".
@@ -43,7 +43,7 @@ def menu() -> dict[str, AdapterFile]:
     entries: dict[str, AdapterFile] = {}
     for loader in LOADERS.values():
         key = loader.published.key
-        entries_of_folder: dict[str, AdapterFile] = {}
+        entries_of_folder: dict[str, AdapterFile] = {}  # apart, so that names are compared with earlier folders alone
         for name in folders.file_names(key):
             entry = f"{key}/{name}" if name in entries else name
             entries_of_folder[entry] = AdapterFile(loader, name)
@@ -54,9 +54,9 @@ def menu() -> dict[str, AdapterFile]:
 def chosen_file(file: str) -> AdapterFile:
     """The file that was chosen. file: an entry of the menu, or a name as a workflow has it.
 
-    It is looked for by the name as it is written, then by the name in another spelling, as a workflow made on Windows
-    has "folder\\name", then as a published file that lies here under another name, then as an entry of the menu with
-    the key of a folder. Raises ModelMissing, DeadLink, UnsafePath.
+    It is looked for in this order: by the name as it is written; by the name in another spelling, as a workflow made on
+    Windows has "folder\\name"; as a published file that lies here under another name; as an entry of the menu with the
+    key of a folder; as a published file of this name in another folder. Raises ModelMissing, DeadLink, UnsafePath.
     """
     loaders = {loader.published.key: loader for loader in LOADERS.values()}
     for find in (folders.find_exactly, folders.find):

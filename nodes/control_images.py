@@ -67,7 +67,8 @@ class ResizePhoto(io.ComfyNode):
         longer = max(photo.shape[1:3])
         note = ""
         if longer != longer_side:
-            note = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
+            rounded = f"both sides are rounded down to multiples of {multiple_of}"
+            note = f"Longer side {longer} px, not {longer_side}: {rounded}"
         notes.tell(note)
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 

@@ -69,9 +69,8 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
     # The report calls it before each model: a network drive may take its time.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
-    users = workflow_needs.users(
-        graphs, _template
-    )  # a function: model -> the methods or workflows that need it, in words
+    # A function: model -> the methods or workflows that need it, in words.
+    users = workflow_needs.users(graphs, _template)
     return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 
@@ -108,7 +107,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
 
 def _findings_on_host() -> list[Finding]:
     """A finding on ComfyUI, one on torch and its device, and one for each fault of how this pack is installed."""
-    import comfyui_version
+    import comfyui_version  # here, because it is needed for the report alone
 
     device = comfy.model_management.get_torch_device()
     device_name = comfy.model_management.get_torch_device_name(device)
@@ -117,11 +116,11 @@ def _findings_on_host() -> list[Finding]:
     if free_bytes:
         memory = f", {manifest.human(int(free_bytes))} of its memory free"
     host = doctor.host(f"ComfyUI {comfyui_version.__version__}")
-    torch_line = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
-    lines = [host, torch_line]
+    torch_finding = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
+    findings = [host, torch_finding]
     for fault in pack_copies.faults():
-        lines.append(Finding("Likeness", MISPLACED, (fault,)))
-    return lines
+        findings.append(Finding("Likeness", MISPLACED, (fault,)))
+    return findings
 
 
 SHOWN = "likeness_doctor"

@@ -39,12 +39,12 @@ def _import_methods() -> list[ModuleType]:
 
 
 def _checked_nodes(modules: Iterable[ModuleType]) -> list[type[io.ComfyNode]]:
-    """The nodes of modules, in their order, with checks of what their inputs are given."""
-    checked: list[type[io.ComfyNode]] = []
+    """The nodes of modules, in their order, each changed to check the values of its inputs, see inputs.checked."""
+    checked_nodes: list[type[io.ComfyNode]] = []
     for module in modules:
         for node in module.NODES:
-            checked.append(inputs.checked(node))
-    return checked
+            checked_nodes.append(inputs.checked(node))
+    return checked_nodes
 
 
 _STEP_MODULES = [import_module(f".{name}", __package__) for name in _STEPS]

@@ -82,10 +82,11 @@ class FindPlaces(io.ComfyNode):
         layout: Layout | None = None,
         **sampling: Any,
     ) -> io.NodeOutput:
+        # sampling: the inputs that are fields of Sampling under the same names.
         require_together(cast, NAME)
-        said = per_member(prompts, cast)
-        present = taking_part.present_in(cast)
-        words = [of_member for of_member, acts in zip(said, present.acts, strict=True) if acts]
+        words_of_cast = per_member(prompts, cast)
+        taking = taking_part.present_in(cast)
+        words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         people = taking_part.present(cast)
         require_somebody(people, NAME)
         _check_one_picture(latent_image["samples"])
@@ -95,7 +96,7 @@ class FindPlaces(io.ComfyNode):
         _check_told(given, people, words)
         seen = seen_of_people(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
         where = _among_cells(seen, people, body) if layout is None else _among_bodies(seen, people, layout)
-        return _placed(cls, people, where, seen, present.left_out)
+        return _placed(cls, people, where, seen, taking.left_out)
 
 
 def _check_one_picture(samples: Tensor) -> None:
@@ -110,12 +111,15 @@ def _check_one_picture(samples: Tensor) -> None:
 
 
 def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> None:
-    """Raise BadSetup where there is nothing by which somebody can be found. words: of each person, "" for none."""
-    silent = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
+    """Raise BadSetup where there is nothing by which somebody can be found. words: of each person, "" for none.
+
+    Either everybody has words, or nobody has, and ID tokens or reference pictures tell people apart.
+    """
+    without_words = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
     has_tokens = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
-    if silent and (any(words) or not has_tokens):
+    if without_words and (any(words) or not has_tokens):
         raise BadSetup(
-            f"Find Places finds people by words about them, and no line of prompts is about {joined(silent)}.",
+            f"Find Places finds people by words about them, and no line of prompts is about {joined(without_words)}.",
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
             "1: a woman with red hair.",
         )
@@ -131,7 +135,11 @@ def seen_of_people(
     sampling: Sampling,
     share: float,
 ) -> SeenPeople:
-    """What the MODEL sees of people whose words the whole picture reads."""
+    """What the MODEL sees of people whose words the whole picture reads, see look_at.
+
+    words: of each person, "" for none. share: of the steps, after which it looks. Raises BadSetup for a MODEL that
+    reads its text apart from the picture, and where nothing is seen.
+    """
     node_of_run = NodeOfRun(NAME, notes.node_of(node))
     text = encode.text_read(given, NAME)
     if text.transformer is not None and text.transformer.text_reader:
@@ -141,8 +149,10 @@ def seen_of_people(
         )
     everywhere = Scope(node, TakingPart(people, (True,) * len(people.people)), WHOLE_SCHEDULE, node_of_run)
     clips = [clip] * len(words)
-    given = SamplerInputs(*encode.applied(everywhere, text, clips, words, 1.0, given).args)
-    return look_at(given, latent, sampling, share, clip, words)
+    # The outputs of `applied` are model, positive and negative.
+    outputs = encode.applied(everywhere, text, clips, words, strength=1.0, given=given)
+    given_with_words = SamplerInputs(*outputs.args)
+    return look_at(given_with_words, latent, sampling, share, clip, words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,17 +166,21 @@ class _Where:
 
 
 def _among_bodies(seen: SeenPeople, people: Cast, layout: Layout) -> _Where:
-    """The people in the places of a layout. Raises BadSize for one of another shape, and PlacesNotFound."""
+    """The people in the places of a layout; some places may stay free. Raises BadSize for a layout of another shape
+    than the picture, and PlacesNotFound."""
     check_shape("the layout of Find Places", (layout.width, layout.height), seen.canvas)
     bodies = torch.stack([regions.body_of_place(layout, number) for number in range(1, len(layout.slots) + 1)])
     names = taking_part.names(people.people)
-    of_people = found.bodies_of_people(seen.scores, seen.in_cells(bodies), names)
-    person_at = {place: person for person, place in enumerate(of_people)}
+    place_of_people = found.bodies_of_people(seen.scores, seen.in_cells(bodies), names)  # the index of each one's place
+    person_at = {place: person for person, place in enumerate(place_of_people)}
     return _Where(layout, tuple(person_at.get(place) for place in range(len(layout.slots))), bodies)
 
 
 def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
-    """The people where the MODEL draws them. Raises PlacesNotFound."""
+    """The people where the MODEL draws them: a layout with a place for each, in their order. Raises PlacesNotFound.
+
+    body: how much of a person is seen, as in layouts.from_masks.
+    """
     names = taking_part.names(people.people)
     masks = seen.on_canvas(found.cells_of_people(seen.scores, seen.hidden, seen.size, names))
     layout = layouts.from_masks(masks, *seen.canvas, body)
@@ -176,7 +190,8 @@ def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
 def _placed(
     node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeople, left_out: Sequence[str]
 ) -> io.NodeOutput:
-    """The outputs of the node. left_out: lines that name who of the cast is not among the people."""
+    """The outputs of the node. It also writes the note under it. left_out: lines that name who of the cast is not among
+    the people."""
     names = ["" if person is None else people.people[person].name for person in where.people_of_places]
     masks = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
     troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)

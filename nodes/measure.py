@@ -101,7 +101,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             part_similarities = similarities(clip_vision, parts, as_rgb(images))
             labels = [part.label for part, *_ in parts.garments]  # all pictures of a garment have one label
             report = measure.with_parts(report, part_similarities, labels)
-        # An output without a value blocks the nodes that are linked to it, and the editor shows the reason there.
+        # Where an output has no value, an ExecutionBlocker stops the nodes that are linked to it, and the editor shows
+        # its reason there.
         mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
         if compares_prompt:
             alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))  # a cosine for each picture
@@ -133,7 +134,10 @@ def _report_without_people(
 def _report_on_people(
     face_model: HostedFaceModel | None, images: Tensor, searched_cast: Cast, settings: Settings
 ) -> measure.Report:
-    """A report on who of a cast is who in the pictures. A note under the node names faces that are unsure."""
+    """A report on who of a cast is who in the pictures. A note under the node names faces that are unsure.
+
+    face_model: None for the default one, which is loaded then. images: (B, H, W, C).
+    """
     face_model = face_model or default_face_model()
     judges = measure.judges(face_model.ids, searched_cast.people, settings.made_with)
     judging_model = face_model.only(judges)  # recognisers that cannot judge are not run

@@ -80,7 +80,8 @@ class LoadFaceEmbedder(io.ComfyNode):
         provider: str | None = onnx_session.AUTO,
         backend: str | None = TORCH,
     ) -> bool:
-        # An input is None here where it is linked: its value is known only when the node runs.
+        # The host wants a bool or an exception. An input is None where it is linked: its value is known only when the
+        # node runs.
         error = None
         if pack is not None and recognisers is not None:
             error = face_model.refusal(folders.a_name(pack), folders.a_name(recognisers))
@@ -204,7 +205,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
         name = plain(name, MOST_NAME_LETTERS) or "person"
-        read = _PhotosRead(name)
+        photos_read = _PhotosRead(name)
         pairs = list(zip(linked_photos, boxed_faces, strict=True))
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
             label = _photo_label(name, number, count)
@@ -216,15 +217,15 @@ class PersonNode(FindsFaces, io.ComfyNode):
                     if count > 1:
                         error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
-                read.drop(photo, label, error)
+                photos_read.drop(photo, label, error)
             else:
-                read.use(number, label, face, boxed_face is not None)
-        person = persons.from_faces(name, read.faces, face_model.ids)
-        report = "\n".join([f"{name}: {len(read.faces)} of {counted(count, 'photo')} used", *read.lines])
+                photos_read.use(number, label, face, boxed_face is not None)
+        person = persons.from_faces(name, photos_read.faces, face_model.ids)
+        report = "\n".join([f"{name}: {len(photos_read.faces)} of {counted(count, 'photo')} used", *photos_read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = tensors.reminder([(name, linked_photos[0].pixels)])
-        notes.tell("\n".join([*examples, *read.notes()]))
+        notes.tell("\n".join([*examples, *photos_read.notes()]))
         return io.NodeOutput(person, person.crops, report, ui=_crops_preview(cls, person))
 
 
@@ -280,20 +281,22 @@ class _PhotosRead:
         return [face for _, face in self.named_faces]
 
     def use(self, number: int, label: _PhotoLabel, face: Face, is_boxed: bool = False) -> None:
-        """The photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the face."""
+        """Note that the photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the
+        face."""
         self.named_faces.append((label.short, face))
         self.numbered_faces.append((f"photo {number}", face))
         in_box = "in its box, " if is_boxed else ""
         self.lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
 
     def drop(self, photo: photos.Photo, label: _PhotoLabel, error: FaceNotFound) -> None:
-        """A photo is left out, because there is no face in it."""
+        """Note that a photo is left out, because there is no face in it."""
         self.lines.append(f"{label.sentence}: dropped. {error.problem}")
         self.dropped.append(label.sentence)
         if photo.is_cut:
             self.dropped_cut.append(photo)
 
     def notes(self) -> list[str]:
+        """Lines for the note under the node: photos without a face, faces that may be another person's, weak faces."""
         dropped = gathered("No face found, dropped", self.dropped, photos.cut_note(self.dropped_cut))
         doubts = grouping.notes({self.name: self.numbered_faces})
         return [*dropped, *doubts, *analysis.weak_faces(self.named_faces)]
@@ -381,7 +384,7 @@ class BlendTwoPeople(io.ComfyNode):
         amounts = [amount]
         if steps > 1:
             amounts = [step / (steps - 1) for step in range(steps)]
-        return io.NodeOutput([persons.blend(a, b, part, method, name) for part in amounts])
+        return io.NodeOutput([persons.blend(a, b, amount_of_b, method, name) for amount_of_b in amounts])
 
 
 class SavePerson(io.ComfyNode):
@@ -455,10 +458,10 @@ class CastNode(io.ComfyNode):
         require_together(cast_before, "Cast")
         present = list(cast_before.people)
         absent = list(cast_before.absent)
-        given_weights = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
-        linked_people = {name: value for name, value in people_and_weights.items() if name not in given_weights}
-        weights = _by_number("Cast", "weight", given_weights)
-        persons_by_number = _by_number("Cast", "person", linked_people)
+        weight_inputs = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
+        person_inputs = {name: value for name, value in people_and_weights.items() if name not in weight_inputs}
+        weights = _by_number("Cast", "weight", weight_inputs)
+        persons_by_number = _by_number("Cast", "person", person_inputs)
         names_without_face: list[str] = []
         for input_number, person in persons_by_number.items():
             # Absent people keep their number, so that the people after them are not renumbered.
@@ -487,10 +490,10 @@ class CastNode(io.ComfyNode):
 
 
 def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
-    """What is linked to the inputs person_1, person_2 and so on: number of the input, from 1 -> the linked value.
+    """The values of the inputs person_1, person_2 and so on: number of the input, from 1 -> value, without None.
 
-    node_name: for messages. kind: how the names of the inputs begin, "person" or "photo". inputs: name -> value, None
-    for an input without a link.
+    node_name: for messages. kind: how the names of the inputs begin: "person", "weight" or "photo". inputs: name ->
+    value, None for an input without a link.
     Raises BadCast for an input that the node does not have, such as person_9. The prompt of another program may have
     it, and the host hands it on.
     """
@@ -499,11 +502,11 @@ def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int
     if beyond:
         why = f"{node_name} takes {kind}_1 to {kind}_{_INPUTS} and got {listed(beyond)} as well, which would be lost."
         raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
-    linked: dict[int, Any] = {}
+    values: dict[int, Any] = {}
     for name, number in numbers.items():
         if inputs.get(name) is not None:
-            linked[number] = inputs[name]
-    return linked
+            values[number] = inputs[name]
+    return values
 
 
 def _cast_output(cls: type[io.ComfyNode], cast: Cast, lines: Sequence[str]) -> io.NodeOutput:
@@ -527,9 +530,9 @@ def _named_twice(cast_people: Sequence[Member]) -> list[str]:
     """A line on names that several people have: nodes that ask for one of them take the number alone."""
     names = [member.person.name for member in cast_people if member.person.name != UNNAMED]
     counts = Counter(map(folded, names))
-    # Each once, whatever its spelling.
-    twice = {folded(name): name for name in names if counts[folded(name)] > 1}
-    return gathered("One name for several people", [*twice.values()], ": their numbers tell them apart")
+    # Each once, whatever its spelling: of several spellings the last.
+    named_twice = {folded(name): name for name in names if counts[folded(name)] > 1}
+    return gathered("One name for several people", [*named_twice.values()], ": their numbers tell them apart")
 
 
 class CastFromPhotos(FindsFaces, io.ComfyNode):
@@ -579,17 +582,17 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             name = names_by_number.get(number, f"person {len(members) + 1}")
             photos_of_person = photos.photos_of_batches(batches)
             first_photos.append((name, photos_of_person[0].pixels))
-            read = _PhotosRead(name)
+            photos_read = _PhotosRead(name)
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
                 # In this node which_face has a word for each input, which holds for all photos of the input.
                 word = which_faces.word_for_photo(number)
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
-                read.use(photo_number, label, face)
-            named_faces += read.named_faces
-            person = persons.from_faces(name, read.faces, face_model.ids)
+                photos_read.use(photo_number, label, face)
+            named_faces += photos_read.named_faces
+            person = persons.from_faces(name, photos_read.faces, face_model.ids)
             members.append(Member(person, number=len(members) + 1))
-            doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
+            doubts += grouping.notes({name: photos_read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = tensors.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]

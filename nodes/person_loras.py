@@ -105,8 +105,8 @@ class LoRAPerPerson(io.ComfyNode):
         taking = taking_part.present_in(cast)  # with or without LoRAs
         has_loras = any(_active_loras(member) for member in taking.people)
         when = When("The range of the LoRAs", start_percent, end_percent)
-        more = [] if has_loras else [NO_LORA]
-        scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more)
+        more_notes = [] if has_loras else [NO_LORA]
+        scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more_notes)
         # Places and masks are checked also where nobody has a LoRA.
         if scope is None or not has_loras:
             return io.NodeOutput(model, positive, negative)
@@ -141,7 +141,7 @@ class _PeopleLoras:
 
 
 def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) -> SamplerInputs:
-    """Both sides of the conditioning with the LoRAs of all people."""
+    """The MODEL as it is, and both sides of the conditioning with the LoRAs of all people."""
     carried_loras = PersonLoras(
         source=object(),
         schedule=scope.schedule,
@@ -157,9 +157,10 @@ def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) 
 
 
 def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraLayers, strength: float) -> _PeopleLoras:
-    """Read the files of all people, each file once, and say what of them is left out. strength: of the node.
+    """Read the LoRA files of all people, each file once; a note under the node says what of them is left out.
 
-    can_change: layers of the MODEL. Raises what bridge.loras.lora_files.read_lora_file raises.
+    can_change: the layers of the MODEL that a LoRA may change. strength: of the node. Raises what
+    bridge.loras.lora_files.read_lora_file raises.
     """
     # Whether linear layers of unknown place are refused; with a row for each person that is so in some networks.
     by_region = scope.regions is not None or (scope.by_row and can_change.placed_in_rows)

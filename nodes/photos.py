@@ -87,7 +87,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         album = photos.Album()
         if photos.is_chosen(name):
             album = photos.album(str(name))
-        # The text of an Album has name, size and time of every file, so the node runs again where one has changed.
+        # str() of an Album has name, size and time of every file, so the node runs again where one has changed.
         face_model_stamp = super().fingerprint_inputs(**inputs)
         return f"{face_model_stamp} {album}"
 
@@ -132,6 +132,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
 def _photos_of_image(
     linked_photos: Sequence[photos.Photo], face_model: HostedFaceModel, largest_only: bool
 ) -> list[_PhotoToSort]:
+    """The photos of the input image, whose faces are looked for later. largest_only: whether one face of each."""
     photos_to_sort: list[_PhotoToSort] = []
     for number, photo in enumerate(linked_photos, 1):
         label = f"picture {number} of image"
@@ -147,6 +148,7 @@ def _faces_of_linked_photo(
 
 
 def _photos_of_album(album: photos.Album, face_model: HostedFaceModel, largest_only: bool) -> list[_PhotoToSort]:
+    """The photos of a folder, whose faces are looked for later. largest_only: whether one face of each."""
     photos_to_sort: list[_PhotoToSort] = []
     for name, (path, size, changed) in album.photos:
         # Size and time of the file are given on because the faces are cached by them.

@@ -76,6 +76,7 @@ class _MorePlaces:
     more_body: str = layouts.BODIES[0]
 
     def added_to(self, layout: Layout) -> Layout:
+        """The layout with these places behind its own."""
         nose = (float(self.more_x), float(self.more_y))
         return extra_places.add(layout, self.more_where, nose, self.more_face_size, self.more_body, self.more_places)
 
@@ -285,10 +286,10 @@ class LayoutForAGroup(io.ComfyNode):
         people: str = "",
     ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
-        places = len(cast.people) if cast else count
-        described = people_text.read(people, places)
-        layout = group.layout(places, framing, rows, width, height, action, described)
-        layout_notes = group.notes(places, framing, rows, width, height, action, described)
+        place_count = len(cast.people) if cast else count
+        described = people_text.read(people, place_count)
+        layout = group.layout(place_count, framing, rows, width, height, action, described)
+        layout_notes = group.notes(place_count, framing, rows, width, height, action, described)
         preview = place_previews.numbered_layout(layout, notes=layout_notes)[None]
         return io.NodeOutput(layout, preview, people_text.prompts(described), ui=ui.PreviewImage(preview, cls=cls))
 

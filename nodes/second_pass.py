@@ -135,7 +135,7 @@ class _CroppedRows:
 
 
 def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _CroppedRows:
-    """The crops of all people who are cut out, each with its picture and its mask.
+    """The crops of all people who are cut out, each with its picture and its mask, turned upright.
 
     images: (B, H, W, C). size: side of a crop, in pixels.
     """

@@ -88,16 +88,16 @@ def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[
 
 
 def _t5_tokens(options: Mapping[str, Any]) -> T5Tokens | None:
-    """What a CLIP gives beside a text, as the host's models are given it. options: of an entry of CONDITIONING."""
-    numbers: Tensor | None = options.get("t5xxl_ids")
+    """The T5 tokens that a CLIP gives beside a text, None from most CLIPs. options: of an entry of CONDITIONING."""
+    numbers: Tensor | None = options.get("t5xxl_ids")  # (n,)
     if numbers is None:
         return None
-    weights: Tensor = options["t5xxl_weights"]
+    weights: Tensor = options["t5xxl_weights"]  # (n,)
     return T5Tokens(numbers[None], weights[None, :, None])
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> EncodedText:
-    """The label encoded by `clip` for this MODEL and for all of the schedule.
+    """A text, `label`, encoded by `clip` for this MODEL and for all of the schedule.
 
     Raises BadSetup for a CLIP that changes in the schedule, and what `encoded_by_schedule` raises.
     """
@@ -125,18 +125,19 @@ class PeopleWords:
 
 
 def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: int, advice: str) -> list[PeopleWords]:
-    """The words about people, each encoded by a CLIP of its own, for each part of the schedule.
+    """The words about all people, encoded, for each part of the schedule: one PeopleWords for each part.
 
-    clips: one for each person, which change alike in the schedule. all_words: "" for a person without words; one at
-    least has words. The other arguments and what is raised are as in `encoded_by_schedule`.
+    clips: one for each person, which change alike in the schedule. all_words: "" for a person without words; one person
+    at least has words. The other arguments and what is raised are as in `encoded_by_schedule`.
     """
     of_people: list[list[EncodedText] | None] = []
     for clip, words in zip(clips, all_words, strict=True):
         of_people.append(encoded_by_schedule(clip, words, width, advice) if words else None)
     no_words = torch.zeros(1, 0, width, dtype=torch.float32)
-    first = next(parts for parts in of_people if parts is not None)  # all change alike: its parts are those of all
+    # All CLIPs change alike, so the parts of the first person with words are those of all.
+    parts_of_first = next(parts for parts in of_people if parts is not None)
     people_words: list[PeopleWords] = []
-    for number, part in enumerate(first):
+    for number, part in enumerate(parts_of_first):
         tokens = [no_words if parts is None else parts[number].tokens for parts in of_people]
         t5 = [None if parts is None else parts[number].t5 for parts in of_people]
         people_words.append(PeopleWords(part.schedule, tokens, t5))
@@ -146,7 +147,7 @@ def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: in
 def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
     """The latent of a part as the VAE gives it, (1, channels, h, w) float32 on the CPU, unscaled.
 
-    Raises WrongBaseModel with `advice` for the VAE of another family.
+    Raises WrongBaseModel with `advice` for the VAE of another family, and the host's error where the user cancels.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
@@ -174,10 +175,10 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Parts, images: Tensor) -> list[list[float]]:
-    """How much each garment resembles its region of each picture: for each picture a list with a cosine for each.
+    """How much each garment resembles its region of each picture: for each picture a list with a cosine per garment.
 
-    Of a garment with several pictures it is the cosine of the one that shows most. images: (B, H, W, 3). The cosines
-    compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture for NaN.
+    Of a garment with several pictures it is the highest of their cosines. images: (B, H, W, 3). The cosines compare
+    CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture for NaN.
     """
     garments = parts.garments
     of_garments: list[Tensor] = []  # (pictures of the garment, width) each
@@ -188,6 +189,7 @@ def similarities(clip_vision: ClipVisionModel, parts: Parts, images: Tensor) -> 
     for image in images:
         cosines: list[float] = []
         for garment, embeddings in zip(garments, of_garments, strict=True):
+            # All pictures of a garment have the same region.
             of_region = _embedding_of_picture(clip_vision, cut_outs.cut_out_of_target(garment[0], image))
             cosines.append(float(cosine_similarity(embeddings, of_region).max()))
         by_picture.append(cosines)
@@ -256,7 +258,9 @@ def _no_pair_error(why: str) -> BadSetup:
 def check_family(input_in_words: str, measure: str, value: int, needed_value: int, advice: str) -> None:
     """Raise WrongBaseModel unless an input has the value that the family of the MODEL has.
 
-    input_in_words: such as "The vae input". measure: by what families are told apart, such as TEXT_WIDTH.
+    input_in_words: such as "The vae input". measure: the number by which families are told apart, such as TEXT_WIDTH.
+    value, needed_value: of the input and of the MODEL. advice: for the message; another takes its place where the text
+    width of the SDXL refiner meets that of another family.
     """
     if value == needed_value:
         return
@@ -327,7 +331,7 @@ def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, w
 
 @torch.no_grad()
 def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
-    """The hidden states (1, tokens, width) of a mean grey, which is zero after normalisation.
+    """The hidden states (1, tokens, width) of a picture in mean grey, which normalisation makes 0 everywhere.
 
     Raises as encode_pictures does.
     """
@@ -397,7 +401,7 @@ def _require_finite(output: Tensor) -> Tensor:
 def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The host's CLIP vision transformer, in the sizes of a file's tensors; its weights are not loaded.
 
-    state: the tensors by their names, as transformers' CLIPVisionModel has them.
+    state: the tensors by their names, as transformers' CLIPVisionModel has them. ops, device, dtype: the host's.
     """
     # (width, channels, patch, patch)
     width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape

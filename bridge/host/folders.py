@@ -58,16 +58,16 @@ class DeadLink(LikenessError):
 
 
 def register() -> None:
-    """Make our model keys known to the host.
+    """Make our model keys known to the host, by writing into its table of folders.
 
     A key that exists already (another pack, extra_model_paths.yaml) keeps its folders and endings of files; ours are
     added. A key that only extra_model_paths.yaml names has no endings, and the host would list every file there.
     """
     for key in _KEYS:
-        before = _registered(key)
+        entry = _registered(key)
         of_packs = filter(os.path.isdir, _paths_in_packs(key))
-        merged = list(dict.fromkeys([*before.paths, _default(key), *of_packs]))  # each once, in order
-        folder_paths.folder_names_and_paths[key] = (merged, set(before.endings), *before.more)
+        merged_paths = list(dict.fromkeys([*entry.paths, _default(key), *of_packs]))  # each once, in order
+        folder_paths.folder_names_and_paths[key] = (merged_paths, set(entry.endings), *entry.more)
 
 
 class _Registered(NamedTuple):
@@ -85,8 +85,8 @@ class _Registered(NamedTuple):
 def _registered(key: str) -> _Registered:
     """What the host's table has under a key; our own keys always have a folder and our endings.
 
-    The table is read here alone. Any pack writes into it, and the host takes nearly everything. So it is here: lists,
-    sets or a single value, paths of any kind, values that are left out or too many. What is no path is passed over.
+    The table is read here alone. Any pack writes into it, and the host takes nearly everything. So this function does
+    too: lists, sets or a single value, paths of any kind, too few or too many values. What is no path is passed over.
     """
     entry: Any = folder_paths.folder_names_and_paths.get(key)
     values: Sequence[Any] = entry if isinstance(entry, (list, tuple)) else (entry,)  # a single value: paths
@@ -141,7 +141,7 @@ def folders_by_key() -> dict[str, tuple[str, ...]]:
     folders_of_keys: dict[str, tuple[str, ...]] = {}
     for key in list(folder_paths.folder_names_and_paths):
         if isinstance(key, str) and key not in _NO_MODELS:
-            old_folder_last = sorted(_registered(key).paths, key=lambda path: path == old_folder)
+            old_folder_last = sorted(_registered(key).paths, key=lambda path: path == old_folder)  # False before True
             folders_of_keys[key] = tuple(old_folder_last)
     folders_of_keys[""] = (folder_paths.models_dir,)
     return folders_of_keys
@@ -179,7 +179,7 @@ def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -
 def find(name: str, key: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
-    Where there is none, a file is taken whose name is the same in another spelling: see core.checks.names. None for an
+    Without such a file, one whose name is the same in another spelling is found: see core.checks.names. None for an
     empty name, which an empty menu sends. Raises UnsafePath when the name leads out of the folder.
     """
     return find_exactly(name, key) or _spelled_otherwise(name, key)
@@ -211,9 +211,9 @@ def chosen(names: Sequence[str], key: str, missing: LikenessError) -> str:
 
 
 def refuse_dead_link(name: str, *keys: str) -> None:
-    """Raises DeadLink where a file of this name, which is not found under these keys, is a link to nowhere.
+    """Raise DeadLink where the file of this name, in a folder of these keys, is a link to nowhere.
 
-    Other spellings count, as in `find`.
+    It is called where `find` has found no file. Other spellings count, as there. Raises UnsafePath too.
     """
     if not name:  # an empty menu sends an empty name
         return

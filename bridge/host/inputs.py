@@ -85,6 +85,7 @@ class _NodeSchema:
 
 @cache
 def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
+    """What the checks read of a node's schema, which is made once for each node class."""
     schema = node.define_schema()
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
     # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
@@ -93,13 +94,13 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The same node class, which from now on looks at the values of its inputs before it runs.
+    """The same node class, changed in place: from now on it checks the values of its inputs before it runs, its notes
+    are shown under it, and its schema has its texts (schema.with_texts).
 
-    Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
-    limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what
-    core.checks.value_checks say of what the host's sockets carry. A float that is a whole number passes as an int. An
-    input to which nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket
-    passes as None.
+    Before `execute`, BadSetup is raised for an unknown input, BadInput for a number out of its limits and for an object
+    of another kind, BadChoice for a word that the menu does not offer, and for the host's own values what
+    core.checks.value_checks raise. A float that is a whole number passes as an int. An input to which nothing is linked
+    is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -126,7 +127,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
                 return notes.with_notes(lambda: run(cls, **inputs))
         except LikenessError as error:
             if not _can_be_traced(error):
-                raise error from None  # without what it comes from
+                raise error from None  # without its cause, whose text the host could not log
             raise
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
@@ -141,8 +142,10 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
 
 def _can_be_traced(error: LikenessError) -> bool:
-    """Whether the host can log an error with all that it comes from, see core.checks.text.writable: an OSError has the
-    name of its file, in whatever letters that is."""
+    """Whether the host can log an error with all of its causes, see core.checks.text.writable.
+
+    A cause that is an OSError has the name of its file, which may have letters that the log cannot write.
+    """
     trace = "".join(traceback.format_exception(error))
     return writable(trace) == trace
 
@@ -183,15 +186,14 @@ def _is_list(schema_input: io.Input) -> bool:
 
 
 def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs, by id, with which a node with `is_input_list` runs: lists of its photos, and a single value of all
-    other inputs.
+    """The inputs, by id, with which a node with `is_input_list` runs: lists of its photos (_LIST_TYPES), and one value
+    for every other input.
 
-    linked_by_id: by id of an input the list that the host makes of it, also of a widget; or, where a script calls the
-    node, the bare values. An optional input of a single value whose list is empty is left out, so that it is as if
-    nothing were linked to it, see _unlinked_values. Raises BadInput and BadChoice as `checked` says, and BadSetup for
-    several values where one is needed.
+    linked_by_id: what is given for each input: from the host a list, also for a widget; from a script the bare value.
+    An empty list for an input that takes one value and may be None is left out, as if nothing were linked, see
+    _unlinked_values. Raises BadInput and BadChoice as `checked` says, BadInput for an empty list where something is
+    needed, and BadSetup for several values where one is needed.
     """
-    # The host makes a list of every input; a script that calls the node may give bare values.
     from_host = all(isinstance(linked, (list, tuple)) for linked in linked_by_id.values())
     inputs_of_node: dict[str, Any] = {}
     for input_id, linked in linked_by_id.items():
@@ -212,9 +214,9 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
 
 
 def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
-    """The value of an input that the host gives as a list, all values of which are the same.
+    """The one value of an input that the host gives as a list of equal values.
 
-    name: of the input. Raises BadSetup where the values differ.
+    name: of the input. values: one at least. Raises BadSetup where they differ.
     """
     first_value = values[0]
     # `is` first: of some objects, such as tensors, == is no bool.
@@ -262,7 +264,8 @@ def single(value: Any) -> Any:
 
 
 def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
-    """The value of one input as the node runs with it. Raises as `checked` says."""
+    """The value of one input as the node runs with it: a number in the input's type, a default for None, or the same
+    value. Raises as `checked` says."""
     schema_input = schema.inputs[input_id]
     input_in_words = f"The {input_id} input of {schema.title}"
     if schema_input.io_type in (io.Int.io_type, io.Float.io_type):

@@ -36,11 +36,11 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
 def _load_as_host(path: Path) -> Any:
     """The contents of a file by the host's loader, which maps files into memory or not, as its user chose.
 
-    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A file of another name
-    is therefore read here.
+    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A file whose ending does
+    not fit its contents, or whose name is not UTF-8, is therefore read by our own loader.
     """
-    is_named_for_it = (ending(path.name) in SAFETENSORS) == is_safetensors(path)
-    if is_named_for_it and tensors.has_name_in_utf_8(path):
+    has_fitting_ending = (ending(path.name) in SAFETENSORS) == is_safetensors(path)
+    if has_fitting_ending and tensors.has_name_in_utf_8(path):
         return comfy.utils.load_torch_file(str(path), safe_load=True)
     return tensors.load(path)
 
@@ -150,9 +150,8 @@ class Published:
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
-        Where no file has the chosen name, and it is the name of a published file, also in another folder or other
-        capitals, the same file is found under another name or in another model folder: it is recognised by its
-        contents.
+        Where no file has the chosen name, and a published file has it (also in another folder or other capitals), that
+        file is looked for in all model folders under any name: it is recognised by its contents.
         """
         path = folders.find(file, self.key)
         if path is not None:
@@ -179,7 +178,10 @@ class Published:
         return path
 
     def read(self, path: str) -> dict[str, Tensor]:
-        """The tensors of a file. Raises UnsupportedCheckpoint, and BadSetup for a file that needs a newer host."""
+        """The tensors of a file, once its format is known to be one of `formats` and this host to be new enough.
+
+        Raises UnsupportedCheckpoint, and BadSetup for a file that needs a newer host.
+        """
         advice = self._advice_on(path)
         state = read_state_dict(path, self._expected_at(path), advice)
         title = None  # a single format has a title of its own
@@ -234,8 +236,8 @@ class FileLoader:
     def load(self, path: str) -> Any:
         """What travels on the method's socket, of the file at `path`.
 
-        A note under the node says so where commercial use is not allowed. Raises what load_file raises, such as
-        UnsupportedCheckpoint.
+        A note under the node says so where commercial use is not allowed, except for the demo's stand-ins. Raises what
+        load_file raises, such as UnsupportedCheckpoint.
         """
         loaded = self.load_file(path)
         file_format, _ = recognised(Path(path))

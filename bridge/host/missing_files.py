@@ -37,10 +37,11 @@ def serve() -> None:
 
 
 async def _missing(request: Any) -> Any:
-    """What is missing for a workflow, which is posted as it is saved.
+    """The answer to web/doctor.js: what is missing for a workflow, which is posted as it is saved.
 
-    The answer names the files that are missing or not in order. It says how large the downloads are together, for how
-    many of them the size is unknown, and whether all are simply missing; and has the report of Check Model Files.
+    names: the files that are missing or not in order. size: of all downloads together, in words. unsized: how many of
+    them have no known size. all_missing: whether none is there in another state. report: that of Check Model Files.
+    A body that is no workflow is answered with an error and the status 400.
     """
     wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
     try:

@@ -15,7 +15,7 @@ the last of the picture's."""
 
 
 def known_here() -> bool:
-    """Whether the host tells which tokens of a picture are references."""
+    """Whether the host tells which tokens of a picture are references: its source has the key COUNTS."""
     # In the files: other packs may have put functions of their own in the place of the host's.
     return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
 

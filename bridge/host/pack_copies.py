@@ -42,9 +42,9 @@ def faults() -> list[str]:
             "that it loads last, and the scripts of all, so an old one may be what runs. Delete all but one, and "
             "restart ComfyUI."
         )
-    roots = {os.path.realpath(root) for root in folders.folders("custom_nodes")}
+    packs_folders = {os.path.realpath(folder) for folder in folders.folders("custom_nodes")}
     for folder in loaded:
-        if os.path.realpath(folder) in roots:
+        if os.path.realpath(folder) in packs_folders:
             sentences.append(
                 f"The files of Likeness lie in {folder} itself, and ComfyUI takes each of its folders for a pack: that "
                 f"is why it says IMPORT FAILED. Make a folder {folder / 'likeness'}, move the files and folders of "

@@ -91,11 +91,11 @@ def is_unfinished(sigmas: Tensor) -> bool:
 def percent_of(sigma: float, model_sampling: Any) -> float:
     """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed.
 
-    0 for a sigma at or above the schedule's highest, 1 for one below its lowest.
+    About 0 for a sigma at or above the schedule's highest, 1 for one below its lowest.
     """
     low = 0.0
     high = 1.0
-    for _ in range(12):  # halves: 1/4096 in the end
+    for _ in range(12):  # bisection: each turn halves the range, to 1/4096 in the end
         middle = (low + high) / 2
         if float(model_sampling.percent_to_sigma(middle)) > sigma:
             low = middle

@@ -31,9 +31,10 @@ _TEXTS = Path(__file__).absolute().parents[2] / "locales" / "en" / "nodeDefs.jso
 
 
 def with_texts(schema: io.Schema) -> io.Schema:
-    """The same schema, with its title, texts, labels and search words out of locales/en/nodeDefs.json.
+    """The same schema, changed in place: with its title, texts, labels and search words from locales/en/nodeDefs.json.
 
-    It also gets the hidden inputs by which a node knows where to show its notes, and what else the prompt has.
+    It also gets hidden inputs, by which a node knows where to show its notes and what else the prompt has, and is
+    marked so that the host shows its previews and notes again where it does not run again.
     """
     texts = _texts().get(schema.node_id, {})
     schema.display_name = schema.display_name or texts["display_name"]

@@ -27,10 +27,12 @@ def model_of(patcher: ModelPatcher) -> BaseModel:
     model = patcher.model
     for path, value in _patched_objects(patcher).items():
         names = [name for name in path.split(".") if name != _COMPILED]
-        within = getattr(value, _COMPILED, None)
+        compiled = getattr(value, _COMPILED, None)  # the module inside, None for a value that is not compiled
         # torch.compile around what stands in the model anyway is no other object, and needs no copy.
-        is_compiled_alone = within is not None and within is network_within(comfy.utils.get_attr(patcher.model, path))
-        if not is_compiled_alone:
+        is_only_compiled = compiled is not None and compiled is network_within(
+            comfy.utils.get_attr(patcher.model, path)
+        )
+        if not is_only_compiled:
             model = _with_attribute(model, names, value)
     return model
 
@@ -66,7 +68,7 @@ def network_within(module: Any) -> Any:
 
 
 def without_replaced_methods(network: nn.Module) -> nn.Module:
-    """A network that runs the code of its own class, whatever other packs have put over its `forward` or `_forward`.
+    """A network that runs the code of its own class, whatever other packs have put over its methods.
 
     The network itself where nothing has been put over its methods, otherwise a copy, which is not compiled.
     """
@@ -82,7 +84,10 @@ def without_replaced_methods(network: nn.Module) -> nn.Module:
 
 
 def _with_attribute(shared: Any, names: Sequence[str], value: Any) -> Any:
-    """A copy of an object in which the attribute at the end of a path has another value. names: the path."""
+    """A copy of an object in which the attribute at the end of a path has another value. names: the path.
+
+    Every object on the path is copied too, so that nothing shared is changed.
+    """
     own = _copy_of(network_within(shared))
     name, *deeper = names
     own_value = _with_attribute(getattr(own, name), deeper, value) if deeper else value

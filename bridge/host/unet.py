@@ -36,7 +36,7 @@ ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one fami
 
 
 def _choose_checkpoint(family_name: str) -> str:
-    """What to do where a checkpoint of one family is needed.
+    """The advice to choose a checkpoint of one family.
 
     family_name: SD1.5, SD2 or SDXL. The article is "an" for all of them, because one reads their S as "ess".
     """
@@ -65,13 +65,13 @@ def advice_between(width: int | None, wanted_width: int, advice: str = "") -> st
     own, for any other width, or "" for what is usual.
     """
     wanted_family = families.family_of_text_width(wanted_width)
-    with_unet = wanted_family is not None and wanted_family.unet
-    if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or with_unet):
+    wants_unet = wanted_family is not None and wanted_family.unet
+    if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or wants_unet):
         return families.REFINER
     if advice:
         return advice
     actual_family = families.family_of_text_width(width)
-    if wanted_family is None or not with_unet:
+    if wanted_family is None or not wants_unet:
         return ONE_FAMILY
     if actual_family is None or not actual_family.unet:
         return f"{_choose_checkpoint(wanted_family.name)} {_methods_without_unet()}"
@@ -95,8 +95,8 @@ def kind_of(model: BaseModel, width: int | None) -> str:
 
 
 def has_unet(model: BaseModel) -> bool:
-    """Whether the network of a model is a UNet of the SD family."""
-    # Other packs derive classes from the host's.
+    """Whether the network of a model is a UNet of the SD family that draws from a text, see _DRAWING_FROM_A_TEXT."""
+    # Other packs derive classes from the host's: the first class in the MRO that is the host's counts.
     of_the_host = (kind.__name__ for kind in type(model).__mro__ if kind.__module__ == BaseModel.__module__)
     name = next(of_the_host, "")  # a class of another pack may be derived from none
     return hasattr(network_within(model.diffusion_model), "middle_block") and name in _DRAWING_FROM_A_TEXT
@@ -104,10 +104,10 @@ def has_unet(model: BaseModel) -> bool:
 
 def unet_of(model: ModelPatcher) -> UNetModel:
     """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one of the SD family, such as FLUX or SVD."""
-    given = model_of(model)
-    network = network_within(given.diffusion_model)
-    if not has_unet(given):
-        name = type(given.model_config).__name__
+    base_model = model_of(model)
+    network = network_within(base_model.diffusion_model)
+    if not has_unet(base_model):
+        name = type(base_model.model_config).__name__
         raise WrongBaseModel("The MODEL", name, _UNETS, f"{_USE} {_methods_without_unet()}")
     return network
 
@@ -149,6 +149,7 @@ def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
 
 def patched_shape(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a weight as in `weight_shape`. shape: without the patches of this MODEL."""
+    # The last patch that widens counts.
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
         if part is None:  # a patch for a part of the weight widens nothing
             shape = _widened_shape(patch) or shape
@@ -156,8 +157,8 @@ def patched_shape(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tup
 
 
 def _widened_shape(patch: Any) -> tuple[int, ...] | None:
-    """The shape that a patch gives to the weight, None for no other; as the host's calculate_shape, which ComfyUI
-    0.3.64 does not have."""
+    """The shape to which a patch widens the weight; None where it keeps the weight's shape. As the host's
+    calculate_shape, which ComfyUI 0.3.64 does not have."""
     if getattr(patch, "name", None) == "lora" and len(patch.weights) > 5 and isinstance(patch.weights[5], Sequence):
         return tuple(patch.weights[5])  # a LoRA's sixth
     if isinstance(patch, tuple) and patch[0] == "diff" and len(patch[-1]) > 1 and patch[-1][1]["pad_weight"]:
@@ -167,7 +168,7 @@ def _widened_shape(patch: Any) -> tuple[int, ...] | None:
 
 def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     """The shape of a weight or bias without the patches of a MODEL; () where there is none of this name."""
-    layer, _, kind = name.rpartition(".")
+    layer, _, kind = name.rpartition(".")  # kind: "weight" or "bias"
     module = object_of(model, layer)
     shape = layer_shape(module) if kind == "weight" else None
     if shape is not None:
@@ -176,11 +177,12 @@ def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
 
 
 def text_width(model: ModelPatcher) -> int:
-    """The width of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL without a UNet."""
+    """The width of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL without a UNet or without
+    cross-attention."""
     unet = unet_of(model)
     transformers(unet)  # raises for a UNet without cross-attention
     layer = next(name for name in modules_of_unet(unet) if name.endswith("attn2.to_k"))
-    return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]
+    return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]  # of (out, in)
 
 
 class Transformer(NamedTuple):
@@ -235,7 +237,7 @@ def grids(unet: UNetModel, height: int, width: int) -> dict[tuple[str, int], Gri
     grids_of_inputs: list[Grid] = []
     grid = height, width
     for block in unet.input_blocks:
-        if any(hasattr(module, "op") for module in block):
+        if any(hasattr(module, "op") for module in block):  # a Downsample, whose convolution is its `op`
             # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
         grids_of_inputs.append(grid)
@@ -318,7 +320,8 @@ def pixels_of(model: BaseModel) -> int:
 
 
 def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
-    """What other packs have put in place of an attention of this layer; None for nothing. attention: attn1 or attn2.
+    """What stands in place of an attention of this layer, of another pack or of ours; None for nothing. attention:
+    attn1 or attn2.
 
     As the host does, it looks for the layer first and then for its whole block, which has one key for all its layers:
     (block, number) without the index.

@@ -29,7 +29,10 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def untraced(function: FunctionT) -> FunctionT:
-    """A function that torch.compile calls as it is, for what is worked out once, with what only a forward knows."""
+    """A decorator: torch.compile calls this function as it is, uncompiled.
+
+    For what is worked out once and kept, from values that only a running forward has.
+    """
     return cast("FunctionT", torch.compiler.disable(function))
 
 
@@ -51,12 +54,12 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     attention that it stands around, of the host, of the model's file or of another pack, called as attend(q, k, v,
     heads, mask=None, ...). q, k, v: as the host gives them, after RoPE (B, heads, N, d).
     """
-    before = options.get(OVERRIDE)  # the function that another pack has put there
+    override_before = options.get(OVERRIDE)  # the function that another pack has put there
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        own = asked_for_in(kwargs.get("transformer_options", {})) or kernel
+        asked_for_or_kernel = asked_for_in(kwargs.get("transformer_options", {})) or kernel
         # Another pack's function is given the host's kernel, as the host gives it.
-        attend = partial(before, kernel) if before else own
+        attend = partial(override_before, kernel) if override_before else asked_for_or_kernel
         return function(attend, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
@@ -81,7 +84,7 @@ def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily)
     for name, block in modules.items():
         path, _, number = name.rpartition(".")
         if path in family.blocks and number.isdigit():
-            parts.append(block.get_submodule(family.text_reader))
+            parts.append(block.get_submodule(family.text_reader))  # of "": the block itself
     return {part: part for part in parts}
 
 
@@ -97,7 +100,7 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
         split_of_reading: AnySplit | None = reading.split(q.shape[token_dim], k.shape[token_dim], options)
         if split_of_reading is not None:
             split = split_of_reading if split is None else _joined(split, split_of_reading)
-    if split is None:
+    if split is None:  # the same without any Reading
         return attend(q, k, v, *args, **kwargs)
     call = _Call(for_some_tokens(attend, options), q, k, v, args, kwargs)
     return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
@@ -123,7 +126,8 @@ class _Call:
     kwargs: dict[str, Any]
 
     def by_groups(self, split: Split) -> Tensor:
-        """What the attention gives where all rows of the batch read the same: each group of queries its own keys."""
+        """What the attention gives where all rows of the batch read the same: each group of queries reads its own
+        keys. Shape: that of the undivided attention."""
         token_dim = 2 if self.kwargs.get("skip_reshape") else 1
         output_token_dim = 2 if self.kwargs.get("skip_output_reshape") else 1
         token_counts = self.q.shape[token_dim], self.k.shape[token_dim]
@@ -137,7 +141,7 @@ class _Call:
 
     def by_rows(self, split: RowSplit) -> Tensor:
         """What the attention gives where rows of the batch read differently. Rows that read the same are computed
-        together. Raises ConditioningLost where another pack has made other rows."""
+        together. Raises ConditioningLost where another pack has made more or fewer rows."""
         row_count = len(self.q)
         if row_count != len(split.splits):
             made = f"makes {row_count} rows of {len(split.splits)} inside attention"
@@ -148,10 +152,10 @@ class _Call:
             args, kwargs = self._with_mask(self._mask_of_rows(rows))
             call = _Call(self.attend, self.q[rows], self.k[rows], self.v[rows], args, kwargs)
             row_out = call.by_groups(part.split)  # (n, ...)
-            if out is None:
+            if out is None:  # its shape is known from the first result on
                 out = row_out.new_zeros(row_count, *row_out.shape[1:])
             out.index_copy_(0, rows, row_out)
-        assert out is not None
+        assert out is not None  # a RowSplit has a part at least
         return out
 
     @property
@@ -160,8 +164,9 @@ class _Call:
         return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
 
     def _mask_of_rows(self, rows: Tensor) -> Tensor | None:
-        """The mask with these rows alone, (n,), their numbers. A mask that all rows share stays as it is."""
+        """The mask of some rows alone. rows: their numbers, (n,). A mask that all rows share stays as it is."""
         mask = self._mask
+        # With 2 dimensions it is (queries, keys), for all rows.
         is_by_row = mask is not None and mask.dim() >= 3 and len(mask) == len(self.q)
         if mask is None or not is_by_row:
             return mask
@@ -184,12 +189,16 @@ class _Call:
         bias = bias.to(self.q).expand(1, 1, len(group.queries), -1)  # one row in memory
         if mask is None:
             return bias
+        # A bool mask has True where a key is read; any other is added to the logits.
         return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
 
     def _with_mask(self, mask: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with another mask, which is given as the old one was: by position, or by name."""
+        """args and kwargs of the call with another mask, given as the old one was: by position, or by name.
+
+        mask: None where the call has none and needs none.
+        """
         if mask is None:
             return self.args, self.kwargs
-        if len(self.args) > 1:
+        if len(self.args) > 1:  # heads, mask, ...
             return (self.args[0], mask, *self.args[2:]), self.kwargs
         return self.args, {**self.kwargs, "mask": mask}

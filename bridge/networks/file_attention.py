@@ -38,29 +38,33 @@ def asked_for_in(options: Options) -> Attention | None:
 
 
 def for_some_tokens(attend: Attention, options: Options) -> Attention:
-    """What computes a part of an attention: some of its queries and keys. attend: what computes the whole."""
+    """The function that computes some queries and keys of an attention. attend: the one that computes the whole.
+
+    They are the same, except where the model's file asks for an attention that cannot be divided: then it is the
+    host's own.
+    """
     if attend is asked_for_in(options) and not _takes_any_tokens(attend):
         return attention.optimized_attention
     return attend
 
 
 def attend_with(options: Options, kernel: Attention | None = None, mask: Tensor | None = None) -> Attend:
-    """A function (q, k, v) -> attention of any tokens, as the host calls it in the UNet's layer with these
-    extra_options.
+    """A function (q, k, v) -> attention of any tokens, as the host calls it in one layer of the UNet.
 
-    kernel: one of the host's attention functions; None for the one that the host has chosen. What the model's file asks
-    for comes first where it takes any tokens. mask: added to the logits.
+    It is what the model's file asks for, if that takes any tokens, and else `kernel`: one of the host's attention
+    functions; None for the one that the host has chosen. options: the layer's extra_options. mask: added to the logits.
     """
-    own = asked_for_in(options)
-    if own is not None and _takes_any_tokens(own):
-        return _as_host_calls(own, options, mask)
+    of_file = asked_for_in(options)
+    if of_file is not None and _takes_any_tokens(of_file):
+        return _as_host_calls(of_file, options, mask)
     return _as_host_calls(kernel, options, mask)
 
 
 def attend_whole_with(options: Options) -> Attend:
-    """A function (q, k, v) -> attention of all queries and keys that the UNet's layer itself has, undivided.
+    """A function (q, k, v) -> attention of all queries and keys of one layer of the UNet, undivided.
 
-    So what the model's file asks for comes first in any case. options: the layer's extra_options.
+    It is what the model's file asks for, even if that cannot be divided, and else the host's choice. options: the
+    layer's extra_options.
     """
     return _as_host_calls(asked_for_in(options), options, None)
 
@@ -78,49 +82,57 @@ def _as_host_calls(function: Attention | None, options: Options, mask: Tensor | 
 
 
 def _takes_any_tokens(function: Attention) -> bool:
-    """Whether an attention of the host can compute any queries with any keys. One that picks blocks of keys by their
-    order cannot. Those that the host registers take each other's place."""
+    """Whether an attention can compute any queries with any keys: those in the host's register can.
+
+    Any other is taken for one that cannot, such as one that picks blocks of keys by their order.
+    """
     return function in attention.REGISTERED_ATTENTION_FUNCTIONS.values()
 
 
 def _asked_for_in_parts(network: nn.Module) -> dict[nn.Module, Attention]:
-    """What its file asks for in the parts of a network; parts for which it asks nothing are missing."""
-    found: dict[nn.Module, Attention] = {}
+    """What a network's file asks for in its parts, by part; parts for which it asks nothing are missing."""
+    functions: dict[nn.Module, Attention] = {}
     for part in network.modules():
         function = _asked_for_by(part)
         if function is not None:
-            found[part] = function
-    return found
+            functions[part] = function
+    return functions
 
 
 def _asked_for_by(part: nn.Module) -> Attention | None:
-    """What its file asks for in a part of a network, which the host keeps as comfy_attention.function."""
+    """What the model's file asks for in one part of its network, None for nothing. The host keeps it as the part's
+    comfy_attention.function."""
     return getattr(getattr(part, "comfy_attention", None), "function", None)
 
 
 def asked_for_in_layers(unet: Any, kind: str) -> dict[Block, Attention]:
-    """What its file asks for in the layers of a UNet; layers for which it asks nothing are missing.
+    """What a UNet's file asks for in its layers, by layer; layers for which it asks nothing are missing.
 
     kind: attn1 or attn2.
     """
-    found: dict[Block, Attention] = {}
+    functions: dict[Block, Attention] = {}
     for name, number, index, transformer in transformers(unet):
         function = _asked_for_by(getattr(transformer, kind))
         if function is not None:
-            found[name, number, index] = function
-    return found
+            functions[name, number, index] = function
+    return functions
 
 
 def with_asked_for(options: Options, function: Attention | None) -> Options:
-    """The extra_options of a UNet's layer, in which its attention finds what the file asks for there."""
+    """A UNet layer's extra_options with the attention that the file asks for there, for `asked_for_in`.
+
+    They are unchanged where the file asks for none, or where another pack's function around attention keeps the host
+    from calling it.
+    """
     if function is None or _OF_OTHERS in options:
         return options
     return {**options, _ASKED_FOR: function}
 
 
 def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
-    """PatchedMethods by which an attention knows what the model's file asks for there."""
-    by_function: dict[Attention, WithOption] = {}  # one for all blocks, which torch.compile then takes for the same
+    """PatchedMethods that put what the model's file asks for in each part into the part's transformer_options."""
+    # One WithOption for all blocks with the same function: torch.compile then takes the blocks for the same.
+    by_function: dict[Attention, WithOption] = {}
     patched: list[PatchedMethod] = []
     for part, function in _asked_for_in_parts(network).items():
         with_function = by_function.setdefault(function, WithOption(_ASKED_FOR, function))
@@ -129,9 +141,11 @@ def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
 
 
 def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind: str = "") -> None:
-    """Write a note under the nodes that divide an attention whose place another one has to take for that.
+    """Write the note REPLACED under the nodes that divide attention, where the file asks for one that cannot be
+    divided; otherwise an empty note, which takes that of an earlier run away.
 
-    carried: all that the run's conditioning carries of these nodes. kind: of a UNet's attentions, attn1 or attn2.
+    carried: all that the run's conditioning carries of these nodes. kind: of a UNet's attentions, attn1 or attn2; ""
+    for a transformer.
     """
     network: Any = network_within(model_of(model).diffusion_model)
     asked_for = asked_for_in_layers(network, kind) if kind else _asked_for_in_parts(network)

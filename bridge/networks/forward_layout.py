@@ -13,18 +13,18 @@ from .model_family import network_of, tokens_of, transformer_family
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:
-    """Where the tokens of a forward stand, as if nobody had words of their own.
+    """Where the tokens of a forward stand, without the words of single people.
 
-    The number of tokens of the text is that of the conditioning. Outside of Z-Image the blocks may be given more, which
-    other packs have put in front; how many these are is known when `InputPatch` is called. In Z-Image all pieces are
-    filled up to the network's multiple.
+    The number of tokens of the text is that of the conditioning. Other packs may put more in front, except in Z-Image;
+    how many these are is known when `InputPatch` is called. In Z-Image (own_captions) each text and picture is filled
+    up to the network's multiple.
     """
     family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
     references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
     common = forward_input.context.shape[1]
     if family is None or not family.own_captions:
-        return TokenLayout(common, picture, tuple(references))
+        return TokenLayout(common=common, picture=picture, references=tuple(references))
     padding = Padding(network_of(forward_input.model))
     # The first of these texts stand beside a reference each, the others behind the prompt. Without a reference the
     # network reads none of them.
@@ -42,8 +42,8 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
 
 
 def with_front(layout: TokenLayout, text: int) -> TokenLayout:
-    """Where all tokens stand in a forward that has this many tokens of texts. Those that we know nothing of stand in
-    front: other packs have put them there."""
+    """The layout of a forward whose texts are `text` tokens in all. Those that the layout does not know stand in front:
+    other packs have put them there."""
     return replace(layout, front=text - layout.text)
 
 
@@ -54,7 +54,7 @@ class Padding:
         self._multiple: int = network.pad_tokens_multiple
 
     def padded(self, tokens: int) -> int:
-        """The number of tokens of a piece, with those that fill it up."""
+        """The number of tokens of a piece, with those that fill it up: rounded up to the network's multiple."""
         return -(-tokens // self._multiple) * self._multiple
 
     def padded_counts(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
@@ -62,8 +62,8 @@ class Padding:
 
         counts: of the first of them. The pieces behind these have no tokens of their own, and are filling tokens alone.
         """
-        missing = [self._multiple] * (length - len(counts))
-        return *[self.padded(count) for count in counts], *missing
+        of_pieces_without_tokens = [self._multiple] * (length - len(counts))
+        return *[self.padded(count) for count in counts], *of_pieces_without_tokens
 
 
 def reads_looks(forward_input: ForwardInput) -> bool:
@@ -81,6 +81,7 @@ def _seen_token_counts(forward_input: ForwardInput, padding: Padding) -> tuple[i
     """
     if not reads_looks(forward_input):
         return ()
-    count = len(forward_input.references)
-    looks = [look.shape[1] * look.shape[2] for look in forward_input.reference_looks[:count]]
-    return padding.padded_counts(looks, count + 1)
+    reference_count = len(forward_input.references)
+    # A look is (B, h, w, width).
+    look_counts = [look.shape[1] * look.shape[2] for look in forward_input.reference_looks[:reference_count]]
+    return padding.padded_counts(look_counts, reference_count + 1)  # + 1: the picture

@@ -57,7 +57,7 @@ class QueryShape(NamedTuple):
 
 
 def query_shape_of(layers: Sequence[Block], forward_input: ForwardInput) -> QueryShape:
-    """The queries of one forward in these layers of its UNet."""
+    """The QueryShape of one forward. layers: cross-attention layers of its UNet."""
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
     like = forward_input.like()
@@ -80,6 +80,7 @@ class CrossAttentionBatch(Batch):
         self._row_tracker = RowTracker()
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        """The cross-attention (attn2) of each layer that this batch changes. modules: by name, "" is the UNet."""
         sites: dict[Site, nn.Module] = {}
         for layer_index, transformer in enumerate(transformers(modules[""])):
             if self.changes_layer(layer_index):
@@ -96,11 +97,11 @@ class CrossAttentionBatch(Batch):
             if self.changes_layer(layer_index):
                 replacement = replacement_in(options, "attn2", block)  # of another pack, or None
                 attentions[block] = partial(self.called_in_layer, layer_index, replacement)
-        patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
+        patches_of_others = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = with_replacements(options, "attn2", attentions)
-        if not patches:
+        if not patches_of_others:
             return options
-        return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])
+        return with_patches(options, "attn2_patch", [partial(self.call_patches, patches_of_others)])
 
     def changes_layer(self, layer_index: int) -> bool:
         """Whether the batch changes this layer, by its index in `layers`; else whatever stands there is left alone."""
@@ -118,7 +119,8 @@ class CrossAttentionBatch(Batch):
     def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
         """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where they are the same.
 
-        Raises ConditioningLost where a layer has another number of rows than the batch, or than the record says.
+        before: the function of another pack in this layer, for the error. Raises ConditioningLost where the layer has
+        another number of rows than SOURCE_ROWS, or, without it, than the batch.
         """
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         row_count = self.row_count if source_rows is None else len(source_rows)
@@ -129,7 +131,8 @@ class CrossAttentionBatch(Batch):
     def called_in_layer(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """What stands in a layer: `attention_output`, and that it was called is counted."""
+        """What the host calls in place of a layer's attention: it counts the call, puts what the model's file asks for
+        there into the extra_options, and gives `attention_output`. Arguments as there."""
         block = self.layers[layer_index]
         self.calls.count(block)
         extra_options = with_asked_for(extra_options, self._query_shape.asked_for.get(block))

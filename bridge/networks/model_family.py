@@ -34,18 +34,19 @@ def network_of(model: BaseModel) -> Any:
 def transformer_family(model: BaseModel) -> TransformerFamily | None:
     """The description of a model's network; None for a network of no family that is described.
 
-    Raises BadSetup for a transformer of another pack.
+    RELATIVES are found too. Raises BadSetup for another pack's class derived from one of these networks; any other
+    unknown network gives None.
     """
     network = network_of(model)
     families = (*TRANSFORMERS, *RELATIVES)
-    kinds = [_path_of(kind) for kind in type(network).__mro__]
-    if any(family.made.network in kinds for family in families):
+    class_and_bases = [_path_of(kind) for kind in type(network).__mro__]
+    if any(family.made.network in class_and_bases for family in families):
         _refuse_other_packs(network)
     return next((family for family in families if is_of(model, family)), None)
 
 
 def is_of(model: BaseModel, family: TransformerFamily) -> bool:
-    """Whether a model's network is as the HostNetwork of a family says."""
+    """Whether a model's network, its class and all of its settings, is as the HostNetwork of a family says."""
     if not _is_near(model, family.made):
         return False
     other = _other_settings(model, family.made)
@@ -67,7 +68,8 @@ def _is_near(model: BaseModel, made: HostNetwork) -> bool:
 class _OtherSettings:
     """The names of the settings of a model that are not as a HostNetwork has them.
 
-    on: those that the model has, and the HostNetwork not or with another value. off: those that it lacks.
+    on: those that the model has switched on, where the HostNetwork has them off or at another value. off: those that
+    the HostNetwork requires and the model has off.
     """
 
     on: list[str]
@@ -75,20 +77,20 @@ class _OtherSettings:
 
 
 def _other_settings(model: BaseModel, made: HostNetwork) -> _OtherSettings:
-    """The settings of a model that are not as a HostNetwork has them."""
-    given = model.model_config.unet_config
-    settings = {name: given.get(name) for name in _settings_of(network_of(model))}
+    """The settings of a model that are not as a HostNetwork has them. Those in `sizes` may have any value."""
+    config = model.model_config.unet_config
+    settings = {name: config.get(name) for name in _settings_of(network_of(model))}
     on: list[str] = []
     off: list[str] = []
     for name in sorted({*settings, *made.required}.difference(made.sizes.split())):
         value = settings.get(name)
-        known = made.required.get(name)  # True: any value that counts as on
+        required = made.required.get(name)  # True: any value that counts as on. None: the setting has to be off
         if isinstance(value, tuple):
             value = list(value)  # as `required` has it
-        is_as_known = known is True or value == known
-        if value and not is_as_known:
+        is_as_required = required is True or value == required
+        if value and not is_as_required:
             on.append(name)
-        elif known and not value:
+        elif required and not value:
             off.append(name)
     return _OtherSettings(on, off)
 
@@ -99,14 +101,14 @@ _NO_SETTINGS = frozenset({"self", "args", "kwargs", "image_model", "dtype", "dev
 
 def _settings_of(network: Any) -> frozenset[str]:
     """The names of the settings that a network is made with. The host's files may have more, which change nothing."""
-    params = getattr(network, "params", None)
+    params = getattr(network, "params", None)  # Flux keeps some of its settings in a dataclass
     return _arguments_of(type(network)).union(vars(params) if is_dataclass(params) else ())
 
 
 @cache
 def _arguments_of(kind: type) -> frozenset[str]:
-    """The names of what a class and those that it is derived from are made with."""
-    names = {name for one in kind.__mro__ for name in signature(one.__init__).parameters}
+    """The names of the arguments of __init__, of a class and of all that it is derived from, but for _NO_SETTINGS."""
+    names = {name for base in kind.__mro__ for name in signature(base.__init__).parameters}
     return frozenset(names - _NO_SETTINGS)
 
 
@@ -115,8 +117,11 @@ def _path_of(kind: type) -> str:
 
 
 def _name_of(model: BaseModel) -> str:
-    """What a model of no known family is called: the host's name, with the settings, or the class, that tell it from a
-    family whose name may be the same."""
+    """What messages call a model of no known family: by the host's name for it.
+
+    Where it differs from a family in settings alone, these are named too, and where its class is not the host's, that
+    class: the host's name may be that of a known family.
+    """
     name = type(model.model_config).__name__
     for family in TRANSFORMERS:
         if _is_near(model, family.made):
@@ -129,9 +134,9 @@ def _name_of(model: BaseModel) -> str:
 
 
 def taken_family(model: BaseModel) -> TransformerFamily:
-    """The description of a model's network, of a MODEL that a node of ours has taken."""
+    """The description of a model's network, of a MODEL that a node of ours has taken, and so one of a known family."""
     family = transformer_family(model)
-    assert family is not None
+    assert family is not None  # the node has refused all others
     return family
 
 
@@ -150,13 +155,13 @@ def require_family(model: ModelPatcher, wanted: Sequence[str] = WITH_REFERENCES)
 
     Raises WrongBaseModel for any other, BadSetup for another pack's network.
     """
-    given = model_of(model)
-    _refuse_other_packs(network_of(given))
-    described = transformer_family(given)
-    if described is not None and described.name in wanted:
-        return described.name
+    base_model = model_of(model)
+    _refuse_other_packs(network_of(base_model))
+    family = transformer_family(base_model)
+    if family is not None and family.name in wanted:
+        return family.name
     needed_models = joined(wanted, "or")
-    name = _name_of(given) if described is None else described.name
+    name = _name_of(base_model) if family is None else family.name
     raise WrongBaseModel(
         "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
     )
@@ -168,17 +173,17 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     Raises WrongBaseModel for another transformer. Raises BadSetup for another pack's network, and where the host's code
     of the family is not as described.
     """
-    given = model_of(model)
-    network = network_of(given)
-    if has_unet(given):
+    base_model = model_of(model)
+    network = network_of(base_model)
+    if has_unet(base_model):
         return None
     _refuse_other_packs(network)
-    family = transformer_family(given)
+    family = transformer_family(base_model)
     if family is None:
         names = [transformer.name for transformer in TRANSFORMERS]
         needed_models = f"a UNet of the SD family, or {joined(names, 'or')}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
-        raise WrongBaseModel("The MODEL", _name_of(given), needed_models, advice)
+        raise WrongBaseModel("The MODEL", _name_of(base_model), needed_models, advice)
     require_known_code(family, node)
     return family
 
@@ -196,6 +201,7 @@ def text_of_model(model: ModelPatcher, node: str) -> ModelText:
     family = transformer_of(model, node)
     if family is None:
         return ModelText(None, text_width(model))
+    # [1]: a weight is (out, in), and the text goes in. The product: see TransformerFamily.text_layers.
     widths = [weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1] for layer in family.text_layers]
     return ModelText(family, math.prod(widths))
 
@@ -215,7 +221,10 @@ def require_known_code(family: TransformerFamily, node: str) -> None:
 
 
 def cells_per_token(model: BaseModel) -> int:
-    """How many cells of a latent a token of the picture is wide and high."""
+    """How many cells of a latent a token of the picture is wide and high.
+
+    Of a network of no known family it is the network's patch_size.
+    """
     family = transformer_family(model)
     patch = "patch_size" if family is None else family.patch  # the number, or the network's attribute that has it
     return patch if isinstance(patch, int) else getattr(network_of(model), patch)

@@ -35,10 +35,10 @@ class TimeModulation:
     of_people: Tensor
 
     def of_tokens(self, part: slice, weights: Tensor) -> Tensor:
-        """A scale, a shift or a gate for every token, (B, tokens, C): the common one, and of each person the weighted
-        change.
+        """A scale, a shift or a gate for every token, (B, tokens, C): the common one plus each person's change of it,
+        times the token's weight.
 
-        part: which of the parts * C numbers these are. weights: (B, tokens, people), 0..1, how much of each person's
+        part: where it lies among the parts * C numbers. weights: (B, tokens, people), 0..1, how much of each person's
         LoRAs a token has.
         """
         # common + weights @ of_people: (B, 1, C) + (B, tokens, people) @ (B, people, C)
@@ -61,12 +61,12 @@ class TokenModulation:
 
     def part(self, number: int) -> Tensor:
         """A scale, a shift or a gate of every token, (B, tokens, C). number: which of the parts of a Modulation."""
-        own = slice(number * self.width, (number + 1) * self.width)
+        part = slice(number * self.width, (number + 1) * self.width)
         weights = self.weights.expand(len(self.now.common), -1, -1)  # (B, tokens, people)
         if self.zero is None:
-            return self.now.of_tokens(own, weights)
-        of_picture = self.now.of_tokens(own, weights[:, : self.picture])
-        of_references = self.zero.of_tokens(own, weights[:, self.picture :])
+            return self.now.of_tokens(part, weights)
+        of_picture = self.now.of_tokens(part, weights[:, : self.picture])
+        of_references = self.zero.of_tokens(part, weights[:, self.picture :])
         return torch.cat([of_picture, of_references], dim=1)
 
 
@@ -92,9 +92,10 @@ class ModulatedLayer:
         self._neutral: Tensor | None = None
 
     def neutral(self, out: Tensor) -> Tensor:
-        """An answer in the place of `out`, (rows, parts * C), that changes nothing. Made once, for all steps."""
+        """An answer in the place of `out`, (rows, parts * C), that changes nothing. Made once, for all steps, except
+        under torch.compile."""
         if torch.compiler.is_compiling():
-            return self._new_neutral(out)  # what is kept would be another graph at the next step
+            return self._new_neutral(out)  # with a kept one, torch.compile would make another graph at the next step
         if self._neutral is None or self._neutral.shape != out.shape:
             self._neutral = self._new_neutral(out)
         return self._neutral
@@ -104,8 +105,8 @@ class ModulatedLayer:
         answer = torch.zeros_like(out)
         width = out.shape[-1] // self.modulation.parts
         for gated in self.modulation.gated:
-            own = slice(gated.gate * width, (gated.gate + 1) * width)
-            answer[:, own] = _OPEN_BEFORE_TANH if self.modulation.tanh else 1.0
+            gate = slice(gated.gate * width, (gated.gate + 1) * width)
+            answer[:, gate] = _OPEN_BEFORE_TANH if self.modulation.tanh else 1.0
         return answer
 
 
@@ -118,7 +119,8 @@ class ModulationUse:
     def applied(self, out: Tensor) -> Tensor:
         """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C).
 
-        Raises ConditioningLost where the layer was not asked, or another pack has changed the number of tokens.
+        Raises ConditioningLost where the layer that modulates was not called before in this forward, or where another
+        pack has changed the number of tokens.
         """
         modulation = self.answer.modulation
         if modulation is None:
@@ -174,7 +176,7 @@ def _uses_of(modulation: Modulation, block: str, answer: LayerAnswer) -> Mapping
 
 
 def modulated_layer(modulations: Sequence[Modulation], layer: str) -> ModulatedLayer | None:
-    """The layer of this name, where it modulates so; None for any other."""
+    """A new ModulatedLayer for the layer of this name, if any of the modulations is its; None for any other layer."""
     for modulation in modulations:
         block = modulation.block_of(layer)
         if block is not None:

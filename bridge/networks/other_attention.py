@@ -26,9 +26,9 @@ layer, or another text. Whether it reads the text is then unknown."""
 def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) -> frozenset[Block]:
     """The layers in which another pack's attention does not read what we have put into the text.
 
-    It does not read the text that it is called with, or it can be called with the text alone, without ours.
-    A pack puts functions of one kind into all layers. So each kind is called on trial in one layer, with two texts, and
-    the answer counts for all layers with that kind. length_without_ours: tokens of the text without ours.
+    Such an attention ignores the text that it is called with, or fails with our tokens in the text and works without
+    them. A pack puts functions of one kind into all layers. So each kind is called on trial in one layer, and the
+    answer counts for all layers with that kind. length_without_ours: tokens of the text without ours.
     """
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
@@ -44,13 +44,13 @@ def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) 
             grid = block_grids[name, number]
             # How many tokens a text has -> whether such a text is read.
             reads_text_of = partial(_reads_text, replacement, transformer, block, grid, forward_input)
-            reads = reads_text_of(forward_input.context.shape[1])
-            if reads is None:
+            reads_whole_text = reads_text_of(forward_input.context.shape[1])
+            if reads_whole_text is None:
                 # It cannot be called with ours in the text. Where it cannot be called without them either, it is
-                # unknown what it does.
+                # unknown what it does, and it counts as one that reads the text.
                 ignores_text[kind] = reads_text_of(length_without_ours) is not None
             else:
-                ignores_text[kind] = not reads
+                ignores_text[kind] = not reads_whole_text
         if ignores_text[kind]:
             ignoring.append(block)
     return frozenset(ignoring)
@@ -65,8 +65,8 @@ def _kind_of(replacement: Replacement) -> str:
 def _reads_text(
     replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput, tokens: int
 ) -> bool | None:
-    """Whether a replacement reads a text of so many tokens: whether another text gives another result. None where it
-    cannot be called with such a text.
+    """Whether another pack's attention reads a text of so many tokens: whether another text gives another result. None
+    where it cannot be called with such a text.
 
     It is called on trial, with two texts of made-up numbers, the second of which is the first with its sign changed.
     transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.

@@ -40,19 +40,19 @@ class PatchedMethod:
     def in_place(self, calls: Calls | None = None) -> Iterator[None]:
         """While this context is open, the function stands in the module. Then the module is as it was.
 
-        calls: where its calls are counted, with this object as their Site.
+        calls: where its calls are counted, with this object as their Site; None for no count.
         """
-        attributes = vars(self.module)
-        before = attributes.get(self._method)
+        attributes = vars(self.module)  # written to as a dict: nn.Module.__setattr__ is passed over
+        attribute_before = attributes.get(self._method)  # what another patch has put there; None for the class's method
         method: Callable[..., Any] = getattr(self.module, self._method)
         attributes[self._method] = _CallInFront(self, self._function, method, calls).call
         try:
             yield
         finally:
-            if before is None:
+            if attribute_before is None:
                 attributes.pop(self._method, None)
             else:
-                attributes[self._method] = before
+                attributes[self._method] = attribute_before
 
 
 class _CallInFront:
@@ -89,8 +89,10 @@ def with_input_patch(options: Options, family: TransformerFamily, patch: InputPa
 
 
 def patched_inputs(network: nn.Module, family: TransformerFamily, patch: InputPatch) -> list[PatchedMethod]:
-    """PatchedMethods that call an InputPatch where the network calls none, see BlockInputs. Of what the patch gives,
-    the positions are taken."""
+    """PatchedMethods that call an InputPatch where the network itself calls none, see BlockInputs; [] where it does.
+
+    Of what the patch gives back, only the positions (`txt_ids`) are used.
+    """
     inputs = family.block_inputs
     if inputs is None:
         return []
@@ -103,22 +105,24 @@ class _InputsInFront:
     def __init__(self, network: nn.Module, inputs: BlockInputs, patch: InputPatch) -> None:
         self._inputs = inputs
         self._patch = patch
-        # The names of its arguments. Of the class: on the network itself another function may stand for the method.
+        # The names of the method's arguments, read from the class: on the network itself another function may stand in
+        # its place.
         _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """What the network's method gives, called with the positions that the patch has made of its arguments."""
-        given = {**dict(zip(self._names, args, strict=False)), **kwargs}
-        text: Tensor | None = given[self._inputs.text]
+        # All arguments by name; those behind `args` have come by name already.
+        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        text: Tensor | None = arguments[self._inputs.text]
         if text is None:  # the network reads none
             return method(*args, **kwargs)
-        picture: Tensor = given[self._inputs.picture]
+        picture: Tensor = arguments[self._inputs.picture]
         if self._inputs.picture_behind_text:
             picture = picture[:, text.shape[1] :]
-        options: Options = given["transformer_options"]
-        positions: Tensor = given[self._inputs.positions]
-        inputs = self._patch({"img": picture, "txt": text, "txt_ids": positions, "transformer_options": options})
-        return method(**{**given, self._inputs.positions: inputs["txt_ids"]})
+        options: Options = arguments["transformer_options"]
+        positions: Tensor = arguments[self._inputs.positions]
+        patched = self._patch({"img": picture, "txt": text, "txt_ids": positions, "transformer_options": options})
+        return method(**{**arguments, self._inputs.positions: patched["txt_ids"]})
 
 
 def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
@@ -138,14 +142,14 @@ def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[
 
 
 def patched_refiners(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
-    """PatchedMethods that put the name of every refiner into the transformer_options of its attention.
+    """PatchedMethods that put the path of its group of refiners into the transformer_options of every refiner.
 
-    By that name an attention is known: its number of tokens alone could be that of another attention.
+    By that path an attention is known: its number of tokens alone could be that of another attention.
     """
     patched: list[PatchedMethod] = []
-    for name in (family.refiners, family.looks_refiners):
-        for block in _blocks(network, name):
-            patched.append(PatchedMethod(block, "forward", WithOption(REFINER, name).call_module))
+    for path in (family.refiners, family.looks_refiners):
+        for block in _blocks(network, path):
+            patched.append(PatchedMethod(block, "forward", WithOption(REFINER, path).call_module))
     return patched
 
 
@@ -156,7 +160,7 @@ def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
     """
     if not path:
         return ()
-    return attrgetter(path)(network) or ()
+    return attrgetter(path)(network) or ()  # the host has None there in networks without such blocks
 
 
 class WithOption:
@@ -193,14 +197,17 @@ class EmbeddedPieces:
             yield
 
     def _embed_piece(self, embed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What embed_all gives of the next piece. embed: the network's own embed_all."""
+        """What embed_all gives of the next piece. embed: the network's own embed_all.
+
+        Meanwhile current.embedded is the number of the reference, or None for the picture.
+        """
         number = self._next
         is_reference = number < self._count
         # Whatever stands in the network begins and ends with the same number, so that torch.compile sees one graph.
         self._next = number + 1 if is_reference else 0
-        before = current.embedded
+        embedded_before = current.embedded
         current.embedded = number if is_reference else None
         try:
             return embed(*args, **kwargs)
         finally:
-            current.embedded = before
+            current.embedded = embedded_before

@@ -79,7 +79,7 @@ class RowTracker:
 
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
-        """How many rows there were before and after the last patch whose answer was compared with what it does."""
+        """How many rows there were before and after the last patch that `_verify` has found right; None before."""
         self._orders: dict[tuple[int, int], _RowOrder] = {}
         """The order of rows that a patch makes, by the id of the patch and the number of rows.
 
@@ -109,7 +109,7 @@ class RowTracker:
     ) -> None:
         """Leave SOURCE_ROWS in the extra_options, if this patch has made or moved rows or has taken tokens away.
 
-        before, after: the input of the layer before and after this patch.
+        before, after: the input of the layer before and after this patch. Raises ConditioningLost, see `call`.
         """
         earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = len(before.hidden)
@@ -120,7 +120,7 @@ class RowTracker:
             source_rows = self._numbers_from(patch, before, extra_options, torch.float32).long()
             self._verify(patch, before.hidden, after.hidden, source_rows)
         if source_rows is not None:
-            # The rows before this patch may have been made or moved by another patch.
+            # An earlier patch may have made or moved rows too: from its rows back to those of the batch.
             if earlier_source_rows is not None:
                 source_rows = earlier_source_rows[source_rows]
             extra_options[SOURCE_ROWS] = source_rows
@@ -138,12 +138,13 @@ class RowTracker:
         rows = len(before.hidden)
         key = id(patch), rows
         if key not in self._orders:
-            # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own.
+            # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own, which
+            # have that dtype.
             answer = self._numbers_from(patch, before, extra_options, before.hidden.dtype)
             in_order = torch.arange(rows, device=answer.device, dtype=answer.dtype)
-            is_order = torch.equal(answer.sort().values, in_order)
+            is_permutation = torch.equal(answer.sort().values, in_order)  # if not, it has calculated with the numbers
             source_rows: Tensor | None = None
-            if is_order and not torch.equal(answer, in_order):
+            if is_permutation and not torch.equal(answer, in_order):
                 source_rows = answer.long()
                 if not torch.equal(before.hidden[source_rows], after.hidden):
                     raise made_rows_error(rows, rows, patch)

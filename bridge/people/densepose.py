@@ -39,9 +39,10 @@ _OTHER_EXPORT = (
 
 @lru_cache(maxsize=2)
 def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
-    """A DensePose network in the host's hands: the weights are the file's, the code is ours.
+    """A DensePose network in a ModelPatcher: the weights are the file's, the code is ours. The last two are kept.
 
-    byte_count, changed: of files.stamp, so that a file that was replaced is read again. Raises UnsupportedCheckpoint.
+    path, byte_count, changed: of files.stamp, so that a file that was replaced is read again. Raises
+    UnsupportedCheckpoint for another kind of network or a damaged file.
     """
     exported = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
     try:
@@ -80,6 +81,7 @@ class _Picture:
 
     @classmethod
     def of_photo(cls, photo: Tensor) -> "_Picture":
+        """The picture of a photo, (H, W, 3), 0..1."""
         size = iuv.network_size(photo.shape[1], photo.shape[0])
         resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
         digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()
@@ -90,8 +92,8 @@ class _Picture:
 def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
     """The bodies of a picture; boxes are in pixels of the picture. most: only so many, the surest; 0 for all.
 
-    lru_cache keeps the bodies of the last picture, by its digest: for masks of a jacket and of trousers two nodes look
-    at one photo, and on a CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises
+    lru_cache keeps the bodies of the last picture, because several nodes may look at one photo, for masks of a jacket
+    and of trousers, and on a CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises
     UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
     """
     network = network_of(path, byte_count, changed)
@@ -108,10 +110,11 @@ def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: i
 
 
 def detect(path: str, photos: Tensor, size: tuple[int, int], most: int) -> list[iuv.Surface]:
-    """The bodies of each photo (B, H, W, 1|3|4), drawn onto a canvas.
+    """The bodies of each photo (B, H, W, 1|3|4), drawn onto a canvas: one Surface for each photo.
 
-    size: (width, height) of the canvas in pixels, 0 for that of the photo, all of which it shows. most:
-    bodies of a photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.draw).
+    size: (width, height) of the canvas in pixels, 0 for that of the photo; the canvas shows all of the photo. most: how
+    many bodies of a photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for a photo without a body,
+    BadSize (see iuv.draw).
     """
     file_stamp = stamp(path)
     photo_height, photo_width = photos.shape[1:3]

@@ -54,10 +54,11 @@ Paths are keys as core.checks.names.folded writes them: Windows and a Mac take A
 _last_saved: dict[str, _Saved] = {}
 """By path of the file, who was saved last."""
 _savers: dict[str, dict[str, dict[str, Any]]] = {}
-"""By path and id, the nodes in the graph that have saved who is there: each, and behind it all that it reads, as they
-stood in the prompt."""
+"""By path of the file, and then by id of a Save Person node that has saved the person who is in the file now: that node
+and all nodes that it reads, as they stood in the prompt then."""
 _times_lost = Counter[str]()
-"""How often, by path, no file was there when a graph that saves to it was run, or somebody else has come into it."""
+"""By path of the file, how often a saved person was lost: the file was gone when a graph that saves to it was run, or
+somebody else was written to it."""
 
 
 def files() -> list[str]:
@@ -80,7 +81,7 @@ def path_of(file: str) -> str:
 
 
 def save_person(person: Person, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None) -> str:
-    """Write a person into the first folder of the face bank and return the full path.
+    """Write a person into the first folder of the face bank, note who has saved whom, and return the full path.
 
     node_id: of the node that saves. graph: the one that runs. An interrupted write leaves an older file of that name
     as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding for numbers that no face has, and
@@ -95,7 +96,7 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = persons.to_tensors(person)
-    # Not of the whole file: safetensors writes metadata in another order each time.
+    # A digest of tensors and sorted metadata, not of the file: safetensors writes metadata in another order each time.
     content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
     saved = _Saved(person.name, node_id, content)
     rivals = _rivals(saved, path, prompt, saved_in_run.get(key))
@@ -105,7 +106,7 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
     _write(path, save(tensors, metadata))
     saved_in_run[key] = saved
-    if _kept(key, saved).content != content:
+    if _saved_before(key, saved).content != content:  # somebody else was in the file
         _times_lost[key] += 1
         _savers.pop(key, None)
     _last_saved[key] = saved
@@ -114,24 +115,25 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     return path
 
 
-def _kept(key: str, saved: _Saved) -> _Saved:
-    """Who is in a file before `saved` is written to it; where that is unknown, nobody else than `saved`."""
+def _saved_before(key: str, saved: _Saved) -> _Saved:
+    """Who is in a file before `saved` is written to it; `saved` where that is unknown."""
     return _last_saved.get(key, saved)
 
 
-def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_before: _Saved | None) -> list[str]:
-    """In words, who or which nodes would be in the same file as `saved`; [] where nobody would be lost.
+def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_run: _Saved | None) -> list[str]:
+    """Who else would be saved to the same file as `saved`, in words: people or nodes; [] where nobody would be lost.
 
-    prompt: the graph that runs. saved_before: who was saved to this file in this run; None for nobody so far.
+    prompt: the graph that runs. saved_in_this_run: who was saved to this file in this run; None for nobody so far.
     """
-    if saved_before is not None:
-        return [] if saved_before.content == saved.content else [str(saved_before)]
+    if saved_in_this_run is not None:
+        return [] if saved_in_this_run.content == saved.content else [str(saved_in_this_run)]
     rivals = _nodes_of_same_file(path, saved.node_id, prompt)
     key = folded(path)
-    kept = _kept(key, saved)
-    if rivals or kept.content == saved.content:
+    in_file = _saved_before(key, saved)
+    if rivals or in_file.content == saved.content:
         return rivals
-    return [f"{kept.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != saved.node_id]
+    # Nodes that do not run again, because nothing has changed for them, and whose person would be lost.
+    return [f"{in_file.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != saved.node_id]
 
 
 def _write(path: str, data: bytes) -> None:
@@ -150,41 +152,44 @@ def _write(path: str, data: bytes) -> None:
 def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any]) -> list[str]:
     """The other Save Person nodes of a graph, in words, whose file name means this path, whether they run again or not.
 
-    node_id: of the node that saves, or of the one that has become it while it ran, which has no link of its kind.
+    node_id: of the node that saves. Of a node that another one has become while it ran, such as a turn of a loop, it is
+    the id of that other one, which may have no input `filename`.
     """
-    link = prompt.get(node_id or "", {}).get("inputs", {}).get("filename")
+    # A typed name or a link. Equal links give equal names.
+    filename = prompt.get(node_id or "", {}).get("inputs", {}).get("filename")
     rivals: list[str] = []
     for other_id, other_node in prompt.items():
-        is_save_person = other_id != node_id and other_node["class_type"] == _SAVE_PERSON
-        other_link = other_node["inputs"].get("filename")
-        has_same_link = link is not None and other_link == link
-        if is_save_person and (has_same_link or _is_name_of(path, other_link, prompt)):
+        is_other_saver = other_id != node_id and other_node["class_type"] == _SAVE_PERSON
+        other_filename = other_node["inputs"].get("filename")
+        has_same_input = filename is not None and other_filename == filename
+        if is_other_saver and (has_same_input or _is_name_of(path, other_filename, prompt)):
             rivals.append(f"node {other_id}")
     return rivals
 
 
 def _unchanged_savers(key: str, prompt: Mapping[str, Any]) -> list[str]:
-    """The nodes that have saved to this path who is there, of those that stand in the graph as they did then: the host
-    does not run them again, nor the nodes that they have become."""
+    """The ids of the nodes that have saved the person who is in this file, and that stand in the graph as they did
+    then. The host does not run them again, nor the nodes that they have become."""
     savers = _savers.get(key, {})
     return [saver for saver, sources in savers.items() if saver in prompt and _with_sources(saver, prompt) == sources]
 
 
 def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
-    """A node of a prompt, by its id, and behind it those that it reads; {} where it is not there."""
-    found: dict[str, Any] = {}
-    waiting = [node_id]
-    while waiting:
-        source_id = waiting.pop()
-        if source_id in prompt and source_id not in found:
-            found[source_id] = prompt[source_id]
+    """A node of a prompt and all nodes that it reads, directly or not, by id; {} where it is not there."""
+    nodes: dict[str, Any] = {}
+    waiting_ids = [node_id]
+    while waiting_ids:
+        source_id = waiting_ids.pop()
+        if source_id in prompt and source_id not in nodes:  # the second: nodes may be reached twice
+            nodes[source_id] = prompt[source_id]
             links = [value for value in prompt[source_id]["inputs"].values() if is_link(value)]
-            waiting += [link[0] for link in links]  # [id of the node, number of its output]
-    return found
+            waiting_ids += [link[0] for link in links]  # [id of the node, number of its output]
+    return nodes
 
 
 def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
-    """Whether a file name means this path: one that is typed, in Save Person or in a text node that is linked to it."""
+    """Whether a file name means this path. filename: as typed in Save Person, or a link to the text node where it is
+    typed."""
     if isinstance(filename, list):  # [id of the node, number of its output]
         filename = prompt.get(filename[0], {}).get("inputs", {}).get("value")
     try:
@@ -194,10 +199,11 @@ def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
 
 
 def fingerprint(filename: str | None) -> int:
-    """A number that changes whenever no file of this name is there (any more), or it holds somebody else, so that the
-    host runs the node again.
+    """The answer of Save Person's fingerprint_inputs: a number that changes when the file is gone or holds somebody
+    else, so that the host runs the node again.
 
-    filename: None where it is linked, and so not known before the run. Then all files count that have lost somebody.
+    It counts a file that is gone as lost. filename: None where it is linked, and so not known before the run. Then the
+    losses of all files count.
     """
     if filename is None:
         return _times_lost.total()
@@ -216,8 +222,8 @@ def _path_to_save(filename: object) -> str:
     Raises CannotSave for an empty name or one that no file may have on Windows, UnsafePath for one that leads out of
     the folder.
     """
-    # A workflow from Windows has family\anna, which is family/anna there; and a Mac takes two spellings of José for one
-    # file, of which one person would be lost.
+    # A workflow from Windows has family\anna, which is family/anna there. And a Mac takes two spellings of José for one
+    # file, so one of two people would be lost.
     name = spelled(plain(filename))
     if name.lower().endswith(_ENDING):
         name = name[: -len(_ENDING)]
@@ -235,7 +241,8 @@ def _path_to_save(filename: object) -> str:
 
 
 def load_person(file: str) -> Person:
-    """Read a person. Raises UnsupportedCheckpoint for another or a damaged file, BadEmbedding, UnsafePath."""
+    """Read a person, by the name of the file with or without its ending. Raises UnsupportedCheckpoint for another or a
+    damaged file, BadEmbedding, and what `path_of` raises."""
     path = path_of(file)
     expected = "a person saved by Save Person"
     try:

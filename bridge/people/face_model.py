@@ -92,7 +92,8 @@ def files_stamp() -> tuple[Stamp, ...]:
 
 
 def paths_of(pack: str, recogniser: str) -> list[str]:
-    """Full paths of the files of a face pack that may be its detector, and of one recogniser; those that are installed.
+    """Full paths of all .onnx files of a face pack, any of which may be its detector, and of one recogniser, sorted.
+    Files that are not installed are left out.
 
     pack: an option of the menu, see pack_names. recogniser: an id, "" for none.
     """
@@ -185,13 +186,13 @@ def _onnx_provider(backend: str, provider: str) -> str | None:
 def load_face_model(
     pack: str, recognisers: str, backend: str = TORCH, provider: str = onnx_session.AUTO
 ) -> HostedFaceModel:
-    """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
+    """Load the detector of a face pack, and one recogniser, all of them or none.
 
     A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
-    another file can be used. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
-    for onnxruntime alone.
-    IR-SE50 is no ONNX file, and torch runs it in any case.
-    Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
+    another file can be used. pack, recognisers: options of the menus, NO_DETECTOR and NO_RECOGNISER among them.
+    backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, for onnxruntime alone. IR-SE50 is no ONNX file,
+    and torch runs it in any case.
+    Raises what `refusal` and `backend_refusal` return, and UnsupportedCheckpoint for damaged or unfit files.
     """
     error = refusal(pack, recognisers)
     if error is not None:
@@ -202,11 +203,11 @@ def load_face_model(
     chosen = among(recognisers, files.recognisers(pack_name)) or recognisers  # ALL, NO_RECOGNISER, or an id
     loading = _Loading(files, pack_name, runs_on)
     detector = _no_detector if pack_name == NO_DETECTOR else loading.detector()
-    usable = loading.recognisers(chosen)
-    # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
+    usable_recognisers = loading.recognisers(chosen)
+    # Each text once: a damaged file may be here twice, because it was opened as a detector and as a recogniser.
     for text in dict.fromkeys(map(str, loading.left_out)):
         notes.tell(f"Left out, as others can be used: {text}")
-    return HostedFaceModel(detector, usable)
+    return HostedFaceModel(detector, usable_recognisers)
 
 
 class _Loading:
@@ -223,11 +224,14 @@ class _Loading:
         self.left_out: list[UnsupportedCheckpoint] = []
 
     def detector(self) -> Detector:
-        """The largest detector of the pack that can be used. Raises what is wrong with the largest if none can."""
-        chosen = self._files.detectors(self._pack)
-        self.left_out += chosen.left_out
+        """The largest detector of the pack that can be used. Larger ones that cannot are added to left_out.
+
+        Raises what is wrong with the largest if none can be used.
+        """
+        detectors = self._files.detectors(self._pack)
+        self.left_out += detectors.left_out
         failed: list[UnsupportedCheckpoint] = []
-        for path in chosen.paths:
+        for path in detectors.paths:  # the largest first
             try:
                 detector = _opened_detector(*stamp(path), self._runs_on)
             except UnsupportedCheckpoint as error:
@@ -238,8 +242,12 @@ class _Loading:
         raise failed[0]  # files.detectors gives at least one path, or raises
 
     def recognisers(self, chosen: str) -> tuple[Recogniser, ...]:
-        """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER. The demo's
-        stand-ins are among all only where the pack is one."""
+        """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER.
+
+        With ALL, damaged ones are added to left_out, and the demo's stand-ins are taken only where the pack is one.
+        Raises UnsupportedCheckpoint for a chosen file that is damaged or no recogniser, and, with ALL, if none can be
+        used.
+        """
         if chosen == NO_RECOGNISER:
             return ()
         paths = self._files.recognisers(self._pack)
@@ -295,7 +303,7 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 
 def _files() -> Files:
     """The files that are in the folders of face models now."""
-    onnx: dict[str, str] = {}
+    onnx: dict[str, str] = {}  # name, see packs.name_in -> full path
     # Where two folders have a file of one name, the first folder's is used: its entry is written last.
     for root in reversed(_roots()):
         for name, path in by_name([root], (".onnx",)).items():
@@ -308,8 +316,8 @@ def _roots() -> list[str]:
 
 
 def _installed_pack(pack: str, files: Files) -> str | None:
-    """The name of the installed pack that a menu's option stands for; None where no such pack is installed. NO_DETECTOR
-    stands for itself.
+    """The name of the installed pack that an option of the menu means; None where no such pack is installed.
+    NO_DETECTOR is returned as it is.
 
     pack: the option, which a saved workflow may have in another spelling, or with the folder in which the pack lay when
     the workflow was saved, see packs.chosen.
@@ -331,7 +339,7 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     error_of_link = _dead_link(key, published)
     if error_of_link is not None:
         return error_of_link
-    below, file_names = packs.folder_and_names(published)
+    subfolders, file_names = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
         # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
@@ -343,7 +351,7 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
             folder = str(place.parent)
             file_names = [f"{published.name}/{name}" for name in file_names]
     else:
-        folder = os.path.join(roots[0], *below)
+        folder = os.path.join(roots[0], *subfolders)
     return error(file_in_words, file_names, [folder], published.url, published.size_text)
 
 

@@ -45,10 +45,10 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=2)
 def _with_photos(files: Listing) -> tuple[str, ...]:
-    """The folders with photos below the folder that `files` lists, as paths from there, with "/" on every system, and
-    those with a folder of photos for each person.
+    """The folders that have photos, or have a folder with photos in them (such as one for each person), sorted.
 
-    A photo that lies in that folder itself adds none.
+    files: all files of a root folder. The folders are paths from there, with "/" on every system; the root itself is
+    left out.
     """
     folders_with_photos: set[str] = set()
     for name, _ in files.files:
@@ -56,7 +56,7 @@ def _with_photos(files: Listing) -> tuple[str, ...]:
         if _is_photo(file):
             above = os.path.dirname(folder)  # it has a folder of photos for each person
             folders_with_photos |= {folder.replace(os.sep, "/"), above.replace(os.sep, "/")}
-    folders_with_photos.discard("")
+    folders_with_photos.discard("")  # the root itself
     return tuple(sorted(folders_with_photos, key=_by_number))
 
 
@@ -81,7 +81,8 @@ class LinkedAway(BadPhoto):
 
 
 def path_of(folder: str) -> str:
-    """Full path of a folder of the input directory, also of one whose name is the same in another spelling.
+    """Full path of a folder of the input directory, also of one whose name is the same in another spelling; that of our
+    own pictures for EXAMPLES.
 
     Raises UnsafePath, LinkedAway for a link that leads out of the directory or nowhere, and BadPhoto where no
     folder has the name.
@@ -155,38 +156,39 @@ def _contents_of(path: str, root: str) -> Album:
     not_photos: list[str] = []
     deeper: list[str] = []
     for name in _names_in(path, root):
-        file = os.path.join(path, name)
-        is_folder = os.path.isdir(file)
-        if dead_link(file) is not None:
+        full_path = os.path.join(path, name)
+        is_folder = os.path.isdir(full_path)
+        if dead_link(full_path) is not None:
             dead.append(name)
-        elif not is_folder and not os.path.isfile(file):
+        elif not is_folder and not os.path.isfile(full_path):
             continue  # neither, such as a pipe
         elif not is_folder and not _is_photo(name):
             not_photos.append(name)
-        elif not _lies_in(file, root):
+        elif not _lies_in(full_path, root):
             linked.append(name)
-        elif is_folder and "/" in name:
+        elif is_folder and "/" in name:  # a folder in a folder of the folder
             deeper.append(name)
         elif not is_folder:
-            photos.append((name, stamp(file)))
+            photos.append((name, stamp(full_path)))
     return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos), tuple(deeper))
 
 
 def _names_in(path: str, root: str) -> Iterator[str]:
     """The names of what lies in a folder and in the folders in it, with "/" on every system, without hidden ones.
 
-    A folder to which links lead too, as from inside of itself, is looked into once. root: as in `_contents_of`.
+    A folder to which links lead too, even from inside of itself, is looked into once. root: as in `_contents_of`.
     Raises BadPhoto for a folder that may not be looked into.
     """
-    real = os.path.realpath(path)
+    real_path = os.path.realpath(path)
     names = _sorted_names(path)
-    looked_into = {real, *(os.path.join(real, name) for name in names)}
+    # The folder itself and all that lie in it: links to these are not followed.
+    looked_into = {real_path, *(os.path.join(real_path, name) for name in names)}
     for name in names:
         yield name
         folder = os.path.join(path, name)
         leads_to = os.path.realpath(folder)
-        is_again = leads_to in looked_into and leads_to != os.path.join(real, name)
-        if os.path.isdir(folder) and _lies_in(folder, root) and not is_again:
+        is_link_to_known = leads_to in looked_into and leads_to != os.path.join(real_path, name)
+        if os.path.isdir(folder) and _lies_in(folder, root) and not is_link_to_known:
             looked_into.add(leads_to)
             for below in _sorted_names(folder):
                 yield f"{name}/{below}"
@@ -246,7 +248,7 @@ def photos_of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mappin
     meshes = iter(landmarks.meshes_of_batches(face_landmarks, batches))  # one for each picture, in their order
     photos: list[Photo] = []
     for batch in batches:
-        for pixels in batch.unbind():
+        for pixels in batch.unbind():  # (H, W, C)
             photos.append(Photo(pixels, next(meshes), is_cut=len(batch) > 1))
     return photos
 
@@ -266,6 +268,7 @@ def cut_note(cut: Sequence[Photo]) -> str:
 
 
 def _cut_advice(photo: Photo) -> str:
+    """The advice about a photo without a face that came in a batch, which may have cut the face off."""
     width, height = photo.size
     return (
         "The photos came as a batch, from an animated file, a video or Batch Images. The last one cuts all to the "
@@ -294,7 +297,8 @@ def detected(
     """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
 
     picture_name: what messages call the picture. photo: the picture as it came by a link; None for one of a file.
-    expected: how many faces the user says are in it. boxable: as in FaceNotFound, which is raised.
+    expected: how many faces the user says are in it. boxable: as in FaceNotFound. Raises FaceNotFound, whose advice
+    says so where a batch may have cut the face off, or the picture may be a piece of a HEIC photo.
     """
     try:
         if photo is None or photo.mesh is None:
@@ -328,8 +332,8 @@ def faces_in(
 
 @lru_cache(maxsize=2 * _MOST_PHOTOS)
 def faces_of(path: str, byte_count: int, changed: int, face_model: HostedFaceModel, largest: bool) -> tuple[Face, ...]:
-    """The faces of a photo in a file, see `faces_in`. path, byte_count, changed: the file's stamp. Raises BadPhoto for
-    a file that is no picture."""
+    """The faces of a photo in a file, see `faces_in`. They are kept while the file stays as it is. path, byte_count,
+    changed: the file's stamp. Raises BadPhoto for a file that is no picture, and what `faces_in` raises."""
     return faces_in(face_model, from_file(path), os.path.basename(path), largest)
 
 
@@ -343,7 +347,7 @@ def _lies_in(path: str, root: str) -> bool:
 
 
 def _by_number(name: str) -> tuple[list[str | int], str]:
-    """A key for sorting by which "anna 2" stands before "anna 10"."""
+    """A key for sorting by which "anna 2" stands before "anna 10". The name itself decides between equal ones."""
     parts: list[str | int] = []
     for part in re.split(r"(\d+)", name.casefold()):  # words and numbers in turn
         parts.append(int(part) if part.isdecimal() else part)

@@ -40,10 +40,11 @@ class Sampling:
 
 @dataclass(frozen=True)
 class SeenPeople:
-    """What a layer has seen of people.
+    """What a layer has seen of people, in the cells of its grid.
 
-    scores: (people, N). hidden: (N, C). size: (h, w). side: of a cell, in pixels. canvas: of the picture. picture: what
-    the model expects so far, (H, W, 3); None where the host cannot show latents of its kind.
+    scores: (people, N), how strongly each cell reads each person. hidden: (N, C), of each cell. size: of the grid, (h,
+    w), N = h * w. side: of a cell, in pixels. canvas: (width, height) of the picture, in pixels. picture: what the
+    model expects so far, (latent height, latent width, 3); None where the host cannot show latents of its kind.
     """
 
     scores: Tensor
@@ -62,6 +63,7 @@ class SeenPeople:
         """Masks of the cells (people, h, w) as masks of the picture, with straight edges: (people, H, W)."""
         width, height = self.canvas
         size = [cells * self.side for cells in self.size]
+        # Cut to the canvas: where its sides are no multiple of a cell's, the last cells reach beyond it.
         return functional.interpolate(masks[:, None], size=size, mode="bilinear")[:, 0, :height, :width]
 
 
@@ -75,23 +77,25 @@ def look_at(
 ) -> SeenPeople:
     """Sample up to a share of the steps, and give what is seen then.
 
-    given: with a MODEL, and with everybody's words, if any, as the last that its positive carries. clip, words: by
-    which and what these are, "" for everybody where ID tokens or references tell people apart.
+    given: with a MODEL, and with everybody's words, if any, as the last that its positive carries. clip: the encoder of
+    these words. words: of each person; "" for everybody where ID tokens or references tell people apart.
     Raises BadSetup where nothing is seen.
     """
     assert given.model is not None
     look = Look(share)
-    sought = Sought(object(), WHOLE_SCHEDULE, look, len(words))
+    sought = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=len(words))
     if any(words):
         lengths = _lengths_of_words(given.positive)
-        of_people = tuple(word_numbers(clip, said, length) for said, length in zip(words, lengths, strict=True))
+        of_people = tuple(numbers_of_words(clip, said, length) for said, length in zip(words, lengths, strict=True))
         sought = replace(sought, word_numbers=of_people, lengths=lengths)
     positive = carry(given.positive, sought)
+    # Every chunk must carry a Sought, so the negative has one that seeks nobody.
     negative = carry(given.negative, replace(sought, people_count=0, word_numbers=(), lengths=()))
     model = with_runs(given.model, LookRun)
     guider = CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(sampling.cfg)
+    # LookRun raises Seen after the forward that it looked at: the other steps are not wanted.
     with suppress(Seen):
         SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
     if look.scores is None or look.hidden is None or look.predicted is None:
@@ -101,23 +105,32 @@ def look_at(
             "Write a line for each person in prompts, and take nodes of other packs off the MODEL that change "
             "attention.",
         )
-    network = model_of(given.model)
-    cell = pixels_of(network)
-    height, width = (cell * side for side in look.predicted.shape[-2:])
-    picture = shown(look.predicted, network.latent_format)
-    return SeenPeople(look.scores, look.hidden, look.size, look.cell * cell, (width, height), picture)
+    base_model = model_of(given.model)
+    pixels = pixels_of(base_model)  # of a latent pixel's side
+    height, width = (pixels * side for side in look.predicted.shape[-2:])
+    return SeenPeople(
+        scores=look.scores,
+        hidden=look.hidden,
+        size=look.size,
+        side=look.cell * pixels,
+        canvas=(width, height),
+        picture=shown(look.predicted, base_model.latent_format),
+    )
 
 
 def _lengths_of_words(positive: Conditioning) -> tuple[int, ...]:
-    """How many tokens the text of each person has, of those that a prompt carries last."""
-    conds = positive[0][1]["model_conds"]
+    """How many tokens each person's words have, of the words that the last node has put into the positive."""
+    conds = positive[0][1]["model_conds"]  # an entry is (text, options); all entries carry the same words
     if UnetWords.key in conds:
         return conds[UnetWords.key].cond[-1].counts
     return tuple(text.shape[1] for text in conds[TransformerWords.key].cond[-1].texts)
 
 
 def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
-    """A latent of the model, (B, C, h, w) or (B, C, T, h, w), in the host's colours for it: (h, w, 3)."""
+    """The first picture of a latent, (B, C, h, w) or (B, C, T, h, w), in the host's colours for it: (h, w, 3), 0..1.
+
+    None where the host has no colours for latents of this format.
+    """
     factors = latent_format.latent_rgb_factors  # (C, 3)
     if factors is None:
         return None
@@ -127,32 +140,34 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
     colours = first.movedim(0, -1) @ first.new_tensor(factors)
     if latent_format.latent_rgb_factors_bias is not None:
         colours = colours + first.new_tensor(latent_format.latent_rgb_factors_bias)
-    return ((colours + 1) / 2).clamp(0, 1)
+    return ((colours + 1) / 2).clamp(0, 1)  # from -1..1
 
 
-def word_numbers(clip: CLIP, words: str, count: int) -> tuple[int, ...]:
+def numbers_of_words(clip: CLIP, words: str, count: int) -> tuple[int, ...]:
     """Which tokens of a text are words, and not what its encoder puts around every text, or fills it up with.
 
     count: the tokens that the encoder gives. Numbers are counted from the end, 1 for the last: some encoders give no
-    tokens for the beginning of their template.
+    tokens for the beginning of their template. Where no token is told to be a word, all are given.
     """
-    texts = _token_ids(clip, words)
-    # Of the encoders of a model, the one whose tokens these are.
-    name = next((name for name, ids in texts.items() if len(ids) == count), max(texts, key=lambda key: len(texts[key])))
-    ids, empty = texts[name], _token_ids(clip, "")[name]
+    ids_by_encoder = _token_ids(clip, words)
+    # Of the encoders of a model, the one whose tokens these are: with as many tokens, else the one with the most.
+    longest = max(ids_by_encoder, key=lambda encoder: len(ids_by_encoder[encoder]))
+    name = next((name for name, ids in ids_by_encoder.items() if len(ids) == count), longest)
+    ids, empty = ids_by_encoder[name], _token_ids(clip, "")[name]
+    # What begins both texts is the template's; what follows in the empty text stands behind the words.
     start = 0
     while start < min(len(ids), len(empty)) and ids[start] == empty[start]:
         start += 1
-    behind = {number for number in empty[start:] if number is not None}
-    first = max(start, len(ids) - count)
-    numbers = tuple(len(ids) - place for place in range(first, len(ids)) if ids[place] not in behind)
+    ids_behind = {token_id for token_id in empty[start:] if token_id is not None}
+    first = max(start, len(ids) - count)  # of the tokens that the encoder gives
+    numbers = tuple(len(ids) - place for place in range(first, len(ids)) if ids[place] not in ids_behind)
     return numbers or tuple(range(1, count + 1))
 
 
 def _token_ids(clip: CLIP, text: str) -> dict[str, list[int | None]]:
     """The ids of the tokens of a text, by encoder; None for what has no id, such as an embedding."""
-    of_encoders: dict[str, list[int | None]] = {}
+    ids_by_encoder: dict[str, list[int | None]] = {}
     for name, pieces in clip.tokenize(text).items():
-        items = [token[0] for piece in pieces for token in piece]
-        of_encoders[name] = [item if isinstance(item, int) else None for item in items]
-    return of_encoders
+        ids_or_embeddings = [token[0] for piece in pieces for token in piece]  # a token is (id, weight, ...)
+        ids_by_encoder[name] = [item if isinstance(item, int) else None for item in ids_or_embeddings]
+    return ids_by_encoder

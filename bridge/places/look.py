@@ -49,11 +49,12 @@ class Seen(Exception):
 
 
 class Look:
-    """What is seen, of one picture: in the layer that is known to tell who stands where, or has the smoothest maps.
+    """What one layer has seen of one picture: the layer that is known to tell who stands where, or the one whose maps
+    are smoothest.
 
-    share: of the steps, after which the look is taken. scores: (people, N). hidden: (N, C). size: (h, w). cell: the
-    side of a cell of these, in latent pixels. predicted: the picture that the positive side predicts, a latent (B, C,
-    h, w) of the model.
+    share: of the steps, after which the look is taken. scores: (people, N), how strongly each cell reads each person.
+    hidden: (N, C). size: of the layer's grid, (h, w). cell: the side of its cells, in latent pixels. predicted: the
+    picture that the positive side predicts, a latent (B, C, h, w) of the model. None: nothing is seen yet.
     """
 
     def __init__(self, share: float) -> None:
@@ -67,9 +68,12 @@ class Look:
         self._smoothest = -1.0
 
     def take(self, scores: Tensor, hidden: Tensor, size: Grid, cell: int, is_known: bool) -> None:
-        """Keep what a layer sees, if no layer before has told more."""
+        """Keep what a layer sees, if it tells more than all layers before. Arguments: see the class.
+
+        is_known: whether this layer is known to tell who stands where, so that it counts before all others.
+        """
         scores = scores.float().cpu()
-        smooth = 2.0 if is_known else smoothness(contrasted(scores), size)
+        smooth = 2.0 if is_known else smoothness(contrasted(scores), size)  # 2: above every smoothness
         if smooth > self._smoothest:
             self._smoothest = smooth
             self.scores, self.hidden = scores, hidden.float().cpu()
@@ -108,7 +112,7 @@ class Sought(Carried):
         return True  # the network has to be shown the whole picture
 
     def in_entry(self, entry: RunEntry) -> Sought:
-        """This with what is known of its entry once a run has begun. Raises BadSetup."""
+        """This with what is known of its entry once a run has begun. Raises BadSetup for an entry with an area."""
         if not self.active:
             return self
         if "area" in entry:
@@ -118,21 +122,22 @@ class Sought(Carried):
             )
         conds = entry["model_conds"]
         text: Tensor = entry["cross_attn"]  # (B, T, width)
-        found = replace(self, text=text.shape[1])
+        with_text = replace(self, text=text.shape[1])
         if self.word_numbers and UnetWords.key in conds:
-            others = conds[UnetWords.key].cond[:-1]
-            found = replace(found, before=sum(other.appended_count for other in others))
+            of_other_nodes = conds[UnetWords.key].cond[:-1]  # the last is of the people who are sought
+            return replace(with_text, before=sum(words.appended_count for words in of_other_nodes))
         if self.word_numbers:
-            return found
+            return with_text
         id_tokens: IDTokens | None = entry.get(ID_TOKENS)
         if id_tokens is not None and id_tokens.people_count == self.people_count:
-            return replace(found, id_tokens=id_tokens)
-        return replace(found, owners=self._owners_of_references(entry))
+            return replace(with_text, id_tokens=id_tokens)
+        return replace(with_text, owners=self._owners_of_references(entry))
 
     def _owners_of_references(self, entry: RunEntry) -> tuple[int | None, ...]:
-        """The owners of an entry's reference latents; none where not everybody has one."""
+        """The number of the person whom each of an entry's reference latents shows, None for nobody; () where not
+        everybody has one."""
         record: PeopleReferences | None = entry.get(REFERENCES)
-        if record is None or len(record.present) != self.people_count:
+        if record is None or len(record.present) != self.people_count:  # references of other people than are sought
             return ()
         owners: list[int | None] = []
         for number in record.numbers_of(entry.get(LATENTS, ())):
@@ -153,6 +158,7 @@ class Sought(Carried):
                 for person, of_person in enumerate(tokens):
                     first = repeat + start + person * count
                     of_person.extend(range(first, first + count))
+        # Behind the text stand the words of other nodes, and then those of the first person, the second, ...
         end = text + self.before
         for person, length in enumerate(self.lengths):
             end += length
@@ -160,7 +166,8 @@ class Sought(Carried):
         return tokens
 
     def in_layout(self, layout: TokenLayout, padded_to: int) -> list[list[int]]:
-        """The numbers of each person's tokens among all tokens of a transformer. layout: with the words of people.
+        """The numbers of each person's tokens among all tokens of a transformer: of their references, thinned out to
+        about _OF_REFERENCES, or else of their words. layout: with the words of people.
 
         padded_to: how many tokens a text has at least, filled up in front.
         """
@@ -174,7 +181,8 @@ class Sought(Carried):
                 tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
         if self.owners:
             return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
-        # Those of this node are the last. What a network itself fills up stands behind them.
+        # The texts of the people sought are the last, so they are counted from the end: person - people_count < 0.
+        # A text's own tokens end at `end`; tokens that a network adds to fill it up stand behind them.
         for person, length in enumerate(self.lengths):
             end = texts[person - self.people_count].start + max(length, padded_to)
             tokens[person].extend(end - number for number in self.word_numbers[person])
@@ -189,21 +197,23 @@ class LookRun(Run[Sought]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
-            found = tuple(sought.in_entry(entry) for sought in conds[self.key].cond)
-            entry["model_conds"] = {**conds, self.key: CarriedCond(found)}
-        super().__init__(guider, latent)
+            of_nodes = tuple(sought.in_entry(entry) for sought in conds[self.key].cond)
+            entry["model_conds"] = {**conds, self.key: CarriedCond(of_nodes)}
+        super().__init__(guider, latent)  # it reads what all entries carry, so it comes last
 
     def batch_for_forward(
         self, carried_by_chunk: tuple[tuple[Sought, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
+        """The batch that looks, in the first forward at the wanted step in which something belongs to people; None in
+        every other forward."""
         sought = [carried[-1] for carried in carried_by_chunk]
         look = sought[0].look
-        is_told = all(carried.has_tokens for carried in sought if carried.active)
-        if look.is_done or not is_told or self.schedule is None:
+        can_tell_people = all(carried.has_tokens for carried in sought if carried.active)
+        if look.is_done or not can_tell_people or self.schedule is None:
             return None
         # Steps are counted by their noise: samplers call a network several times in a step.
-        wanted = int(look.share * (len(self.schedule) - 1))
-        if step_of(self.schedule, forward_input.sigmas) < wanted:
+        wanted_step = int(look.share * (len(self.schedule) - 1))
+        if step_of(self.schedule, forward_input.sigmas) < wanted_step:
             return None
         if has_unet(forward_input.model):
             return _UnetLook(sought, forward_input)
@@ -218,19 +228,22 @@ class LookRun(Run[Sought]):
         timestep: Tensor,
         model_options: dict[str, Any],
     ) -> list[Tensor]:
-        """Raises Seen behind the forward in which the look was taken, when nothing is in the middle of anything."""
+        """What the host predicts for each side, of one step. Raises Seen after the forward in which the look was taken.
+
+        It is raised here and not in the forward, so that the host has put everything back.
+        """
         out = super().wrap_calc_cond_batch(executor, model, conds, x_in, timestep, model_options)
         for sought in self.everything:
             if sought.look.is_done:
-                sought.look.predicted = out[0]
+                sought.look.predicted = out[0]  # the positive side is the first
                 raise Seen
         return out
 
 
 def _rows_of(sought: Sequence[Sought], row_count: int) -> list[int]:
-    """The rows of a forward that read people: of each chunk that does, the first."""
+    """The rows of a forward that are looked at: of each chunk that seeks people, the first. sought: of each chunk."""
     rows_per_chunk = row_count // len(sought)
-    return [number * rows_per_chunk for number, carried in enumerate(sought) if carried.active]
+    return [chunk * rows_per_chunk for chunk, carried in enumerate(sought) if carried.active]
 
 
 class _UnetLook(CrossAttentionBatch):
@@ -258,6 +271,8 @@ class _UnetLook(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """What the layer gives without this batch, after a look at its queries and keys. Arguments as in the base
+        class."""
         self._see(layer_index, q, k, extra_options)
         if before is None:
             return attend_whole_with(extra_options)(q, k, v)
@@ -265,6 +280,8 @@ class _UnetLook(CrossAttentionBatch):
 
     @untraced
     def _see(self, layer_index: int, q: Tensor, k: Tensor, extra_options: Options) -> None:
+        """Let the look take what this layer reads of people, as the mean of all rows looked at. q: (B, N, C). k: (B, T,
+        C). A layer changed by other packs is passed over."""
         size = grid_of(extra_options)
         # Rows, tokens or cells of other packs: what they are is not known.
         is_strange = SOURCE_ROWS in extra_options or len(q) != self.row_count or q.shape[1] != size[0] * size[1]
@@ -273,9 +290,11 @@ class _UnetLook(CrossAttentionBatch):
         heads = extra_options["n_heads"]
         scores: list[Tensor] = []
         for row in self._rows:
-            of_query, of_key = (x[row].unflatten(1, (heads, -1)).transpose(0, 1).float() for x in (q, k))
-            weights = (of_query @ of_key.mT / of_query.shape[-1] ** 0.5).softmax(-1)  # (heads, N, T)
+            # (heads, N, d) and (heads, T, d)
+            q_of_row, k_of_row = (x[row].unflatten(1, (heads, -1)).transpose(0, 1).float() for x in (q, k))
+            weights = (q_of_row @ k_of_row.mT / q_of_row.shape[-1] ** 0.5).softmax(-1)  # (heads, N, T)
             scores.append(scores_of_cross_attention(weights, self._tokens))
+        # The side of the layer's cells in latent pixels: a UNet halves its grid from level to level, rounding up.
         cell = 1
         while size[0] * cell < self._latent[0]:
             cell *= 2
@@ -318,7 +337,11 @@ class _JointLook(Batch):
 
     @untraced
     def _see(self, q: Tensor, k: Tensor, out: Tensor, heads: int, options: Mapping[str, Any]) -> None:
-        """q, k, out: (B, heads, N, d), or (B, N, heads * d), as the options of the attention say."""
+        """Let the look take what this attention reads of people, as the mean of all rows looked at. Other attentions
+        than those over all tokens are passed over.
+
+        q, k, out: (B, heads, N, d), or (B, N, heads * d), as the options of the attention say.
+        """
         if len(q) != self.row_count:
             return
         layout = replace(self._layout, words=() if current.texts is None else current.texts.lengths)
@@ -329,11 +352,12 @@ class _JointLook(Batch):
             out = out.transpose(1, 2).flatten(2)  # (B, N, heads * d)
         number = self._number
         self._number += 1
-        count = self._size[0] * self._size[1]
-        picture = slice(layout.picture_start, layout.picture_start + count)
+        picture_count = self._size[0] * self._size[1]
+        picture = slice(layout.picture_start, layout.picture_start + picture_count)
         tokens = self._sought.in_layout(layout, self._family.left_padded_to)
         scores: list[Tensor] = []
         for row in self._rows:
+            # Several heads of queries may share one head of keys: (heads of queries, N, d).
             keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], 0).float()
             scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
         hidden = out[self._rows, picture].float().mean(0)  # (N, C)

@@ -48,6 +48,7 @@ class AsTrainedRun(Run[AsTrained]):
     def batch_for_forward(
         self, carried_by_chunk: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
+        """The batch of a forward; None for a forward without references."""
         return super().batch_for_forward(carried_by_chunk, forward_input) if forward_input.references else None
 
     def new_batch(
@@ -84,7 +85,7 @@ class CentredBatch(Batch):
     def with_positions(self, inputs: Options) -> Options:
         """A post_input patch of the host: it moves the positions of references, `img_ids` (B, tokens, 3).
 
-        Raises TokensChanged where another node has changed the number of tokens.
+        Its call is counted. Raises TokensChanged where another node has changed the number of tokens.
         """
         self.calls.count(CentredBatch)
         positions: Tensor = inputs["img_ids"]
@@ -137,6 +138,7 @@ class OneRow(comfy.conds.CONDConstant):
     """
 
     def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
+        """What the host asks of a COND before it samples: this one as it is. Raises BadSetup for several rows."""
         if batch_size > 1:
             raise BadSetup(
                 f"The latent has {batch_size} rows, and without a MODEL Z-Image reads the pictures of {self.cond} for "
@@ -154,10 +156,10 @@ _ONE_ROW = "likeness_one_row"
 
 
 def as_trained(given: SamplerInputs, batch: type[CentredBatch | FrameTextsBatch], node: str) -> SamplerInputs:
-    """A MODEL and conditioning whose references are read by these batches.
+    """A MODEL and conditioning whose references are read by batches of this class.
 
-    Without a MODEL references stay as the network reads them, and those with frame texts refuse a batch of several
-    rows. node: the name of the node, for the message.
+    Without a MODEL: for CentredBatch nothing is changed, and for FrameTextsBatch the conditioning refuses a batch of
+    several rows. node: the name of the node, for the message.
     """
     if given.model is None:
         if batch is CentredBatch:

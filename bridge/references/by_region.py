@@ -102,8 +102,10 @@ class RegionalReferences(Carried):
 
     @property
     def owners_in_row(self) -> tuple[int | None, ...]:
-        """For every reference latent of the entry its owner within one row of the batch: the latents that show the
-        person of the row are all of one person."""
+        """For every reference latent of the entry its owner within one row of the batch; None for nobody.
+
+        Latents that show the person of their row (of_rows) have the owner 0: within a row they are of one person.
+        """
         return tuple(0 if reference.of_rows else reference.owner for reference in self.references)
 
     @property
@@ -120,6 +122,7 @@ class RegionalReferences(Carried):
         return self is other
 
     def for_picture(self, picture_number: int) -> Self:
+        """What one picture of a batch reads: where people have rows, a copy that knows its row; else this object."""
         if not self.record.cast.by_row:
             return self
         return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
@@ -196,6 +199,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         """
         rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
         regional = rows[0]
+        # Outside of the range in which regions hold nothing is limited to them.
         strength = regional.strength if self.acting(carried_by_chunk, forward_input.sigmas) else 0.0
         all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
@@ -206,23 +210,25 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             differ = any(of_row is not regional for of_row in rows)
         if differ:
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
-        given = len(forward_input.references)
-        if given != len(regional.numbers):
-            why = f"hands on {given} reference pictures where the conditioning has {len(regional.numbers)}"
+        reference_count = len(forward_input.references)
+        if reference_count != len(regional.numbers):
+            why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
             raise ConditioningLost(self._code_around_model, why)
         return self.kept((tuple(rows), strength), forward_input)
 
     def new_batch(
         self, acting: tuple[tuple[RegionalReferences, ...], float], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch":
-        """acting: what each row of the batch carries, and how far references are limited to regions."""
+        """The batch with its plans made. acting: what each row of the batch carries, and how far references are limited
+        to regions."""
         rows, strength = acting
         layout = layout_of(forward_input)  # without the words of Prompt per Person
         regions = None
         if strength > 0:
-            of_pixels = rows[0].regions
-            assert of_pixels is not None
-            regions = belongs(regions_on_tokens(of_pixels, forward_input.model, forward_input.x))  # (regions, tokens)
+            regions_in_pixels = rows[0].regions
+            assert regions_in_pixels is not None  # only at a strength of 0 there are none
+            on_picture = regions_on_tokens(regions_in_pixels, forward_input.model, forward_input.x)
+            regions = belongs(on_picture)  # (regions, tokens) bool
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         own_captions = taken_family(forward_input.model).own_captions
@@ -304,12 +310,12 @@ class RegionalReferencesBatch(Batch):
         # Rows differ in weights and in what they keep, see RegionalReferencesRun.batch_for_forward.
         regional = self._rows[0]
         spans = self._spans(stage, text)
-        # Rows with the same weights, that keep the same, are split alike.
-        groups_of_weights: dict[object, tuple[Group, ...]] = {}
-        alike = [(of_row.weights, of_row.row if self._keeps_by_row else 0) for of_row in self._rows]
-        for of_row, key in zip(self._rows, alike, strict=True):
-            if key not in groups_of_weights:
-                groups_of_weights[key] = groups(
+        # Rows with the same weights, that keep the same tokens of references, have one key and are split alike.
+        groups_by_key: dict[object, tuple[Group, ...]] = {}
+        keys = [(of_row.weights, of_row.row if self._keeps_by_row else 0) for of_row in self._rows]
+        for of_row, key in zip(self._rows, keys, strict=True):
+            if key not in groups_by_key:
+                groups_by_key[key] = groups(
                     spans,
                     self._regions,
                     regional.owners_in_row,
@@ -321,15 +327,15 @@ class RegionalReferencesBatch(Batch):
                     regional.record.isolated,
                     [self._kept_tokens(reference, of_row.row) for reference in regional.references],
                 )
-        return Plan(spans, [groups_of_weights[key] for key in alike], self._device)
+        return Plan(spans, [groups_by_key[key] for key in keys], self._device)
 
     def _kept_tokens(self, reference: ReferenceLatent, row: int) -> Tensor | None:
         """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them."""
         if reference.kept is None:
             return None
-        kept = reference.kept[row % len(reference.kept)][None]  # (1, h, w)
-        height, width = kept.shape[1:]
-        shares = on_tokens(kept, height, width, self._cells)[0].flatten()
+        kept_pixels = reference.kept[row % len(reference.kept)][None]  # (1, h, w)
+        height, width = kept_pixels.shape[1:]
+        shares = on_tokens(kept_pixels, height, width, self._cells)[0].flatten()  # (tokens,), how much of each is kept
         # At least one is read, also where what is kept is narrower than a token.
         return belongs(shares) if belongs(shares).any() else shares == shares.max()
 
@@ -338,7 +344,8 @@ class RegionalReferencesBatch(Batch):
         layout = replace(self._layout, common=text)
         shown = self._rows[0].shown
         if any(shown):
-            # The common text begins behind what other packs have put in front of it, with what it shows.
+            # The common text begins with the tokens that show references. So these stand behind the tokens that other
+            # packs have put in front: all that are neither common text nor words of people.
             words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
             front = max(0, text - self._layout.common - words)
             layout = replace(layout, front=front, common=text - front, shown=shown)
@@ -446,6 +453,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 def _people_of(regional: RegionalReferences) -> CurrentReferences:
     """Whose the reference latents of a forward are, by names that other nodes know."""
     record = regional.record
-    apart = present_in(record.cast).names_apart
+    names_apart = present_in(record.cast).names_apart  # people of one name have different ones here
     owners = [reference.owner for reference in regional.references]
-    return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in owners))
+    return CurrentReferences(tuple(None if owner is None else names_apart[owner] for owner in owners))

@@ -48,12 +48,14 @@ def applied(
 ) -> io.NodeOutput:
     """The outputs of a node, with the words of each person read in their region or, by row, in their row of the batch.
 
-    The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
-    schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both stay as they
-    are. text: that the MODEL reads. clips: that each person's words are encoded with, all of which change alike in the
-    schedule. all_words: of each person of the scope, "" for none. strength: how strongly they are read. given: with a
-    MODEL. runs: of what its prompts carry already. Words stand inside of that in every layer, so they are read with it.
-    ranges, names, in_negative: as in Scope.outputs.
+    The negative carries words of nobody, so that the host may compute both sides in one batch. A CLIP that changes in
+    the schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both sides stay
+    as they are.
+
+    text: that the MODEL reads. clips: one for each person's words; all change alike in the schedule. all_words: of each
+    person of the scope, "" for none. strength: how strongly words are read. given: with a MODEL. runs: those that read
+    what the prompts carry already; with them stands the run of the words. ranges, names, in_negative: as in
+    Scope.outputs.
     Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
     reader = _reader_of(text)
@@ -67,6 +69,7 @@ def applied(
     clips_of_people = [clips[number] for number in numbers]
     parts = words_by_schedule(clips_of_people, words_of_people, text.width, reader.clip_advice)
     source = object()  # both sides and all parts are from one node, so they have one source
+    # Without regions everybody's is the whole picture: (people, 1, 1).
     regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
     strengths = regions[numbers] * strength  # (people with words, H, W), how strongly each pixel reads the words
     no_words = reader.carried(source, scope, numbers, strengths, parts[0]).without_people()
@@ -81,8 +84,8 @@ def applied(
 class _Reader(NamedTuple):
     """How a MODEL reads words about single people.
 
-    run: by which they are read. carried: makes what carries them, of the arguments of `_words_of_unet`. clip_advice:
-    which CLIP they need, for an error.
+    run: the class of the run that reads them. carried: makes the Carried that holds them; its arguments are those of
+    `_words_of_unet`. clip_advice: which CLIP they need, for an error.
     """
 
     run: type[Run[Any]]
@@ -102,13 +105,13 @@ def _words_of_unet(
 ) -> UnetWords:
     """What the positive of a UNet carries of people.
 
-    source: of the node. numbers: of the people in the scope. strengths: (people, H, W) of these. words: theirs; by row
-    there are none for a person without words.
+    source: of the node, see Carried. numbers: of the people with words, among those of the scope. strengths: (people,
+    H, W) of these. words: theirs; by row, a person may have 0 tokens.
     """
     return UnetWords(
-        source,
-        WHOLE_SCHEDULE,
-        strengths,
+        source=source,
+        schedule=WHOLE_SCHEDULE,
+        regions=strengths,
         counts=tuple(tokens.shape[1] for tokens in words.tokens),
         tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
         by_row=scope.by_row,
@@ -123,9 +126,9 @@ def _words_of_transformer(
     """What the positive of a transformer carries of people. The arguments are those of `_words_of_unet`."""
     names_apart = scope.taking.names_apart
     return TransformerWords(
-        source,
-        WHOLE_SCHEDULE,
-        strengths,
+        source=source,
+        schedule=WHOLE_SCHEDULE,
+        regions=strengths,
         texts=tuple(words.tokens),
         names=tuple(names_apart[number] for number in numbers),
         by_row=scope.by_row,

@@ -28,9 +28,8 @@ class BadPatches(LikenessError):
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    """The projection for these weights. Only an EmbeddingProjection (an MLP with a norm) has "norm.weight".
-
-    The arguments are those of IDPatchNet.
+    """The projection for these weights, told by their keys: only an EmbeddingProjection (an MLP with a norm) has
+    "norm.weight". The arguments are those of IDPatchNet.
     """
     if "norm.weight" in state:
         return EmbeddingProjection(state, ops=ops, **factory)
@@ -111,8 +110,8 @@ class Participant:
 class Participants:
     """The people of a placed cast who take part: all that a node of ID-Patch asks of its cast, found out once.
 
-    taking: the people of weight above 0 who have a photo and whose centre lies on the canvas. members: these. warnings:
-    lines that name whose patches overlap and whose are cut by the border.
+    taking: the people of weight above 0 who have a photo and whose centre lies on the canvas. members: the same people,
+    with the squares of their patches. warnings: lines that name whose patches overlap and whose are cut by the border.
     """
 
     cast: PlacedCast
@@ -128,9 +127,9 @@ class Participants:
 def participants_of(cast: PlacedCast) -> Participants:
     """The participants of a cast.
 
-    People of weight 0, people with LoRAs alone, and people whose centre is off the canvas do not take part. Every
-    person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
-    leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
+    People of weight 0, people with LoRAs alone, and people whose centre is off the canvas do not take part: they have
+    neither tokens nor a patch. (The released code leaves the tokens of an off-canvas person in the prompt, where they
+    leak into the others.) Every person of the cast must have a slot.
     """
     with_photo = with_photos(cast)
     names_off_canvas: list[str] = []
@@ -204,14 +203,15 @@ def _with_their_people(
         return [(image, members)]
     if len(image) != len(members):
         raise rows_missing(node_name, len(members), "the image", len(image))
-    return [(row[None], [member]) for row, member in zip(image, members, strict=True)]
+    return [(picture[None], [member]) for picture, member in zip(image, members, strict=True)]
 
 
 def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str) -> None:
-    """Raise BadPatches for a picture whose values all lie within 0..1, as a preview's do, and for a picture in which a
+    """Raise BadPatches for a picture without any patch, whose values all lie within 0..1, and for a picture in which a
     patch of these people is missing or a patch of nobody stands.
 
-    image: condition image (B, H, W, 3). members: the participants whose patches must be in it.
+    image: condition image (B, H, W, 3). members: the participants whose patches must be in it. Where all of them have
+    a weight below _FAINT, a picture within 0..1 passes.
     """
     # Values in 0..1 are at most 0.5 away from 0.5. Where a pixel is further away, it leaves 0..1 by the rest.
     distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W), the largest of all channels and rows
@@ -222,19 +222,20 @@ def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str
             "patches do not.",
             "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
         )
-    # Below _OVERSHOOT nobody knows whether patches are faint or an ordinary picture overshoots: nothing is said.
+    # Below _OVERSHOOT it may be faint patches or an ordinary picture that overshoots, so nothing is said.
     if (excess > _OVERSHOOT).any():
-        # The first sentence of either kind becomes the error.
+        # The first sentence of all becomes the error.
         for why in (*_missing_patches(excess, members), *_foreign_patches(excess, members)):
             advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
             raise BadPatches(f"The image given to {node_name} was made from another cast: {why}.", advice)
 
 
 def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator[str]:
-    """A sentence for each person whose patch is not in the picture.
+    """Yield a sentence for each person whose patch is not in the picture.
 
     excess: (H, W), how far the pixels of the picture leave 0..1. A patch is there where one of its pixels leaves 0..1.
-    Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other.
+    Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other. It is
+    not looked for at weights below _FAINT, nor where other patches cover nearly all of it.
     """
     height, width = excess.shape
     patches = [on_canvas(member.rect, height, width) for member in members]  # rows and columns of each
@@ -251,7 +252,7 @@ def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
 
 
 def _foreign_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator[str]:
-    """A sentence where the picture has a patch that belongs to none of the people.
+    """Yield one sentence if the picture has a patch that belongs to none of the people.
 
     excess: (H, W), how far the pixels of the picture leave 0..1. In a square of twice a patch's side around each person
     nothing counts as foreign, because picture and layout may have been resized.
@@ -261,7 +262,7 @@ def _foreign_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
     for member in members:
         surroundings = patch_rect(member.center, 2 * PATCH)
         foreign[on_canvas(surroundings, height, width)] = False
-    for y, x in foreign.nonzero()[:1]:  # one sentence, on the first such pixel
+    for y, x in foreign.nonzero()[:1]:  # the first such pixel, if any
         yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
 
 

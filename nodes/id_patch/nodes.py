@@ -147,7 +147,8 @@ class IDPatchConditionImage(io.ComfyNode):
 
 @dataclass(frozen=True)
 class Settings:
-    """What is set on Apply ID-Patch. id_start_percent: from where on ID tokens are read."""
+    """What is set on Apply ID-Patch. start_percent, end_percent: of the ControlNet. id_start_percent: from where on ID
+    tokens are read."""
 
     strength: float
     start_percent: float
@@ -216,10 +217,11 @@ class ApplyIDPatch(io.ComfyNode):
             lines.append(optional_model.BY_ROW)
         where = OnBodies(alone=False) if by_region else None
         taking = participants.taking
+        # None where nobody takes part: the ControlNet acts nonetheless.
         scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
         people = _People.of(participants, id_patch, settings, notes.node_of(cls))
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
-        # Of the hint only where this node has drawn it.
+        # A preview of the hint only where this node has drawn it.
         previews = [ui.PreviewImage(hint.clamp(0, 1), cls=cls)] if image is None else []
         given = SamplerInputs(model, positive, negative)
         if scope is not None:  # somebody is applied
@@ -286,8 +288,8 @@ class _People:
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
-        """The same MODEL, and prompts with ID tokens: those of the people in the positive, those of no face in the
-        negative."""
+        """The same MODEL, and both prompts with ID tokens behind them: those of the people in the positive, and as many
+        of no face in the negative."""
         # (people, 16, width) each
         tokens_of_sides = self.id_patch.tokens(self.faces), self.id_patch.unconditional_tokens(len(self.faces))
         sides: list[Conditioning] = []
@@ -321,7 +323,8 @@ class _People:
         return SamplerInputs(*with_missing_notes(self.apply_node, with_runs(given.model, UnetWordsRun), *sides))
 
     def net_settings(self) -> NetSettings:
-        """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step."""
+        """The settings of the ControlNet. Its report says at the end of a run which range had no step: that of the
+        ControlNet or that of the ID tokens."""
         schedule = ScheduleRange(self.settings.start_percent, self.settings.end_percent)
         tokens = None  # without people there are none
         if self.faces:

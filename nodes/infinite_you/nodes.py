@@ -184,7 +184,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             size = (scope.cast.width, scope.cast.height)
         net_range = NamedRange("InfuseNet", scope.schedule)
         apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id)
-        given = NetOfPeople(
+        net_of_people = NetOfPeople(
             name="InfuseNet",
             people=scope.people,
             regions=scope.regions,
@@ -197,7 +197,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             report=NetReport(apply_node, net_range, tokens=None),  # no tokens are appended to the texts
             advice=FLUX_ADVICE,
         )
-        net = PersonControlNet(control_net, given)
+        net = PersonControlNet(control_net, net_of_people)
         attachment = Attachment(net, hint, settings.strength, percents, vae)
         positive_out, negative_out = attachment.attach_to_both(positive, negative)
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
@@ -218,12 +218,11 @@ def _hint(cast: Cast, people: Sequence[Member], keypoints: bool) -> Tensor:
     Where nobody has keypoints to be drawn, it is one small black picture for all, (1, 16, 16, 3). keypoints: the input
     of the node, whether they are drawn.
     """
-    faces = [member.slot.keypoints if keypoints and member.slot else None for member in people]
-    has_keypoints = any(faces)
-    if not is_a(cast, PlacedCast) or not has_keypoints:
+    keypoints_of_people = [member.slot.keypoints if keypoints and member.slot else None for member in people]
+    if not is_a(cast, PlacedCast) or not any(keypoints_of_people):
         return torch.zeros(1, FLUX.token, FLUX.token, 3, dtype=torch.float32)
     pictures: list[Tensor] = []
-    for face in faces:
+    for face in keypoints_of_people:
         faces_of_picture = [] if face is None else [face]
         pictures.append(control_images.face_keypoints(faces_of_picture, cast.width, cast.height))
     return torch.stack(pictures)

@@ -158,7 +158,7 @@ def _injections(
     weight: float,
     no_face_tokens: Tensor,
 ) -> list[Injection]:
-    """What positive and negative carry: the tokens of the people in a scope, and as many of no face.
+    """What positive and negative carry, in this order: the tokens of the people in a scope, and as many of no face.
 
     photos: how several photos of a person are joined, as schema.photos_input. weight: of the adapter. no_face_tokens:
     (1, T, width). Raises BadCast.
@@ -167,7 +167,9 @@ def _injections(
     embeddings_of_people = [embeddings(member, METHOD, photos)[None] for member in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
-    scales = torch.tensor([weight * member.weight for member in people], dtype=torch.float32)
+    scales = torch.tensor(
+        [weight * member.weight for member in people], dtype=torch.float32
+    )  # (people,), of the values
     return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 

@@ -86,7 +86,7 @@ class IPAdapterNet(nn.Module):
         # In FaceID Plus the resampler inside of the projection reads CLIP; the projection itself reads the embedding of
         # the face. In all other files that read CLIP, the projection itself does. (Files that read a face embedding
         # alone have a clip_width, too, which nobody asks for.)
-        clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
+        clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)  # the part that reads CLIP
         self.clip_width: int = clip_reader.embedding
 
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float | None) -> Tensor:
@@ -94,10 +94,11 @@ class IPAdapterNet(nn.Module):
 
         embeddings: (n, 512), of the faces. clip_features: image embeddings (n, clip_width), or hidden states
         (n, states, clip_width). Each of the two is None where the file does not read it.
-        shortcut: for FaceID Plus, which makes tokens of the embedding and then looks for the face in the hidden states.
-        In version 2, what it finds there times shortcut is added to the tokens; None is version 1, in which it replaces
-        them. FaceID portrait unnorm makes one set of tokens of all photos. Other files make a set of each photo, and
-        the sets stand one after the other.
+        shortcut: for FaceID Plus, which makes tokens of the embedding and then reads the hidden states with them. A
+        number is for version 2: what was read, times this number, is added to the tokens. None is for version 1: what
+        was read takes their place.
+        FaceID portrait unnorm makes one set of tokens of all photos. Other files make a set of each photo, and the sets
+        stand one after the other.
         """
         if embeddings is None:
             tokens = self.image_proj(clip_features)
@@ -123,8 +124,8 @@ def with_equal_counts(tokens_of_people: Sequence[Tensor]) -> Tensor:
     """Tokens of people, joined into one tensor: (1, n, width) of each person, n differing -> (people, tokens, width).
 
     The tokens of each person are repeated as a whole until everybody has the same number, which is the least common
-    multiple of all n. Where every token of a softmax stands k times, all its weights become a k-th and are added up
-    again, so the output is the same as before. Raises BadCast where that makes too many tokens.
+    multiple of all n. That changes nothing in the output: where every token stands k times in a softmax, each copy has
+    a k-th of its weight. Raises BadCast where that makes too many tokens.
     """
     counts = [tokens.shape[1] for tokens in tokens_of_people]
     length = math.lcm(*counts)

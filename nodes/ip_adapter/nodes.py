@@ -115,7 +115,7 @@ class Settings:
     photos: str
 
     def changed(self, variant: Variant) -> Variant:
-        """How the authors used a file, except for what the user has set."""
+        """The variant of a file, with the user's choice of `photos` unless that is AS_MADE."""
         return variant if self.photos == AS_MADE else replace(variant, photos=self.photos)
 
 
@@ -170,7 +170,7 @@ class ApplyIPAdapter(io.ComfyNode):
 def _injections(
     loaded: IPAdapter, scope: Scope, clip_vision: ClipVisionModel | None, settings: Settings
 ) -> list[Injection]:
-    """What positive and negative carry: the tokens of each person, and as many tokens of blank inputs.
+    """What positive and negative carry, in this order: the tokens of each person, and as many tokens of blank inputs.
 
     Raises WrongEncoder, BadCast.
     """
@@ -199,7 +199,7 @@ class _Inputs:
 
 
 def _face_inputs(loaded: IPAdapter, person: Person, clip_vision: ClipVisionModel | None, variant: Variant) -> _Inputs:
-    """What the file reads of a person's photos, on the positive side."""
+    """What the file reads of a person's photos, on the positive side. Raises BadCast, WrongEncoder, BadPicture."""
     embeddings: Tensor | None = None
     if variant.embedding:
         embeddings = combine(person, METHOD.recogniser, variant.photos, variant.title)  # (n, 512)
@@ -294,7 +294,8 @@ class StylePerPerson(io.ComfyNode):
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(settings.who, 60)!r}, but no cast is connected.", advice)
         when = When(STYLES, settings.start_percent, settings.end_percent)
-        shares = [True]  # for each set of tokens whether the style acts: one for all, or by row one for each person
+        # For each set of tokens whether the style acts: one for the whole picture, or by row one for each person.
+        shares = [True]
         if cast is None or mask is not None:
             scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
         else:
@@ -373,13 +374,13 @@ def _injections_of_pictures(
     for clip_features in (features, blank):
         tokens = loaded.tokens(None, clip_features)  # (1, tokens of all pictures, width)
         sides.append(tokens.expand(len(scales), -1, -1))  # (1, ...), or by row (people, ...)
-    limited_injections: list[Injection] = []
+    in_chosen_layers: list[Injection] = []
     for injection in injections(loaded, scope, sides, scales):
         layers: list[tuple[Tensor, ...] | None] = []  # None: this layer reads the text alone
         for layer, acts in zip(injection.layers, acts_in_layers, strict=True):
             layers.append(layer if acts else None)
-        limited_injections.append(replace(injection, layers=tuple(layers)))
-    return limited_injections
+        in_chosen_layers.append(replace(injection, layers=tuple(layers)))
+    return in_chosen_layers
 
 
 def _painted(cast: Cast | None, mask: Tensor) -> Tensor:

@@ -80,12 +80,12 @@ def path_of(name: str) -> str:
     """Full path of the folder or file that was chosen. name: one of choices(), or a name as a workflow has it.
 
     The templates have the published name. Where it is not there, and there is a single choice of another name, that
-    choice is taken. Raises ModelMissing; for a folder it says which of its files are missing.
+    choice is taken. Raises ModelMissing, which says of a folder which of its files are missing, UnsafePath, DeadLink.
     """
-    names = choices()
-    name = among(name, names) or name
-    if same_name(name, MODEL.name) and name not in names and len(names) == 1:
-        name = names[0]
+    available = choices()
+    name = among(name, available) or name
+    if same_name(name, MODEL.name) and name not in available and len(available) == 1:
+        name = available[0]
     roots = folders.folders(KEY)
     if not name:
         roots = []  # an empty menu sends an empty name, which would be every root itself
@@ -107,7 +107,7 @@ def files_of(name: str) -> list[str]:
 
 
 def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
-    """The denoiser as a MODEL, with the checkpoint's own noise schedule, and the networks beside it.
+    """The denoiser as a MODEL, with the checkpoint's own noise schedule, and then the networks beside it.
 
     path: the released folder, or the single file made of it. Raises UnsupportedCheckpoint, ModelMissing.
     """
@@ -197,14 +197,14 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     """
     _check_family(state, path)
     try:
-        names = comfy.utils.unet_to_diffusers(_counts(state))  # diffusers' name of a tensor -> the host's
-    except IndexError:  # a ControlNet, for instance, has no way up
-        names = dict[str, str]()
+        host_names = comfy.utils.unet_to_diffusers(_counts(state))  # diffusers' name of a tensor -> the host's
+    except IndexError:  # a ControlNet, for instance, has no up blocks: all its tensors are unknown below
+        host_names = dict[str, str]()
     host_state: dict[str, Tensor] = {}
     unknown: list[str] = []
     for key, tensor in state.items():
-        if key in names:
-            host_state[names[key]] = tensor
+        if key in host_names:
+            host_state[host_names[key]] = tensor
         else:
             unknown.append(key)
     host_keys = set(host_state)
@@ -255,10 +255,8 @@ def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings by which the host translates diffusers' names of a UNet's tensors into its own.
-
-    They say how many blocks there are on each level, and how many transformers follow each block.
-    """
+    """The settings that the host needs to translate diffusers' names of a UNet's tensors into its own: how many blocks
+    there are on each level, and how many transformers follow each block."""
     levels = count_blocks(state, "down_blocks.{}.")
     blocks_of_levels: list[int] = []
     depths_down: list[int] = []
@@ -302,16 +300,16 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
         value = scheduler.get(name, released)
         if value != released:
             raise UnsupportedCheckpoint(path, f"a model with {name} = {value!r}", f"{name} = {released!r}", ADVICE)
-    no_schedule = _refused(path, "a model with numbers that make no noise schedule")
+    bad_numbers = _refused(path, "a model with numbers that make no noise schedule")
     try:
         steps = int(scheduler.get("num_train_timesteps", 1000))
         start = float(scheduler.get("beta_start", 0.00085))
         end = float(scheduler.get("beta_end", 0.012))
     except (TypeError, ValueError, OverflowError):
-        raise no_schedule from None
-    # Comparisons with NaN are False.
+        raise bad_numbers from None
+    # Comparisons with NaN are False, so it is refused as well.
     if not (0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1):
-        raise no_schedule
+        raise bad_numbers
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         """A model with discrete training steps that predicts noise, put together as the host does for SD1.5."""
@@ -341,7 +339,7 @@ def schedule(config: str | bytes, path: str) -> dict[str, Any]:
 
 def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless the file of DecoupledAttn has a key and a value projection for every
-    cross-attention layer of the denoiser.
+    cross-attention layer of the denoiser, and none more.
 
     Each projection must have the width of its layer, and all must read tokens of one width. decoupled, denoiser: the
     tensors of both files, under diffusers' names.
@@ -352,7 +350,7 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
             shapes[key] = tuple(tensor.shape)  # (width of the layer, width of a token)
     # The width of tokens that the first projection reads is expected of all. Without projections it does not matter.
     first_shape = next(iter(shapes.values()), ())
-    token_width = first_shape[1:]
+    token_width = first_shape[1:]  # a tuple of one number
     expected: dict[str, tuple[int, ...]] = {}
     key_ending = "attn2.to_k.weight"  # a cross-attention layer has one such key
     for key, tensor in denoiser.items():

@@ -67,39 +67,40 @@ class TokenRegion:
 
 
 def token_regions(targets: Sequence[Tensor | None]) -> list[TokenRegion]:
-    """Where which image tokens are read, of garments with these targets, (H, W) each; None for everywhere.
+    """The regions in which image tokens are read, each with its garments. targets: of each garment, (H, W); None for
+    everywhere.
 
-    Garments of one target are read together in that region, and with them those that are read everywhere, which stay
-    alone in the rest of the picture. So somebody's garments give in their region what they give somebody alone.
+    Garments with equal targets share a region. Garments for everywhere are read in every region, and alone in the rest
+    of the picture. So a person's garments give in their region what they would give this person alone.
     """
     everywhere: list[int] = []
     regions: list[Tensor] = []  # all different
-    members: list[list[int]] = []  # of each region
+    garments_of_regions: list[list[int]] = []  # the numbers of each region's own garments
     for number, target in enumerate(targets):
         if target is None or bool((target == 1).all()):
             everywhere.append(number)
             continue
         same = [index for index, region in enumerate(regions) if torch.equal(region, target)]
         if same:
-            members[same[0]].append(number)
+            garments_of_regions[same[0]].append(number)
         else:
             regions.append(target)
-            members.append([number])
+            garments_of_regions.append([number])
     if not regions:
         return [TokenRegion(None, tuple(everywhere))]
     if everywhere:
         # The rest of the picture, where those for everywhere are read alone.
         regions.append(1 - torch.stack(regions).sum(dim=0).clamp(max=1))
-        members.append([])
+        garments_of_regions.append([])
     return [
         TokenRegion(region, tuple(sorted([*everywhere, *of_region])))
-        for region, of_region in zip(regions, members, strict=True)
+        for region, of_region in zip(regions, garments_of_regions, strict=True)
     ]
 
 
 def padded(embeds: Sequence[Tensor]) -> Tensor:
     """Embeddings, (1, width) for each garment, as image tokens (1, SLOTS, width): zeros after the last."""
-    tokens = torch.stack([embed.float() for embed in embeds], dim=1)  # (1, parts, width)
+    tokens = torch.stack([embed.float() for embed in embeds], dim=1)  # (1, garments, width)
     lacking = SLOTS - tokens.shape[1]
     # Pairs of how much is added before and after, the last dimension first: nothing to the width, then the slots.
     return functional.pad(tokens, (0, 0, 0, lacking))

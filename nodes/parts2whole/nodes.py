@@ -106,7 +106,7 @@ def encode(
 
 
 def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegion]:
-    """Where the image tokens of which garments are read.
+    """The regions of the picture in which image tokens are read, each with the garments that are read there.
 
     part_targets: of each part present, (parts, height, width), or None for everywhere. Raises BadParts where a region
     has no garment, or more than there are tokens.
@@ -137,7 +137,7 @@ def _tokens_of_garments(parts: Parts, embeds: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: int) -> list[Tensor]:
-    """CLIP's image embedding of each part's picture on white: (1, width) float32 on the CPU.
+    """CLIP's image embedding of each part's picture on white: (1, width) float32 on the CPU, for each part.
 
     width: the width that the decoupled attention reads. Raises WrongBaseModel for embeddings of another width.
     """
@@ -155,7 +155,8 @@ def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: in
 def _record_parts(
     reference: ModelPatcher, latents: list[Tensor], texts: list[Tensor], prepared_parts: list[Prepared]
 ) -> list[dict[Block, PartTokens]]:
-    """For each part, the tokens inside its mask that the reference UNet has in each self-attention layer at t = 0.
+    """For each part, what the reference UNet sees of it at t = 0: for each self-attention layer the tokens inside the
+    part's mask.
 
     latents: (1, C, h, w) of each part. texts: (1, T, width) of each label. prepared_parts: the parts with their masks.
     """
@@ -196,8 +197,9 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
 def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> None:
     """Raise WrongBaseModel unless the MODEL has the attention layers that the parts were recorded in.
 
-    Each layer must have the same address and width as in the bank, and MODEL, prompts and reference UNet must have
-    texts of the same width. texts: the entries of both sides.
+    Each self-attention layer must have the same address and width as in the bank, each cross-attention layer the width
+    that DecoupledAttn has for it, and MODEL, prompts and reference UNet must have texts of the same width. texts: the
+    entries of both sides.
     """
     width = unet.text_width(features.networks.reference)
     advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
@@ -234,8 +236,8 @@ def put_in(
     """Positive and negative with what lets the UNet read the parts.
 
     strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
-    pose: (B, channels, h, w) from pose_features, added on both sides, or None. node_id: in the graph, or None
-    outside of one. Raises BadParts.
+    pose: (B, channels, h, w) from pose_features, added on both sides, or None for no pose. node_id: in the graph, or
+    None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
     canvas_node = NodeOfRun(APPLY, node_id)

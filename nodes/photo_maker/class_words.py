@@ -98,7 +98,8 @@ def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:
 
 
 def _numbers(tokens: Sequence[Token]) -> list[int | None]:
-    """The number of each token; None for a tensor, a textual-inversion embedding, which == cannot compare."""
+    """The number of each token in the vocabulary; None for a textual-inversion embedding, a tensor, which == cannot
+    compare."""
     return [token[0] if isinstance(token[0], int) else None for token in tokens]
 
 
@@ -119,7 +120,7 @@ def _trigger_starts(tokens: Sequence[Token], trigger: Sequence[Token]) -> list[i
 
 
 def _class_words(starts: Sequence[int], length: int) -> list[int]:
-    """The index that the last token of each class word has once all triggers are taken out.
+    """For each trigger the index of the last token of its class word, in the text without triggers.
 
     A trigger at the very start of the text gives -1. starts: of the triggers, in the text with all of them. length: the
     number of tokens of one trigger.
@@ -129,7 +130,8 @@ def _class_words(starts: Sequence[int], length: int) -> list[int]:
 
 
 def _check_class_words(class_words: Sequence[int], trigger_word: str, names: Sequence[str]) -> None:
-    """Raise BadTrigger unless there is one class word for each person, and no two triggers share a class word.
+    """Raise BadTrigger unless there is one class word for each person, before each trigger a word, and no two triggers
+    share a class word.
 
     class_words: from _class_words. trigger_word: for messages. names: of the people.
     """
@@ -171,7 +173,7 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
     at the start, the token at the end, and then the token that fills the rest. Raises BadCast where a chunk cannot hold
     the copies of a word.
     """
-    start, end, *_, pad = empty
+    start, end, *_, pad = empty  # tokens
     chunk_length = len(empty)
     room = chunk_length - 2  # without start and end
     most = max(copies.values(), default=0)
@@ -184,7 +186,7 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
     positions: list[int] = []
     for index, token in enumerate(tokens):
         repeated = [token] * copies.get(index, 1)  # a token that is no class word stands once
-        if len(chunks[-1]) + len(repeated) > room:
+        if len(chunks[-1]) + len(repeated) > room:  # copies of a word are never divided
             chunks.append([])
         if index in copies:
             chunks_before = len(chunks) - 1

@@ -152,7 +152,7 @@ def encode_prompt(
         raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
 
     names = [member.name for member in people]
-    copies = [1] * len(people)  # of each class word: first of the plain text, below of the fused one
+    copies = [1] * len(people)  # of each class word: once in the plain text. Raised below for the fused text
     plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)
     for number, member in enumerate(people):
@@ -165,7 +165,7 @@ def encode_prompt(
     plain_text: Conditioning = clip.encode_from_tokens_scheduled(plain_layout.prompt)
     fused_text: Conditioning = clip.encode_from_tokens_scheduled(fused_layout.prompt)
     _check_text_encoding(plain_text, text, loaded.net.width)
-    # Each person is fused into what the people before have left: their class words stand in different positions.
+    # One person after the other is fused into the text: each changes only the positions of their own class word.
     for number, tokens in photo_tokens.items():
         entries: Conditioning = []
         for context, options in fused_text:
@@ -274,6 +274,7 @@ class ApplyPhotoMaker(io.ComfyNode):
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
+    """The same cast with everybody's weight multiplied by the node's."""
     people = [replace(member, weight=member.weight * weight) for member in cast.people]
     return replace(cast, people=tuple(people))
 
@@ -292,7 +293,8 @@ class _Sides:
 
 
 def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sides:
-    """The sides of the conditioning. With regions each class word is read in the region of its person alone."""
+    """The sides of the conditioning: ControlNets read the plain words, and with regions the UNet reads each class word
+    in the region of its person alone."""
     # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
     before = _read_by_control_nets(encoded.plain, encoded.plain)
     after = _read_by_control_nets(encoded.plain, encoded.fused)
@@ -302,9 +304,9 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
     # The class words are of the people of the scope, in their order.
     for word, region in zip(encoded.class_words, scope.regions, strict=True):
         words = UnetWords(
-            object(),
-            WHOLE_SCHEDULE,
-            region[None],
+            source=object(),
+            schedule=WHOLE_SCHEDULE,
+            regions=region[None],
             counts=(word.copies,),
             start=word.position,
             canvas_node=scope.node_of_run,

@@ -23,7 +23,8 @@ _EPSILON = 1e-6
 _TRAINED_CELLS = 16
 """Positions are those of 16 x 16 patches, whatever the number of patches: it was trained with pictures of 224 px."""
 _THETA = 10000.0
-"""How many times faster the first pair of a head's half turns than one behind the last would."""
+"""The base of the rotary embeddings: the first pair of a head's half turns so many times faster than a pair behind the
+last one would."""
 _TABLES = "rope.freqs_"
 """Part of the keys of tables in the file that are computed here."""
 
@@ -54,7 +55,8 @@ class _Attention(nn.Module):
         self.proj = ops.Linear(width, width, **factory)
 
     def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
-        """x: (n, T, width), the class token first. rotation: as in `_rotated`."""
+        """What the attention gives, (n, T, width). x: (n, T, width), the class token first. rotation: as in
+        `_rotated`."""
         # Bare parameters are outside the host's cast-on-use layers, hence the explicit casts.
         query = _rotated(_in_heads(self.q_proj(x) + self.q_bias.to(x)), rotation)
         key = _rotated(_in_heads(self.k_proj(x)), rotation)
@@ -157,7 +159,7 @@ def rotation_table(cells: int) -> Tensor:
     speeds = _THETA ** -(torch.arange(0, half, 2, dtype=torch.float32) / half)  # (half / 2,)
     positions = torch.arange(cells, dtype=torch.float32) / cells * _TRAINED_CELLS
     angles = (positions[:, None] * speeds).repeat_interleave(2, dim=-1)  # (cells, half)
-    # (row, column, half): one is alike in all columns, the other in all rows.
+    # (rows, columns, half) each: by_row is alike in all columns, by_column in all rows.
     by_row = angles[:, None].expand(cells, cells, half)
     by_column = angles[None].expand(cells, cells, half)
     table = torch.cat([by_row, by_column], dim=-1).flatten(0, 1)  # (cells * cells, HEAD_DIM)

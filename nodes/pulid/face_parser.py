@@ -32,10 +32,10 @@ _DEPTH = 2
 
 
 def folded_state(state: State) -> dict[str, Tensor]:
-    """The tensors of FaceParserNet: the file's convolutions, each with the norm behind it made part of it.
+    """The tensors of FaceParserNet: the file's convolutions, each with the batch norm behind it folded in.
 
-    A norm subtracts a mean, divides by a deviation, and multiplies and adds; all of that is linear. Raises KeyError for
-    a norm of which a tensor is missing.
+    A norm subtracts a mean, divides by a deviation, and multiplies and adds. All of that is linear, so one convolution
+    can do both. Raises KeyError for a norm of which a tensor is missing.
     """
     folded: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -88,7 +88,7 @@ class FaceParserNet(nn.Module):
                 self.layers[name] = ops.Conv2d(inside, out, side, stride=_stride_of(name), padding=side // 2, **factory)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """How likely each class is at each pixel, (n, 19, H, W), by logits. pictures: (n, 3, H, W), RGB 0..1."""
+        """The logits of each class at each pixel, (n, 19, H, W). pictures: (n, 3, H, W), RGB 0..1."""
         mean = torch.tensor(_MEAN, dtype=torch.float32).to(pictures)[:, None, None]  # (3, 1, 1)
         deviation = torch.tensor(_DEVIATION, dtype=torch.float32).to(pictures)[:, None, None]
         x = self._conv((pictures - mean) / deviation, "cp.resnet.conv1").relu()

@@ -89,9 +89,9 @@ class IDEncoder(nn.Module):
         return torch.cat(tokens, dim=1)
 
     def tokens(self, ids: Tensor, states: Sequence[Tensor]) -> Tensor:
-        """The tokens of all photos of a person, (1, 10 + 5 for each further photo, width): of further photos those of
-        the id vector alone, as in the authors' demo."""
-        first, *further = self(ids, states)
+        """The tokens of all photos of a person, (1, 10 + 5 for each further photo, width). Of further photos only the
+        tokens of the id vector are taken, as in the authors' demo. ids, states: as in forward."""
+        first, *further = self(ids, states)  # (10, width) each
         return torch.cat([first, *(tokens[:_FIRST_TOKENS] for tokens in further)])[None]
 
 
@@ -128,7 +128,7 @@ class IDFormer(nn.Module):
         of_ids = self.id_embedding_mapping(ids).unflatten(-1, (-1, self.inside)).flatten(0, 1)[None]
         # Bare parameters are outside the host's cast-on-use layers, hence the explicit casts.
         latents = torch.cat([self.latents.to(ids), of_ids], dim=1)  # (1, queries + photos * 5, inside)
-        layers_of_state = len(self.layers) // len(states)
+        layers_of_state = len(self.layers) // len(states)  # each hidden state has its own layers, in order
         for number, state in enumerate(states):
             all_photos = state.flatten(0, 1)[None]  # (1, photos * (1 + patches), state_width)
             of_state = self.get_submodule(f"mapping_{number}")(all_photos)
@@ -165,8 +165,10 @@ class EncoderNet(nn.Module):
         return self.image_proj.tokens(ids, states)
 
     def no_face_tokens(self, ids: Tensor, states: Sequence[Tensor]) -> Tensor:
-        """The tokens that stand on the negative side in the place of `tokens`, as many as these: those of zeros. The
-        authors let version 1 read as many photos of zeros, and the others one."""
+        """The tokens of zeros, which the negative side has in the place of `tokens`: as many as these.
+
+        As the authors do it, version 1 reads zeros for every photo, and the others for one. ids, states: as in tokens.
+        """
         photos = slice(None, 1) if self.reads_photos_together else slice(None)
         return self.tokens(torch.zeros_like(ids[photos]), [torch.zeros_like(state[photos]) for state in states])
 
@@ -192,11 +194,11 @@ class PuLIDNet(EncoderNet):
 
 
 def with_fidelity(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor | None) -> Tensor:
-    """What people add to a layer: what is read of them without its part along the text. Where a pixel looks at the face
-    this part stays. ORTHO_v2 of the authors.
+    """What people add to a layer: what is read of them, without its part along the text. The more a pixel looks at the
+    face, the more of this part stays. ORTHO_v2 of the authors.
 
-    The arguments are those of PeopleRead. The part along the text is a number for each channel, from all pixels of the
-    picture. So each person is read in the whole picture as if they were alone, and then counts in their region.
+    The arguments are those of PeopleRead. The part along the text needs sums over all pixels of the picture. So each
+    person is read in the whole picture as if they were alone, and only the result is limited to their region.
     """
     return _each_apart(layer, keys, values, weights, _without_text_beside_the_face)
 
@@ -222,9 +224,9 @@ def _each_apart(
 ) -> Tensor:
     """The sum of what each person adds, times their weights: (B, N, C).
 
-    keys, values: (people, B, T, C). weights: (people, B, N, 1), or None for 1. keep: called as keep(layer, read, key),
-    with what is read of one person, (B, N, C), and the keys of that person, (B, T, C); it gives what stays of `read`,
-    in float32.
+    keys, values: (people, B, T, C). weights: (people, B, N, 1), or None for 1. keep: called for each person as
+    keep(layer, read, key); read: what is read of the person, (B, N, C); key: the person's keys, (B, T, C). It gives
+    what stays of `read`, in float32.
     """
     total = torch.zeros_like(layer.text)
     for person, (key, value) in enumerate(zip(keys, values, strict=True)):
@@ -235,13 +237,15 @@ def _each_apart(
 
 
 def _along_text(layer: TextRead, read: Tensor) -> Tensor:
-    """The part of what is read of a person that lies along the text, for each channel over all pixels: (B, N, C)
-    float32."""
+    """The projection of what is read of a person onto what is read of the text: (B, N, C) float32.
+
+    Of each channel both are vectors over all N pixels.
+    """
     text = layer.text.float()
-    power = text.square().sum(dim=1, keepdim=True)  # (B, 1, C)
-    along = (text * read.float()).sum(dim=1, keepdim=True)  # (B, 1, C)
+    square = text.square().sum(dim=1, keepdim=True)  # (B, 1, C)
+    dot = (text * read.float()).sum(dim=1, keepdim=True)  # (B, 1, C)
     # A channel in which the text gives nothing has no part along it.
-    return torch.where(power > 0, along / power.clamp(min=torch.finfo(power.dtype).tiny), 0.0) * text
+    return torch.where(square > 0, dot / square.clamp(min=torch.finfo(square.dtype).tiny), 0.0) * text
 
 
 def _without_text(layer: TextRead, read: Tensor, key: Tensor) -> Tensor:
@@ -251,7 +255,7 @@ def _without_text(layer: TextRead, read: Tensor, key: Tensor) -> Tensor:
 
 def _without_text_beside_the_face(layer: TextRead, read: Tensor, key: Tensor) -> Tensor:
     """The `keep` of with_fidelity, see `_each_apart`."""
-    at_the_face = face_share(layer.query, key, layer.heads)
+    at_the_face = face_share(layer.query, key, layer.heads)  # (B, N, 1)
     return read.float() - (1 - at_the_face) * _along_text(layer, read)
 
 

@@ -127,30 +127,32 @@ def _tokens(
     faces: list[Tensor] = []
     no_faces: list[Tensor] = []
     for member in notes.stepwise(people):
-        read = _read_photos(loaded, eva_clip, face_parser, member.person)
-        # Photos that are not read together: their tokens are averaged.
-        groups = read.each() if photos == MEAN else [read]
+        photos_of_person = _read_photos(loaded, eva_clip, face_parser, member.person)
+        # With MEAN each photo is a group of its own, and the tokens of all groups are averaged.
+        groups = photos_of_person.each() if photos == MEAN else [photos_of_person]
         faces.append(torch.stack([loaded.net.tokens(group.ids, group.states) for group in groups]).mean(dim=0))
-        # Those of any group: of zeros all groups give the same tokens.
+        # Of zeros all groups give the same tokens, so the first is enough.
         no_faces.append(loaded.net.no_face_tokens(groups[0].ids, groups[0].states))
     return _Tokens(torch.cat(faces).cpu(), torch.cat(no_faces).cpu())
 
 
 def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, person: Person) -> _Photos:
-    """What the encoder reads of a person. Raises what `_tokens` raises."""
-    rows = combine(person, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
+    """What the encoder reads of a person. Raises what `_tokens` raises, and AdapterMismatch, see `_check_width`."""
+    face_embeddings = combine(person, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
     shown = _shown_to_eva(face_parser, person)  # (photos, 3, side, side)
     seen = eva_clip.net(eva_clip.on_device(shown))
-    ids = id_vectors(rows, seen.embeddings.cpu())
+    ids = id_vectors(face_embeddings, seen.embeddings.cpu())
     _check_width(loaded, ids.shape[1])
     return _Photos(loaded.on_device(ids), [loaded.on_device(state) for state in seen.states])
 
 
 def _check_width(loaded: Loaded[Any], width: int) -> None:
     """Raise AdapterMismatch where the file reads id vectors of another width."""
-    read = loaded.net.image_proj.id_width
-    if read != width:
-        problem = f"{METHOD.title}'s file reads {read} numbers of a face, and the recogniser and EVA-CLIP give {width}"
+    id_width = loaded.net.image_proj.id_width
+    if id_width != width:
+        problem = (
+            f"{METHOD.title}'s file reads {id_width} numbers of a face, and the recogniser and EVA-CLIP give {width}"
+        )
         raise AdapterMismatch(f"{problem}.", f"Use {METHOD.title}'s own files, and {METHOD.recogniser}.")
 
 
@@ -176,7 +178,7 @@ def _shown_to_eva(face_parser: FaceParser, person: Person) -> Tensor:
 def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> str:
     """How the photos are joined: as is chosen, or by their mean where these people's tokens would differ in number.
 
-    A note under the node says so.
+    In the second case a note under the node says so. photos: AS_PUBLISHED or MEAN.
     """
     counts = {photos_of(member.person) for member in people}
     if photos == MEAN or net.reads_photos_together or len(counts) == 1:
@@ -283,10 +285,10 @@ class ApplyPuLID(io.ComfyNode):
 
 
 def _with_zeros(tokens: Tensor, count: int) -> Tensor:
-    """Tokens (people, T, width) with as many zeros behind them: (people, T + count, width).
+    """Tokens (people, T, width) with `count` tokens of zeros behind them: (people, T + count, width).
 
-    Layers without biases make keys and values of 0 of them. So each adds 1 to the sum of a softmax, and people are read
-    less where they are looked for little.
+    Layers without biases make keys and values of 0 of them. So each adds e^0 = 1 to the denominator of a softmax and
+    nothing to its output: people are read less where their own logits are low.
     """
     return torch.nn.functional.pad(tokens, (0, 0, 0, count))
 

@@ -122,7 +122,8 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
 def unlike_training(
     family: EncoderFamily, sources: Sequence[Reference], pictures_first: bool, encoder_size: int, has_model: bool
 ) -> list[str]:
-    """The lines of the note under the node about references that a family was not trained with.
+    """The lines of the note under the node about references, their order or a size that a family was not trained with,
+    and about settings that change nothing.
 
     pictures_first: whether pictures of no person are in front of the people. encoder_size: as in family_as_set.
     has_model: whether a MODEL is connected.
@@ -136,7 +137,7 @@ def unlike_training(
         lines.append(f"{family.model} was trained with pictures first, and has people first")
     if encoder_size and not family.pictures.sees:
         lines.append(f"encoder_size changes nothing: the text encoder of {family.model} sees no pictures")
-    smallest, largest = family.pictures.trained_sizes or (0, encoder_size)
+    smallest, largest = family.pictures.trained_sizes or (0, encoder_size)  # where none is known, any size fits
     if encoder_size and not smallest <= encoder_size <= largest:
         lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
     if family.pictures.fitted and count and not has_model:
@@ -147,9 +148,9 @@ def unlike_training(
 def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor]:
     """The latent of each picture of the references, (1 or rows, *family.pictures.latent, h, w).
 
-    Pictures are scaled before they are encoded, as the host's nodes do. canvas: the picture that is drawn, into which
-    pictures of some families are fitted. Raises WrongBaseModel for the VAE of another
-    model, which is known when the first picture is encoded; BadPicture for a latent with NaN or infinity.
+    Pictures are scaled before they are encoded, as the host's nodes do. canvas: (width, height) of the picture that is
+    drawn, into which pictures of some families are fitted. Raises WrongBaseModel for the VAE of another model, which is
+    known when the first picture is encoded; BadPicture for a latent with NaN or infinity.
     """
     pictures: list[Tensor] = []
     for reference in sources:
@@ -166,22 +167,26 @@ def _at_its_size(family: EncoderFamily, picture: Tensor, area: int, canvas: Canv
 
 
 def kept_of(family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor | None]:
-    """Which latent pixels of each picture are read, (1 or rows, h, w), 0..1; None for all. As in latents_of."""
-    kept: list[Tensor | None] = []
+    """For each picture which of its latent pixels are read, (1 or rows, h, w), 0..1; None for all of them.
+
+    A mask is scaled and fitted as its picture is, so that it lies over the latent. Arguments as in latents_of.
+    """
+    kept_of_pictures: list[Tensor | None] = []
     for reference in sources:
         for picture in reference.pictures:
             if reference.kept is None:
-                kept.append(None)
+                kept_of_pictures.append(None)
                 continue
             height, width = picture.shape[1:3]
             mask = functional.interpolate(reference.kept[:, None], (height, width), mode="area")  # (1 or rows, 1, H, W)
-            scaled = _at_its_size(family, mask.movedim(1, 3), reference.area, canvas)
-            kept.append(functional.avg_pool2d(scaled[..., 0], family.pictures.cell))
-    return kept
+            scaled = _at_its_size(family, mask.movedim(1, 3), reference.area, canvas)  # (1 or rows, height, width, 1)
+            kept_of_pictures.append(functional.avg_pool2d(scaled[..., 0], family.pictures.cell))
+    return kept_of_pictures
 
 
 def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tuple[int, int]:
-    """Width and height to which a picture, (1 or rows, H, W, 3), is brought for an area, see pictures.resized."""
+    """Width and height to which a picture, (1 or rows, H, W, 3), is brought for an area, see pictures.resized. Some
+    families make pictures only smaller."""
     height, width = picture.shape[1:3]
     if family.pictures.only_smaller:
         area = min(area, width * height)
@@ -189,7 +194,10 @@ def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tu
 
 
 def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
-    """The latent of one picture at its size, (1 or rows, H, W, 3): (1 or rows, *family.pictures.latent, h, w)."""
+    """The latent of one picture at its size, (1 or rows, H, W, 3): (1 or rows, *family.pictures.latent, h, w).
+
+    Raises as latents_of.
+    """
     height, width = scaled.shape[1:3]
     # The rows are encoded one by one, because a VAE for videos would take them for the frames of one video.
     rows = [vae.encode(row) for row in scaled.split(1)]
@@ -225,7 +233,7 @@ def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
 def _fitted(picture: Tensor, canvas: CanvasSize, cell: int) -> Tensor:
     """A picture fitted into a canvas, see pictures.fitted: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3).
 
-    cell: the canvas counts in latent pixels of so many pixels.
+    cell: the side of a latent pixel in pixels; the canvas is cut to whole ones.
     """
     canvas_width, canvas_height = (max(cell, side // cell * cell) for side in canvas)
     height, width = picture.shape[1:3]
@@ -266,9 +274,9 @@ def encoded(
     """A prompt encoded as the host's nodes encode it: entries of texts (1 or rows, T, width).
 
     encoder_pictures: from pictures_for_encoder(). record: of the reference pictures. Where it says how many tokens show
-    each of them, the text says as much about a person's pictures as the person weighs. Where pictures have a row for
-    each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or infinity, and BadText for
-    a text that is too much for the encoder.
+    each of them (`shown`), people of weight below 1 have less effect on the text, see _encoded_by_weight. Where
+    pictures have a row for each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or
+    infinity, and BadText for a text that is too much for the encoder.
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
@@ -311,7 +319,7 @@ def _encoded_row(
 
 
 def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mapping[int, Tensor]) -> Conditioning:
-    """The text of one row, encoded with pictures, (1, h, w, 3) each, by their numbers."""
+    """The text of one row, encoded with pictures. pictures: number in the text, from 1 -> picture, (1, h, w, 3)."""
     if not pictures and family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.pictures.plain_template:
@@ -333,24 +341,26 @@ def _mark(family: EncoderFamily, number: int) -> str:
 def shown_tokens(
     clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], counted: int
 ) -> tuple[int, ...]:
-    """How many tokens of a text show each picture; 0 for those behind the last person. They are the first of the text.
+    """How many tokens of a text show each picture, its mark included. They are the first tokens of the text.
 
-    encoder_pictures: from pictures_for_encoder(). counted: how many there are up to the last person's.
+    Pictures behind the last person's are not counted: 0. encoder_pictures: from pictures_for_encoder(). counted: how
+    many there are up to the last person's. A text is encoded on trial for each size of a picture.
     """
     text = "a"  # any will do
-    ((without, _), *_) = _encoded_with(clip, family, text, {})
+    ((text_alone, _), *_) = _encoded_with(clip, family, text, {})  # (1, T, width), of the first entry
     # Size of a picture -> how many tokens it and the mark "Picture 1" add to a text. Other marks may be longer.
     tokens_of_size: dict[torch.Size, int] = {}
     shown: list[int] = []
-    first_mark = 0  # the length in tokens of the first picture's mark
+    first_mark_length = 0  # in tokens, of the first picture's mark
     for number, picture in enumerate(encoder_pictures[:counted], 1):
-        (tokens,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
-        first_mark = first_mark or len(tokens[0])
+        (mark_chunks,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
+        mark_length = len(mark_chunks[0])
+        first_mark_length = first_mark_length or mark_length
         size = picture.shape[1:3]
         if size not in tokens_of_size:
-            ((with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
-            tokens_of_size[size] = with_one.shape[1] - without.shape[1]
-        shown.append(tokens_of_size[size] + len(tokens[0]) - first_mark)
+            ((text_with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
+            tokens_of_size[size] = text_with_one.shape[1] - text_alone.shape[1]
+        shown.append(tokens_of_size[size] + mark_length - first_mark_length)
     return (*shown, *[0] * (len(encoder_pictures) - counted))
 
 
@@ -362,11 +372,12 @@ def _encoded_by_weight(
     weights: Sequence[float],
     shown: Sequence[int],
 ) -> Conditioning:
-    """The text of one row as a mix of texts that were encoded with fewer and fewer of its pictures.
+    """The text of one row as a weighted mean of texts that were encoded with fewer and fewer of its pictures.
 
-    A token has w of texts with a picture of the weight w, and 1 - w of texts without. The tokens that show the picture
-    stay, and the network reads them by w (core/attention/reference_groups.py). weights: of the pictures; those above 1
-    count as 1. shown: from shown_tokens().
+    Texts in which the encoder was shown a picture of the weight w have a share of w in all tokens, and texts without it
+    a share of 1 - w. The tokens that show the picture itself are the mean of the texts that have them; the network
+    reads them by w (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown:
+    from shown_tokens().
     """
     # Texts begin with the same token behind pictures and without them.
     text = text.lstrip("\r\n")
@@ -375,8 +386,8 @@ def _encoded_by_weight(
     shares = torch.zeros(0, dtype=torch.float32)
     level_before = 0.0
     for level in levels:
-        seen = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
-        entries = _encoded_with(clip, family, text, seen)
+        pictures_in_text = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
+        entries = _encoded_with(clip, family, text, pictures_in_text)
         if not mixed:  # with all pictures
             mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
             shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)  # (T, 1): the sum so far
@@ -389,6 +400,7 @@ def _encoded_by_weight(
         for (out, _), (of_entry, _) in zip(mixed, entries, strict=True):
             out[:, are_there] += share * of_entry
         level_before = level
+    # Tokens that some texts lack have a smaller sum of shares.
     return [[out / shares.to(out), options] for out, options in mixed]
 
 

@@ -230,7 +230,8 @@ def _limits(
     sources: Sequence[Reference],
     settings: Settings,
 ) -> Limits:
-    """How a MODEL reads the references. Raises as regions_of_references, and check_model where it has to read them."""
+    """How a MODEL reads the references. Raises as regions_of_references, and as check_model where the references need
+    anything of the MODEL."""
     read_regions = regions_of_references(taking.cast, taking.people, settings, sources)
     weights = [member.weight for member in taking.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
@@ -315,8 +316,9 @@ class Encoding:
         record = replace(record, isolated=family.pictures.isolated)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
-        of_people = [source.of_people for source in sources for _ in source.pictures]
+        of_people = [source.of_people for source in sources for _ in source.pictures]  # of each picture
         if self.limits.by_weight and encoder_pictures and any(of_people):
+            # How many pictures there are up to the last one of a person.
             up_to_last_person = len(of_people) - of_people[::-1].index(True)
             shown = shown_tokens(self.clip, family, encoder_pictures, up_to_last_person)
             pairs = zip(record.references, shown, strict=True)
@@ -328,7 +330,7 @@ class Encoding:
         return Prompts(sides[0], sides[1], text, record)
 
     def without_people(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
-        """The prompts as of a cast in which everybody has weight 0, with the other references alone."""
+        """The prompts with the references that show no person of the cast. The arguments are those of `prompts`."""
         of_people = [source.of_people for source in sources for _ in source.pictures]
         others = [source for source in sources if not source.of_people]
         pairs = zip(latents, of_people, strict=True)
@@ -342,12 +344,13 @@ def _record(
     kept: Sequence[Tensor | None],
     boost_of_people: float,
 ) -> PeopleReferences:
-    """Which latent shows which person. A reference may have several pictures, and so several latents.
+    """The record of which latent shows which person. A reference may have several pictures, and so several latents.
 
-    kept: of each latent what is read.
+    latents, kept: one of each picture of all references, in their order; kept: from kept_of(). boost_of_people: of
+    references that show people.
     """
     of_latents: list[ReferenceLatent] = []
-    latents_left = zip(latents, kept, strict=True)
+    latents_left = zip(latents, kept, strict=True)  # an iterator: each source takes as many as it has pictures
     for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
         boost = boost_of_people if source.of_people else 1.0
@@ -374,9 +377,12 @@ def _canvas(cast: Cast, size: int) -> CanvasSize:
 def _within_range(
     inside: SamplerInputs, without: Prompts, family: EncoderFamily, schedule: ScheduleRange
 ) -> SamplerInputs:
-    """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it."""
+    """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it.
+
+    inside: with people. without: the prompts without people.
+    """
     given = SamplerInputs(inside.model, without.positive, without.negative)
-    if without.record.isolated and without.record.references:
+    if without.record.isolated and without.record.references:  # the run keeps references apart outside, too
         regional = _regional(without.record, None, node_id=None)
         given = SamplerInputs(inside.model, carry(given.positive, regional), carry(given.negative, regional))
     outside = _as_network_reads(family, given)
@@ -388,8 +394,8 @@ def _within_range(
 def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
     """MODEL and prompts with what the network of a family needs to read reference pictures.
 
-    Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL. Krea 2 has them in
-    the middle of the picture, which needs it, too.
+    Z-Image puts texts around reference pictures, and Krea 2's Identity Edit has references in the middle of the
+    picture: for both, as_trained gives the MODEL a run. Without references nothing is changed.
     """
     has_references = any(options.get(LATENTS) for _, options in given.positive)
     if not has_references:
@@ -495,7 +501,7 @@ def read_by_region(
 def _regional(
     record: PeopleReferences, read_regions: ReferenceRegions | None, node_id: str | None
 ) -> RegionalReferences:
-    """What the conditioning carries. The arguments are those of read_by_region."""
+    """What the conditioning carries of a record. The arguments are those of read_by_region."""
     names = taking_part.names(record.present)
     return RegionalReferences(
         source=object(),

@@ -59,7 +59,8 @@ def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None) -
 
 
 def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
-    """The index of the part's person in the cast, people of weight 0 counted. Else as owned_parts."""
+    """The index of the part's person in the cast, people of weight 0 counted. Arguments and errors as in
+    owned_parts."""
     if len(everybody.people) == 1:
         return 0
     advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
@@ -81,11 +82,12 @@ def words_of(parts: Sequence[tuple[OwnedPart, str]]) -> str:
     It is "" without parts. parts: all of that person, each with what the model calls its picture.
     """
     phrases: list[str] = []
-    verb = ""  # of the phrase before: it is not said twice in a row
+    verb_before = ""  # of the phrase before: it is not said twice in a row
+    # Pictures of one garment follow each other, and are named in one phrase.
     for _, of_garment in groupby(parts, key=lambda part_and_number: part_and_number[0].garment):
         garment = list(of_garment)
         part, _ = garment[0]
         phrase = f"{part.thing} from {joined([number for _, number in garment])}"
-        phrases.append(phrase if part.verb == verb else f"{part.verb} {phrase}")
-        verb = part.verb
+        phrases.append(phrase if part.verb == verb_before else f"{part.verb} {phrase}")
+        verb_before = part.verb
     return f", {joined(phrases)}" if phrases else ""

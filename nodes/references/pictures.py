@@ -111,7 +111,7 @@ def references(
 
 
 def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: TakingPart) -> list[Reference]:
-    """The references, of whose portraits only what lies in a mask is read.
+    """The references, with masks (`kept`) for the portraits of people, of which only what lies in a mask is read.
 
     masks: (1 or people, H, W) 0..1, over a portrait each, in the order of everybody in the cast. Raises BadSetup for
     another number, and for an empty mask.
@@ -164,12 +164,13 @@ def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[Ow
 
 
 def _reference_of_nobody(picture: Tensor) -> Reference:
-    """picture: (1 or rows, H, W, 3)."""
+    """The reference for a picture that shows no person of the cast, (1 or rows, H, W, 3); it is not enlarged."""
     area = min(LARGEST, picture.shape[1] * picture.shape[2])
     return Reference([picture], area, captions=("",) * len(picture))
 
 
 def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:
+    """The reference for a part of the person called `name`; it is not enlarged. size: as in references()."""
     picture = piece_of_part(part.part)[None]  # (1, h, w, 3)
     area = min(size * size, picture.shape[1] * picture.shape[2])
     return Reference([picture], area, part.person, captions=(f"{part.part.label} of {name}",), part=part)
@@ -254,9 +255,10 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
             continue
         words = ""
         if reference.person is not None:
-            # Each part is one picture. Without a part it is the reference of the person's photos, this one.
-            parts = [(other.part, number) for other, (number, *_) in numbered if other.person == reference.person]
-            words = words_of([(part, number) for part, number in parts if part is not None])
+            # All references of this person; the one of the photos, which is `reference`, has no part. A part has one
+            # picture, and so one number.
+            of_person = [(other.part, number) for other, (number, *_) in numbered if other.person == reference.person]
+            words = words_of([(part, number) for part, number in of_person if part is not None])
         sentence = f"{reference.before_numbers}{joined(numbers)}{words}{reference.after_numbers}"
         if not reference.before_numbers:
             # A sentence that begins with the word for a picture begins with a capital: FLUX says "image 3".
@@ -335,14 +337,15 @@ def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fi
     A picture of nearly the same proportions fills the canvas, and what is too wide or too high of it is cut off. Any
     other one is scaled until it touches two edges, and cut so that both of its sides are whole tokens.
     """
-    inside = min(canvas_width / width, canvas_height / height)  # the scale at which all of it lies within the canvas
-    fills_width = width * inside >= canvas_width * _NEARLY
-    fills_height = height * inside >= canvas_height * _NEARLY
+    # The scale at which all of the picture lies within the canvas and touches two of its edges.
+    scale_inside = min(canvas_width / width, canvas_height / height)
+    fills_width = width * scale_inside >= canvas_width * _NEARLY
+    fills_height = height * scale_inside >= canvas_height * _NEARLY
     if fills_width and fills_height:
         scale = max(canvas_width / width, canvas_height / height)
         new_width, new_height = canvas_width, canvas_height
     else:
-        scale = inside
+        scale = scale_inside
         new_width = _whole_tokens(min(int(width * scale), canvas_width))
         new_height = _whole_tokens(min(int(height * scale), canvas_height))
     cut_width = min(width, max(1, round(new_width / scale)))
@@ -351,6 +354,7 @@ def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fi
 
 
 def _whole_tokens(side: int) -> int:
+    """A side in pixels, rounded down to whole tokens, one at least."""
     return max(_TOKEN, side // _TOKEN * _TOKEN)
 
 
@@ -405,6 +409,7 @@ def _rows(slots: Sequence[Slot]) -> list[list[int]]:
 
 
 def _is_in_front(slot: Slot, above: Slot) -> bool:
+    """Whether a place is lower than the one above it by so much that it is in a row in front, see _NEXT_ROW."""
     larger_head = max(head_of(slot), head_of(above), 1.0)
     distance = slot.center[1] - above.center[1]
     return distance > _NEXT_ROW * larger_head
@@ -465,8 +470,7 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
 def unused_weights(taking: TakingPart, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
     """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
 
-    parts: of people. has_model: whether a MODEL is connected, without which weights
-    between have none.
+    parts: of people. has_model: whether a MODEL is connected, without which weights other than 0 and 1 have no effect.
     """
     lines = list(taking.left_out)  # without a photo there is no portrait, which is refused before
     if not has_model:

@@ -74,7 +74,7 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
     prepared_parts = [prepare(part, width, height) for part in present]
     latents_of_parts = [latent_of(vae, prepared, model, _SAME_CHECKPOINT) for prepared in prepared_parts]
     latents = torch.cat(latents_of_parts)  # (parts, 4, h, w)
-    is_inpainting(model, latents.shape[1])  # refused here, and not first when the sampler has begun
+    is_inpainting(model, latents.shape[1])  # it raises here already, and not first when the sampler has begun
     masks = [prepared.mask for prepared in prepared_parts]  # (height, width) each
     cell = coarsest_token_side(unet_of(model))  # in latent pixels; windows are whole cells
     contexts: list[comfy.conds.CONDCrossAttn] = []
@@ -103,7 +103,7 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
 
 
 def _adm(model: ModelPatcher, pooled: Tensor | None, size: tuple[int, int], part_window: Rect) -> Any:
-    """What the MODEL reads beside the text, (1, adm); None for models that read nothing else, such as SD1.5.
+    """What the MODEL reads beside the text, as one vector, (1, adm); None for models that read nothing else (SD1.5).
 
     SDXL reads the pooled text (1, width), the size of a picture, and which crop of it is shown, as it was told of its
     training pictures. Here the crop is the window of a part: part_window, in latent pixels. size: (width, height) of

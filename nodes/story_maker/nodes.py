@@ -156,6 +156,7 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
     features: one of each of these people. weight: of the node. There are three cases. With regions, each person is read
     in their own region. With a row of the batch for each person, each person is read in that row. Otherwise all people
     are read together in the whole picture; BadCast is raised for more people than the file can tell apart there.
+    Returned are two, for positive and negative.
     """
     net = loaded.net
     people = scope.people

@@ -131,6 +131,7 @@ def _injection(
     weights = torch.tensor([weight * member.weight for member in scope.people], dtype=torch.float32)  # (people,)
     tokens_by_block = loaded.net.block_tokens(loaded.on_device(face_embeddings))
     layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
+    # Blocks read the layers alone. An Injection counts its people by its tokens, and these stand for them.
     in_place_of_tokens = face_embeddings[:, None]  # (people, 1, 512)
     return scope.injection(object(), in_place_of_tokens, layers, kind=BlockInjection)
 

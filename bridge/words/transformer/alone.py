@@ -110,10 +110,11 @@ class TextsAlone:
         return patched
 
     def _block_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What a refiner, a block in which the tokens of a text read each other, gives of all texts: (B, T, C).
+        """What a refiner gives of all texts, (B, T, C), when it is called for each text alone.
 
-        It is called for each text alone. x: the tokens of all texts, (B, T, C). Where texts of references stand among
-        them, there are more tokens than ours: then it is called once, and its attention is split.
+        In a refiner all tokens of a text read each other. x: the tokens of all texts, (B, T, C). Where texts of
+        references stand among them, there are more tokens than ours: then the refiner is called once, and its attention
+        is split (WordsReading).
         """
         lengths = self._texts.lengths()
         total = sum(lengths)
@@ -127,13 +128,16 @@ class TextsAlone:
             slot = self._texts.slots[number - 1] if number else None  # 0 is the common text
             if slot is not None and not slot.is_full:
                 parts.append(self._of_rows_by_length(call, slot, number, text))
-            elif length:
+            elif length:  # of a text without tokens nothing is computed
                 parts.append(call.of_text(number, text))
             start += length
         return torch.cat(parts, dim=1)
 
     def _of_rows_by_length(self, call: _BlockCall, slot: TextSlot, number: int, text: slice) -> Tensor:
-        """What a block gives of the words in a slot, (B, tokens of the slot, C), with zeros for what fills it up."""
+        """What a block gives of the words in a slot, (B, tokens of the slot, C), with zeros for what fills it up.
+
+        Rows with equally many words are computed in one call. number: of the text. text: the tokens of the slot.
+        """
         out = torch.zeros_like(call.x[:, text])
         for rows in slot.rows_of_lengths.values():
             filler = self._texts.filler(slot, rows[0])  # of all these rows: they have equally many words
@@ -162,15 +166,14 @@ class TextsAlone:
         if current.embedded is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
-        with called_alone(0):
+        with called_alone(0):  # 0: the common text
             embedded, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
         # Tuples: first what is made of the text, then of what a vision encoder has seen, then of the picture.
         captions = [_Caption(embedded[0], rotations[0])]
         embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
         # Everybody's words end where the common text ends.
-        call = _CaptionCall(
-            embed_caption, offset + self._texts.position_count(self._texts.common), self._texts.position_count
-        )
+        end_of_common = offset + self._texts.position_count(self._texts.common)
+        call = _CaptionCall(embed_caption, end=end_of_common, position_count=self._texts.position_count)
         for number, text in enumerate(texts, 1):
             slot = self._texts.slots[number - 1]
             if not slot.is_full:
@@ -182,9 +185,12 @@ class TextsAlone:
         return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), next_position
 
     def _caption_of_rows(self, call: _CaptionCall, slot: TextSlot, number: int, text: Tensor) -> _Caption:
-        """The caption of a slot in which each row has words of its own. text: (B, tokens of the slot, width)."""
+        """The caption of a slot in which rows have words of different lengths, or none.
+
+        number: of the text. text: (B, tokens of the slot, width).
+        """
         size = self._texts.padded(slot.tokens)
-        captions: dict[int, _Caption] = {}  # by the number of tokens
+        captions: dict[int, _Caption] = {}  # by the number of tokens of the words
         for length, rows in slot.rows_of_lengths.items():
             captions[length] = call.of_text(number, text[rows, :length], rows)
         longest = captions[slot.tokens]  # its rotations are those of all others

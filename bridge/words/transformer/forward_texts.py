@@ -47,7 +47,7 @@ class ForwardTexts:
             )
 
     def layout_with(self, text: int) -> TokenLayout:
-        """Where all tokens stand in a forward that has this many tokens of texts."""
+        """Where all tokens stand in a forward whose texts are `text` tokens in all, see with_front."""
         common, *words = self.lengths()
         return with_front(replace(self._layout, common=common, words=tuple(words)), text)
 
@@ -68,8 +68,8 @@ class ForwardTexts:
         return [self.padded(size) for size in (self.common, *self.sizes)]
 
     def filler(self, slot: TextSlot, row: int) -> Filler:
-        """How many tokens in this row fill up a slot, in front of the words or behind them."""
-        filler = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
+        """How many tokens in this row fill up a slot: in front of the words in Z-Image (own_captions), else behind."""
+        filler_count = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
         if self.family.own_captions:
-            return Filler(front=filler)
-        return Filler(behind=filler)
+            return Filler(front=filler_count)
+        return Filler(behind=filler_count)

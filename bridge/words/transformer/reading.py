@@ -56,20 +56,20 @@ class WordsReading:
         self._splits: dict[Any, AnySplit] = {}
 
     def get_ready(self, device: torch.device) -> None:
-        """Make the splits of this forward's attentions now, before anything that torch.compile sees."""
+        """Make the splits of this forward's attentions and keep them, before any code that torch.compile sees."""
         text = self._texts.tokens()
         reader = self._texts.family.text_reader
         if reader:
-            self._split_for(reader, text, self._picture, text).on(device)
+            self._split_for(reader, text, queries=self._picture, keys=text).on(device)
             return
         total = self._texts.layout_with(text).total
-        self._split_for(LAYERS, text, total, total).on(device)
+        self._split_for(LAYERS, text, queries=total, keys=total).on(device)
         if self._texts.references_have_texts:
-            self._split_for(self._texts.family.refiners, text, text, text).on(device)
+            self._split_for(self._texts.family.refiners, text, queries=text, keys=text).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
-        """An InputPatch: what the blocks are given, with new positions for everybody's words; their options get the
-        numbers of tokens, which `split` reads.
+        """An InputPatch: it gives everybody's words new positions, and leaves the numbers of tokens in the options, for
+        `split`.
 
         Words get the positions that they would have as the common text, so that each text counts from its own
         beginning. The tokens: [in front, by others][common text][words of slot 1][of slot 2] ...
@@ -95,7 +95,10 @@ class WordsReading:
         return {**block_inputs, "txt_ids": positions}
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """The split of one attention by who reads whose words; None for one without words. See attention.Reading."""
+        """The split of one attention by who reads whose words; None for one without words. See attention.Reading.
+
+        Attentions of blocks and text_readers are counted.
+        """
         attention = self._attention_with_words(queries, keys, options)
         if attention is None:
             return None
@@ -115,10 +118,10 @@ class WordsReading:
         if family.own_captions:
             stage: str = options.get(REFINER, LAYERS)
             text = self._texts.tokens()
+            # How many tokens an attention with words has, by its stage. Refiners of looks have no words.
             totals = {LAYERS: self._texts.layout_with(text).total, family.refiners: text}
-            # No total for refiners of looks, in which no words are.
-            is_whole = queries == totals.get(stage) and keys == queries
-            return _WordsAttention(stage, text) if is_whole else None
+            has_words = queries == totals.get(stage) and keys == queries
+            return _WordsAttention(stage, text) if has_words else None
         tokens: _BlockTokens | None = options.get(_TOKENS)
         # A node that keeps the references' keys of an earlier step asks without the references.
         if tokens is None or not keys >= queries >= tokens.text + self._picture:
@@ -127,12 +130,12 @@ class WordsReading:
 
     def _split_for(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
         """The split of `_make_split`, made once for all layers and steps. Arguments as there."""
-        key = stage, text, queries, keys, current.references
+        key = stage, text, queries, keys, current.references  # the last: _owned reads it
         if key not in self._splits:
             self._splits[key] = self._make_split(stage, text, queries, keys)
         return self._splits[key]
 
-    @untraced  # whose references there are is known in a forward only
+    @untraced  # only in a forward is it known whose references there are
     def _make_split(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
         """A new split of an attention by who reads whose words, for every row of the batch.
 
@@ -151,8 +154,7 @@ class WordsReading:
             weights = torch.stack([slot.weights[slot.in_row(row)] for slot in self._texts.slots])
             if is_refiner:
                 weights = weights[:, :0]  # no picture there
-            # Rows with words of the same lengths, and so the same fillers, read the same tokens where the weights are
-            # the same, too.
+            # Rows with the same lengths of words, and so the same fillers, and with the same weights share a split.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:
                 fillers = tuple(self._texts.filler(slot, row) for slot in self._texts.slots)
@@ -161,8 +163,11 @@ class WordsReading:
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
 
     def _layout(self, is_reader: bool, is_refiner: bool, text: int, queries: int, keys: int) -> TextLayout:
-        """Where the texts stand in an attention, without fillers: of the text_reader, of a refiner, or else in the
-        blocks. The other arguments are those of _make_split."""
+        """Where the texts stand in an attention, without fillers.
+
+        is_reader: for the attention of the text_reader. is_refiner: for that of a refiner; neither for that of a block.
+        The other arguments are those of _make_split. Raises ConditioningLost where queries of the picture are missing.
+        """
         tokens = self._texts.layout_with(text)
         if is_reader and queries != self._picture:
             raise ConditioningLost("", f"asks with {queries} of the picture's {self._picture} tokens")
@@ -188,7 +193,7 @@ class WordsReading:
         )
 
     def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
-        """The tokens of references that are one person's alone, for people who have words. They read these words too.
+        """The tokens of every reference whose person has words: they read these words too.
 
         spans: what stands in the attention, from its first token on.
         """
@@ -199,7 +204,7 @@ class WordsReading:
         for placed in placed_spans(spans):
             if placed.span.kind is TokenKind.REFERENCE:
                 name = references.names[placed.span.number]
-                # Of every node that has words of this person: word_groups counts slots as people.
+                # Several nodes may have words of this person, in a slot each: word_groups takes each for a person.
                 for number, slot in enumerate(self._texts.slots):
                     if slot.name == name:
                         owned.append(OwnedTokens(number, placed.tokens))

@@ -43,9 +43,10 @@ class TransformerWordsRun(Run[TransformerWords]):
         self._words_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """The shape of a higher latent, which has as many more tokens as there are tokens of words.
+        """The shape of a latent that is higher by as many tokens as there are tokens of words.
 
-        The host estimates by this shape how much memory a forward takes.
+        The host estimates by this shape how much memory a forward takes. noise_shape: (B, C, h, w) or (B, C, frames, h,
+        w); any other is given back as it is.
         """
         base_model: Any = model_of(model)
         family = transformer_family(base_model)
@@ -65,11 +66,13 @@ class TransformerWordsRun(Run[TransformerWords]):
     def new_batch(
         self, acting: tuple[tuple[TransformerWords, ...], ...], forward_input: ForwardInput
     ) -> TransformerWordsBatch:
+        """The batch of a forward. acting: of each node that acts, the words of each chunk. Raises ConditioningLost
+        where other packs have joined rows of different words."""
         mixed = "joins rows in which different words are read"
-        nodes = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
+        by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
-        as_read = {words: _as_read(words, forward_input) for of_rows in nodes for words in of_rows}
-        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in nodes], forward_input)
+        as_read = {words: _as_read(words, forward_input) for of_rows in by_node for words in of_rows}
+        return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_input)
 
 
 def _as_read(words: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
@@ -79,16 +82,17 @@ def _as_read(words: TransformerWords, forward_input: ForwardInput) -> Transforme
         return words
     network = network_of(forward_input.model)
     like = forward_input.like()
-    read = list(words.texts)
+    texts = list(words.texts)
     for number, t5 in enumerate(words.t5):
         if t5 is not None:
-            numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
-            read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
-    return replace(words, texts=tuple(read), t5=())
+            t5_numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
+            texts[number] = network.preprocess_text_embeds(texts[number].to(like), t5_numbers, weights)
+    return replace(words, texts=tuple(texts), t5=())
 
 
 def _tokens_added(words: TransformerWords, family: TransformerFamily, network: Any) -> int:
-    """How many tokens of words one node adds to every row of the batch."""
+    """How many tokens of words one node adds to every row of the batch: of all people, or by row of the person with
+    most."""
     lengths: list[int] = []
     for text in words.texts:
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
@@ -129,7 +133,8 @@ class TransformerWordsBatch(Batch):
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with everybody's words behind the text, in its number of tokens and in its mask."""
+        """args and kwargs of the network with everybody's words behind the text; its number of tokens and its mask are
+        made to fit. Raises BadSetup for a mask of text and picture together."""
         by_name = dict(kwargs)
         by_position = list(args)  # the timestep, the text and so on
         if self._family.joint_mask and by_name.get("attention_mask") is not None:
@@ -155,7 +160,8 @@ class TransformerWordsBatch(Batch):
         return tuple(by_position), by_name
 
     def _count_tokens(self, by_position: list[Any], by_name: dict[str, Any]) -> None:
-        """Add the tokens of everybody's words to the text's number of tokens, where the network takes that number."""
+        """Add the tokens of everybody's words to the text's number of tokens, in place, where the network takes that
+        number."""
         number_place = self._family.number_place
         if number_place is None:
             return
@@ -176,6 +182,8 @@ class TransformerWordsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, all that the words need stands in the network. Calls for texts alone are
+        counted."""
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))

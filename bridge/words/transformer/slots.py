@@ -74,7 +74,8 @@ def slots_of(
 ) -> list[TextSlot]:
     """The slots behind the common text that hold the words of one node.
 
-    node: its TransformerWords, one for all rows of the batch, or one for each row where people have rows.
+    node: its TransformerWords, one for all rows of the batch, or one for each row. Where people have rows, all words
+    share one slot; otherwise each person has one.
     """
     if node[0].by_row:
         return [_slot_by_row(node, forward_input, family)]
@@ -96,8 +97,9 @@ def slots_of(
 
 
 def _on_picture(words: TransformerWords, forward_input: ForwardInput) -> Tensor:
-    """How often each person's words are read in every token of the picture: (people, picture tokens)."""
-    if not words.active:
+    """How often each person's words are read in every token of the picture: (people, picture tokens), in the steps of
+    in_steps."""
+    if not words.active:  # nobody: (0, picture tokens)
         return words.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
     return in_steps(regions_on_tokens(words.regions, forward_input.model, forward_input.x))
 

@@ -59,10 +59,10 @@ class _EverywhereBatch(UnetWordsBatch):
 class IDTokensReader:
     """It lets the UNet read ID tokens where another pack makes it read other texts than those of the conditioning.
 
-    Where a node has put such tokens into the text alone and left the MODEL as it is, another pack's attention may read
-    a text of its own instead, or its attn2 patch may make rows with such texts. Then the tokens would go unread. The
-    node's ControlNet is called before each forward and sees by then what other packs have put onto the MODEL. So it
-    adds a wrapper that reads the tokens in that forward. There is one such object per sampling run.
+    A node may put ID tokens into the text and leave the MODEL as it is. Then another pack's attention may read a text
+    of its own instead, or its attn2 patch may make rows with such texts, and the tokens would go unread. The node's
+    ControlNet is called before each forward and sees by then what other packs have put onto the MODEL. So it adds a
+    wrapper that reads the tokens in that forward. There is one such object per sampling run.
     """
 
     def __init__(self, model: BaseModel) -> None:
@@ -75,9 +75,9 @@ class IDTokensReader:
         """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
 
         id_tokens: for each conditioning entry of the forward where ID tokens stand in its text, None for an entry
-        without. Each entry has as many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by name,
-        among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a wrapper
-        is added.
+        without. All entries have equally many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by
+        name, among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a
+        wrapper is added in place.
         """
         patch = options.get("patches", {}).get("attn2_patch")
         replacement = options.get("patches_replace", {}).get("attn2")
@@ -93,8 +93,8 @@ class IDTokensReader:
         if key not in self._batches:
             self._batches[key] = self._batch(id_tokens, forward)
         batch = self._batches[key]
-        # Nobody has to see whether it is called: a copy of the host's code that passes over it passes over what is in
-        # the way of the text, too, and then the layers read the text.
+        # No check that the wrapper is called: a copy of the host's code that leaves it out leaves out the other packs'
+        # functions too, and then the layers read the text.
         if batch.needed(options):
             kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
             comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
@@ -106,7 +106,7 @@ class IDTokensReader:
         for tokens, context in zip(id_tokens, contexts, strict=True):
             # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
             # that its ID tokens are read once.
-            length = context.shape[1] // int(guessed_repeats(context[:1]))
+            length = context.shape[1] // int(guessed_repeats(context[:1]))  # [:1]: all rows of a chunk repeat alike
             words_by_chunk.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
         layers = layers_of(self._model.diffusion_model)
         query_shape = query_shape_of(layers, forward)

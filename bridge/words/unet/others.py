@@ -41,9 +41,10 @@ def _length_without_inline(words_of_nodes: Sequence[UnetWords]) -> int:
 
 
 def without_inline_tokens(context: Tensor, words_by_chunk: WordsByChunk) -> Tensor:
-    """The text of every row without repeats and without the inline tokens. context: (B, T, width), or its keys.
+    """The text of every row without repeats and without the inline tokens: (B, tokens left, width).
 
-    words_by_chunk: of the batch. The texts of several chunks are brought to one length as the host does it.
+    context: the texts (B, T, width), or their keys or values. words_by_chunk: of the batch. The texts of several chunks
+    are brought to one length as the host does it, by repeating them.
     """
     texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
     for words_of_nodes, rows in zip(words_by_chunk, context.chunk(len(words_by_chunk)), strict=True):
@@ -65,21 +66,21 @@ def bias_of_other_rows(
     text_length: int,
     row_count: int,
 ) -> Tensor:
-    """What is added to the bias in rows that another pack has made: (B, 1, T + appended_count).
+    """What is added to the bias in rows that another pack has made: (B, 1, T + appended_count), B of these rows.
 
-    context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width).
-    words_by_chunk: of our batch, which has row_count rows and texts of text_length tokens. The texts differ from ours
-    in two ways:
+    context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width). source_rows:
+    (B,), of which row of our batch each was made. words_by_chunk: of our batch, which has row_count rows and texts of
+    text_length tokens. The texts differ from ours in two ways:
     - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
       that stands n times in a softmax counts as much as one whose logit is log n higher.
     - They may hold inline tokens of ours, which we have appended as well (with_appended_tokens). Such a token is
       excluded where it stands in the text, and read among the appended tokens alone.
     """
     appended_count = appended.shape[1]
-    of_chunks = [words_of_nodes[0].repeats_in(text_length) for words_of_nodes in words_by_chunk]
-    our_repeats = repeat_rows(torch.tensor(of_chunks, device=context.device), row_count, dim=0)  # (our rows,)
-    more_often = (guessed_repeats(context) / our_repeats[source_rows]).log()  # (B,)
-    bias_of_appended = more_often[:, None].expand(-1, appended_count)
+    repeats_of_chunks = [words_of_nodes[0].repeats_in(text_length) for words_of_nodes in words_by_chunk]
+    our_repeats = repeat_rows(torch.tensor(repeats_of_chunks, device=context.device), row_count, dim=0)  # (our rows,)
+    log_of_excess = (guessed_repeats(context) / our_repeats[source_rows]).log()  # (B,)
+    bias_of_appended = log_of_excess[:, None].expand(-1, appended_count)
     in_chunks = [_were_inline(words_of_nodes, appended_count) for words_of_nodes in words_by_chunk]
     were_inline = repeat_rows(torch.stack(in_chunks), row_count, dim=0).to(context.device)  # (our rows, appended_count)
     # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
@@ -89,7 +90,10 @@ def bias_of_other_rows(
 
 
 def _were_inline(words_of_nodes: Sequence[UnetWords], appended_count: int) -> Tensor:
-    """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
+    """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool.
+
+    False for the padding of a chunk with fewer tokens than appended_count.
+    """
     were_inline_in_texts: list[Tensor] = []
     for words in words_of_nodes:
         were_inline_in_texts.append(torch.full((words.appended_count,), words.was_inline))

@@ -88,7 +88,7 @@ class UnetWords(CarriedOfPeople):
         of_person = super().for_picture(picture_number)
         if of_person is not self:
             return of_person
-        # in_entry has cut (B, 0, width): nothing is inline beside appended tokens.
+        # Beside appended tokens nothing is inline: then these are (B, 0, width), and it does not matter which row.
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
             row = picture_number % len(inline_tokens)
@@ -96,7 +96,8 @@ class UnetWords(CarriedOfPeople):
         return self
 
     def of_person(self, person: int) -> Self:
-        assert self.tokens is not None  # inline tokens have regions
+        """The tokens of one person, for a row of the batch. Of inline tokens it is never asked."""
+        assert self.tokens is not None  # inline tokens have regions, and no rows
         start = sum(self.counts[:person])
         count = self.counts[person]
         inline_tokens = self.inline_tokens
@@ -148,20 +149,28 @@ class UnetWords(CarriedOfPeople):
 
 
 def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_node: NodeOfRun) -> list[Conditioning]:
-    """Both sides of the conditioning, in whose entries ID tokens are read in regions (people, H, W) only.
+    """Both sides of the conditioning with the ID tokens of each entry read by region. An entry without ID tokens stays
+    as it is.
 
-    sides: as Apply ID-Patch has made them. An entry without ID tokens stays as it is.
+    sides: as Apply ID-Patch has made them. regions: (people, H, W). canvas_node: see Carried.
     """
-    # Both sides share it: whatever an apply node puts on both sides has one source, see Carried. By it nodes and runs
-    # know what belongs together.
+    # One object for both sides: by it nodes and runs know that they belong together, see Carried.
     source = object()
 
     def with_words(entry: Entry) -> Entry:
+        """The entry with a UnetWords for its ID tokens, if it has any."""
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry
         counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
-        words = UnetWords(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas_node=canvas_node)
+        words = UnetWords(
+            source=source,
+            schedule=WHOLE_SCHEDULE,
+            regions=regions,
+            counts=counts,
+            start=id_tokens.start,
+            canvas_node=canvas_node,
+        )
         return carry([entry], words)[0]
 
     return [[with_words(entry) for entry in side] for side in sides]
@@ -180,9 +189,10 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Un
         if id_tokens.start + token_count <= context.shape[1]:
             counts = (token_count,)
             start = id_tokens.start
-    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)
-    source = object()
-    return UnetWords(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
+    everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)  # (1 or 0 people, 1, 1)
+    source = object()  # a new one: these tokens belong to no other UnetWords
+    words = UnetWords(source=source, schedule=WHOLE_SCHEDULE, regions=everywhere, counts=counts, start=start)
+    return words.in_entry(context)
 
 
 WordsByChunk = tuple[tuple[UnetWords, ...], ...]
@@ -193,7 +203,7 @@ def words_by_row(words_by_chunk: WordsByChunk, row_count: int) -> WordsByChunk:
     """The words of each row of a batch, as if it were a chunk, where any UnetWords is by_row; otherwise unchanged."""
     if not any(words.by_row for words_of_nodes in words_by_chunk for words in words_of_nodes):
         return words_by_chunk
-    # Of each node: a UnetWords for each row.
+    # From a tuple per chunk to one per node, then to a UnetWords for each row, and back to a tuple per row.
     by_node = [one_for_each_row(of_node, row_count) for of_node in zip(*words_by_chunk, strict=True)]
     return tuple(zip(*by_node, strict=True))
 

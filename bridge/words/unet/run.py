@@ -106,6 +106,7 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
     def new_batch(self, acting: tuple[tuple[UnetWords, ...], ...], forward_input: ForwardInput) -> UnetWordsBatch:
+        """The batch of a forward. acting: of each node that acts, the words of each chunk."""
         by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
         words_by_chunk = words_by_row(by_chunk, len(forward_input.x))
         ignoring = frozenset[Block]()
@@ -113,7 +114,8 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         if has_inline_tokens(words_by_chunk):
             ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(words_by_chunk))
         query_shape = query_shape_of(self.layers, forward_input)
-        return UnetWordsBatch(self.layers, words_by_chunk, forward_input.context.shape[1], query_shape, ignoring)
+        text_length = forward_input.context.shape[1]
+        return UnetWordsBatch(self.layers, words_by_chunk, text_length, query_shape, ignoring)
 
 
 class UnetWordsBatch(CrossAttentionBatch):
@@ -171,6 +173,11 @@ class UnetWordsBatch(CrossAttentionBatch):
         )
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options as in the base class, with `append_tokens` as the last attn2 patch.
+
+        It is left out where there is nothing to append: no tokens, and no patches of other packs that could make rows
+        in which inline tokens have to be appended.
+        """
         options = super().options_with_attention(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
@@ -190,7 +197,7 @@ class UnetWordsBatch(CrossAttentionBatch):
             # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
             # be given to them without its inline tokens, too.
             context = without_inline_tokens(context, self._words_by_chunk)
-            value = context
+            value = context  # the host gives one text for both
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
         length_left = output.for_keys.shape[1]
@@ -249,9 +256,10 @@ class UnetWordsBatch(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
+        """The attention of a layer, (B, N, C), in which each pixel reads the text and the tokens of its own people.
 
-        Arguments as in the base class.
+        What another pack has put in its place, `before`, is computed too, and added. Arguments as in the base class.
+        Raises ConditioningLost and TokensMoved where another pack has changed rows, patches or tokens.
         """
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
@@ -272,7 +280,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         if source_rows is not None:
             bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
             bias = bias + functional.pad(bias_of_rows.to(q), (0, padding))
-        # On a CPU the host's choices write out all logits.
+        # On a CPU the host's choices would keep all logits in memory.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         padded_keys = functional.pad(k, (0, 0, 0, padding))
         padded_values = functional.pad(v, (0, 0, 0, padding))

@@ -60,7 +60,7 @@ WITHOUT_A_REMARK = r"\A(?![\s\S]* px, not )"
 
 
 def sizes() -> Iterator[Case]:
-    rounded = "Longer side 448 px, not 500: both are rounded down to multiples of 64"
+    rounded = "Longer side 448 px, not 500: both sides are rounded down to multiples of 64"
     yield good("LikenessCropFaces", feather=4.0, log=r"\d+% pasted at most")
     yield good("LikenessCropFaces", size=500, log="Crops of 448 px, not 500: sizes are multiples of 64")
     yield good("LikenessCropFaces", size=512, log=WITHOUT_A_REMARK)
