@@ -296,6 +296,13 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
     ("error", "message", "changed"),
     [
         (BadSetup, "2 pictures", {"latent_image": BATCH}),
+        (BadSetup, r"the shape \(1, 4, 1, 25, 32\)", {"latent_image": {"samples": BATCH["samples"][:1, :, None]}}),
+        (BadSetup, r"the shape \(1, 4, 0, 4\)", {"latent_image": {"samples": torch.zeros(1, 4, 0, 4)}}),
+        (BadSetup, "sigmas .* no step", {"sigmas": torch.ones(1)}),
+        (BadSetup, "sigmas .* NaN", {"sigmas": torch.tensor([torch.nan, 0.0])}),
+        (BadSetup, "positive .* no text", {"positive": []}),
+        (BadCast, "Everybody .* weight 0", {"cast": Cast((people_made.a_member(1, weight=0.0),)), "prompts": ""}),
+        (BadCast, "left out all people", {"cast": Cast(())}),
         (BadSetup, "no line of prompts is about person 2", {"prompts": "1: a woman"}),
         (BadSetup, "about person 1 and person 2", {"prompts": ""}),
         (BadCast, "1 place", {"layout": Layout(WIDTH, HEIGHT, FOUR[:1])}),
@@ -303,7 +310,22 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         (BadLayout, "Place 2 of the layout", {"layout": Layout(WIDTH, HEIGHT, (FOUR[0], Slot((9.0, 9.0))))}),
         (BadSetup, "an area of it alone", {"area": (8, 8, 0, 0)}),
     ],
-    ids=["batch", "a line", "no line", "places", "shape", "a point", "area"],
+    ids=[
+        "batch",
+        "frames",
+        "no pixel",
+        "no step",
+        "NaN",
+        "no text",
+        "weight 0",
+        "nobody",
+        "a line",
+        "no line",
+        "places",
+        "shape",
+        "a point",
+        "area",
+    ],
 )
 def test_what_cannot_be_looked_at_is_refused(error: type[LikenessError], message: str, changed: dict[str, Any]) -> None:
     model, clip, latent = network(SDXL)
