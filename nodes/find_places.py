@@ -138,6 +138,16 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
             "1: a woman with red hair.",
         )
+    for _, options in given.positive:
+        if any(words) or ID_TOKENS in options or REFERENCES not in options:
+            continue
+        shown = joined(taking_part.names(options[REFERENCES].present))
+        given_here = joined(taking_part.names(people.people))
+        if shown != given_here:
+            raise BadSetup(
+                f"The reference pictures of positive are of {shown}, and the cast of Find Places is {given_here}.",
+                "Link the same cast to both nodes, or write a line for each person in prompts.",
+            )
 
 
 def seen_of_people(

@@ -289,6 +289,7 @@ def test_scores_are_those_of_a_longer_prompt_in_the_layer_with_the_smoothest_map
 
 LINES = "1: a woman with red hair\n2: an old man"
 FOUR = tuple(people_made.standing(x, 90.0, 40.0) for x in (40.0, 100.0, 160.0, 220.0))
+OTHERS = PeopleReferences(Cast(tuple(people_made.a_member(number) for number in (2, 1))), ())
 BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
 
 
@@ -308,7 +309,8 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         (BadCast, "1 place", {"layout": Layout(WIDTH, HEIGHT, FOUR[:1])}),
         (BadSize, "another shape", {"layout": Layout(2 * WIDTH, HEIGHT, FOUR)}),
         (BadLayout, "Place 2 of the layout", {"layout": Layout(WIDTH, HEIGHT, (FOUR[0], Slot((9.0, 9.0))))}),
-        (BadSetup, "an area of it alone", {"area": (8, 8, 0, 0)}),
+        (BadSetup, "an area of it alone", {"options": {"area": (8, 8, 0, 0)}}),
+        (BadSetup, "are of person 2 and person 1, and the cast", {"prompts": "", "options": {REFERENCES: OTHERS}}),
     ],
     ids=[
         "batch",
@@ -325,13 +327,14 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         "shape",
         "a point",
         "area",
+        "another cast",
     ],
 )
 def test_what_cannot_be_looked_at_is_refused(error: type[LikenessError], message: str, changed: dict[str, Any]) -> None:
     model, clip, latent = network(SDXL)
     positive, negative = prompts(clip)
-    if "area" in changed:
-        positive[0][1]["area"] = changed.pop("area")
+    changed = dict(changed)
+    positive[0][1].update(changed.pop("options", {}))
     inputs = {
         "model": model, "positive": positive, "negative": negative, "clip": clip, "prompts": LINES, "cfg": 2.0,
         "cast": Cast(tuple(people_made.a_member(number) for number in (1, 2))), "latent_image": {"samples": latent},
