@@ -23,7 +23,7 @@ from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInput
 from ..bridge.words import encode
 from ..core import taking_part
 from ..core.cast import Cast, Layout, require_somebody, require_together
-from ..core.checks.errors import BadSetup, counted, joined
+from ..core.checks.errors import BadCast, BadSetup, counted, joined
 from ..core.checks.prompts import per_member
 from ..core.pictures.geometry import check_shape
 from ..core.places import found, layouts, place_previews, placing, regions
@@ -84,14 +84,20 @@ class FindPlaces(io.ComfyNode):
     ) -> io.NodeOutput:
         # sampling: the inputs that are fields of Sampling under the same names.
         require_together(cast, NAME)
+        require_somebody(cast, NAME)
         words_of_cast = per_member(prompts, cast)
         taking = taking_part.present_in(cast)
         words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         people = taking_part.present(cast)
-        require_somebody(people, NAME)
-        _check_one_picture(latent_image["samples"])
+        if not people.people:
+            raise BadCast(f"Everybody in the cast given to {NAME} has weight 0.", "Raise a weight in the Cast.")
+        _check_sampling(model, positive, latent_image["samples"], sampling["sigmas"])
         if layout is not None and len(layout.slots) < len(people.people):
-            raise placing.wrong_place_count(people, len(layout.slots))
+            raise BadCast(
+                f"The cast has {counted(len(people.people), 'person', 'people')} and the layout has "
+                f"{counted(len(layout.slots), 'place')}.",
+                "Use a layout with a place for everybody, or set weights in the Cast to 0.",
+            )
         given = SamplerInputs(model, positive, negative)
         _check_told(given, people, words)
         seen = seen_of_people(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
@@ -99,8 +105,21 @@ class FindPlaces(io.ComfyNode):
         return _placed(cls, people, where, seen, taking.left_out)
 
 
-def _check_one_picture(samples: Tensor) -> None:
-    """Raise BadSetup unless a latent, (B, C, h, w) or (B, C, T, h, w), is one picture."""
+def _check_sampling(model: ModelPatcher, positive: Conditioning, samples: Tensor, sigmas: Tensor) -> None:
+    """Raise BadSetup where nothing is sampled, or more than one picture. samples: (B, C, h, w) or (B, C, T, h, w)."""
+    if not positive:
+        raise BadSetup("The positive of Find Places has no text.", "Connect a CLIP Text Encode.")
+    if len(sigmas) < 2 or not sigmas.isfinite().all():
+        raise BadSetup(
+            "The sigmas of Find Places have no step, or NaN or infinity.", "Connect a scheduler with steps above 0."
+        )
+    sides = model.model.latent_format.latent_dimensions
+    # The host makes frames of a picture, and no picture of frames.
+    if samples.dim() not in (4, 2 + sides) or not samples.numel():
+        raise BadSetup(
+            f"The latent of Find Places has the shape {tuple(samples.shape)}, which its model does not draw.",
+            "Connect the empty latent of the model's family.",
+        )
     frames = samples.shape[2] if samples.dim() == 5 else 1
     pictures = len(samples) * frames
     if pictures != 1:
@@ -123,6 +142,16 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
             "1: a woman with red hair.",
         )
+    for _, options in given.positive:
+        if any(words) or ID_TOKENS in options or REFERENCES not in options:
+            continue
+        shown = joined(taking_part.names(options[REFERENCES].present))
+        given_here = joined(taking_part.names(people.people))
+        if shown != given_here:
+            raise BadSetup(
+                f"The reference pictures of positive are of {shown}, and the cast of Find Places is {given_here}.",
+                "Link the same cast to both nodes, or write a line for each person in prompts.",
+            )
 
 
 def seen_of_people(

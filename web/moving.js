@@ -114,7 +114,7 @@ function nodeFor({ type, widgets_values: values }) {
   const set = [];
   for (const [name, value] of settingsHere(row, values)) {
     const widget = node?.widgets?.find((one) => one.name === name);
-    if (!widget) continue;
+    if (typeof value !== typeof widget?.value) continue; // such as a number among the words
     const { min = -Infinity, max = Infinity } = widget.options ?? {};
     widget.value = typeof value === "number" ? Math.min(Math.max(value, min), max) : value;
     set.push(`${widget.label ?? widget.name} ${widget.value}`);

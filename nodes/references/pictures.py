@@ -11,11 +11,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ...core.cast import UNNAMED, Cast, Member, Slot, in_order_of_places, places_of
-from ...core.checks.errors import BadSetup, gathered, joined
+from ...core.cast import UNNAMED, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
+from ...core.checks.errors import BadSetup, counted, gathered, joined
 from ...core.parts.cut_outs import piece_of_part
 from ...core.persons import portraits
-from ...core.pictures.tensors import as_rgb
+from ...core.pictures.tensors import as_masks, as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
 from ...core.taking_part import TakingPart, names
@@ -113,15 +113,22 @@ def references(
 def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: TakingPart) -> list[Reference]:
     """The references, with masks (`kept`) for the portraits of people, of which only what lies in a mask is read.
 
-    masks: (1 or people, H, W) 0..1, over a portrait each, in the order of everybody in the cast. Raises BadSetup for
+    masks: (1 or people, H, W), over a portrait each, in the order of everybody in the cast. Raises BadSetup for
     another number, and for an empty mask.
     """
-    everybody = taking.cast.people
-    if len(masks) not in (1, len(everybody)):
-        people = "1 person" if len(everybody) == 1 else f"{len(everybody)} people"
-        raise BadSetup(f"portrait_masks has {len(masks)} masks for {people}.", "Connect one for all, or one for each.")
+    masks = as_masks(masks)
+    cast = taking.cast
+    everybody = cast.people
+    # Of a cast from Crop Faces they are those of the whole cast, whomever it has cut out.
+    listed = cast.listed if is_a(cast, RowCast) else ()
+    count = len(listed or everybody)
+    if len(masks) not in (1, count):
+        of = f"{counted(len(masks), 'mask')} for {counted(count, 'person', 'people')}"
+        raise BadSetup(f"portrait_masks has {of}.", "Connect one for all, or one for each.")
     if (masks.flatten(1).amax(dim=1) <= 0).any():
         raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
+    if is_a(cast, RowCast) and listed and len(masks) > 1:
+        masks = masks[[number - 1 for number in cast.numbers_listed]]
     masked: list[Reference] = []
     for source in sources:
         kept = masks

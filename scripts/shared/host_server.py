@@ -20,6 +20,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -98,10 +99,13 @@ class RunningHost:
         """The ids of prompts that nobody waits for, and which it may make all the same."""
 
     def read(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
-        """GET, or POST where there is data."""
+        """GET, or POST where there is data. Raises OSError, also for an answer that is no HTTP or has no end."""
         request = urllib.request.Request(self.url + path, data, {**self._headers, **headers})
-        with self._open(request, timeout=60) as response:
-            return response.read()
+        try:
+            with self._open(request, timeout=60) as response:
+                return response.read()
+        except HTTPException as cause:
+            raise ConnectionError(str(cause).strip()) from cause
 
     def get(self, path: str) -> Any:
         return json.loads(self.read(path))

@@ -294,8 +294,8 @@ OF_OTHER_PACKS: list[tuple[str, str, list[float | str], dict[str, float | str]]]
         {"adapter_weight": 3.0, "control_strength": 0.6, "negative_noise": 0.2, "photos": "sequence"},
     ),
     (
-        "IPAdapterFaceID", "docs/coming_from_ipadapter_plus", [0.8, 1.2, "linear", "norm average", 0.1, 0.9, "V only"],
-        {"weight": 0.8, "shortcut": 1.2, "start_percent": 0.1, "end_percent": 0.9},
+        "IPAdapterFaceID", "docs/coming_from_ipadapter_plus", [0.8, 1.2, "linear", 3, 0.1, 0.9, "V only"],
+        {"weight": 0.8, "shortcut": 1.2, "photos": "as the file was made", "start_percent": 0.1, "end_percent": 0.9},
     ),
     (
         "ApplyPulid", "web/docs/LikenessApplyPuLID", ["neutral", 0.7, 0.1, 0.9],

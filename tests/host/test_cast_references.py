@@ -12,13 +12,14 @@ from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from families import RECORDS
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
+from pack.core import taking_part
 from pack.core.cast import Cast, PlacedCast, RowCast
 from pack.core.parts.parts import Part, Parts
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.references.encoding import family_as_set, family_of, pictures_for_encoder
 from pack.nodes.references.parts import OwnedPart
-from pack.nodes.references.pictures import Reference, references
+from pack.nodes.references.pictures import Reference, references, with_portrait_masks
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
@@ -348,6 +349,17 @@ def regional(conditioning):
     """What the one entry carries for a MODEL that reads references by region."""
     ((_, options),) = conditioning
     return options.get("model_conds", {}).get(RegionalReferences.key)
+
+
+def test_a_mask_of_a_portrait_is_its_person_s_in_a_row_of_crop_faces_too():
+    """Of the cast that Crop Faces was given, whatever the order of its rows. Masks are of any kind of the host's."""
+    rows = RowCast(pair().people[::-1], 128, 128, listed=("Anna", "Ben"), numbers_listed=(2, 1))
+    masks = torch.eye(2).bool()[:, None]  # the left half for Anna, the right one for Ben
+    sources = references(rows, 1, 128, None, pose=False)
+    (of_each,) = with_portrait_masks(sources, masks, taking_part.present_in(rows))
+    assert torch.equal(of_each.kept, masks.flip(0).float())
+    (of_all,) = with_portrait_masks(sources, masks[0], taking_part.present_in(rows))
+    assert torch.equal(of_all.kept, masks[:1].float())
 
 
 def test_without_a_model_the_references_are_read_everywhere():

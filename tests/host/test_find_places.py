@@ -289,6 +289,7 @@ def test_scores_are_those_of_a_longer_prompt_in_the_layer_with_the_smoothest_map
 
 LINES = "1: a woman with red hair\n2: an old man"
 FOUR = tuple(people_made.standing(x, 90.0, 40.0) for x in (40.0, 100.0, 160.0, 220.0))
+OTHERS = PeopleReferences(Cast(tuple(people_made.a_member(number) for number in (2, 1))), ())
 BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
 
 
@@ -296,20 +297,44 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
     ("error", "message", "changed"),
     [
         (BadSetup, "2 pictures", {"latent_image": BATCH}),
+        (BadSetup, r"the shape \(1, 4, 1, 25, 32\)", {"latent_image": {"samples": BATCH["samples"][:1, :, None]}}),
+        (BadSetup, r"the shape \(1, 4, 0, 4\)", {"latent_image": {"samples": torch.zeros(1, 4, 0, 4)}}),
+        (BadSetup, "sigmas .* no step", {"sigmas": torch.ones(1)}),
+        (BadSetup, "sigmas .* NaN", {"sigmas": torch.tensor([torch.nan, 0.0])}),
+        (BadSetup, "positive .* no text", {"positive": []}),
+        (BadCast, "Everybody .* weight 0", {"cast": Cast((people_made.a_member(1, weight=0.0),)), "prompts": ""}),
+        (BadCast, "left out all people", {"cast": Cast(())}),
         (BadSetup, "no line of prompts is about person 2", {"prompts": "1: a woman"}),
         (BadSetup, "about person 1 and person 2", {"prompts": ""}),
         (BadCast, "1 place", {"layout": Layout(WIDTH, HEIGHT, FOUR[:1])}),
         (BadSize, "another shape", {"layout": Layout(2 * WIDTH, HEIGHT, FOUR)}),
         (BadLayout, "Place 2 of the layout", {"layout": Layout(WIDTH, HEIGHT, (FOUR[0], Slot((9.0, 9.0))))}),
-        (BadSetup, "an area of it alone", {"area": (8, 8, 0, 0)}),
+        (BadSetup, "an area of it alone", {"options": {"area": (8, 8, 0, 0)}}),
+        (BadSetup, "are of person 2 and person 1, and the cast", {"prompts": "", "options": {REFERENCES: OTHERS}}),
     ],
-    ids=["batch", "a line", "no line", "places", "shape", "a point", "area"],
+    ids=[
+        "batch",
+        "frames",
+        "no pixel",
+        "no step",
+        "NaN",
+        "no text",
+        "weight 0",
+        "nobody",
+        "a line",
+        "no line",
+        "places",
+        "shape",
+        "a point",
+        "area",
+        "another cast",
+    ],
 )
 def test_what_cannot_be_looked_at_is_refused(error: type[LikenessError], message: str, changed: dict[str, Any]) -> None:
     model, clip, latent = network(SDXL)
     positive, negative = prompts(clip)
-    if "area" in changed:
-        positive[0][1]["area"] = changed.pop("area")
+    changed = dict(changed)
+    positive[0][1].update(changed.pop("options", {}))
     inputs = {
         "model": model, "positive": positive, "negative": negative, "clip": clip, "prompts": LINES, "cfg": 2.0,
         "cast": Cast(tuple(people_made.a_member(number) for number in (1, 2))), "latent_image": {"samples": latent},

@@ -455,6 +455,7 @@ BY_THE_NODE: dict[str, list[Refused]] = {
         refused(BadSetup, "'ostris edit': FLUX.2 klein knows own", training="ostris edit"),
         refused(BadSetup, "portrait_masks has 3 masks for 2 people", model=value(klein), portrait_masks=mask(3)),
         refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * 0),
+        refused(BadSetup, "A mask of portrait_masks is empty", model=value(klein), portrait_masks=mask(2) * torch.nan),
         refused(
             BadSetup,
             "training is 'ostris edit, isolated', and no MODEL is",
