@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from comfy_api.internal import make_locked_method_func
 from comfy_execution.graph import DynamicPrompt
+from comfy_extras import nodes_custom_sampler
 from graphs import Node, Output, Value
 from pack.nodes.extension import NODES
 from PIL import Image
@@ -62,6 +63,8 @@ def _executed(node: Node, inputs: dict[str, Any], outputs: dict[Node, Any]) -> A
         return (node.make(*arguments, **inputs),)
     if node.kind in OURS:
         return call(OURS[node.kind], **inputs).args
+    if node.kind not in NODE_CLASS_MAPPINGS:  # the host adds these when its server starts
+        return call(getattr(nodes_custom_sampler, node.kind), **inputs).args
     host = NODE_CLASS_MAPPINGS[node.kind]()
     return getattr(host, host.FUNCTION)(**inputs)
 
