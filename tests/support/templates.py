@@ -45,9 +45,15 @@ OUTSIDE = _outside_of_templates()
 
 
 def unknown(path: Path, nodes_of_the_host: Mapping[str, Any]) -> str:
-    """Nodes of a template that this ComfyUI does not have. nodes_of_the_host: the host's answer to /object_info."""
-    used = {node["type"] for node in workflow.nodes_in(workflow.load(path))} - workflow.NOTES
-    return ", ".join(sorted(used - nodes_of_the_host.keys()))
+    """Nodes and kinds of text encoders of a template that this ComfyUI does not have. nodes_of_the_host: the host's
+    answer to /object_info."""
+    nodes = list(workflow.nodes_in(workflow.load(path)))
+    used = {node["type"] for node in nodes} - workflow.NOTES
+    # The second widget, in the order of a file; the host lists its words, or says them as an option.
+    encoders = {node["widgets_values"][1] for node in nodes if node["type"] == "CLIPLoader"}
+    menu, *options = nodes_of_the_host["CLIPLoader"]["input"]["required"]["type"]
+    known_encoders = menu if isinstance(menu, list) else options[0]["options"]
+    return ", ".join(sorted((used - nodes_of_the_host.keys()) | (encoders - set(known_encoders))))
 
 
 def skip_unless_known(path: Path, nodes_of_the_host: Mapping[str, Any]) -> None:
