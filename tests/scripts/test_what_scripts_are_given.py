@@ -274,12 +274,12 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
         "    return 5\n"
         "environment.run(main)\n"
     )
-    ignoring = (
-        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
-        f"os.execv(sys.executable, [sys.executable, {str(script)!r}])"
-    )
-    assert subprocess.run([sys.executable, "-c", ignoring], timeout=60).returncode == 5
-    assert subprocess.run([sys.executable, str(script)], timeout=60).returncode == 128 + signal.SIGHUP
+    for handler, code in (("SIG_IGN", 5), ("SIG_DFL", 128 + signal.SIGHUP)):
+        started = (
+            f"import os, signal, sys; signal.signal(signal.SIGHUP, signal.{handler}); "
+            f"os.execv(sys.executable, [sys.executable, {str(script)!r}])"
+        )
+        assert subprocess.run([sys.executable, "-c", started], timeout=60).returncode == code
 
 
 def ended_by(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
