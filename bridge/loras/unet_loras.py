@@ -193,7 +193,7 @@ class UNetNodeLoras:
         self.layers = layers
         self._query_shape = query_shape
         first = loras[0]
-        # With a row for each person, chunks differ, so the rows of all chunks are put in line. Otherwise all chunks have
+        # With a row for each person chunks differ, so the rows of all chunks are put in line. Otherwise all chunks have
         # the shares of the first.
         self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
         """See PersonLoras.shares."""
@@ -518,8 +518,8 @@ class UNetLorasBatch(CrossAttentionBatch):
     ) -> Tensor:
         """The attention of the pixels of one reading, (B, n, C), by the host's function or by `before`.
 
-        before: what stands in the place of the host's function, or None. q: of all pixels, (B, N, C). keys, values: made with the LoRAs of the
-        owners, (B, T, C) each.
+        before: what stands in the place of the host's function, or None. q: of all pixels, (B, N, C). keys, values:
+        made with the LoRAs of the owners, (B, T, C) each.
         """
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
