@@ -96,11 +96,11 @@ class SharingRun(Run[SharedParts]):
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
     ) -> PartsCache:
-        """The PartsCache to use at this step: with the last recording of these parts, where that serves this step, too.
+        """The PartsCache to use at this step.
 
-        Else the parts are to be recorded anew, and the cache has nothing recorded.
-        cache: of the network, which holds what no recording changes. reference: the parts, and how long one recording
-        of them serves.
+        Where the last recording of these parts serves this step too, it is the cache that holds that recording. Else it
+        is one with nothing recorded, for which the caller records the parts anew. cache: of the network, with what no
+        recording changes. reference: the parts, and for how many steps one recording of them serves.
         """
         if reference.steps is None:
             return cache  # one recording serves the whole run
