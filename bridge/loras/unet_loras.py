@@ -236,8 +236,8 @@ class UNetNodeLoras:
     def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
         """How much of each rank every pixel of a grid has: (rows or 1, pixels, ranks); None for 1 everywhere.
 
-        A pixel has of a rank as much as it has of the person whose LoRA the rank belongs to. owners: per rank, the
-        number of that person.
+        The weight of a rank is the pixel's share of the person whose LoRA the rank belongs to. owners: for each rank
+        the number of this person.
         """
         shares = self.shares_at(grid)
         if shares is None:
@@ -453,8 +453,8 @@ class UNetLorasBatch(CrossAttentionBatch):
         Called by the hooks, see layer_hooks.Additions.
 
         The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
-        added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
-        them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
+        added here: `attention_output` adds later what belongs to each reading. When another pack's function calls them
+        by itself, within `call_with_text_of`, the LoRAs of the owners named there are added.
         """
         self.calls.count(hook.name)
         if hook.name.endswith(("attn2.to_k", "attn2.to_v")):

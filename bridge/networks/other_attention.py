@@ -89,17 +89,18 @@ def _reads_text(
 
 
 def _extra_options(transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput) -> Options:
-    """The extra_options with which the host calls the attention of a layer.
+    """The extra_options with which the host calls the attention of a layer, made for a trial.
 
     As in comfy/ldm/modules/attention.py, BasicTransformerBlock.
     """
+    # Without "patches" and "patches_replace", which the host takes out too.
     extra_options = {key: value for key, value in forward_input.options.items() if not key.startswith("patches")}
     extra_options["n_heads"] = transformer.n_heads
     extra_options["dim_head"] = transformer.d_head
     extra_options["attn_precision"] = transformer.attn_precision
     extra_options["block"] = block[:2]
     extra_options["block_index"] = block[2]
-    extra_options["transformer_index"] = 0
+    extra_options["transformer_index"] = 0  # a stand-in: the host counts the transformers of the UNet here
     extra_options["original_shape"] = list(forward_input.x.shape)
     extra_options["activations_shape"] = [len(forward_input.x), transformer.attn2.to_q.out_features, *grid]
     return extra_options

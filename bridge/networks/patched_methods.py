@@ -145,7 +145,7 @@ def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[
 
 
 def patched_refiners(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
-    """PatchedMethods that put the path of its group of refiners into the transformer_options of every refiner.
+    """PatchedMethods, one for each refiner, that put the path of its group of refiners into its transformer_options.
 
     The path tells whose attention is computed: by its number of tokens alone it could be another one.
     """

@@ -256,8 +256,7 @@ class PartsRecorder:
         return parts
 
     def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
-        """What the layers see of each part without noise, by its number, on the CPU. They see one part after the
-        other."""
+        """What the layers see of each part without noise, by its number, on the CPU: one forward for each part."""
         clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
         parts: dict[int, Recorded] = {}

@@ -55,7 +55,7 @@ class SharingRun(Run[SharedParts]):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        self._inpainting = False
+        self._inpainting = False  # see is_inpainting; looked for only where parts are recorded while sampling
         tell_of_file_attention(guider.model_patcher, self.everything, "attn1")
         for parts in self.everything:
             if parts.live is not None:

@@ -238,7 +238,7 @@ def _path_to_save(filename: object) -> str:
     if not name or name.endswith("/"):
         raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
     path = folders.path_within(folders.folders(KEY)[0], name) + _ENDING
-    for part in PurePath(name + _ENDING).parts:
+    for part in PurePath(name + _ENDING).parts:  # a part ".." has been judged by path_within
         if part != ".." and _UNFIT_ON_WINDOWS.search(part):
             raise CannotSave(
                 f"The file name {plain(name, 60)!r} has {part.removesuffix(_ENDING)!r} in it, which is no name of a "

@@ -206,6 +206,7 @@ class LookRun(Run[Sought]):
     key = Sought.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        """Each Sought in the conditioning of the run is replaced by one that knows its entry, see Sought.in_entry."""
         for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
             of_nodes = tuple(sought.in_entry(entry) for sought in conds[self.key].cond)
@@ -268,8 +269,8 @@ class _UnetLook(CrossAttentionBatch):
         super().__init__(layers, query_shape_of(layers, forward_input))
         self._look = sought[0].look
         self._rows = _rows_of(sought, self.row_count)
-        self._latent = tuple(forward_input.x.shape[-2:])
-        text = forward_input.context.shape[1]
+        self._latent = tuple(forward_input.x.shape[-2:])  # (h, w)
+        text = forward_input.context.shape[1]  # without the words of people: attention adds them
         self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
         self._hidden: Tensor | None = None
 

@@ -270,7 +270,7 @@ class RegionalReferencesBatch(Batch):
         self._layout = layout
         self._device = forward_input.x.device
         self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
-        # Words and LoRAs of people act on their references where these are limited to regions.
+        # Words and LoRAs of people act on their references only where references are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
         self._cells = cells_per_token(forward_input.model)
         self._keeps_by_row = any(

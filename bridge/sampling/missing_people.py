@@ -316,9 +316,9 @@ class NetReport:
         self._ranges = [named_range for named_range in (control, tokens) if named_range is not None]
         self._model_sampling: Any = None
         self._schedule: Tensor | None = None
-        self._sides = set[Side]()
+        self._sides = set[Side]()  # on which the net was seen in this run
         self._sentences: list[str] = []
-        self._checked_entries = set[int]()
+        self._checked_entries = set[int]()  # ids of the entries whose tokens were checked in this run
 
     def begin_run(self, model: BaseModel) -> None:
         """Keep the run's model_sampling. Called before a run, once for every prompt that has the net.
