@@ -63,7 +63,8 @@ def query_shape_of(layers: Sequence[Block], forward_input: ForwardInput) -> Quer
     like = forward_input.like()
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
     asked_for = asked_for_in_layers(unet, "attn2")
-    return QueryShape(len(forward_input.x), grids_of_layers, like.device, like.dtype, asked_for)
+    row_count = len(forward_input.x)
+    return QueryShape(row_count, grids_of_layers, like.device, like.dtype, asked_for)
 
 
 class CrossAttentionBatch(Batch):

@@ -378,7 +378,7 @@ class _JointLook(Batch):
         scores: list[Tensor] = []
         for row in self._rows:
             # Several heads of queries may share one head of keys: (heads of queries, N, d).
-            keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], 0).float()
+            keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], dim=0).float()
             scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
         hidden = out[self._rows, picture].float().mean(0)  # (N, C)
         is_known = number == self._family.telling_block

@@ -316,7 +316,7 @@ class RegionalReferencesBatch(Batch):
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
     def _made_plan(self, stage: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
-        # Rows differ in weights and in what they keep, see RegionalReferencesRun.batch_for_forward.
+        # Rows differ in weights and in what they keep alone, see RegionalReferencesRun.batch_for_forward.
         regional = self._rows[0]
         spans = self._spans(stage, text)
         # Rows with the same weights, that keep the same tokens of references, have one key and are split alike.
@@ -329,13 +329,13 @@ class RegionalReferencesBatch(Batch):
                     spans,
                     self._regions,
                     regional.owners_in_row,
-                    regional.everybody_outside,
-                    of_row.weights,
-                    self._strength,
-                    [reference.region for reference in regional.references],
-                    [reference.boost for reference in regional.references],
-                    regional.record.isolated,
-                    [self._kept_tokens(reference, of_row.row) for reference in regional.references],
+                    everybody_outside=regional.everybody_outside,
+                    weights=of_row.weights,
+                    strength=self._strength,
+                    region_numbers=[reference.region for reference in regional.references],
+                    boosts=[reference.boost for reference in regional.references],
+                    isolated=regional.record.isolated,
+                    kept=[self._kept_tokens(reference, of_row.row) for reference in regional.references],
                 )
         return Plan(spans, [groups_by_key[key] for key in keys], self._device)
 
