@@ -298,7 +298,7 @@ class UNetNodeLoras:
         if copies > 1:  # keys of other rows of the batch behind a row's own, as reference-only nodes have them
             weights = weights.repeat(1, copies, 1)
         if len(weights) not in (1, len(tokens)):
-            raise made_rows_error(len(tokens), len(weights), None)
+            raise made_rows_error(len(tokens), len(weights), function=None)
         weights = weights.to(tokens)
         # Written into x where the product has the shape of x: x was made just before, by `down` or by a GLoRA, and
         # nobody else holds it. Otherwise one token becomes one for each pixel, which needs a new tensor.
