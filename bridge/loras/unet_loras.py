@@ -143,12 +143,16 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self._model = guider.model_patcher
+        # LoRAs without regions divide no attention, so only nodes with regions get the note.
         by_region = [carried for carried in self.everything if carried.acting_regions is not None]
         tell_of_file_attention(self._model, by_region, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
 
     def new_batch(self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput) -> UNetLorasBatch:
-        """What is added in the forwards in which these nodes act. acting: for each node, its PersonLoras per chunk."""
+        """A new batch for the forwards in which these nodes act. acting: for each node, its PersonLoras per chunk.
+
+        The LoraNetwork of the UNet is made at its first batch.
+        """
         unet = forward_input.model.diffusion_model
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = network_within(unet)
@@ -159,7 +163,8 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         block_grids = grids(unet, *forward_input.x.shape[-2:])
         nodes: list[UNetNodeLoras] = []
         for by_chunk in acting:
-            nodes.append(UNetNodeLoras(by_chunk, network.layers(by_chunk[0], query_shape), query_shape, block_grids))
+            people_layers_of_node = network.layers(by_chunk[0], query_shape)  # the same for all chunks
+            nodes.append(UNetNodeLoras(by_chunk, people_layers_of_node, query_shape, block_grids))
         return UNetLorasBatch(self, network, query_shape, nodes)
 
     def after_run(self) -> None:
@@ -187,9 +192,11 @@ class UNetNodeLoras:
         """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
         self.layers = layers
         self._query_shape = query_shape
-        first = loras[0]  # all of one batch have the same regions
+        first = loras[0]
+        # With a row for each person chunks differ, so the rows of all chunks are put in line. Otherwise all chunks have
+        # the shares of the first.
         self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
-        """See PersonLoras.shares. With a row for each person it is that of the rows of all chunks."""
+        """See PersonLoras.shares."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
         """What `_make_weights` has given, by the grid and the owners of the ranks."""
@@ -221,16 +228,16 @@ class UNetNodeLoras:
         for shares in self._shares:
             of_people = on_grid(shares, *grid)  # (people, pixels, 1)
             rows.append(of_people[..., 0].T)  # (pixels, people)
-        by_row = torch.stack(rows)  # (chunks or 1, pixels, people)
-        if len(by_row) > 1:
+        by_row = torch.stack(rows)  # (rows of self._shares, pixels, people)
+        if len(by_row) > 1:  # a single row holds for every row of the forward
             by_row = repeat_rows(by_row, self._query_shape.row_count, dim=0)  # (rows, pixels, people)
         return by_row
 
     def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
         """How much of each rank every pixel of a grid has: (rows or 1, pixels, ranks); None for 1 everywhere.
 
-        A pixel has of a rank as much as it has of the person whose LoRA the rank belongs to. owners: per rank, the
-        number of that person.
+        The weight of a rank is the pixel's share of the person whose LoRA the rank belongs to. owners: for each rank
+        the number of this person.
         """
         shares = self.shares_at(grid)
         if shares is None:
@@ -238,9 +245,9 @@ class UNetNodeLoras:
         return self._query_shape.like_queries(shares[..., list(owners)])
 
     def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """The weights that `_make_weights` gives. They are ready for the grids that the UNet has by itself.
+        """The weights that `_make_weights` gives: ready ones for the grids that the UNet has by itself.
 
-        They are made anew in each layer for a grid that another node has changed.
+        For a grid that another node has changed they are made anew at every call, and not kept.
         """
         if (grid, owners) in self._weights:
             return self._weights[grid, owners]
@@ -257,11 +264,11 @@ class UNetNodeLoras:
         # The grid that this forward has shown (_layers_of_convolution), or else the grid that the UNet has there by
         # itself; (1, 1) for a layer that stands in no block.
         grid = forward.grids.get(hook.name) or self._grids.get(hook.name, (1, 1))
-        if out.dim() == 4:
+        if out.dim() == 4:  # a convolution shows its own grid
             grid = int(out.shape[2]), int(out.shape[3])
         hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
         up = layer.up.to(x)
-        if layer.in_front:
+        if layer.in_front:  # GLoRAs, whose own change of x comes on top of the product
             addition = functional.linear(hidden, up)  # (B, pixels or 1, channels)
             for front in layer.in_front:
                 change = front.change(hook.layer, x)
@@ -271,6 +278,7 @@ class UNetNodeLoras:
             return with_product(out, hidden, up, hook.makes_new)
         if out.dim() == 4:
             return with_product_of_pixels(out, hidden, up, hook.makes_new)
+        # A layer of the time step: out is (B, channels).
         return _with_addition(out, functional.linear(hidden, up), grid)
 
     def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
@@ -283,14 +291,14 @@ class UNetNodeLoras:
         weights = self._weights_of(grid, owners)
         if weights is None:
             return tokens
-        copies, rest = divmod(tokens.shape[1], weights.shape[1])
+        copies, rest = divmod(tokens.shape[1], weights.shape[1])  # weights: (rows or 1, pixels, channels or 1)
         is_for_all_pixels = tokens.shape[1] == 1  # of a layer of the time step
         if not is_for_all_pixels and rest:
             raise _tokens_moved(tokens.shape[1], grid)
         if copies > 1:  # keys of other rows of the batch behind a row's own, as reference-only nodes have them
             weights = weights.repeat(1, copies, 1)
         if len(weights) not in (1, len(tokens)):
-            raise made_rows_error(len(tokens), len(weights), None)
+            raise made_rows_error(len(tokens), len(weights), function=None)
         weights = weights.to(tokens)
         # Written into x where the product has the shape of x: x was made just before, by `down` or by a GLoRA, and
         # nobody else holds it. Otherwise one token becomes one for each pixel, which needs a new tensor.
@@ -317,7 +325,7 @@ def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
     """
     if out.dim() == 3:
         return out + addition
-    if out.dim() == 2 and addition.shape[1] == 1:
+    if out.dim() == 2 and addition.shape[1] == 1:  # a layer of the time step, with one sum for all pixels
         return out + addition[:, 0]
     # For a layer of the time step, whose output has no pixels, the addition gives it some.
     pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
@@ -419,6 +427,7 @@ class UNetLorasBatch(CrossAttentionBatch):
         self._readings = TextReadings(nodes, network.text_layers, query_shape)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        """The cross-attentions of the base class, and by name each layer to which something is added, with its part."""
         names = {name for node in self._nodes for name in node.layers}
         layers = {name: part_around(modules, name) for name in names}
         return {**super().sites(modules), **layers}
@@ -444,8 +453,8 @@ class UNetLorasBatch(CrossAttentionBatch):
         Called by the hooks, see layer_hooks.Additions.
 
         The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
-        added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
-        them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
+        added here: `attention_output` adds later what belongs to each reading. When another pack's function calls them
+        by itself, within `call_with_text_of`, the LoRAs of the owners named there are added.
         """
         self.calls.count(hook.name)
         if hook.name.endswith(("attn2.to_k", "attn2.to_v")):
@@ -474,15 +483,15 @@ class UNetLorasBatch(CrossAttentionBatch):
         source_rows = self.source_rows(before, q, extra_options)
         by_pixels = can_read_some_pixels(before)
         grid = grid_of(extra_options)
-        readings = self._readings.of_layer(layer_index, grid)
-        readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in readings]
+        readings_of_batch = self._readings.of_layer(layer_index, grid)
+        readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in readings_of_batch]
         by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
         if by_region and q.shape[1] != grid[0] * grid[1]:
             raise _tokens_moved(q.shape[1], grid)
         layer_text: LayerText | None = extra_options.get(_TEXT)
         if layer_text is None:
             raise patches_dropped()
-        keys_of, values_of = self._text_layers[layer_index]
+        keys_of, values_of = self._text_layers[layer_index]  # names of modules
         # For each node, by person: what is added to keys and to values, (B, T, C) each.
         key_additions = [self._added_to_text(node, keys_of, layer_text.for_keys) for node in self._nodes]
         value_additions = [self._added_to_text(node, values_of, layer_text.for_values) for node in self._nodes]
@@ -507,14 +516,15 @@ class UNetLorasBatch(CrossAttentionBatch):
         reading: TextReading,
         owners: tuple[Owner, ...],
     ) -> Tensor:
-        """The attention of the pixels of one reading, (B, n, C), by the host's function or by what stands in its place.
+        """The attention of the pixels of one reading, (B, n, C), by the host's function or by `before`.
 
-        before: what stands there, or None. q: of all pixels, (B, N, C). keys, values: made with the LoRAs of the
-        owners, (B, T, C) each.
+        before: what stands in the place of the host's function, or None. q: of all pixels, (B, N, C). keys, values:
+        made with the LoRAs of the owners, (B, T, C) each.
         """
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
         if before is None:
+            # The file's attention may be one that takes all queries at once only.
             attend = attend_whole_with if reading.pixels is None else attend_with
             return attend(extra_options)(q, keys, values)
         if reading.pixels is not None:
@@ -524,13 +534,13 @@ class UNetLorasBatch(CrossAttentionBatch):
         return current_additions().call_with_text_of(owners, attention_of_other_node)
 
     def _added_to_text(self, node: UNetNodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
-        """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.
+        """What a node adds to keys or values of a text, (B, T, C), by person; {} where it has no LoRA on them.
 
-        context: the text, (B, T, width).
+        name: of the module that makes these keys or values. context: the text, (B, T, width).
         """
         if name not in node.layers:
             return {}
-        without_us = self.hooks.by_name[name].layer
+        without_us = self.hooks.by_name[name].layer  # the module itself
         return node.layers[name].additions_to_text(context, without_us)
 
 

@@ -57,6 +57,7 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     override_before = options.get(OVERRIDE)  # the function that another pack has put there
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # kernel: the host's attention. What the file asks for goes before it; the function of another pack before both.
         asked_for_or_kernel = asked_for_in(kwargs.get("transformer_options", {})) or kernel
         # Another pack's function is given the host's kernel, as the host gives it.
         attend = partial(override_before, kernel) if override_before else asked_for_or_kernel
@@ -70,15 +71,15 @@ def with_reading(options: Options, reading: Reading) -> Options:
     readings: tuple[Reading, ...] = options.get(_READINGS, ())
     with_all_readings = {**options, _READINGS: (*readings, reading)}
     if readings:
-        return with_all_readings  # the first of them has put the function around attention
+        return with_all_readings  # the first Reading has put the function around attention
     return around_attention(with_all_readings, _attention_by_readings)
 
 
 def attending_parts(modules: Mapping[str, nn.Module], family: TransformerFamily) -> dict[Site, nn.Module]:
     """The parts of a network whose attention is split by readings: its blocks, or the text_reader in each.
 
-    modules: of the network, by name. A part is a module and also its own site, under which `Calls.count_part` counts
-    it; so each is returned as module -> the same module.
+    modules: of the network, by name. The result is site -> part. Each part is its own site, because `Calls.count_part`
+    counts a part by its module.
     """
     parts: list[nn.Module] = []
     for name, block in modules.items():
@@ -100,7 +101,7 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
         split_of_reading: AnySplit | None = reading.split(q.shape[token_dim], k.shape[token_dim], options)
         if split_of_reading is not None:
             split = split_of_reading if split is None else _joined(split, split_of_reading)
-    if split is None:  # the same without any Reading
+    if split is None:  # no Reading splits this attention
         return attend(q, k, v, *args, **kwargs)
     call = _Call(for_some_tokens(attend, options), q, k, v, args, kwargs)
     return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
@@ -126,8 +127,10 @@ class _Call:
     kwargs: dict[str, Any]
 
     def by_groups(self, split: Split) -> Tensor:
-        """What the attention gives where all rows of the batch read the same: each group of queries reads its own
-        keys. Shape: that of the undivided attention."""
+        """What the attention gives where all rows of the batch read the same, in the shape of the undivided attention.
+
+        Each group of queries reads its own keys.
+        """
         token_dim = 2 if self.kwargs.get("skip_reshape") else 1
         output_token_dim = 2 if self.kwargs.get("skip_output_reshape") else 1
         token_counts = self.q.shape[token_dim], self.k.shape[token_dim]
@@ -147,8 +150,8 @@ class _Call:
             made = f"makes {row_count} rows of {len(split.splits)} inside attention"
             raise ConditioningLost("", f"{made}, without a record of which belong to whom")
         out: Tensor | None = None
-        for part in split.on(self.q.device):
-            rows = part.rows  # (n,)
+        for part in split.on(self.q.device):  # rows that read the same
+            rows = part.rows  # their numbers, (n,)
             args, kwargs = self._with_mask(self._mask_of_rows(rows))
             call = _Call(self.attend, self.q[rows], self.k[rows], self.v[rows], args, kwargs)
             row_out = call.by_groups(part.split)  # (n, ...)
@@ -179,9 +182,10 @@ class _Call:
         and keys, or 1 where it is the same for all.
         """
         mask = self._mask
+        # A dimension of 1 is not cut: it holds for every group.
         if mask is not None and mask.shape[-2] == token_counts[0]:
             mask = mask.index_select(-2, group.queries)
-        if mask is not None and group.keys is not None and mask.shape[-1] == token_counts[1]:
+        if mask is not None and group.keys is not None and mask.shape[-1] == token_counts[1]:  # keys None: all keys
             mask = mask.index_select(-1, group.keys)
         bias = group.bias_of_keys
         if bias is None:
@@ -193,9 +197,10 @@ class _Call:
         return torch.where(mask, bias, -torch.inf) if mask.dtype == torch.bool else mask + bias
 
     def _with_mask(self, mask: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """args and kwargs of the call with another mask, given as the old one was: by position, or by name.
+        """args and kwargs of the call with this mask in the place of its own.
 
-        mask: None where the call has none and needs none.
+        It is given by position where the call's own was, and else by name. mask: None where the call has none of its
+        own and needs none.
         """
         if mask is None:
             return self.args, self.kwargs

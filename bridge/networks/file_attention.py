@@ -38,9 +38,9 @@ def asked_for_in(options: Options) -> Attention | None:
 
 
 def for_some_tokens(attend: Attention, options: Options) -> Attention:
-    """The function that computes some queries and keys of an attention. attend: the one that computes the whole.
+    """The function that computes some queries and keys of an attention, where `attend` computes all of them.
 
-    They are the same, except where the model's file asks for an attention that cannot be divided: then it is the
+    It is `attend` too, except where the model's file asks for an attention that cannot be divided: then it is the
     host's own.
     """
     if attend is asked_for_in(options) and not _takes_any_tokens(attend):
@@ -51,8 +51,10 @@ def for_some_tokens(attend: Attention, options: Options) -> Attention:
 def attend_with(options: Options, kernel: Attention | None = None, mask: Tensor | None = None) -> Attend:
     """A function (q, k, v) -> attention of any tokens, as the host calls it in one layer of the UNet.
 
-    It is what the model's file asks for, if that takes any tokens, and else `kernel`: one of the host's attention
-    functions; None for the one that the host has chosen. options: the layer's extra_options. mask: added to the logits.
+    It is the attention that the model's file asks for, if that one takes any tokens, and else `kernel`.
+
+    options: the layer's extra_options. kernel: one of the host's attention functions; None for the host's own choice.
+    mask: added to the logits.
     """
     of_file = asked_for_in(options)
     if of_file is not None and _takes_any_tokens(of_file):
@@ -63,14 +65,17 @@ def attend_with(options: Options, kernel: Attention | None = None, mask: Tensor 
 def attend_whole_with(options: Options) -> Attend:
     """A function (q, k, v) -> attention of all queries and keys of one layer of the UNet, undivided.
 
-    It is what the model's file asks for, even if that cannot be divided, and else the host's choice. options: the
-    layer's extra_options.
+    It is the attention that the model's file asks for, even one that cannot be divided, and else the host's choice.
+    options: the layer's extra_options.
     """
-    return _as_host_calls(asked_for_in(options), options, None)
+    return _as_host_calls(asked_for_in(options), options, mask=None)
 
 
 def _as_host_calls(function: Attention | None, options: Options, mask: Tensor | None) -> Attend:
-    """A function (q, k, v) -> what `function` gives with the arguments of the host; None: the host's own choice."""
+    """A function (q, k, v) -> what `function` gives, called with the arguments that the host gives in a layer.
+
+    function: None for the attention that the host has chosen.
+    """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # Looked up when called: the host's choice is a name of its module.
@@ -119,10 +124,10 @@ def asked_for_in_layers(unet: Any, kind: str) -> dict[Block, Attention]:
 
 
 def with_asked_for(options: Options, function: Attention | None) -> Options:
-    """A UNet layer's extra_options with the attention that the file asks for there, for `asked_for_in`.
+    """A UNet layer's extra_options with the attention that the file asks for there, where `asked_for_in` finds it.
 
-    They are unchanged where the file asks for none, or where another pack's function around attention keeps the host
-    from calling it.
+    They are unchanged where the file asks for none (function is None), and where another pack has put a function around
+    attention: beside that function the host would not call the file's attention either.
     """
     if function is None or _OF_OTHERS in options:
         return options
@@ -130,7 +135,10 @@ def with_asked_for(options: Options, function: Attention | None) -> Options:
 
 
 def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
-    """PatchedMethods that put what the model's file asks for in each part into the part's transformer_options."""
+    """PatchedMethods, one for each part of a network in which the model's file asks for an attention.
+
+    Each puts that attention into the transformer_options of its part, where `asked_for_in` finds it.
+    """
     # One WithOption for all blocks with the same function: torch.compile then takes the blocks for the same.
     by_function: dict[Attention, WithOption] = {}
     patched: list[PatchedMethod] = []
@@ -141,8 +149,9 @@ def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
 
 
 def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind: str = "") -> None:
-    """Write the note REPLACED under the nodes that divide attention, where the file asks for one that cannot be
-    divided; otherwise an empty note, which takes that of an earlier run away.
+    """Write the note REPLACED under the nodes that divide attention, if the model's file asks for an undividable one.
+
+    Otherwise write an empty note, which takes away that of an earlier run.
 
     carried: all that the run's conditioning carries of these nodes. kind: of a UNet's attentions, attn1 or attn2; ""
     for a transformer.

@@ -13,11 +13,11 @@ from .model_family import network_of, tokens_of, transformer_family
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:
-    """Where the tokens of a forward stand, without the words of single people.
+    """Where the tokens of a forward stand, without the words of single people, and without tokens of other packs.
 
-    The number of tokens of the text is that of the conditioning. Other packs may put more in front, except in Z-Image;
-    how many these are is known when `InputPatch` is called. In Z-Image (own_captions) each text and picture is filled
-    up to the network's multiple.
+    The text has as many tokens as in the conditioning. Except in Z-Image, other packs may put more tokens in front of
+    it: how many is known when an `InputPatch` is called, see `with_front`. In Z-Image (own_captions) each text and each
+    picture is filled up to the network's multiple.
     """
     family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
@@ -42,8 +42,10 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
 
 
 def with_front(layout: TokenLayout, text: int) -> TokenLayout:
-    """The layout of a forward whose texts are `text` tokens in all. Those that the layout does not know stand in front:
-    other packs have put them there."""
+    """The layout with the tokens that other packs have put in front. text: how many tokens all texts have with these.
+
+    What `text` has beyond the layout's own texts are the tokens in front.
+    """
     return replace(layout, front=text - layout.text)
 
 
@@ -55,12 +57,14 @@ class Padding:
 
     def padded(self, tokens: int) -> int:
         """The number of tokens of a piece, with those that fill it up: rounded up to the network's multiple."""
-        return -(-tokens // self._multiple) * self._multiple
+        pieces = -(-tokens // self._multiple)  # rounded up
+        return pieces * self._multiple
 
     def padded_counts(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
         """The number of tokens of each of `length` pieces, filled up.
 
-        counts: of the first of them. The pieces behind these have no tokens of their own, and are filling tokens alone.
+        counts: the tokens of the first len(counts) pieces. The pieces behind these have no tokens of their own: each is
+        one multiple of filling tokens.
         """
         of_pieces_without_tokens = [self._multiple] * (length - len(counts))
         return *[self.padded(count) for count in counts], *of_pieces_without_tokens
@@ -74,10 +78,10 @@ def reads_looks(forward_input: ForwardInput) -> bool:
 
 
 def _seen_token_counts(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
-    """How many tokens stand for what a vision encoder has seen of each reference and, last, of the picture.
+    """How many tokens stand for what a vision encoder has seen: of each reference and, last, of the picture.
 
-    The host gives nothing that is seen of the picture, so these are filling tokens alone. Empty where the network reads
-    nothing of the kind.
+    The host gives no look at the picture, so the tokens of the picture are filling tokens alone. () where the network
+    reads no looks.
     """
     if not reads_looks(forward_input):
         return ()

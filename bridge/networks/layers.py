@@ -63,11 +63,15 @@ def query_shape_of(layers: Sequence[Block], forward_input: ForwardInput) -> Quer
     like = forward_input.like()
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
     asked_for = asked_for_in_layers(unet, "attn2")
-    return QueryShape(len(forward_input.x), grids_of_layers, like.device, like.dtype, asked_for)
+    row_count = len(forward_input.x)
+    return QueryShape(row_count, grids_of_layers, like.device, like.dtype, asked_for)
 
 
 class CrossAttentionBatch(Batch):
-    """What the layers read in one forward. layers: all cross-attention layers of the UNet, see unet.layers_of."""
+    """What the cross-attention layers read in the forwards that carry the same people.
+
+    layers: all cross-attention layers of the UNet, see unet.layers_of.
+    """
 
     reads_some_pixels = False
     """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
@@ -96,6 +100,7 @@ class CrossAttentionBatch(Batch):
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
                 replacement = replacement_in(options, "attn2", block)  # of another pack, or None
+                # can_read_some_pixels takes these two arguments out again.
                 attentions[block] = partial(self.called_in_layer, layer_index, replacement)
         patches_of_others = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = with_replacements(options, "attn2", attentions)
@@ -117,10 +122,10 @@ class CrossAttentionBatch(Batch):
         return self._row_tracker.call(patches, LayerInput(n, context, value), extra_options)
 
     def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
-        """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where they are the same.
+        """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where rows are the same.
 
-        before: the function of another pack in this layer, for the error. Raises ConditioningLost where the layer has
-        another number of rows than SOURCE_ROWS, or, without it, than the batch.
+        before: the function of another pack in this layer, which the error names. Raises ConditioningLost where the
+        layer has another number of rows than SOURCE_ROWS says; without SOURCE_ROWS, than the batch has.
         """
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         row_count = self.row_count if source_rows is None else len(source_rows)
@@ -131,8 +136,10 @@ class CrossAttentionBatch(Batch):
     def called_in_layer(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """What the host calls in place of a layer's attention: it counts the call, puts what the model's file asks for
-        there into the extra_options, and gives `attention_output`. Arguments as there."""
+        """What the host calls in place of a layer's attention. It gives `attention_output`, and takes its arguments.
+
+        The call is counted, and the attention that the model's file asks for is put into the extra_options before.
+        """
         block = self.layers[layer_index]
         self.calls.count(block)
         extra_options = with_asked_for(extra_options, self._query_shape.asked_for.get(block))
@@ -157,9 +164,9 @@ def patches_dropped() -> ConditioningLost:
 def can_read_some_pixels(before: Replacement | None) -> bool:
     """Whether an attention can be asked for some pixels alone, see PIXELS.
 
-    The host's own attention can. A batch of ours with `reads_some_pixels` can, unless it has found another function
-    than the host's own in the layer. A function of another pack cannot: it may count the queries, or look where in the
-    picture they lie.
+    before: None for the host's own attention, which can. A batch of ours with `reads_some_pixels` can, unless it calls
+    another function in the layer than the host's own. A function of another pack cannot: it may count the queries, or
+    look where in the picture they lie.
     """
     if before is None:
         return True

@@ -32,10 +32,9 @@ def network_of(model: BaseModel) -> Any:
 
 
 def transformer_family(model: BaseModel) -> TransformerFamily | None:
-    """The description of a model's network; None for a network of no family that is described.
+    """The family of a model's network, among TRANSFORMERS and RELATIVES; None for any other network.
 
-    RELATIVES are found too. Raises BadSetup for another pack's class derived from one of these networks; any other
-    unknown network gives None.
+    Raises BadSetup for a class of another pack that is derived from the network of one of these families.
     """
     network = network_of(model)
     families = (*TRANSFORMERS, *RELATIVES)
@@ -82,7 +81,8 @@ def _other_settings(model: BaseModel, made: HostNetwork) -> _OtherSettings:
     settings = {name: config.get(name) for name in _settings_of(network_of(model))}
     on: list[str] = []
     off: list[str] = []
-    for name in sorted({*settings, *made.required}.difference(made.sizes.split())):
+    fixed_names = {*settings, *made.required}.difference(made.sizes.split())  # whose values matter
+    for name in sorted(fixed_names):
         value = settings.get(name)
         required = made.required.get(name)  # True: any value that counts as on. None: the setting has to be off
         if isinstance(value, tuple):
@@ -117,10 +117,10 @@ def _path_of(kind: type) -> str:
 
 
 def _name_of(model: BaseModel) -> str:
-    """What messages call a model of no known family: by the host's name for it.
+    """What messages call a model of no known family: the host's name, and what tells it from a known family.
 
-    Where it differs from a family in settings alone, these are named too, and where its class is not the host's, that
-    class: the host's name may be that of a known family.
+    The host's name alone may be that of a known family. So these follow it: the settings, where the model differs from
+    a family in settings alone; the model's class, where that is not the host's.
     """
     name = type(model.model_config).__name__
     for family in TRANSFORMERS:
@@ -134,9 +134,9 @@ def _name_of(model: BaseModel) -> str:
 
 
 def taken_family(model: BaseModel) -> TransformerFamily:
-    """The description of a model's network, of a MODEL that a node of ours has taken, and so one of a known family."""
+    """The family of a model that a node of ours has taken: that node has refused models of no known family."""
     family = transformer_family(model)
-    assert family is not None  # the node has refused all others
+    assert family is not None
     return family
 
 
@@ -210,9 +210,9 @@ def require_known_code(family: TransformerFamily, node: str) -> None:
     """Raise BadSetup where the code of a family is not as described, in another version of the host. node: the name of
     the node that asks.
 
-    The host's source is searched for `family.code`. How a forward joins its tokens shows in no signature and in no
-    attribute of a network, and an error of it in no exception: people would only be read in the wrong places. A number
-    of the host's version would tell of an older host, and nothing of a newer one that has changed the code.
+    The host's source is searched for `family.code`. No signature and no attribute of a network shows how a forward
+    joins its tokens, and no exception would show that we are wrong: people would only be read in the wrong places. The
+    host's version would not do: it tells of an older host, and nothing of a newer one that has changed the code.
     """
     source = getsource(sys.modules[family.module])
     if not all(piece in source for piece in family.code):
@@ -226,24 +226,26 @@ def cells_per_token(model: BaseModel) -> int:
     Of a network of no known family it is the network's patch_size.
     """
     family = transformer_family(model)
-    patch = "patch_size" if family is None else family.patch  # the number, or the network's attribute that has it
+    patch = "patch_size" if family is None else family.patch  # the number, or the name of the attribute that holds it
     return patch if isinstance(patch, int) else getattr(network_of(model), patch)
 
 
 def regions_on_tokens(regions: Tensor, model: BaseModel, latent: Tensor) -> Tensor:
-    """How much of each token of a picture lies in each region: (people, tokens of all frames). Every frame has the same
-    regions.
+    """How much of each token of a picture lies in each region: (regions, tokens of all frames).
 
-    regions: (people, H, W), from 0, of the whole picture. latent: (B, C, h, w) or (B, C, T, h, w).
+    Every frame has the same regions. regions: (regions, H, W), from 0, of the whole picture. latent: (B, C, h, w) or
+    (B, C, T, h, w).
     """
     pixels = pixels_of(model)  # of a latent pixel's side
     height, width = latent.shape[-2:]
-    of_frame = on_tokens(regions, height * pixels, width * pixels, cells_per_token(model) * pixels).flatten(1)
-    return of_frame.repeat(1, tokens_of(model, latent) // of_frame.shape[1])
+    token_side = cells_per_token(model) * pixels
+    of_frame = on_tokens(regions, height * pixels, width * pixels, token_side).flatten(1)  # (regions, tokens)
+    frames = tokens_of(model, latent) // of_frame.shape[1]
+    return of_frame.repeat(1, frames)
 
 
 def tokens_of(model: BaseModel, latent: Tensor) -> int:
-    """How many tokens latents (B, C, h, w) or (B, C, T, h, w) are, in all frames: odd sides are padded."""
+    """How many tokens a latent (B, C, h, w) or (B, C, T, h, w) has, in all frames. Sides are rounded up to tokens."""
     patch = cells_per_token(model)
     frames = latent.shape[2] if latent.dim() == 5 else 1
     return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])

@@ -35,11 +35,10 @@ class TimeModulation:
     of_people: Tensor
 
     def of_tokens(self, part: slice, weights: Tensor) -> Tensor:
-        """A scale, a shift or a gate for every token, (B, tokens, C): the common one plus each person's change of it,
-        times the token's weight.
+        """A scale, a shift or a gate for every token, (B, tokens, C).
 
-        part: where it lies among the parts * C numbers. weights: (B, tokens, people), 0..1, how much of each person's
-        LoRAs a token has.
+        It is the common one, plus each person's change of that times the token's weight of the person. part: where the
+        scale, shift or gate lies among the parts * C numbers. weights: (B, tokens, people), 0..1.
         """
         # common + weights @ of_people: (B, 1, C) + (B, tokens, people) @ (B, people, C)
         return torch.baddbmm(self.common[:, None, part], weights, self.of_people[..., part])
@@ -65,6 +64,7 @@ class TokenModulation:
         weights = self.weights.expand(len(self.now.common), -1, -1)  # (B, tokens, people)
         if self.zero is None:
             return self.now.of_tokens(part, weights)
+        # `picture` is the number of the picture's tokens; those of the references follow.
         of_picture = self.now.of_tokens(part, weights[:, : self.picture])
         of_references = self.zero.of_tokens(part, weights[:, self.picture :])
         return torch.cat([of_picture, of_references], dim=1)
@@ -80,8 +80,9 @@ class LayerAnswer:
 class ModulatedLayer:
     """One layer that modulates, by its name, and where its answers are used.
 
-    block: the number of its block, or "" where it stands in none, as Modulation.block_of says it. uses: by name of a
-    norm or layer, how an answer is used behind it. answer: where what it answers waits for them.
+    block: the number of its block, or "" where it stands in none, as Modulation.block_of says it. answer: holds what
+    the layer has answered, until its uses read it. uses: how the answer is used, by the name of the norm or layer
+    behind which that is done.
     """
 
     def __init__(self, modulation: Modulation, block: str) -> None:
@@ -92,8 +93,10 @@ class ModulatedLayer:
         self._neutral: Tensor | None = None
 
     def neutral(self, out: Tensor) -> Tensor:
-        """An answer in the place of `out`, (rows, parts * C), that changes nothing. Made once, for all steps, except
-        under torch.compile."""
+        """An answer that changes nothing, in the place of the layer's own, `out`: (rows, parts * C) each.
+
+        It is made once for all steps of one shape; under torch.compile anew at every call.
+        """
         if torch.compiler.is_compiling():
             return self._new_neutral(out)  # with a kept one, torch.compile would make another graph at the next step
         if self._neutral is None or self._neutral.shape != out.shape:
@@ -131,7 +134,7 @@ class ModulationUse:
         return self._of_tokens(out, modulation)
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
-        """The calculation of `applied`, for a subclass to make, once the number of tokens is known to fit."""
+        """`out` with the subclass's part of the answer applied, (B, tokens, C). Both have as many tokens."""
         raise NotImplementedError
 
 

@@ -26,9 +26,9 @@ layer, or another text. Whether it reads the text is then unknown."""
 def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) -> frozenset[Block]:
     """The layers in which another pack's attention does not read what we have put into the text.
 
-    Such an attention ignores the text that it is called with, or fails with our tokens in the text and works without
-    them. A pack puts functions of one kind into all layers. So each kind is called on trial in one layer, and the
-    answer counts for all layers with that kind. length_without_ours: tokens of the text without ours.
+    Such an attention ignores the text that it is called with; or it fails with our tokens in the text, and works
+    without them. Each kind of function is called on trial in one layer, and the answer counts for all layers with that
+    kind, as a pack puts one kind into all layers. length_without_ours: how many tokens the text has without ours.
     """
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
@@ -46,8 +46,8 @@ def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) 
             reads_text_of = partial(_reads_text, replacement, transformer, block, grid, forward_input)
             reads_whole_text = reads_text_of(forward_input.context.shape[1])
             if reads_whole_text is None:
-                # It cannot be called with ours in the text. Where it cannot be called without them either, it is
-                # unknown what it does, and it counts as one that reads the text.
+                # It fails with our tokens in the text. If it works without them, it does not read ours. If it fails
+                # without them too, what it does is unknown, and it counts as one that reads the text.
                 ignores_text[kind] = reads_text_of(length_without_ours) is not None
             else:
                 ignores_text[kind] = not reads_whole_text
@@ -65,11 +65,11 @@ def _kind_of(replacement: Replacement) -> str:
 def _reads_text(
     replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput, tokens: int
 ) -> bool | None:
-    """Whether another pack's attention reads a text of so many tokens: whether another text gives another result. None
-    where it cannot be called with such a text.
+    """Whether another pack's attention reads a text of so many tokens; None where it fails with such a text.
 
-    It is called on trial, with two texts of made-up numbers, the second of which is the first with its sign changed.
-    transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    It is called on trial, with two texts of made-up numbers: the second is the first with its sign changed. It reads
+    the text if the two results differ. transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    Raises errors of memory.
     """
     rows = len(forward_input.x)
     width = transformer.attn2.to_q.out_features
@@ -89,17 +89,18 @@ def _reads_text(
 
 
 def _extra_options(transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput) -> Options:
-    """The extra_options with which the host calls the attention of a layer.
+    """The extra_options with which the host calls the attention of a layer, made for a trial.
 
     As in comfy/ldm/modules/attention.py, BasicTransformerBlock.
     """
+    # Without "patches" and "patches_replace", which the host takes out too.
     extra_options = {key: value for key, value in forward_input.options.items() if not key.startswith("patches")}
     extra_options["n_heads"] = transformer.n_heads
     extra_options["dim_head"] = transformer.d_head
     extra_options["attn_precision"] = transformer.attn_precision
     extra_options["block"] = block[:2]
     extra_options["block_index"] = block[2]
-    extra_options["transformer_index"] = 0
+    extra_options["transformer_index"] = 0  # a stand-in: the host counts the transformers of the UNet here
     extra_options["original_shape"] = list(forward_input.x.shape)
     extra_options["activations_shape"] = [len(forward_input.x), transformer.attn2.to_q.out_features, *grid]
     return extra_options

@@ -40,9 +40,9 @@ class PatchedMethod:
     def in_place(self, calls: Calls | None = None) -> Iterator[None]:
         """While this context is open, the function stands in the module. Then the module is as it was.
 
-        calls: where its calls are counted, with this object as their Site; None for no count.
+        calls: counts the calls of the function, with this object as their Site; None for no count.
         """
-        attributes = vars(self.module)  # written to as a dict: nn.Module.__setattr__ is passed over
+        attributes = vars(self.module)  # written to as a dict, past nn.Module.__setattr__
         attribute_before = attributes.get(self._method)  # what another patch has put there; None for the class's method
         method: Callable[..., Any] = getattr(self.module, self._method)
         attributes[self._method] = _CallInFront(self, self._function, method, calls).call
@@ -110,14 +110,17 @@ class _InputsInFront:
         _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
 
     def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """What the network's method gives, called with the positions that the patch has made of its arguments."""
-        # All arguments by name; those behind `args` have come by name already.
+        """What the network's method gives with the positions that the patch has made of its arguments.
+
+        The patch is not called where the network reads no text.
+        """
+        # All arguments by name: `args` are the first of them, and the others have come by name.
         arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
         text: Tensor | None = arguments[self._inputs.text]
         if text is None:  # the network reads none
             return method(*args, **kwargs)
         picture: Tensor = arguments[self._inputs.picture]
-        if self._inputs.picture_behind_text:
+        if self._inputs.picture_behind_text:  # then its first T tokens are nothing
             picture = picture[:, text.shape[1] :]
         options: Options = arguments["transformer_options"]
         positions: Tensor = arguments[self._inputs.positions]
@@ -142,9 +145,9 @@ def patched_text_readers(network: nn.Module, family: TransformerFamily) -> list[
 
 
 def patched_refiners(network: nn.Module, family: TransformerFamily) -> list[PatchedMethod]:
-    """PatchedMethods that put the path of its group of refiners into the transformer_options of every refiner.
+    """PatchedMethods, one for each refiner, that put the path of its group of refiners into its transformer_options.
 
-    By that path an attention is known: its number of tokens alone could be that of another attention.
+    The path tells whose attention is computed: by its number of tokens alone it could be another one.
     """
     patched: list[PatchedMethod] = []
     for path in (family.refiners, family.looks_refiners):
@@ -177,10 +180,9 @@ class WithOption:
 
 
 class EmbeddedPieces:
-    """It counts the calls of a network's embed_all, so that it is known which piece is embedded
-    (CurrentForward.embedded).
+    """It sets CurrentForward.embedded while a network embeds a piece, by counting the calls of embed_all.
 
-    A network with own_captions calls embed_all for each reference, and then for the picture and its text.
+    A network with own_captions calls embed_all for each reference, and then once for the picture and its text.
     count: how many references there are.
     """
 
@@ -203,7 +205,7 @@ class EmbeddedPieces:
         """
         number = self._next
         is_reference = number < self._count
-        # Whatever stands in the network begins and ends with the same number, so that torch.compile sees one graph.
+        # The picture is the last piece: back to 0, so that torch.compile finds the same number before every forward.
         self._next = number + 1 if is_reference else 0
         embedded_before = current.embedded
         current.embedded = number if is_reference else None

@@ -79,7 +79,7 @@ class RowTracker:
 
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
-        """How many rows there were before and after the last patch that `_verify` has found right; None before."""
+        """How many rows there were before and after the last patch that `_verify` has found right; None at first."""
         self._orders: dict[tuple[int, int], _RowOrder] = {}
         """The order of rows that a patch makes, by the id of the patch and the number of rows.
 
@@ -89,8 +89,8 @@ class RowTracker:
     def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
         """What the patches of others make of a layer's input, one after the other.
 
-        It leaves SOURCE_ROWS in the extra_options. Raises ConditioningLost where a patch makes or moves rows and does
-        not show of which.
+        It leaves SOURCE_ROWS in the extra_options, where that is needed (see there). Raises ConditioningLost where a
+        patch makes or moves rows, and its answer does not say of which row each was made.
         """
         for patch in patches:
             rows_before_patch = extra_options.get(SOURCE_ROWS)
@@ -98,8 +98,8 @@ class RowTracker:
             # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one has put
             # its `call_patches` in the place of the patches of other packs. Here that is the patch, and when it is
             # called, it leaves SOURCE_ROWS by itself.
-            found_by_another_batch = extra_options.get(SOURCE_ROWS) is not rows_before_patch
-            if not found_by_another_batch:
+            left_by_another_batch = extra_options.get(SOURCE_ROWS) is not rows_before_patch
+            if not left_by_another_batch:
                 self._leave_source_rows(patch, layer_input, output, extra_options)
             layer_input = output
         return layer_input
@@ -113,7 +113,7 @@ class RowTracker:
         """
         earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = len(before.hidden)
-        if len(after.hidden) == rows:
+        if len(after.hidden) == rows:  # as many rows, perhaps in another order
             source_rows = self._order(patch, before, after, extra_options)
         else:
             # In float32 the numbers of all rows are exact. In bfloat16, which a layer may compute in, 257 would be 256.
@@ -125,15 +125,16 @@ class RowTracker:
                 source_rows = earlier_source_rows[source_rows]
             extra_options[SOURCE_ROWS] = source_rows
         elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
-            # The rows are the batch's, but they read a text that is not ours.
+            # The rows are the batch's, but they read a shorter text that is not ours: SOURCE_ROWS has to be there.
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
 
     def _order(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> Tensor | None:
         """The order in which a patch has put the rows of a layer, (rows,); None where they are as they were.
 
-        Raises ConditioningLost where a patch moves rows and changes what is in them.
+        It is found once for each patch and number of rows, by a trial call. Raises ConditioningLost where a patch moves
+        rows and changes what is in them.
         """
-        if after.hidden is before.hidden:
+        if after.hidden is before.hidden:  # the patch has not touched them
             return None
         rows = len(before.hidden)
         key = id(patch), rows
@@ -162,20 +163,23 @@ class RowTracker:
         try:
             # One token is enough: what becomes of the text is not looked at.
             answer = patch(as_hidden, before.for_keys[:, :1], before.for_values[:, :1], dict(extra_options))
-        except RuntimeError as error:  # it puts texts of its own beside ours, which have to be of their length
+        except RuntimeError as error:
             if is_out_of_memory(error):
                 raise  # the whole text would need more still
+            # The patch puts texts of its own beside ours, so ours has to be whole.
             answer = patch(as_hidden, before.for_keys, before.for_values, dict(extra_options))
         return answer[0][:, 0, 0]  # of `hidden`, (rows after, pixels, channels): all numbers of a row are the same
 
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
-        """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.
+        """Raise ConditioningLost unless row n after a patch is row source_rows[n] before it.
 
-        It is done once for all layers and steps: to compare numbers on a GPU makes the CPU wait for it.
+        before, after: (rows, pixels, channels) each. The same two numbers of rows are not compared again in the layers
+        and steps that follow: to compare on a GPU makes the CPU wait for it.
         """
         if (len(before), len(after)) == self._verified:
             return
-        in_range = source_rows.clamp(0, len(before) - 1)  # a patch may have calculated with the numbers
+        # A patch may have calculated with the numbers, so they may be those of no row.
+        in_range = source_rows.clamp(0, len(before) - 1)
         if not torch.equal(before[in_range], after):
             raise made_rows_error(len(after), len(before), patch)
         self._verified = len(before), len(after)
@@ -193,7 +197,10 @@ def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
 
 
 def repeat_rows(x: Tensor, row_count: int, dim: int) -> Tensor:
-    """x with every row repeated, one copy after the other, so that dimension `dim` has this many rows."""
+    """x with each row repeated next to itself (0 0 1 1), so that dimension `dim` has row_count rows.
+
+    row_count: a multiple of the rows of x.
+    """
     if x.shape[dim] == row_count:
         return x
     return x.repeat_interleave(row_count // x.shape[dim], dim=dim)

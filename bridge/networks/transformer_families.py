@@ -95,7 +95,10 @@ class Modulation:
     zero_time: bool = False
 
     def block_of(self, layer: str) -> str | None:
-        """The number of the block of such a layer, "" for a layer that stands in no block; None for another layer."""
+        """The number of the block in which the layer of this name stands, "" where this layer stands in no block.
+
+        None where the name is not that of a layer of this modulation.
+        """
         pattern = re.escape(self.layer).replace(re.escape("{}"), r"(\d+)")
         match = re.fullmatch(pattern, layer)
         if match is None:

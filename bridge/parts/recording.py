@@ -69,6 +69,7 @@ def record(
         block = (*extra["block"], extra["block_index"])  # the Block of this layer
         if block in blocks_to_record:
             recorded[block] = hidden
+        # A compiled UNet runs to its end.
         if not torch.compiler.is_compiling() and len(recorded) == len(blocks_to_record):
             raise _AllRecorded
         return hidden, keys, values
@@ -84,12 +85,12 @@ def record(
 
 
 def _needed_calls(unet: UNetModel, layer_calls: Sequence[ClassCall]) -> list[ClassCall]:
-    """The ClassCalls for classes of which this UNet has a layer, and which are not the host's or torch's.
+    """The ClassCalls by which layers of this UNet are called whose classes are neither the host's nor torch's.
 
     The host could not call such a layer by itself. All other ClassCalls are left out: they may count forwards or keep
-    something for each, and the sampler knows nothing of this one.
+    something for each, and the forward of a recording is none of the sampler's.
     """
-    strange: list[nn.Module] = []
+    strange: list[nn.Module] = []  # layers of other packs' classes
     for block in (*unet.input_blocks, unet.middle_block or (), *unet.output_blocks):
         strange.extend(layer for layer in block if not type(layer).__module__.startswith(("comfy.", "torch.")))
     # call[0]: the class whose layers it calls
@@ -192,13 +193,17 @@ class PartsRecorder:
         if reference.adm is not None:
             self._adm = reference.adm.to(like)
         self._kept_tokens: dict[Hashable, TokensInside] = {}
-        """What `_tokens_in_mask` has given, which is the same at every step, by part, block and device."""
+        """What `_tokens_in_mask` has given, which is the same at every step, by part, block of the UNet, and device."""
 
     def record(self, model: BaseModel, sigmas: Tensor) -> Bank:
-        """What the layers of the model's UNet see of the parts. sigmas: (1,), the level of noise of this step."""
+        """What the layers of the model's UNet see of the parts, of the tokens in each part's mask alone.
+
+        sigmas: (1,), the level of noise of this step; not used where the parts are recorded without noise.
+        """
         unet = model.diffusion_model
         layers = self._shared_layers(unet)
         once_per_run = self._reference.steps is None
+        # By number of the part: what each layer sees of the part's window, (tokens, C).
         parts = self._at_zero(model, layers) if once_per_run else self._at_noise(model, sigmas, layers)
         bank: dict[Block, list[PartTokens]] = {}
         for block in layers:
@@ -206,7 +211,7 @@ class PartsRecorder:
             for number in range(len(parts)):
                 states = parts[number][block]  # (tokens, C)
                 in_mask = self._tokens_in_mask(unet, number, block, states)
-                bank[block].append(in_mask.of(states))
+                bank[block].append(in_mask.of(states))  # those in the part's mask alone
         return bank
 
     def _shared_layers(self, unet: UNetModel) -> list[Block]:
@@ -251,8 +256,7 @@ class PartsRecorder:
         return parts
 
     def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
-        """What the layers see of each part without noise, by its number, on the CPU. They see one part after the
-        other."""
+        """What the layers see of each part without noise, by its number, on the CPU: one forward for each part."""
         clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
         parts: dict[int, Recorded] = {}
@@ -304,25 +308,26 @@ class PartsRecorder:
     def _make_tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
         """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
 
-        number: of the part. states: (tokens, C), of the part's window alone. `numbers` of the result are indices into
-        them.
+        number: of the part. states: (tokens, C), of the part's window alone. In the result, `numbers` are indices into
+        states, and `dropped` counts tokens of the part's whole picture.
         """
         grid = _tokens_of(unet, block, *self._latents.shape[-2:])  # of the part's whole picture
         mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
         rows, columns = _window_in_tokens(unet, block, self._reference.windows[number])
         mask_in_window = mask[rows, columns].flatten()  # (tokens,)
         in_window = tokens_inside(mask_in_window, states)
-        # Tokens outside of the window are dropped, too. Each dropped token takes its share of the softmax, so a part
-        # weighs the same with a window as without one.
+        # Tokens outside of the window count as dropped, too. Each dropped token takes its share of the softmax, so a
+        # part weighs the same with a window as without one.
         outside_of_window = mask.numel() - len(states)
         return replace(in_window, dropped=in_window.dropped + outside_of_window)
 
 
 def _window_in_tokens(unet: UNetModel, block: Block, window: Rect) -> tuple[slice, slice]:
-    """The rows and the columns of a block's tokens that a window has, (left, top, right, below) in latent pixels.
+    """The rows and the columns of a block's tokens that lie in a window.
 
-    The sides of a window are borders between tokens of every layer, or the edges of the latent. So `top` latent pixels
-    are a whole number of tokens, which is the row of the window's first token; and so for the other three sides.
+    window: (left, top, right, below) in latent pixels. Each side is a border between tokens in every layer, or an edge
+    of the latent. So `top` latent pixels hold a whole number of rows of tokens, and that number is the window's first
+    row; likewise for the other three sides.
     """
     left, top, right, below = window
     first_row, first_column = _tokens_of(unet, block, top, left)
@@ -336,7 +341,7 @@ def _tokens_of(unet: UNetModel, block: Block, height: int, width: int) -> Grid:
 
 
 def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:
-    """Whether a layer shares.
+    """Whether a layer is one of those that share.
 
     layers: the user's choice, one of LAYERS. times_smaller: how much smaller the layer's side is than the latent's.
     """
@@ -346,4 +351,4 @@ def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:
         return times_smaller < _COARSE_FROM
     if layers == COARSE_LAYERS:
         return times_smaller >= _COARSE_FROM
-    return True
+    return True  # ALL_LAYERS

@@ -56,6 +56,7 @@ class SharedParts(Carried):
             return self
         pose_index = picture_number % len(self.pose)
         pose = self.pose[[pose_index]]  # (1, C, h, w)
+        # Runs know objects by identity: pictures with the same pose share one copy.
         return self.made_once(pose_index, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":

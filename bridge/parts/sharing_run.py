@@ -55,12 +55,12 @@ class SharingRun(Run[SharedParts]):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        self._inpainting = False
+        self._inpainting = False  # see is_inpainting; looked for only where parts are recorded while sampling
         tell_of_file_attention(guider.model_patcher, self.everything, "attn1")
         for parts in self.everything:
             if parts.live is not None:
                 self._inpainting = is_inpainting(guider.model_patcher, parts.live.latents.shape[1])
-        # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
+        # By network and device: MultiGPU CFG Split has several, and tokens are projected with each one's own modules.
         self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
         self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
         # What other nodes have put in place of attention for the whole run.
@@ -73,7 +73,7 @@ class SharingRun(Run[SharedParts]):
     ) -> Batch | None:
         """The batch of one forward; None where nothing is shared at this step, and no chunk has a pose.
 
-        Parts that are recorded while sampling are recorded here, with a forward of the UNet, where the step needs that.
+        Where the step needs a new recording of parts, it is made here, with a forward of the UNet.
         carried_by_chunk: one SharedParts for each chunk, as share_with allows no second one.
         """
         parts_of_chunks = [parts for (parts,) in carried_by_chunk]
@@ -81,7 +81,7 @@ class SharingRun(Run[SharedParts]):
         if key not in self._caches:
             self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
         cache = self._caches[key]
-        if not self.acting(carried_by_chunk, forward_input.sigmas):
+        if not self.acting(carried_by_chunk, forward_input.sigmas):  # no parts are read at this step
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
@@ -96,11 +96,11 @@ class SharingRun(Run[SharedParts]):
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
     ) -> PartsCache:
-        """The PartsCache to use at this step: with the last recording of these parts, where that serves this step, too.
+        """The PartsCache to use at this step.
 
-        Else the parts are to be recorded anew, and the cache has nothing recorded.
-        cache: of the network, which holds what no recording changes. reference: the parts, and how long one recording
-        of them serves.
+        Where the last recording of these parts serves this step too, it is the cache that holds that recording. Else it
+        is one with nothing recorded, for which the caller records the parts anew. cache: of the network, with what no
+        recording changes. reference: the parts, and for how many steps one recording of them serves.
         """
         if reference.steps is None:
             return cache  # one recording serves the whole run
@@ -111,7 +111,7 @@ class SharingRun(Run[SharedParts]):
         number = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.number != number:
-            # The old one goes before the new one is made: both at once would be large.
+            # The old recording is freed before the new one is made: both at once would be large.
             recording = None
             self._recordings.pop(key, None)
             recording = _Recording(number, cache.with_nothing_recorded())
@@ -134,12 +134,12 @@ _ROUNDED_DOWN = 0.999999
 def step_of(schedule: Tensor, sigmas: Tensor) -> int:
     """The number of the step that sigmas (B,) belong to, from 0. Sigmas between two steps belong to the first of them.
 
-    schedule: (steps + 1,), every sigma of the run.
+    sigmas: the first one is looked at. schedule: (steps + 1,), every sigma of the run.
     """
-    # Sigmas fall from step to step. So the sigmas of the schedule that are not below this one are those of this step
-    # and of the steps before it. A sampler may compute the sigma of a step anew, a rounding error above the one in the
-    # schedule, which then counts nevertheless.
-    return int((schedule >= float(sigmas[0]) * _ROUNDED_DOWN).sum()) - 1
+    # A sampler may compute the sigma of a step anew, a rounding error above the one in the schedule.
+    sigma = float(sigmas[0]) * _ROUNDED_DOWN
+    # Sigmas fall from step to step, so those that are not below this one are of this step and of all steps before it.
+    return int((schedule >= sigma).sum()) - 1
 
 
 _POSES = "poses", 0
@@ -165,7 +165,7 @@ class SharingBatch(Batch):
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The self-attentions of layers that read parts, and the first convolution where there is a pose."""
         sites: dict[Site, nn.Module] = {}
-        for *block, transformer in unet.transformers(modules[""]):
+        for *block, transformer in unet.transformers(modules[""]):  # a block is (name, number, index)
             if tuple(block) in self.layers:
                 sites[tuple(block)] = transformer.attn1
         if any(pose is not None for pose in self.poses):
@@ -175,9 +175,10 @@ class SharingBatch(Batch):
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and poses after the first convolution.
 
-        Where another node has replaced the self-attention of a layer for this forward alone, as the host's guidance
-        nodes do, its function stays there and ours takes no part. Where it has replaced it for the whole run, ours
-        takes the place and calls that function for the rows without parts.
+        Another node may have put a function of its own in the place of a layer's self-attention. Where it has done so
+        for this forward alone, as the host's guidance nodes do, that function stays and parts are not read in the
+        layer. Where it has done so for the whole run, ours takes the place and calls that function for the rows without
+        parts.
         """
         replacements: dict[Block, Replacement] = {}
         for block in self.layers:
@@ -186,7 +187,7 @@ class SharingBatch(Batch):
             if before is None or stands_for_whole_run:
                 replacements[block] = partial(self.attention_output, block, before)
             else:
-                self.calls.count(block)  # left out on purpose, and not lost
+                self.calls.count(block)  # counted here: left out on purpose, it must not be taken for lost
         options = unet.with_replacements(options, "attn1", replacements)
         if any(pose is not None for pose in self.poses):
             options = unet.with_patch(options, "input_block_patch", self.with_pose)
@@ -216,9 +217,9 @@ class SharingBatch(Batch):
     ) -> Tensor:
         """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
 
-        block: the layer. before: another node's replacement, which goes on serving the rows without parts; None where
-        there is none. q, k, v: (B, N, C) each.
-        Raises ConditioningLost where the rows cannot be divided among the chunks, and where the replacement makes rows.
+        The call is counted. block: the layer. before: another node's function, which gives the rows without parts; None
+        where there is none. q, k, v: (B, N, C) each. Raises ConditioningLost where the rows cannot be divided among the
+        chunks, and where `before` makes rows.
         """
         self.calls.count(block)
         extra_options = with_asked_for(extra_options, self.asked_for.get(block))
@@ -232,8 +233,8 @@ class SharingBatch(Batch):
             out_of_other_node = attention_of_other_pack(before, q, k, v, extra_options).split(rows_per_chunk)
         attend_alone = attend_whole_with(extra_options)
         # HyperTile cuts the picture of each row into tiles and makes a row of q for each of them, (B * tiles, N /
-        # tiles, C). It leaves k and v as they were, (B, N, C): the attention kernel gives them as many rows as q has,
-        # by a reshape. As rows are taken apart here before the kernel is called, it is done here.
+        # tiles, C), but leaves k and v as they were, (B, N, C). The attention kernel would reshape k and v to the rows
+        # of q; here rows are taken apart before the kernel is called, so the reshape is done here.
         k = k.reshape(len(q), -1, k.shape[-1])
         v = v.reshape(len(q), -1, v.shape[-1])
         q_of_chunks = q.split(rows_per_chunk)
@@ -333,7 +334,10 @@ class PartsCache:
     def batch_of_parts(
         self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size
     ) -> SharingBatch:
-        """What `_new_batch` gives of these, kept as long as the recording; `Run.kept` would keep it all the run."""
+        """What `_new_batch` gives of these arguments, made once and kept as long as the recording.
+
+        `Run.kept` would keep it, and with it the tokens of the recording, for the whole run.
+        """
         made_of = parts_of_chunks, sharing, shape
         if made_of not in self._batches:
             self._batches[made_of] = self._new_batch(*made_of)
@@ -342,7 +346,8 @@ class PartsCache:
     def _new_batch(self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, shape: torch.Size) -> SharingBatch:
         """A new SharingBatch for these chunks.
 
-        sharing: whether any parts are read at this step. shape: (B, C, h, w), of the UNet's input.
+        sharing: whether any parts are read at this step; poses act in any case. shape: (B, C, h, w), of the UNet's
+        input.
         """
         layers: dict[Block, list[PartsInLayer | None]] = {}
         row_count, _, height, width = shape
@@ -370,7 +375,7 @@ class PartsCache:
         layers: dict[Block, list[PartsInLayer | None]] = {}
         for parts_of_chunk in parts_of_chunks:
             for block, tokens in (parts_of_chunk.bank or {}).items():
-                if tokens and block not in layers:
+                if tokens and block not in layers:  # the layer is made once, for all chunks
                     grid = grid_of_block[block[:2]]
                     layers[block] = [self._parts_in_layer(parts, block, grid) for parts in parts_of_chunks]
         return layers
@@ -385,7 +390,7 @@ class PartsCache:
         return self._parts_in_layers[key]
 
     def _make_parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer:
-        """The tokens of parts as keys and values, made with the layer's own modules.
+        """A new PartsInLayer: the tokens of parts as keys and values, made with the layer's own modules, and the bias.
 
         The bias has a column for every key: of the picture's own tokens, of the parts' kept tokens, and of sinks, which
         stand for the dropped ones. A sink is a key of zeros and a value of zeros.
@@ -393,6 +398,7 @@ class PartsCache:
         tokens_of_parts = parts.bank_of(block)
         kept_tokens = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
         kept_and_dropped = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
+        # The cached KeyBiases alone and not this cache, see KeyBiases.
         bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
         picture_token_count = grid[0] * grid[1]
         bias = bias_at(picture_token_count, grid)
@@ -438,6 +444,7 @@ class PartsInLayer:
         Raises TokensMoved where another node moves tokens and parts are meant for regions.
         """
         if self.regional:
+            # The end of the error's sentence about tokens: what is not known of them.
             unknown = "lie in the target_mask of a part"
             advice = "Take that node out, or the target_mask of every part."
             unet.check_tokens(q, unet.grid_of(extra_options), unknown, advice)

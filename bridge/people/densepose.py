@@ -39,10 +39,10 @@ _OTHER_EXPORT = (
 
 @lru_cache(maxsize=2)
 def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
-    """A DensePose network in a ModelPatcher: the weights are the file's, the code is ours. The last two are kept.
+    """A DensePose network in a ModelPatcher: the weights are the file's, the code is ours.
 
-    path, byte_count, changed: of files.stamp, so that a file that was replaced is read again. Raises
-    UnsupportedCheckpoint for another kind of network or a damaged file.
+    lru_cache keeps the networks of the last two files. path, byte_count, changed: of files.stamp, so that a file that
+    was replaced is read again. Raises UnsupportedCheckpoint for another kind of network or a damaged file.
     """
     exported = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
     try:
@@ -92,9 +92,9 @@ class _Picture:
 def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
     """The bodies of a picture; boxes are in pixels of the picture. most: only so many, the surest; 0 for all.
 
-    lru_cache keeps the bodies of the last picture, because several nodes may look at one photo, for masks of a jacket
+    lru_cache keeps the bodies of the last picture: several nodes may look at one photo, such as for masks of a jacket
     and of trousers, and on a CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises
-    UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
+    UnsupportedCheckpoint as `network_of`, and where the network fails or gives something else than bodies.
     """
     network = network_of(path, byte_count, changed)
     try:
@@ -112,9 +112,9 @@ def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: i
 def detect(path: str, photos: Tensor, size: tuple[int, int], most: int) -> list[iuv.Surface]:
     """The bodies of each photo (B, H, W, 1|3|4), drawn onto a canvas: one Surface for each photo.
 
-    size: (width, height) of the canvas in pixels, 0 for that of the photo; the canvas shows all of the photo. most: how
-    many bodies of a photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for a photo without a body,
-    BadSize (see iuv.draw).
+    path: of the network's file. size: (width, height) of the canvas in pixels; where one is 0, it is the photo's. The
+    canvas shows all of the photo. most: how many bodies of a photo, the surest; 0 for all. Raises
+    UnsupportedCheckpoint, BadPhoto for a photo without a body, BadSize (see iuv.draw).
     """
     file_stamp = stamp(path)
     photo_height, photo_width = photos.shape[1:3]
@@ -125,7 +125,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], most: int) -> list[
     to_photo = Fit.into(iuv.network_size(photo_width, photo_height), photo_size, "stretch")
     onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), "pad"))
     surfaces = list[iuv.Surface]()
-    for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
+    for number, photo in enumerate(stepwise(list(as_rgb(photos))), start=1):
         bodies = _bodies(*file_stamp, _Picture.of_photo(photo), most)
         surface = iuv.draw(bodies, onto_canvas, width, height)
         if not surface.person.any():

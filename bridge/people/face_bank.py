@@ -83,16 +83,17 @@ def path_of(file: str) -> str:
 def save_person(person: Person, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None) -> str:
     """Write a person into the first folder of the face bank, note who has saved whom, and return the full path.
 
-    node_id: of the node that saves. graph: the one that runs. An interrupted write leaves an older file of that name
-    as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding for numbers that no face has, and
-    CannotSave for an empty or unfit name, for a person without photos, for a file that cannot be written, and where one
-    graph would save two people to one file.
+    node_id: of the node that saves; None outside of a graph. graph: the one that runs, or None. An interrupted write
+    leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding
+    for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, for a file
+    that cannot be written, and where one graph would save two people to one file.
     """
     path = _path_to_save(filename)
     if not persons.photos_of(person):
         why = f"{person.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     key = folded(path)
+    # By key, who was saved in this run; written to below.
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = persons.to_tensors(person)
@@ -106,7 +107,7 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
     _write(path, save(tensors, metadata))
     saved_in_run[key] = saved
-    if _saved_before(key, saved).content != content:  # somebody else was in the file
+    if _saved_before(key, saved).content != content:  # somebody else was in the file, and is lost now
         _times_lost[key] += 1
         _savers.pop(key, None)
     _last_saved[key] = saved
@@ -121,18 +122,21 @@ def _saved_before(key: str, saved: _Saved) -> _Saved:
 
 
 def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_run: _Saved | None) -> list[str]:
-    """Who else would be saved to the same file as `saved`, in words: people or nodes; [] where nobody would be lost.
+    """Who else is saved to the same file as `saved` by this graph, in words: people or nodes; [] for nobody.
 
-    prompt: the graph that runs. saved_in_this_run: who was saved to this file in this run; None for nobody so far.
+    One of these rivals would be lost. prompt: the graph that runs. saved_in_this_run: who was saved to this file in
+    this run; None for nobody so far.
     """
-    if saved_in_this_run is not None:
+    if saved_in_this_run is not None:  # its own save has found no rivals among the other nodes
         return [] if saved_in_this_run.content == saved.content else [str(saved_in_this_run)]
+    # The first save to this file in this run: the rivals are other nodes of the graph.
     rivals = _nodes_of_same_file(path, saved.node_id, prompt)
     key = folded(path)
     in_file = _saved_before(key, saved)
     if rivals or in_file.content == saved.content:
         return rivals
-    # Nodes that do not run again, because nothing has changed for them, and whose person would be lost.
+    # No other node has this file's name now. But the person in the file would be lost, where a node that does not run
+    # again, as nothing has changed for it, has saved that person.
     return [f"{in_file.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != saved.node_id]
 
 
@@ -150,10 +154,10 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any]) -> list[str]:
-    """The other Save Person nodes of a graph, in words, whose file name means this path, whether they run again or not.
+    """The other Save Person nodes of a graph whose file name means this path, in words, whether they run again or not.
 
-    node_id: of the node that saves. Of a node that another one has become while it ran, such as a turn of a loop, it is
-    the id of that other one, which may have no input `filename`.
+    node_id: of the node that saves. Where a node of the graph has become other nodes while it ran, such as the turns of
+    a loop, it is the id of that node of the graph, which may have no input `filename`.
     """
     # A typed name or a link. Equal links give equal names.
     filename = prompt.get(node_id or "", {}).get("inputs", {}).get("filename")
@@ -168,8 +172,10 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
 
 
 def _unchanged_savers(key: str, prompt: Mapping[str, Any]) -> list[str]:
-    """The ids of the nodes that have saved the person who is in this file, and that stand in the graph as they did
-    then. The host does not run them again, nor the nodes that they have become."""
+    """The ids of nodes that saved the person who is in this file, and that stand unchanged in the graph since.
+
+    The host does not run them again, nor the nodes that they have become. key: the folded path of the file.
+    """
     savers = _savers.get(key, {})
     return [saver for saver, sources in savers.items() if saver in prompt and _with_sources(saver, prompt) == sources]
 
@@ -180,7 +186,7 @@ def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
     waiting_ids = [node_id]
     while waiting_ids:
         source_id = waiting_ids.pop()
-        if source_id in prompt and source_id not in nodes:  # the second: nodes may be reached twice
+        if source_id in prompt and source_id not in nodes:  # a node may be reached by several links
             nodes[source_id] = prompt[source_id]
             links = [value for value in prompt[source_id]["inputs"].values() if is_link(value)]
             waiting_ids += [link[0] for link in links]  # [id of the node, number of its output]
@@ -188,8 +194,10 @@ def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
-    """Whether a file name means this path. filename: as typed in Save Person, or a link to the text node where it is
-    typed."""
+    """Whether a file name means this path; False for a name that is refused.
+
+    filename: as typed in Save Person, or a link to the text node where it is typed.
+    """
     if isinstance(filename, list):  # [id of the node, number of its output]
         filename = prompt.get(filename[0], {}).get("inputs", {}).get("value")
     try:
@@ -202,8 +210,8 @@ def fingerprint(filename: str | None) -> int:
     """The answer of Save Person's fingerprint_inputs: a number that changes when the file is gone or holds somebody
     else, so that the host runs the node again.
 
-    It counts a file that is gone as lost. filename: None where it is linked, and so not known before the run. Then the
-    losses of all files count.
+    The number is how often a person was lost from the file, and a call for a file that is gone counts one loss more.
+    filename: None where it is linked, and so not known before the run. Then the losses of all files count.
     """
     if filename is None:
         return _times_lost.total()
@@ -230,7 +238,7 @@ def _path_to_save(filename: object) -> str:
     if not name or name.endswith("/"):
         raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
     path = folders.path_within(folders.folders(KEY)[0], name) + _ENDING
-    for part in PurePath(name + _ENDING).parts:
+    for part in PurePath(name + _ENDING).parts:  # a part ".." has been judged by path_within
         if part != ".." and _UNFIT_ON_WINDOWS.search(part):
             raise CannotSave(
                 f"The file name {plain(name, 60)!r} has {part.removesuffix(_ENDING)!r} in it, which is no name of a "
@@ -248,7 +256,7 @@ def load_person(file: str) -> Person:
     try:
         with opened(Path(path)) as file_of_tensors:
             keys: list[str] = file_of_tensors.keys()
-            # Cloned, so that the file is not held open and can be replaced.
+            # Cloned: the tensors of safetensors would hold the file open, and it could not be replaced.
             tensors = {key: file_of_tensors.get_tensor(key).clone() for key in keys}
             metadata = file_of_tensors.metadata() or {}
     except safetensors.SafetensorError as error:

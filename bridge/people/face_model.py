@@ -109,6 +109,8 @@ def paths_of(pack: str, recogniser: str) -> list[str]:
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """The error about a choice that cannot be loaded, as far as names of files tell; None where it may be loaded.
 
+    No file is opened, so a damaged one is not seen here.
+
     pack, recognisers: options of the menus, see pack_names and recogniser_names.
     """
     files = _files()
@@ -144,7 +146,10 @@ def _no_pack_error(pack: str, files: Files) -> LikenessError:
 
 
 def _no_recogniser_error(pack: str) -> LikenessError:
-    """The error where no recogniser is installed. It names one that comes with a detector, unless none is wanted."""
+    """The error where no recogniser is installed. It names one to install.
+
+    That is the pack antelopev2, which has a detector too; or IR-SE50, where the user wants no detector.
+    """
     published_key = packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
     return _missing_error("A face recogniser", published_key, RecogniserMissing)
 
@@ -188,8 +193,8 @@ def load_face_model(
 ) -> HostedFaceModel:
     """Load the detector of a face pack, and one recogniser, all of them or none.
 
-    A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
-    another file can be used. pack, recognisers: options of the menus, NO_DETECTOR and NO_RECOGNISER among them.
+    A damaged file is left out, and a note under the node says so, if the user has not chosen it by its name and another
+    file can be used. pack, recognisers: options of the menus, NO_DETECTOR and NO_RECOGNISER among them.
     backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, for onnxruntime alone. IR-SE50 is no ONNX file,
     and torch runs it in any case.
     Raises what `refusal` and `backend_refusal` return, and UnsupportedCheckpoint for damaged or unfit files.
@@ -239,14 +244,14 @@ class _Loading:
             else:
                 self.left_out += failed
                 return detector
-        raise failed[0]  # files.detectors gives at least one path, or raises
+        raise failed[0]  # there is one: files.detectors gives at least one path, or raises
 
     def recognisers(self, chosen: str) -> tuple[Recogniser, ...]:
         """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER.
 
-        With ALL, damaged ones are added to left_out, and the demo's stand-ins are taken only where the pack is one.
-        Raises UnsupportedCheckpoint for a chosen file that is damaged or no recogniser, and, with ALL, if none can be
-        used.
+        With ALL, damaged ones are added to left_out, networks of another kind are passed over, and the demo's stand-ins
+        are taken only where the pack is a stand-in. Raises UnsupportedCheckpoint for a chosen file that is damaged or
+        no recogniser. With ALL, where none can be used: the error about the first damaged one, or about none installed.
         """
         if chosen == NO_RECOGNISER:
             return ()
@@ -304,7 +309,7 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 def _files() -> Files:
     """The files that are in the folders of face models now."""
     onnx: dict[str, str] = {}  # name, see packs.name_in -> full path
-    # Where two folders have a file of one name, the first folder's is used: its entry is written last.
+    # Where two folders have a file of one name, the first folder's is used: its entry is written last, over the other.
     for root in reversed(_roots()):
         for name, path in by_name([root], (".onnx",)).items():
             onnx[packs.name_in(root, name)] = path
@@ -325,15 +330,16 @@ def _installed_pack(pack: str, files: Files) -> str | None:
     if pack == NO_DETECTOR:
         return pack
     installed_packs = list(packs.packs(files.onnx))
-    name = among(pack, installed_packs) or pack
+    name = among(pack, installed_packs) or pack  # among: the same name in another spelling
     return packs.chosen(name, installed_packs, _roots())
 
 
 def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
     """The error about a missing pack or recogniser, or about a dead link in its place.
 
-    Of all folders that are searched it names only the one that the README names, so that a new user need not choose.
-    key: the id of the pack or recogniser. error: the class of the error.
+    Of all folders that are searched, the error names only the one that the README names, so that a new user need not
+    choose. file_in_words: what is missing. key: the id of the pack or recogniser. error: the class of the error where
+    there is no dead link.
     """
     published = packs.published(key)
     error_of_link = _dead_link(key, published)
@@ -358,7 +364,8 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
 def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
     """The error about a file of a pack or recogniser that is a link to nowhere; None where there is no such link.
 
-    Its files have the names of the published ones, or lie in the folder of the pack's name.
+    A file is taken for one of these if it has the name of a published one, or lies in the folder of the pack's name.
+    key: the id of the pack or recogniser. published: its entry in the manifest.
     """
     published_names = {PurePath(name).name for file in published.files for name in file.names}
     for root in folders.folders("insightface", "facexlib"):
@@ -371,7 +378,10 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
 
 
 def _network_kind(identifier: str, path: str) -> Kind:
-    """The kind of network in a file, by its contents. Raises UnsupportedCheckpoint."""
+    """The kind of network in a file, by its contents; of IR-SE50, which is no ONNX file, by its id.
+
+    Raises UnsupportedCheckpoint for a damaged file.
+    """
     return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
 
 
@@ -383,7 +393,10 @@ def _opened_detector(path: str, byte_count: int, changed: int, runs_on: str | No
 
 @lru_cache(maxsize=8)
 def _opened_recogniser(identifier: str, path: str, byte_count: int, changed: int, runs_on: str | None) -> Recogniser:
-    """The recogniser in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
+    """The recogniser in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp.
+
+    runs_on: onnxruntime's provider, None for torch, which runs IR-SE50 in any case.
+    """
     if identifier != packs.IR_SE50:
         return model.open_recogniser(identifier, path, Hosted, runs_on)
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."

@@ -45,16 +45,15 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=2)
 def _with_photos(files: Listing) -> tuple[str, ...]:
-    """The folders that have photos, or have a folder with photos in them (such as one for each person), sorted.
+    """The folders in which photos lie, and the folders in which these folders lie, sorted; without the root itself.
 
-    files: all files of a root folder. The folders are paths from there, with "/" on every system; the root itself is
-    left out.
+    files: all files of the root folder. The result is paths from there, with "/" on every system.
     """
     folders_with_photos: set[str] = set()
     for name, _ in files.files:
         folder, file = os.path.split(name)
         if _is_photo(file):
-            above = os.path.dirname(folder)  # it has a folder of photos for each person
+            above = os.path.dirname(folder)  # it may have a folder of photos for each person
             folders_with_photos |= {folder.replace(os.sep, "/"), above.replace(os.sep, "/")}
     folders_with_photos.discard("")  # the root itself
     return tuple(sorted(folders_with_photos, key=_by_number))
@@ -81,9 +80,9 @@ class LinkedAway(BadPhoto):
 
 
 def path_of(folder: str) -> str:
-    """Full path of a folder of the input directory, also of one whose name is the same in another spelling; that of our
-    own pictures for EXAMPLES.
+    """Full path of a folder of the input directory, or of our own pictures for EXAMPLES.
 
+    A folder whose name is the same in another spelling is found too.
     Raises UnsafePath, LinkedAway for a link that leads out of the directory or nowhere, and BadPhoto where no
     folder has the name.
     """
@@ -91,7 +90,7 @@ def path_of(folder: str) -> str:
         return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
     path = folders.path_within(root, folder)
-    if not os.path.isdir(path):
+    if not os.path.isdir(path):  # perhaps in another spelling
         photo_folders = names()[:-1]  # without the examples
         path = folders.path_within(root, among(folder, photo_folders) or folder)
     if dead_link(path) is not None:
@@ -158,6 +157,7 @@ def _contents_of(path: str, root: str) -> Album:
     for name in _names_in(path, root):
         full_path = os.path.join(path, name)
         is_folder = os.path.isdir(full_path)
+        # The first case that fits counts: a file that is no photo is one of not_photos, even if it is linked.
         if dead_link(full_path) is not None:
             dead.append(name)
         elif not is_folder and not os.path.isfile(full_path):
@@ -168,7 +168,7 @@ def _contents_of(path: str, root: str) -> Album:
             linked.append(name)
         elif is_folder and "/" in name:  # a folder in a folder of the folder
             deeper.append(name)
-        elif not is_folder:
+        elif not is_folder:  # a folder right in the folder is no entry: what lies in it comes by its own names
             photos.append((name, stamp(full_path)))
     return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos), tuple(deeper))
 
@@ -176,17 +176,18 @@ def _contents_of(path: str, root: str) -> Album:
 def _names_in(path: str, root: str) -> Iterator[str]:
     """The names of what lies in a folder and in the folders in it, with "/" on every system, without hidden ones.
 
-    A folder to which links lead too, even from inside of itself, is looked into once. root: as in `_contents_of`.
-    Raises BadPhoto for a folder that may not be looked into.
+    Each folder is looked into once, even if links lead to it as well, and only if it lies in `root` once links are
+    followed. Raises BadPhoto for a folder that cannot be read.
     """
     real_path = os.path.realpath(path)
     names = _sorted_names(path)
-    # The folder itself and all that lie in it: links to these are not followed.
+    # The real paths of the folder itself and of all that lies in it: links to these are not followed.
     looked_into = {real_path, *(os.path.join(real_path, name) for name in names)}
     for name in names:
         yield name
         folder = os.path.join(path, name)
         leads_to = os.path.realpath(folder)
+        # A folder that is no link is in looked_into under its own path, and is looked into here.
         is_link_to_known = leads_to in looked_into and leads_to != os.path.join(real_path, name)
         if os.path.isdir(folder) and _lies_in(folder, root) and not is_link_to_known:
             looked_into.add(leads_to)
@@ -205,7 +206,10 @@ def _sorted_names(path: str) -> list[str]:
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
-    """The error about a folder without photos. folder: as the menu names it. path: of it. contents: what is there."""
+    """The error about a folder without photos, with advice by what lies there instead.
+
+    folder: as the menu names it. path: its full path. contents: what lies in it.
+    """
     count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
     if contents.deeper:
@@ -245,7 +249,8 @@ def photos_of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mappin
 
     face_landmarks: a FACE_LANDMARKS for each, or none at all. Raises BadPhoto for landmarks of other pictures.
     """
-    meshes = iter(landmarks.meshes_of_batches(face_landmarks, batches))  # one for each picture, in their order
+    # One for each picture of all batches, in their order; None where the picture has no landmarks.
+    meshes = iter(landmarks.meshes_of_batches(face_landmarks, batches))
     photos: list[Photo] = []
     for batch in batches:
         for pixels in batch.unbind():  # (H, W, C)
@@ -297,8 +302,8 @@ def detected(
     """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
 
     picture_name: what messages call the picture. photo: the picture as it came by a link; None for one of a file.
-    expected: how many faces the user says are in it. boxable: as in FaceNotFound. Raises FaceNotFound, whose advice
-    says so where a batch may have cut the face off, or the picture may be a piece of a HEIC photo.
+    expected: how many faces the user says are in it. boxable: as in FaceNotFound. Raises FaceNotFound. Its advice says
+    so where a batch may have cut the face off, and where the picture may be a piece of a HEIC photo.
     """
     try:
         if photo is None or photo.mesh is None:
@@ -347,7 +352,10 @@ def _lies_in(path: str, root: str) -> bool:
 
 
 def _by_number(name: str) -> tuple[list[str | int], str]:
-    """A key for sorting by which "anna 2" stands before "anna 10". The name itself decides between equal ones."""
+    """A key for sorting by which "anna 2" stands before "anna 10": its words and numbers, and then the name itself.
+
+    The name decides between names of the same words and numbers, such as "Anna" and "anna".
+    """
     parts: list[str | int] = []
     for part in re.split(r"(\d+)", name.casefold()):  # words and numbers in turn
         parts.append(int(part) if part.isdecimal() else part)
@@ -373,10 +381,14 @@ def copy_examples() -> None:
 
 
 def _copy_new_examples(folder: Path) -> None:
-    """Copy the example pictures that were never copied into this folder. Raises OSError."""
+    """Copy the example pictures that were never copied into this folder, and add their names to its record.
+
+    A file that is there already stays as it is, and counts as copied. Raises OSError.
+    """
     record = folder / _COPIED
     copied_before: list[str] = []
-    if os.path.lexists(record):  # one that cannot be read, as a folder, is an error: nothing comes back then
+    # Where the record cannot be read, its error ends the copying, so that no deleted example comes back.
+    if os.path.lexists(record):
         copied_before = record.read_text("utf-8", errors="replace").splitlines()
     new_pictures = [picture for picture in sorted(PICTURES.glob("*.png")) if picture.name not in copied_before]
     for picture in new_pictures:

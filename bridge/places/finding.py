@@ -77,12 +77,13 @@ def look_at(
 ) -> SeenPeople:
     """Sample up to a share of the steps, and give what is seen then.
 
-    given: with a MODEL, and with everybody's words, if any, as the last that its positive carries. clip: the encoder of
-    these words. words: of each person; "" for everybody where ID tokens or references tell people apart.
-    Raises BadSetup where nothing is seen.
+    given: with a MODEL. If people have words, these are the last that its positive carries. share: 0..1, of the steps.
+    clip: the encoder of the words. words: of each person; "" for everybody where ID tokens or references tell people
+    apart. Raises BadSetup where nothing is seen.
     """
     assert given.model is not None
     look = Look(share)
+    # source: an object of this look alone, which tells what it carries from that of other nodes.
     sought = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=len(words))
     if any(words):
         lengths = _lengths_of_words(given.positive)
@@ -119,7 +120,8 @@ def look_at(
 
 
 def _lengths_of_words(positive: Conditioning) -> tuple[int, ...]:
-    """How many tokens each person's words have, of the words that the last node has put into the positive."""
+    """How many tokens each person's words have: those that the last node has put into the positive."""
+    # cond[-1]: of the last node.
     conds = positive[0][1]["model_conds"]  # an entry is (text, options); all entries carry the same words
     if UnetWords.key in conds:
         return conds[UnetWords.key].cond[-1].counts
@@ -136,7 +138,7 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
         return None
     reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)
     latent = latent.float().cpu() if reshape is None else reshape(latent.float().cpu())
-    first = latent[0, :, 0] if latent.dim() == 5 else latent[0]  # (C, h, w)
+    first = latent[0, :, 0] if latent.dim() == 5 else latent[0]  # of 5 dimensions the first frame: (C, h, w)
     colours = first.movedim(0, -1) @ first.new_tensor(factors)
     if latent_format.latent_rgb_factors_bias is not None:
         colours = colours + first.new_tensor(latent_format.latent_rgb_factors_bias)
@@ -144,22 +146,23 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
 
 
 def numbers_of_words(clip: CLIP, words: str, count: int) -> tuple[int, ...]:
-    """Which tokens of a text are words, and not what its encoder puts around every text, or fills it up with.
+    """The numbers of the tokens of a text that are words: neither of the encoder's template nor filled up.
 
-    count: the tokens that the encoder gives. Numbers are counted from the end, 1 for the last: some encoders give no
-    tokens for the beginning of their template. Where no token is told to be a word, all are given.
+    Numbers are counted from the end, 1 for the last, because some encoders give no tokens for the beginning of their
+    template. Where no token is seen to be a word, all numbers are given. count: how many tokens the encoder gives.
     """
     ids_by_encoder = _token_ids(clip, words)
-    # Of the encoders of a model, the one whose tokens these are: with as many tokens, else the one with the most.
+    # Of the encoders of a model, the one whose tokens these are: with `count` tokens, else the one with the most.
     longest = max(ids_by_encoder, key=lambda encoder: len(ids_by_encoder[encoder]))
     name = next((name for name, ids in ids_by_encoder.items() if len(ids) == count), longest)
     ids, empty = ids_by_encoder[name], _token_ids(clip, "")[name]
-    # What begins both texts is the template's; what follows in the empty text stands behind the words.
+    # Found by the empty text: what both begin with is the template's; what then follows in the empty one comes behind
+    # the words.
     start = 0
     while start < min(len(ids), len(empty)) and ids[start] == empty[start]:
         start += 1
     ids_behind = {token_id for token_id in empty[start:] if token_id is not None}
-    first = max(start, len(ids) - count)  # of the tokens that the encoder gives
+    first = max(start, len(ids) - count)  # the encoder gives the last `count` tokens alone
     numbers = tuple(len(ids) - place for place in range(first, len(ids)) if ids[place] not in ids_behind)
     return numbers or tuple(range(1, count + 1))
 

@@ -68,9 +68,9 @@ class Look:
         self._smoothest = -1.0
 
     def take(self, scores: Tensor, hidden: Tensor, size: Grid, cell: int, is_known: bool) -> None:
-        """Keep what a layer sees, if it tells more than all layers before. Arguments: see the class.
+        """Keep what a layer sees, if its maps are smoother than those of all layers before. Arguments: see the class.
 
-        is_known: whether this layer is known to tell who stands where, so that it counts before all others.
+        is_known: whether this layer is known to tell who stands where. Then it is kept whatever the others see.
         """
         scores = scores.float().cpu()
         smooth = 2.0 if is_known else smoothness(contrasted(scores), size)  # 2: above every smoothness
@@ -123,10 +123,11 @@ class Sought(Carried):
         conds = entry["model_conds"]
         text: Tensor = entry["cross_attn"]  # (B, T, width)
         with_text = replace(self, text=text.shape[1])
+        # People are told apart by their words, else by ID tokens, else by references.
         if self.word_numbers and UnetWords.key in conds:
             of_other_nodes = conds[UnetWords.key].cond[:-1]  # the last is of the people who are sought
             return replace(with_text, before=sum(words.appended_count for words in of_other_nodes))
-        if self.word_numbers:
+        if self.word_numbers:  # of a transformer, whose layout has the words of all nodes
             return with_text
         id_tokens: IDTokens | None = entry.get(ID_TOKENS)
         if id_tokens is not None and id_tokens.people_count == self.people_count:
@@ -134,15 +135,18 @@ class Sought(Carried):
         return replace(with_text, owners=self._owners_of_references(entry))
 
     def _owners_of_references(self, entry: RunEntry) -> tuple[int | None, ...]:
-        """The number of the person whom each of an entry's reference latents shows, None for nobody; () where not
-        everybody has one."""
+        """For each of an entry's reference latents the number of the person whom it shows; None for nobody.
+
+        () where the entry's references are of other people than are sought, or where somebody sought has none.
+        """
         record: PeopleReferences | None = entry.get(REFERENCES)
-        if record is None or len(record.present) != self.people_count:  # references of other people than are sought
+        if record is None or len(record.present) != self.people_count:  # of other people than are sought
             return ()
         owners: list[int | None] = []
         for number in record.numbers_of(entry.get(LATENTS, ())):
             owners.append(None if number is None else record.references[number].owner)
-        return tuple(owners) if {*range(self.people_count)} <= {*owners} else ()
+        everybody_has_one = {*range(self.people_count)} <= {*owners}
+        return tuple(owners) if everybody_has_one else ()
 
     @property
     def has_tokens(self) -> bool:
@@ -150,11 +154,15 @@ class Sought(Carried):
         return bool(self.lengths or self.owners) or self.id_tokens is not None
 
     def in_unet_text(self, text: int) -> list[list[int]]:
-        """The numbers of each person's tokens, in a UNet's text of so many tokens with words of people behind it."""
+        """The numbers of each person's tokens in what a UNet reads: a text, with the words of people behind it.
+
+        text: how many tokens the text of the forward has, without these words.
+        """
         tokens: list[list[int]] = [[] for _ in range(self.people_count)]
         if self.id_tokens is not None:
             start, _, count = self.id_tokens
-            for repeat in range(0, text, self.text):  # the host repeats the texts of a batch
+            # The host may repeat the entry's text to the length of another entry's: each copy has the ID tokens.
+            for repeat in range(0, text, self.text):
                 for person, of_person in enumerate(tokens):
                     first = repeat + start + person * count
                     of_person.extend(range(first, first + count))
@@ -166,22 +174,25 @@ class Sought(Carried):
         return tokens
 
     def in_layout(self, layout: TokenLayout, padded_to: int) -> list[list[int]]:
-        """The numbers of each person's tokens among all tokens of a transformer: of their references, thinned out to
-        about _OF_REFERENCES, or else of their words. layout: with the words of people.
+        """The numbers of each person's tokens among all tokens of a transformer.
 
-        padded_to: how many tokens a text has at least, filled up in front.
+        They are the tokens of a person's references, thinned out to about _OF_REFERENCES; where references do not tell
+        people apart, those of the person's words. layout: with the words of people. padded_to: how many tokens a text
+        has at least, filled up in front.
         """
         tokens: list[list[int]] = [[] for _ in range(self.people_count)]
         texts: list[slice] = []
         for placed in placed_spans(layout.spans()):
             if placed.span.kind is TokenKind.WORDS:
                 texts.append(placed.tokens)
-            owner = self.owners[placed.span.number] if self.owners and placed.span.kind is TokenKind.REFERENCE else None
-            if owner is not None:
+            if not self.owners or placed.span.kind is not TokenKind.REFERENCE:
+                continue
+            owner = self.owners[placed.span.number]
+            if owner is not None:  # the reference shows a person
                 tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
         if self.owners:
             return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
-        # The texts of the people sought are the last, so they are counted from the end: person - people_count < 0.
+        # The words of the people sought are the last texts, so they are indexed from the end: person - people_count.
         # A text's own tokens end at `end`; tokens that a network adds to fill it up stand behind them.
         for person, length in enumerate(self.lengths):
             end = texts[person - self.people_count].start + max(length, padded_to)
@@ -195,6 +206,7 @@ class LookRun(Run[Sought]):
     key = Sought.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        """Each Sought in the conditioning of the run is replaced by one that knows its entry, see Sought.in_entry."""
         for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
             of_nodes = tuple(sought.in_entry(entry) for sought in conds[self.key].cond)
@@ -204,9 +216,12 @@ class LookRun(Run[Sought]):
     def batch_for_forward(
         self, carried_by_chunk: tuple[tuple[Sought, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
-        """The batch that looks, in the first forward at the wanted step in which something belongs to people; None in
-        every other forward."""
-        sought = [carried[-1] for carried in carried_by_chunk]
+        """The batch that looks; None for a forward in which nothing is looked at.
+
+        None once the look was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
+        counted, and before the wanted step.
+        """
+        sought = [carried[-1] for carried in carried_by_chunk]  # of each chunk
         look = sought[0].look
         can_tell_people = all(carried.has_tokens for carried in sought if carried.active)
         if look.is_done or not can_tell_people or self.schedule is None:
@@ -254,8 +269,8 @@ class _UnetLook(CrossAttentionBatch):
         super().__init__(layers, query_shape_of(layers, forward_input))
         self._look = sought[0].look
         self._rows = _rows_of(sought, self.row_count)
-        self._latent = tuple(forward_input.x.shape[-2:])
-        text = forward_input.context.shape[1]
+        self._latent = tuple(forward_input.x.shape[-2:])  # (h, w)
+        text = forward_input.context.shape[1]  # without the words of people: attention adds them
         self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
         self._hidden: Tensor | None = None
 
@@ -280,11 +295,14 @@ class _UnetLook(CrossAttentionBatch):
 
     @untraced
     def _see(self, layer_index: int, q: Tensor, k: Tensor, extra_options: Options) -> None:
-        """Let the look take what this layer reads of people, as the mean of all rows looked at. q: (B, N, C). k: (B, T,
-        C). A layer changed by other packs is passed over."""
+        """Let the look take what this layer reads of people, as the mean of all rows looked at.
+
+        A layer that other packs have changed is passed over. q: (B, N, C). k: (B, T, C).
+        """
         size = grid_of(extra_options)
         # Rows, tokens or cells of other packs: what they are is not known.
         is_strange = SOURCE_ROWS in extra_options or len(q) != self.row_count or q.shape[1] != size[0] * size[1]
+        # Nor where the text ends before the tokens of people: another pack has put a shorter one there.
         if is_strange or max(map(max, self._tokens)) >= k.shape[1]:
             return
         heads = extra_options["n_heads"]
@@ -331,16 +349,18 @@ class _JointLook(Batch):
         return around_attention(options, self._attend)
 
     def _attend(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What an attention gives without this batch, and then a look at it. Arguments as in `around_attention`."""
         out = attend(q, k, v, *args, **kwargs)
-        self._see(q, k, out, args[0] if args else kwargs["heads"], kwargs)
+        heads = args[0] if args else kwargs["heads"]
+        self._see(q, k, out, heads, kwargs)
         return out
 
     @untraced
     def _see(self, q: Tensor, k: Tensor, out: Tensor, heads: int, options: Mapping[str, Any]) -> None:
-        """Let the look take what this attention reads of people, as the mean of all rows looked at. Other attentions
-        than those over all tokens are passed over.
+        """Let the look take what this attention reads of people, as the mean of all rows looked at.
 
-        q, k, out: (B, heads, N, d), or (B, N, heads * d), as the options of the attention say.
+        Other attentions than those over all tokens are passed over, and only these are counted. q, k, out: (B, heads,
+        N, d), or (B, N, heads * d), as the options of the attention say.
         """
         if len(q) != self.row_count:
             return
@@ -350,7 +370,7 @@ class _JointLook(Batch):
             return  # of a refiner, or with tokens of other packs: where they stand is not known
         if options.get("skip_output_reshape"):
             out = out.transpose(1, 2).flatten(2)  # (B, N, heads * d)
-        number = self._number
+        number = self._number  # of this attention, as TransformerFamily.telling_block counts blocks
         self._number += 1
         picture_count = self._size[0] * self._size[1]
         picture = slice(layout.picture_start, layout.picture_start + picture_count)
@@ -358,7 +378,7 @@ class _JointLook(Batch):
         scores: list[Tensor] = []
         for row in self._rows:
             # Several heads of queries may share one head of keys: (heads of queries, N, d).
-            keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], 0).float()
+            keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], dim=0).float()
             scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
         hidden = out[self._rows, picture].float().mean(0)  # (N, C)
         is_known = number == self._family.telling_block

@@ -70,6 +70,7 @@ class CentredBatch(Batch):
         offsets = [torch.zeros(self._picture, 3, dtype=torch.float32)]
         for reference in forward_input.references:
             own_rows, own_columns = _grid(reference, patch)
+            # Half of the rows and columns that the reference lacks: frame, row, column.
             offset = torch.tensor(
                 [0.0, max(0, rows - own_rows) / 2, max(0, columns - own_columns) / 2], dtype=torch.float32
             )
@@ -83,9 +84,10 @@ class CentredBatch(Batch):
         return with_patch(options, "post_input", self.with_positions)
 
     def with_positions(self, inputs: Options) -> Options:
-        """A post_input patch of the host: it moves the positions of references, `img_ids` (B, tokens, 3).
+        """A post_input patch of the host: it moves the positions of references among `img_ids`, (B, tokens, 3).
 
-        Its call is counted. Raises TokensChanged where another node has changed the number of tokens.
+        inputs: what the blocks are given, which is returned as a copy. The call is counted. Raises TokensChanged where
+        another node has changed the number of tokens.
         """
         self.calls.count(CentredBatch)
         positions: Tensor = inputs["img_ids"]
@@ -124,9 +126,10 @@ class FrameTextsBatch(Batch):
 
 
 def _with_one_row_of_positions(embed: Callable[..., Any], cap_feats: Any = None, **options: Any) -> Any:
-    """Z-Image's embed_cap, called with bsz=1 whatever the number of rows is: bsz says how often positions are made.
+    """What Z-Image's embed_cap gives, with the positions of one row: called with bsz=1 for any number of rows.
 
-    embed: the host's method. cap_feats: (B, T, width) of a text. options: the host's other arguments, with bsz.
+    bsz says for how many rows positions are made. embed: the host's method. cap_feats: (B, T, width) of a text.
+    options: the host's other arguments, with its own bsz.
     """
     return embed(cap_feats, **{**options, "bsz": 1})
 
@@ -156,15 +159,16 @@ _ONE_ROW = "likeness_one_row"
 
 
 def as_trained(given: SamplerInputs, batch: type[CentredBatch | FrameTextsBatch], node: str) -> SamplerInputs:
-    """A MODEL and conditioning whose references are read by batches of this class.
+    """A MODEL and conditioning whose references are read by batches of this class: a clone and copies, with a mark.
 
-    Without a MODEL: for CentredBatch nothing is changed, and for FrameTextsBatch the conditioning refuses a batch of
-    several rows. node: the name of the node, for the message.
+    Without a MODEL: for CentredBatch `given` itself; for FrameTextsBatch conditioning that refuses a batch of several
+    rows. node: the name of the node, for the message.
     """
     if given.model is None:
         if batch is CentredBatch:
             return given
         return SamplerInputs(None, _in_one_row(given.positive, node), _in_one_row(given.negative, node))
+    # source: an object of this mark alone, which tells it from those of other nodes.
     mark = AsTrained(source=object(), schedule=WHOLE_SCHEDULE, batch=batch)
     model = with_runs(given.model, AsTrainedRun)
     return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))

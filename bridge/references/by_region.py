@@ -134,6 +134,7 @@ class RegionalReferences(Carried):
         them.
         """
         numbers = self.record.numbers_of(entry.get(LATENTS) or ())
+        # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
         of_entry = self.made_once(("latents", *numbers), lambda: replace(self, numbers=numbers))
         expected = _count_of_people(self.record.references)
         missing = expected - _count_of_people(of_entry.references)
@@ -144,11 +145,13 @@ class RegionalReferences(Carried):
                 "behind People as References has replaced them, so their people are unknown.",
                 "Take that node out, or disconnect model of People as References.",
             )
-        # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
         return of_entry
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raise BadRegion where a person has no token of a picture of this size."""
+        """Raise BadRegion where a region has no token of a picture of this size, (width, height) in pixels.
+
+        Nothing is checked at a strength of 0, where there are no regions.
+        """
         if self.regions is None:
             return
         width, height = size
@@ -162,13 +165,13 @@ def _count_of_people(references: Sequence[ReferenceLatent]) -> int:
 
 
 def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) -> None:
-    """Raise BadRegion for a person whose region has no token.
+    """Raise BadRegion for the first region that has no token.
 
-    tokens: (people, rows, columns) bool, whether a token lies in a person's region. names: of these people. height,
+    tokens: (regions, rows, columns) bool, whether a token lies in a region. names: of the regions, by person. height,
     width: of the picture, in pixels.
     """
-    for persons_tokens, name in zip(tokens, names, strict=True):
-        if not persons_tokens.any():
+    for tokens_of_region, name in zip(tokens, names, strict=True):
+        if not tokens_of_region.any():
             why = f"of a picture of {width}x{height} px it covers no token ({TOKEN}x{TOKEN} px) by half"
             raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
 
@@ -185,17 +188,20 @@ class RegionalReferencesRun(Run[RegionalReferences]):
             regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
+        # Those by which attention is divided: not all tokens read all references alike.
         dividing = [carried for carried in self.everything if carried.strength or not carried.record.is_read_as_it_is]
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
         self, carried_by_chunk: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> Batch | None:
-        """The attention of a forward; None where all tokens read all references, as in the host.
+        """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
-        carried_by_chunk: what each conditioning entry carries. It is a single object, because People as References
-        encodes its own prompts, so no second node can add one; where people have rows, it has a copy for each row.
-        Raises ConditioningLost where other packs have joined rows that do not belong together.
+        carried_by_chunk: what each chunk carries. It is a single object, because People as References encodes its own
+        prompts, so no second node can add one. Where people have rows, each row has its own copy of the object.
+
+        Raises ConditioningLost where other packs have joined rows whose references belong to different people, or have
+        changed the number of references.
         """
         rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
         regional = rows[0]
@@ -204,9 +210,9 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
             return None
-        if regional.record.cast.by_row:
+        if regional.record.cast.by_row:  # copies for each row: their node and latents have to be the same
             differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
-        else:
+        else:  # one object for all rows
             differ = any(of_row is not regional for of_row in rows)
         if differ:
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
@@ -219,8 +225,8 @@ class RegionalReferencesRun(Run[RegionalReferences]):
     def new_batch(
         self, acting: tuple[tuple[RegionalReferences, ...], float], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch":
-        """The batch with its plans made. acting: what each row of the batch carries, and how far references are limited
-        to regions."""
+        """The batch with its plans made. acting: (what each row of the batch carries, how far references are limited to
+        regions), as batch_for_forward gives it to `kept`."""
         rows, strength = acting
         layout = layout_of(forward_input)  # without the words of Prompt per Person
         regions = None
@@ -264,7 +270,7 @@ class RegionalReferencesBatch(Batch):
         self._layout = layout
         self._device = forward_input.x.device
         self._plans: dict[tuple[str, int], Plan] = {}  # (stage, tokens of the common text), see plan()
-        # Words and LoRAs of people act on their references where these are limited to regions.
+        # Words and LoRAs of people act on their references only where references are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
         self._cells = cells_per_token(forward_input.model)
         self._keeps_by_row = any(
@@ -279,7 +285,10 @@ class RegionalReferencesBatch(Batch):
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
 
     def get_ready(self, text: int) -> None:
-        """Make the plans of the blocks and of the refiners. text: how many tokens the common text has."""
+        """Make the plan of the blocks, and that of the text's refiners where they read by weight.
+
+        text: how many tokens the common text has.
+        """
         self.plan(LAYERS, text)
         if self._weighs_shown and self._family.refiners:
             self.plan(self._family.refiners, self._layout.common)
@@ -307,11 +316,12 @@ class RegionalReferencesBatch(Batch):
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
     def _made_plan(self, stage: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
-        # Rows differ in weights and in what they keep, see RegionalReferencesRun.batch_for_forward.
+        # Rows differ in weights and in what they keep alone, see RegionalReferencesRun.batch_for_forward.
         regional = self._rows[0]
         spans = self._spans(stage, text)
         # Rows with the same weights, that keep the same tokens of references, have one key and are split alike.
         groups_by_key: dict[object, tuple[Group, ...]] = {}
+        # The second is the row's number where rows keep different tokens, else 0 for all rows.
         keys = [(of_row.weights, of_row.row if self._keeps_by_row else 0) for of_row in self._rows]
         for of_row, key in zip(self._rows, keys, strict=True):
             if key not in groups_by_key:
@@ -319,13 +329,13 @@ class RegionalReferencesBatch(Batch):
                     spans,
                     self._regions,
                     regional.owners_in_row,
-                    regional.everybody_outside,
-                    of_row.weights,
-                    self._strength,
-                    [reference.region for reference in regional.references],
-                    [reference.boost for reference in regional.references],
-                    regional.record.isolated,
-                    [self._kept_tokens(reference, of_row.row) for reference in regional.references],
+                    everybody_outside=regional.everybody_outside,
+                    weights=of_row.weights,
+                    strength=self._strength,
+                    region_numbers=[reference.region for reference in regional.references],
+                    boosts=[reference.boost for reference in regional.references],
+                    isolated=regional.record.isolated,
+                    kept=[self._kept_tokens(reference, of_row.row) for reference in regional.references],
                 )
         return Plan(spans, [groups_by_key[key] for key in keys], self._device)
 
@@ -336,16 +346,17 @@ class RegionalReferencesBatch(Batch):
         kept_pixels = reference.kept[row % len(reference.kept)][None]  # (1, h, w)
         height, width = kept_pixels.shape[1:]
         shares = on_tokens(kept_pixels, height, width, self._cells)[0].flatten()  # (tokens,), how much of each is kept
-        # At least one is read, also where what is kept is narrower than a token.
-        return belongs(shares) if belongs(shares).any() else shares == shares.max()
+        kept_tokens = belongs(shares)  # those of which enough is kept
+        # At least one token is read, also where what is kept is narrower than a token: the one of which most is kept.
+        return kept_tokens if kept_tokens.any() else shares == shares.max()
 
     def _spans(self, stage: str, text: int) -> list[Span]:
-        """The tokens of an attention, in their order. stage, text: as in `plan`."""
+        """The tokens of an attention, in their order, as spans of one kind. stage, text: as in `plan`."""
         layout = replace(self._layout, common=text)
         shown = self._rows[0].shown
         if any(shown):
-            # The common text begins with the tokens that show references. So these stand behind the tokens that other
-            # packs have put in front: all that are neither common text nor words of people.
+            # The common text begins with the tokens that show references. Tokens that other packs have put in front of
+            # it, which are neither common text nor words of people, have to be told apart from these.
             words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
             front = max(0, text - self._layout.common - words)
             layout = replace(layout, front=front, common=text - front, shown=shown)
@@ -367,11 +378,11 @@ class RegionalReferencesBatch(Batch):
         current.references = self._people
 
     def with_plan(self, inputs: Options) -> Options:
-        """A post_input patch of the host, called after those of others: it puts the plan into what the blocks are
-        given.
+        """A post_input patch of the host, called after those of others: it puts the plan of the blocks into `inputs`.
 
         inputs: what the blocks are given: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C),
-        `transformer_options`. Raises TokensChanged.
+        `transformer_options`, into which the plan is written. Raises TokensChanged where another node has changed the
+        number of tokens of `img`.
         """
         tokens = inputs["img"].shape[1]
         # FluxKVCache takes the references out after the first step and keeps their keys: then only the picture is left.
@@ -381,10 +392,10 @@ class RegionalReferencesBatch(Batch):
         return inputs
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """How an attention of the host is split; None for an attention over other tokens than text, picture and
-        references.
+        """How an attention of the host is split; None for one over other tokens than text, picture and references.
 
-        queries, keys: how many the attention has. options: its transformer_options. Raises TokensChanged.
+        A split of a block is counted. queries, keys: how many the attention has. options: its transformer_options.
+        Raises TokensChanged where another node has added keys.
         """
         if REFINER in options:
             return self._split_of_refiner(queries, keys)
@@ -400,7 +411,10 @@ class RegionalReferencesBatch(Batch):
         return split
 
     def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
-        """How an attention over the texts alone is split; None where all their tokens read all others."""
+        """How an attention over the texts alone is split; None where it is not, because each token reads all others.
+
+        That is so where the texts are words of people, and where the common text reads what it shows unweighted.
+        """
         # `alone` is 0 for the common text, n + 1 for the words of person n, which are refined by themselves.
         is_for_words = current.texts is not None and bool(current.texts.alone)
         if is_for_words or not self._weighs_shown:
@@ -433,9 +447,9 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """How an attention of the host is split; None for an attention over other tokens.
 
-        queries, keys: how many the attention has. options: its transformer_options. In the refiners of texts and of
-        what was seen, these hold the name of the refiner. The refiner of pictures is recognised by its number of
-        queries.
+        A split of a block is counted. queries, keys: how many the attention has. options: its transformer_options. In
+        the refiners of texts and of what was seen, the options hold the name of the refiners. The refiner of pictures
+        is recognised by its number of queries.
         """
         text = self._layout.common
         words = current.texts  # the words of Prompt per Person in this forward, which follow the common text
@@ -451,8 +465,8 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 
 
 def _people_of(regional: RegionalReferences) -> CurrentReferences:
-    """Whose the reference latents of a forward are, by names that other nodes know."""
+    """Whose each reference latent of a forward is, by names that other nodes know; None for nobody's."""
     record = regional.record
     names_apart = present_in(record.cast).names_apart  # people of one name have different ones here
-    owners = [reference.owner for reference in regional.references]
+    owners = [reference.owner for reference in regional.references]  # indices into the people present
     return CurrentReferences(tuple(None if owner is None else names_apart[owner] for owner in owners))

@@ -63,14 +63,17 @@ class PeopleReferences:
         return tuple(numbers.get(id(latent)) for latent in latents)
 
     def weight_of(self, reference: ReferenceLatent, row: int) -> float:
-        """How strongly a row of the batch reads a reference. row: counts where people have rows."""
+        """How strongly a row of the batch reads a reference: the weight of its person times its own strength.
+
+        row: the number of the row, which is that of its person where the reference has rows (of_rows); else not used.
+        """
         owner = row if reference.of_rows else reference.owner
         weight = 1.0 if owner is None else self.present[owner].weight
         return weight * reference.strength
 
     @property
     def is_read_as_it_is(self) -> bool:
-        """Whether all read all, and everything has a weight and a boost of 1."""
+        """Whether all tokens read all others, references whole, and everything has a weight and a boost of 1."""
         if self.is_weighted or (self.isolated and self.references):
             return False
         return all(reference.boost == 1 and reference.kept is None for reference in self.references)

@@ -36,12 +36,12 @@ class RowWindow:
 
 
 def row_window(options: Mapping[str, Any]) -> RowWindow | None:
-    """The window of the host (Context Windows, dim 0) or of AnimateDiff-Evolved; None for all rows of the batch.
+    """The rows that a forward shows, in a window of the host (Context Windows) or of AnimateDiff-Evolved.
 
-    options: the transformer_options of a forward.
+    None where it shows all rows of the batch. options: the transformer_options of the forward.
     """
     window: Any = options.get("context_window")
-    if window is not None and window.dim == 0:
+    if window is not None and window.dim == 0:  # a window of rows; other windows are of frames
         # The host may show a row before the window's first as well, and drop what comes of it.
         anchor: int | None = getattr(window, "causal_anchor_index", None)
         in_front = [] if anchor is None or anchor < 0 else [anchor]
@@ -80,8 +80,9 @@ def latent_of_run(model: BaseModel) -> LatentSize | None:
 def whole_latent(x: Tensor, area: Area | None, options: Options, size_of_run: LatentSize | None) -> LatentSize | None:
     """The size of the whole latent in one forward of a run; None where that is unknown.
 
-    x: (B, C, h, w), of the whole picture where area is None, else of this area of it. options: the transformer_options
-    of the forward. size_of_run: what latent_of_run has said when the run began.
+    x: (B, C, h, w), of the whole picture where area is None, else of this area of the picture. options: the
+    transformer_options of the forward. size_of_run: what latent_of_run gave when the run began; it counts where the
+    options name no size.
     """
     if area is None:
         return int(x.shape[-2]), int(x.shape[-1])

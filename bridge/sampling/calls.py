@@ -47,13 +47,17 @@ class Calls:
         self.part: nn.Module | None = None
 
     def count(self, site: Site) -> None:
+        """Count a call of a site; where torch.compile traces it, note that instead."""
         if torch.compiler.is_compiling():
             self.is_traced = True
         else:
             self.called.add(site)
 
     def count_part(self) -> None:
-        """Count the part that runs now, for what is called in every one of them."""
+        """Count a call in the part that runs now, for a batch whose sites are the parts themselves.
+
+        Where torch.compile traces it, note that instead. Where parts are not watched, `part` is None.
+        """
         if torch.compiler.is_compiling():
             self.is_traced = True
         else:
@@ -62,9 +66,9 @@ class Calls:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """A context around one forward, for which counting begins anew. It may lie in that of another forward.
+        """A context around one forward, for which counting begins anew. It may lie in the context of another forward.
 
-        When it closes, the other forward's count goes on, with the calls of this one added.
+        When it closes, the count of the outer forward goes on, with the calls of this one added to it.
         """
         called_before = self.called
         part_count_before = self.part_count
@@ -91,7 +95,11 @@ class KnownCalls:
         self._missed: set[Site] = set()
 
     def learn(self, calls: Calls, sites: Mapping[Site, nn.Module]) -> None:
-        """Learn from a forward that has run, which should have called all sites. sites: of its batch."""
+        """Learn from a forward that has run which sites to ask for: update `called` and `_missed`.
+
+        calls: what it has called. sites: those of its batch, all of which it should have called.
+        """
+        # Sites that were called before are not watched, so of them it is looked here whether any was missed.
         expected = self.called.intersection(sites)
         missed = expected - calls.called
         # A part that is its own site is in calls.called only while it is watched (`count_part` adds the part that runs,
@@ -122,7 +130,8 @@ def watched(
     """Watch one forward. When the context closes, its list has one Lost if any site is lost, and else is empty.
 
     sites: see Batch.sites. network: as the host calls it. known: of this network; it learns from the forward. ask_all:
-    whether all sites are asked for, and not only those that no forward has called yet.
+    whether all sites are asked for, and not only those that no forward has called yet. Of a compiled network nothing is
+    watched, except in the forward in which that is found out.
     """
     losses: list[Lost] = []
     if known.is_compiled:
@@ -130,6 +139,7 @@ def watched(
         return
     asked_sites = {site: part for site, part in sites.items() if ask_all or site not in known.called}
     known.is_compiled = bool(asked_sites) and _is_compiled(network)  # looked for only where it matters: that takes time
+    # In a compiled network no hooks are set, and so no parts are seen to run.
     with calls.counting(), _running({} if known.is_compiled else asked_sites, calls) as parts_of_run:
         yield losses
         # The forward has run, and nothing has raised.
@@ -141,7 +151,7 @@ def watched(
             sites_of_run = list(asked_sites)
         lost = tuple(site for site in sites_of_run if site not in calls.called)
         known.is_compiled |= calls.is_traced
-        is_certain = calls.is_begun and not calls.is_traced
+        is_certain = calls.is_begun and not calls.is_traced  # traced calls are not in calls.called
         if lost and is_certain:
             parts_of_lost = dict.fromkeys(asked_sites[site] for site in lost)  # each once, in their order
             losses.append(Lost(lost, tuple(parts_of_lost), asked=len(sites_of_run)))
@@ -152,10 +162,9 @@ def watched(
 def _running(parts_by_site: Mapping[Site, nn.Module], calls: Calls) -> Iterator[set[nn.Module]]:
     """A context whose set gets every part of which any module within is called.
 
-    calls: its `part` becomes the part that runs, where that is a site itself.
-
-    A function of another pack in the place of a part's own `forward` may compute nothing of it, so the call of a part
-    itself does not count.
+    A call of the part itself does not count: in the place of its own `forward` another pack's function may stand, which
+    may compute nothing of the part. parts_by_site: the parts to watch, by site. calls: its `part` becomes the part that
+    runs, where that part is a site itself.
     """
     parts_of_run: set[nn.Module] = set()
 
@@ -186,10 +195,13 @@ def _is_compiled(network: nn.Module) -> bool:
 
 
 def part_around(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
-    """The part of a network in which a layer of this name is called: its block, or a module around it; the network for
-    a layer that stands alone. modules: of the network, by name."""
+    """The part of a network in which the layer of this name is called.
+
+    It is the layer's block, or else the module of the first name in the layer's; the whole network for a layer that
+    stands alone in that. modules: of the network, by name, with "" for the network.
+    """
     names = layer.split(".")
-    # The name of the part ends with the first number, that of a block; without a number it is the first name alone.
+    # The part's name ends with the first number in the layer's, that of a block; without a number it is the first name.
     length = next((number for number, name in enumerate(names[:-1], 1) if name.isdigit()), 1)
     part = modules[".".join(names[:length])]
     has_others = sum(1 for _ in part.modules()) > 2  # itself and the layer
@@ -197,10 +209,10 @@ def part_around(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
 
 
 def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapping[str, Any]) -> str:
-    """The modules of code that other packs have put around or into a network, "" where none is seen.
+    """The modules of code that other packs have put around or into a network, in words; "" where none is seen.
 
-    What is nearest to `parts` comes first, and what is further away is not named then. options: the transformer_options
-    of the forward.
+    Only the code nearest to `parts` is named: in the parts; else on the network itself; else among the patches of the
+    options; else anywhere in the network. options: the transformer_options of the forward.
     """
     inside = [module for part in parts for module in part.modules()]  # the parts, and all within them
     replaced = [functions for module in inside for functions in _replaced_methods(module)]
@@ -218,8 +230,8 @@ def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapp
 
 
 def _replaced_methods(module: nn.Module) -> list[Any]:
-    """The functions of other packs in the place of a module's methods, or of those of its class in the host."""
-    # What stands in the object itself under the name of a method, and then the methods of its classes in the host.
+    """The functions of other packs in the place of a module's methods, or of the methods of its class in the host."""
+    # What stands in the object itself under the name of a method, and then the forwards of its classes in the host.
     methods = [value for name, value in vars(module).items() if callable(getattr(type(module), name, None))]
     for kind in type(module).__mro__:
         if kind.__module__.startswith(_HOST):
@@ -241,7 +253,7 @@ def modules_of(functions: Iterable[Any]) -> str:
 
 
 def _module_of(function: Any) -> str:
-    """The name of the module in which a function, or what a partial or a method is made of, is defined."""
+    """The name of the module in which a function is defined; of a partial or a method, the function that it calls."""
     while True:
         within = getattr(function, "func", None) or getattr(function, "__func__", None)  # of a partial, of a method
         if within is None:

@@ -69,7 +69,7 @@ class Pictures:
 
 
 def check_canvases(carried: Sequence[Carried], latent: Tensor, cell: int) -> None:
-    """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
+    """Raise BadCast unless the rows, and BadSize unless the regions of each canvas fit the latent that a run denoises.
 
     carried: all that the run's conditioning carries. latent: (B, C, h, w). cell: the side of a latent pixel, in pixels.
     """
@@ -78,7 +78,7 @@ def check_canvases(carried: Sequence[Carried], latent: Tensor, cell: int) -> Non
         canvas.check_rows(len(latent))
     height, width = latent.shape[-2:]
     for canvas, size in sizes.items():
-        if size is not None:
+        if size is not None:  # None: there are no regions to fit
             canvas.check(size, (cell * width, cell * height), cell)
 
 
@@ -90,6 +90,7 @@ def canvas_sizes(carried: Sequence[Carried]) -> dict[NodeOfRun, tuple[int, int] 
     sizes: dict[NodeOfRun, tuple[int, int] | None] = {}
     for item in carried:
         if item.canvas_node is not None:
-            regions = item.acting_regions  # (people, H, W), of one size in all that a node has put in
+            # (people, H, W). All that a node has put in has regions of one size, so any may write the entry.
+            regions = item.acting_regions
             sizes[item.canvas_node] = None if regions is None else (regions.shape[2], regions.shape[1])
     return sizes

@@ -76,7 +76,7 @@ second entry, with the ID tokens, as in the released code (`i < T * (1 - ratio)`
 
 
 def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float, node_name: str) -> Conditioning:
-    """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
+    """Each entry split in two: unchanged before the percentage `start`, with tokens appended to its text from there on.
 
     tokens: (rows, people, n, width), the n tokens of each person; one row, or one for each row of the batch. They stand
     one person after the other. The text and the tokens are repeated to the same number of rows, as the host repeats the
@@ -99,9 +99,9 @@ def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float, node
 
 
 def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
-    """Two entries in the range of the first: `before` up to this percentage of the schedule, `after` from there on.
+    """`before` up to this percentage of the schedule and `after` from there on, both within the range of `before`.
 
-    Only one of them where the whole range of the first lies on one side of the percentage.
+    Only one of them is returned where that range lies wholly on one side of the percentage.
     """
     text_before, options_before = before
     text_after, options_after = after
@@ -115,7 +115,7 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
         return [[text_before, options_before.copy()]]
     if boundary <= start:
         return [[text_after, options_after]]
-    # An entry that was split before keeps its object; else a new one tells both halves from all other entries.
+    # The object under CHANGES tells both halves from all other entries. An entry that was split before keeps its own.
     changes = {CHANGES: options_before.get(CHANGES, object())}
     return [
         [text_before, {**options_before, **changes, "clip_start_percent": start, "clip_end_percent": boundary}],
@@ -138,19 +138,19 @@ def changed_within(outside: Conditioning, inside: Conditioning, schedule: Schedu
         if end_of_entry <= schedule.start:  # a CLIP schedule ends this entry before the range begins
             entries.append(entry_outside)
             continue
-        # rest: from the start of the range on, what is inside. before: empty where the entry begins in the range.
+        # before: [the entry before the range], or [] where it begins in the range. rest: `inside` from there on.
         *before, rest = changed_at(entry_outside, entry_inside, schedule.start)
-        # The boundary lies as far behind the end as that of `changed_at` lies before a start: twice that far is added
-        # here, and `changed_at` takes it off once.
+        # The range includes its end, so the boundary has to lie a little behind it. `changed_at` puts a boundary that
+        # little before a percentage; so twice as much is added here.
         entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
     return entries
 
 
 def named_as_one(entries: Iterable[RunEntry]) -> None:
-    """`changed_at` makes several entries of one. In a run, give all of them the uuid of the first, in place.
+    """Give all entries of a run that `changed_at` has made of one entry the uuid of the first of them, in place.
 
-    The uuid is the host's name of an entry. EasyCache keeps what it has of an entry under it, and ends where it is
-    gone. entries: of one side (positive or negative), in the order of the schedule.
+    The uuid is the host's name of an entry: EasyCache keeps what it has of an entry under the uuid, and stops when the
+    uuid is gone. entries: of one side (positive or negative), in the order of the schedule.
     """
     first_uuids: dict[tuple[object, int], Any] = {}
     entries_of_part: Counter[tuple[object, float]] = Counter()
@@ -179,9 +179,10 @@ def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
 
 
 def factor_between(before: Tensor, now: Tensor) -> float | None:
-    """The factor by which a text has been multiplied: (B, T, width) before, and now perhaps with tokens behind it.
+    """The factor by which another node has multiplied a text; 0 where it was zeroed out.
 
-    None for a text that has been changed in another way. 0 for one that was zeroed out.
+    None for a text that was changed in another way. before: (B, T, width). now: the same, perhaps with tokens behind
+    the T. Of both the first row alone is compared.
     """
     if now is before:
         return 1.0
@@ -200,9 +201,9 @@ def factor_between(before: Tensor, now: Tensor) -> float | None:
 
 
 def is_zeroed(entry: RunEntry) -> bool:
-    """Whether the text of an entry is 0 everywhere, as Conditioning Zero Out makes it.
+    """Whether the text of an entry is 0 everywhere, as Conditioning Zero Out makes it; False without a text.
 
-    In a negative prompt it is a copy of the positive without its words, as FLUX and SD3 are often given.
+    As the negative prompt, FLUX and SD3 are often given such a copy of the positive.
     """
     text: Tensor | None = entry.get("cross_attn")
     return text is not None and not text.any()
@@ -227,7 +228,10 @@ def check_conditioning(
 
 
 def other_net(cls: type[io.ComfyNode]) -> str:
-    """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
+    """A sentence for the user, where the file of a node's ControlNet is that of another method; else "".
+
+    The net is known by the name and the folder of its file, in the prompt (graph) that runs.
+    """
     if not cls.hidden:
         return ""
     return workflow_needs.other_net(cls.hidden.prompt, notes.node_of(cls), "control_net")
@@ -236,7 +240,7 @@ def other_net(cls: type[io.ComfyNode]) -> str:
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:
     """Raise WrongBaseModel where a net's cross-attention reads texts of another width, or the net is a transformer's.
 
-    Other nets without cross-attention pass.
+    None, and other nets without cross-attention, pass.
 
     node_name: of the node that the net is given to.
     """

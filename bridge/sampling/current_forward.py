@@ -58,7 +58,7 @@ class CurrentForward(threading.local):
         self.attributes: dict[tuple[int, str], Any] = {}
 
     def known(self) -> tuple[Any, ...]:
-        """What is known now of the forward, to be given to `know_again`."""
+        """What is known now of the forward, to be given to `know_again`. `attributes` is no part of it."""
         # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
         return self.texts, self.references, self.embedded, self.additions
 
@@ -72,9 +72,10 @@ current = CurrentForward()
 
 @contextmanager
 def called_alone(text: int, rows: Sequence[int] | None = None) -> Iterator[None]:
-    """While this context is open, the network is called for one text alone, in some rows of the batch or in all.
+    """A context in which current.texts says that the network is called for one text alone.
 
-    text: its number, as CurrentTexts counts. rows: their numbers; None for all rows.
+    text: its number, as CurrentTexts.alone counts. rows: the numbers of the rows of the batch for which it is called;
+    None for all rows. There have to be words of people in the forward.
     """
     before = current.texts
     assert before is not None

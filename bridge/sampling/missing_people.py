@@ -84,10 +84,9 @@ def apply_node_of_people(
 def with_missing_notes(
     apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher, Conditioning, Conditioning]:
-    """The outputs of an apply node, by which each run sees whether something of it is missing, and notes it there.
+    """The outputs of an apply node: a clone of the MODEL by `model_with_notes`, and both prompts, `marked`.
 
-    They are a clone of the MODEL as `model_with_notes` gives it, and the positive and the negative prompt, both
-    `marked`.
+    By these, each run sees whether something of the node is missing, and notes that under the node.
     """
     marked_positive = marked(positive, apply_node, Side.POSITIVE)
     marked_negative = marked(negative, apply_node, Side.NEGATIVE)
@@ -97,7 +96,7 @@ def with_missing_notes(
 def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
     """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
 
-    positive: the positive prompt as the node gives it out, of which the first text is kept.
+    positive: the positive prompt as the node gives it out. Its first text is kept, see _PutIn.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
     return put_on(model, OnModel(notes=(_PutIn(apply_node, context).tell,)))
@@ -160,13 +159,15 @@ class _PromptsAndSteps:
     def sentences(self, put_in: _PutIn) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.
 
-        They say that its people are lost, or else: that these are in the negative prompt alone, that no step lies in
-        one of its ranges, and that the negative prompt does not come from it.
+        Where no prompt has the node's people: that they are lost. Else as many of these as are so: that the people are
+        in the negative prompt alone, that no step lies in a range of the node, and that the negative prompt does not
+        come from the node.
         """
         apply_node = put_in.apply_node
         drawn = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
         moved = _entries_of_side(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
         zeroed = [entry for entry in moved if is_zeroed(entry)]
+        # The entries that have the node's people. A zeroed copy has none.
         carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
         if not carrying:
             if self._is_lost(put_in):
@@ -178,7 +179,7 @@ class _PromptsAndSteps:
             sentences += _ranges_without_step(
                 apply_node.node_name, apply_node.ranges, self._sigmas, self._model_sampling, ranges_of_entries
             )
-        # A prompt that does not come from the node is computed in a forward of its own.
+        # A negative prompt that does not come from the node is computed in another forward than the positive one.
         negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
         # A zeroed copy is meant so; and where nobody is drawn, a sentence speaks of the negative prompt already.
         is_as_meant = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
@@ -189,8 +190,9 @@ class _PromptsAndSteps:
     def _is_lost(self, put_in: _PutIn) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
-        They have been lost where any prompt comes from nodes of ours, or holds the text of this node without its
-        people, as Concat makes it. Where nothing of ours is in any prompt, the user means a first pass without people.
+        Called where no prompt has them. They have been lost where any prompt comes from a node of ours, and where one
+        ends with this node's text but has lost its mark, as Concat makes it. Where nothing of ours is in any prompt,
+        the user means a first pass without people.
         """
         if any(_KEY in entry for entry in self._entries):
             return True
@@ -199,7 +201,7 @@ class _PromptsAndSteps:
 
 
 def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
-    """The entries that the node has given to this side, whichever prompt they are in now."""
+    """Those of the entries that the node gave out on this side, whichever prompt they are in now."""
     marked_entries: list[RunEntry] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
@@ -211,8 +213,8 @@ def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: S
 def _range_of(entry: RunEntry) -> ScheduleRange:
     """When the host reads a conditioning entry (comfy/samplers.py, calculate_start_end_timesteps).
 
-    An entry may have the range of a scheduled CLIP and that of Set Timesteps Range, and is read where both hold. If
-    they do not meet, the result starts after its end, and the entry is never read.
+    An entry may have the range of a scheduled CLIP and that of Set Timesteps Range, and is read where both hold. If the
+    two ranges do not meet, the result starts after its own end: the entry is never read.
     """
     start = max(entry.get("clip_start_percent", 0.0), entry.get("start_percent", 0.0))
     end = min(entry.get("clip_end_percent", 1.0), entry.get("end_percent", 1.0))
@@ -245,6 +247,7 @@ def _lost_sentence(apply_node: ApplyNode, missing_from: str, connected: str) -> 
 
 
 def _in_negative_alone(apply_node: ApplyNode, is_read: bool) -> str:
+    """The sentence about people that are in the negative prompt alone. is_read: whether this sampler computes it."""
     verb = "are" if apply_node.several else "is"
     effect = "keeps the picture away from them" if is_read else "is not read at a CFG of 1"
     return (
@@ -254,6 +257,7 @@ def _in_negative_alone(apply_node: ApplyNode, is_read: bool) -> str:
 
 
 def _not_in_negative(apply_node: ApplyNode) -> str:
+    """The sentence about a negative prompt that does not come from the node, or has lost what the node put in."""
     return (
         f"The negative prompt of this sampler is not the negative output of {apply_node.node_name}, so the picture is "
         "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
@@ -270,8 +274,8 @@ def _ranges_without_step(
 ) -> list[str]:
     """A sentence for each range of a node in which no step of a run lies.
 
-    steps: the sigma at which each begins. ranges_of_entries: of the entries that hold what the node has put in. A step
-    counts where it lies in one of these, too.
+    steps: the sigma at which each begins. ranges_of_entries: the host reads what the node has put in only in these, so
+    a step has to lie in the range and in one of these.
     """
     sentences: list[str] = []
     for named_range in ranges:
@@ -312,18 +316,22 @@ class NetReport:
         self._ranges = [named_range for named_range in (control, tokens) if named_range is not None]
         self._model_sampling: Any = None
         self._schedule: Tensor | None = None
-        self._sides = set[Side]()
+        self._sides = set[Side]()  # on which the net was seen in this run
         self._sentences: list[str] = []
-        self._checked_entries = set[int]()
+        self._checked_entries = set[int]()  # ids of the entries whose tokens were checked in this run
 
     def begin_run(self, model: BaseModel) -> None:
-        """Called before a run, once for every prompt that has the net: so it forgets nothing."""
+        """Keep the run's model_sampling. Called before a run, once for every prompt that has the net.
+
+        So it forgets no notes: `_begin_schedule` does, in the first forward.
+        """
         self._model_sampling = model.model_sampling
 
     def see_forward(self, rows: AttachedRows, context: Tensor, options: Options) -> None:
-        """Called in every forward: note which prompts have the net, and whether their texts still hold the ID tokens.
+        """Called in every forward: note which sides have the net, and whether their texts still hold the ID tokens.
 
-        context: the text that the rows read, (B, T, width). options: the transformer_options of the forward.
+        The first forward of a run begins the notes anew. context: the text that the rows read, (B, T, width). options:
+        the transformer_options of the forward.
         """
         schedule: Tensor | None = options.get("sample_sigmas")  # (steps + 1,), all sigmas of the run
         # The host gives all forwards of a run the same tensor. Another tensor is that of the first forward of a new
@@ -335,14 +343,14 @@ class NetReport:
         # The rows of an entry stand together: (B / entries, T, width) of each.
         contexts = context.chunk(len(rows.entries))
         for entry, side, entry_context in zip(rows.entries, sides, contexts, strict=True):
-            # Each entry is looked at once in a run. The run holds all entries, so no id can become that of another one.
-            # A side that is not the entry's own is that of a copy that was zeroed out on purpose.
+            # Each entry is checked once in a run. The run holds all entries, so no id can become that of another one. A
+            # side that is not the entry's own is that of a copy that was zeroed out on purpose: it is not checked.
             if side is entry.side and id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
                 self._check_tokens(entry, entry_context)
 
     def _begin_schedule(self, schedule: Tensor | None) -> None:
-        """Begin the notes of a run with this schedule, (steps + 1,): those about ranges in which no step lies."""
+        """Forget the notes of the run before, and note in which ranges no step of this schedule, (steps + 1,), lies."""
         self._forget()
         self._schedule = schedule
         # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
@@ -351,7 +359,7 @@ class NetReport:
             self._sentences += _ranges_without_step(name, self._ranges, steps, self._model_sampling)
 
     def _check_tokens(self, entry: AttachedEntry, context: Tensor) -> None:
-        """Note it where the text that rows of an entry read, (B, T, width), holds other ID tokens than the node's."""
+        """Note where the text that rows of an entry read, (B, T, width), no longer holds the node's ID tokens."""
         if _holds_tokens(entry, context):
             return
         if entry.side is Side.POSITIVE:
@@ -360,9 +368,8 @@ class NetReport:
             self._sentences.append(_not_in_negative(self._apply_node))
 
     def end_run(self) -> None:
-        """Called at the end of a run, by every copy of the net. The first copy writes the notes and leaves none for the
-        others."""
-        if not self._sides:
+        """Called at the end of a run, by every copy of the net: the first call writes the notes, and forgets them."""
+        if not self._sides:  # no forward since they were forgotten: another copy has written them
             return
         if Side.POSITIVE not in self._sides:
             missing_from = "not in the positive prompt of this sampler"
@@ -379,7 +386,10 @@ class NetReport:
 
 
 def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
-    """Whether the text that rows of an entry read, (B, T, width), still holds the ID tokens of the entry."""
+    """Whether the text that rows of an entry read, (B, T, width), still holds the ID tokens of the entry.
+
+    True for an entry without ID tokens. Of all tokens a sample is compared.
+    """
     if entry.tokens is None or entry.sample is None:
         return True
     sample = sample_of(context, entry.tokens)
@@ -389,6 +399,7 @@ def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
 
 
 def _tokens_changed(apply_node: ApplyNode) -> str:
+    """The sentence about ID tokens of the positive prompt that another node has changed."""
     return (
         f"The ID tokens of {apply_node.subject} are no longer in the prompt as {apply_node.node_name} has given them, "
         "so the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change "

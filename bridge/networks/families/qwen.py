@@ -29,7 +29,11 @@ QWEN_STREAMS = (
 
 
 def qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
-    """The modulations of a network of Qwen-Image's blocks. zero_time: as in Modulation, of the picture's stream."""
+    """The modulations of a network that is made of Qwen-Image's blocks: two in each block, and the last of the network.
+
+    Six parts in a block: shift, scale, gate of the attention, then of the MLP. zero_time: as in Modulation, of the
+    picture's stream; texts never have it.
+    """
     modulations: list[Modulation] = []
     for stream, name, out in ((Stream.PICTURE, "img", "to_out.0"), (Stream.TEXT, "txt", "to_add_out")):
         block = f"transformer_blocks.{{}}.{name}"
