@@ -93,9 +93,10 @@ _MUCH_STRONGER = 2.0
 def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[NodeOfRun, str]:
     """For each node with words of people: the note that they no longer fit the prompt, or "" where they fit.
 
-    They do not where another node has multiplied the prompt a lot, or changed it in another way. carried: has the
-    words. before: the prompt beside which the words were put, (B, T, width). factor: by what it has been
-    multiplied since; None where it has been changed in another way.
+    They do not fit where another node has multiplied the prompt a lot before the words were put beside it, or has since
+    changed it in another way than by a factor.
+    carried: has the words. before: the prompt beside which the words were put, (B, T, width). factor: by what the
+    prompt has been multiplied since, and the words with it; None where it has been changed in another way.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for item in carried:

@@ -82,7 +82,7 @@ def groups(
     factors = _factors(spans, pieces, owners, weights)
     bias = _bias(spans, boosts)
     left_out = _left_out(spans, kept)
-    # (all tokens,) each: who reads text and picture, and whose logits have the bias.
+    # (all tokens,) each, 0 or 1: whether a token reads text and picture, and whether its logits get the bias.
     read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
     have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
     if isolated:
@@ -90,7 +90,7 @@ def groups(
         shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
         factors = factors * ~((read_others == 0)[:, None] & shows)
     alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
-    # readers_of takes weights as (things, tokens): the things are the pieces, and these two after them.
+    # readers_of takes weights as (things, tokens): the things are the pieces, and then these two, see `_group`.
     return tuple(
         _group(spans, readers, share, bias, left_out)
         for share, reads in attentions
@@ -159,8 +159,8 @@ def _reads_by_region(
     """
     # References of no person get an owner, too: `nobody`, the index after the last region.
     nobody = len(regions)
-    # (regions + 1, picture tokens) bool: whether a picture token reads what is read in a region. The last row is that
-    # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
+    # (regions + 1, picture tokens) bool: which picture tokens read the references of a region. The last row is that of
+    # `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
     read_in_region = functional.pad(regions, (0, 0, 0, 1))
     if everybody_outside:
         read_in_region = read_in_region | ~regions.any(dim=0)
@@ -210,31 +210,41 @@ def _group(
 ) -> Group:
     """The group of queries that read each piece of a reference equally often.
 
-    readers: these queries, how often they read each piece and, last, whether they read text and picture, and whether
-    bias is theirs. share: how much of their output comes from the attention that these readers are part of. left_out:
-    (all tokens,) bool, which nobody reads.
+    readers: these queries. Their `times` say how often they read each piece, whether they read text and picture, and
+    whether `bias` is added to their logits. share: how much of their output comes from this one of the attentions of
+    `groups`. bias: (all tokens,) or None. left_out: (all tokens,) bool, the tokens that nobody reads, or None.
     """
+    # In the order in which `groups` stacks them: each piece, then 0 or 1 for text and picture, then 0 or 1 for bias.
     *times_of_pieces, times_of_others, has_bias = readers.times
     shares: Tensor | None = readers.shares * share
     if bool((shares == 1).all()):
         shares = None
-    bias = bias if has_bias else None
-    if left_out is None and all(times == 1 for times in (*times_of_pieces, times_of_others)):
-        return Group(readers.tokens, None, shares, bias)  # keys None: all keys are read
-    keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
+    bias_of_group = bias if has_bias else None
+    reads_all_once = all(times == 1 for times in (*times_of_pieces, times_of_others))
+    if reads_all_once and left_out is None:
+        return Group(readers.tokens, None, shares, bias_of_group)  # keys None: all keys are read
+    keys = _keys_read(spans, times_of_pieces, times_of_others)
+    if left_out is not None:
+        keys = keys[~left_out[keys]]
+    return Group(readers.tokens, keys, shares, bias_of_group)
+
+
+def _keys_read(spans: Sequence[Span], times_of_pieces: Sequence[int], times_of_others: int) -> Tensor:
+    """The indices of all tokens that are read, each as often as it is read: (keys,).
+
+    times_of_pieces: for each piece of a reference, in the order of the spans. times_of_others: of all other spans.
+    """
+    keys_of_spans: list[Tensor] = []
     piece_index = 0
-    start = 0
+    start = 0  # of the span, among all tokens
     for span in spans:
         times = times_of_others
         if span.kind in _OF_REFERENCES:
             times = times_of_pieces[piece_index]
             piece_index += 1
-        keys.extend([torch.arange(start, start + span.count)] * times)
+        keys_of_spans.extend([torch.arange(start, start + span.count)] * times)
         start += span.count
-    read_keys = torch.cat(keys)
-    if left_out is not None:
-        read_keys = read_keys[~left_out[read_keys]]
-    return Group(readers.tokens, read_keys, shares, bias)
+    return torch.cat(keys_of_spans)
 
 
 class Plan:

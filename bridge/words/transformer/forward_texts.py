@@ -68,7 +68,10 @@ class ForwardTexts:
         return [self.padded(size) for size in (self.common, *self.sizes)]
 
     def filler(self, slot: TextSlot, row: int) -> Filler:
-        """How many tokens in this row fill up a slot: in front of the words in Z-Image (own_captions), else behind."""
+        """How many tokens in this row fill up a slot, as the blocks are given it.
+
+        They stand in front of the words in Z-Image (own_captions), else behind them.
+        """
         filler_count = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
         if self.family.own_captions:
             return Filler(front=filler_count)
