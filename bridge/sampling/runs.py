@@ -229,16 +229,16 @@ class Batch:
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
 
-        modules: of the network, see Run.modules_in. The name of a layer is a site at which something is added to what
-        the layer gives.
+        modules: of the network, see Run.modules_in. A site that is a str is the name of a layer: something is added to
+        what that layer gives.
         """
         raise NotImplementedError
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers.
 
-        The network is called right after. So a batch also puts here into `current` (current_forward.py) what its hooks
-        in the network, which are given x alone, read there.
+        The network is called right after. Hooks of a batch in the network are given x alone. So a batch that has some
+        puts here into `current` (current_forward.py) what they need to know of the forward.
         """
         raise NotImplementedError
 
@@ -318,6 +318,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
         self._modules: dict[nn.Module, Mapping[str, nn.Module]] = {}
+        """By network, see `modules_in`."""
         self._known_calls: dict[nn.Module, KnownCalls] = {}
         """By network."""
         self._refusals: _Refusals | None = None
@@ -362,7 +363,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """
         acting: list[tuple[CarriedT, ...]] = []
         for by_chunk in zip(*carried_by_chunk, strict=True):  # from a tuple per chunk to a tuple per node
-            # Which of them is asked is all one: those of one batch have the same schedule, see CarriedCond.can_concat.
+            # Any active one can be asked: all in one batch have the same schedule, see CarriedCond.can_concat.
             active = next((carried for carried in by_chunk if carried.active), None)
             if active is not None and self.is_on(active, sigmas):
                 acting.append(by_chunk)
@@ -599,9 +600,10 @@ class Run(NeverCopied, Generic[CarriedT]):
             return executor(*args, **kwargs, **for_unet)
 
     def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
-        """The batch for the rows of a forward, by their row table (rows, 2); None where they carry nothing to read.
+        """The batch for the rows of a forward, by their row table, (rows, 2).
 
-        Raises ConditioningLost where rows or sizes do not fit.
+        None where the rows carry nothing to read, and where nothing of what they carry is on at this step. Raises
+        ConditioningLost where rows or sizes do not fit.
         """
         chunks = self.row_tables.chunks_of(row_table)
         if not _anything_is_read(chunks):

@@ -77,8 +77,8 @@ def applied(
     for part in parts:  # the host gives one part at least
         carried = replace(reader.carried(source, scope, numbers, strengths, part), of_negative=no_words)
         positive += carry(within(given.positive, part.schedule), carried)
-    made = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(made, all_runs, ranges, names, in_negative=in_negative)
+    inputs_with_words = SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    return scope.outputs(inputs_with_words, all_runs, ranges, names, in_negative=in_negative)
 
 
 class _Reader(NamedTuple):

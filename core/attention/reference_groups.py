@@ -72,7 +72,7 @@ def groups(
     # How much of the output comes from an attention, and which token reads which piece in it.
     attentions: list[tuple[float, Tensor]] = []
     if strength > 0 and regions is not None:
-        read_in = region_numbers or owners
+        read_in = region_numbers or owners  # people's regions come first, so an owner is also the row of its region
         attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, read_in, everybody_outside)))
     if strength < 1:
         tokens = sum(span.count for span in spans)
@@ -87,8 +87,9 @@ def groups(
     have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
     if isolated:
         # Tokens that read no text do not read what the text shows of a reference either.
-        shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
-        factors = factors * ~((read_others == 0)[:, None] & shows)
+        are_shown = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])  # (pieces,) bool
+        must_not_read = (read_others == 0)[:, None] & are_shown  # (all tokens, pieces) bool
+        factors = factors * ~must_not_read
     alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
     # readers_of takes weights as (things, tokens): the things are the pieces, and then these two, see `_group`.
     return tuple(
@@ -109,7 +110,10 @@ _LEAST_BOOST = 1e-4
 
 
 def _bias(spans: Sequence[Span], boosts: Sequence[float]) -> Tensor | None:
-    """What the picture's queries add to the logits of each token, (all tokens,); None for nothing."""
+    """What the picture's queries add to the logits of each token, (all tokens,): the logarithm of its boost.
+
+    It is 0 for tokens that are not a reference's own. None where no reference is boosted. boosts: as in `groups`.
+    """
     if all(boost == 1 for boost in boosts):
         return None
     biases: list[Tensor] = []
@@ -191,8 +195,8 @@ def _factors(
 ) -> Tensor:
     """How strongly each token reads each piece of a reference that it reads, (all tokens, pieces).
 
-    It is the weight of the reference, and 1 for tokens of the same person's references; those of no person (None) read
-    each other at 1 as well. Arguments as in `groups`.
+    It is the weight of the reference that the piece belongs to. It is 1 where the token itself is of a reference of the
+    same person; references of no person (None) count as those of one person here. Arguments as in `groups`.
     """
     factors: list[Tensor] = []  # (tokens of a span, pieces) each
     for span in spans:
@@ -275,19 +279,27 @@ class Plan:
         """The split of an attention whose queries are the first `queries` tokens: one for all rows where all read the
         same, else one for each row."""
         # Rows that read the same share one Split.
-        split_of_groups = {row: Split(_asked_groups(row, queries), self.total) for row in set(groups_of_rows)}
+        split_of_groups: dict[tuple[Group, ...], Split] = {}
+        for groups_of_row in set(groups_of_rows):
+            split_of_groups[groups_of_row] = Split(_asked_groups(groups_of_row, queries), self.total)
         splits = [split_of_groups[groups_of_row] for groups_of_row in groups_of_rows]
         return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
 
     def of(self, queries: int, keys: int) -> AnySplit | None:
-        """The split of an attention with these numbers of queries and keys; None for an attention over other tokens."""
+        """The split of an attention with these numbers of queries and keys; None for an attention over other tokens.
+
+        It is one of those that were made at the beginning: nothing is made here.
+        """
         if keys != self.total:
             return None
         return self._splits.get(queries)
 
 
 def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
-    """The groups of an attention whose queries are the first `queries` tokens."""
+    """The groups without the queries that this attention does not have: it has the first `queries` tokens.
+
+    A group of which no query is left is left out.
+    """
     asked: list[Group] = []
     for group in groups_of_row:
         are_asked = group.queries < queries

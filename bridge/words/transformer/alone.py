@@ -174,7 +174,7 @@ class TextsAlone:
         # Everybody's words end where the common text ends.
         end_of_common = offset + self._texts.position_count(self._texts.common)
         call = _CaptionCall(embed_caption, end=end_of_common, position_count=self._texts.position_count)
-        for number, text in enumerate(texts, 1):
+        for number, text in enumerate(texts, 1):  # 0 is the common text
             slot = self._texts.slots[number - 1]
             if not slot.is_full:
                 captions.append(self._caption_of_rows(call, slot, number, text))

@@ -142,6 +142,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         self._text_length = text_length
         self._ignoring = ignoring
         self.appended_count = max(_appended_count(words_of_nodes) for words_of_nodes in words_by_chunk)
+        # (rows of the batch, appended_count, width), on the device and in the dtype of the queries.
         self._appended = query_shape.like_queries(
             _appended_tokens(words_by_chunk, query_shape.row_count, self.appended_count)
         )
