@@ -418,13 +418,16 @@ class CarriedCond(comfy.conds.CONDRegular):
 
 
 def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
-    """The conditioning with one more Carried in every entry, after those that the entry has under the same key."""
+    """The conditioning with one more Carried in every entry, after those that the entry has under the same key.
+
+    Those are multiplied first as the entry's text has been since, see CarriedCond.beside. Nothing is changed in place.
+    """
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})
-        before = conds[carried.key].beside(text) if carried.key in conds else ()
-        conds = {**conds, carried.key: CarriedCond((*before, carried), text=text)}
-        entries.append([text, {**options, "model_conds": conds}])
+        of_nodes_before = conds[carried.key].beside(text) if carried.key in conds else ()
+        cond = CarriedCond((*of_nodes_before, carried), text=text)
+        entries.append([text, {**options, "model_conds": {**conds, carried.key: cond}}])
     return entries
 
 

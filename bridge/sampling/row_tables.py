@@ -82,7 +82,7 @@ class RowTables:
     def chunks_of(self, table: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch by its table, (rows, 2); all have equally many rows.
 
-        They are the host's chunks, or one chunk per row where another pack has cut the batch.
+        They are the host's chunks, or one chunk per row: in a window, and where another pack has changed the rows.
         """
         chunks = self._chunks_by_table_id.get(id(table))
         if chunks is not None:

@@ -162,7 +162,7 @@ class Loha(LoraKind):
 
         (sum over r of up_1[o, r] down_1[r, i]) * (sum over s of up_2[o, s] down_2[s, i])
         = sum over r and s of (up_1[o, r] up_2[o, s]) * (down_1[r, i] down_2[s, i]).
-        Where r * s is larger than a side of the product, the product itself is smaller.
+        Where r * s is larger than a side of the product, the product itself is made instead, which takes less memory.
         As in the host, alpha is divided by r, the rank of the first pair.
         """
         up_1, down_1 = self.up_1, self.down_1

@@ -280,8 +280,8 @@ class _Figure:
         self.head_height = head_height
         left_shoulder = pose[_SHOULDER]
         right_shoulder = pose[_SHOULDER + 1]
-        # A person whose right shoulder is on the viewer's left looks at the viewer. So does one, as far as is known,
-        # of whom a shoulder is not seen.
+        # A person whose right shoulder is on the viewer's left looks at the viewer. Where a shoulder is not seen, it is
+        # taken to be so.
         self.front = left_shoulder[0] >= right_shoulder[0] or min(left_shoulder[2], right_shoulder[2]) <= SEEN
         self.facing_sign = 1 if self.front else -1
         self.corners = torso(pose)

@@ -496,7 +496,7 @@ class SurfaceHead(nn.Module):
         super().__init__()
         self.ASPP = ASPP(width, ops, **factory)
         self.width = _channels(state, f"{_SURFACE}1.conv")
-        self.layers: list[str] = []
+        self.layers: list[str] = []  # their names, in the order in which they are called after ASPP
         count = _count(state, _SURFACE + "{}.conv.weight", start=1)
         for number in range(1, 1 + count):
             name = f"body_conv_fcn{number}"

@@ -78,8 +78,11 @@ class TransformerWordsRun(Run[TransformerWords]):
 
 
 def _as_read(words: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
-    """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
-    a prompt."""
+    """The words as the blocks read them, without T5Tokens.
+
+    Where a text has T5Tokens, the network makes one text of both, as it does of a prompt. Words without any stay as
+    they are.
+    """
     if not words.t5:
         return words
     network = network_of(forward_input.model)
@@ -193,8 +196,10 @@ class TransformerWordsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, all that the words need stands in the network. Calls for texts alone are
-        counted."""
+        """While this context is open, all that the words need stands in the network.
+
+        Calls of what reads a text alone are counted in `calls`, and with own_captions calls of embed_all by `_pieces`.
+        """
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))

@@ -360,12 +360,11 @@ class TextBiases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
     def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
-        """The bias of a layer of this grid: (rows of the batch, N, keys).
+        """The bias of a layer of this grid, (rows of the batch, N, keys).
 
-        keys: text_length + appended_count, rounded up to a multiple of KEYS_AT_ONCE.
-
-        text_length: of the text that the layer is given, which other packs may have made longer. q: the layer's
-        queries, whose device and dtype the bias gets.
+        It has text_length + appended_count keys, rounded up to a multiple of KEYS_AT_ONCE. It is made
+        once and kept. text_length: of the text that the layer is given, which other packs may have made longer. q: the
+        layer's queries, whose device and dtype the bias gets.
         """
         if (grid, text_length) not in self._biases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
