@@ -120,7 +120,8 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
 def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[Any]:
     """A new run, which the host calls from now on.
 
-    The guider's entries and options are changed in place: each entry gets the run, and the options get its wrappers.
+    The guider's entries and options are changed in place. What entries carry is brought up to date first, because the
+    run looks at it when it is made. Then these entries get the run, and the options its wrappers.
     """
     read_as_negative(guider, run_class.key)
     _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
@@ -513,7 +514,7 @@ class Run(NeverCopied, Generic[CarriedT]):
     def _code_of_others(self, model: BaseModel, options: Options, parts: Sequence[nn.Module] = ()) -> str:
         """Modules of other packs' code that may have dropped or changed what we carry, for messages; "" for none seen.
 
-        Those nearest to `parts` come first, then those around the MODEL.
+        Those nearest to `parts` are named alone. Those around the MODEL are named where none is seen in the network.
         options: transformer_options. parts: of the network, where the loss was noticed; () where that is unknown.
         """
         return code_of_others(network_within(model.diffusion_model), parts, options) or self._code_around_model

@@ -296,9 +296,9 @@ class Plan:
 
 
 def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
-    """The groups without the queries that this attention does not have: it has the first `queries` tokens.
+    """The groups of an attention in which only the first `queries` tokens are queries.
 
-    A group of which no query is left is left out.
+    All other tokens are taken out of the queries of each group. A group without queries is left out.
     """
     asked: list[Group] = []
     for group in groups_of_row:

@@ -180,7 +180,7 @@ class WordsReading:
         if is_reader:  # its queries are the picture alone
             picture_start = 0
             owned = ()
-        elif is_refiner:  # it has no picture, so any start will do: that of what would stand behind the texts
+        elif is_refiner:  # it has no picture: one of 0 tokens begins behind the texts
             picture_start = text
             owned = self._owned(tokens.text_spans())
         else:

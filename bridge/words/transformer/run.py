@@ -134,7 +134,7 @@ class TransformerWordsBatch(Batch):
         ]
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
-        """The parts that attend to words, and the methods that read one text at a time: each is a site of its own."""
+        """The parts that attend to words, and the methods that are called for one text at a time: a site each."""
         texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
 

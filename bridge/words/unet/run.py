@@ -217,7 +217,7 @@ class UnetWordsBatch(CrossAttentionBatch):
     ) -> bool:
         """Whether the attn2 patches of other packs put texts of their own into a layer, without our inline tokens.
 
-        False where our texts have no inline tokens: then it does not matter.
+        False where our texts have no inline tokens, which theirs could lack.
         The patches are called once on trial, with the first few tokens of the text and a copy of the layer's options.
         If a patch makes rows or takes tokens away, CrossAttentionBatch.call_patches leaves SOURCE_ROWS in that copy.
         The other arguments are those of call_patches.
