@@ -143,8 +143,11 @@ class Carried(NeverCopied):
         """
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
-        width), all in latent pixels; this object itself where it has no regions."""
+        """A copy for one area of the latent: its regions and boxes are cut to the area.
+
+        This object itself where it acts everywhere. area: (height, width, y, x), and latent: (height, width), both in
+        latent pixels.
+        """
         if self.acting_regions is None:
             return self
         cut: dict[str, Tensor] = {}  # by name of the field
@@ -155,9 +158,9 @@ class Carried(NeverCopied):
         return replace(self, **cut)
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
+        """What a conditioning entry with this area reads: what `cut` gives, made once for each area and latent.
 
-        area, latent: as in `cut`.
+        This object itself where no place matters. area, latent: as in `cut`.
         """
         if not self.by_place:
             return self
@@ -229,7 +232,8 @@ class CarriedOfPeople(Carried):
 
         Picture n shows person n, and the people again from the first on where there are more pictures.
         """
-        if not self.by_row or self.row is not None or not self.people_count:
+        is_of_one_row = self.row is not None
+        if not self.by_row or is_of_one_row or not self.people_count:
             return self
         person = picture_number % self.people_count
         return self.made_once(person, lambda: self.of_person(person))
@@ -243,7 +247,7 @@ class CarriedOfPeople(Carried):
 
         As both sides then carry something of one node, the host may compute them in one batch.
         """
-        return replace(self._of_people(slice(0)), words_note_node=None)
+        return replace(self._of_people(slice(0)), words_note_node=None)  # without words there is no note on them
 
     def _of_people(self, numbers: slice) -> Self:
         """What is carried of these people alone. numbers: a slice, which cuts tensors and tuples alike."""
@@ -271,18 +275,22 @@ def rows_of_nodes(
     *,
     may_differ: bool,
 ) -> list[tuple[CarriedOfPeopleT, ...]]:
-    """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
+    """What the rows of a batch read of each node: a tuple with one object for all rows, or with one for each row.
 
-    acting: what each node has put into the chunks. row_count: of the batch. code_around_model, mixed: the two arguments
-    of ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have
-    no rows. Raises ConditioningLost where rows of one batch read different things and may not: another pack has joined
-    rows of different nodes, or, without may_differ, rows that read different things of one node.
+    There is one for each row where people have rows, or where may_differ allows it and chunks differ.
+
+    acting: for each node what it has put into the chunks. row_count: of the batch. code_around_model, mixed: the two
+    arguments of ConditioningLost, for the error. may_differ: whether rows may read different things of one node.
+    Raises ConditioningLost where another pack has joined rows
+    - of different nodes, or
+    - of one node whose people have no rows, which read different things, without may_differ.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
     for by_chunk in acting:
         first = by_chunk[0]
         differ = any(carried is not first for carried in by_chunk)
         one_node = all(carried.source is first.source for carried in by_chunk)
+        # With by_row even chunks that carry one object have rows that differ: each shows one person of it.
         reads_by_row = first.by_row or (may_differ and differ)
         if one_node and reads_by_row:
             nodes.append(tuple(one_for_each_row(by_chunk, row_count)))
@@ -387,7 +395,10 @@ class CarriedCond(comfy.conds.CONDRegular):
         return True
 
     def concat(self, others: Sequence[CarriedCond]) -> Tensor:
-        """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""
+        """The row table of this entry and of others, (rows, 2), see runs.Run.row_table.
+
+        Raises ModelNotPatched where there is no run of ours.
+        """
         # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
         # that ignores it, and nobody would learn that the people are lost.
         if self.run is None:
@@ -407,32 +418,39 @@ class CarriedCond(comfy.conds.CONDRegular):
 
 
 def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
-    """The conditioning with one more Carried in every entry, after those that the entry has under the same key."""
+    """The conditioning with one more Carried in every entry, after those that the entry has under the same key.
+
+    Those are multiplied first as the entry's text has been since, see CarriedCond.beside. Nothing is changed in place.
+    """
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})
-        before = conds[carried.key].beside(text) if carried.key in conds else ()
-        conds = {**conds, carried.key: CarriedCond((*before, carried), text=text)}
-        entries.append([text, {**options, "model_conds": conds}])
+        of_nodes_before = conds[carried.key].beside(text) if carried.key in conds else ()
+        cond = CarriedCond((*of_nodes_before, carried), text=text)
+        entries.append([text, {**options, "model_conds": {**conds, carried.key: cond}}])
     return entries
 
 
 def carry_both(
     positive: Conditioning, negative: Conditioning, of_positive: CarriedT, of_negative: CarriedT
 ) -> tuple[Conditioning, Conditioning]:
-    """Both sides of the conditioning, each with what a node puts there."""
+    """Both sides of the conditioning, each with what a node puts there.
+
+    The positive also gets a reference to what the negative has, for `read_as_negative`.
+    """
     return carry(positive, replace(of_positive, of_negative=of_negative)), carry(negative, of_negative)
 
 
 def read_as_negative(guider: CFGGuider, key: str) -> None:
-    """Let copies of the positive that were zeroed out for the negative prompt carry what the negative output has.
+    """Find negative entries that are zeroed-out copies of the positive, and give them what the negative output has.
 
-    Conditioning Zero Out hands on all options, and people in both prompts would cancel each other. The entries of the
-    guider, which are copies for this sampling, are changed in place.
+    Conditioning Zero Out makes such copies. It hands on all options, so the people of the positive would be in both
+    prompts and cancel each other. The guider's entries, which are copies for this sampling, are changed in place.
     """
     for entry in guider.conds.get("negative") or ():
         if key in entry["model_conds"] and is_zeroed(entry):
             cond: CarriedCond = entry["model_conds"][key]
+            # An item without of_negative is the same on both sides, or the negative's own.
             carried = tuple(item.of_negative or item for item in cond.cond)
             entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(carried, text=cond.text)}
 
@@ -441,7 +459,8 @@ def carried_by_chunk(cond: Mapping[str, Any], options: Mapping[str, Any], key: s
     """What each chunk of a batch carries under `key`, for a ControlNet, which the host calls before the UNet.
 
     cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the
-    transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises ConditioningLost.
+    transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises ConditioningLost
+    where the run is missing there.
     """
     if key not in cond:
         return []

@@ -62,6 +62,7 @@ class RowTables:
     def _make(self, chunks: tuple[Chunk, ...], pictures: tuple[int, ...]) -> Tensor:
         """A new table, (rows, 2), on the device. It gives numbers to chunks that have none.
 
+        What `chunks_of` is to give for this table is kept, too. The caller keeps the table itself in `_tables`.
         pictures: the numbers of the pictures that each chunk has.
         """
         lines: list[tuple[int, int]] = []
@@ -70,17 +71,18 @@ class RowTables:
             self._chunk_by_number[chunk_number] = chunk
             lines.extend((chunk_number, picture_number) for picture_number in pictures)
         table = torch.tensor(lines, device=self._device)
+        chunks_of_table = chunks
         if self.window:
-            # What reads chunks takes them for all rows of the batch: in a window each row is a chunk of its own.
-            chunks = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
-        self._chunks_by_table_id[id(table)] = chunks
-        self._chunks_by_lines[tuple(lines)] = chunks
+            # Readers of a chunk count its pictures from 0 on. A window may begin later, so each row is a chunk there.
+            chunks_of_table = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
+        self._chunks_by_table_id[id(table)] = chunks_of_table
+        self._chunks_by_lines[tuple(lines)] = chunks_of_table
         return table
 
     def chunks_of(self, table: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch by its table, (rows, 2); all have equally many rows.
 
-        They are the host's chunks, or one chunk per row where another pack has cut the batch.
+        They are the host's chunks, or one chunk per row: in a window, and where another pack has changed the rows.
         """
         chunks = self._chunks_by_table_id.get(id(table))
         if chunks is not None:
@@ -89,6 +91,7 @@ class RowTables:
         chunks = self._chunks_by_lines.get(lines)
         if chunks:
             return chunks
+        # Another pack has moved, repeated or left out rows.
         return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
 
     def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:

@@ -76,9 +76,10 @@ class AttachedRows:
     area: Area | None
 
     def sides(self, context: Tensor, options: Options) -> list[Side]:
-        """For each entry the side that it stands for: a copy of the positive that was zeroed out for the negative
-        prompt stands for the negative, see model_conds.read_as_negative.
+        """The side of each entry, in the order of `entries`.
 
+        An entry of the positive that was copied and zeroed out for the negative prompt counts as negative, see
+        model_conds.read_as_negative.
         context: the text of all rows, (B, T, width). options: the transformer_options of the forward.
         """
         prompts: Sequence[int] = options.get("cond_or_uncond") or [0] * len(self.entries)  # the host's: 0 is positive

@@ -93,9 +93,10 @@ _MUCH_STRONGER = 2.0
 def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[NodeOfRun, str]:
     """For each node with words of people: the note that they no longer fit the prompt, or "" where they fit.
 
-    They do not where another node has multiplied the prompt a lot, or changed it in another way. carried: has the
-    words. before: the prompt beside which the words were put, (B, T, width). factor: by what it has been
-    multiplied since; None where it has been changed in another way.
+    They do not fit where another node has multiplied the prompt a lot before the words were put beside it, or has since
+    changed it in another way than by a factor.
+    carried: has the words. before: the prompt beside which the words were put, (B, T, width). factor: by what the
+    prompt has been multiplied since, and the words with it; None where it has been changed in another way.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for item in carried:
@@ -103,7 +104,7 @@ def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | N
         if node is None or not item.words:
             continue
         name = node.node_name
-        notes_of_nodes[node] = ""
+        notes_of_nodes[node] = ""  # takes the note of an earlier run away
         all_words = torch.cat(list(item.words), dim=1)  # (B, tokens of all words, width)
         times = _strength(before) / _strength(all_words)
         is_as_strong = 1 / _MUCH_STRONGER < times < _MUCH_STRONGER
@@ -179,7 +180,7 @@ def tell_of_piece(
     canvas_size, latent_size: (width, height) in pixels. over_a_picture: whether the run starts from a picture. It is
     called only where the latent is clearly smaller, because it looks at every pixel of the latent.
     """
-    text = ""
+    text = ""  # takes the note of an earlier run away
     if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
         text = geometry.perhaps_a_piece(canvas_node.node_name, latent_size, canvas_size)
     notes.tell_of_run(canvas_node.node_id, PIECE, text)
@@ -201,7 +202,7 @@ def tell_of_checkpoint(owner: NodeOfRun, latent_format: object) -> None:
     The files of SDXL's methods were not made for these. The host gives a MODEL this latent format by numbers in its
     file, and where ModelSamplingContinuousEDM asks for it. owner: names the node.
     """
-    text = ""
+    text = ""  # takes the note of an earlier run away
     if isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5):
         text = f"{owner.node_name}: {families.PLAYGROUND}"
     notes.tell_of_run(owner.node_id, CHECKPOINT, text)

@@ -100,7 +100,7 @@ def with_runs(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher
 def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper at OUTER_SAMPLE: the runs begin, notes are written, the MODEL samples, and the runs end.
 
-    The guider's options and conditioning are copies that belong to this sampling.
+    The guider's options and conditioning are copies that belong to this sampling, so they are changed in place.
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
@@ -118,7 +118,11 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
 
 
 def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[Any]:
-    """A new run, which from now on is called by the host."""
+    """A new run, which the host calls from now on.
+
+    The guider's entries and options are changed in place. What entries carry is brought up to date first, because the
+    run looks at it when it is made. Then these entries get the run, and the options its wrappers.
+    """
     read_as_negative(guider, run_class.key)
     _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
     run = run_class(guider, start.latent_image)
@@ -137,9 +141,10 @@ def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[An
 
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
-    """In each entry, multiply what it carries under `key` as another node has multiplied its text since.
+    """Another node may have multiplied an entry's text since. Multiply what the entry carries under `key` alike.
 
-    It also writes the notes about words of people that no longer fit a text, see notes_on_words.
+    The entries are changed in place. Notes about words of people that no longer fit a text are written, too, see
+    notes_on_words.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for entry in entries:
@@ -149,7 +154,7 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
             continue
         factor = factor_between(cond.text, text)
         for node, note in notes_on_words(cond.cond, cond.text, factor).items():
-            notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
+            notes_of_nodes[node] = notes_of_nodes.get(node) or note  # that of the first entry that gives one, else ""
         entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
     for node, note in notes_of_nodes.items():
         notes.tell_of_run(node.node_id, WORDS, note)
@@ -225,16 +230,16 @@ class Batch:
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
 
-        modules: of the network, see Run.modules_in. The name of a layer is a site at which something is added to what
-        the layer gives.
+        modules: of the network, see Run.modules_in. A site that is a str is the name of a layer: something is added to
+        what that layer gives.
         """
         raise NotImplementedError
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers.
 
-        The network is called right after. So a batch also puts here into `current` (current_forward.py) what its hooks
-        in the network, which are given x alone, read there.
+        The network is called right after. Hooks of a batch in the network are given x alone. So a batch that has some
+        puts here into `current` (current_forward.py) what they need to know of the forward.
         """
         raise NotImplementedError
 
@@ -314,6 +319,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
         self._modules: dict[nn.Module, Mapping[str, nn.Module]] = {}
+        """By network, see `modules_in`."""
         self._known_calls: dict[nn.Module, KnownCalls] = {}
         """By network."""
         self._refusals: _Refusals | None = None
@@ -358,7 +364,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """
         acting: list[tuple[CarriedT, ...]] = []
         for by_chunk in zip(*carried_by_chunk, strict=True):  # from a tuple per chunk to a tuple per node
-            # Which of them is asked is all one: those of one batch have the same schedule, see CarriedCond.can_concat.
+            # Any active one can be asked: all in one batch have the same schedule, see CarriedCond.can_concat.
             active = next((carried for carried in by_chunk if carried.active), None)
             if active is not None and self.is_on(active, sigmas):
                 acting.append(by_chunk)
@@ -424,6 +430,7 @@ class Run(NeverCopied, Generic[CarriedT]):
     def _check_rows_arrived(self, model: BaseModel, options: Options) -> None:
         """Raise ConditioningLost where the host was given rows with people, and the network has run without them."""
         if self._rows_sent and not self._rows_arrived:
+            # Code around the MODEL comes first here: rows get lost there, before they come to the network.
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._code_around_model or self._code_of_others(model, options), why)
 
@@ -439,15 +446,16 @@ class Run(NeverCopied, Generic[CarriedT]):
 
     @contextmanager
     def _until_rows_arrive(self, network: nn.Module) -> Iterator[list[nn.Module]]:
-        """A context around a step. Its list gets the network whenever that is called; [] once rows came to the MODEL.
+        """A context around a step. Its list has the network once for each call; it is empty without a call.
 
-        So it is looked at in every step until then: a cache of another pack may leave out the first one.
+        Every step is watched until rows have come to the MODEL, because a cache of another pack may leave out the first
+        ones. In later steps the list stays empty. A compiled network, whose calls cannot be seen, counts as called.
         """
         called: list[nn.Module] = []
         if self._rows_arrived:
             yield called
             return
-        if network_within(network) is not network:  # of what is compiled it cannot be seen: it counts as called
+        if network_within(network) is not network:  # it is compiled
             called.append(network)
             yield called
             return
@@ -504,9 +512,10 @@ class Run(NeverCopied, Generic[CarriedT]):
         return torch.zeros_like(x)
 
     def _code_of_others(self, model: BaseModel, options: Options, parts: Sequence[nn.Module] = ()) -> str:
-        """The modules of code that stands in the way, "" where none is seen.
+        """Modules of other packs' code that may have dropped or changed what we carry, for messages; "" for none seen.
 
-        options: transformer_options. parts: of the network, where it stands.
+        Those nearest to `parts` are named alone. Those around the MODEL are named where none is seen in the network.
+        options: transformer_options. parts: of the network, where the loss was noticed; () where that is unknown.
         """
         return code_of_others(network_within(model.diffusion_model), parts, options) or self._code_around_model
 
@@ -518,7 +527,8 @@ class Run(NeverCopied, Generic[CarriedT]):
         known = self._known_calls.setdefault(network, KnownCalls())
         if calls.by_site is None:
             calls.by_site = batch.sites(self.modules_in(network))
-        # In what may be the last forward all sites are asked for: no later one could clear up a doubt.
+        # In what may be the last forward all sites are asked for: no later one could clear up a doubt. A schedule has
+        # one sigma more than steps, and a step calls the MODEL at least once.
         ask_all = self.schedule is not None and self._times_called >= len(self.schedule) - 1
         with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, ask_all) as losses:
             yield
@@ -530,7 +540,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         module = self._code_of_others(forward_input.model, forward_input.options, lost.parts)
         layers = [site for site in lost.sites if isinstance(site, str)]  # see Batch.sites
         if len(layers) == len(lost.sites):
-            return LayersPassedOver(module, layers, by_host=not module)
+            return LayersPassedOver(module, layers, by_host=not module)  # no code of others: the host itself does it
         why = f"passes over {len(lost.sites)} of the {lost.asked} places in the network where people act"
         return ConditioningLost(module, f"{why}, as a copy of ComfyUI's code without transformer_options does")
 
@@ -591,9 +601,10 @@ class Run(NeverCopied, Generic[CarriedT]):
             return executor(*args, **kwargs, **for_unet)
 
     def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
-        """The batch for the rows of a forward, by their row table (rows, 2); None where they carry nothing to read.
+        """The batch for the rows of a forward, by their row table, (rows, 2).
 
-        Raises ConditioningLost where rows or sizes do not fit.
+        None where the rows carry nothing to read, and where nothing of what they carry is on at this step. Raises
+        ConditioningLost where rows or sizes do not fit.
         """
         chunks = self.row_tables.chunks_of(row_table)
         if not _anything_is_read(chunks):
@@ -657,9 +668,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         return self.kept(acting, forward_input) if acting else None
 
     def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:
-        """What `new_batch` gives of these: made once, and kept until the run ends.
+        """The batch that `new_batch` makes of these arguments. It is made once, and kept until the run ends.
 
-        The key is all that it is made of, so a batch serves no forward for which another one would be made.
+        Its key names all that `new_batch` makes it of. So forwards with one key would all get the same batch.
         """
         key = acting, forward_input.key
         with self._making:
@@ -693,7 +704,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         latent_of_forward = tuple(forward_input.x.shape[-2:])
         side = pixels_of(forward_input.model)  # of a latent pixel
         for chunk in chunks:
-            whole_latent = chunk.size or self.latent
+            whole_latent = chunk.size or self.latent  # the entry's own area, or all that is denoised
             has_places = any(item.by_place for item in chunk.carried)
             if whole_latent != latent_of_forward and has_places:
                 height, width = (side * cells for cells in latent_of_forward)
@@ -724,10 +735,10 @@ def _context_of_diffusion_model(args_behind_latents: Sequence[Any], named: Mappi
 
 
 def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Call the UNet with the batch in its transformer_options, which come last where they are not named.
+    """Call the network with the batch in its transformer_options, which come last where they are not named.
 
-    What the batch lets this thread know of the forward is known until the UNet has run or anything has raised. Then the
-    thread knows what it knew before: a network may be called inside of another one's forward.
+    The batch may put something into `current` for the call. Afterwards, also when anything has raised, `current` is as
+    it was before: a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
     """
     batch.calls.is_begun = True
     args, kwargs = batch.network_arguments(args, kwargs)
@@ -749,7 +760,8 @@ def _anything_is_read(chunks: Sequence[Chunk]) -> bool:
 
 def _modules_around(model_options: Mapping[str, Any]) -> str:
     """The modules of the functions that other packs have put around the MODEL, in words."""
-    if "model_function_wrapper" in model_options:  # one function around the whole call of the MODEL
+    # It is given all conditions of a call and hands them on, so it is named alone.
+    if "model_function_wrapper" in model_options:
         return modules_of([model_options["model_function_wrapper"]])
     wrappers = model_options["transformer_options"]["wrappers"]
     functions_of_others: list[Any] = []

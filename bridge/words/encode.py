@@ -60,25 +60,25 @@ def applied(
     """
     reader = _reader_of(text)
     all_runs = [reader.run, *runs]
-    numbers = [number for number, words in enumerate(all_words) if words]  # of the people with words
-    if not numbers:
+    with_words = [number for number, words in enumerate(all_words) if words]  # the numbers of the people with words
+    if not with_words:
         return scope.outputs(given, all_runs, ranges, names, in_negative=in_negative)
-    if scope.by_row:
-        numbers = list(range(len(all_words)))  # every row has its person
+    # Of the people whom the prompts carry: by row that is everybody, because every row has its person.
+    numbers = list(range(len(all_words))) if scope.by_row else with_words
     words_of_people = [all_words[number] for number in numbers]
     clips_of_people = [clips[number] for number in numbers]
     parts = words_by_schedule(clips_of_people, words_of_people, text.width, reader.clip_advice)
     source = object()  # both sides and all parts are from one node, so they have one source
     # Without regions everybody's is the whole picture: (people, 1, 1).
     regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
-    strengths = regions[numbers] * strength  # (people with words, H, W), how strongly each pixel reads the words
-    no_words = reader.carried(source, scope, numbers, strengths, parts[0]).without_people()
+    strengths = regions[numbers] * strength  # (people of `numbers`, H, W), how strongly each pixel reads the words
+    no_words = reader.carried(source, scope, numbers, strengths, parts[0]).without_people()  # any part will do
     positive: Conditioning = []
     for part in parts:  # the host gives one part at least
         carried = replace(reader.carried(source, scope, numbers, strengths, part), of_negative=no_words)
         positive += carry(within(given.positive, part.schedule), carried)
-    made = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(made, all_runs, ranges, names, in_negative=in_negative)
+    inputs_with_words = SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    return scope.outputs(inputs_with_words, all_runs, ranges, names, in_negative=in_negative)
 
 
 class _Reader(NamedTuple):
@@ -105,8 +105,8 @@ def _words_of_unet(
 ) -> UnetWords:
     """What the positive of a UNet carries of people.
 
-    source: of the node, see Carried. numbers: of the people with words, among those of the scope. strengths: (people,
-    H, W) of these. words: theirs; by row, a person may have 0 tokens.
+    source: of the node, see Carried. numbers: of the people whom it carries, among those of the scope. strengths:
+    (people, H, W), of these people. words: of these people; by row, a person may have 0 tokens.
     """
     return UnetWords(
         source=source,

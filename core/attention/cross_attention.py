@@ -50,7 +50,7 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
     """
     if weights is None:
         return attend(query, keys[0], values[0])
-    out = attend(query, keys[0], values[0]) * weights[0]
+    out = attend(query, keys[0], values[0]) * weights[0]  # a new tensor, into which the other groups are added
     for key, value, weight in zip(keys[1:], values[1:], weights[1:], strict=True):
         out.addcmul_(weight, attend(query, key, value))
     return out

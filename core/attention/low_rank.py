@@ -162,7 +162,7 @@ class Loha(LoraKind):
 
         (sum over r of up_1[o, r] down_1[r, i]) * (sum over s of up_2[o, s] down_2[s, i])
         = sum over r and s of (up_1[o, r] up_2[o, s]) * (down_1[r, i] down_2[s, i]).
-        Where r * s is larger than a side of the product, the product itself is smaller.
+        Where r * s is larger than a side of the product, the product itself is made instead, which takes less memory.
         As in the host, alpha is divided by r, the rank of the first pair.
         """
         up_1, down_1 = self.up_1, self.down_1
@@ -231,7 +231,10 @@ class Lokr(LoraKind):
         return _least_rank(up_2, down_2.flatten(1))
 
     def _rank(self) -> int | None:
-        """The rank by which alpha is divided: of the second matrix, else of the first; None where both are whole."""
+        """The rank by which alpha is divided: of the second matrix, or of the first where the second is whole.
+
+        None where both are whole.
+        """
         if self.whole_2 is None:
             return len(_present(self.down_2))
         if self.whole_1 is None:
@@ -255,7 +258,11 @@ class Glora(LoraKind):
     alpha: float | None
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
-        """b1 and b2 add to what the layer gives; a1 and a2 to what it is given. Sizes tell which form the file has."""
+        """b1 and b2 add to what the layer gives, a1 and a2 to what it is given.
+
+        Sizes tell which form the file has. Both products of the older form are the other way round, so its pairs are
+        swapped first.
+        """
         a1 = self.a1.flatten(1)
         a2 = self.a2.flatten(1)
         b1 = self.b1.flatten(1)
@@ -288,7 +295,8 @@ def _without_core(up: Tensor, core: Tensor, down: Tensor) -> tuple[Tensor, Tenso
 
     up: (out, i). core: (i, j, h, w). down: (j, in).
     """
-    if len(core) > len(up):  # i is larger than `out`: `up` goes into the core, and an identity stands for it
+    # i is larger than `out`: `up` is multiplied into the core, and an identity (out, out) takes its place.
+    if len(core) > len(up):
         core = torch.einsum("oi,ij...->oj...", up, core)
         up = _identity(len(up), up)
     return up, torch.einsum("ij...,jr->ir...", core, down)
@@ -305,8 +313,11 @@ def _two_matrices(whole: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _least_rank(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """Two matrices, (out, rank) and (rank, in), or where the rank is larger than a side of their product, two others
-    with the same product. Raises RuntimeError where there is no product."""
+    """Two matrices with the same product as these, of a rank that is no larger than a side of the product.
+
+    up: (out, rank). down: (rank, in). They are returned as they are where the rank is small enough already. Raises
+    RuntimeError where a product is needed and they do not fit each other.
+    """
     if len(down) > min(len(up), down.shape[1]):
         return _two_matrices(up @ down)
     return up, down

@@ -150,7 +150,8 @@ class AdapterLayers(nn.ModuleDict):
         numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_KEYS)})
         for number in numbers:
             self[str(number)] = AdapterLayer(below(f"{number}.", state), ops=ops, **factory)
-        shapes = [state[f"{number}.to_k_ip.weight"].shape for number in numbers]  # (width of queries, width of tokens)
+        # (width of queries, width of tokens) of each layer.
+        shapes = [state[f"{number}.to_k_ip.weight"].shape for number in numbers]
         self.widths = [int(shape[0]) for shape in shapes]
         self.width = int(shapes[0][1])
 

@@ -72,7 +72,7 @@ def groups(
     # How much of the output comes from an attention, and which token reads which piece in it.
     attentions: list[tuple[float, Tensor]] = []
     if strength > 0 and regions is not None:
-        read_in = region_numbers or owners
+        read_in = region_numbers or owners  # people's regions come first, so an owner is also the row of its region
         attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, read_in, everybody_outside)))
     if strength < 1:
         tokens = sum(span.count for span in spans)
@@ -82,15 +82,16 @@ def groups(
     factors = _factors(spans, pieces, owners, weights)
     bias = _bias(spans, boosts)
     left_out = _left_out(spans, kept)
-    # (all tokens,) each: who reads text and picture, and whose logits have the bias.
+    # (all tokens,) each, 0 or 1: whether a token reads text and picture, and whether its logits get the bias.
     read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
     have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
     if isolated:
         # Tokens that read no text do not read what the text shows of a reference either.
-        shows = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])
-        factors = factors * ~((read_others == 0)[:, None] & shows)
+        are_shown = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])  # (pieces,) bool
+        must_not_read = (read_others == 0)[:, None] & are_shown  # (all tokens, pieces) bool
+        factors = factors * ~must_not_read
     alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
-    # readers_of takes weights as (things, tokens): the things are the pieces, and these two after them.
+    # readers_of takes weights as (things, tokens): the things are the pieces, and then these two, see `_group`.
     return tuple(
         _group(spans, readers, share, bias, left_out)
         for share, reads in attentions
@@ -109,7 +110,10 @@ _LEAST_BOOST = 1e-4
 
 
 def _bias(spans: Sequence[Span], boosts: Sequence[float]) -> Tensor | None:
-    """What the picture's queries add to the logits of each token, (all tokens,); None for nothing."""
+    """What the picture's queries add to the logits of each token, (all tokens,): the logarithm of its boost.
+
+    It is 0 for tokens that are not a reference's own. None where no reference is boosted. boosts: as in `groups`.
+    """
     if all(boost == 1 for boost in boosts):
         return None
     biases: list[Tensor] = []
@@ -159,8 +163,8 @@ def _reads_by_region(
     """
     # References of no person get an owner, too: `nobody`, the index after the last region.
     nobody = len(regions)
-    # (regions + 1, picture tokens) bool: whether a picture token reads what is read in a region. The last row is that
-    # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
+    # (regions + 1, picture tokens) bool: which picture tokens read the references of a region. The last row is that of
+    # `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
     read_in_region = functional.pad(regions, (0, 0, 0, 1))
     if everybody_outside:
         read_in_region = read_in_region | ~regions.any(dim=0)
@@ -191,8 +195,8 @@ def _factors(
 ) -> Tensor:
     """How strongly each token reads each piece of a reference that it reads, (all tokens, pieces).
 
-    It is the weight of the reference, and 1 for tokens of the same person's references; those of no person (None) read
-    each other at 1 as well. Arguments as in `groups`.
+    It is the weight of the reference that the piece belongs to. It is 1 where the token itself is of a reference of the
+    same person; references of no person (None) count as those of one person here. Arguments as in `groups`.
     """
     factors: list[Tensor] = []  # (tokens of a span, pieces) each
     for span in spans:
@@ -210,31 +214,41 @@ def _group(
 ) -> Group:
     """The group of queries that read each piece of a reference equally often.
 
-    readers: these queries, how often they read each piece and, last, whether they read text and picture, and whether
-    bias is theirs. share: how much of their output comes from the attention that these readers are part of. left_out:
-    (all tokens,) bool, which nobody reads.
+    readers: these queries. Their `times` say how often they read each piece, whether they read text and picture, and
+    whether `bias` is added to their logits. share: how much of their output comes from this one of the attentions of
+    `groups`. bias: (all tokens,) or None. left_out: (all tokens,) bool, the tokens that nobody reads, or None.
     """
+    # In the order in which `groups` stacks them: each piece, then 0 or 1 for text and picture, then 0 or 1 for bias.
     *times_of_pieces, times_of_others, has_bias = readers.times
     shares: Tensor | None = readers.shares * share
     if bool((shares == 1).all()):
         shares = None
-    bias = bias if has_bias else None
-    if left_out is None and all(times == 1 for times in (*times_of_pieces, times_of_others)):
-        return Group(readers.tokens, None, shares, bias)  # keys None: all keys are read
-    keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
+    bias_of_group = bias if has_bias else None
+    reads_all_once = all(times == 1 for times in (*times_of_pieces, times_of_others))
+    if reads_all_once and left_out is None:
+        return Group(readers.tokens, None, shares, bias_of_group)  # keys None: all keys are read
+    keys = _keys_read(spans, times_of_pieces, times_of_others)
+    if left_out is not None:
+        keys = keys[~left_out[keys]]
+    return Group(readers.tokens, keys, shares, bias_of_group)
+
+
+def _keys_read(spans: Sequence[Span], times_of_pieces: Sequence[int], times_of_others: int) -> Tensor:
+    """The indices of all tokens that are read, each as often as it is read: (keys,).
+
+    times_of_pieces: for each piece of a reference, in the order of the spans. times_of_others: of all other spans.
+    """
+    keys_of_spans: list[Tensor] = []
     piece_index = 0
-    start = 0
+    start = 0  # of the span, among all tokens
     for span in spans:
         times = times_of_others
         if span.kind in _OF_REFERENCES:
             times = times_of_pieces[piece_index]
             piece_index += 1
-        keys.extend([torch.arange(start, start + span.count)] * times)
+        keys_of_spans.extend([torch.arange(start, start + span.count)] * times)
         start += span.count
-    read_keys = torch.cat(keys)
-    if left_out is not None:
-        read_keys = read_keys[~left_out[read_keys]]
-    return Group(readers.tokens, read_keys, shares, bias)
+    return torch.cat(keys_of_spans)
 
 
 class Plan:
@@ -265,19 +279,27 @@ class Plan:
         """The split of an attention whose queries are the first `queries` tokens: one for all rows where all read the
         same, else one for each row."""
         # Rows that read the same share one Split.
-        split_of_groups = {row: Split(_asked_groups(row, queries), self.total) for row in set(groups_of_rows)}
+        split_of_groups: dict[tuple[Group, ...], Split] = {}
+        for groups_of_row in set(groups_of_rows):
+            split_of_groups[groups_of_row] = Split(_asked_groups(groups_of_row, queries), self.total)
         splits = [split_of_groups[groups_of_row] for groups_of_row in groups_of_rows]
         return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
 
     def of(self, queries: int, keys: int) -> AnySplit | None:
-        """The split of an attention with these numbers of queries and keys; None for an attention over other tokens."""
+        """The split of an attention with these numbers of queries and keys; None for an attention over other tokens.
+
+        It is one of those that were made at the beginning: nothing is made here.
+        """
         if keys != self.total:
             return None
         return self._splits.get(queries)
 
 
 def _asked_groups(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
-    """The groups of an attention whose queries are the first `queries` tokens."""
+    """The groups of an attention in which only the first `queries` tokens are queries.
+
+    All other tokens are taken out of the queries of each group. A group without queries is left out.
+    """
     asked: list[Group] = []
     for group in groups_of_row:
         are_asked = group.queries < queries

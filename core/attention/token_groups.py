@@ -96,7 +96,7 @@ def _joined_groups(own: Group, their: Group, keys: int) -> Group | None:
     bias = torch.stack(biases).sum(dim=0) if biases else None  # (keys,)
     times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each key is read in both
     for group in (own, their):
-        if group.keys is not None:
+        if group.keys is not None:  # None: each key once, so `times` stays
             times = times * torch.bincount(group.keys, minlength=keys)
     if bool((times == 1).all()):
         return Group(queries, None, shares, bias)  # keys None: all keys, each once
@@ -125,7 +125,10 @@ class RowSplit:
     _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=dict[torch.device, Any], init=False)
 
     def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
-        """The rows of the batch, gathered by how they read, on a device. The result is kept, as in `Split.on`."""
+        """The rows of the batch, gathered by how they read, on a device.
+
+        The result is kept, and each split has its groups on that device from now on, as by `Split.on`.
+        """
         if device not in self._on:
             rows_of: dict[Split, list[int]] = {}
             for row, split in enumerate(self.splits):
@@ -145,7 +148,7 @@ def joined(split: AnySplit, other: AnySplit) -> AnySplit:
     """The split in which every query reads only the keys that it reads in both splits, row by row where rows differ."""
     if isinstance(split, Split) and isinstance(other, Split):
         return split.joined(other)
-    rows = max(_rows_of(split), _rows_of(other))
+    rows = max(_rows_of(split), _rows_of(other))  # a Split counts as 1 row and serves all of them, see _of_row
     return RowSplit(tuple(_of_row(split, row).joined(_of_row(other, row)) for row in range(rows)))
 
 

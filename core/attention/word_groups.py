@@ -132,8 +132,10 @@ def _common_group(layout: TextLayout, picture: slice, without_words: Tensor) -> 
 
 
 def _groups_of_words(layout: TextLayout, picture: slice, without_words: Tensor, weights: Tensor) -> list[Group]:
-    """Each person's words: they read themselves, the picture in the region, and all other keys but the common text.
+    """Each person's words: they read themselves, the picture in the person's region, and all that is neither words nor
+    picture, but for the common text and what other packs have put in front of it.
 
+    A person without words has no group.
     without_words: (keys,) bool. weights: (people, picture tokens).
     """
     groups: list[Group] = []
@@ -144,14 +146,15 @@ def _groups_of_words(layout: TextLayout, picture: slice, without_words: Tensor, 
         keys[layout.readable_front : layout.common_end] = False
         keys[picture] = region > 0
         keys[words] = True
-        groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
+        queries = torch.arange(words.start, words.stop)
+        groups.append(Group(queries, _numbers(keys)))
     return groups
 
 
 def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[Group]:
     """Other tokens that belong to people: they read these people's words, and all that is nobody's words.
 
-    A group is the tokens that the same people own. without_words: (keys,) bool.
+    Tokens that the same people own are one group. without_words: (keys,) bool.
     """
     is_owned = torch.zeros(len(layout.counts), layout.queries, dtype=torch.bool)
     for owned in layout.owned:
@@ -160,7 +163,7 @@ def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[G
     kinds: Tensor = cast("Any", is_owned).unique(dim=1)
     groups: list[Group] = []
     for owners in kinds.T:  # (people,) bool
-        if owners.any():
+        if owners.any():  # the other kind is the tokens that nobody owns
             keys = without_words.clone()
             for person in _numbers(owners):
                 keys[layout.words[int(person)]] = True
@@ -177,7 +180,8 @@ def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tenso
     groups: list[Group] = []
     for readers in readers_of(weights):
         keys = _keys_of(readers, layout.words, without_words)
-        shares = None if bool((readers.shares == 1).all()) else readers.shares
+        has_all = bool((readers.shares == 1).all())  # these tokens are in no other group
+        shares = None if has_all else readers.shares
         groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
     return groups
 
@@ -188,7 +192,7 @@ def _numbers(mask: Tensor) -> Tensor:
 
 
 def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
-    """The indices of the keys that readers read; a person's words that are read twice stand there twice.
+    """The indices of the keys that readers read. The words of a person that are read n times stand there n times.
 
     without_words: (keys,) bool, the keys that are nobody's words, which all readers read.
     """

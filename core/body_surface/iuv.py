@@ -55,15 +55,16 @@ class Bodies:
         return (self.boxes, self.inside, self.parts, self.u, self.v)
 
     def surest(self, most_bodies: int) -> "Bodies":
-        """The first `most_bodies` bodies; all for 0."""
-        return Bodies(*(tensor[: most_bodies or None] for tensor in self.tensors))
+        """The first `most_bodies` bodies, which are the surest; all bodies for 0."""
+        end = most_bodies or None
+        return Bodies(*(tensor[:end] for tensor in self.tensors))
 
 
 def read_bodies(outputs: Bodies) -> Bodies:
     """The bodies that the network returns, of any dtype and on any device, as float32 on the CPU.
 
     The weights come from a file of the user's, so what they give is checked. Raises ValueError, saying what the outputs
-    are instead.
+    are instead: for other shapes, for NaN or infinity, and for a box far larger than the picture.
     """
     bodies = Bodies(*(tensor.float().cpu() for tensor in outputs.tensors))
     if not _shapes_fit(bodies):
@@ -81,7 +82,7 @@ def read_bodies(outputs: Bodies) -> Bodies:
 
 
 def _shapes_fit(bodies: Bodies) -> bool:
-    """Whether the tensors have the shapes that Bodies says, with as many bodies each."""
+    """Whether the tensors have the shapes that Bodies says, all for the same number of bodies."""
     if bodies.boxes.ndim != 2 or bodies.inside.ndim != 4:
         return False
     count = len(bodies.boxes)

@@ -178,11 +178,11 @@ _THIGH_LENGTH = 1.85
 
 
 def draw_layout(layout: Layout) -> Surface:
-    """The surface of all people in a layout. People are drawn from the top of the canvas to the bottom, by the `center`
-    of their place: who stands lower is in front.
+    """The surface of all people in a layout.
 
-    In `person` of the surface stands the number of the place. Raises BadLayout where somebody has no skeleton, or none
-    of it is seen.
+    People are drawn from the top of the canvas to the bottom, by the `center` of their place: who stands lower is in
+    front. In `person` of the surface stands the number of the place. Raises BadLayout where somebody has no skeleton,
+    or too little of it is seen to tell its size, and where nobody is on the canvas.
     """
     surface = Surface.empty(layout.width, layout.height)
     numbered_slots = enumerate(layout.slots, 1)
@@ -280,8 +280,8 @@ class _Figure:
         self.head_height = head_height
         left_shoulder = pose[_SHOULDER]
         right_shoulder = pose[_SHOULDER + 1]
-        # A person whose right shoulder is on the viewer's left looks at the viewer. So does one, as far as is known,
-        # of whom a shoulder is not seen.
+        # A person whose right shoulder is on the viewer's left looks at the viewer. Where a shoulder is not seen, it is
+        # taken to be so.
         self.front = left_shoulder[0] >= right_shoulder[0] or min(left_shoulder[2], right_shoulder[2]) <= SEEN
         self.facing_sign = 1 if self.front else -1
         self.corners = torso(pose)
@@ -305,7 +305,10 @@ class _Figure:
         return joint[:2] if joint[2] > SEEN else None
 
     def _limb(self, side: int, limb: _Limb) -> _Shape | None:
-        """A limb of one side (-1 right, 1 left)."""
+        """A limb of one side (-1 right, 1 left).
+
+        None where one of its joints is not seen; but a thigh needs no knee.
+        """
         start = self._joint(limb.start, side)
         end = self._joint(limb.end, side)
         if start is None:
@@ -324,7 +327,7 @@ class _Figure:
         wrist = self._joint(_WRIST, side)
         if not elbow or not wrist:
             return None
-        x, y = unit(elbow, wrist)
+        x, y = unit(elbow, wrist)  # the direction of the forearm
         start, end = [  # of the hand's axis, on the line of the forearm
             (wrist[0] + x * distance * self.head_height, wrist[1] + y * distance * self.head_height)
             for distance in _HAND_FROM_WRIST
@@ -360,7 +363,9 @@ class _Figure:
             # The ends are round: `beyond` px from the centre of a circle its half chord is sqrt(radius^2 - beyond^2).
             return np.sqrt(np.maximum(radius**2 - beyond**2, _LEAST_SQUARE))
 
-        axis = _Axis(start, unit(start, end), -start_radius, length + start_radius + end_radius)
+        # The shape begins a radius in front of `start` and ends a radius behind `end`.
+        axis_length = length + start_radius + end_radius
+        axis = _Axis(origin=start, down=unit(start, end), start=-start_radius, length=axis_length)
         across_sign = side * self.facing_sign
         return _Shape(axis, half_width, max(start_radius, end_radius), across_sign, charts)
 
@@ -372,7 +377,7 @@ class _Figure:
         head_height = self.head_height
         between_shoulders = middle(left_shoulder, right_shoulder)
         between_hips = middle(left_hip, right_hip)
-        length = max(math.dist(between_shoulders, between_hips), 1.0)  # px
+        length = max(math.dist(between_shoulders, between_hips), 1.0)  # px; above 0, so that the distances below ascend
         half_shoulders = math.dist(left_shoulder, right_shoulder) / 2 + _FLESH_AT_SHOULDER * head_height
         half_hips = math.dist(left_hip, right_hip) / 2 + _FLESH_AT_HIP * head_height
         half_waist = (half_shoulders + 2 * half_hips) / 3 * _WAIST_SHARE
@@ -383,11 +388,12 @@ class _Figure:
         half_widths = [_HALF_NECK * head_height, half_shoulders, half_waist, half_hips, _HALF_CROTCH * head_height]
 
         def half_width(pixels_along: _Array) -> _Array:
+            """As _Shape.half_width: straight lines between the half widths above."""
             return np.interp(pixels_along, distances, half_widths)
 
         down = unit(between_shoulders, between_hips)
         axis_length = length + _NECK_ABOVE_SHOULDERS * head_height + _CROTCH_BELOW_HIPS * head_height
-        axis = _Axis(between_shoulders, down, neck, axis_length)
+        axis = _Axis(origin=between_shoulders, down=down, start=neck, length=axis_length)
         charts = _TORSO if self.front else _TORSO_BEHIND
         return _Shape(axis, half_width, max(half_widths), self.facing_sign, charts)
 
@@ -397,6 +403,7 @@ class _Figure:
         nose = self.pose[_NOSE]
         if nose[2] <= SEEN:
             return None
+        # The point towards which the head's axis goes: between the shoulders, or without them straight below the nose.
         neck = (nose[0], nose[1] + NECK_BELOW_NOSE * head_height)
         if self.corners:
             left_shoulder, right_shoulder, _, _ = self.corners
@@ -420,8 +427,8 @@ class _Figure:
         # the nose, which is on the axis, lies at -skull_middle / widest.
         seam = max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
         charts = _head_charts(seam, self.front)
-        axis = _Axis(nose[:2], down, crown, neck_end - crown)
-        return _Shape(axis, half_width, widest, self.facing_sign, charts, skull_middle)
+        axis = _Axis(origin=nose[:2], down=down, start=crown, length=neck_end - crown)
+        return _Shape(axis, half_width, widest, self.facing_sign, charts, middle_across=skull_middle)
 
     def _skull_middle(self, down: Point) -> float:
         """The distance across from the nose to the middle of the skull, px; 0 where no ear is seen.
@@ -451,21 +458,21 @@ def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int
 
 
 def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
-    """The charts of the right and the left half of a head (DensePose's parts 23 and 24).
+    """The charts of the right and the left half of a head, in this order (DensePose's parts 23 and 24).
 
     seam: the value of `across` at which the halves meet; -1 is the rim of the person's right half, 1 that of the left.
     front: whether the person looks at the viewer.
     """
-    if not front:
+    if not front:  # from behind, U falls from the person's right to the left on both halves, wherever they meet
         v = (120.0, -87.0, 0.0)
         return _Chart(23, (20, 0, -37), v, -1, seam), _Chart(24, (231, 0, -50), v, seam, 1)
     v = (135.0, -118.0, 0.0)
     # On the right half, from across = -1 to the seam, U rises by _U_OVER_RIGHT_HALF and ends at _U_AT_NOSE_RIGHT. On
     # the left half, from the seam to across = 1, it begins at _U_AT_NOSE_LEFT and rises by _U_OVER_LEFT_HALF.
-    right = _U_OVER_RIGHT_HALF / (1 + seam)  # rise of U per unit of `across`
-    left = _U_OVER_LEFT_HALF / (1 - seam)
+    rise_right = _U_OVER_RIGHT_HALF / (1 + seam)  # of U per unit of `across`
+    rise_left = _U_OVER_LEFT_HALF / (1 - seam)
     # A plane's first number is U at across = 0: U at the seam, less the rise from 0 to the seam.
     return (
-        _Chart(23, (_U_AT_NOSE_RIGHT - right * seam, 0, right), v, -1, seam),
-        _Chart(24, (_U_AT_NOSE_LEFT - left * seam, 0, left), v, seam, 1),
+        _Chart(23, (_U_AT_NOSE_RIGHT - rise_right * seam, 0, rise_right), v, start=-1, end=seam),
+        _Chart(24, (_U_AT_NOSE_LEFT - rise_left * seam, 0, rise_left), v, start=seam, end=1),
     )

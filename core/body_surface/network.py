@@ -100,8 +100,9 @@ def _with_folded_normalisations(weights: State) -> dict[str, Tensor]:
     folded = dict(weights)
     for name in weights:
         layer = name.removesuffix(".norm.weight")
+        is_norm = layer != name
         # A normalisation without fixed statistics: its convolution is renamed.
-        if layer != name and f"{layer}.norm.running_var" not in weights and f"{layer}.weight" in weights:
+        if is_norm and f"{layer}.norm.running_var" not in weights and f"{layer}.weight" in weights:
             folded[f"{layer}.conv.weight"] = weights[f"{layer}.weight"]
     for name, variance in weights.items():
         if not name.endswith(".norm.running_var"):
@@ -229,8 +230,8 @@ class Pyramid(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """The layers that say of each anchor box of a level how likely it holds a body, and how it is to be moved onto
-    it."""
+    """The layers that give two things for each anchor box of a level: a score, how likely it holds a body, and a move,
+    which brings the box onto the body."""
 
     def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -276,6 +277,7 @@ class Proposals(nn.Module):
         level_of = torch.cat(level_numbers)  # (all,)
         usable = boxes.isfinite().all(1) & scores.isfinite() & _has_area(boxes)
         boxes = boxes[usable]
+        # Boxes of different levels are in different groups, and so not compared.
         separate = _separate(boxes, scores[usable], level_of[usable], _PROPOSAL_OVERLAP)
         return boxes[separate[:_MOST_PROPOSALS]]
 
@@ -305,24 +307,26 @@ def _anchor_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
 def moved(boxes: Tensor, moves: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
     """Boxes (N, 4) moved and resized as a layer says, (N, 4).
 
-    moves: (N, 4), of each box how far its middle goes right, in widths of the box, and down, in heights; then the
-    logarithms of the factors by which its width and its height grow. weights: the layer was trained to give these four
-    numbers multiplied by them.
+    moves: (N, 4), for each box four numbers, each multiplied by its weight: how far the middle goes right, in widths of
+    the box; how far it goes down, in heights; and the logarithms of the factors by which width and height grow.
+    weights: of these four numbers, as the layer was trained.
     Source: detectron2, modeling/box_regression.py, Box2BoxTransform.apply_deltas.
     """
     width = boxes[:, 2] - boxes[:, 0]
     height = boxes[:, 3] - boxes[:, 1]
-    x = boxes[:, 0] + width / 2
+    x = boxes[:, 0] + width / 2  # of the middle
     y = boxes[:, 1] + height / 2
     right = moves[:, 0] / weights[0]
     down = moves[:, 1] / weights[1]
     log_wider = moves[:, 2] / weights[2]
     log_higher = moves[:, 3] / weights[3]
-    x = right * width + x
-    y = down * height + y
-    width = log_wider.clamp(max=_LARGEST_STEP).exp() * width
-    height = log_higher.clamp(max=_LARGEST_STEP).exp() * height
-    return torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 1)
+    new_x = right * width + x
+    new_y = down * height + y
+    new_width = log_wider.clamp(max=_LARGEST_STEP).exp() * width
+    new_height = log_higher.clamp(max=_LARGEST_STEP).exp() * height
+    half_width = new_width / 2
+    half_height = new_height / 2
+    return torch.stack([new_x - half_width, new_y - half_height, new_x + half_width, new_y + half_height], 1)
 
 
 def _clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -381,9 +385,9 @@ class BoxPredictor(nn.Module):
         self.bbox_pred = ops.Linear(width, 4, **factory)
 
     def forward(self, x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-        """What these layers give: (N, D) and their boxes (N, 4) -> the boxes of bodies (M, 4), the surest first.
+        """The boxes of bodies, (M, 4), the surest first: moved onto the bodies, cut to the photo, at most _MOST_BODIES.
 
-        size: (width, height).
+        x: (N, D), what BoxHead gives of the boxes. boxes: (N, 4), the proposals. size: (width, height) of the photo.
         """
         probabilities = self.cls_score(x).float().softmax(1)  # (N, 2): a body, and nothing
         scores = probabilities[:, 0]
@@ -406,7 +410,8 @@ class Decoder(nn.Module):
     def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
         hidden = _channels(state, "roi_heads.decoder.p2.0")
-        # p5 is 8 times smaller than p2, so it is enlarged three times, and so on.
+        # p5 is 8 times smaller than p2, so it is enlarged three times, once after each convolution; and so on. p2 is
+        # not enlarged, but has a convolution, too.
         for level, convolutions in (("p2", 1), ("p3", 1), ("p4", 2), ("p5", 3)):
             layers = nn.Sequential()
             for number in range(convolutions):
@@ -420,12 +425,13 @@ class Decoder(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """What these layers give: levels (1, C, H/s, W/s) for s = 4, 8, 16 and 32 -> (1, C, H/4, W/4)."""
         total = None
-        for number, level in enumerate(levels):
+        for number, level in enumerate(levels):  # p2 to p5
+            x = level
             for layer in self.get_submodule(f"p{number + 2}").children():
-                level = functional.relu(layer(level))
-                if number > 0:
-                    level = functional.interpolate(level, scale_factor=2.0, mode="bilinear", align_corners=False)
-            total = level if total is None else total + level
+                x = functional.relu(layer(x))
+                if number > 0:  # p2 has the size already
+                    x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            total = x if total is None else total + x
         return self.predictor(total)
 
 
@@ -490,8 +496,8 @@ class SurfaceHead(nn.Module):
         super().__init__()
         self.ASPP = ASPP(width, ops, **factory)
         self.width = _channels(state, f"{_SURFACE}1.conv")
-        self.layers: list[str] = []
-        count = _count(state, _SURFACE + "{}.conv.weight", 1)
+        self.layers: list[str] = []  # their names, in the order in which they are called after ASPP
+        count = _count(state, _SURFACE + "{}.conv.weight", start=1)
         for number in range(1, 1 + count):
             name = f"body_conv_fcn{number}"
             inputs = width if number == 1 else self.width
@@ -565,8 +571,8 @@ def _levels_of(boxes: Tensor) -> Tensor:
     heights = boxes[:, 3] - boxes[:, 1]
     sides = (widths * heights).sqrt()
     # 1e-8 as in detectron2: a box without area has a logarithm, too.
-    levels = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)
-    return levels.long() - 2
+    numbers = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)  # 2 for p2 to 5 for p5
+    return numbers.long() - 2
 
 
 class DensePose(nn.Module):

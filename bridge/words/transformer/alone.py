@@ -112,9 +112,9 @@ class TextsAlone:
     def _block_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What a refiner gives of all texts, (B, T, C), when it is called for each text alone.
 
-        In a refiner all tokens of a text read each other. x: the tokens of all texts, (B, T, C). Where texts of
-        references stand among them, there are more tokens than ours: then the refiner is called once, and its attention
-        is split (WordsReading).
+        In a refiner all tokens of a text read each other. block: the refiner's own forward. x: the tokens of all texts,
+        (B, T, C). Where texts of references stand among them, there are more tokens than `lengths` counts: then the
+        refiner is called once, and its attention is split (WordsReading).
         """
         lengths = self._texts.lengths()
         total = sum(lengths)
@@ -174,7 +174,7 @@ class TextsAlone:
         # Everybody's words end where the common text ends.
         end_of_common = offset + self._texts.position_count(self._texts.common)
         call = _CaptionCall(embed_caption, end=end_of_common, position_count=self._texts.position_count)
-        for number, text in enumerate(texts, 1):
+        for number, text in enumerate(texts, 1):  # 0 is the common text
             slot = self._texts.slots[number - 1]
             if not slot.is_full:
                 captions.append(self._caption_of_rows(call, slot, number, text))
@@ -185,15 +185,18 @@ class TextsAlone:
         return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), next_position
 
     def _caption_of_rows(self, call: _CaptionCall, slot: TextSlot, number: int, text: Tensor) -> _Caption:
-        """The caption of a slot in which rows have words of different lengths, or none.
+        """The caption of a slot in which rows have words of different lengths, or none; zeros fill the slot up.
 
-        number: of the text. text: (B, tokens of the slot, width).
+        Rows with equally many words are embedded in one call. number: of the text. text: (B, tokens of the slot,
+        width).
         """
-        size = self._texts.padded(slot.tokens)
+        size = self._texts.padded(slot.tokens)  # tokens of the slot, as the blocks are given it
         captions: dict[int, _Caption] = {}  # by the number of tokens of the words
         for length, rows in slot.rows_of_lengths.items():
+            # Here the words stand first in the slot, with zeros behind, see TextSlot.words_on.
             captions[length] = call.of_text(number, text[rows, :length], rows)
-        longest = captions[slot.tokens]  # its rotations are those of all others
+        # The rotations of the longest words are those of the whole slot: shorter words end at the same position.
+        longest = captions[slot.tokens]
         out = longest.tokens.new_zeros(self._texts.row_count, size, longest.tokens.shape[-1])
         for length, rows in slot.rows_of_lengths.items():
             tokens = captions[length].tokens

@@ -35,11 +35,14 @@ class ForwardTexts:
 
     @property
     def references_have_texts(self) -> bool:
+        """Whether a text stands beside each reference, as in Z-Image."""
         return bool(self._layout.reference_texts)
 
     def _check_rows(self) -> None:
-        """Raise BadSetup for rows whose words end at other positions: Z-Image Omni with reference pictures counts a
-        text without the tokens that fill it up."""
+        """Raise BadSetup in Z-Image Omni with reference pictures where rows have words of different lengths.
+
+        It counts a text without the tokens that fill it up, so the words of these rows would end at other positions.
+        """
         if self._is_omni and any(len(slot.rows_of_lengths) > 1 for slot in self.slots):
             raise BadSetup(
                 f"{self.family.name} Omni with reference pictures does not know rows with words of different lengths.",
@@ -47,7 +50,10 @@ class ForwardTexts:
             )
 
     def layout_with(self, text: int) -> TokenLayout:
-        """Where all tokens stand in a forward whose texts are `text` tokens in all, see with_front."""
+        """Where all tokens stand in a forward. text: how many tokens its texts have in all.
+
+        Tokens of these that no text here has stand in front, see with_front.
+        """
         common, *words = self.lengths()
         return with_front(replace(self._layout, common=common, words=tuple(words)), text)
 
@@ -68,7 +74,10 @@ class ForwardTexts:
         return [self.padded(size) for size in (self.common, *self.sizes)]
 
     def filler(self, slot: TextSlot, row: int) -> Filler:
-        """How many tokens in this row fill up a slot: in front of the words in Z-Image (own_captions), else behind."""
+        """How many tokens in this row fill up a slot, as the blocks are given it.
+
+        They stand in front of the words in Z-Image (own_captions), else behind them.
+        """
         filler_count = self.padded(slot.tokens) - self.padded(slot.lengths[slot.in_row(row)])
         if self.family.own_captions:
             return Filler(front=filler_count)

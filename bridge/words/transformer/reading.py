@@ -56,7 +56,10 @@ class WordsReading:
         self._splits: dict[Any, AnySplit] = {}
 
     def get_ready(self, device: torch.device) -> None:
-        """Make the splits of this forward's attentions and keep them, before any code that torch.compile sees."""
+        """Make the splits of this forward's attentions and keep them, before any code that torch.compile sees.
+
+        There is one for the text_reader, or else one for the blocks and, with texts of references, one for refiners.
+        """
         text = self._texts.tokens()
         reader = self._texts.family.text_reader
         if reader:
@@ -68,9 +71,9 @@ class WordsReading:
             self._split_for(self._texts.family.refiners, text, queries=text, keys=text).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
-        """An InputPatch: it gives everybody's words new positions, and leaves the numbers of tokens in the options, for
-        `split`.
+        """An InputPatch: the block's inputs, in which everybody's words have new positions.
 
+        It also leaves a _BlockTokens in the options, in place, for `split`.
         Words get the positions that they would have as the common text, so that each text counts from its own
         beginning. The tokens: [in front, by others][common text][words of slot 1][of slot 2] ...
         Raises ConditioningLost where tokens of the picture are missing.
@@ -107,9 +110,10 @@ class WordsReading:
         return self._split_for(attention.stage, attention.text, queries, keys)
 
     def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
-        """Which attention this is, by the name of its refiner or text_reader, or by its number of tokens.
+        """Which attention this is; None for one that has no words in it. The arguments are those of `split`.
 
-        None for one that has no words in it. The arguments are those of `split`.
+        It is known by the name of its text_reader, by the name of its refiner and its number of tokens, or by its
+        number of tokens alone, depending on the family.
         """
         family = self._texts.family
         if family.text_reader:
@@ -123,7 +127,8 @@ class WordsReading:
             has_words = queries == totals.get(stage) and keys == queries
             return _WordsAttention(stage, text) if has_words else None
         tokens: _BlockTokens | None = options.get(_TOKENS)
-        # A node that keeps the references' keys of an earlier step asks without the references.
+        # An attention with words has the queries of text and picture at least. A node that keeps the keys of references
+        # from an earlier step asks without the references, with fewer queries than keys.
         if tokens is None or not keys >= queries >= tokens.text + self._picture:
             return None
         return _WordsAttention(LAYERS, tokens.text)
@@ -165,8 +170,9 @@ class WordsReading:
     def _layout(self, is_reader: bool, is_refiner: bool, text: int, queries: int, keys: int) -> TextLayout:
         """Where the texts stand in an attention, without fillers.
 
-        is_reader: for the attention of the text_reader. is_refiner: for that of a refiner; neither for that of a block.
-        The other arguments are those of _make_split. Raises ConditioningLost where queries of the picture are missing.
+        is_reader: whether it is that of the text_reader. is_refiner: whether it is that of a refiner. If it is neither,
+        it is that of a block. The other arguments are those of _make_split. Raises ConditioningLost where queries of
+        the picture are missing.
         """
         tokens = self._texts.layout_with(text)
         if is_reader and queries != self._picture:
@@ -174,7 +180,7 @@ class WordsReading:
         if is_reader:  # its queries are the picture alone
             picture_start = 0
             owned = ()
-        elif is_refiner:  # behind the texts stands nothing
+        elif is_refiner:  # it has no picture: one of 0 tokens begins behind the texts
             picture_start = text
             owned = self._owned(tokens.text_spans())
         else:

@@ -43,7 +43,7 @@ class TransformerWordsRun(Run[TransformerWords]):
         self._words_of_entries = [self.carried_by(entry) for entry in entries_with(guider, self.key)]
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """The shape of a latent that is higher by as many tokens as there are tokens of words.
+        """The shape of a latent that is higher than this one: by enough rows to hold as many tokens as words add.
 
         The host estimates by this shape how much memory a forward takes. noise_shape: (B, C, h, w) or (B, C, frames, h,
         w); any other is given back as it is.
@@ -66,8 +66,10 @@ class TransformerWordsRun(Run[TransformerWords]):
     def new_batch(
         self, acting: tuple[tuple[TransformerWords, ...], ...], forward_input: ForwardInput
     ) -> TransformerWordsBatch:
-        """The batch of a forward. acting: of each node that acts, the words of each chunk. Raises ConditioningLost
-        where other packs have joined rows of different words."""
+        """The batch of a forward. acting: for each node that acts, the words of each chunk.
+
+        Raises ConditioningLost where other packs have joined rows of different nodes' words.
+        """
         mixed = "joins rows in which different words are read"
         by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
@@ -76,8 +78,11 @@ class TransformerWordsRun(Run[TransformerWords]):
 
 
 def _as_read(words: TransformerWords, forward_input: ForwardInput) -> TransformerWords:
-    """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as it does of
-    a prompt."""
+    """The words as the blocks read them, without T5Tokens.
+
+    Where a text has T5Tokens, the network makes one text of both, as it does of a prompt. Words without any stay as
+    they are.
+    """
     if not words.t5:
         return words
     network = network_of(forward_input.model)
@@ -91,8 +96,10 @@ def _as_read(words: TransformerWords, forward_input: ForwardInput) -> Transforme
 
 
 def _tokens_added(words: TransformerWords, family: TransformerFamily, network: Any) -> int:
-    """How many tokens of words one node adds to every row of the batch: of all people, or by row of the person with
-    most."""
+    """How many tokens of words one node adds to every row of the batch.
+
+    These are the words of all people; with by_row a row has those of one person, and room for the longest.
+    """
     lengths: list[int] = []
     for text in words.texts:
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
@@ -103,7 +110,7 @@ def _tokens_added(words: TransformerWords, family: TransformerFamily, network: A
 class TransformerWordsBatch(Batch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
-    nodes: of each node what all rows have, or what each row has.
+    nodes: for each node one TransformerWords, which all rows have, or one for each row.
     """
 
     def __init__(self, nodes: Sequence[Sequence[TransformerWords]], forward_input: ForwardInput) -> None:
@@ -127,16 +134,21 @@ class TransformerWordsBatch(Batch):
         ]
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        """The parts that attend to words, and the methods that are called for one text at a time: a site each."""
         texts_alone = {patched: patched.module for patched in self._texts_alone}
         return {**attending_parts(modules, self._family), **texts_alone}
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """args and kwargs of the network with everybody's words behind the text; its number of tokens and its mask are
-        made to fit. Raises BadSetup for a mask of text and picture together."""
+        """args and kwargs of the network with everybody's words behind the text.
+
+        The text's number of tokens and its mask are made to fit. It sets `_texts.common` to the length of this text.
+        Raises BadSetup for a mask of text and picture together.
+        """
         by_name = dict(kwargs)
         by_position = list(args)  # the timestep, the text and so on
+        # By name alone: networks with such a mask take it among their **kwargs, so it has no place.
         if self._family.joint_mask and by_name.get("attention_mask") is not None:
             raise BadSetup(
                 "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the "
@@ -160,15 +172,17 @@ class TransformerWordsBatch(Batch):
         return tuple(by_position), by_name
 
     def _count_tokens(self, by_position: list[Any], by_name: dict[str, Any]) -> None:
-        """Add the tokens of everybody's words to the text's number of tokens, in place, where the network takes that
-        number."""
+        """Add the tokens of everybody's words to the text's number of tokens, in place.
+
+        Nothing happens where the network takes no such number, or the call has none.
+        """
         number_place = self._family.number_place
         if number_place is None:
             return
-        if "num_tokens" in by_name:
-            by_name["num_tokens"] += sum(self._texts.sizes)
-        elif len(by_position) > number_place:
+        if len(by_position) > number_place:
             by_position[number_place] += sum(self._texts.sizes)
+        elif "num_tokens" in by_name:
+            by_name["num_tokens"] += sum(self._texts.sizes)
 
     def _lengthened(self, mask: Tensor | None) -> Tensor | None:
         """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).
@@ -182,8 +196,10 @@ class TransformerWordsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, all that the words need stands in the network. Calls for texts alone are
-        counted."""
+        """While this context is open, all that the words need stands in the network.
+
+        Calls of what reads a text alone are counted in `calls`, and with own_captions calls of embed_all by `_pieces`.
+        """
         with ExitStack() as stack:
             for patched in self._texts_alone:
                 stack.enter_context(patched.in_place(self.calls))
@@ -194,7 +210,9 @@ class TransformerWordsBatch(Batch):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with the split attention and the positions of words. It sets `current.texts`."""
         names = tuple(slot.name for slot in self._texts.slots)
-        current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
+        lengths_of_words = tuple(self._texts.lengths()[1:])  # the first length is that of the common text
+        current.texts = CurrentTexts(names, lengths_of_words)
         options = with_input_patch(options, self._family, self._reading.with_positions)
         return with_reading(options, self._reading)

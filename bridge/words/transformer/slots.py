@@ -57,7 +57,10 @@ class TextSlot:
 
     @property
     def rows_of_lengths(self) -> dict[int, list[int]]:
-        """The rows of the batch that have words, by the number of tokens of these. It has one text for each row."""
+        """The rows of the batch that have words, by the number of tokens of these.
+
+        It is asked of a slot with one text for each row.
+        """
         rows: dict[int, list[int]] = {}
         for row, length in enumerate(self.lengths):
             if length:
@@ -83,7 +86,8 @@ def slots_of(
     weights_of: dict[TransformerWords, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
     no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
     nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
-    with_all_people = max(node, key=lambda of_row: len(of_row.texts))  # rows of the other side have no words
+    # Rows of the positive have all people, those of the negative have nobody. So a row with most texts names them all.
+    with_all_people = max(node, key=lambda of_row: len(of_row.texts))
     slots: list[TextSlot] = []
     for person, name in enumerate(with_all_people.names):
         texts: list[Tensor] = []
@@ -113,7 +117,7 @@ def _slot_by_row(node: Sequence[TransformerWords], forward_input: ForwardInput, 
     weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
     for number, of_row in enumerate(node):
         text = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
-        if of_row.texts and of_row.texts[0].shape[1]:  # those of the row's person alone
+        if of_row.texts and of_row.texts[0].shape[1]:  # it has the text of the row's person alone
             text = left_padded(of_row.texts[0], family)
             weights[number] = in_steps(of_row.regions[0, 0])  # (1,): as often in all of the row's picture
         texts.append(text)

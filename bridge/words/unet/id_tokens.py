@@ -81,7 +81,7 @@ class IDTokensReader:
         """
         patch = options.get("patches", {}).get("attn2_patch")
         replacement = options.get("patches_replace", {}).get("attn2")
-        if not patch and not replacement:
+        if not patch and not replacement:  # no other pack is in the way
             return
         # With regional text on the MODEL that text's own run reads the tokens.
         if not any(id_tokens) or UnetWords.key in cond:

@@ -37,6 +37,7 @@ def length_without_inline_tokens(words_by_chunk: WordsByChunk) -> int:
 
 def _length_without_inline(words_of_nodes: Sequence[UnetWords]) -> int:
     """How many tokens the text of one chunk has without inline tokens."""
+    # All nodes of a chunk have the text of one entry, so any of them knows its length.
     return words_of_nodes[0].text_length - sum(words.inline_count for words in words_of_nodes)
 
 
@@ -48,7 +49,7 @@ def without_inline_tokens(context: Tensor, words_by_chunk: WordsByChunk) -> Tens
     """
     texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
     for words_of_nodes, rows in zip(words_by_chunk, context.chunk(len(words_by_chunk)), strict=True):
-        length = words_of_nodes[0].text_length
+        length = words_of_nodes[0].text_length  # the same for all nodes of a chunk
         is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
         for words in words_of_nodes:
             end = words.start + words.inline_count
@@ -79,7 +80,8 @@ def bias_of_other_rows(
     appended_count = appended.shape[1]
     repeats_of_chunks = [words_of_nodes[0].repeats_in(text_length) for words_of_nodes in words_by_chunk]
     our_repeats = repeat_rows(torch.tensor(repeats_of_chunks, device=context.device), row_count, dim=0)  # (our rows,)
-    log_of_excess = (guessed_repeats(context) / our_repeats[source_rows]).log()  # (B,)
+    # (B,): the logarithm of how often the text of a row is repeated, divided by how often ours is.
+    log_of_excess = (guessed_repeats(context) / our_repeats[source_rows]).log()
     bias_of_appended = log_of_excess[:, None].expand(-1, appended_count)
     in_chunks = [_were_inline(words_of_nodes, appended_count) for words_of_nodes in words_by_chunk]
     were_inline = repeat_rows(torch.stack(in_chunks), row_count, dim=0).to(context.device)  # (our rows, appended_count)

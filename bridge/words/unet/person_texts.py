@@ -83,12 +83,14 @@ class UnetWords(CarriedOfPeople):
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
-        """The words of one row: with by_row only the tokens of its person; of inline tokens, which may differ by row,
-        those of that row."""
+        """The words of one row: with by_row only the tokens of its person, else those of everybody.
+
+        Inline tokens may differ by row; then only those of this row.
+        """
         of_person = super().for_picture(picture_number)
-        if of_person is not self:
+        if of_person is not self:  # with by_row
             return of_person
-        # Beside appended tokens nothing is inline: then these are (B, 0, width), and it does not matter which row.
+        # With appended tokens inline_tokens is empty, (B, 0, width), and it does not matter which row is taken.
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
             row = picture_number % len(inline_tokens)
@@ -96,7 +98,7 @@ class UnetWords(CarriedOfPeople):
         return self
 
     def of_person(self, person: int) -> Self:
-        """The tokens of one person, for a row of the batch. Of inline tokens it is never asked."""
+        """The tokens of one person, for a row of the batch. It is called for appended tokens alone."""
         assert self.tokens is not None  # inline tokens have regions, and no rows
         start = sum(self.counts[:person])
         count = self.counts[person]
@@ -111,10 +113,9 @@ class UnetWords(CarriedOfPeople):
         return replace(super().without_people(), tokens=tokens)
 
     def in_entry(self, context: Tensor) -> UnetWords:
-        """These words with what is known once a run has begun: the length of its entry's text, and the inline tokens in
-        it.
+        """These words with text_length and inline_tokens, which are known once a run has begun.
 
-        context: the text of its entry, (B, T, width).
+        context: the text of the entry that carries them, (B, T, width).
         """
         inline_tokens = context[:, self.start : self.start + self.inline_count]
         return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
@@ -225,7 +226,7 @@ def guessed_repeats(context: Tensor) -> Tensor:
     differs = (channel != channel[:, :1]).any(dim=1)  # (B,), whether not all tokens of a text are the same
     token_count = context.shape[1]
     # From the longest part to the shortest, so that the shortest that fits is what remains.
-    for length in range(token_count // 2, 1, -1):
+    for length in range(token_count // 2, 1, -1):  # not 1: then all tokens would be the same
         if token_count % length == 0:
             # A text repeats its first `length` tokens where every later token is the one that stands `length` before
             # it.

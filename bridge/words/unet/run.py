@@ -75,7 +75,7 @@ def _words_of_entry(entry: RunEntry) -> tuple[UnetWords, ...]:
 
 
 def _id_tokens_without_regions(entry: RunEntry) -> IDTokens | None:
-    """The ID tokens in an entry's text that no UnetWords limits to regions, or None.
+    """The ID tokens in an entry's text that no UnetWords limits to regions; None where there are none.
 
     Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
     """
@@ -110,7 +110,8 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
         words_by_chunk = words_by_row(by_chunk, len(forward_input.x))
         ignoring = frozenset[Block]()
-        # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
+        # Whether layers ignore our text matters for inline tokens alone: no function of another pack is given the
+        # appended ones.
         if has_inline_tokens(words_by_chunk):
             ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(words_by_chunk))
         query_shape = query_shape_of(self.layers, forward_input)
@@ -141,6 +142,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         self._text_length = text_length
         self._ignoring = ignoring
         self.appended_count = max(_appended_count(words_of_nodes) for words_of_nodes in words_by_chunk)
+        # (rows of the batch, appended_count, width), on the device and in the dtype of the queries.
         self._appended = query_shape.like_queries(
             _appended_tokens(words_by_chunk, query_shape.row_count, self.appended_count)
         )
@@ -201,6 +203,7 @@ class UnetWordsBatch(CrossAttentionBatch):
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
         length_left = output.for_keys.shape[1]
+        # The trial has failed, so the patches were taken for some that make rows. They have made none.
         if others_read_their_texts and SOURCE_ROWS not in extra_options:
             why = f"cannot be called with {_TOKENS_TO_ASK_WITH} tokens of a text, and makes no rows of its own"
             raise ConditioningLost(modules_of(patches), why)
@@ -214,6 +217,7 @@ class UnetWordsBatch(CrossAttentionBatch):
     ) -> bool:
         """Whether the attn2 patches of other packs put texts of their own into a layer, without our inline tokens.
 
+        False where our texts have no inline tokens, which theirs could lack.
         The patches are called once on trial, with the first few tokens of the text and a copy of the layer's options.
         If a patch makes rows or takes tokens away, CrossAttentionBatch.call_patches leaves SOURCE_ROWS in that copy.
         The other arguments are those of call_patches.
@@ -319,7 +323,7 @@ def _appended_tokens(words_by_chunk: WordsByChunk, row_count: int, appended_coun
 
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
-    width = 0
+    width = 0  # stays 0 where nothing is appended at all
     for words_of_nodes in words_by_chunk:
         for words in words_of_nodes:
             if words.tokens is not None:
@@ -356,12 +360,11 @@ class TextBiases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
     def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
-        """The bias of a layer of this grid: (rows of the batch, N, keys).
+        """The bias of a layer of this grid, (rows of the batch, N, keys).
 
-        keys: text_length + appended_count, rounded up to a multiple of KEYS_AT_ONCE.
-
-        text_length: of the text that the layer is given, which other packs may have made longer. q: the layer's
-        queries, whose device and dtype the bias gets.
+        It has text_length + appended_count keys, rounded up to a multiple of KEYS_AT_ONCE. It is made
+        once and kept. text_length: of the text that the layer is given, which other packs may have made longer. q: the
+        layer's queries, whose device and dtype the bias gets.
         """
         if (grid, text_length) not in self._biases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
