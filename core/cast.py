@@ -267,8 +267,10 @@ class NotPlaced(LikenessError):
 
 
 def require_places(cast: Cast, node_name: str) -> PlacedCast:
-    """The same cast, as one with a canvas. Raises NotPlaced, naming the node that needs the places, unless everybody has
-    a place."""
+    """The same cast, as one with a canvas.
+
+    node_name: of the node that needs the places. Raises NotPlaced, naming it, unless everybody has a place.
+    """
     unplaced = [member.name for member in cast.people if member.slot is None]
     # In a cast without people nobody is unplaced; it is refused too where it has no canvas.
     if unplaced or not is_a(cast, PlacedCast):
@@ -303,7 +305,7 @@ def require_somebody(cast: Cast, node_name: str) -> None:
 
 
 def in_order_of_places(cast: CastT) -> CastT:
-    """The cast with its people in the order of their places: in this order a layout draws its skeletons one over another.
+    """The cast with its people in the order of their places, as a layout draws its skeletons one over another.
 
     A cast of people with a picture each is returned as it is: their order is that of the rows of the batch.
     """

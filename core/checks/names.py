@@ -67,7 +67,7 @@ class People:
         self._by_form: dict[str, list[int]] = {}
         for index, name in enumerate(names):
             self._by_form.setdefault(of_person(name), []).append(index)
-        # Messages call the unnamed person 2 "person 2". Here, after all names, because somebody may bear that very name.
+        # Messages call the unnamed person 2 "person 2". After all names, because somebody may bear that very name.
         for index, name in enumerate(names):
             if name == UNNAMED:
                 self._by_form.setdefault(of_person(f"{name} {index + 1}"), [index])

@@ -40,7 +40,7 @@ def check_text(what: str, text: str) -> str:
         raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
     depth = 0
     deepest = 0
-    for bracket in _BRACKET.findall(text):  # "\\(" and "\\)" match too, and change nothing
+    for bracket in _BRACKET.findall(text):  # brackets behind a backslash change nothing
         if bracket == "(":
             depth += 1
         elif bracket == ")":

@@ -165,8 +165,7 @@ def _has_pixels(title: str, count: int, size: Sequence[int], empty: str = "Conne
 
 
 def latent(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadPicture unless this is a LATENT with at least one row. If it has row numbers, they must be enough for all
-    rows.
+    """Raise BadPicture unless this is a LATENT with at least one row. Row numbers, if any, must suffice for all rows.
 
     Nodes that take rows out of a LATENT write these numbers under "batch_index", as a list or a tensor (rows,): the
     number says which row of a seed's noise the row gets. None and an empty list are no numbers, as in `pictures.rows`.

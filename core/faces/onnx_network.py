@@ -69,7 +69,8 @@ class NetworkPlan:
 def plan(program: Program) -> NetworkPlan:
     """The plan of a program: the operators of its nodes looked up, its weights numbered, its constants set apart.
 
-    Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
+    Nodes whose value is fixed become no steps. Fixed values that no step reads and that are no outputs are left out.
+    Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here, or a node that makes nothing.
     """
     fixed = dict(program.weights)  # values that are the same for every picture
     steps: list[Step] = []
@@ -86,13 +87,13 @@ def plan(program: Program) -> NetworkPlan:
     sizes = _names_of_sizes(steps)
     names_read = dict.fromkeys(name for step in steps for name in step.reads)  # each once, in their order
     for name in names_read:
-        if name not in fixed:
+        if name not in fixed:  # the picture, or what a step makes
             continue
         if fixed[name].is_floating_point() and name not in sizes:
             weights[name] = fixed[name]
         else:
             constants[name] = fixed[name]
-    for name in program.outputs:
+    for name in program.outputs:  # an output may be a fixed value that no step reads
         if name in fixed and name not in weights:
             constants[name] = fixed[name]
     numbers = _numbered(weights)

@@ -76,10 +76,11 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 
 
 def _padding(strides: Ints, pads: Ints, dilations: Ints = (1, 1)) -> list[int]:
-    """The padding on both sides, (height, width), of (top, left, bottom, right).
+    """The padding as torch takes it, [on top and bottom, on left and right].
 
-    Raises UnknownValue where the sides differ, and for what torch accepts on the meta device and then fails or crashes
-    with on a real picture.
+    pads: (top, left, bottom, right), as ONNX has them. Raises UnknownValue where two opposite sides differ. Raises it
+    too for strides, dilations and pads that torch accepts on the meta device, and then fails or crashes with on a real
+    picture.
     """
     _require(min(strides) > 0, "strides")
     _require(min(dilations) > 0, "dilations")
@@ -123,7 +124,7 @@ def linear(
 ) -> Tensor:
     """A linear layer: x (B, in) -> x weight.T + bias, (B, out).
 
-    weight: (out, in). Raises UnknownValue for another order or factor.
+    weight: (out, in), which ONNX calls B, so transB must be set. Raises UnknownValue for another order or factor.
     """
     _require(alpha == beta == 1, "alpha or beta")
     _require(not transA, "transA")
@@ -300,8 +301,10 @@ OPERATORS: Mapping[str, Callable[..., Tensor]] = {
 
 
 def attributes_of(name: str) -> set[str]:
-    """The attributes that an operator may have: the keyword-only parameters of its function. ONNX knows none of those
-    whose function is torch's own."""
+    """The attributes that an operator may have: the keyword-only parameters of its function.
+
+    Operators whose function is torch's own (Relu, Add) have no attributes in ONNX.
+    """
     function = OPERATORS[name]
     if isinstance(function, BuiltinFunctionType):
         return set()
