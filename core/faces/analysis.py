@@ -158,9 +158,10 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 
 
 def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """Notes of faces that a recogniser cannot read well: a line that names small faces, then the lines of `unsure_faces`.
+    """Notes of faces that a recogniser cannot read well: a line that names small ones, then the lines of `unsure_faces`.
 
-    No line where no face is small or unsure. faces: pairs of (the person's name or what a note calls the face, the face).
+    The first line is left out where no face is small. faces: pairs of (what a note calls the face, or the person's
+    name; the face).
     """
     small: list[str] = []
     for name, face in faces:

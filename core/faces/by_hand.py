@@ -33,7 +33,7 @@ def faces_in_boxes(
     boxes = [marked.box for marks in lists for marked in marks]
     if not boxes:
         return [None] * len(sizes)
-    # Of several lists each is of one photo. A photo with an empty list has no box, even if the sum is that of the photos.
+    # Of several lists each is of one photo. A photo with an empty list has no box, even if the sum is right.
     if len(boxes) != len(sizes) or not all(lists):
         counts = " and ".join(counted(len(marks), "box", "boxes") for marks in lists)
         raise BadBoxes(f"{counts} for {counted(len(sizes), 'photo')}", "Give each photo one, in their order")

@@ -172,9 +172,9 @@ class _Photo:
     def each_in_its_turn(self, view: View, expected: int) -> tuple[Detection, ...]:
         """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
 
-        Each doubtful face that `view` shows is looked at alone, in all turns. The whole picture is looked at in the other
-        turns as well if a doubtful face is upright in another turn, or if fewer than `expected` faces are seen: on a
-        photo of a family that lies on a bed in several directions, a face may be seen in one turn only.
+        Each doubtful face that `view` shows is looked at alone, in all turns. If one of them is upright in another turn,
+        or if fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: on a photo
+        of a family that lies on a bed in several directions, a face may be seen in one turn only.
         """
         result: list[Detection] = []
         turned_faces: list[Detection] = []
@@ -351,7 +351,7 @@ def _with_small_faces(detector: Detector, picture: Picture, faces: Sequence[Dete
 
     The closer look decides about small faces, whose keypoints are not exact at the first look. It is left out for a
     picture in which a face of _LEAST_LOOKED_FOR would be found, and for one in which a face of CROP px would be found
-    and all faces are clear. Faces of a larger picture get their `unseen_below` here. faces: those of the first look.
+    and all faces are clear. In any other picture the faces get their `unseen_below`. faces: those of the first look.
     """
     longer = max(picture.shape[:2])
     a_pixel = longer / _FIRST  # of what the network reads at the first look, in pixels of the picture

@@ -30,7 +30,7 @@ class WhichFace:
         return self.words[photo_number - 1] or ONLY
 
     def without_photo(self, photo_numbers: Container[int]) -> list[str]:
-        """The words for photos that are not there, as in "face 2 of photo 3". photo_numbers: of those that are there."""
+        """The words for photos that are not there: "face 2 of photo 3". photo_numbers: of the photos that are there."""
         if len(self.words) == 1:  # it is for all photos
             return []
         return [
