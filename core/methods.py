@@ -97,8 +97,8 @@ class Method:
 def read(path: Path) -> Method:
     """The method of a method.json.
 
-    Raises BadRecord for missing and unknown fields and for an unknown word in `reads`, and what Python raises for a file
-    that is no JSON of this form.
+    Raises BadRecord for missing and unknown fields and for an unknown word in `reads`. Raises what Python raises for a
+    file that is no JSON of this form.
     """
     record: dict[str, Any] = json.loads(path.read_bytes())
     expected = {field.name for field in fields(Method)} - {"folder"}

@@ -158,7 +158,7 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 
 
 def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """Notes of faces that a recogniser cannot read well: a line that names small ones, then the lines of `unsure_faces`.
+    """Notes of faces that a recogniser cannot read well: a line that names small ones, then those of `unsure_faces`.
 
     The first line is left out where no face is small. faces: pairs of (what a note calls the face, or the person's
     name; the face).

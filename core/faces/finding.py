@@ -172,9 +172,9 @@ class _Photo:
     def each_in_its_turn(self, view: View, expected: int) -> tuple[Detection, ...]:
         """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
 
-        Each doubtful face that `view` shows is looked at alone, in all turns. If one of them is upright in another turn,
-        or if fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: on a photo
-        of a family that lies on a bed in several directions, a face may be seen in one turn only.
+        Each doubtful face that `view` shows is looked at alone, in all turns. If one of them is upright in another
+        turn, or if fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: on
+        a photo of a family that lies on a bed in several directions, a face may be seen in one turn only.
         """
         result: list[Detection] = []
         turned_faces: list[Detection] = []

@@ -261,7 +261,7 @@ def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd
 
 
 def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:
-    """The recogniser in an ONNX file. identifier: its id. hold, provider: as of open_detector, whose errors it raises."""
+    """The recogniser in an ONNX file. identifier: its id. hold, provider, errors: as of open_detector."""
     program = read(path)
     side = inspect(path).inputs[0][2]  # the height in (batch, channels, height, width); crops are square
     shape = (1, 3, side, side)

@@ -31,7 +31,8 @@ class Correction:
 def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str], text: str) -> list[str]:
     """The name of every face's person after the corrections in `text`, each applied to the result of those before it.
 
-    names: of each face's person, before the corrections. files: of all photos, also of those without a face; "" for pictures without a file.
+    names: of each face's person, before the corrections. files: of all photos, also of those without a face; "" for
+    pictures without a file.
     Raises BadCast for a correction that means no face or photo, and for one without a name or a left side.
     """
     corrected = list(names)

@@ -23,8 +23,8 @@ def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stra
     """The index of the face of each person in a picture, None for a missing person.
 
     cast: the people and their places, or None for people without places. With places, a person has the face that stands
-    in the place. Without, faces are given to people so that the sum of similarities is the largest. In both cases a face
-    that is less like all people than `stranger_below` is a stranger's, and the person counts as missing.
+    in the place. Without, faces are given to people so that the sum of similarities is the largest. In both cases a
+    face that is less like all people than `stranger_below` is a stranger's, and the person counts as missing.
     table: (people, faces) similarities, by the recogniser that judges.
     Raises BadSize as `faces_in_places` does.
     """

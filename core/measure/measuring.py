@@ -63,7 +63,8 @@ def measure(
 def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[float, ...]]:
     """Sighting.shared for each person; () for all where no two people are kin.
 
-    Sighting.shared has 0 for everybody who is not kin. Strangers may be alike by chance. That is not subtracted from leakage, so that their figures are as published.
+    Sighting.shared has 0 for everybody who is not kin. Strangers may be alike by chance. That is not subtracted from
+    leakage, so that their figures are as published.
     """
     are_kin = kin(persons).fill_diagonal_(False)
     if not are_kin.any():

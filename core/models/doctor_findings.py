@@ -85,6 +85,7 @@ class Finding:
         if self.fetch:
             url = self.fetch.url
             size = self.fetch.size_text
+        # Only with a place is there a `where`. Damaged files are fetched without one, and keep their details.
         if self.fetch and self.place:
             details = tuple(f"Or {alternative}." for alternative in self.fetch.alternatives)
         return {
