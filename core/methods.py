@@ -117,7 +117,7 @@ def read(path: Path) -> Method:
 
 def method(folder: str) -> Method:
     """The method in a folder below nodes/. Raises KeyError."""
-    by_folder = {method.folder: method for method in methods()}
+    by_folder = {each.folder: each for each in methods()}
     return by_folder[folder]
 
 

@@ -115,7 +115,7 @@ def recognise(
     """
     sizes = {CROP, *(recogniser.crop_size for recogniser in recognisers)}  # CROP: of the crop that a Face keeps
     if portraits:
-        sizes.add(ALIGNED)  # of Portraits.aligned
+        sizes.add(ALIGNED)  # for Portraits.aligned
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
     embeddings: dict[str, Tensor] = {}  # id of a recogniser -> (faces, 512)

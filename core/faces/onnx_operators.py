@@ -213,7 +213,8 @@ def resize(
     _require(rounding in _REPEATS_PIXELS, "coordinate_transformation_mode or nearest_mode")
     new_shape = _numbers(sizes)
     whole_multiples = all(size and size % old == 0 for size, old in zip(new_shape, x.shape, strict=True))
-    _require(new_shape[:2] == list(x.shape[:2]) and whole_multiples, "scales")
+    same_channels = new_shape[:2] == list(x.shape[:2])  # B and C stay
+    _require(same_channels and whole_multiples, "scales")
     return functional.interpolate(x, size=new_shape[2:], mode="nearest")
 
 

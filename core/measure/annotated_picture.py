@@ -88,8 +88,8 @@ def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
 
 
 def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:
-    """The largest width of a plate, px: by _BOXES_WIDE or _LETTERS_WIDE, whichever gives more, but no more than the room
-    up to the next plate's box."""
+    """The largest width of a plate, px: by _BOXES_WIDE or _LETTERS_WIDE, whichever gives more, but at most up to the
+    next plate's box beside it."""
     left, _, right, _ = plate.box
     width = max(_BOXES_WIDE * (right - left), _LETTERS_WIDE * sheet.letters)
     return min(width, sheet.room(plate.box, [other.box for other in plates]))

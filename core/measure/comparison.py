@@ -34,12 +34,13 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
-    people = list(with_photos(cast).people) if cast else []
+    people = list(with_photos(cast).people) if cast else []  # without weight 0 and LoRAs alone
     if person:
         people.append(Member(person))
     if not people:
         raise _no_people(cast)
     unplaced = [member.name for member in people if member.slot is None]
+    # Either all have a place or none has: `measure` looks at the first person alone.
     if 0 < len(unplaced) < len(people):
         raise NotPlaced(node_name, unplaced)
     if cast:

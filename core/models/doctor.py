@@ -143,7 +143,7 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
 
     model: what the file should be; without it only damage is looked for.
     """
-    # From the cheapest check to the dearest: the first bytes, the ending, the list of tensors.
+    # First what can be told without the list of tensors.
     try:
         problem = no_model(path) or unfinished(path)
     except OSError as error:
@@ -181,7 +181,7 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
     if file_format and file_format is not expected:
         problem = f"{path} is {file_format.title}; {expected.title} is needed."
         return Trouble(WRONG, (problem, file_format.belongs))
-    if model.format != CONTROLNET:  # the family of any other format is known from the format
+    if model.format != CONTROLNET:  # ControlNets of several families and methods have this one format
         return None
     if family and family != model.family:
         return Trouble(WRONG, (f"{path} is a ControlNet for {family}; one for {model.family} is needed.",))
@@ -336,7 +336,7 @@ def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | 
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
     for folder, names in found.names_in.items():
         has_its_name = _is_called(model, folder)
-        # Some of the files in a folder of any name are no pack: another pack may hold them too.
+        # In a folder of another name some of the files do not make this pack; all of them do.
         if len(names) < len(model.files) and not has_its_name:
             continue
         if folder in pack_of_folder and not has_its_name:
@@ -358,7 +358,11 @@ class _PackFiles(NamedTuple):
 
 
 def _files_of_pack(model: Model, folders: Folders) -> _PackFiles:
-    """The files in any model folder that are a pack's, by their names, and by their folder's name or their length."""
+    """The files in any model folder that belong to a pack.
+
+    Its zip is known by its name. Any other file must have the name of a file of the pack and, besides, lie in a folder
+    of the pack's name or have the length of that file.
+    """
     file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
     archive_name = f"{folded(model.name)}.zip"
     found = _PackFiles({}, [])
@@ -392,8 +396,10 @@ def _moving(model: Model, folder: Path, folders: Folders) -> str:
 
 
 def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
-    """Whether a folder is searched for models, or lies directly in the folder of all models under another name than
-    that of the pack."""
+    """Whether a folder is a model folder: it is searched for models, or it lies directly in the folder of all models.
+
+    In the folder of all models, a folder of the pack's own name is none.
+    """
     searched = {os.path.realpath(root) for roots in folders.values() for root in roots}
     if os.path.realpath(folder) in searched:
         return True

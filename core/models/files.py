@@ -61,7 +61,7 @@ def write_whole(path: str, data: bytes) -> None:
 
 @contextmanager
 def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
-    """A context with a new folder in `parent`, in which the caller makes something and moves it away when it is complete.
+    """A context with a new folder in `parent`. The caller makes something in it, and moves it away once it is complete.
     At the end of the context the folder is removed with all that is left in it.
 
     The name is chosen before the folder is made. `tempfile.TemporaryDirectory` learns the name when the folder is there

@@ -153,8 +153,8 @@ def family(state: State) -> str | None:
     """
     if "controlnet_x_embedder.weight" in state and "context_embedder.weight" in state:
         return FLUX.name
-    keys = _tensors_called("*attn2.to_k.weight", state)  # (out, width of the text) each
-    text_width = keys[0].shape[-1] if keys else 0
+    key_weights = _tensors_called("*attn2.to_k.weight", state)  # (out, width of the text) each
+    text_width = key_weights[0].shape[-1] if key_weights else 0
     model_family = family_of_text_width(text_width)
     if model_family is None or not model_family.unet:
         return None

@@ -185,7 +185,7 @@ def models() -> tuple[Model, ...]:
 
 def model(identifier: str) -> Model:
     """The model with this id in the manifest. Raises KeyError."""
-    by_id = {model.id: model for model in models()}
+    by_id = {each.id: each for each in models()}
     return by_id[identifier]
 
 
