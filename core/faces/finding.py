@@ -181,7 +181,7 @@ class _Photo:
         for face in self.look(view):
             is_doubtful = _is_doubtful(face, view.turns)
             seen = self._upright_face(face, view.turns) if is_doubtful else face
-            if seen is face or not seen.certain:  # upright as it was found, or nobody can tell
+            if seen is face or not seen.certain:  # the same object: upright as it was found; else nobody can tell
                 result.append(seen)
             else:
                 turned_faces.append(seen)
@@ -226,8 +226,8 @@ class _Photo:
     def _seen_again(self, face: Detection, turns: int, closer_look: _CloserLook) -> Detection | None:
         """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.
 
-        Of several faces in the square those count that are upright and overlap `face`; the surest is returned. None
-        where there is none.
+        Only faces in the square count that are upright in this turn and overlap `face`. The surest of them is returned,
+        None where there is none. Its `unseen_below` is that of `face`.
         """
         left, top, right, bottom = _square_around(face.box, closer_look.around, self._picture)
         square = np.ascontiguousarray(self._picture[top:bottom, left:right])

@@ -133,6 +133,7 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     # The columns of `turn`: to the viewer's right on an upright face, and down the face. turn_back is its inverse.
     turn = np.array([(down_y, down_x), (-down_x, down_y)])
     turn_back = np.array([(down_y, -down_x), (down_x, down_y)])
+    # Both in turned coordinates: x across the face, y down the face.
     upright = mesh @ turn  # (468 or 478, 2)
     moved = jaw @ turn  # (17, 2)
     for number in range(len(moved)):

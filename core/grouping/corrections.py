@@ -118,7 +118,7 @@ def _faces_of_person(key: str, names: Sequence[str]) -> list[int]:
 
 def _faces_of_number(key: str, faces: Sequence[PhotoFace]) -> list[int]:
     """The indices of the faces of this number, 5.2, or of this file and number, anna.jpg.2."""
-    numbers = _numbers_in(key)
+    numbers = _numbers_in(key)  # with a None in it they equal those of no face
     meant: list[int] = []
     for index, face in enumerate(faces):
         has_number = numbers == _numbers_in(face.number)

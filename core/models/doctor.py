@@ -48,9 +48,9 @@ def examine(model: Model, folders: Folders) -> Finding:
     path_of = {file.names[0]: _path_of_file(file, model, folders) for file in model.files}
     paths = [path for path in path_of.values() if path]
     missing = [name for name, path in path_of.items() if not path]
-    trouble = _trouble_of(model, paths)
-    if trouble:
-        return trouble
+    bad_finding = _trouble_of(model, paths)
+    if bad_finding:
+        return bad_finding
     if not missing:
         details = (_path_with_hint(paths[0], model, folders), *_instead_of_size(paths[0], model))
         return Finding(model.title, FOUND, details)
@@ -63,7 +63,10 @@ def examine(model: Model, folders: Folders) -> Finding:
 
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
-    """The trouble with the files of a model that are there, None where they are whole and of the right kind."""
+    """The finding about the first of these files that is damaged or of the wrong kind; None where all are right.
+
+    paths: of the model's files that are there.
+    """
     # The format in the manifest is that of a model's only file. Files of a model of several are searched for damage
     # alone.
     expected_model = model if len(model.files) == 1 else None
@@ -81,9 +84,9 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
     """The finding about a published model that lies under another name, else about one that lies in the folder of
     something else; None where it lies nowhere. Of several files that may be it the first one counts."""
     for file in renamed(model, folders):  # returns at the first one, if there is any
-        trouble = _trouble_of(model, [file.path])
-        if trouble:
-            return trouble
+        bad_finding = _trouble_of(model, [file.path])
+        if bad_finding:
+            return bad_finding
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
             return Finding(model.title, FOUND, (str(file.path), *_instead_of_size(file.path, model)))
@@ -197,6 +200,7 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
     if model.files[0].resembles(length):
         return None
     for other in models():
+        # A published ControlNet that nodes of ours need is a method's own.
         is_of_another_method = other.format == model.format and other.nodes and other.id != model.id
         if is_of_another_method and other.files[0].resembles(length):
             size = human(length)
@@ -339,7 +343,7 @@ def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | 
         # In a folder of another name some of the files do not make this pack; all of them do.
         if len(names) < len(model.files) and not has_its_name:
             continue
-        if folder in pack_of_folder and not has_its_name:
+        if folder in pack_of_folder and not has_its_name:  # the loader's menu shows it, under another name
             choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
             return Finding(model.title, RENAMED, (choose,))
         return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))

@@ -76,11 +76,11 @@ def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
 
 
 def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below `root`, itself included, and the names of the files in it. Folders called .git are left out,
-    and so is what a Mac writes beside other files.
+    """Every folder below `root`, itself included, and the names of the files in it, level by level.
 
-    links: whether links to folders are followed. Folders come level by level, and a folder that is reached in several
-    ways comes once, under its shortest path: links may go in circles, which would never end.
+    Folders called .git are left out, and so is what a Mac writes beside other files. A folder that cannot be read does
+    not come. links: whether links to folders are followed. A folder that is reached in several ways comes once, under
+    its shortest path: links may go in circles, which would never end.
     """
     visited: set[str] = set()
     waiting = deque([root])
@@ -211,9 +211,10 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
 
 
 def spelled_otherwise(names: Iterable[str], path_of_name: Mapping[str, PathT]) -> PathT | None:
-    """The path of the first file that has one of these names in another spelling, see names.among; None for none.
+    """The path of the file that is there under one of these names in another spelling; None where there is none.
 
-    path_of_name: of the files that there are.
+    The first name with such a file decides, see names.among. path_of_name: of the files that were listed; one of them
+    may be a link to nowhere.
     """
     for name in names:
         entry = among(name, path_of_name)

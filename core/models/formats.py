@@ -162,8 +162,8 @@ def family(state: State) -> str | None:
 
 
 def recognised(path: Path) -> tuple[Format | None, str | None]:
-    """The format of a file and the name of its model family, each None where unknown; both None for a file that cannot
-    be read."""
+    """The format of a file and the name of its model family. Each is None where unknown; both are None for a file that
+    is no model or cannot be read."""
     try:
         return _recognised(stamp(str(path)))
     except OSError:
@@ -172,8 +172,10 @@ def recognised(path: Path) -> tuple[Format | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
-    """The result of `recognised`, remembered by the path, length and time of the file: a file that changes is read
-    again."""
+    """The result of `recognised`, remembered by the file's stamp: a file that changes is read again.
+
+    Raises OSError as `no_model` does.
+    """
     path = Path(file[0])
     if no_model(path):
         return None, None

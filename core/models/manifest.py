@@ -315,7 +315,7 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
         path = _existing(folder, [name.removeprefix(f"{model.name}/") for name in file.names])
         if path:
             paths[file.part] = path
-    # Without any part that is only in this model, it is the folder of another diffusers model.
+    # A folder without any part that this model alone has is that of another diffusers model.
     own_parts = [file.part for file in model.files if file.part not in _OF_ANY]
     if paths.keys().isdisjoint(own_parts):
         *first_parts, last_part = own_parts  # each released folder has several
