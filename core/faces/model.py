@@ -112,8 +112,9 @@ class Files:
     def detectors(self, pack: str) -> "Detectors":
         """The detectors with keypoints in a pack, the largest file first: of several it is the best.
 
-        Raises UnsupportedCheckpoint where there is none: with the fault of the first file that cannot be read, else
-        with what the first file is instead.
+        Files that cannot be read are left out, and their errors are kept in the result. Raises UnsupportedCheckpoint
+        where no detector is left: the error of the first file that cannot be read, else one that says what the first
+        file is instead.
         """
         kinds: dict[str, Kind] = {}  # path -> what the file is, of files that can be read
         left_out: list[UnsupportedCheckpoint] = []
@@ -149,9 +150,9 @@ class Detectors:
 def _is_ir_se50(path: str, size: int, changed: int) -> bool:
     """Whether a file is IR-SE50, by its name or by a key of its tensors.
 
-    The name is enough, without the key: then a damaged file is refused with a reason when it is loaded, instead of
-    being missing from the menu. size, changed: the rest of the file's stamp. They are not read here; they make the
-    cache miss when the file has changed.
+    The name alone is enough: so a damaged file stays in the menu, and is refused with a reason when it is loaded.
+    size, changed: the rest of the file's stamp. They are not used here; a changed file has others, so that the cached
+    answer is not taken.
     """
     if "arcface_ir_se50" in os.path.basename(path).lower():
         return True

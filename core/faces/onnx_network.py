@@ -116,8 +116,8 @@ def _numbered(weights: State) -> dict[str, int]:
 
 
 def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
-    """The value of a node that gives the same for every picture: a Constant, or an Identity of a fixed value. None for
-    any other node.
+    """The value of a Constant, or of an Identity of a fixed value: it is the same for every picture. None for any other
+    node.
 
     fixed: the fixed values so far, by name. Exporters store weights as Constants, and give a weight a second name by an
     Identity.
@@ -231,7 +231,8 @@ class Network(nn.Module):
 def opened(program: Program, hold: Holder, picture_shape: Sequence[int], output_sizes: Sequence[int]) -> Held:
     """The network of a program as a function, kept by `hold`.
 
-    First the network is run on torch's meta device, which computes shapes alone, to refuse a file that does not fit.
+    Before that, the network is run on torch's meta device, which computes shapes alone: so a file that does not fit is
+    refused before its weights are kept.
     picture_shape: of a picture to try it with. output_sizes: how many numbers each output must have for that picture.
     Raises UnsupportedCheckpoint.
     """

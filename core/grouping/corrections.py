@@ -135,7 +135,10 @@ def _numbers_in(key: str) -> list[int | None]:
 
 
 def _photo_number(key: str, files: Sequence[str]) -> int | None:
-    """The number, from 1, of the photo that a left side names by number, file or file without ending; None for none."""
+    """The number, from 1, of the photo that a left side means; None for none.
+
+    It is read as a number, else as a file's name, else as a file's name without its ending, if only one file has it.
+    """
     number = number_in(key)
     if number is not None and 1 <= number <= len(files):
         return number

@@ -210,8 +210,10 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
 
 
 def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
-    """The path of a file of a model: under one of its names, or under a name that is the same in another spelling;
-    None where it is not there."""
+    """The path of a file of a model in the model's own folders; None where it is not there.
+
+    A file under one of its names in any folder comes before a file whose name is the same in another spelling.
+    """
     roots = [root for key in (model.key, *model.further) for root in folders.get(key, ())]
     for root in roots:
         for name in file.names:
@@ -333,8 +335,8 @@ def _first_detector(there: _Packs) -> tuple[str, Path] | None:
 def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | None:
     """The finding about a pack that lies somewhere else than it should; None where it lies nowhere.
 
-    It may be unpacked in another folder than its own or under another name, such as "antelopev2 (1)", as browsers name
-    a second download; or its zip may lie there.
+    RENAMED where the loader's menu shows it under another name, such as "antelopev2 (1)", as browsers name a second
+    download. MISPLACED where it is unpacked in any other wrong folder, and where only its zip is there.
     """
     found = _files_of_pack(model, folders)
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
@@ -459,9 +461,12 @@ def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]])
 
 
 def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
-    """Every model once. A model comes several times where several workflows need it, and may differ: a face pack may be
-    without its recogniser, and a loader may have chosen it or not. The one with the most files is taken, and it counts
-    as chosen where any workflow has chosen it."""
+    """Every model once, in the order of first appearance.
+
+    A model that several workflows need comes several times, and may differ: a face pack may be without its recogniser,
+    and a loader may have chosen it or not. The one with the most files is taken. It counts as chosen if any workflow
+    has chosen it.
+    """
     unique: dict[tuple[str, str], Model] = {}
     for model in models_of_workflows:
         key = (model.key, model.name)
