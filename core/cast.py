@@ -267,8 +267,12 @@ class NotPlaced(LikenessError):
 
 
 def require_places(cast: Cast, node_name: str) -> PlacedCast:
-    """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
+    """The same cast, as one with a canvas.
+
+    node_name: of the node that needs the places. Raises NotPlaced, naming it, unless everybody has a place.
+    """
     unplaced = [member.name for member in cast.people if member.slot is None]
+    # In a cast without people nobody is unplaced; it is refused too where it has no canvas.
     if unplaced or not is_a(cast, PlacedCast):
         raise NotPlaced(node_name, unplaced)
     return cast
@@ -277,13 +281,14 @@ def require_places(cast: Cast, node_name: str) -> PlacedCast:
 def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layout:
     """The layout of the places where the people of a cast stand, or the given layout where no cast is connected.
 
-    node_name: of the node that needs the places, for messages.
-    Raises BadCast for a cast in which nobody is left, and NotPlaced for a cast in which somebody has no place and where
-    neither a cast nor a layout is connected.
+    A connected cast decides, also where a layout is given too. node_name: of the node that needs the places, for
+    messages.
+    Raises BadCast for a cast in which nobody is left. Raises NotPlaced for a cast in which somebody has no place, and
+    where neither a cast nor a layout is connected.
     """
     if cast is None:
         if layout is None:
-            raise NotPlaced(node_name, [])
+            raise NotPlaced(node_name, names=[])
         return layout
     require_somebody(cast, node_name)
     return require_places(cast, node_name).layout
@@ -300,8 +305,10 @@ def require_somebody(cast: Cast, node_name: str) -> None:
 
 
 def in_order_of_places(cast: CastT) -> CastT:
-    """The same cast, its people in the order of their places, in which a layout's skeletons are drawn over each other.
-    People with a picture each keep their rows."""
+    """The cast with its people in the order of their places, as a layout draws its skeletons one over another.
+
+    A cast of people with a picture each is returned as it is: their order is that of the rows of the batch.
+    """
     if cast.by_row:
         return cast
     return replace(cast, people=tuple(sorted(cast.people, key=lambda member: member.place)))

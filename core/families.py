@@ -65,13 +65,15 @@ def family_of_text_width(width: int | None) -> Family | None:
 def text_name(width: int | None) -> str:
     """The names of the models that read texts of this width, for a message.
 
-    Outside of UNets, a text is as wide as what a language model gives, which models that are not known here read too.
+    "another family" is added for a width of models that are no UNets: such texts come from a language model, and models
+    that are not in FAMILIES may read the same.
     """
     if width == SDXL_REFINER:
         return "the SDXL refiner or Stable Cascade"
     found = [family for family in FAMILIES if width in family.text]
     names = [family.name for family in found]
-    if FLUX in found:  # of the models that read texts as wide as FLUX.1's some have no entry in FAMILIES
+    # Of the models that read texts as wide as FLUX.1's some have no entry in FAMILIES, so this list replaces the names.
+    if FLUX in found:
         names = ["Kolors", "Flux", "Chroma", "SD3"]
     if not all(family.unet for family in found):
         names.append(_ANOTHER)

@@ -97,26 +97,27 @@ class Method:
 def read(path: Path) -> Method:
     """The method of a method.json.
 
-    Raises BadRecord for missing and unknown fields, and what Python raises for a file that is no JSON of this form.
+    Raises BadRecord for missing and unknown fields and for an unknown word in `reads`. Raises what Python raises for a
+    file that is no JSON of this form.
     """
     record: dict[str, Any] = json.loads(path.read_bytes())
     expected = {field.name for field in fields(Method)} - {"folder"}
     if record.keys() != expected:
         raise BadRecord(path, f"missing {sorted(expected - record.keys())}, unknown {sorted(record.keys() - expected)}")
-    unknown = {str(word) for word in record["reads"]} - set(READS)
-    if unknown:
-        raise BadRecord(path, f"reads knows no {sorted(unknown)}; it may be {', '.join(READS)}")
+    unknown_words = {str(word) for word in record["reads"]} - set(READS)
+    if unknown_words:
+        raise BadRecord(path, f"reads knows no {sorted(unknown_words)}; it may be {', '.join(READS)}")
     record["formats"] = [Format(**entry) for entry in record["formats"]]
     record["uses"] = [Use(**entry) for entry in record["uses"]]
     values: dict[str, Any] = {"folder": path.parent.name}
-    for name, value in record.items():
+    for name, value in record.items():  # JSON has lists where a Method has tuples
         values[name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
     return Method(**values)
 
 
 def method(folder: str) -> Method:
     """The method in a folder below nodes/. Raises KeyError."""
-    by_folder = {method.folder: method for method in methods()}
+    by_folder = {each.folder: each for each in methods()}
     return by_folder[folder]
 
 

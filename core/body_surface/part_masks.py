@@ -59,17 +59,21 @@ class BodyPart:
 
 
 def body_parts(text: str) -> list[BodyPart]:
-    """The parts of a text such as "torso, upper arms, left hand". Raises BadParts for an unknown one, and for none."""
-    groups = {_singular(group): group for group in GROUPS}
+    """The parts of a text such as "torso, upper arms, left hand".
+
+    An item is the name of a group, in the singular or the plural, with or without a side before it. Raises BadParts for
+    an item that names no group, and for a text without items.
+    """
+    group_of_singular = {_singular(group): group for group in GROUPS}
     parts: list[BodyPart] = []
     for item in filter(None, items_in(text)):
         name = folded(item)
-        side = ""
+        side = ""  # both
         first_word, _, further_words = name.partition(" ")
         if first_word in SIDES:
             side = first_word
             name = further_words
-        group = groups.get(_singular(name))
+        group = group_of_singular.get(_singular(name))
         if group is None:
             why = f"There is no part of the body called {plain(item, 40)!r}."
             raise BadParts(why, f"Write {listed(list(GROUPS))}, with left or right before it for one side alone.")
@@ -89,13 +93,13 @@ def part_masks(surfaces: Sequence[Surface], parts: Sequence[BodyPart]) -> Tensor
     There is a mask for every row of `Surface.person_masks`, the people of one surface after those of another.
     Raises BadParts where a person shows none of the chosen parts.
     """
-    chosen = _numbers(parts)
+    chosen_numbers = _numbers(parts)  # (n,)
     # (H, W) * (people, H, W) each -> (people of all surfaces, H, W)
-    all_masks = torch.cat([torch.isin(surface.iuv[2], chosen) * surface.person_masks for surface in surfaces])
-    unseen = [number for number, mask in enumerate(all_masks, 1) if not mask.any()]
-    if unseen:
+    all_masks = torch.cat([torch.isin(surface.iuv[2], chosen_numbers) * surface.person_masks for surface in surfaces])
+    unseen_people = [number for number, mask in enumerate(all_masks, 1) if not mask.any()]
+    if unseen_people:
         names = listed([part.name for part in parts])
-        people = f" for person {listed(unseen)}" if len(all_masks) > 1 else ""
+        people = f" for person {listed(unseen_people)}" if len(all_masks) > 1 else ""
         visible = listed(groups_in(surfaces))
         raise BadParts(f"Nothing is seen of {names}{people}.", f"Choose other parts; the photo shows {visible}.")
     return all_masks

@@ -17,7 +17,8 @@ _FILE_NAMES = ("utf-8", "surrogateescape")
 def accept_any_text() -> None:
     """Make the process's own streams escape the letters that they cannot write.
 
-    A script calls it once, when it starts. What a stream can write comes out as before.
+    A script calls it once, when it starts. What a stream can write comes out as before. A stream that is set to
+    _FILE_NAMES is left as it is, so that file names still come out byte for byte.
     """
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         # An object of another pack need not have `reconfigure`, and without a console (pythonw) there is None. A stream

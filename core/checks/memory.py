@@ -21,21 +21,25 @@ _WORDS = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out: it says nothing about the file or the function then.
+    """Whether an error says that memory has run out. Such an error is no fault of the file or the function.
 
-    For most devices torch has no class of its own for it, but raises RuntimeError. Texts of LookupError, TypeError and
-    ValueError are not looked at: they quote names out of the file.
+    For most devices torch has no class for such errors: it raises RuntimeError, so the text is searched for _WORDS.
+    Texts of LookupError, TypeError and ValueError are not searched: they quote names out of the file.
     """
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM or getattr(error, "winerror", None) == _PAGE_FILE_TOO_SMALL
-    return not isinstance(error, (LookupError, TypeError, ValueError)) and bool(_WORDS.search(str(error)))
+    may_quote_names = isinstance(error, (LookupError, TypeError, ValueError))
+    return not may_quote_names and bool(_WORDS.search(str(error)))
 
 
 def tensors_on_cpu() -> AbstractContextManager[object]:
-    """A context in which a tensor is made on the CPU where no device is named, also where another pack has called
-    torch.set_default_device. Kinds of numbers are named at each tensor: their default is one for all threads."""
-    # Inside such a context every call of torch is slower.
+    """A context in which tensors are made on the CPU where no device is named, even if another pack has called
+    torch.set_default_device.
+
+    It sets no default dtype, which would count for all threads: our code names the dtype of each tensor instead.
+    """
+    # A context of torch.device makes every call of torch slower, so it is entered only where it is needed.
     is_switched = torch.get_default_device().type != "cpu"
     return torch.device("cpu") if is_switched else nullcontext()

@@ -48,7 +48,7 @@ def folded(name: str) -> str:
 
 
 def of_person(name: str) -> str:
-    """The form in which names of people are compared, of which one may be typed with quotation marks around it."""
+    """The form in which names of people are compared: one plain line, folded, without quotation marks around it."""
     return folded(plain(unquoted(name), MOST_NAME_LETTERS))
 
 
@@ -67,12 +67,13 @@ class People:
         self._by_form: dict[str, list[int]] = {}
         for index, name in enumerate(names):
             self._by_form.setdefault(of_person(name), []).append(index)
+        # Messages call the unnamed person 2 "person 2". After all names, because somebody may bear that very name.
         for index, name in enumerate(names):
-            if name == UNNAMED:  # messages call them by their number too; it is theirs unless somebody is named so
+            if name == UNNAMED:
                 self._by_form.setdefault(of_person(f"{name} {index + 1}"), [index])
 
     def called(self, text: str) -> list[int]:
-        """The indices of the people of this name, else of the person of this number; [] where there is none."""
+        """The indices of all people of this name; without any, that of the person of this number; else []."""
         people = self._by_form.get(of_person(text), [])
         number = number_in(unquoted(text)) or 0
         if not people and 0 < number <= len(self.names):
@@ -89,7 +90,8 @@ class People:
             parts = [unquoted(part) for part in item.split()]
             are_known = [self.called(part) or number_in(part) is not None for part in parts]
             # "Anna Lee" is one name where somebody is called so, or where no part is known.
-            words += [item] if self.called(item) or not any(are_known) else parts
+            is_one_word = bool(self.called(item)) or not any(are_known)
+            words += [item] if is_one_word else parts
         return [Meant(word, self.called(word)) for word in words]
 
 
@@ -128,7 +130,7 @@ class Names:
 
 
 def grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
-    """The names by a form that several may have."""
+    """The names grouped by a form that several may have: form -> the names that have it, in their order."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(form(name), []).append(name)

@@ -40,7 +40,7 @@ def check_text(what: str, text: str) -> str:
         raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
     depth = 0
     deepest = 0
-    for bracket in _BRACKET.findall(text):
+    for bracket in _BRACKET.findall(text):  # brackets behind a backslash change nothing
         if bracket == "(":
             depth += 1
         elif bracket == ")":
@@ -74,7 +74,8 @@ def per_scene(text: str, always: str = "") -> list[str]:
     """The prompt of every scene: its line of the text, and after a comma the words that all scenes share.
 
     text: a scene per line; empty lines are left out. always: the words of all scenes.
-    Raises BadSetup where there is no scene, or more than MOST_SCENES, and BadText.
+    Raises BadSetup where there is no scene, or more than MOST_SCENES; BadText for too many lines, and as `check_text`
+    does.
     """
     shared_words = plain(always).strip(", ")
     scenes: list[str] = []
@@ -94,7 +95,8 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
 
     text: lines of "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
     about one person are joined.
-    Raises BadPrompts for a line about somebody else, or about one of two people of that name, and BadText.
+    Raises BadPrompts for a line without a colon, about somebody else, or about one of two people of that name; BadText
+    for too many lines, and as `check_text` does.
     """
     people = People(names)
     lines_of_people: list[list[str]] = [[] for _ in names]
@@ -132,14 +134,14 @@ def _read(line: str, number: int, people: People) -> tuple[int, str]:
         raise BadPrompts(number, line, "it has no colon", people.names)
     name = halves[0].strip()
     words = halves[1].strip()
-    called = people.called(name)
-    if not called:
+    meant = people.called(name)
+    if not meant:
         raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", people.names)
-    if len(called) > 1:
-        numbers = " or ".join(str(person + 1) for person in called)
-        why = f"{len(called)} people are called {name!r}: write their number, {numbers}"
+    if len(meant) > 1:
+        numbers = " or ".join(str(person + 1) for person in meant)
+        why = f"{len(meant)} people are called {name!r}: write their number, {numbers}"
         raise BadPrompts(number, line, why, people.names)
-    return called[0], words
+    return meant[0], words
 
 
 def named(text: str, names: Sequence[str], node_name: str) -> list[int]:

@@ -53,6 +53,7 @@ def writable(text: str) -> str:
     reports that the log has raised. That ends ComfyUI's one worker, and every later prompt would wait for ever.
     """
     stream = sys.stderr
+    # Any other error handler than "strict" does not raise. Without a console (pythonw) the stream is None.
     if getattr(stream, "errors", None) != "strict":
         return text
     return text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
@@ -67,8 +68,8 @@ _SINGLE_QUOTE = re.compile("['\u2018-\u201b]")
 def as_typed(word: object, system: str = os.name) -> str:
     """A path or another word of a command that is printed, in quotes where the shell needs them. system: as os.name.
 
-    On Windows these are double ones, which cmd and PowerShell know; around what acts in them single ones, which only
-    PowerShell does. PowerShell takes curly quotes for straight ones.
+    On Windows double quotes are used, which both cmd and PowerShell know. A word with a letter that acts within double
+    quotes gets single ones, which PowerShell alone knows. PowerShell takes curly quotes for straight ones.
     """
     text = str(word)
     if system != "nt":
@@ -82,10 +83,10 @@ def as_typed(word: object, system: str = os.name) -> str:
 
 
 def items_in(text: str) -> list[str]:
-    """The items of a list: what stands between separators or in lines, "" where nothing does.
+    """The items of a list: what stands between separators or in lines, "" where nothing stands between two separators.
 
-    Empty lines are left out. A separator at the end of a line and that end count as one. There is always an item.
-    Quotation marks around an item are no part of it.
+    Empty lines are left out. A separator at the end of a line and the line's end count as one separator. A text without
+    items gives [""]. Quotation marks around an item are no part of it.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     items: list[str] = []
@@ -99,7 +100,8 @@ def items_in(text: str) -> list[str]:
 def unquoted(text: str) -> str:
     """A plain text without the quotation marks around it."""
     line = plain(text)
-    return plain(line[1:-1]) if len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES else line
+    is_quoted = len(line) > 1 and line[0] in _QUOTES and line[-1] in _QUOTES
+    return plain(line[1:-1]) if is_quoted else line
 
 
 def number_in(text: str) -> int | None:

@@ -55,7 +55,7 @@ def number(title: str, value: Any, least: float, largest: float, integer: bool) 
         is_exact = bool(converted == value)
         fits = is_exact and math.isfinite(converted) and least <= converted <= largest
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
-        converted = 0
+        converted = 0  # never returned
         fits = False
     if not fits:
         noun = "a whole number" if integer else "a number"
@@ -146,11 +146,12 @@ def picture(title: str, image: Tensor) -> None:
 
 def masks(title: str, mask: Tensor) -> None:
     """Raise BadPicture unless this is (B, H, W), (H, W) or (B, 1, H, W) with pixels and of real numbers."""
-    if mask.ndim not in (2, 3) and (mask.ndim != 4 or mask.shape[1] != 1):
+    has_channel = mask.ndim == 4 and mask.shape[1] == 1
+    if mask.ndim not in (2, 3) and not has_channel:
         why = f"its shape is {tuple(mask.shape)} instead of (masks, height, width)"
         raise BadPicture(title, why, "Connect a MASK; Convert Image to Mask makes one of a picture.")
     count = len(mask) if mask.ndim > 2 else 1
-    _has_pixels(title, count, mask.shape[-2:], TRY_OTHER_WORDS)
+    _has_pixels(title, count, mask.shape[-2:], empty=TRY_OTHER_WORDS)
     if mask.is_complex():
         raise BadPicture(title, f"its values are of type {mask.dtype} instead of float, 0 to 1")
 
@@ -164,11 +165,10 @@ def _has_pixels(title: str, count: int, size: Sequence[int], empty: str = "Conne
 
 
 def latent(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadPicture unless this is a LATENT with at least one row, and with a number for each row where it has
-    numbers.
+    """Raise BadPicture unless this is a LATENT with at least one row. Row numbers, if any, must suffice for all rows.
 
-    Nodes that take rows out of a LATENT write these numbers: under "batch_index", a list or a tensor (rows,) says which
-    row of a seed's noise each row gets. An empty list counts as none, as in `pictures.rows`.
+    Nodes that take rows out of a LATENT write these numbers under "batch_index", as a list or a tensor (rows,): the
+    number says which row of a seed's noise the row gets. None and an empty list are no numbers, as in `pictures.rows`.
     """
     advice = "Connect the LATENT of a sampler."
     samples = value.get("samples")
@@ -178,7 +178,8 @@ def latent(title: str, value: Mapping[str, Any]) -> None:
     if numbers is None:
         return
     rows = counted(len(samples), "latent")
-    if not isinstance(numbers, Sequence) and not (isinstance(numbers, Tensor) and numbers.ndim == 1):
+    is_tensor_of_numbers = isinstance(numbers, Tensor) and numbers.ndim == 1
+    if not isinstance(numbers, Sequence) and not is_tensor_of_numbers:
         raise BadPicture(title, f"under 'batch_index' it has {named(numbers)} for {rows}", advice)
     number_count = len(cast("Sequence[Any]", numbers))
     if 0 < number_count < len(samples):
@@ -197,13 +198,14 @@ _OPTIONS: Mapping[str, type[Any] | tuple[type[Any], ...]] = {
 
 
 def conditioning(title: str, value: Sequence[Any]) -> None:
-    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options], the options of
-    the kinds in which the host reads them.
+    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options].
+
+    Those options that our nodes read must be of the kinds that _OPTIONS lists.
 
     Raises BadPicture for a text with NaN or infinity.
     """
     for entry in value:
-        text: Any = None
+        text: Any = None  # for an entry that is no pair, which is refused below
         options: Any = None
         if isinstance(entry, (list, tuple)) and len(cast("Sequence[Any]", entry)) == 2:
             text, options = cast("Sequence[Any]", entry)
@@ -232,14 +234,20 @@ def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
 
 
 def _are_meshes(frames: Any, width: int, height: int) -> bool:
-    """Whether this is a list of lists of face meshes, one list for each picture. width, height: of the pictures, px."""
+    """Whether this is a list of lists of face meshes, one list for each picture. width, height: of the pictures, px.
+
+    Raises as `_is_mesh` does, and TypeError for an entry that is no list.
+    """
     if not isinstance(frames, (list, tuple)):
         return False
     return all(_is_mesh(face, width, height) for faces in cast("Sequence[Any]", frames) for face in faces)
 
 
 def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
-    """Whether a face has enough points, finite, partly on the picture and not all in one pixel, and a score 0..1."""
+    """Whether a face has enough points, finite, partly on the picture and not all in one pixel, and a score 0..1.
+
+    Raises LookupError, TypeError or ValueError for something in it of another kind.
+    """
     points = np.asarray(face["landmarks_xy"], dtype=float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < LANDMARKS:
         return False

@@ -44,7 +44,8 @@ def detect(
     """Every face of a picture, the surest first.
 
     where: what a message calls the picture. expected: how many faces are known to be in it, see `find_faces`.
-    boxable: as in FaceNotFound. Raises FaceNotFound where no look at the picture finds a face.
+    boxable: as in FaceNotFound. Raises FaceNotFound where no look at the picture finds a face; for a large picture its
+    advice also says how small a face may be missed.
     """
     faces = find_faces(detector, picture, expected)
     if not faces:
@@ -89,7 +90,7 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         )
     if which == LARGEST:
         return arrange(faces, "largest")[0]
-    number = int(which)
+    number = int(which)  # the third kind of choice
     if number > len(faces):
         unseen_below = max(face.unseen_below for face in faces)
         unseen = f" {_unseen(unseen_below)}." if unseen_below else ""
@@ -114,16 +115,16 @@ def recognise(
     """
     sizes = {CROP, *(recogniser.crop_size for recogniser in recognisers)}  # CROP: of the crop that a Face keeps
     if portraits:
-        sizes.add(ALIGNED)
+        sizes.add(ALIGNED)  # for Portraits.aligned
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
     embeddings: dict[str, Tensor] = {}  # id of a recogniser -> (faces, 512)
     one_person_from: dict[str, float] = {}
     for recogniser in recognisers:
-        rows = recogniser.embed(crops[recogniser.crop_size])
-        if why := why_bad(rows):
+        of_faces = recogniser.embed(crops[recogniser.crop_size])  # (faces, 512)
+        if why := why_bad(of_faces):
             raise BadEmbedding(where, recogniser.id, why)
-        embeddings[recogniser.id] = rows
+        embeddings[recogniser.id] = of_faces
         if recogniser.one_person_from is not None:
             one_person_from[recogniser.id] = recogniser.one_person_from
     return tuple(
@@ -132,7 +133,7 @@ def recognise(
             face.keypoints,
             face.score,
             crop=to_image(crops[CROP][index]),
-            embeddings={identifier: rows[index] for identifier, rows in embeddings.items()},
+            embeddings={identifier: of_faces[index] for identifier, of_faces in embeddings.items()},
             portrait=_portraits(picture, face, crops[ALIGNED][index]) if portraits else None,
             certain=face.certain,
             one_person_from=one_person_from,
@@ -157,10 +158,10 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 
 
 def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """Notes of faces that a recogniser cannot read well: a line for those that are small, a line for those of which it
-    is not certain which way up they are, and no line where there are none.
+    """Notes of faces that a recogniser cannot read well: a line that names small ones, then those of `unsure_faces`.
 
-    faces: pairs of the person's name, or of what a note calls the face, and the face.
+    The first line is left out where no face is small. faces: pairs of (what a note calls the face, or the person's
+    name; the face).
     """
     small: list[str] = []
     for name, face in faces:
@@ -172,8 +173,8 @@ def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
 
 
 def unsure_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """A line that names the faces with `certain` False, and a line where other faces may have been too small to be
-    seen; no line where there are none.
+    """Notes of what a detector could not tell: a line that names the faces with `certain` False, and a line that says
+    below which size other faces may have been missed. Each is left out where there is nothing to say.
 
     faces: as in `weak_faces`.
     """

@@ -81,14 +81,14 @@ def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
 def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     """The head turned and scaled to FFHQ's template, (FFHQ, FFHQ, 3) BGR, grey outside of the picture.
 
-    As facexlib's FaceRestoreHelper cuts it out with OpenCV's estimateAffinePartial2D by the least median of squares:
-    of the turns, scales and shifts through two of the points the one with the least median error, then the best in the
-    least-squares sense for the points that lie within 2.5 robust deviations of it (Rousseeuw and Leroy 1987).
+    facexlib's FaceRestoreHelper cuts the head out in the same way: with OpenCV's estimateAffinePartial2D by the least
+    median of squares, see `_robust_fit`.
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) for point in _FFHQ_TEMPLATE]
     source = _source(_robust_fit(points, targets), FFHQ)
-    # In the numbers of 32 bits, and by the steps, of torch's grid_sample, which would need the whole photo in floats.
+    # The steps of torch's grid_sample in float32: pixels -> -1..1 -> pixels. They round as it does; grid_sample itself
+    # would need the whole photo in floats.
     height, width = picture.shape[:2]
     x = ((source.real * 2 + 1) / width - 1).float()
     y = ((source.imag * 2 + 1) / height - 1).float()
@@ -110,7 +110,11 @@ class _Similarity(NamedTuple):
 
 
 def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> _Similarity:
-    """The turn, scale and shift of `align_ffhq`: a single point that lies far off its target does not change them."""
+    """The turn, scale and shift of `align_ffhq`: a single point that lies far off its target does not change them.
+
+    First each pair of points gives an exact fit, and the one with the least median error over all points is taken. Then
+    the points within 2.5 robust deviations of it are fitted by least squares (Rousseeuw and Leroy 1987).
+    """
     least_median = math.inf
     errors_of_best: list[float] = []  # of each point, by the fit with the least median so far
     for first, second in _DRAWN_PAIRS:
@@ -127,7 +131,8 @@ def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> _Simil
     count = len(points)
     # OpenCV's limit: 2 is how many points make a fit, and 0.001 px is left where all fit exactly.
     # 1.4826 times their median is the standard deviation of errors that are spread normally.
-    limit = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(least_median), 0.001) ** 2
+    largest_distance = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(least_median), 0.001)  # px
+    limit = largest_distance**2  # errors are squares
     inside = [number for number, error in enumerate(errors_of_best) if error <= limit]
     return _least_squares([points[number] for number in inside], [targets[number] for number in inside])
 
@@ -151,8 +156,10 @@ def _least_squares(points: Sequence[complex], targets: Sequence[complex]) -> _Si
 
 
 def _source(fit: _Similarity, size: int) -> Tensor:
-    """Where in a picture each pixel of a square comes from that a turn, scale and shift cut out: (size, size) complex
-    points."""
+    """The point of the picture from which each pixel of a crop comes: (size, size) complex, x + iy.
+
+    fit: from the picture onto the crop. size: the crop's side, px.
+    """
     x, y = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
     # The point in the crop is fit.factor * point in the picture + fit.shift, solved for the latter.
     return (torch.complex(x, y) - fit.shift) / fit.factor
@@ -165,6 +172,7 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 
     w, 3) of 8 bits.
     """
     height, width = pixels.shape[:2]
+    # Colours are mixed as differences from the background, so that a neighbour outside counts as background.
     background = torch.tensor(outside, dtype=x.dtype)
     left, top = x.floor(), y.floor()
     # A neighbour weighs less the further it is away: 1 minus the distance, along each axis.
@@ -188,7 +196,7 @@ def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
     rounded as insightface and OpenCV do it, so that detectors see what they see there.
     """
     height_per_width = picture.shape[0] / picture.shape[1]
-    if height_per_width > height / width:
+    if height_per_width > height / width:  # taller than the canvas: its height decides
         inner_height = height
         inner_width = int(height / height_per_width)
     else:

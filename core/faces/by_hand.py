@@ -33,7 +33,7 @@ def faces_in_boxes(
     boxes = [marked.box for marks in lists for marked in marks]
     if not boxes:
         return [None] * len(sizes)
-    # Of several lists each is of one photo. A photo with an empty list has no box, though the sum may be right.
+    # Of several lists each is of one photo. A photo with an empty list has no box, even if the sum is right.
     if len(boxes) != len(sizes) or not all(lists):
         counts = " and ".join(counted(len(marks), "box", "boxes") for marks in lists)
         raise BadBoxes(f"{counts} for {counted(len(sizes), 'photo')}", "Give each photo one, in their order")
@@ -58,7 +58,7 @@ def _lists_of_boxes(
         return [_on_photos(drawn_boxes, sizes)]
     lists: list[tuple[Marked, ...]] = []
     for value in linked:
-        lists += _boxes_of_value(value or [])
+        lists += _boxes_of_value(value or [])  # None is no box
     return lists
 
 
@@ -98,7 +98,9 @@ def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
         return [read(cast("object", linked))]
     items = cast("Sequence[object]", linked)
     is_of_several = bool(items) and all(isinstance(item, (list, tuple)) for item in items)
-    return [read(item) for item in items] if is_of_several else [read(items)]
+    if is_of_several:
+        return [read(item) for item in items]
+    return [read(items)]
 
 
 _BOX_WIDTH = 82

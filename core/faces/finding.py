@@ -138,8 +138,8 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> tuple
         view = photo.upright_view(view)
         faces = photo.look(view)
         is_alone = len(faces) == 1 and expected <= 1  # and nobody says that there are more
+        # `upright_view` has compared the four turns of the whole picture, so its only face need not be turned again.
         if is_alone and _is_upright(faces[0], view.turns):
-            # All four turns of the whole picture have been compared, and that was about this face alone.
             return faces
     return photo.each_in_its_turn(view, expected)
 
@@ -172,16 +172,16 @@ class _Photo:
     def each_in_its_turn(self, view: View, expected: int) -> tuple[Detection, ...]:
         """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
 
-        Doubtful ones of those that `view` shows are looked at alone, in all turns. Where one of them is upright in
-        another turn, or fewer than `expected` faces are seen, the whole picture is looked at in the other turns as
-        well: a face may be seen in one turn only, as of a family that lies on a bed in several directions.
+        Each doubtful face that `view` shows is looked at alone, in all turns. If one of them is upright in another
+        turn, or if fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: on
+        a photo of a family that lies on a bed in several directions, a face may be seen in one turn only.
         """
         result: list[Detection] = []
         turned_faces: list[Detection] = []
         for face in self.look(view):
             is_doubtful = _is_doubtful(face, view.turns)
             seen = self._upright_face(face, view.turns) if is_doubtful else face
-            if seen is face or not seen.certain:  # upright as it was found, or nobody can tell
+            if seen is face or not seen.certain:  # the same object: upright as it was found; else nobody can tell
                 result.append(seen)
             else:
                 turned_faces.append(seen)
@@ -216,7 +216,7 @@ class _Photo:
                 upright[turned] = detection
         if not upright:
             return face if _is_upright(face, turns) else replace(face, certain=False)
-        # Of equals the turn in which the face was found.
+        # Of turns with the same score the one in which the face was found.
         best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
         if best == turns:
             return face
@@ -226,8 +226,8 @@ class _Photo:
     def _seen_again(self, face: Detection, turns: int, closer_look: _CloserLook) -> Detection | None:
         """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.
 
-        Of several faces in the square those count that are upright and overlap `face`; the surest is returned. None
-        where there is none.
+        Only faces in the square count that are upright in this turn and overlap `face`. The surest of them is returned,
+        None where there is none. Its `unseen_below` is that of `face`.
         """
         left, top, right, bottom = _square_around(face.box, closer_look.around, self._picture)
         square = np.ascontiguousarray(self._picture[top:bottom, left:right])
@@ -312,7 +312,8 @@ def _square_around(box: Box, around: float, picture: Picture) -> Rect:
 def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, ...]:
     """The faces that a detector sees when a picture is looked at as a view says, in pixels of the picture.
 
-    None for a picture too narrow for the view. The first look at a large photo also looks closer for small faces.
+    () for a picture too narrow for the view. At the size of the first look and without a border, a large photo is also
+    looked at closer for small faces.
     """
     turned = np.rot90(picture, view.turns)
     height, width = turned.shape[:2]
@@ -348,8 +349,9 @@ def _look(detector: Detector, picture: Picture, view: View) -> tuple[Detection, 
 def _with_small_faces(detector: Detector, picture: Picture, faces: Sequence[Detection]) -> Sequence[Detection]:
     """The faces of a first look, and those of a large photo that a closer look shows; the surest first.
 
-    The closer look decides about small faces, whose keypoints are not exact at the first look. Other pictures are not
-    looked at again. faces: those of the first look.
+    The closer look decides about small faces, whose keypoints are not exact at the first look. It is left out for a
+    picture in which a face of _LEAST_LOOKED_FOR would be found, and for one in which a face of CROP px would be found
+    and all faces are clear. In any other picture the faces get their `unseen_below`. faces: those of the first look.
     """
     longer = max(picture.shape[:2])
     a_pixel = longer / _FIRST  # of what the network reads at the first look, in pixels of the picture
@@ -370,7 +372,8 @@ def _closer_side(longer: int) -> int:
 
 
 def missed_below(picture: Picture) -> float:
-    """How wide a face must be at least, px, to be found in a large photo; 0 for a photo in which small ones are."""
+    """How wide a face must be at least, px, to be found in a large photo; 0 for a photo in which faces of
+    _LEAST_LOOKED_FOR px are found."""
     longer = max(picture.shape[:2])
     width = _FOUND_FROM * longer / max(_FIRST, _closer_side(longer))
     return width if width > _LEAST_LOOKED_FOR else 0.0
@@ -379,8 +382,11 @@ def missed_below(picture: Picture) -> float:
 def _decided_by_a_closer_look(
     first: Sequence[Detection], closer: Sequence[Detection], small_below: float
 ) -> list[Detection]:
-    """The faces of both looks, each once: large ones as the first look shows them, and small ones as the closer look
-    does; small ones that the first look alone shows stay. small_below: px of the photo."""
+    """The faces of both looks, each once.
+
+    Large faces are those of the first look. Small faces are those of the closer look from _LEAST_CLOSER on, and those
+    that the first look alone shows. first, closer: the faces of each look. small_below: px of the photo.
+    """
     faces = [face for face in first if longer_side(face.box) >= small_below]
     for face in closer:
         is_small = longer_side(face.box) < small_below

@@ -28,11 +28,12 @@ def program(state: State, path: str) -> Program:
     """
     graph = _Graph()
     for key, shape in graph.shapes.items():
-        problem = f"a face network without {key}"
-        if key in state:
-            file_shape = tuple(state[key].shape)
-            if file_shape == shape:
-                continue
+        file_shape = tuple(state[key].shape) if key in state else None
+        if file_shape == shape:
+            continue
+        if file_shape is None:
+            problem = f"a face network without {key}"
+        else:
             problem = f"a face network of shape {file_shape} for {key}"
         raise UnsupportedCheckpoint(path, problem, f"{_EXPECTED} with {key} of shape {shape}", _ADVICE)
     weights = {key: state[key] for key in graph.shapes}
@@ -42,7 +43,7 @@ def program(state: State, path: str) -> Program:
         raise UnsupportedCheckpoint(path, f"a face network whose {error}", _EXPECTED, _ADVICE) from error
     weights = {key: tensor.float() for key, tensor in weights.items()}
     output = graph.nodes[-1].outputs[0]
-    return Program(path, "crop", (output,), tuple(graph.nodes), weights)
+    return Program(path, input="crop", outputs=(output,), nodes=tuple(graph.nodes), weights=weights)
 
 
 def published_shapes() -> dict[str, Shape]:
@@ -110,13 +111,16 @@ class _Graph:
         return self._append("Sigmoid", gate)
 
     def _shortcut(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
-        """The input of a unit in the shape of its output: through a 1x1 convolution where the number of channels
-        changes, else every `stride`-th pixel of it."""
+        """The input of a unit, brought to the shape of its output.
+
+        By a 1x1 convolution with the stride and a normalisation where the number of channels changes. Otherwise every
+        `stride`-th pixel of the input is taken, which with stride 1 is the input itself.
+        """
         if channels_in != channels_out:
             x = self._convolution(x, f"{key}.0", (channels_out, channels_in, 1, 1), stride)
             return self._normalisation(x, f"{key}.1", channels_out)
         if stride > 1:
-            return self._append("MaxPool", x, kernel_shape=(1, 1), strides=(stride, stride))
+            return self._append("MaxPool", x, kernel_shape=(1, 1), strides=(stride, stride))  # the maximum of 1 pixel
         return x
 
     def _convolution(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:

@@ -112,7 +112,7 @@ def detection(face: Mapping[str, Any]) -> Detection:
 
 
 def face_points(face: Mapping[str, Any]) -> FacePoints:
-    """The points of a face of a mesh, with pupils where the mesh has irises."""
+    """iBUG's 68 points of a face of a mesh, then both pupils where the mesh has irises. The confidence of all is 1."""
     mesh = np.asarray(face["landmarks_xy"], dtype=float)  # (468 or 478, 2)
     points = np.array([mesh[list(numbers)].mean(0) for numbers in _IBUG])  # (68, 2)
     points[:_JAW] = _on_outline(points[:_JAW], mesh)
@@ -128,21 +128,24 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     on which detectors of 68 points put it. Of a face seen from the front nothing moves.
     """
     down = mesh[_CHIN] - mesh[_FOREHEAD]
-    down /= max(float(np.hypot(*down)), 1.0)
+    down /= max(float(np.hypot(*down)), 1.0)  # of length 1; a damaged mesh of no height would divide by 0
     down_x, down_y = float(down[0]), float(down[1])
     # The columns of `turn`: to the viewer's right on an upright face, and down the face. turn_back is its inverse.
     turn = np.array([(down_y, down_x), (-down_x, down_y)])
     turn_back = np.array([(down_y, -down_x), (down_x, down_y)])
+    # Both in turned coordinates: x across the face, y down the face.
     upright = mesh @ turn  # (468 or 478, 2)
     moved = jaw @ turn  # (17, 2)
     for number in range(len(moved)):
         height = float(moved[number, 1])
         above = upright[upright[:, 1] <= height]  # (a, 2)
         below = upright[upright[:, 1] > height]  # (b, 2)
-        if number == _JAW // 2 or not len(above) or not len(below):
+        is_chin = number == _JAW // 2
+        if is_chin or not len(above) or not len(below):  # at the very top or bottom no line crosses this height
             continue
         # Where the lines between all points above and all below cross this height; the outermost is on the outline.
         share = (height - above[:, None, 1]) / (below[None, :, 1] - above[:, None, 1])  # (a, b)
         crossings = above[:, None, 0] + share * (below[None, :, 0] - above[:, None, 0])
-        moved[number, 0] = crossings.min() if number < _JAW // 2 else crossings.max()
+        is_on_left = number < _JAW // 2  # the viewer's
+        moved[number, 0] = crossings.min() if is_on_left else crossings.max()
     return moved @ turn_back

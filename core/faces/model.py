@@ -90,8 +90,10 @@ class Files:
     others: Mapping[str, str]
 
     def recognisers(self, pack: str) -> dict[str, str]:
-        """Recogniser id -> path, of all packs and of IR-SE50. Where several packs have an id, that of `pack` is
-        taken, and the demo's stand-in last."""
+        """Recogniser id -> path, of all packs and of IR-SE50.
+
+        Where several files have one id, a file of `pack` comes first and the demo's stand-in last.
+        """
         paths: dict[str, str] = {}
         # False sorts before True, and setdefault below keeps the first path of an id.
         pack_first = sorted(self.onnx, key=lambda name: (packs.pack_of(name) != pack, is_standin(name)))
@@ -100,7 +102,7 @@ class Files:
             if packs.maybe_recogniser(name):
                 identifier = packs.recogniser_id(name, os.path.getsize(path))
                 paths.setdefault(identifier, path)
-        for path in sorted(self.others.values(), key=is_standin):
+        for path in sorted(self.others.values(), key=is_standin):  # the stand-in last
             path_size_and_time = stamp(path)
             if _is_ir_se50(*path_size_and_time):
                 paths[packs.IR_SE50] = path
@@ -110,8 +112,9 @@ class Files:
     def detectors(self, pack: str) -> "Detectors":
         """The detectors with keypoints in a pack, the largest file first: of several it is the best.
 
-        Raises UnsupportedCheckpoint where there is none: with the fault of the first file that cannot be read, else
-        with what the first file is instead.
+        Files that cannot be read are left out, and their errors are kept in the result. Raises UnsupportedCheckpoint
+        where no detector is left: the error of the first file that cannot be read, else one that says what the first
+        file is instead.
         """
         kinds: dict[str, Kind] = {}  # path -> what the file is, of files that can be read
         left_out: list[UnsupportedCheckpoint] = []
@@ -125,7 +128,7 @@ class Files:
         if not paths and left_out:
             raise left_out[0]
         if not paths:
-            path, kind = next(iter(kinds.items()))
+            path, kind = next(iter(kinds.items()))  # a pack has at least one file, and here all could be read
             url = packs.published(packs.ANTELOPE).url
             advice = f"Choose another one in Face pack (pack) of Load Face Embedder; {packs.ANTELOPE} is at {url}."
             raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
@@ -147,9 +150,9 @@ class Detectors:
 def _is_ir_se50(path: str, size: int, changed: int) -> bool:
     """Whether a file is IR-SE50, by its name or by a key of its tensors.
 
-    The name is enough, without the key: then a damaged file is refused with a reason when it is loaded, instead of
-    being missing from the menu. size, changed: the rest of the file's stamp. They are not read here; they make the
-    cache miss when the file has changed.
+    The name alone is enough: so a damaged file stays in the menu, and is refused with a reason when it is loaded.
+    size, changed: the rest of the file's stamp. They are not used here; a changed file has others, so that the cached
+    answer is not taken.
     """
     if "arcface_ir_se50" in os.path.basename(path).lower():
         return True
@@ -241,12 +244,12 @@ def _embed_one_by_one(network: Held, pixels: Tensor) -> Tensor:
 def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd.Scrfd:
     """The detector in an ONNX file.
 
-    hold: what keeps its network. provider: of onnxruntime, which then runs the file instead of torch. Raises
-    UnsupportedCheckpoint.
+    hold: what keeps its network. provider: of onnxruntime, which then runs the file instead of torch; None for torch.
+    Raises UnsupportedCheckpoint, and with a provider NoOnnxRuntime.
     """
     graph = inspect(path)
-    fixed_size = None
-    if len(graph.inputs[0]) == 4:
+    fixed_size = None  # any size fits
+    if len(graph.inputs[0]) == 4:  # (batch, channels, height, width); a file may also leave its shape out
         _, _, fixed_height, fixed_width = graph.inputs[0]  # of the picture; 0 where the file leaves a size open
         if fixed_height and fixed_width:
             fixed_size = (fixed_width, fixed_height)
@@ -259,8 +262,7 @@ def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd
 
 
 def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:
-    """The recogniser in an ONNX file. identifier: its id. hold, provider: as of open_detector. Raises
-    UnsupportedCheckpoint."""
+    """The recogniser in an ONNX file. identifier: its id. hold, provider, errors: as of open_detector."""
     program = read(path)
     side = inspect(path).inputs[0][2]  # the height in (batch, channels, height, width); crops are square
     shape = (1, 3, side, side)

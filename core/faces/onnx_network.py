@@ -69,7 +69,8 @@ class NetworkPlan:
 def plan(program: Program) -> NetworkPlan:
     """The plan of a program: the operators of its nodes looked up, its weights numbered, its constants set apart.
 
-    Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
+    Nodes whose value is fixed become no steps. Fixed values that no step reads and that are no outputs are left out.
+    Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here, or a node that makes nothing.
     """
     fixed = dict(program.weights)  # values that are the same for every picture
     steps: list[Step] = []
@@ -86,13 +87,13 @@ def plan(program: Program) -> NetworkPlan:
     sizes = _names_of_sizes(steps)
     names_read = dict.fromkeys(name for step in steps for name in step.reads)  # each once, in their order
     for name in names_read:
-        if name not in fixed:
+        if name not in fixed:  # the picture, or what a step makes
             continue
         if fixed[name].is_floating_point() and name not in sizes:
             weights[name] = fixed[name]
         else:
             constants[name] = fixed[name]
-    for name in program.outputs:
+    for name in program.outputs:  # an output may be a fixed value that no step reads
         if name in fixed and name not in weights:
             constants[name] = fixed[name]
     numbers = _numbered(weights)
@@ -115,8 +116,8 @@ def _numbered(weights: State) -> dict[str, int]:
 
 
 def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
-    """The value of a node that gives the same for every picture: a Constant, or an Identity of a fixed value. None for
-    any other node.
+    """The value of a Constant, or of an Identity of a fixed value: it is the same for every picture. None for any other
+    node.
 
     fixed: the fixed values so far, by name. Exporters store weights as Constants, and give a weight a second name by an
     Identity.
@@ -230,7 +231,8 @@ class Network(nn.Module):
 def opened(program: Program, hold: Holder, picture_shape: Sequence[int], output_sizes: Sequence[int]) -> Held:
     """The network of a program as a function, kept by `hold`.
 
-    First the network is run on torch's meta device, which computes shapes alone, to refuse a file that does not fit.
+    Before that, the network is run on torch's meta device, which computes shapes alone: so a file that does not fit is
+    refused before its weights are kept.
     picture_shape: of a picture to try it with. output_sizes: how many numbers each output must have for that picture.
     Raises UnsupportedCheckpoint.
     """

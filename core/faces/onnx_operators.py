@@ -76,10 +76,11 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 
 
 def _padding(strides: Ints, pads: Ints, dilations: Ints = (1, 1)) -> list[int]:
-    """The padding on both sides, (height, width), of (top, left, bottom, right).
+    """The padding as torch takes it, [on top and bottom, on left and right].
 
-    Raises UnknownValue where the sides differ, and for what torch accepts on the meta device and then fails or crashes
-    with on a real picture.
+    pads: (top, left, bottom, right), as ONNX has them. Raises UnknownValue where two opposite sides differ. Raises it
+    too for strides, dilations and pads that torch accepts on the meta device, and then fails or crashes with on a real
+    picture.
     """
     _require(min(strides) > 0, "strides")
     _require(min(dilations) > 0, "dilations")
@@ -123,7 +124,7 @@ def linear(
 ) -> Tensor:
     """A linear layer: x (B, in) -> x weight.T + bias, (B, out).
 
-    weight: (out, in). Raises UnknownValue for another order or factor.
+    weight: (out, in), which ONNX calls B, so transB must be set. Raises UnknownValue for another order or factor.
     """
     _require(alpha == beta == 1, "alpha or beta")
     _require(not transA, "transA")
@@ -212,7 +213,8 @@ def resize(
     _require(rounding in _REPEATS_PIXELS, "coordinate_transformation_mode or nearest_mode")
     new_shape = _numbers(sizes)
     whole_multiples = all(size and size % old == 0 for size, old in zip(new_shape, x.shape, strict=True))
-    _require(new_shape[:2] == list(x.shape[:2]) and whole_multiples, "scales")
+    same_channels = new_shape[:2] == list(x.shape[:2])  # B and C stay
+    _require(same_channels and whole_multiples, "scales")
     return functional.interpolate(x, size=new_shape[2:], mode="nearest")
 
 
@@ -300,8 +302,10 @@ OPERATORS: Mapping[str, Callable[..., Tensor]] = {
 
 
 def attributes_of(name: str) -> set[str]:
-    """The attributes that an operator may have: the keyword-only parameters of its function. ONNX knows none of those
-    whose function is torch's own."""
+    """The attributes that an operator may have: the keyword-only parameters of its function.
+
+    Operators whose function is torch's own (Relu, Add) have no attributes in ONNX.
+    """
     function = OPERATORS[name]
     if isinstance(function, BuiltinFunctionType):
         return set()

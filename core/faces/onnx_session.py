@@ -57,7 +57,7 @@ def resolved(provider: str) -> str:
     """The name that onnxruntime has for the provider of a word of PROVIDERS.
 
     AUTO stands for the first of _AUTO_ORDER that this onnxruntime has. Raises NoOnnxRuntime where the package cannot be
-    imported or has no such provider.
+    imported or has no such provider; the error names the words of PROVIDERS that it has.
     """
     available: Sequence[str] = _onnxruntime(provider).get_available_providers()
     words = _AUTO_ORDER if provider == AUTO else (provider,)

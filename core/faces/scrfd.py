@@ -59,18 +59,22 @@ class Scrfd:
         candidates = _candidates([output.cpu() for output in outputs], width, height)  # (n, 15)
         candidates[:, 1:] /= scale  # pixels of the network's input -> of the picture
         best = candidates[_without_overlaps(candidates[:, 0], candidates[:, 1:5])]
-        return [_detection(*map(float, row)) for row in best]
+        return [_detection(*map(float, row)) for row in best]  # the 15 columns in the order of its parameters
 
 
 def _canvas(picture: Picture, side: int) -> tuple[int, int]:
-    """Width and height of what the network reads: a square, as insightface has it, and above SIZE without the part of
-    it that stays black."""
+    """Width and height of what the network reads: a square of `side` px, as insightface has it.
+
+    Above SIZE the part of the square that would stay black is left out. Both are then multiples of the coarsest stride.
+    """
     if side <= SIZE[0]:
         return side, side
     height, width = picture.shape[:2]
     step = max(_LEVELS[15].strides)  # the coarsest of any network: its points divide the canvas evenly
     longer = max(width, height)
-    return math.ceil(side * width / longer / step) * step, math.ceil(side * height / longer / step) * step
+    canvas_width = math.ceil(side * width / longer / step) * step
+    canvas_height = math.ceil(side * height / longer / step) * step
+    return canvas_width, canvas_height
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:

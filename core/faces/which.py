@@ -30,8 +30,8 @@ class WhichFace:
         return self.words[photo_number - 1] or ONLY
 
     def without_photo(self, photo_numbers: Container[int]) -> list[str]:
-        """The words that are for photos which are not there: "face 2 of photo 3". photo_numbers: those that are."""
-        if len(self.words) == 1:
+        """The words for photos that are not there: "face 2 of photo 3". photo_numbers: of the photos that are there."""
+        if len(self.words) == 1:  # it is for all photos
             return []
         return [
             f"{_in_words(word)} of photo {number}"
@@ -68,11 +68,13 @@ def which_face(text: str) -> WhichFace:
     """
     words: list[str] = []
     for item in items_in(text):
-        for written in map(unquoted, item.split() or [""]):
+        for written in map(unquoted, item.split() or [""]):  # [""]: an empty item is a word that says nothing
             number = number_in(written)
-            # A number as a text, "" for 0.
-            word = unicodedata.normalize("NFKC", written).lower() if number is None else str(number or "")
-            if word and number is None and word not in (ONLY, LARGEST):
+            if number is not None:
+                words.append(str(number or ""))  # "" for 0
+                continue
+            word = unicodedata.normalize("NFKC", written).lower()
+            if word and word not in (ONLY, LARGEST):
                 raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)
             words.append(word)
     return WhichFace(tuple(words))

@@ -56,8 +56,9 @@ def means_to_others(similarity: Tensor) -> list[float | None]:
 def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     """Which pairs of faces may be one person: (faces, faces) bool.
 
-    by_face: True allows all pairs except two faces of one photo. False allows only faces of photos whose files are
-    named after the same person, so that a face without such a file is a person of its own.
+    Two faces of one photo never may. by_face: True allows all other pairs. False allows only those of two photos whose
+    files are named after the same person. With False a face is a person of its own where its file is named after
+    nobody, and where its photo shows several faces.
     """
     photos = torch.tensor([face.photo_number for face in faces])
     of_two_photos = photos[:, None] != photos
@@ -67,16 +68,17 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     names = ["" if face.number_in_photo else folded(name_of(face.file)) for face in faces]
     # A number for each name that occurs, and for each face the number of its name, -1 for no name.
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
-    number_of_name = torch.tensor([numbers.get(name, -1) for name in names])  # (faces,)
-    same_name = (number_of_name[:, None] == number_of_name) & (number_of_name >= 0)
+    number_of_face = torch.tensor([numbers.get(name, -1) for name in names])  # (faces,)
+    same_name = (number_of_face[:, None] == number_of_face) & (number_of_face >= 0)
     return of_two_photos & same_name
 
 
 def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     """Indices of faces, per person, in the order of first appearance: average linkage (Sokal and Michener 1958).
 
-    The two groups with the highest mean similarity are joined until none has `same_from`. Faces that are not `allowed`
-    to be one person never meet in a group. The order of the faces decides nothing but the order of the groups.
+    At first each face is a group. The two groups with the highest mean similarity are joined, again and again, until no
+    two groups have a mean of at least `same_from`. Faces that are not `allowed` to be one person never meet in a group.
+    The order of the faces decides nothing but the order of the groups.
     similarity: (faces, faces). allowed: (faces, faces) bool.
     """
     count = len(similarity)
@@ -91,8 +93,8 @@ def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list
     condensed = distances[above_diagonal]  # (pairs,), each pair once, as scipy reads them
     linkage = hierarchy.linkage(condensed.numpy(), "average")
     # Groups are joined while the mean distance of two is at most 1 - same_from.
-    number_of_face = hierarchy.fcluster(linkage, 1 - same_from, "distance")
+    group_of_face = hierarchy.fcluster(linkage, 1 - same_from, "distance")  # (faces,), numbers of groups
     groups: dict[int, list[int]] = {}
-    for face, number in enumerate(number_of_face):
+    for face, number in enumerate(group_of_face):
         groups.setdefault(int(number), []).append(face)
     return list(groups.values())

@@ -29,9 +29,10 @@ class Correction:
 
 
 def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str], text: str) -> list[str]:
-    """The name of every face's person after the corrections in `text`, one after the other.
+    """The name of every face's person after the corrections in `text`, each applied to the result of those before it.
 
-    names: per face, before. files: of all photos, also of those without a face; "" for pictures without a file.
+    names: of each face's person, before the corrections. files: of all photos, also of those without a face; "" for
+    pictures without a file.
     Raises BadCast for a correction that means no face or photo, and for one without a name or a left side.
     """
     corrected = list(names)
@@ -39,24 +40,24 @@ def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: S
         for key in correction.keys:
             for face in _faces_meant(key, correction.name, faces, corrected, files):
                 corrected[face] = correction.name
-    # The names before the corrections come first in this list, so that their spelling is the one that counts.
+    # The names before the corrections come first in this list, so that their spelling counts. They are then cut off.
     return one_spelling([*names, *corrected])[len(names) :]
 
 
 def _parsed(text: str) -> Iterator[Correction]:
-    """The corrections of a text, in order. Raises BadCast at the first that cannot be read."""
+    """The corrections of a text, in order. A generator: it raises BadCast where it comes to one that cannot be read."""
     for line in text.splitlines():
-        keys: list[str] = []
+        keys: list[str] = []  # left sides of which the name has not come yet
         # Quotation marks stand around either side, not around both.
         for piece in filter(None, map(plain, with_commas(line).split(","))):
-            key, colon, name = re.sub(f"[{COLONS}]", ":", piece).rpartition(":")
+            left_side, colon, last_part = re.sub(f"[{COLONS}]", ":", piece).rpartition(":")
             if not colon:
                 # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a
                 # colon back as its last part.
-                keys.append(unquoted(name))
+                keys.append(unquoted(last_part))
                 continue
-            keys.append(unquoted(key))
-            yield Correction(tuple(keys), _checked_name(piece, keys[-1], unquoted(name)))
+            keys.append(unquoted(left_side))
+            yield Correction(tuple(keys), _checked_name(piece, keys[-1], unquoted(last_part)))
             keys = []
         if keys:
             raise _useless(listed(keys), "does not say who that is", "Write a name behind it: 5: Anna, or 5: -.")
@@ -84,7 +85,8 @@ def _faces_meant(
     key: the left side. It is read as the name of a person, who may have several faces, else as the number of a face,
     else as a photo. A photo of several faces can be given only to leave all of them out.
     name: the right side. names: for each face the name of its person, as corrected so far. files: of all photos.
-    Raises BadCast where the left side means no face, or one of several faces of a photo.
+    Raises BadCast where the left side is none of these, and, unless the right side is LEFT_OUT, where it is a photo
+    without a face or with several.
     """
     meant = _faces_of_person(key, names) or _faces_of_number(key, faces)
     if meant:
@@ -116,10 +118,11 @@ def _faces_of_person(key: str, names: Sequence[str]) -> list[int]:
 
 def _faces_of_number(key: str, faces: Sequence[PhotoFace]) -> list[int]:
     """The indices of the faces of this number, 5.2, or of this file and number, anna.jpg.2."""
-    numbers = _numbers_in(key)
+    numbers = _numbers_in(key)  # with a None in it they equal those of no face
     meant: list[int] = []
     for index, face in enumerate(faces):
         has_number = numbers == _numbers_in(face.number)
+        # Without a file the name would be ".2", which no key may mean.
         has_file = face.file and same_name(key, f"{face.file}.{face.number_in_photo}")
         if has_number or has_file:
             meant.append(index)
@@ -132,7 +135,10 @@ def _numbers_in(key: str) -> list[int | None]:
 
 
 def _photo_number(key: str, files: Sequence[str]) -> int | None:
-    """The number, from 1, of the photo that a left side names by number, file or file without ending; None for none."""
+    """The number, from 1, of the photo that a left side means; None for none.
+
+    It is read as a number, else as a file's name, else as a file's name without its ending, if only one file has it.
+    """
     number = number_in(key)
     if number is not None and 1 <= number <= len(files):
         return number

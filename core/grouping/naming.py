@@ -13,9 +13,8 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
 
     groups: for each person the indices of the faces. by_hand: for each group the name that a user wrote, "" for none;
     there may be fewer names than groups.
-    A group that no user has named is called by the name that the most of its files bear, as Anna of anna/3.jpg or of
-    anna_1.jpg, if more than half of all that bear the name are in the group. Without any it is called person 1, person
-    2, and so on.
+    A group that no user has named is called after its files, as `_name_by_files` says: Anna for anna/3.jpg and
+    anna_1.jpg. Without such a name it is called person 1, person 2, and so on, by its number among all groups.
     """
     borne = [_names_borne(face) for face in faces]
     name_of_face = [""] * len(faces)
@@ -31,12 +30,14 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
 def _name_by_files(members: Sequence[int], borne: Sequence[Sequence[str]]) -> str:
     """What a group is called by its files; "" where no name is its own.
 
+    A name is its own if more than half of all faces whose files bear it are in the group. The one that most of its
+    members have is taken.
     members: the indices of its faces. borne: for each face, also of other groups, the names that its file bears.
     """
     in_all = Counter(name for names in borne for name in names)
     in_group = Counter(name for member in members for name in borne[member])
     own_names = {name for name, count in in_group.items() if 2 * count > in_all[name]}
-    # Of each member the first name that is the group's own; the one that most of them have is taken.
+    # Of each member the first name that is the group's own: the folder's comes before the file's.
     first_names: list[str] = []
     for member in members:
         first_names += [name for name in borne[member] if name in own_names][:1]

@@ -39,7 +39,7 @@ class SortedFaces:
 
     @property
     def labelled(self) -> dict[str, list[tuple[str, Face]]]:
-        """Name -> what a note calls the photo, and the face, of each of that person's photos."""
+        """Name -> a pair for each of that person's photos: what a note calls the photo, and the face in it."""
         return {
             name: [(self.faces[member].label, self.faces[member].face) for member in members]
             for name, members in self.people.items()
@@ -80,6 +80,6 @@ def sort_faces(
         similarity=similarity,
         names_before=names_before,
         names=apply_corrections(faces, names_before, files, corrections),
-        unused_names=[name for name in names[len(groups) :] if name],
+        unused_names=[name for name in names[len(groups) :] if name],  # each group has taken one, in their order
         same_from=same_from,
     )

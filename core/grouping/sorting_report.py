@@ -15,8 +15,8 @@ _ONE_PHOTO = 0.995
 def notes(
     people: Mapping[str, Sequence[tuple[str, Face]]], same_from: float = SAME_PERSON, look_at: str = "the crops"
 ) -> list[str]:
-    """Lines of a note: faces that are unlike the other faces of their person, and photos that are there twice, which
-    count twice where photos are combined.
+    """Lines of a note: one names faces that are unlike the other faces of their person, one names photos that are there
+    twice. Such photos count twice where photos are combined. A line is left out where it would name nothing.
 
     people: name -> pairs of what the note calls a photo and the person's face in it. same_from: the mean similarity
     from which faces are of one person. look_at: where the user sees what is wrong. Faces without an embedding are not
@@ -34,9 +34,9 @@ def notes(
             if mean is not None and mean < same_from:
                 unlike.append(f"{label} ({name}, {mean:.2f})")
         for index, label in enumerate(labels):
-            first = next((earlier for earlier in range(index) if similarity[index, earlier] >= _ONE_PHOTO), None)
-            if first is not None:
-                twice.append(f"{labels[first]} and {label}")
+            earlier = next((other for other in range(index) if similarity[index, other] >= _ONE_PHOTO), None)
+            if earlier is not None:
+                twice.append(f"{labels[earlier]} and {label}")
     advice = f"; one person from {same_from:g}: look at {look_at}"
     return [
         *gathered("Hardly like the others of their person", first_few(unlike), advice),

@@ -59,7 +59,7 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
     """A plate per person who has a face or a place. Missing people are crossed out on the sheet."""
     plates: list[_Plate] = []
     for sighting in picture.sightings:
-        # A face is labelled as the person whom it is most like, a place as the person who is missing there.
+        # Index of a person: a face is labelled as whom it is most like, a place as who is missing there.
         labelled = sighting.person if sighting.looks_like is None else sighting.looks_like
         number = report.numbers[labelled]
         color = color_of(number - 1)
@@ -88,7 +88,8 @@ def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
 
 
 def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:
-    """The largest width of a plate in pixels: by the width of its box, and at most up to the next box beside it."""
+    """The largest width of a plate, px: by _BOXES_WIDE or _LETTERS_WIDE, whichever gives more, but at most up to the
+    next plate's box beside it."""
     left, _, right, _ = plate.box
     width = max(_BOXES_WIDE * (right - left), _LETTERS_WIDE * sheet.letters)
     return min(width, sheet.room(plate.box, [other.box for other in plates]))

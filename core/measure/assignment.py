@@ -22,9 +22,10 @@ multiples of 8 or 64 changes the shape that much."""
 def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stranger_below: float) -> list[int | None]:
     """The index of the face of each person in a picture, None for a missing person.
 
-    cast: the people and their places, or None for people without places. People with places are looked for there,
-    others among all faces, so that the sum of similarities is the largest. table: (people, faces) similarities, by the
-    recogniser that judges. A face that is less like all people than `stranger_below` is a stranger's.
+    cast: the people and their places, or None for people without places. With places, a person has the face that stands
+    in the place. Without, faces are given to people so that the sum of similarities is the largest. In both cases a
+    face that is less like all people than `stranger_below` is a stranger's, and the person counts as missing.
+    table: (people, faces) similarities, by the recogniser that judges.
     Raises BadSize as `faces_in_places` does.
     """
     faces = faces_in_places(picture.faces, (picture.width, picture.height), cast) if cast else assigned(table)
@@ -60,9 +61,9 @@ def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -
     # at most REACH for each person together. One that is out of reach costs more than that, so no person loses a face
     # within reach for the sake of the sum.
     too_far = torch.tensor(REACH * (len(cast.people) + 1), dtype=torch.float32)
-    indices = assigned(-distance.where(distance <= REACH, too_far))
+    face_of_person = assigned(-distance.where(distance <= REACH, too_far))
     within_reach: list[int | None] = []
-    for person, face in enumerate(indices):
+    for person, face in enumerate(face_of_person):
         near = face is not None and bool(distance[person, face] <= REACH)
         within_reach.append(face if near else None)
     return within_reach

@@ -34,12 +34,13 @@ def people_to_find(cast: Cast | None, person: Person | None, node_name: str) -> 
     picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
-    people = list(with_photos(cast).people) if cast else []
+    people = list(with_photos(cast).people) if cast else []  # without weight 0 and LoRAs alone
     if person:
         people.append(Member(person))
     if not people:
         raise _no_people(cast)
     unplaced = [member.name for member in people if member.slot is None]
+    # Either all have a place or none has: `measure` looks at the first person alone.
     if 0 < len(unplaced) < len(people):
         raise NotPlaced(node_name, unplaced)
     if cast:
@@ -61,7 +62,8 @@ def _no_people(cast: Cast | None) -> BadCast:
 def judges(loaded: Sequence[str], people: Sequence[Member], method: str) -> tuple[str, ...]:
     """The recognisers by which all people can be compared, the most independent of `method` first.
 
-    The first one decides who is who. loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
+    The first one decides who is who. The recogniser that `method` was trained with is biased, and comes last.
+    loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
     UNKNOWN the recogniser of any method comes last.
     Raises EmbeddingMissing, with the recognisers of both sides, where they have none in common.
     """

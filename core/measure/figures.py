@@ -177,9 +177,10 @@ class Totals(NamedTuple):
 def totals(pictures: Sequence[MeasuredPicture]) -> Totals:
     """The figures of pictures in which people were looked for.
 
-    Pictures in which all people are missing do not count for leakage: it is unknown there, and not 0.
+    Pictures in which all people are missing do not count for leakage: `leakage` gives 0 for them, though nothing is
+    known of it there.
     """
-    with_people = [picture for picture in pictures if picture.present]
+    with_people = [picture for picture in pictures if picture.present]  # with at least one who is not missing
     return Totals(
         resemblance=_mean_of_pictures(resemblance, pictures),
         association=_mean_of_pictures(association, pictures),

@@ -61,9 +61,10 @@ def measure(
 
 
 def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[float, ...]]:
-    """Sighting.shared for each person: 0 for everybody who is not kin, and () for all where no two people are kin.
+    """Sighting.shared for each person; () for all where no two people are kin.
 
-    Strangers may be alike by chance. That is not subtracted from leakage, so that their figures are as published.
+    Sighting.shared has 0 for everybody who is not kin. Strangers may be alike by chance. That is not subtracted from
+    leakage, so that their figures are as published.
     """
     are_kin = kin(persons).fill_diagonal_(False)
     if not are_kin.any():
@@ -88,11 +89,13 @@ def _measured_picture(
     sightings: list[Sighting] = []
     for person, face in enumerate(face_of_person):
         if face is None:
-            sightings.append(Sighting(person))
+            sightings.append(Sighting(person))  # missing
             continue
         similarities_of_face = tuple(float(similarity) for similarity in table[:, face])
         copy_paste = _copy_paste(persons[person], picture.faces[face], recogniser)
-        sightings.append(Sighting(person, face, similarities_of_face, copy_paste, shared[person]))
+        sightings.append(
+            Sighting(person, face, similarities=similarities_of_face, copy_paste=copy_paste, shared=shared[person])
+        )
     boxes = tuple(face.box for face in picture.faces)
     return MeasuredPicture(boxes, tuple(sightings))
 
@@ -109,13 +112,15 @@ def _copy_paste(person: Person, face: Face, recogniser: str) -> float | None:
     embedding = normalize(face.embeddings[recogniser].float(), dim=-1)  # (512,)
     of_two_photos = ~torch.eye(len(photos), dtype=torch.bool)  # (photos, photos): False for a photo with itself
     between_photos = (photos @ photos.T)[of_two_photos]  # each pair twice, which leaves the mean as it is
-    return float((photos @ embedding).max() - between_photos.mean())
+    nearest_photo = (photos @ embedding).max()  # the cosine with it
+    return float(nearest_photo - between_photos.mean())
 
 
 def report_without_people(picture_count: int, method: str) -> Report:
     """A report of so many pictures in which no people are looked for, for parts and text alignment alone."""
-    empty = MeasuredPicture((), ())
-    return Report((), (NO_RECOGNISER,), {NO_RECOGNISER: (empty,) * picture_count}, method)
+    empty = MeasuredPicture(boxes=(), sightings=())
+    pictures = {NO_RECOGNISER: (empty,) * picture_count}
+    return Report(people=(), recognisers=(NO_RECOGNISER,), pictures=pictures, method=method)
 
 
 def with_parts(report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str]) -> Report:

@@ -15,10 +15,10 @@ def scores(report: Report, name: str) -> list[float | None]:
 def ranking(report: Report, name: str) -> list[int]:
     """Indices of the pictures, from best to worst by the figure `name`.
 
-    Among pictures of the same value, the order is decided by: more people who are most like themselves, fewer faces of
-    strangers, a higher resemblance, and then the order in which the pictures were made. Pictures without the figure
-    come last. Where less is better, such as leakage, the number of missing people comes before the value: a missing
-    person has no leakage, and a picture must not win by that.
+    Pictures of the same value are ordered by: more people who are most like themselves, fewer faces of strangers, a
+    higher resemblance, and then the order in which the pictures were made. Pictures without the figure come last.
+    For figures where less is better, such as leakage, the number of missing people is compared before the value: a
+    missing person has no leakage, and a picture must not win by that.
     """
     less_is_better = figure_named(name).less_is_better
     values = scores(report, name)
@@ -28,7 +28,7 @@ def ranking(report: Report, name: str) -> list[int]:
         picture = report.judged_pictures[number]
         value = values[number]
         missing = picture.missing if less_is_better else 0
-        value_or_last = math.inf
+        value_or_last = math.inf  # without the figure
         if value is not None:
             value_or_last = value if less_is_better else -value
         return (

@@ -48,9 +48,10 @@ class Sighting:
     def leakage(self) -> float:
         """The highest similarity of the face to another person, without the part that comes of the two being kin.
 
-        For this person i it is the largest s_j - shared_j s_i over all others j, where s are the similarities: the part
-        of the face at right angles to i's photos, compared with j. With two siblings a perfect picture of the right one
-        has 0, and a face of the other one 1 - shared^2. From the similarity to a stranger nothing is taken away.
+        Let i be this person, j another one, and s_j the similarity of the face to j. The result is the largest
+        s_j - shared_j * s_i over all j: that part of the face which is at right angles to i's photos, compared with j.
+        With two siblings a perfect picture of the right one has 0, and a face of the other one 1 - shared^2. For a
+        stranger shared_j is 0, so nothing is subtracted.
         """
         if not self.shared:
             return self.nearest_other

@@ -11,10 +11,10 @@ from .report_text import judge_sentence
 
 def notes(report: Report, installed: Set[str]) -> list[str]:
     """Lines of the note under Measure Likeness: a biased recogniser, people who are kin, and pictures without a
-    face.
+    face. [] for a report without people.
 
-    installed: ids of all recognisers that could be loaded. Where there is no other than the biased one, only the report
-    says so, as the user cannot change it.
+    installed: ids of all recognisers that could be loaded. The bias is noted only if another recogniser is installed:
+    otherwise the user cannot change it, and the report alone says it.
     """
     if not report.people:
         return []

@@ -41,7 +41,7 @@ def judge_sentence(report: Report) -> str:
 def summary(picture: MeasuredPicture) -> str:
     """The figures of a picture in one line. Figures that the picture does not have are left out."""
     figures: list[str] = []
-    if picture.sightings:
+    if picture.sightings:  # with people none of these figures is None
         right = sum(sighting.right for sighting in picture.sightings)
         figures = [
             f"resemblance {resemblance(picture):.2f}",
@@ -69,14 +69,14 @@ def _lines_of_picture(report: Report, picture: MeasuredPicture) -> list[str]:
 
 
 def _line_of_person(report: Report, picture: MeasuredPicture, sighting: Sighting) -> str:
-    """Name, place, how alike the face is to this person and to another, and its size."""
+    """Name, place, how alike the face is to this person and to another, and its size; "missing" where there is none."""
     line = report.names[sighting.person]
     if report.has_places:
         line += f" (place {report.numbers[sighting.person]})"
     if sighting.face is None:
         return f"{line}: missing"
     line += f": {sighting.similarity:.2f}"
-    if sighting.swapped and sighting.looks_like is not None:
+    if sighting.swapped and sighting.looks_like is not None:  # who is swapped looks like somebody: for the type alone
         line += f", looks like {report.names[sighting.looks_like]} ({sighting.nearest_other:.2f})"
     elif len(report.people) > 1:
         line += f", others {sighting.leakage:.2f}"

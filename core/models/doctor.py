@@ -38,16 +38,19 @@ class Trouble:
 
 
 def examine(model: Model, folders: Folders) -> Finding:
-    """The finding about a model: whether it is there and usable, and if not, whether it lies under another name or in
-    another folder."""
+    """The finding about a model.
+
+    Trouble with one of its files that are there comes first; then whether all, some or none of its files are there. Of
+    a published model of which none is there, files under other names and in other folders are looked for.
+    """
     if model.format == "face-pack":
         return _pack(model, folders)
     path_of = {file.names[0]: _path_of_file(file, model, folders) for file in model.files}
     paths = [path for path in path_of.values() if path]
     missing = [name for name, path in path_of.items() if not path]
-    finding = _trouble_of(model, paths)
-    if finding:
-        return finding
+    bad_finding = _trouble_of(model, paths)
+    if bad_finding:
+        return bad_finding
     if not missing:
         details = (_path_with_hint(paths[0], model, folders), *_instead_of_size(paths[0], model))
         return Finding(model.title, FOUND, details)
@@ -55,31 +58,35 @@ def examine(model: Model, folders: Folders) -> Finding:
         details = (f"Not complete: {listed(missing)}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
     # A file that nobody publishes has no page. It is known by its name alone, so it cannot be found under another name.
-    found = _elsewhere(model, folders) if model.page else None
-    return found or _nothing(model, folders)
+    finding_elsewhere = _elsewhere(model, folders) if model.page else None
+    return finding_elsewhere or _nothing(model, folders)
 
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
-    """The trouble with the files of a model that are there, None where they are whole and of the right kind."""
+    """The finding about the first of these files that is damaged or of the wrong kind; None where all are right.
+
+    paths: of the model's files that are there.
+    """
     # The format in the manifest is that of a model's only file. Files of a model of several are searched for damage
     # alone.
     expected_model = model if len(model.files) == 1 else None
     for path in paths:
         trouble = _trouble(path, expected_model)
         if trouble:
-            is_downloaded_again = model.page and trouble.state == DAMAGED
-            fetch = model if is_downloaded_again else None
+            # A file of the wrong kind is whole: another one has to be chosen. Without a page nothing can be downloaded.
+            helps_to_download = model.page and trouble.state == DAMAGED
+            fetch = model if helps_to_download else None
             return Finding(model.title, trouble.state, trouble.details, fetch)
     return None
 
 
 def _elsewhere(model: Model, folders: Folders) -> Finding | None:
-    """The finding about a published model that lies under another name or in the folder of something else; None where
-    it lies nowhere. Of several files the first one counts."""
-    for file in renamed(model, folders):
-        finding = _trouble_of(model, [file.path])
-        if finding:
-            return finding
+    """The finding about a published model that lies under another name, else about one that lies in the folder of
+    something else; None where it lies nowhere. Of several files that may be it the first one counts."""
+    for file in renamed(model, folders):  # returns at the first one, if there is any
+        bad_finding = _trouble_of(model, [file.path])
+        if bad_finding:
+            return bad_finding
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
             return Finding(model.title, FOUND, (str(file.path), *_instead_of_size(file.path, model)))
@@ -92,9 +99,9 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
 
 
 def _instead_of_size(path: Path, model: Model) -> list[str]:
-    """A sentence in the place of a comparison of sizes, where no size is published: how many tensors the file has.
+    """Where a model's page states no size to compare with, a sentence that says how many tensors the file has.
 
-    path: of a file that is known to be whole. [] where a size is published, and for files that nobody publishes.
+    [] where a size is stated, and for a model that nobody publishes. path: of a file that is known to be whole.
     """
     if model.size is not None or not model.page:
         return []
@@ -139,6 +146,7 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
 
     model: what the file should be; without it only damage is looked for.
     """
+    # First what can be told without the list of tensors.
     try:
         problem = no_model(path) or unfinished(path)
     except OSError as error:
@@ -170,13 +178,13 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
     if not model.format:
         return None
     expected = formats.known(model.format)
-    # Of a format that is not ours there may be files with other keys, which match no rule.
+    # A file that matches no rule is refused only where all keys of the expected format are known.
     if file_format is None and expected.ours:
         return Trouble(WRONG, (f"{path} is an unknown file, not {expected.title}.",))
     if file_format and file_format is not expected:
         problem = f"{path} is {file_format.title}; {expected.title} is needed."
         return Trouble(WRONG, (problem, file_format.belongs))
-    if model.format != CONTROLNET:
+    if model.format != CONTROLNET:  # ControlNets of several families and methods have this one format
         return None
     if family and family != model.family:
         return Trouble(WRONG, (f"{path} is a ControlNet for {family}; one for {model.family} is needed.",))
@@ -192,6 +200,7 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
     if model.files[0].resembles(length):
         return None
     for other in models():
+        # A published ControlNet that nodes of ours need is a method's own.
         is_of_another_method = other.format == model.format and other.nodes and other.id != model.id
         if is_of_another_method and other.files[0].resembles(length):
             size = human(length)
@@ -201,8 +210,10 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
 
 
 def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
-    """The path of a file of a model: under one of its names, or under a name that is the same in another spelling;
-    None where it is not there."""
+    """The path of a file of a model in the model's own folders; None where it is not there.
+
+    A file under one of its names in any folder comes before a file whose name is the same in another spelling.
+    """
     roots = [root for key in (model.key, *model.further) for root in folders.get(key, ())]
     for root in roots:
         for name in file.names:
@@ -232,10 +243,11 @@ def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
 
 
 def _path_with_hint(path: Path, model: Model, folders: Folders) -> str:
-    """The path of a model that is there, as a text; with what to choose, where a menu of the host shows the file under
-    another name than the workflow has.
+    """The path of a model that is there, as a text; with a hint where the host's menu shows another name than the
+    workflow has.
 
-    Our own loaders take a name in any spelling, so their models need no hint.
+    The hint says either that only capitals differ, or what to choose. There is none for models of our own loaders,
+    which take a name in any spelling, and for files outside of the model's own folders.
     """
     is_ours = model.format and formats.known(model.format).ours
     roots = [root for root in folders.get(model.key, ()) if path.is_relative_to(root)]
@@ -258,15 +270,16 @@ _Packs = Mapping[str, Sequence[Path]]
 
 def _pack(model: Model, folders: Folders) -> Finding:
     """The finding about a face pack: about its own files, else about a detector that will do, else about files in the
-    wrong place, else about a detector to choose instead."""
+    wrong place, else that nothing is there, perhaps with a detector to choose instead."""
     there = _packs_there(model, folders)
-    # The one that Load Face Embedder would load for the model's name, in any spelling.
-    chosen = packs.chosen(among(model.name, there) or model.name, [*there], folders.get(model.key, ()))
-    if chosen:
-        return _pack_there(model, there[chosen])
+    # The pack that Load Face Embedder would load for the model's name, in any spelling.
+    name = among(model.name, there) or model.name
+    own_pack = packs.chosen(name, available=[*there], roots=folders.get(model.key, ()))
+    if own_pack:
+        return _pack_there(model, there[own_pack])
     # Another pack may do where a detector alone is needed: then `needs` has left the recogniser out of the files.
     detector = _first_detector(there) if len(model.files) == 1 else None
-    if detector and not model.chosen:
+    if detector and not model.chosen:  # where a loader has chosen the pack, no other one is loaded in its place
         pack, folder = detector
         enough = f"Only a detector is needed, and {folder} has one."
         choose = f"If the workflow has a Load Face Embedder, choose {pack} in it."
@@ -322,16 +335,17 @@ def _first_detector(there: _Packs) -> tuple[str, Path] | None:
 def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | None:
     """The finding about a pack that lies somewhere else than it should; None where it lies nowhere.
 
-    It may be unpacked in another folder than its own or under another name, such as "antelopev2 (1)", as browsers name
-    a second download; or its zip may lie there.
+    RENAMED where the loader's menu shows it under another name, such as "antelopev2 (1)", as browsers name a second
+    download. MISPLACED where it is unpacked in any other wrong folder, and where only its zip is there.
     """
     found = _files_of_pack(model, folders)
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
     for folder, names in found.names_in.items():
         has_its_name = _is_called(model, folder)
+        # In a folder of another name some of the files do not make this pack; all of them do.
         if len(names) < len(model.files) and not has_its_name:
             continue
-        if folder in pack_of_folder and not has_its_name:
+        if folder in pack_of_folder and not has_its_name:  # the loader's menu shows it, under another name
             choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
             return Finding(model.title, RENAMED, (choose,))
         return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
@@ -350,7 +364,11 @@ class _PackFiles(NamedTuple):
 
 
 def _files_of_pack(model: Model, folders: Folders) -> _PackFiles:
-    """The files in any model folder that are a pack's, by their names, and by their folder's name or their length."""
+    """The files in any model folder that belong to a pack.
+
+    Its zip is known by its name. Any other file must have the name of a file of the pack and, besides, lie in a folder
+    of the pack's name or have the length of that file.
+    """
     file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
     archive_name = f"{folded(model.name)}.zip"
     found = _PackFiles({}, [])
@@ -360,7 +378,7 @@ def _files_of_pack(model: Model, folders: Folders) -> _PackFiles:
             continue
         if name == archive_name:
             found.archives.append(path)
-        # Other networks have the same names: glintr100.onnx is one of AuraFace's files too.
+        # The name alone is not enough: glintr100.onnx is one of AuraFace's files too.
         elif _is_called(model, path.parent) or file_of_name[name].fits(path.stat().st_size):
             found.names_in.setdefault(path.parent, set()).add(name)
     return found
@@ -371,9 +389,9 @@ def _is_called(model: Model, folder: Path) -> bool:
 
 
 def _moving(model: Model, folder: Path, folders: Folders) -> str:
-    """A sentence that says what to move: a folder in the wrong place that holds files of the pack, or the files alone.
+    """A sentence that says what to move: the folder in the wrong place, or the files of the pack alone.
 
-    These are moved alone where the folder is a model folder or holds anything else.
+    The files are moved alone where the folder is a model folder, or holds anything beside files of the pack.
     """
     into = target(model, folders)
     names = sorted(os.listdir(folder))
@@ -384,8 +402,10 @@ def _moving(model: Model, folder: Path, folders: Folders) -> str:
 
 
 def _is_model_folder(folder: Path, model: Model, folders: Folders) -> bool:
-    """Whether a folder is searched for models, or lies directly in the folder of all models under another name than
-    that of the pack."""
+    """Whether a folder is a model folder: it is searched for models, or it lies directly in the folder of all models.
+
+    In the folder of all models, a folder of the pack's own name is none.
+    """
     searched = {os.path.realpath(root) for roots in folders.values() for root in roots}
     if os.path.realpath(folder) in searched:
         return True
@@ -423,14 +443,15 @@ def report(
     commands: list[str] = []
     for finding in findings:
         if finding.fetch:
-            commands += fetching(finding.fetch, folders, resume=finding.state != DAMAGED)
+            commands += fetching(finding.fetch, folders, resume=finding.state != DAMAGED)  # else the damage would stay
     return Diagnosis(subject, tuple(findings), tuple(commands))
 
 
 def _report_order(finding: Finding) -> tuple[bool, bool, bool]:
     """The sort key of a report: missing models first, those of a method before those of single templates; then files
     that are to be mended, then files in place. False sorts before True."""
-    return (finding.is_good, finding.state != MISSING, finding.needed_for == SINGLE)
+    is_of_single_templates = finding.needed_for == SINGLE
+    return (finding.is_good, finding.state != MISSING, is_of_single_templates)
 
 
 def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
@@ -440,13 +461,16 @@ def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]])
 
 
 def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
-    """Every model once. A model comes several times where several workflows need it, and may differ: a face pack may be
-    without its recogniser, and a loader may have chosen it or not. The one with the most files is taken, and it counts
-    as chosen where any workflow has chosen it."""
+    """Every model once, in the order of first appearance.
+
+    A model that several workflows need comes several times, and may differ: a face pack may be without its recogniser,
+    and a loader may have chosen it or not. The one with the most files is taken. It counts as chosen if any workflow
+    has chosen it.
+    """
     unique: dict[tuple[str, str], Model] = {}
     for model in models_of_workflows:
         key = (model.key, model.name)
-        earlier = unique.setdefault(key, model)
+        earlier = unique.setdefault(key, model)  # the model itself where it comes for the first time
         fuller = model if len(model.files) > len(earlier.files) else earlier
         unique[key] = replace(fuller, chosen=model.chosen or earlier.chosen)
     return unique.values()

@@ -85,6 +85,7 @@ class Finding:
         if self.fetch:
             url = self.fetch.url
             size = self.fetch.size_text
+        # Only with a place is there a `where`. Damaged files are fetched without one, and keep their details.
         if self.fetch and self.place:
             details = tuple(f"Or {alternative}." for alternative in self.fetch.alternatives)
         return {
@@ -171,7 +172,7 @@ class Diagnosis:
 
 
 def _in_columns(findings: Sequence[Finding], every: Sequence[Finding]) -> list[str]:
-    """A line for each of these findings. every: all findings of the report, for which the columns are wide enough."""
+    """A line for each of these findings, in columns. every: all findings of the report, whose texts set the widths."""
     width = max(len(finding.what) for finding in every)
     state_width = max(len(finding.state) for finding in every)
     return [f"{finding.what:{width}}  {finding.state:{state_width}}  {plain(finding.detail)}" for finding in findings]

@@ -61,8 +61,8 @@ def write_whole(path: str, data: bytes) -> None:
 
 @contextmanager
 def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
-    """A context with a new folder in `parent`. What becomes complete in it is moved away by the caller; at the end the
-    folder is removed with all that is left in it.
+    """A context with a new folder in `parent`. The caller makes something in it, and moves it away once it is complete.
+    At the end of the context the folder is removed with all that is left in it.
 
     The name is chosen before the folder is made. `tempfile.TemporaryDirectory` learns the name when the folder is there
     already, and a signal between the two, such as Ctrl-C, leaves the folder behind. Raises OSError.
@@ -76,11 +76,11 @@ def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
 
 
 def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below `root`, itself included, and the names of the files in it. Folders called .git are left out,
-    and so is what a Mac writes beside other files.
+    """Every folder below `root`, itself included, and the names of the files in it, level by level.
 
-    links: whether links to folders are followed. Folders come level by level, and a folder that is reached in several
-    ways comes once, under its shortest path: links may go in circles, which would never end.
+    Folders called .git are left out, and so is what a Mac writes beside other files. A folder that cannot be read does
+    not come. links: whether links to folders are followed. A folder that is reached in several ways comes once, under
+    its shortest path: links may go in circles, which would never end.
     """
     visited: set[str] = set()
     waiting = deque([root])
@@ -162,14 +162,15 @@ _listings: dict[tuple[str, bool], Listing] = {}
 def listing(root: str, links: bool = True) -> Listing:
     """All files below a folder. links: whether also along links to folders.
 
-    The host asks for menus at every check of a prompt. A folder in which nothing has come or gone is not walked again;
-    the host keeps its own lists in the same way.
+    The listing is kept, unless a folder was changed too shortly before (_SETTLED_NS). The next call returns the same
+    one if no file has come or gone: the host asks for menus at every check of a prompt. The host keeps its own lists in
+    the same way.
     """
-    known = _listings.get((root, links))
-    if known and known.holds:
-        return known
+    last_listing = _listings.get((root, links))
+    if last_listing and last_listing.holds:
+        return last_listing
     start_time = time.time_ns()
-    folders = {root: _changed(root)}
+    folders = {root: _changed(root)}  # also where it cannot be walked
     files: list[FileBelow] = []
     root_length = len(os.path.join(root, ""))
     for folder, names in walk(root, links):
@@ -181,7 +182,7 @@ def listing(root: str, links: bool = True) -> Listing:
             if dead_link(path) is not None:
                 folders[path] = _ABSENT
     new_listing = Listing(tuple(files), folders)
-    _listings.pop((root, links), None)  # the old one does not hold, whether or not the new one is kept
+    _listings.pop((root, links), None)  # the last one is wrong by now, whether or not the new one is kept
     if max(folders.values()) < start_time - _SETTLED_NS:
         _listings[root, links] = new_listing
     return new_listing
@@ -210,9 +211,10 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
 
 
 def spelled_otherwise(names: Iterable[str], path_of_name: Mapping[str, PathT]) -> PathT | None:
-    """The path of the first file that has one of these names in another spelling, see names.among; None for none.
+    """The path of the file that is there under one of these names in another spelling; None where there is none.
 
-    path_of_name: of the files that there are.
+    The first name with such a file decides, see names.among. path_of_name: of the files that were listed; one of them
+    may be a link to nowhere.
     """
     for name in names:
         entry = among(name, path_of_name)
@@ -246,10 +248,10 @@ _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes, in words; None where the file may be a model.
+    """What a file is, in words, if it is no model at all; None where it may be a model.
 
-    Raises OSError where there is no file, and for pipes and devices: opening a pipe would wait for ever, and a device
-    has no end.
+    Decided by its first bytes and its ending; of a zip, by the names in it. Raises OSError where there is no file, and
+    for pipes and devices: opening a pipe would wait for ever, and a device has no end.
     """
     if not path.is_file():
         path.stat()  # raises OSError where there is nothing
@@ -270,7 +272,7 @@ def no_model(path: Path) -> str | None:
     if ending(path.name) != ".json" and is_text(head):
         kind = "JSON" if start.startswith((b"{", b"[")) else "text"
         return f"{kind}, not a model ({size} bytes)"
-    # torch's own files are zips, too.
+    # torch's own files are zips too, with a data.pkl in them.
     members = zip_members(path) if ending(path.name) in (*WEIGHTS, ".onnx") else []
     if members and not any(name.rpartition("/")[2] == "data.pkl" for name in members):
         return f"a file packed with zip ({size} bytes)"
@@ -297,10 +299,10 @@ def unfinished(path: Path) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are text, in UTF-16 too.
+    """Whether the first bytes of a file are text, in UTF-16 too: text has no control characters.
 
-    Zeros are control characters, but in UTF-16 every Latin letter has a zero byte, so there they are left out. Two
-    zeros in a row, as in the length at the beginning of a safetensors file, are no text.
+    A zero byte is a control character. In UTF-16 every Latin letter has one, so there zeros are left out. UTF-16 is
+    known by its first two bytes; two zeros in a row mean something else that begins with them.
     """
     is_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
     letters = head.replace(b"\0", b"") if is_utf_16 else head
@@ -308,7 +310,7 @@ def is_text(head: bytes) -> bool:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip, by its end. False where the end is damaged, at which zipfile.is_zipfile may raise."""
+    """Whether a file is a zip, by its end. False where the end is damaged: there zipfile.is_zipfile may raise."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:

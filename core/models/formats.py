@@ -50,11 +50,11 @@ def detected(detect: Mapping[str, Any], state: State) -> bool:
     for name in detect.get("absent", ()):
         if _tensors_called(name, state):
             return False
-    if "other_type_than" in detect:
+    if "other_type_than" in detect:  # such a record also has the name under "tensors", so the tensor is there
         name, ending = detect["other_type_than"]
         if state[name].dtype in {tensor.dtype for tensor in _tensors_called(ending, state)}:
             return False
-    if "any" in detect:
+    if "any" in detect:  # the last rule: all others hold
         return any(detected(alternative, state) for alternative in detect["any"])
     return True
 
@@ -78,7 +78,7 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
     shape = tuple(tensor.shape)
     sizes = [size for size in pattern if size != "..."]
     if "..." in pattern:
-        # Leave the further sizes out, at the beginning or at the end.
+        # Leave the further sizes out, at the beginning or at the end. A shape that is too short stays too short.
         excess = max(0, len(shape) - len(sizes))
         shape = shape[excess:] if pattern[0] == "..." else shape[: len(sizes)]
     if len(shape) != len(sizes):
@@ -104,7 +104,8 @@ def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
     by_id = {record.id: record for record in records}
     if len(by_id) != len(records):
         raise BadRecord(FOLDERS, f"two formats have one id, among {listed(sorted(record.id for record in records))}")
-    special_ids: dict[str, list[str]] = {identifier: [] for identifier in by_id}  # of the formats to be tried earlier
+    # Id of a format -> ids of the more special formats that are to be tried before it.
+    special_ids: dict[str, list[str]] = {identifier: [] for identifier in by_id}
     for record in records:
         for general in record.detect.get("before", ()):
             if general not in by_id:
@@ -152,8 +153,8 @@ def family(state: State) -> str | None:
     """
     if "controlnet_x_embedder.weight" in state and "context_embedder.weight" in state:
         return FLUX.name
-    keys = _tensors_called("*attn2.to_k.weight", state)  # (out, width of the text) each
-    text_width = keys[0].shape[-1] if keys else 0
+    key_weights = _tensors_called("*attn2.to_k.weight", state)  # (out, width of the text) each
+    text_width = key_weights[0].shape[-1] if key_weights else 0
     model_family = family_of_text_width(text_width)
     if model_family is None or not model_family.unet:
         return None
@@ -161,8 +162,8 @@ def family(state: State) -> str | None:
 
 
 def recognised(path: Path) -> tuple[Format | None, str | None]:
-    """The format of a file and the name of its model family, each None where unknown; both None for a file that cannot
-    be read."""
+    """The format of a file and the name of its model family. Each is None where unknown; both are None for a file that
+    is no model or cannot be read."""
     try:
         return _recognised(stamp(str(path)))
     except OSError:
@@ -171,8 +172,10 @@ def recognised(path: Path) -> tuple[Format | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
-    """The result of `recognised`, remembered by the path, length and time of the file: a file that changes is read
-    again."""
+    """The result of `recognised`, remembered by the file's stamp: a file that changes is read again.
+
+    Raises OSError as `no_model` does.
+    """
     path = Path(file[0])
     if no_model(path):
         return None, None

@@ -9,8 +9,8 @@ from .manifest import Model, models
 
 
 def own_files(method: Method) -> list[Model]:
-    """The published files of a method's own, without what one of them needs beside it, for any family of models."""
-    # What they need beside them, such as another encoder, is for models of any family.
+    """The published files that are a method's own, without what they need beside them, such as another encoder."""
+    # A format of the method's own is for one family of models; what is needed beside it is for any family.
     own = {entry.id for entry in method.formats if entry.family}
     return [model for model in models() if model.id in method.files and model.format in own]
 

@@ -31,8 +31,8 @@ STANDIN = "standin-toy"
 
 
 def is_standin(path: str) -> bool:
-    """Whether a file is one of the demo's stand-ins. They have the tensors' shapes of real models, and are told by
-    their names alone. path: any part of it that has the file's name and folder."""
+    """Whether a file is one of the demo's stand-ins, by its name or its folder's: their tensors have the shapes of real
+    models. path: whole or relative, if it holds both names."""
     return any(part.startswith(STANDIN) for part in PurePath(path).parts[-2:])
 
 
@@ -147,7 +147,9 @@ class Model:
     def unpacked_into(self, folder: Path) -> Path:
         """Where the archive is to be unpacked so that its files lie in this folder or below it."""
         has_folder = self.archive is not None and self.archive.part == "folder"  # of the model's name, in these letters
-        return folder.parent if has_folder and folder.name == self.name else folder
+        if has_folder and folder.name == self.name:
+            return folder.parent  # unpacking makes the folder
+        return folder
 
 
 def human(size: int | None) -> str:
@@ -162,7 +164,7 @@ def human(size: int | None) -> str:
 
 
 def together(listed: Sequence[Model]) -> str:
-    """The size of all these models in words. Where a publisher states no size, the text names the model."""
+    """The size of all these models in words; "" for no model. Models without a stated size are named in it."""
     unknown = [model.title for model in listed if model.size is None]
     total = sum(model.size or 0 for model in listed)
     if not listed:
@@ -183,16 +185,16 @@ def models() -> tuple[Model, ...]:
 
 def model(identifier: str) -> Model:
     """The model with this id in the manifest. Raises KeyError."""
-    by_id = {model.id: model for model in models()}
+    by_id = {each.id: each for each in models()}
     return by_id[identifier]
 
 
 def publication(name: str, keys: Sequence[str]) -> Model | None:
-    """The published model that a file is, by its name in the folders of these keys; None for none, and for several.
+    """The published model that a file of this name is; None where no model, or more than one, has the name.
 
-    Only models of one file are compared.
-    People keep files in folders of their own, and workflows come from disks that do not tell capitals apart. So a file
-    is also known by the last part of its name, in any capitals, where that of one model alone is the same.
+    Only models of a single file in the folders of these keys are compared. They are compared in each of _WAYS, and the
+    first way in which any model has the name decides. People keep files in folders of their own, and workflows come
+    from disks that do not tell capitals apart, so the last way is the last part of the name, in any capitals.
     """
     for known_as, published in zip(_WAYS, _models_by_name(tuple(keys)), strict=True):
         models_of_name = published.get(known_as(name))
@@ -272,8 +274,10 @@ _OF_ANY = ("unet", "vae", "text_encoder", "denoiser", SCHEDULER)
 
 
 def networks_of(model: Model) -> tuple[str, ...]:
-    """The parts of a model that is released as a folder, without the scheduler. In a single file with all of the model
-    the keys of a network begin with the name of its part."""
+    """The parts of a model that is released as a folder, without the scheduler, which is no network.
+
+    A model may also lie in one file as a whole: there the keys of a network's tensors begin with the name of its part.
+    """
     return tuple(file.part for file in model.files if file.part != SCHEDULER)
 
 
@@ -288,9 +292,10 @@ def release_advice(model: Model) -> str:
 
 
 def folder_of(name: str) -> str | None:
-    """The diffusers folder that a file lies in, complete or not; "." where that is the model folder itself.
+    """The diffusers folder that a UNet's file belongs to: the folder above its "unet" or "reference_unet".
 
-    name: of the file, relative to the model folder. None where no folder above it is a UNet's.
+    None where the file lies in no such folder. "." where the diffusers folder is the model folder itself. The folder
+    may lack other files. name: of the file, relative to the model folder.
     """
     folders = PurePath(name).parts[:-1]
     for number, folder in enumerate(folders):
@@ -310,10 +315,10 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
         path = _existing(folder, [name.removeprefix(f"{model.name}/") for name in file.names])
         if path:
             paths[file.part] = path
-    # Without any part that is only in this model, it is the folder of another diffusers model.
+    # A folder without any part that this model alone has is that of another diffusers model.
     own_parts = [file.part for file in model.files if file.part not in _OF_ANY]
     if paths.keys().isdisjoint(own_parts):
-        *first_parts, last_part = own_parts
+        *first_parts, last_part = own_parts  # each released folder has several
         parts = f"{', '.join(first_parts)} or {last_part}"
         problem = f"a plain {_family(folder)} diffusers folder (no {parts})"
         raise UnsupportedCheckpoint(str(folder), problem, release_expected(model), release_advice(model))
