@@ -113,8 +113,10 @@ class CropFaces(FindsFaces, io.ComfyNode):
 
 
 def _judge(face_model: HostedFaceModel, people: Cast) -> HostedFaceModel:
-    """The face model with the one recogniser that tells who is who. Without photos nobody is recognised, and any will
-    do."""
+    """The face model with the one recogniser that tells who is who.
+
+    Where nobody of the people has photos, nobody is recognised, and the first recogniser will do.
+    """
     recognisers = face_model.ids
     if second_pass.has_photos(people):
         recognisers = measure.judges(face_model.ids, people.people, method="unknown")
@@ -161,18 +163,18 @@ def _row_outputs(rows: _CroppedRows, cast: Cast, decisions: Sequence[Decision], 
     cast: the node's own. size: side of a crop, in pixels.
     """
     if not rows.cropped:
-        return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]
+        return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]  # None: no message
     return [rows.pictures, rows.masks, second_pass.cast_by_row(decisions, cast, size)]
 
 
 def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | ExecutionBlocker:
     """The output latents: the crops as a LATENT with a noise mask each.
 
-    Where nobody is cut out, and without a VAE, it blocks the nodes that are linked to it. Without a VAE the editor
-    shows NO_VAE there.
+    It blocks the nodes that are linked to it in two cases: where nobody is cut out, without a message; and without a
+    VAE, where the editor shows NO_VAE.
     """
     if not rows.cropped:
-        return ExecutionBlocker(None)
+        return ExecutionBlocker(None)  # None: no message
     if vae is None:
         return ExecutionBlocker(NO_VAE)
     return latents_by_row(vae, rows.pictures, rows.masks)
@@ -233,8 +235,8 @@ class PasteFaces(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:
-        # The host asks which lazy inputs it has to compute. It asks before bridge.host.inputs has checked `where`,
-        # which may be something else than Crops: None, or a blocker where an earlier node has blocked it.
+        # The host asks which lazy inputs it has to compute: `sampled`, where there are crops to paste. It asks before
+        # bridge.host.inputs has checked `where`, which may be None, or a blocker where an earlier node has blocked it.
         return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
 
     @classmethod
