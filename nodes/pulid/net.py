@@ -178,7 +178,7 @@ class EncoderNet(nn.Module):
         return self.tokens(torch.zeros_like(ids[photos]), [torch.zeros_like(state[photos]) for state in states])
 
     def _tried_tokens(self, zeros: Callable[..., Tensor]) -> Tensor:
-        """The tokens of one photo of zeros, on which `try_out` of the subclasses tries the layers behind the encoder."""
+        """The tokens of one photo of zeros, on which `try_out` of the subclasses tries their own layers."""
         # Two tokens: the class token, and one patch.
         states = [zeros(1, 2, self.image_proj.state_width) for _ in range(STATES)]
         return self.tokens(zeros(1, self.image_proj.id_width), states)

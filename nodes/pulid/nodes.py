@@ -128,7 +128,7 @@ def _tokens(
     no_faces: list[Tensor] = []
     for member in notes.stepwise(people):
         photos_of_person = _read_photos(loaded, eva_clip, face_parser, member.person)
-        # A group: the photos that the encoder reads together; with MEAN each photo alone. Tokens of groups are averaged.
+        # A group: the photos that the encoder reads together; with MEAN each photo alone. Their tokens are averaged.
         groups = photos_of_person.each() if photos == MEAN else [photos_of_person]
         faces.append(torch.stack([loaded.net.tokens(group.ids, group.states) for group in groups]).mean(dim=0))
         # Of zeros all groups give the same tokens, so the first is enough.
