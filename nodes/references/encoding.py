@@ -390,7 +390,8 @@ def _encoded_by_weight(
 
     There is a text for each weight of a picture (its level), with the pictures of at least this weight. The share of a
     text in the mean is how much its level lies above the level before. So texts with a picture of weight w have w in
-    all, and texts without it 1 - w. With weights of 0.3 and 1: 0.3 of the text with both, 0.7 of the text with one. The tokens that show a picture are the mean of the texts that have it; the network reads them by w
+    all, and texts without it 1 - w. With weights of 0.3 and 1: 0.3 of the text with both, 0.7 of the text with one.
+    The tokens that show a picture are the mean of the texts that have it; the network reads them by w
     (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown: from
     shown_tokens().
     """
