@@ -459,6 +459,7 @@ class CastNode(io.ComfyNode):
         # people_and_weights: the inputs person_1, weight_1 and so on. An input without a link may be missing, or None.
         cast_before = cast or Cast(())
         require_together(cast_before, "Cast")
+        # Those of the linked cast come first, and the people of this node are appended.
         present = list(cast_before.people)
         absent = list(cast_before.absent)
         weight_inputs = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}

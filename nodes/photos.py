@@ -118,8 +118,9 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
             raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
         found_faces = _find_faces(photos_to_sort)
         files = [photo.file for photo in photos_to_sort]
+        by_face = people == BY_FACE  # otherwise each photo is a person
         sorted_faces = grouping.sort_faces(
-            found_faces.faces, files, people == BY_FACE, same_person_from, names_in(names), corrections
+            found_faces.faces, files, by_face, same_person_from, names_in(names), corrections
         )
         if not sorted_faces.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")

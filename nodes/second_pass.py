@@ -88,7 +88,8 @@ class CropFaces(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         # settings: the other inputs, which are fields of Choice under the same names.
         cut_in_places = not_found == NOT_FOUND[0]
-        choice = Choice(use_places=cut_in_places, size=size // 64 * 64, **settings)
+        rounded_size = size // 64 * 64  # the step of the input, which a prompt of another program may not keep
+        choice = Choice(use_places=cut_in_places, size=rounded_size, **settings)
         everybody = as_cast(cast)
         people = second_pass.people_to_cut(everybody, CROP)
         judge = _judge(face_model or default_face_model(), people)
@@ -153,7 +154,7 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
         cropped.append(crop)
         pictures.append(second_pass.cut(rgb[crop.picture_index], crop, size)[None])
         mask = second_pass.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
-        masks.append(mask[None, ..., 0])
+        masks.append(mask[None, ..., 0])  # (1, size, size)
     return _CroppedRows(tuple(cropped), torch.cat(pictures), torch.cat(masks))
 
 

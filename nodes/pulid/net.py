@@ -249,7 +249,7 @@ def _along_text(layer: TextRead, read: Tensor) -> Tensor:
     text = layer.text.float()
     square = text.square().sum(dim=1, keepdim=True)  # (B, 1, C)
     dot = (text * read.float()).sum(dim=1, keepdim=True)  # (B, 1, C)
-    # A channel in which the text gives nothing has no part along it.
+    # A channel in which the text gives nothing has no part along it; the clamp keeps its 0 / 0 from being computed.
     return torch.where(square > 0, dot / square.clamp(min=torch.finfo(square.dtype).tiny), 0.0) * text
 
 

@@ -199,6 +199,7 @@ class PeopleAsReferences(io.ComfyNode):
         latents = latents_of(vae, family, sources, _canvas(taking.cast, settings.size))
         prompts = encoding.prompts(sources, latents)
         given = SamplerInputs(model, prompts.positive, prompts.negative)
+        # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
         if model is not None and (limits.regions is not None or not prompts.record.is_read_as_it_is):
             given = read_by_region(given, prompts.record, limits.regions, notes.node_of(cls), read_range)
         made = _as_network_reads(family, given)
@@ -327,8 +328,8 @@ class Encoding:
         the text show each picture (`shown`), where the text encoder sees pictures of people.
         """
         family = self.family
-        kept = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
-        record = _record(self.taking, sources, latents, kept, self.limits.boost)
+        kept_of_latents = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
+        record = _record(self.taking, sources, latents, kept_of_latents, self.limits.boost)
         record = replace(record, isolated=family.pictures.isolated)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
@@ -370,7 +371,7 @@ def _record(
     for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
         boost = boost_of_people if source.of_people else 1.0
-        for latent, kept_of_it in islice(latents_left, len(source.pictures)):
+        for latent, kept_of_latent in islice(latents_left, len(source.pictures)):
             of_latents.append(
                 ReferenceLatent(
                     latent,
@@ -378,7 +379,7 @@ def _record(
                     region=region,
                     strength=strength,
                     boost=boost,
-                    kept=kept_of_it,
+                    kept=kept_of_latent,
                     of_rows=source.of_rows,
                 )
             )

@@ -245,12 +245,12 @@ def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
 
     A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture".
     """
-    rows: list[Captioned] = []
+    captioned_pictures: list[Captioned] = []
     for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
         for picture, number in zip(reference.pictures, numbers, strict=True):
             for row, caption in zip(picture, reference.captions, strict=True):
-                rows.append(Captioned(row, f"{number}: {caption}" if caption else number))
-    return rows
+                captioned_pictures.append(Captioned(row, f"{number}: {caption}" if caption else number))
+    return captioned_pictures
 
 
 def with_sentences(prompt: str, sources: Sequence[Reference], word: str, position: str) -> str:
@@ -351,12 +351,14 @@ def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fi
     fills_width = width * scale_inside >= canvas_width * _NEARLY
     fills_height = height * scale_inside >= canvas_height * _NEARLY
     if fills_width and fills_height:
+        # The scale at which the picture covers all of the canvas.
         scale = max(canvas_width / width, canvas_height / height)
         new_width, new_height = canvas_width, canvas_height
     else:
         scale = scale_inside
         new_width = _whole_tokens(min(int(width * scale), canvas_width))
         new_height = _whole_tokens(min(int(height * scale), canvas_height))
+    # The part of the picture that has the new size after scaling.
     cut_width = min(width, max(1, round(new_width / scale)))
     cut_height = min(height, max(1, round(new_height / scale)))
     return Fit(cut_width, cut_height, new_width, new_height)

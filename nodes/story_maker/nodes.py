@@ -116,6 +116,7 @@ class ApplyStoryMaker(io.ComfyNode):
         check_fits(story_maker, METHOD, SamplerInputs(model, positive, negative), APPLY)
         # Bodies and masks are in the order of the whole cast. Who does not act has weight 0 here, and gets no Body.
         cut_bodies = cut_out(taking.weighted.people, bodies, body_masks)  # one for each of those who act
+        # Masks belong to pictures of bodies; without bodies, and with Parts, they are not used.
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join(_note_lines(scope.people, cut_bodies, masks_unused)))
         features = _features(story_maker, clip_vision, scope.people, settings.photos, cut_bodies)
