@@ -118,7 +118,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
             raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
         found_faces = _find_faces(photos_to_sort)
         files = [photo.file for photo in photos_to_sort]
-        by_face = people == BY_FACE  # otherwise each photo is a person
+        by_face = people == BY_FACE  # otherwise by the names of the files
         sorted_faces = grouping.sort_faces(
             found_faces.faces, files, by_face, same_person_from, names_in(names), corrections
         )

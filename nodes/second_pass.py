@@ -88,7 +88,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         # settings: the other inputs, which are fields of Choice under the same names.
         cut_in_places = not_found == NOT_FOUND[0]
-        rounded_size = size // 64 * 64  # the step of the input, which a prompt of another program may not keep
+        rounded_size = size // 64 * 64  # the step of the input, which a linked value may not keep
         choice = Choice(use_places=cut_in_places, size=rounded_size, **settings)
         everybody = as_cast(cast)
         people = second_pass.people_to_cut(everybody, CROP)
@@ -103,7 +103,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         pairs = zip(images, decisions_of_pictures, strict=True)
         preview = torch.stack([second_pass.draw_crops(image, of_picture) for image, of_picture in pairs])
         return io.NodeOutput(
-            *_row_outputs(rows, everybody, decisions, choice.size),
+            *_row_outputs(rows, everybody, decisions, choice.size),  # crops, masks and cast_by_row
             where,
             preview,
             second_pass.describe(decisions, len(images)),

@@ -316,6 +316,7 @@ def _encoded_row(
     pictures: (1, h, w, 3) each; none where the encoder sees no pictures. references: how many reference pictures the
     prompt has, seen or not.
     """
+    # With frame texts the pictures stand between these, and not in the prompt itself.
     if family.pictures.has_frame_texts and references:
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
         return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})

@@ -239,7 +239,7 @@ def _preview(
     for number, (member, body) in enumerate(zip(people, bodies, strict=True), 1):
         if body.weight:
             pictures.append(body.picture)
-            captions.append(f"{member.place or number} {member.person.name}")
+            captions.append(f"{member.place or number} {member.person.name}")  # place: 0 for a person without one
     if people_regions is not None:
         pictures.append(place_previews.read_regions(people_regions, people))
         captions.append("regions")
