@@ -90,10 +90,13 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         check_text("The prompt of Measure Likeness", settings.prompt)
         compares_prompt = clip is not None or bool(settings.prompt.strip())
         if compares_prompt:
+            # This also asks for the clip_vision that parts need.
             _check_prompt_inputs(clip_vision, clip, settings.prompt)
         else:
             _check_parts_inputs(parts, clip_vision)
-        if cast is None and person is None and (parts is not None or compares_prompt):
+        has_nobody = cast is None and person is None
+        # With nothing at all to compare, people_to_find raises below.
+        if has_nobody and (parts is not None or compares_prompt):
             report = _report_without_people(images, parts, compares_prompt, settings)
         else:
             report = _report_on_people(face_model, images, measure.people_to_find(cast, person, measure.NODE), settings)
@@ -122,9 +125,9 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
 def _report_without_people(
     images: Tensor, parts: Parts | None, compares_prompt: bool, settings: Settings
 ) -> measure.Report:
-    """A report on pictures that are compared with parts or the prompt alone, for which no face model is needed.
+    """A report on pictures that are compared with parts or the prompt alone. It needs no face model.
 
-    Raises BadParts where there is nothing to compare.
+    Raises BadParts where only parts are connected, and all of them have weight 0.
     """
     if not compares_prompt and parts is not None and not parts.present:
         raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
@@ -134,9 +137,10 @@ def _report_without_people(
 def _report_on_people(
     face_model: HostedFaceModel | None, images: Tensor, searched_cast: Cast, settings: Settings
 ) -> measure.Report:
-    """A report on who of a cast is who in the pictures. A note under the node names faces that are unsure.
+    """Find the faces in the pictures, and report which face is whose of a cast.
 
-    face_model: None for the default one, which is loaded then. images: (B, H, W, C).
+    A note under the node names faces of which it is unsure which way is up. face_model: None for the default one, which
+    is loaded then. images: (B, H, W, C). searched_cast: the people who are looked for.
     """
     face_model = face_model or default_face_model()
     judges = measure.judges(face_model.ids, searched_cast.people, settings.made_with)
@@ -209,14 +213,14 @@ class PickBestLikeness(io.ComfyNode):
         latents: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         _check_counts(report, images, latents)
-        values = measure.scores(report, score)
+        values = measure.scores(report, score)  # of each picture, None where it has no such score
         order = measure.ranking(report, score)  # indices of the pictures, the best first
         best_index = order[0]
         best_value = values[best_index]
         if best_value is None:  # pictures without the score come last, so no picture has it
-            missing = measure.figure_named(score).why_no_value(bool(report.people))
+            no_value = measure.figure_named(score).why_no_value(bool(report.people))
             raise BadPhoto(
-                f"No picture has the score {score}: {missing.reason}.", f"{missing.advice}, or choose another score."
+                f"No picture has the score {score}: {no_value.reason}.", f"{no_value.advice}, or choose another score."
             )
         notes.tell(measure.no_person_found(report, score))
         best = order[:keep]
@@ -228,9 +232,9 @@ class PickBestLikeness(io.ComfyNode):
 
 
 def _check_counts(report: measure.Report, images: Tensor, latents: dict[str, Any] | None) -> None:
-    """Raise BadPhoto unless there are as many pictures as were measured, and as many latents where they are connected.
+    """Raise BadPhoto where the number of pictures, or that of connected latents, is not that of the pictures measured.
 
-    latents: a LATENT of the host, whose "samples" are (B, C, h, w).
+    latents: None where none are connected; a LATENT of the host, whose "samples" are (B, C, h, w).
     """
     expected = len(report.judged_pictures)
     counts = {"images": len(images)}

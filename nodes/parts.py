@@ -47,7 +47,7 @@ class PartNode(io.ComfyNode):
         parts: Parts | None = None,
     ) -> io.NodeOutput:
         words = plain(other_label if label == OTHER else label)
-        # `label` itself is empty only in a prompt of another program.
+        # The user can leave other_label empty; `label` itself is empty only in a prompt of another program.
         if not words:
             name = "other_label" if label == OTHER else "label"
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])

@@ -214,7 +214,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size, boxed_face)
             except FaceNotFound as error:
                 if on_no_face == "error":
-                    if count > 1:
+                    if count > 1:  # of a single photo nothing would be left
                         error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
                 photos_read.drop(photo, label, error)
@@ -265,8 +265,8 @@ class _PhotosRead:
 
     name: of the person. named_faces, numbered_faces: the faces that are used, with what lists call their photos: "Anna
     (photo 2)" and "photo 2". lines: of the report, one for each photo. dropped: what sentences call the photos without
-    a face. dropped_cut: those of them that are of a batch of several. The host cuts these to one shape, which may be
-    why no face is found.
+    a face. dropped_cut: of the photos without a face those that came in a batch of several. The host cuts the pictures
+    of a batch to one shape, which may be why no face is found.
     """
 
     name: str
@@ -281,15 +281,17 @@ class _PhotosRead:
         return [face for _, face in self.named_faces]
 
     def use(self, number: int, label: _PhotoLabel, face: Face, is_boxed: bool = False) -> None:
-        """Note that the photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the
-        face."""
+        """Add the face of a photo to the lists of faces, and a line to the report.
+
+        number: of the photo, from 1. is_boxed: whether the user has drawn a box around the face.
+        """
         self.named_faces.append((label.short, face))
         self.numbered_faces.append((f"photo {number}", face))
         in_box = "in its box, " if is_boxed else ""
         self.lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
 
     def drop(self, photo: photos.Photo, label: _PhotoLabel, error: FaceNotFound) -> None:
-        """Note that a photo is left out, because there is no face in it."""
+        """Add a photo without a face to the lists of dropped photos, and a line to the report."""
         self.lines.append(f"{label.sentence}: dropped. {error.problem}")
         self.dropped.append(label.sentence)
         if photo.is_cut:
@@ -311,9 +313,10 @@ def _chosen_face(
     photo_size: str,
     boxed_face: Detection | None = None,
 ) -> Face:
-    """The face of a photo that becomes part of a person, with its embeddings.
+    """The face of a photo that becomes part of a person, with its embeddings and portraits.
 
-    Its box and keypoints are in pixels of the photo as it came, whatever size the face model has read.
+    The box and the keypoints of the result are in pixels of the photo as it came, also where the face model has read it
+    in another size.
     word: which of several faces is meant, a word of the input which_face for this photo. label: what messages call the
     photo. photo_size: AS_IT_IS, or AS_PUBLISHED to resize the photo before the face model reads it. boxed_face: the
     face in the box that a user has given for this photo, so that no face is looked for; None without a box.
@@ -336,7 +339,7 @@ def _chosen_face(
     else:
         faces = photos.detected(face_model, picture, label, photo, expected_faces)
     if boxed_face is not None or photo.mesh is not None:
-        # These faces are in pixels of the photo as it came; those of the detector are in pixels of the resized photo.
+        # Faces of a box or a mesh are in pixels of the photo as it came, those of the detector in the resized photo's.
         to_resized = Fit.into(photo.size, resized_size, "stretch")
         faces = [face.moved(to_resized.point) for face in faces]
     try:
@@ -382,7 +385,7 @@ class BlendTwoPeople(io.ComfyNode):
         steps: int = 1,
     ) -> io.NodeOutput:
         amounts = [amount]
-        if steps > 1:
+        if steps > 1:  # then `amount` is not used: the list goes from 0, which is a, to 1, which is b
             amounts = [step / (steps - 1) for step in range(steps)]
         return io.NodeOutput([persons.blend(a, b, amount_of_b, method, name) for amount_of_b in amounts])
 
@@ -456,6 +459,7 @@ class CastNode(io.ComfyNode):
         # people_and_weights: the inputs person_1, weight_1 and so on. An input without a link may be missing, or None.
         cast_before = cast or Cast(())
         require_together(cast_before, "Cast")
+        # Those of the linked cast come first, and the people of this node are appended.
         present = list(cast_before.people)
         absent = list(cast_before.absent)
         weight_inputs = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
@@ -479,12 +483,12 @@ class CastNode(io.ComfyNode):
             raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
         extended_cast = replace(cast_before, people=tuple(present), absent=tuple(absent))
         # A weight other than 1 has been set by somebody, who meant a person.
-        without_person = [
+        weights_without_person = [
             f"weight {number}" for number, weight in weights.items() if number not in persons_by_number and weight != 1
         ]
         left_out = [
             *gathered("Left out, no photo with a face", names_without_face),
-            *gathered("Left out, no person", without_person),
+            *gathered("Left out, no person", weights_without_person),
         ]
         return _cast_output(cls, extended_cast, left_out)
 
@@ -512,7 +516,7 @@ def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int
 def _cast_output(cls: type[io.ComfyNode], cast: Cast, lines: Sequence[str]) -> io.NodeOutput:
     """The outputs of a node that makes a cast: the cast, and a preview with number, name and face of each person.
 
-    It also writes the note under the node: `lines`, then lines on people of the cast who look alike.
+    It also writes the note under the node: `lines`, then lines on people of one name, and on people who look alike.
     """
     captions: list[str] = []
     for number, member in zip(cast.numbers, cast.people, strict=True):
@@ -520,17 +524,20 @@ def _cast_output(cls: type[io.ComfyNode], cast: Cast, lines: Sequence[str]) -> i
         captions.append(f"{number} {member.person.name}{weight}")
     first_crops = [member.person.crops[0] for member in cast.people]
     preview = previews.contact_sheet(first_crops, captions)
-    acting = taking_part.present(cast).people
+    acting = taking_part.present(cast).people  # those of weight above 0
     alike = persons.look_alike(taking_part.with_names(acting))
     notes.tell("\n".join([*lines, *_named_twice(acting), *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 def _named_twice(cast_people: Sequence[Member]) -> list[str]:
-    """A line on names that several people have: nodes that ask for one of them take the number alone."""
+    """A line that lists the names that several people have; [] without any. Nodes take the number of such a person.
+
+    cast_people: those of weight above 0. People without a name are not counted.
+    """
     names = [member.person.name for member in cast_people if member.person.name != UNNAMED]
     counts = Counter(map(folded, names))
-    # Each once, whatever its spelling: of several spellings the last.
+    # Each name is listed once. Where people spell it differently, it is listed as the last of them spells it.
     named_twice = {folded(name): name for name in names if counts[folded(name)] > 1}
     return gathered("One name for several people", [*named_twice.values()], ": their numbers tell them apart")
 

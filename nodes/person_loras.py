@@ -107,7 +107,7 @@ class LoRAPerPerson(io.ComfyNode):
         when = When("The range of the LoRAs", start_percent, end_percent)
         more_notes = [] if has_loras else [NO_LORA]
         scope = begin(cls, APPLY, taking, strength, mask, OnBodies(), when, more=more_notes)
-        # Places and masks are checked also where nobody has a LoRA.
+        # `begin` has checked places and masks, also where nobody has a LoRA.
         if scope is None or not has_loras:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
@@ -115,7 +115,9 @@ class LoRAPerPerson(io.ComfyNode):
         layers = layers_of(model, text.transformer)
         people_loras = _read_loras(scope, model, clip, layers, strength)
         with_loras = _with_loras(scope, people_loras, given)
-        words = [", ".join(lora.words for lora in _active_loras(member) if lora.words) for member in scope.people]
+        words: list[str] = []  # of each person, "" for none
+        for member in scope.people:
+            words.append(", ".join(lora.words for lora in _active_loras(member) if lora.words))
         ranges = [NamedRange("the LoRAs", scope.schedule)]
         clips = people_loras.clips
         words_strength = 1.0  # the node's own strength is that of the LoRAs
@@ -143,7 +145,7 @@ class _PeopleLoras:
 def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) -> SamplerInputs:
     """The MODEL as it is, and both sides of the conditioning with the LoRAs of all people."""
     carried_loras = PersonLoras(
-        source=object(),
+        source=object(),  # both sides carry this one object
         schedule=scope.schedule,
         names=tuple(scope.taking.names_apart),
         layers=people_loras.layers,
@@ -157,12 +159,14 @@ def _with_loras(scope: Scope, people_loras: _PeopleLoras, given: SamplerInputs) 
 
 
 def _read_loras(scope: Scope, model: ModelPatcher, clip: CLIP, can_change: LoraLayers, strength: float) -> _PeopleLoras:
-    """Read the LoRA files of all people, each file once; a note under the node says what of them is left out.
+    """Read the LoRA files of all people, each file once, and put them onto a clone of the CLIP for each person.
 
+    A note under the node says what of the files is left out.
     can_change: the layers of the MODEL that a LoRA may change. strength: of the node. Raises what
     bridge.loras.lora_files.read_lora_file raises.
     """
-    # Whether linear layers of unknown place are refused; with a row for each person that is so in some networks.
+    # Whether read_lora_file refuses linear layers of which it is unknown where in the picture their rows are: always by
+    # region, and where each person has a row of the batch in some networks.
     by_region = scope.regions is not None or (scope.by_row and can_change.placed_in_rows)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}

@@ -118,8 +118,9 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
             raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
         found_faces = _find_faces(photos_to_sort)
         files = [photo.file for photo in photos_to_sort]
+        by_face = people == BY_FACE  # otherwise by the names of the files
         sorted_faces = grouping.sort_faces(
-            found_faces.faces, files, people == BY_FACE, same_person_from, names_in(names), corrections
+            found_faces.faces, files, by_face, same_person_from, names_in(names), corrections
         )
         if not sorted_faces.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
@@ -132,7 +133,10 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
 def _photos_of_image(
     linked_photos: Sequence[photos.Photo], face_model: HostedFaceModel, largest_only: bool
 ) -> list[_PhotoToSort]:
-    """The photos of the input image, whose faces are looked for later. largest_only: whether one face of each."""
+    """The photos of the input image, whose faces are looked for later.
+
+    largest_only: whether only the largest face of each photo is taken.
+    """
     photos_to_sort: list[_PhotoToSort] = []
     for number, photo in enumerate(linked_photos, 1):
         label = f"picture {number} of image"
@@ -148,7 +152,10 @@ def _faces_of_linked_photo(
 
 
 def _photos_of_album(album: photos.Album, face_model: HostedFaceModel, largest_only: bool) -> list[_PhotoToSort]:
-    """The photos of a folder, whose faces are looked for later. largest_only: whether one face of each."""
+    """The photos of a folder, whose faces are looked for later.
+
+    largest_only: whether only the largest face of each photo is taken.
+    """
     photos_to_sort: list[_PhotoToSort] = []
     for name, (path, size, changed) in album.photos:
         # Size and time of the file are given on because the faces are cached by them.
@@ -169,14 +176,17 @@ class _FoundFaces:
 
 
 def _find_faces(photos_to_sort: Sequence[_PhotoToSort]) -> _FoundFaces:
-    """Find the faces of all photos. Raises FaceNotFound or BadPhoto where no photo has a face."""
+    """Find the faces of all photos. Photos that raise FaceNotFound or BadPhoto are left out.
+
+    Where all photos are left out, the error of the first one is raised.
+    """
     faces: list[PhotoFace] = []
     errors: dict[str, LikenessError] = {}
     for photo_number, photo in enumerate(stepwise(photos_to_sort), 1):
         try:
             faces_of_photo = photo.find_faces()
         except (FaceNotFound, BadPhoto) as error:
-            errors[f"{photo_number} {photo.file}".strip()] = error
+            errors[f"{photo_number} {photo.file}".strip()] = error  # a picture by a link has no file name
             continue
         for index, face in enumerate(faces_of_photo):
             # A face that is alone in its photo has the number 0, as it needs none.
@@ -202,7 +212,7 @@ def _output(
     _FoundFaces. lines: lines on the folder.
     """
     found_people: list[Person] = []
-    for name, faces_of_person in sorted_faces.labelled.items():
+    for name, faces_of_person in sorted_faces.labelled.items():  # pairs of label and face
         found_people.append(persons.from_faces(name, [face for _, face in faces_of_person], recognisers))
     cast = Cast(tuple(Member(person, number=n) for n, person in enumerate(found_people, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]

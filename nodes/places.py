@@ -82,7 +82,10 @@ class _MorePlaces:
 
 
 def _layout_outputs(layout: str = "layout") -> list[io.Output]:
-    """layout: the id, which no input has."""
+    """The outputs of a node that makes a layout: the layout and its preview.
+
+    layout: the id of the first output. Some hosts refuse the id of one of the node's inputs.
+    """
     return [LayoutSocket.Output(layout), io.Image.Output("preview")]
 
 
@@ -234,9 +237,9 @@ class LayoutFromBoxes(io.ComfyNode):
         if background is not None:
             photo = background[0]  # (H, W, C)
             photo_size = (photo.shape[1], photo.shape[0])
-        start = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)
+        linked_boxes = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)  # on the canvas
         drawn_boxes = boxes if boxes_from == "drawn" else None
-        boxed_layout = from_boxes.layout(start, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
+        boxed_layout = from_boxes.layout(linked_boxes, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
         names = [named_box.name for named_box in boxed_layout.boxes]
         rectangles = [named_box.box for named_box in boxed_layout.boxes]
         lines = boxed_layout.notes[: place_previews.MOST_LINES]
@@ -245,10 +248,11 @@ class LayoutFromBoxes(io.ComfyNode):
         )[None]
         notes.tell("\n".join(boxed_layout.notes))
         ui_output = ui.PreviewImage(preview, cls=cls).as_dict()
-        # The editor begins with the linked boxes. Boxes written in `text` win over it, so it is left as it is then.
-        if start.boxes and not text.strip():
-            ui_output["input_bboxes"] = for_editor(start.boxes)
-        # Without any name the text is empty, and not a row of commas.
+        # The editor is given the linked boxes to begin with. Boxes in `text` win over drawn ones, so with a text the
+        # editor is left as it is.
+        if linked_boxes.boxes and not text.strip():
+            ui_output["input_bboxes"] = for_editor(linked_boxes.boxes)
+        # Where no box has a name the text is empty, and not a row of commas.
         names_text = ", ".join(names) if any(names) else ""
         return io.NodeOutput(boxed_layout.layout, preview, names_text, ui=ui_output)
 

@@ -61,7 +61,9 @@ class PromptPerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
         words_of_cast = per_member(prompts, placed_cast)
-        taking = _taking_part(placed_cast, words_of_cast if strength else [""] * len(words_of_cast))
+        # At strength 0 nobody takes part, so that `begin` tells `nothing`.
+        words_in_use = words_of_cast if strength else [""] * len(words_of_cast)
+        taking = _taking_part(placed_cast, words_in_use)
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
         scope = begin(cls, NAME, taking, strength, mask, OnBodies(alone=False), nothing=nothing)
         if scope is None:
@@ -69,7 +71,7 @@ class PromptPerPerson(io.ComfyNode):
         given = SamplerInputs(model, positive, negative)
         text = encode.text_read(given, NAME)
         words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
-        # By row people without words act, too; a run speaks of the others.
+        # By row people without words act, too. The notes of a run name only the people with words.
         names = [member.name for member, has_words in zip(scope.people, words, strict=True) if has_words]
         return encode.applied(scope, text, [clip] * len(words), words, strength, given, names=names)
 
@@ -77,11 +79,14 @@ class PromptPerPerson(io.ComfyNode):
 def _taking_part(cast: PlacedCast, words_of_cast: Sequence[str]) -> TakingPart:
     """The people of weight above 0 about whom a line has words. words_of_cast: of everybody, "" for none.
 
-    Where each person has a row of the batch and anybody has words, all take part, so that every row has its person.
+    Where each person has a row of the batch and anybody has words, all people of weight above 0 take part, so that
+    every row has its person.
     """
-    present = present_in(cast)
-    acts = tuple(acts and bool(words) for acts, words in zip(present.acts, words_of_cast, strict=True))
-    return TakingPart(cast, present.acts if cast.by_row and any(acts) else acts)
+    is_present = present_in(cast).acts  # of everybody, whether their weight is above 0
+    has_words = tuple(here and bool(words) for here, words in zip(is_present, words_of_cast, strict=True))
+    if cast.by_row and any(has_words):
+        return TakingPart(cast, is_present)
+    return TakingPart(cast, has_words)
 
 
 class Scenes(io.ComfyNode):

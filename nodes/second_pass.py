@@ -88,7 +88,8 @@ class CropFaces(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         # settings: the other inputs, which are fields of Choice under the same names.
         cut_in_places = not_found == NOT_FOUND[0]
-        choice = Choice(use_places=cut_in_places, size=size // 64 * 64, **settings)
+        rounded_size = size // 64 * 64  # the step of the input, which a linked value may not keep
+        choice = Choice(use_places=cut_in_places, size=rounded_size, **settings)
         everybody = as_cast(cast)
         people = second_pass.people_to_cut(everybody, CROP)
         judge = _judge(face_model or default_face_model(), people)
@@ -102,7 +103,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         pairs = zip(images, decisions_of_pictures, strict=True)
         preview = torch.stack([second_pass.draw_crops(image, of_picture) for image, of_picture in pairs])
         return io.NodeOutput(
-            *_row_outputs(rows, everybody, decisions, choice.size),
+            *_row_outputs(rows, everybody, decisions, choice.size),  # crops, masks and cast_by_row
             where,
             preview,
             second_pass.describe(decisions, len(images)),
@@ -113,8 +114,10 @@ class CropFaces(FindsFaces, io.ComfyNode):
 
 
 def _judge(face_model: HostedFaceModel, people: Cast) -> HostedFaceModel:
-    """The face model with the one recogniser that tells who is who. Without photos nobody is recognised, and any will
-    do."""
+    """The face model with the one recogniser that tells who is who.
+
+    Where nobody of the people has photos, nobody is recognised, and the first recogniser will do.
+    """
     recognisers = face_model.ids
     if second_pass.has_photos(people):
         recognisers = measure.judges(face_model.ids, people.people, method="unknown")
@@ -151,7 +154,7 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
         cropped.append(crop)
         pictures.append(second_pass.cut(rgb[crop.picture_index], crop, size)[None])
         mask = second_pass.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
-        masks.append(mask[None, ..., 0])
+        masks.append(mask[None, ..., 0])  # (1, size, size)
     return _CroppedRows(tuple(cropped), torch.cat(pictures), torch.cat(masks))
 
 
@@ -161,18 +164,18 @@ def _row_outputs(rows: _CroppedRows, cast: Cast, decisions: Sequence[Decision], 
     cast: the node's own. size: side of a crop, in pixels.
     """
     if not rows.cropped:
-        return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]
+        return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]  # None: no message
     return [rows.pictures, rows.masks, second_pass.cast_by_row(decisions, cast, size)]
 
 
 def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | ExecutionBlocker:
     """The output latents: the crops as a LATENT with a noise mask each.
 
-    Where nobody is cut out, and without a VAE, it blocks the nodes that are linked to it. Without a VAE the editor
-    shows NO_VAE there.
+    It blocks the nodes that are linked to it in two cases: where nobody is cut out, without a message; and without a
+    VAE, where the editor shows NO_VAE.
     """
     if not rows.cropped:
-        return ExecutionBlocker(None)
+        return ExecutionBlocker(None)  # None: no message
     if vae is None:
         return ExecutionBlocker(NO_VAE)
     return latents_by_row(vae, rows.pictures, rows.masks)
@@ -233,8 +236,8 @@ class PasteFaces(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:
-        # The host asks which lazy inputs it has to compute. It asks before bridge.host.inputs has checked `where`,
-        # which may be something else than Crops: None, or a blocker where an earlier node has blocked it.
+        # The host asks which lazy inputs it has to compute: `sampled`, where there are crops to paste. It asks before
+        # bridge.host.inputs has checked `where`, which may be None, or a blocker where an earlier node has blocked it.
         return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
 
     @classmethod

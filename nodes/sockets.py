@@ -14,9 +14,10 @@ from ..core.second_pass import Crops
 
 
 def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
-    """The type of a socket. name: by which the host decides which sockets can be linked with each other.
+    """The type of a socket.
 
-    payload: the class, or the classes, of what may travel on it.
+    name: sockets of the same name can be linked with each other. payload: the class, or the classes, of the values that
+    may travel on it.
     """
     custom = io.Custom(name)
     # bridge.host.inputs refuses a linked value of any other class, before the node runs.
@@ -27,8 +28,8 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
 def adapter_socket(payload: type[Loaded[Any]]) -> type[io.ComfyTypeIO]:
     """The socket for a method's own file, which Load Adapter loads. payload: the class of the loaded file.
 
-    All methods share one name of a socket, so the editor links the file of any method. Where the file of another method
-    is linked, bridge.host.inputs refuses it, and its message has the `method_title` of both classes.
+    The sockets of all methods have one name, so the editor lets the user link the file of any method. Where it is the
+    file of another method, bridge.host.inputs refuses it when the node runs, and names the `method_title` of both.
     """
     return socket(ADAPTER, payload)
 

@@ -79,8 +79,9 @@ def _lies_in(name: str, releases: Collection[str]) -> bool:
 def path_of(name: str) -> str:
     """Full path of the folder or file that was chosen. name: one of choices(), or a name as a workflow has it.
 
-    The templates have the published name. Where it is not there, and there is a single choice of another name, that
-    choice is taken. Raises ModelMissing, which says of a folder which of its files are missing, UnsafePath, DeadLink.
+    The templates have the published name. Where no choice has it, and there is only one choice, that one is taken.
+    Raises ModelMissing for a name that is not there, and for a folder in which files are missing, which it names;
+    UnsafePath, DeadLink.
     """
     available = choices()
     name = among(name, available) or name
@@ -117,7 +118,7 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     # file over the whole UNet, so these replace the denoiser's.
     replaced_weights = {key: tensor for key, tensor in decoupled.items() if "_dc." not in key}
     denoiser = {**release.states["denoiser"], **replaced_weights}
-    model = _unet(denoiser, path)
+    model = _unet(denoiser, path)  # it checks the denoiser, whose layers the others are compared with below
     check_layers(decoupled, denoiser, path)
     reference = with_tail(release.states["reference_unet"], denoiser, path)
     model.add_object_patch("model_sampling", _sampling(model, release.scheduler, path))
@@ -211,7 +212,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     try:
         check_all_floats(state)
         if unknown:
-            raise _incomplete_unet(path, unknown)
+            raise _incomplete_unet(path, unknown)  # UnsupportedCheckpoint is none of the errors that are caught below
         # The host takes tensors out of the dict that it is given, so `host_keys` was made before.
         model = comfy.sd.load_diffusion_model_state_dict(host_state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -227,11 +228,14 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
 
 
 def _check_family(state: Mapping[str, Tensor], path: str) -> None:
-    """Raise UnsupportedCheckpoint unless a UNet reads texts as wide as SD1.5's, and latents of as many channels."""
-    width: int | None = None
+    """Raise UnsupportedCheckpoint unless a UNet reads texts of SD1.5's width, and latents of SD1.5's channels.
+
+    state: its tensors under diffusers' names.
+    """
+    width: int | None = None  # None where no tensor says it
     channels: int | None = None
-    # The sum of a slice of one number is that number. A damaged tensor may lack the dimension; then the sum is 0, where
-    # an index would raise IndexError.
+    # Slices and not indices: a damaged tensor may lack the dimension. The sum of one number is that number, and the sum
+    # of an empty slice is 0, where an index would raise IndexError.
     for key, tensor in state.items():
         if key.endswith("attn2.to_k.weight"):
             width = sum(tensor.shape[-1:])
@@ -255,8 +259,11 @@ def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings that the host needs to translate diffusers' names of a UNet's tensors into its own: how many blocks
-    there are on each level, and how many transformers follow each block."""
+    """The settings of a UNet from which the host makes its own names of the tensors.
+
+    They say how many blocks there are on each level, and how many transformers follow each block. state: the tensors
+    under diffusers' names.
+    """
     levels = count_blocks(state, "down_blocks.{}.")
     blocks_of_levels: list[int] = []
     depths_down: list[int] = []
@@ -294,7 +301,8 @@ _MOST_STEPS = 100_000
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
     """The host's object for the noise schedule of a MODEL, with the betas of a diffusers scheduler_config.json.
 
-    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's.
+    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's,
+    and for numbers that make no schedule.
     """
     for name, released in _SCHEDULE.items():
         value = scheduler.get(name, released)
@@ -338,11 +346,11 @@ def schedule(config: str | bytes, path: str) -> dict[str, Any]:
 
 
 def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:
-    """Raise UnsupportedCheckpoint unless the file of DecoupledAttn has a key and a value projection for every
-    cross-attention layer of the denoiser, and none more.
+    """Raise UnsupportedCheckpoint unless the projections of DecoupledAttn fit the denoiser.
 
-    Each projection must have the width of its layer, and all must read tokens of one width. decoupled, denoiser: the
-    tensors of both files, under diffusers' names.
+    There must be a key and a value projection for every cross-attention layer of the denoiser, and no others. Each must
+    have the width of its layer, and all must read tokens of one width. decoupled, denoiser: the tensors of both files,
+    under diffusers' names.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for key, tensor in decoupled.items():

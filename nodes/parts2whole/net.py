@@ -67,11 +67,10 @@ class TokenRegion:
 
 
 def token_regions(targets: Sequence[Tensor | None]) -> list[TokenRegion]:
-    """The regions in which image tokens are read, each with its garments. targets: of each garment, (H, W); None for
-    everywhere.
+    """The regions in which image tokens are read, each with the garments that are read there.
 
-    Garments with equal targets share a region. Garments for everywhere are read in every region, and alone in the rest
-    of the picture. So a person's garments give in their region what they would give this person alone.
+    targets: of each garment, (H, W); None, or 1 in all pixels, for everywhere. Garments with equal targets share a
+    region. A garment for everywhere is read in every region, and in the rest of the picture, which is one more region.
     """
     everywhere: list[int] = []
     regions: list[Tensor] = []  # all different
@@ -80,13 +79,13 @@ def token_regions(targets: Sequence[Tensor | None]) -> list[TokenRegion]:
         if target is None or bool((target == 1).all()):
             everywhere.append(number)
             continue
-        same = [index for index, region in enumerate(regions) if torch.equal(region, target)]
-        if same:
-            garments_of_regions[same[0]].append(number)
+        equal_regions = [index for index, region in enumerate(regions) if torch.equal(region, target)]  # one or none
+        if equal_regions:
+            garments_of_regions[equal_regions[0]].append(number)
         else:
             regions.append(target)
             garments_of_regions.append([number])
-    if not regions:
+    if not regions:  # all garments are for everywhere
         return [TokenRegion(None, tuple(everywhere))]
     if everywhere:
         # The rest of the picture, where those for everywhere are read alone.

@@ -126,7 +126,7 @@ def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegio
 
 
 def _tokens_of_garments(parts: Parts, embeds: Sequence[Tensor]) -> list[Tensor]:
-    """The image token of each garment, (1, width): the sum over its pictures, by their weights.
+    """The image token of each garment, (1, width): the weighted sum of the embeddings of its pictures.
 
     embeds: (1, width) of each part present.
     """
@@ -207,8 +207,8 @@ def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> N
     model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
     for block, number, position, layer in unet.transformers(unet.unet_of(model)):
         model_widths[block, number, position] = layer.attn1.to_q.in_features
-    # All parts have the same width.
-    bank_widths = {address: tokens[0].kept.shape[-1] for address, tokens in features.bank.items()}
+    # In a layer the states of all parts have one width, so the first part's will do. kept: (tokens, C).
+    bank_widths = {address: of_parts[0].kept.shape[-1] for address, of_parts in features.bank.items()}
     same_layers = bank_widths == model_widths
     same_cross_attention = features.networks.decoupled.model.widths == unet.attention_widths(model)
     if same_layers and same_cross_attention and unet.text_width(model) == width:
@@ -235,9 +235,9 @@ def put_in(
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative with what lets the UNet read the parts.
 
-    strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
-    pose: (B, channels, h, w) from pose_features, added on both sides, or None for no pose. node_id: in the graph, or
-    None outside of one. Raises BadParts.
+    sides: positive and negative as they are. strength: scales the parts' share of the attention and the values of their
+    image tokens; at 0 only the pose is left. pose: (B, channels, h, w) from pose_features, added on both sides, or None
+    for no pose. node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
     canvas_node = NodeOfRun(APPLY, node_id)
@@ -249,6 +249,7 @@ def put_in(
         size = features.size
         return SharedParts(source, schedule, bank, weights, pose, size=size, poses=poses, canvas_node=canvas_node)
 
+    # The negative attends to itself alone, and at strength 0 the positive, too: then both carry only the pose.
     with_parts = share_with(*sides, shared(features.bank if strength else None), shared(bank=None))
     if not strength:
         return with_parts

@@ -130,9 +130,10 @@ def _class_words(starts: Sequence[int], length: int) -> list[int]:
 
 
 def _check_class_words(class_words: Sequence[int], trigger_word: str, names: Sequence[str]) -> None:
-    """Raise BadTrigger unless there is one class word for each person, before each trigger a word, and no two triggers
-    share a class word.
+    """Raise BadTrigger where the triggers of a text do not give one class word for each person.
 
+    It is raised in three cases: the number of triggers is not that of the people; a trigger has no word before it; two
+    triggers follow each other, and so share a class word.
     class_words: from _class_words. trigger_word: for messages. names: of the people.
     """
     if len(class_words) != len(names):

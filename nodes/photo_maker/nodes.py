@@ -151,7 +151,7 @@ def encode_prompt(
         family = f"another family (text encoders {listed(sorted(encoders))})"
         raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
 
-    names = [member.name for member in people]
+    names = [member.name for member in people]  # also of people of weight 0, who have a trigger in the text, too
     copies = [1] * len(people)  # of each class word: once in the plain text. Raised below for the fused text
     plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)
@@ -252,7 +252,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         taking = taking_part.with_photos(_with_weight(taking_part.as_cast(cast), settings.weight))
-        where = OnBodies(rows=False)
+        where = OnBodies(rows=False)  # there is one prompt, so people of whom each has a row of the batch are refused
         scope = begin(cls, APPLY, taking, settings.weight, mask, where, nothing=WITHOUT_PEOPLE)
         # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
         encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, taking.weighted.people)
@@ -267,7 +267,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         model_with_lora = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
-        if scope.regions is None:  # else the run of the regional text looks at the MODEL that samples
+        # The file is for SDXL's latents. With regions, UnetWordsRun tells of another checkpoint when it samples.
+        if scope.regions is None:
             tell_of_checkpoint(scope.node_of_run, model.get_model_object("latent_format"))
         runs = [] if scope.regions is None else [UnetWordsRun]
         return scope.outputs(made, runs, [photo_range])
@@ -293,8 +294,10 @@ class _Sides:
 
 
 def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sides:
-    """The sides of the conditioning: ControlNets read the plain words, and with regions the UNet reads each class word
-    in the region of its person alone."""
+    """The sides of the conditioning. With regions the UNet reads each class word in its person's region alone.
+
+    ControlNets read the plain words. negative: as it is linked. scope: the people whose class words `encoded` has.
+    """
     # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
     before = _read_by_control_nets(encoded.plain, encoded.plain)
     after = _read_by_control_nets(encoded.plain, encoded.fused)
@@ -304,9 +307,9 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
     # The class words are of the people of the scope, in their order.
     for word, region in zip(encoded.class_words, scope.regions, strict=True):
         words = UnetWords(
-            source=object(),
+            source=object(),  # one for each class word, as if each were of a node of its own
             schedule=WHOLE_SCHEDULE,
-            regions=region[None],
+            regions=region[None],  # (1, H, W)
             counts=(word.copies,),
             start=word.position,
             canvas_node=scope.node_of_run,

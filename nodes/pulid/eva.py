@@ -23,8 +23,7 @@ _EPSILON = 1e-6
 _TRAINED_CELLS = 16
 """Positions are those of 16 x 16 patches, whatever the number of patches: it was trained with pictures of 224 px."""
 _THETA = 10000.0
-"""The base of the rotary embeddings: the first pair of a head's half turns so many times faster than a pair behind the
-last one would."""
+"""The base of the rotary embeddings: the speed of pair i, of the n pairs in a half of a head, is _THETA ** -(i / n)."""
 _TABLES = "rope.freqs_"
 """Part of the keys of tables in the file that are computed here."""
 

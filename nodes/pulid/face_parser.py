@@ -128,9 +128,12 @@ class FaceParserNet(nn.Module):
         return (out + x).relu()
 
     def _refined(self, x: Tensor, name: str) -> Tensor:
-        """What an attention refinement gives: each channel times a number from 0 to 1."""
+        """What an attention refinement gives: a convolution, and then each channel times a number from 0 to 1.
+
+        x: (n, C, h, w).
+        """
         x = self._conv(x, f"{name}.conv.conv").relu()
-        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), f"{name}.conv_atten")
+        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), f"{name}.conv_atten")  # (n, C, 1, 1)
         return x * gate.sigmoid()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
@@ -138,7 +141,10 @@ class FaceParserNet(nn.Module):
 
 
 def _stride_of(name: str) -> int:
-    """The stride of a convolution by the name of its module: 2 where a level begins, but for the first level."""
+    """The stride of a convolution by the name of its module.
+
+    It is 2 for the very first convolution, and where a level other than the first begins.
+    """
     begins_a_level = name.endswith(("_0_conv1", "_0_downsample_0")) and "_layer1_" not in name
     return 2 if begins_a_level or name == "cp_resnet_conv1" else 1
 
@@ -151,7 +157,7 @@ def _enlarged(x: Tensor, like: Tensor) -> Tensor:
 def face_alone(pictures: Tensor, logits: Tensor) -> Tensor:
     """Pictures of faces as EVA-CLIP is shown them: face and hair in grey, all else white. (n, 3, H, W).
 
-    pictures: (n, 3, H, W), RGB 0..1. logits: of FaceParserNet.
+    pictures: (n, 3, H, W), RGB 0..1. logits: of FaceParserNet, (n, 19, H, W).
     """
     classes = logits.argmax(dim=1, keepdim=True)  # (n, 1, H, W)
     is_beside = torch.isin(classes, torch.tensor(_BESIDE_THE_FACE, device=classes.device))

@@ -89,8 +89,11 @@ class IDEncoder(nn.Module):
         return torch.cat(tokens, dim=1)
 
     def tokens(self, ids: Tensor, states: Sequence[Tensor]) -> Tensor:
-        """The tokens of all photos of a person, (1, 10 + 5 for each further photo, width). Of further photos only the
-        tokens of the id vector are taken, as in the authors' demo. ids, states: as in forward."""
+        """The tokens of all photos of a person, (1, 10 + 5 for each further photo, width).
+
+        Of further photos only the tokens of the id vector are taken, as in the authors' demo. ids, states: as in
+        forward.
+        """
         first, *further = self(ids, states)  # (10, width) each
         return torch.cat([first, *(tokens[:_FIRST_TOKENS] for tokens in further)])[None]
 
@@ -139,6 +142,7 @@ class IDFormer(nn.Module):
 
 
 def _encoder(state: State, *, ops: Any, **factory: Any) -> IDEncoder | IDFormer:
+    """The encoder whose tensors these are: only an IDFormer has latents."""
     if "latents" in state:
         return IDFormer(state, ops=ops, **factory)
     return IDEncoder(state, ops=ops, **factory)
@@ -165,15 +169,16 @@ class EncoderNet(nn.Module):
         return self.image_proj.tokens(ids, states)
 
     def no_face_tokens(self, ids: Tensor, states: Sequence[Tensor]) -> Tensor:
-        """The tokens of zeros, which the negative side has in the place of `tokens`: as many as these.
+        """What the negative side reads instead of `tokens`: as many tokens, which the encoder makes of zeros.
 
-        As the authors do it, version 1 reads zeros for every photo, and the others for one. ids, states: as in tokens.
+        As the authors do it, version 1 is given zeros for every photo, and the others for one photo. ids, states: as in
+        tokens; only their shapes are used.
         """
         photos = slice(None, 1) if self.reads_photos_together else slice(None)
         return self.tokens(torch.zeros_like(ids[photos]), [torch.zeros_like(state[photos]) for state in states])
 
     def _tried_tokens(self, zeros: Callable[..., Tensor]) -> Tensor:
-        """The tokens of zeros, as `try_out` of the subclasses begins."""
+        """The tokens of one photo of zeros, on which `try_out` of the subclasses tries their own layers."""
         # Two tokens: the class token, and one patch.
         states = [zeros(1, 2, self.image_proj.state_width) for _ in range(STATES)]
         return self.tokens(zeros(1, self.image_proj.id_width), states)
@@ -194,11 +199,11 @@ class PuLIDNet(EncoderNet):
 
 
 def with_fidelity(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor | None) -> Tensor:
-    """What people add to a layer: what is read of them, without its part along the text. The more a pixel looks at the
-    face, the more of this part stays. ORTHO_v2 of the authors.
+    """What people add to a layer: what is read of them, less of its part along the text. ORTHO_v2 of the authors.
 
-    The arguments are those of PeopleRead. The part along the text needs sums over all pixels of the picture. So each
-    person is read in the whole picture as if they were alone, and only the result is limited to their region.
+    The more a pixel looks at the face, the more of this part stays. The arguments are those of PeopleRead. The part
+    along the text needs sums over all pixels of the picture. So each person is read in the whole picture as if they
+    were alone, and only the result is limited to their region.
     """
     return _each_apart(layer, keys, values, weights, _without_text_beside_the_face)
 
@@ -244,7 +249,7 @@ def _along_text(layer: TextRead, read: Tensor) -> Tensor:
     text = layer.text.float()
     square = text.square().sum(dim=1, keepdim=True)  # (B, 1, C)
     dot = (text * read.float()).sum(dim=1, keepdim=True)  # (B, 1, C)
-    # A channel in which the text gives nothing has no part along it.
+    # A channel in which the text gives nothing has no part along it; the clamp keeps its 0 / 0 from being computed.
     return torch.where(square > 0, dot / square.clamp(min=torch.finfo(square.dtype).tiny), 0.0) * text
 
 

@@ -128,7 +128,7 @@ def _tokens(
     no_faces: list[Tensor] = []
     for member in notes.stepwise(people):
         photos_of_person = _read_photos(loaded, eva_clip, face_parser, member.person)
-        # With MEAN each photo is a group of its own, and the tokens of all groups are averaged.
+        # A group: the photos that the encoder reads together; with MEAN each photo alone. Their tokens are averaged.
         groups = photos_of_person.each() if photos == MEAN else [photos_of_person]
         faces.append(torch.stack([loaded.net.tokens(group.ids, group.states) for group in groups]).mean(dim=0))
         # Of zeros all groups give the same tokens, so the first is enough.
@@ -166,7 +166,7 @@ def _shown_to_eva(face_parser: FaceParser, person: Person) -> Tensor:
     for number, head in enumerate(heads, 1):
         picture = face_parser.on_device(head.movedim(-1, 0)[None]) / 255  # (1, 3, FFHQ, FFHQ)
         shown = face_alone(picture, face_parser.net(picture))
-        if bool((shown == 1).all()):
+        if bool((shown == 1).all()):  # all white
             raise BadPhoto(
                 f"{METHOD.title} finds neither face nor hair in photo {number} of {person.name}.",
                 "Make the person again from a photo in which the face is larger and not covered.",
@@ -176,9 +176,11 @@ def _shown_to_eva(face_parser: FaceParser, person: Person) -> Tensor:
 
 
 def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> str:
-    """How the photos are joined: as is chosen, or by their mean where these people's tokens would differ in number.
+    """How the photos of each person are joined, AS_PUBLISHED or MEAN.
 
-    In the second case a note under the node says so. photos: AS_PUBLISHED or MEAN.
+    It is what is chosen, but for one case: as published, the number of a person's tokens may depend on the number of
+    their photos. Where people would have different numbers of tokens, it is MEAN, and a note under the node says so.
+    photos: what is chosen.
     """
     counts = {photos_of(member.person) for member in people}
     if photos == MEAN or net.reads_photos_together or len(counts) == 1:
@@ -240,7 +242,7 @@ class ApplyPuLID(io.ComfyNode):
             category=IN_OTHER_METHODS,
             inputs=_inputs(
                 PuLIDSocket.Input("pulid"),
-                0.8,
+                0.8,  # the default of weight
                 io.Combo.Input("projection", options=list(PROJECTIONS), default="fidelity"),
                 schema.advanced(zero_tokens),
             ),
@@ -310,7 +312,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         return io.Schema(
             node_id="LikenessApplyPuLIDFlux",
             category=IN_OTHER_METHODS,
-            inputs=_inputs(PuLIDFluxSocket.Input("pulid"), 1.0),
+            inputs=_inputs(PuLIDFluxSocket.Input("pulid"), weight=1.0),
             outputs=schema.applied_outputs(),
             is_experimental=True,
         )
@@ -341,7 +343,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         )
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
-        source = object()
+        source = object()  # one for both sides: by it a run knows that they are of one node
         carried: list[Injection] = []
         for side in (tokens.faces, tokens.no_faces):
             layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
@@ -353,13 +355,17 @@ class ApplyPuLIDFlux(io.ComfyNode):
 def _layers(
     loaded: PuLIDFlux, tokens: Tensor, weights: Tensor, acts_behind: Sequence[bool], dtype: torch.dtype
 ) -> tuple[Read, ...]:
-    """What is read of people behind each block.
+    """What is read of people behind each block, on the CPU; () for a block behind which nobody is read.
 
-    tokens: (people, T, width). weights: (people,), of the values. dtype: in which the MODEL computes.
+    tokens: (people, T, width). weights: (people,), of the values. acts_behind: for each block of the MODEL whether
+    people are read behind it. dtype: in which the MODEL computes.
     """
-    # The attentions of the file, in the order of the blocks behind which people are read.
+    # One for each attention of the file, which is one for each block behind which people are read, in their order.
     by_attention = iter(loaded.net.block_tokens(loaded.on_device(tokens)))
-    return tuple(next(by_attention).weighted(weights, dtype) if acts else () for acts in acts_behind)
+    layers: list[Read] = []
+    for acts in acts_behind:
+        layers.append(next(by_attention).weighted(weights, dtype) if acts else ())
+    return tuple(layers)
 
 
 LOADER = FileLoader(FILE, load_pulid)

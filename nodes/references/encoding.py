@@ -60,10 +60,11 @@ input `training`."""
 
 
 def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily:
-    """The family of a text encoder, whose pictures are given as in a training, one of TRAININGS, and shown at a size.
+    """The family of a text encoder, with `pictures` changed as the inputs of the node say.
 
-    encoder_size: the side of pictures that the encoder is shown, in pixels; 0 for the family's own. Raises as
-    family_of, and BadSetup for a training that the family has no LoRAs of.
+    training: one of TRAININGS, how pictures are given. encoder_size: the side of the pictures that the encoder is
+    shown, in pixels; 0 for the family's own. Raises as family_of, and BadSetup for a training that the family does not
+    know.
     """
     family = family_of(clip)
     trainings = {OWN_TRAINING: family.pictures, **family.transformer.other_trainings}
@@ -71,6 +72,7 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
         known = f"{family.model} knows {listed([*trainings])}"
         raise BadSetup(f"training is {training!r}: {known}.", f"Set training to {OWN_TRAINING!r}.")
     pictures = trainings[training]
+    # Where a family has a longest side, the size is that side; otherwise it is the side of a square of the shown area.
     if encoder_size and pictures.longest_shown:
         pictures = replace(pictures, longest_shown=encoder_size)
     elif encoder_size:
@@ -88,6 +90,7 @@ def family_of(clip: CLIP) -> EncoderFamily:
         if pictures is None:
             continue
         if name in pictures.tokenizers:
+            # A tokenizer may have a name of its own for the models; "" stands for that of the family.
             return EncoderFamily(pictures.tokenizers[name] or pictures.model, transformer, pictures)
         models.append(pictures.model)
         encoders.append(f"for {pictures.model} {pictures.text_encoder}")
@@ -102,8 +105,8 @@ def family_of(clip: CLIP) -> EncoderFamily:
 def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    family: of the text encoder. Raises BadSetup for a network of another pack, for the patch of Identity Edit's own
-    node, and where the host's code of the family is not the code that bridge.networks.families describes.
+    Raises BadSetup for the patch of Identity Edit's own node, for a network of another pack, and where the host's code
+    of the family is not the code that bridge.networks.families describes. family: of the text encoder.
     """
     wrappers = model.model_options.get("transformer_options", {}).get("wrappers", {})
     if "krea2_edit" in wrappers.get(WrappersMP.DIFFUSION_MODEL, {}):
@@ -122,9 +125,10 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
 def unlike_training(
     family: EncoderFamily, sources: Sequence[Reference], pictures_first: bool, encoder_size: int, has_model: bool
 ) -> list[str]:
-    """The lines of the note under the node about references, their order or a size that a family was not trained with,
-    and about settings that change nothing.
+    """The lines of the note under the node about what a family was not trained with, and what has no effect.
 
+    They name too many references, another order, another size that the text encoder is shown, an encoder_size that
+    changes nothing, and pictures that stand elsewhere without a MODEL.
     pictures_first: whether pictures of no person are in front of the people. encoder_size: as in family_as_set.
     has_model: whether a MODEL is connected.
     """
@@ -133,7 +137,8 @@ def unlike_training(
     lines: list[str] = []
     if most is not None and count > most:
         lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
-    if family.pictures.pictures_first and not pictures_first and len({source.of_people for source in sources}) == 2:
+    has_both = len({source.of_people for source in sources}) == 2  # references of people, and pictures of no person
+    if family.pictures.pictures_first and not pictures_first and has_both:
         lines.append(f"{family.model} was trained with pictures first, and has people first")
     if encoder_size and not family.pictures.sees:
         lines.append(f"encoder_size changes nothing: the text encoder of {family.model} sees no pictures")
@@ -185,8 +190,10 @@ def kept_of(family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasS
 
 
 def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tuple[int, int]:
-    """Width and height to which a picture, (1 or rows, H, W, 3), is brought for an area, see pictures.resized. Some
-    families make pictures only smaller."""
+    """Width and height to which a picture, (1 or rows, H, W, C), is brought for an area, see pictures.resized.
+
+    Some families make pictures only smaller.
+    """
     height, width = picture.shape[1:3]
     if family.pictures.only_smaller:
         area = min(area, width * height)
@@ -194,9 +201,9 @@ def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tu
 
 
 def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
-    """The latent of one picture at its size, (1 or rows, H, W, 3): (1 or rows, *family.pictures.latent, h, w).
+    """The latent of one picture: (1 or rows, *family.pictures.latent, h, w). Raises as latents_of.
 
-    Raises as latents_of.
+    scaled: the picture at the size at which it is encoded, (1 or rows, H, W, 3).
     """
     height, width = scaled.shape[1:3]
     # The rows are encoded one by one, because a VAE for videos would take them for the frames of one video.
@@ -273,10 +280,10 @@ def encoded(
 ) -> Conditioning:
     """A prompt encoded as the host's nodes encode it: entries of texts (1 or rows, T, width).
 
-    encoder_pictures: from pictures_for_encoder(). record: of the reference pictures. Where it says how many tokens show
-    each of them (`shown`), people of weight below 1 have less effect on the text, see _encoded_by_weight. Where
-    pictures have a row for each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or
-    infinity, and BadText for a text that is too much for the encoder.
+    Where pictures have a row for each row of the batch, the text has as many rows. encoder_pictures: from
+    pictures_for_encoder(). record: of the reference pictures. Where the record says how many tokens show each picture
+    (`shown`), pictures of weight below 1 have less effect on the text, see _encoded_by_weight. Raises BadPicture for a
+    text with NaN or infinity, and BadText for a text that is too much for the encoder.
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
@@ -291,23 +298,25 @@ def encoded(
             rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, shown))
         else:
             rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.references)))
-    joined: Conditioning = []
+    all_rows: Conditioning = []
     # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
         texts = torch.cat([text_of_row for text_of_row, _ in entry_of_rows])  # (rows, T, width)
         _, options_of_first = entry_of_rows[0]
-        joined.append([texts, options_of_first])
-    conditioning(label, joined)  # it raises BadPicture
-    return joined
+        all_rows.append([texts, options_of_first])
+    conditioning(label, all_rows)  # it raises BadPicture
+    return all_rows
 
 
 def _encoded_row(
     clip: CLIP, family: EncoderFamily, text: str, pictures: Sequence[Tensor], references: int
 ) -> Conditioning:
-    """The text of one row, encoded with the pictures of this row, (1, h, w, 3) each.
+    """The text of one row, encoded with the pictures of this row in the way of the family.
 
-    references: how many reference pictures the prompt has.
+    pictures: (1, h, w, 3) each; none where the encoder sees no pictures. references: how many reference pictures the
+    prompt has, seen or not.
     """
+    # With frame texts the pictures stand between these, and not in the prompt itself.
     if family.pictures.has_frame_texts and references:
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
         return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})
@@ -319,7 +328,11 @@ def _encoded_row(
 
 
 def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mapping[int, Tensor]) -> Conditioning:
-    """The text of one row, encoded with pictures. pictures: number in the text, from 1 -> picture, (1, h, w, 3)."""
+    """The text of one row, encoded with pictures under their numbers, which may have gaps.
+
+    pictures: number in the text, from 1 -> picture, (1, h, w, 3).
+    """
+    # A tokenizer that numbers pictures itself reads a text without pictures in its usual template.
     if not pictures and family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.pictures.plain_template:
@@ -339,12 +352,13 @@ def _mark(family: EncoderFamily, number: int) -> str:
 
 
 def shown_tokens(
-    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], counted: int
+    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], up_to_last_person: int
 ) -> tuple[int, ...]:
     """How many tokens of a text show each picture, its mark included. They are the first tokens of the text.
 
-    Pictures behind the last person's are not counted: 0. encoder_pictures: from pictures_for_encoder(). counted: how
-    many there are up to the last person's. A text is encoded on trial for each size of a picture.
+    A text is encoded on trial for each size of a picture. encoder_pictures: from pictures_for_encoder().
+    up_to_last_person: how many pictures there are up to the last one of a person. Those behind it are not looked at,
+    and have 0.
     """
     text = "a"  # any will do
     ((text_alone, _), *_) = _encoded_with(clip, family, text, {})  # (1, T, width), of the first entry
@@ -352,7 +366,8 @@ def shown_tokens(
     tokens_of_size: dict[torch.Size, int] = {}
     shown: list[int] = []
     first_mark_length = 0  # in tokens, of the first picture's mark
-    for number, picture in enumerate(encoder_pictures[:counted], 1):
+    for number, picture in enumerate(encoder_pictures[:up_to_last_person], 1):
+        # Of the one encoder that such a CLIP has; a mark is a single chunk.
         (mark_chunks,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
         mark_length = len(mark_chunks[0])
         first_mark_length = first_mark_length or mark_length
@@ -361,7 +376,7 @@ def shown_tokens(
             ((text_with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
             tokens_of_size[size] = text_with_one.shape[1] - text_alone.shape[1]
         shown.append(tokens_of_size[size] + mark_length - first_mark_length)
-    return (*shown, *[0] * (len(encoder_pictures) - counted))
+    return (*shown, *[0] * (len(encoder_pictures) - up_to_last_person))
 
 
 def _encoded_by_weight(
@@ -374,24 +389,26 @@ def _encoded_by_weight(
 ) -> Conditioning:
     """The text of one row as a weighted mean of texts that were encoded with fewer and fewer of its pictures.
 
-    Texts in which the encoder was shown a picture of the weight w have a share of w in all tokens, and texts without it
-    a share of 1 - w. The tokens that show the picture itself are the mean of the texts that have them; the network
-    reads them by w (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown:
-    from shown_tokens().
+    There is a text for each weight of a picture (its level), with the pictures of at least this weight. The share of a
+    text in the mean is how much its level lies above the level before. So texts with a picture of weight w have w in
+    all, and texts without it 1 - w. With weights of 0.3 and 1: 0.3 of the text with both, 0.7 of the text with one.
+    The tokens that show a picture are the mean of the texts that have it; the network reads them by w
+    (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown: from
+    shown_tokens().
     """
     # Texts begin with the same token behind pictures and without them.
     text = text.lstrip("\r\n")
     levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
-    mixed: Conditioning = []
-    shares = torch.zeros(0, dtype=torch.float32)
+    mixed: Conditioning = []  # the weighted sum so far of each entry, (1, T, width); T of the text with all pictures
+    shares = torch.zeros(0, dtype=torch.float32)  # the sum so far of the shares of each token, (T, 1)
     level_before = 0.0
     for level in levels:
         pictures_in_text = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
         entries = _encoded_with(clip, family, text, pictures_in_text)
-        if not mixed:  # with all pictures
+        if not mixed:  # the lowest level: the text with all pictures, which has the most tokens
             mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
-            shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)  # (T, 1): the sum so far
-        # Only pictures whose weight reaches this level are in the text; the tokens that show others are not.
+            shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)
+        # Which of the T tokens this text has: not those that show pictures of a weight below this level.
         are_there = torch.ones(len(shares), dtype=torch.bool)
         for tokens, weight in zip(torch.arange(sum(shown)).split(list(shown)), weights, strict=True):
             are_there[tokens] = weight >= level
@@ -400,7 +417,7 @@ def _encoded_by_weight(
         for (out, _), (of_entry, _) in zip(mixed, entries, strict=True):
             out[:, are_there] += share * of_entry
         level_before = level
-    # Tokens that some texts lack have a smaller sum of shares.
+    # The sum of the shares is 1, and less for tokens that some texts lack.
     return [[out / shares.to(out), options] for out, options in mixed]
 
 
@@ -429,7 +446,8 @@ _METHOD = "reference_latents_method"
 def with_references(prompt: Conditioning, record: PeopleReferences, family: EncoderFamily) -> Conditioning:
     """An encoded prompt with the latents of a record as its reference latents, put in as the host's nodes do.
 
-    Where each person has a row of the batch (a RowCast), sampling raises BadCast for a batch of another number of rows.
+    A record without references is put in, too. Where each person has a row of the batch (a RowCast), sampling raises
+    BadCast for a batch of another number of rows.
     """
     options: dict[str, Any] = {REFERENCES: record}
     if record.references:

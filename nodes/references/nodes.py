@@ -170,7 +170,7 @@ class PeopleAsReferences(io.ComfyNode):
         settings = Settings(**values)
         family = family_as_set(clip, settings.training, settings.encoder_size)
         taking = taking_part.present_in(cast)
-        people_present = taking_part.present(taking.cast)
+        people_present = taking_part.present(taking.cast)  # a cast of those of weight above 0 alone
         owned = owned_parts(parts, taking, settings.mask)
         photos, size, poses = settings.photos_per_person, settings.size, settings.pose_picture
         pictures_first = settings.order == PICTURES_FIRST
@@ -188,7 +188,7 @@ class PeopleAsReferences(io.ComfyNode):
         limits = Limits() if model is None else _limits(model, family, taking, owned, sources, settings)
         lines = unused_weights(taking, owned, model is not None)
         lines += unlike_training(family, sources, pictures_first, settings.encoder_size, model is not None)
-        # The mask says whose a part is, also without a MODEL.
+        # Inputs that have no effect without a MODEL. With parts the mask has one: it says whose each part is.
         unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
         lines += optional_model.without_model(model, unused, "references")
         if settings.reference_boost != 1 and not any(source.of_people for source in sources):
@@ -199,9 +199,11 @@ class PeopleAsReferences(io.ComfyNode):
         latents = latents_of(vae, family, sources, _canvas(taking.cast, settings.size))
         prompts = encoding.prompts(sources, latents)
         given = SamplerInputs(model, prompts.positive, prompts.negative)
+        # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
         if model is not None and (limits.regions is not None or not prompts.record.is_read_as_it_is):
             given = read_by_region(given, prompts.record, limits.regions, notes.node_of(cls), read_range)
         made = _as_network_reads(family, given)
+        # Outside of read_range the prompts are those without people, which are encoded only where they are needed.
         if not read_range.is_whole:
             made = _within_range(made, encoding.without_people(sources, latents), family, read_range)
         model_out = optional_model.model_out(made.model, NAME)
@@ -211,10 +213,11 @@ class PeopleAsReferences(io.ComfyNode):
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """How a MODEL reads people's references. Without one all are read in the whole picture, as if all weights were 1.
+    """How a MODEL reads people's references.
 
-    regions: in which each person's are read; None for the whole picture. by_weight: whether a person or a part is read
-    by another weight than 1. boost: how many times the picture reads each token of them.
+    The defaults are for a node without a MODEL: all references are read in the whole picture, as if all weights were 1.
+    regions: in which the references of each person are read; None for the whole picture. by_weight: whether a person or
+    a part has another weight than 1. boost: how many times the picture reads each token of people's references.
     """
 
     regions: "ReferenceRegions | None" = None
@@ -230,15 +233,19 @@ def _limits(
     sources: Sequence[Reference],
     settings: Settings,
 ) -> Limits:
-    """How a MODEL reads the references. Raises as regions_of_references, and as check_model where the references need
-    anything of the MODEL."""
+    """How a MODEL reads the references.
+
+    Where a run has to change how the MODEL reads them, the MODEL is checked, which raises as check_model. Raises as
+    regions_of_references. taking: the people of weight above 0. owned: their parts.
+    """
     read_regions = regions_of_references(taking.cast, taking.people, settings, sources)
     weights = [member.weight for member in taking.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
     boost = settings.reference_boost
-    pictures = family.pictures
     is_masked = settings.portrait_masks is not None
-    if read_regions is not None or by_weight or boost != 1 or pictures.fitted or pictures.isolated or is_masked:
+    inputs_need_run = read_regions is not None or by_weight or boost != 1 or is_masked
+    family_needs_run = family.pictures.fitted or family.pictures.isolated
+    if inputs_need_run or family_needs_run:
         check_model(model, family)
     return Limits(read_regions, by_weight, boost)
 
@@ -274,12 +281,15 @@ def _boost_input() -> io.Float.Input:
 
 
 def _inputs_set(values: Mapping[str, Any]) -> list[str]:
-    """Ids of the inputs that need a MODEL and whose values, by id, are not the defaults."""
+    """The ids of those inputs that have no effect without a MODEL, and are set to something else than their default.
+
+    values: id of an input -> its value.
+    """
     names: list[str] = []
     for entry in [*_region_inputs(), _boost_input(), _masks_input()]:
         default = entry.default if isinstance(entry, io.WidgetInput) else None
         value = values.get(entry.id)
-        # A mask is compared with nothing: a tensor is never equal to None.
+        # A mask has no default, so any mask counts. A tensor is compared with nothing: != gives no single bool.
         if value is not None and (default is None or value != default):
             names.append(entry.id)
     return names
@@ -287,7 +297,10 @@ def _inputs_set(values: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The prompts of the node with some references. text: the prompt with its sentences. record: of the references."""
+    """The prompts of the node, encoded with some references.
+
+    text: the prompt with its sentences. record: of these references.
+    """
 
     positive: Conditioning
     negative: Conditioning
@@ -309,16 +322,20 @@ class Encoding:
     limits: "Limits"
 
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
-        """The prompts with these references. latents: one for each picture of them."""
+        """The prompts, encoded with these references, and the record of them.
+
+        latents: one for each picture of the references. With limits.by_weight the record also says how many tokens of
+        the text show each picture (`shown`), where the text encoder sees pictures of people.
+        """
         family = self.family
-        kept = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
-        record = _record(self.taking, sources, latents, kept, self.limits.boost)
+        kept_of_latents = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
+        record = _record(self.taking, sources, latents, kept_of_latents, self.limits.boost)
         record = replace(record, isolated=family.pictures.isolated)
         text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = [source.of_people for source in sources for _ in source.pictures]  # of each picture
         if self.limits.by_weight and encoder_pictures and any(of_people):
-            # How many pictures there are up to the last one of a person.
+            # How many pictures there are up to the last one of a person: the last True, counted from behind.
             up_to_last_person = len(of_people) - of_people[::-1].index(True)
             shown = shown_tokens(self.clip, family, encoder_pictures, up_to_last_person)
             pairs = zip(record.references, shown, strict=True)
@@ -354,7 +371,7 @@ def _record(
     for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
         strength = 1.0 if source.part is None else source.part.part.weight
         boost = boost_of_people if source.of_people else 1.0
-        for latent, kept_of_it in islice(latents_left, len(source.pictures)):
+        for latent, kept_of_latent in islice(latents_left, len(source.pictures)):
             of_latents.append(
                 ReferenceLatent(
                     latent,
@@ -362,7 +379,7 @@ def _record(
                     region=region,
                     strength=strength,
                     boost=boost,
-                    kept=kept_of_it,
+                    kept=kept_of_latent,
                     of_rows=source.of_rows,
                 )
             )
@@ -379,10 +396,11 @@ def _within_range(
 ) -> SamplerInputs:
     """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it.
 
-    inside: with people. without: the prompts without people.
+    inside: with people, as the network reads them. without: the prompts without people. schedule: the part with people.
     """
     given = SamplerInputs(inside.model, without.positive, without.negative)
-    if without.record.isolated and without.record.references:  # the run keeps references apart outside, too
+    # Isolated references are kept apart by a run, which those of no person need, too. No region: None.
+    if without.record.isolated and without.record.references:
         regional = _regional(without.record, None, node_id=None)
         given = SamplerInputs(inside.model, carry(given.positive, regional), carry(given.negative, regional))
     outside = _as_network_reads(family, given)
@@ -438,14 +456,14 @@ class ReferenceRegions:
 def regions_of_references(
     everybody: Cast, present: Sequence[Member], settings: RegionLimit, sources: Sequence[Reference] = ()
 ) -> ReferenceRegions | None:
-    """The regions in which each person's references are read. everybody: the node's cast. present: those of it of
-    weight above 0. sources: the references, of which parts may have regions of their own.
+    """The regions in which each person's references are read.
 
     None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
     person has a row of the batch.
-
-    Raises NotPlaced for people without places and masks, and BadRegion for a region that covers no token, for two that
-    are the same, and for masks of people who have a picture of their own.
+    everybody: the node's cast. present: those of it of weight above 0. sources: the references, of which parts may have
+    regions of their own.
+    Raises BadRange. Raises NotPlaced for people without places and masks. Raises BadRegion for a region that covers no
+    token, for two that are the same, and for masks of people who have a picture of their own.
     """
     if settings.region_strength == 0 or not present:
         return None
@@ -464,7 +482,7 @@ def regions_of_references(
     targets: list[Tensor] = []
     for source, number in zip(sources, region_numbers(sources, len(present)), strict=True):
         if source.target is not None:
-            assert number == len(names)  # the row of this region below
+            assert number == len(names)  # the row of this region in all_regions
             targets.append(functional.interpolate(source.target[None, None], (height, width), mode="area")[0])
             names.append(source.captions[0])
     all_regions = torch.cat([regions_of_present, *targets])  # (regions, H, W)
@@ -482,6 +500,7 @@ def read_by_region(
 ) -> SamplerInputs:
     """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
+    The MODEL also gets a run that notes under the node which people are missing from its prompts.
     given: with a MODEL. record: the references of both conditionings. read_regions: None where nothing is limited to
     regions. read_range: the part of the schedule in which these conditionings are read.
     """

@@ -39,11 +39,12 @@ class OwnedPart:
 
 
 def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None) -> list[OwnedPart]:
-    """The parts of the people present, garment by garment. Those of people of weight 0 are left out.
+    """The parts of the people of weight above 0, garment by garment.
 
-    A part is of the person in whose region its target lies, or of the only person; it is not used where people have a
-    row of the batch each. masks: the regions of everybody, (people, H, W); None for the places. Raises BadPart for a
-    part that is nobody's, NotPlaced, and BadRegion for another number of masks.
+    A part belongs to the person in whose region its target lies, or to the only person of the cast. [] without parts,
+    where nobody has a weight above 0, and where each person has a row of the batch. masks: the regions of everybody in
+    the cast, (people, H, W); None for the places. Raises BadPart for a part that is nobody's, NotPlaced, and BadRegion
+    for another number of masks.
     """
     everybody, present = taking.cast, taking.people
     if parts is None or not present or everybody.by_row:
@@ -52,15 +53,14 @@ def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None) -
     for number, garment in enumerate(parts.garments):
         # All pictures of a garment have one target.
         owner = everybody.people[_owner(garment[0], everybody, masks)]
-        # By the object, because two people may be equal.
+        # By the object, because two people may be equal. One index, or none for an owner of weight 0.
         owners = [index for index, member in enumerate(present) if member is owner]
         owned += [OwnedPart(part, index, number) for index in owners for part in garment]
     return owned
 
 
 def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
-    """The index of the part's person in the cast, people of weight 0 counted. Arguments and errors as in
-    owned_parts."""
+    """The index of the part's person among everybody in the cast. Arguments and errors as in owned_parts."""
     if len(everybody.people) == 1:
         return 0
     advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
@@ -79,7 +79,8 @@ def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
 def words_of(parts: Sequence[tuple[OwnedPart, str]]) -> str:
     """How a person's sentence goes on: ", wearing the shoes from image 2 and with the hat from image 3".
 
-    It is "" without parts. parts: all of that person, each with what the model calls its picture.
+    It is "" without parts. parts: all parts of the person, garment by garment, each with what the model calls its
+    picture.
     """
     phrases: list[str] = []
     verb_before = ""  # of the phrase before: it is not said twice in a row

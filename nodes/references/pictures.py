@@ -86,9 +86,9 @@ def references(
     parts: Sequence[OwnedPart] = (),
     pictures_first: bool = False,
 ) -> list[Reference]:
-    """The reference pictures of a model, in this order: of each person the portraits and the parts, `pictures`, the
-    poses. With pictures_first `pictures` are in front of the people.
+    """The references of a model: for each person the portraits and then the parts, then `pictures`, then the poses.
 
+    With pictures_first `pictures` are in front of the people.
     cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
     portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None; a
     picture for each row of the batch, where people have rows and there are as many. pose: whether there is a picture of
@@ -103,7 +103,8 @@ def references(
         rgb = as_rgb(pictures)  # (B, H, W, 3)
         # As many as people who have a row of the batch each: a picture for each row, such as the crop with their place.
         is_by_row = cast.by_row and len(rgb) == len(cast.people)
-        others = [_reference_of_nobody(picture) for picture in ([rgb] if is_by_row else rgb.split(1))]
+        pictures_of_others = [rgb] if is_by_row else rgb.split(1)  # (1 or rows, H, W, 3) each
+        others = [_reference_of_nobody(picture) for picture in pictures_of_others]
         sources = [*others, *sources] if pictures_first else [*sources, *others]
     if pose:
         sources.append(_reference_of_poses(cast))
@@ -111,15 +112,15 @@ def references(
 
 
 def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: TakingPart) -> list[Reference]:
-    """The references, with masks (`kept`) for the portraits of people, of which only what lies in a mask is read.
+    """The references, in which those with portraits of people have a mask (`kept`). Only what lies in it is read.
 
-    masks: (1 or people, H, W), over a portrait each, in the order of everybody in the cast. Raises BadSetup for
-    another number, and for an empty mask.
+    masks: (1 or people, H, W), over a portrait each: one for all, or one for everybody in the cast, in their order.
+    Raises BadSetup for another number, and for an empty mask.
     """
     masks = as_masks(masks)
     cast = taking.cast
     everybody = cast.people
-    # Of a cast from Crop Faces they are those of the whole cast, whomever it has cut out.
+    # A cast of Crop Faces has a person in each row. The masks are for the people of the cast that Crop Faces was given.
     listed = cast.listed if is_a(cast, RowCast) else ()
     count = len(listed or everybody)
     if len(masks) not in (1, count):
@@ -128,15 +129,16 @@ def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: Tak
     if (masks.flatten(1).amax(dim=1) <= 0).any():
         raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
     if is_a(cast, RowCast) and listed and len(masks) > 1:
+        # One for each row, (rows, H, W): the mask of the person in that row.
         masks = masks[[number - 1 for number in cast.numbers_listed]]
     masked: list[Reference] = []
     for source in sources:
-        kept = masks
+        kept = masks  # the one mask of all, or with rows the masks of all rows, whose portraits are one reference
         if source.person is not None and len(masks) > 1:
             member = taking.people[source.person]
             # By the object, because two people may be equal.
             number = next(number for number, other in enumerate(everybody) if other is member)
-            kept = masks[number : number + 1]
+            kept = masks[number : number + 1]  # (1, H, W)
         is_portrait = source.of_people and source.part is None
         masked.append(replace(source, kept=kept) if is_portrait else source)
     return masked
@@ -207,7 +209,8 @@ def _references_by_row(cast: Cast, photos: int, size: int) -> list[Reference]:
 def _reference_of_poses(cast: Cast) -> Reference:
     """The skeletons of all people in one picture, or in a picture for each row. Raises NotPlaced and BadLayout.
 
-    Those with hands or points of a face, which ID-Patch's drawing does not have, are drawn as DWPose does.
+    Where any skeleton has hands or points of a face, all are drawn as DWPose does. Otherwise they are drawn as ID-Patch
+    does, which draws neither hands nor faces.
     """
     layout = layouts.require_skeletons(places_of(in_order_of_places(cast), None, NAME))
     if any(map(control_images.has_hands_or_face, layout.slots)):
@@ -242,12 +245,12 @@ def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
 
     A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture".
     """
-    rows: list[Captioned] = []
+    captioned_pictures: list[Captioned] = []
     for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
         for picture, number in zip(reference.pictures, numbers, strict=True):
             for row, caption in zip(picture, reference.captions, strict=True):
-                rows.append(Captioned(row, f"{number}: {caption}" if caption else number))
-    return rows
+                captioned_pictures.append(Captioned(row, f"{number}: {caption}" if caption else number))
+    return captioned_pictures
 
 
 def with_sentences(prompt: str, sources: Sequence[Reference], word: str, position: str) -> str:
@@ -259,11 +262,10 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
     numbered = list(zip(sources, _numbers(sources, word), strict=True))
     for reference, numbers in numbered:
         if not reference.before_numbers and not reference.after_numbers:
-            continue
+            continue  # it has no sentence
         words = ""
         if reference.person is not None:
-            # All references of this person; the one of the photos, which is `reference`, has no part. A part has one
-            # picture, and so one number.
+            # The parts of this person, None for the photos, and the number of the first picture: a part has only one.
             of_person = [(other.part, number) for other, (number, *_) in numbered if other.person == reference.person]
             words = words_of([(part, number) for part, number in of_person if part is not None])
         sentence = f"{reference.before_numbers}{joined(numbers)}{words}{reference.after_numbers}"
@@ -349,12 +351,14 @@ def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fi
     fills_width = width * scale_inside >= canvas_width * _NEARLY
     fills_height = height * scale_inside >= canvas_height * _NEARLY
     if fills_width and fills_height:
+        # The scale at which the picture covers all of the canvas.
         scale = max(canvas_width / width, canvas_height / height)
         new_width, new_height = canvas_width, canvas_height
     else:
         scale = scale_inside
         new_width = _whole_tokens(min(int(width * scale), canvas_width))
         new_height = _whole_tokens(min(int(height * scale), canvas_height))
+    # The part of the picture that has the new size after scaling.
     cut_width = min(width, max(1, round(new_width / scale)))
     cut_height = min(height, max(1, round(new_height / scale)))
     return Fit(cut_width, cut_height, new_width, new_height)
@@ -447,17 +451,17 @@ def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) ->
     """
     if count == 1:
         return [""]
-    names: list[str] = []
+    member_names: list[str] = []
     for index in range(count):
         from_first = index + 1  # 1 is the end itself
         from_last = count - index
         if 2 * index == count - 1:
-            names.append(f"{middle}{noun}")
+            member_names.append(f"{middle}{noun}")
         elif from_first <= from_last:
-            names.append(_name_from_end(from_first, ends[0], noun))
+            member_names.append(_name_from_end(from_first, ends[0], noun))
         else:
-            names.append(_name_from_end(from_last, ends[1], noun))
-    return names
+            member_names.append(_name_from_end(from_last, ends[1], noun))
+    return member_names
 
 
 def _name_from_end(distance: int, end: str, noun: str) -> str:
@@ -479,7 +483,7 @@ def unused_weights(taking: TakingPart, parts: Sequence[OwnedPart], has_model: bo
 
     parts: of people. has_model: whether a MODEL is connected, without which weights other than 0 and 1 have no effect.
     """
-    lines = list(taking.left_out)  # without a photo there is no portrait, which is refused before
+    lines = list(taking.left_out)  # those of weight 0; people without a photo have been refused before
     if not has_model:
         weighted = [member for member in taking.cast.people if member.weight not in (0, 1)]
         labels = [part.part.label for part in parts if part.part.weight != 1]

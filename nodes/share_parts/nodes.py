@@ -66,8 +66,8 @@ class Settings:
 def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settings: Settings) -> SelfReference:
     """The parts of weight above 0, ready to be recorded by the MODEL itself while it samples.
 
-    Raises BadPart, and WrongBaseModel where clip or vae belong to another model, or where the MODEL reads something
-    beside a latent that is unknown here.
+    Raises BadPart. Raises WrongBaseModel where clip or vae belong to another model, and where the MODEL reads an
+    unknown input beside the latent.
     """
     width, height = settings.width, settings.height
     present = parts.present
@@ -174,10 +174,10 @@ class SharePartsAttention(io.ComfyNode):
         self_reference = reference_of(model, parts, clip, vae, settings)
         # strength scales the parts' share of the attention.
         weights = PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size))
-        # The negative attends to itself alone.
         canvas_node = NodeOfRun(APPLY, notes.node_of(cls))
+        # For the negative, which attends to itself alone. None: no bank of parts that were recorded before sampling.
         without_parts = SharedParts(source, schedule, None, weights, size=size, canvas_node=canvas_node)
-        # The parts are recorded while sampling (live), and not before, as in Parts2Whole.
+        # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
         ranges = (NamedRange("the parts", schedule),)
         apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)

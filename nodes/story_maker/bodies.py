@@ -54,7 +54,7 @@ class Body:
 def cut_out(people: Sequence[Member], bodies: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
     """The body of each person of weight above 0.
 
-    people: those of the cast, also people of weight 0: bodies and masks are in the order of the cast.
+    people: everybody in the cast, also people of weight 0. bodies and masks have one for each of them, in their order.
     bodies: Parts with one part for each person; or an IMAGE batch with a picture for each person; or one photo of all
     people, with a mask for each person in `masks`; or None where no bodies are connected.
     masks: a MASK batch for pictures, ignored for Parts. Where there is one person, all masks count together.
@@ -77,7 +77,7 @@ def _parts(people: Sequence[Member], bodies: Tensor | Parts, masks: Tensor | Non
     masks_of_people = _masks_of_people(count, masks)
     pictures = bodies  # (B, H, W, 3)
     if masks is not None and len(pictures) == 1:
-        pictures = pictures.expand(count, -1, -1, -1)  # one photo of all of them
+        pictures = pictures.expand(count, -1, -1, -1)  # one photo of all people, of which masks tell them apart
     if len(pictures) != count:
         raise BodiesMissing(count, counted(len(pictures), "picture"))
     parts: list[Part] = []
@@ -89,9 +89,10 @@ def _parts(people: Sequence[Member], bodies: Tensor | Parts, masks: Tensor | Non
 
 
 def _masks_of_people(count: int, masks: Tensor | None) -> Sequence[Tensor | None]:
-    """For each person the masks of their body, (1, H, W); None for each where no masks are connected.
+    """For each person the mask of their body, (1, H, W); None for each where no masks are connected.
 
-    A person who is the only one gets all masks, (masks, H, W). Raises BodiesMissing for another number of masks.
+    The only person of a cast gets all masks, (masks, H, W). Raises BodiesMissing where several people have another
+    number of masks. count: how many people there are.
     """
     if masks is None:
         return [None] * count

@@ -101,9 +101,9 @@ class StoryMakerNet(nn.Module):
     def tokens(self, people: Sequence[PersonFeatures], alone: bool) -> Tensor:
         """The tokens of people, (people, 20, width).
 
-        alone: whether each person has a picture of their own, and so the number of its first person. By region there
-        may be more people than the file has numbers, and two people may share a number: in one softmax there is only
-        one person.
+        alone: whether each person has a picture of their own; then each has the number of the first person. Otherwise
+        their numbers are 0, 1, 2 and so on. By region there may be more people than the file has numbers, and two
+        people may share a number: in one softmax there is only one person.
         """
         numbers = [0] * len(people) if alone else range(len(people))
         tokens: list[Tensor] = []
@@ -131,10 +131,10 @@ def together(background: Tensor, people: Tensor) -> Tensor:
 
 
 def apart(background: Tensor, people: Tensor) -> Tensor:
-    """The tokens for a softmax over the background alone, and for one over the background and each person:
-    (1 + people, 40, ...).
+    """The tokens of one softmax for each row: (1 + people, 40, ...).
 
-    Each row of the result is one softmax. background: (1, 20, ...). people: (people, 20, ...). In the first row the
+    The first row is for the softmax over the background alone. Each further row is for the softmax over the background
+    and one person. background: (1, 20, ...). people: (people, 20, ...). In the first row the
     tokens of the background stand twice, so that all rows have 40 tokens. A softmax over tokens that all stand twice
     gives the same output as over one of each.
     """
@@ -146,7 +146,7 @@ def apart(background: Tensor, people: Tensor) -> Tensor:
 def with_background(regions: Tensor) -> Tensor:
     """Regions (people, H, W), 0..1, as shares (1 + people, H, W) that add up to 1 in every pixel.
 
-    The first are those of the background: what is left of 1 where the shares of the people are taken away.
+    The first share is that of the background: 1 less the shares of all people.
     """
     shares = region_weights(regions)
     background = 1 - shares.sum(dim=0, keepdim=True)

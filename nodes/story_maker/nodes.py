@@ -114,7 +114,9 @@ class ApplyStoryMaker(io.ComfyNode):
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         check_fits(story_maker, METHOD, SamplerInputs(model, positive, negative), APPLY)
+        # Bodies and masks are in the order of the whole cast. Who does not act has weight 0 here, and gets no Body.
         cut_bodies = cut_out(taking.weighted.people, bodies, body_masks)  # one for each of those who act
+        # Masks belong to pictures of bodies; without bodies, and with Parts, they are not used.
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join(_note_lines(scope.people, cut_bodies, masks_unused)))
         features = _features(story_maker, clip_vision, scope.people, settings.photos, cut_bodies)
@@ -151,12 +153,11 @@ def _features(
 
 
 def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatures], weight: float) -> list[Injection]:
-    """What positive and negative carry: tokens of the background and of the people in a scope.
+    """What positive and negative carry, in this order: tokens of the background and of the people in a scope.
 
-    features: one of each of these people. weight: of the node. There are three cases. With regions, each person is read
-    in their own region. With a row of the batch for each person, each person is read in that row. Otherwise all people
-    are read together in the whole picture; BadCast is raised for more people than the file can tell apart there.
-    Returned are two, for positive and negative.
+    There are three cases. With regions, each person is read in their own region. With a row of the batch for each
+    person, each person is read in that row. Otherwise all people are read together in the whole picture; BadCast is
+    raised for more people than the file can tell apart there. features: one of each person. weight: of the node.
     """
     net = loaded.net
     people = scope.people
@@ -238,7 +239,7 @@ def _preview(
     for number, (member, body) in enumerate(zip(people, bodies, strict=True), 1):
         if body.weight:
             pictures.append(body.picture)
-            captions.append(f"{member.place or number} {member.person.name}")
+            captions.append(f"{member.place or number} {member.person.name}")  # place: 0 for a person without one
     if people_regions is not None:
         pictures.append(place_previews.read_regions(people_regions, people))
         captions.append("regions")

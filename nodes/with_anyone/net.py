@@ -42,10 +42,10 @@ class WithAnyoneNet(nn.Module):
             ops.LayerNorm(hidden, **factory),
             ops.Linear(hidden, tokens_times_width, **factory),
         )
-        numbers = {key.split(".")[1] for key in state if key.startswith(_BLOCKS)}
+        block_numbers = {key.split(".")[1] for key in state if key.startswith(_BLOCKS)}  # "0", "1" and so on
         inner, self.width = state[f"{_BLOCKS}0.to_q.weight"].shape  # inner: heads * HEAD_DIM
         self.ipa_arc = nn.ModuleList()
-        for _ in numbers:
+        for _ in block_numbers:
             self.ipa_arc.append(BlockAttention(self.width, self.width, inner, HEAD_DIM, ops=ops, **factory))
 
     def block_tokens(self, embeddings: Tensor) -> list[BlockTokens]:

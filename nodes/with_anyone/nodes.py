@@ -86,7 +86,8 @@ class ApplyWithAnyone(io.ComfyNode):
         net = with_anyone.net
         blocks_with_faces(model, [*positive, *negative], APPLY, _reads_behind, len(net.ipa_arc), net.width)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
-        without_faces = replace(faces, layers=())  # the negative reads no faces
+        # The negative reads no faces. Its copy has the same source, by which a run knows that both are of one node.
+        without_faces = replace(faces, layers=())
         given = SamplerInputs(model, positive, negative)
         return scope.applied(given, (faces, without_faces), [NamedRange("the faces", scope.schedule)], run=BlocksRun)
 
@@ -100,9 +101,9 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     """The same cast with the right and lower edges of the face boxes rounded up to whole pixels.
 
     WithAnyone's release lets a face act in the tokens from int(x0) // 16 up to ceil(x1 / 16), and in y likewise. Core
-    cuts all edges of a box to whole pixels, and a person acts in a token of which one pixel lies in the box. With x0
-    and y0 that gives the tokens of the release. An x1 of 512.3 would be cut to 512 and lose the last token, so here it
-    becomes 513.
+    rounds all edges of a box down to whole pixels. A person then acts in each token of which at least one pixel lies in
+    the box. For x0 and y0 these are the tokens of the release. An x1 of 512.3 would become 512, and the last token
+    would be lost: here it becomes 513.
     """
     people: list[Member] = []
     for member in cast.people:
@@ -122,18 +123,19 @@ def _injection(
     weight: float,
     dtype: torch.dtype,
 ) -> Injection:
-    """What the positive carries: the tokens of all people for each block, times the weights of the node and of people.
+    """What the positive carries: for each block the keys and values of the tokens of all people who act.
 
-    photos: how several photos of a person are joined, as schema.photos_input. dtype: in which the MODEL computes.
-    Raises BadCast.
+    The values are times the weight of the node and times that of each person. photos: how several photos of a person
+    are joined, as schema.photos_input. weight: of the node. dtype: in which the MODEL computes. Raises BadCast.
     """
     face_embeddings = torch.cat([embeddings(member, METHOD, photos) for member in scope.people])  # (people, 512)
     weights = torch.tensor([weight * member.weight for member in scope.people], dtype=torch.float32)  # (people,)
     tokens_by_block = loaded.net.block_tokens(loaded.on_device(face_embeddings))
     layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
-    # Blocks read the layers alone. An Injection counts its people by its tokens, and these stand for them.
+    # No block reads `tokens`; an Injection counts its people by them. Any tensor with a row for each person will do.
     in_place_of_tokens = face_embeddings[:, None]  # (people, 1, 512)
-    return scope.injection(object(), in_place_of_tokens, layers, kind=BlockInjection)
+    source = object()  # the negative carries a copy without layers (see execute), so both sides have this source
+    return scope.injection(source, in_place_of_tokens, layers, kind=BlockInjection)
 
 
 def load_with_anyone(path: str) -> WithAnyone:
