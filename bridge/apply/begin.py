@@ -45,6 +45,7 @@ class AtFaces:
         person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody present
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
+            # Made of the regions of everybody present, so before these are cut down to those who act.
             with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
             boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[taking.row_numbers]
         if person_regions is not None:

@@ -453,8 +453,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """
         if self.settings.canvas_node is None:
             return
-        height, width = (8 * side for side in latent)
-        # Packs that sample in tiles put a hint of the right size into cond_hint themselves.
+        height, width = (8 * side for side in latent)  # in pixels
+        # Not checked: a hint of the right size that packs which sample in tiles have put into cond_hint themselves.
         if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width):
             return
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)

@@ -146,8 +146,8 @@ def layer_shape(module: Any) -> tuple[int, ...] | None:
 def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     """The shape that a weight or bias has while this MODEL samples; () where there is none of this name.
 
-    Patches may widen a layer, which the host then fills up with zeros: a LoRA img_in of FLUX.1 (Canny, Depth), and a
-    whole difference the first convolution of SD1.5 (IC-Light).
+    Patches may widen a layer, which the host then fills up with zeros. A LoRA does so with img_in of FLUX.1 (Canny,
+    Depth), a whole difference with the first convolution of SD1.5 (IC-Light).
     """
     return patched_shape(model, name, own_shape(model, name))
 

@@ -204,13 +204,13 @@ class BlocksBatch(Batch):
         super().__init__()
         self.blocks = run.blocks
         self.row_count = len(forward_input.x)
-        self._length = tokens_of(forward_input.model, forward_input.x)
+        self._length = tokens_of(forward_input.model, forward_input.x)  # how many tokens the picture has
         self._readers: list[_Readers] = []
         for by_chunk in acting:
             rows_of_chunk = self.row_count // len(by_chunk)
-            for number, injection in enumerate(by_chunk):
-                first = number * rows_of_chunk
-                for part in _rows_with_people(injection, range(first, first + rows_of_chunk)):
+            for chunk_number, injection in enumerate(by_chunk):
+                first_row = chunk_number * rows_of_chunk
+                for part in _rows_with_people(injection, range(first_row, first_row + rows_of_chunk)):
                     self._add_readers(
                         part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x
                     )

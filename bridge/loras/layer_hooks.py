@@ -187,7 +187,7 @@ class LayerHooks:
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self.modules = modules
         self.by_name: dict[str, LayerHook] = {}
-        self._forwards = 0
+        self._forwards = 0  # how many are in `standing_in` now
         self._lock = threading.Lock()
 
     @contextmanager

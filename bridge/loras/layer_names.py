@@ -45,7 +45,7 @@ def layers_of_unet(model: ModelPatcher) -> LoraLayers:
         type(model.model.model_config).__name__,
         more_names(model, None),
         has_place=lambda layer: block_of(layer) is not None,
-        is_in_forward=lambda layer: True,
+        is_in_forward=lambda layer: True,  # no layer of a UNet runs before
         reads_latents="input_blocks.0.0",
         linear_alone=False,
         placed_in_rows=True,

@@ -251,6 +251,7 @@ def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Ten
     is then a new tensor with all N tokens.
     """
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    # One kernel needs all rows of `out` as one matrix (contiguous), with a row of `hidden` for each.
     if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
         return out + functional.linear(hidden, up)
     rows = out.view(-1, out.shape[-1])

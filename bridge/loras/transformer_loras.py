@@ -344,7 +344,7 @@ class TransformerLorasBatch(Batch):
         rows = self.row_count
         for node_in_layer in in_layer.nodes:
             node = node_in_layer.node
-            if node.people is None:
+            if node.people is None:  # the node acts everywhere, or by row
                 hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
                 common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
                 continue
