@@ -462,7 +462,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:
-    """Raise WrongBaseModel for a model that reads texts of another width. width: of those that the net reads."""
+    """Raise WrongBaseModel unless the model reads texts of this width. width: of the texts that the net reads."""
     width_of_model = model.model_config.unet_config.get("context_dim")
     if width_of_model == width:
         return

@@ -33,6 +33,7 @@ class PersonControlNet(NetOfHost):
     all of them."""
 
     def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
+        """control_net: of the user, or a net of this class to copy. given: whom the net is for, and what it reads."""
         super().__init__(control_net)
         self.given = given
         self._dtype = self.manual_cast_dtype or self.control_model.dtype

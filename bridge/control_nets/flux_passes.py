@@ -142,7 +142,7 @@ def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
     people_regions: (people, H, W). height, width: of the latent, in latent pixels.
     """
     touched = on_tokens(people_regions, height, width, TOKEN_CELLS) > 0  # (people, rows, columns of tokens)
-    # At odd sides of the latent the last tokens reach beyond it.
+    # At odd sides of the latent the last tokens reach beyond it, so the pixels are cut in the end.
     rows = touched.float().repeat_interleave(TOKEN_CELLS, dim=1)
     pixels = rows.repeat_interleave(TOKEN_CELLS, dim=2)
     return pixels[:, None, :height, :width]

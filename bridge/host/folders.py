@@ -107,6 +107,7 @@ def _default(key: str) -> str:
 
 def _texts(value: Any) -> list[str]:
     """A path of any kind, or several, as texts; what is no path is left out."""
+    # Texts and mappings are collections too, and count as one item. Of a mapping, which is no path, nothing is left.
     is_single = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Collection)
     items: Any = [value] if is_single else value
     texts: list[str] = []
@@ -265,10 +266,11 @@ def lies_within(path: str, folder: str) -> bool:
 
 
 def chosen_file_exists(path_of: Callable[[str], str], file: object) -> bool:
-    """The answer of a loader's validate_inputs: True, if the chosen file is there.
+    """The answer of a loader's validate_inputs: True if the chosen file is there, or if it is not known yet.
 
-    file: None where it is linked, and so not known before the run. Raises what path_of raises. It returns no text,
-    because the host repeats a text for each input, and newer frontends show "rejected the value" instead.
+    file: None where it is linked, and so not known before the run. path_of: gives the path of a file; what it raises
+    for a missing file is raised here. validate_inputs may also return a text for an error. This does not: the host
+    repeats a text for each input, and newer frontends show "rejected the value" instead.
     """
     if file is not None:
         path_of(a_name(file))

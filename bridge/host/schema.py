@@ -140,15 +140,15 @@ def applied_outputs() -> list[io.Output]:
 
 
 def boxes_editor() -> list[io.Input]:
-    """ComfyUI's own editor of boxes, on hosts that have it; a node that carries it takes `boxes` and `last_incoming`.
+    """The inputs `boxes` and `last_incoming` of ComfyUI's own editor of boxes; [] on hosts that have no such editor.
 
-    The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
-    `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown.
-    The editor needs `last_incoming` as a widget of the node: it notes there with which boxes it has begun
-    (setLastIncoming), and begins anew when others come (applyIncomingBoxes). Without that widget it would begin anew
-    after every run, and dragged boxes would be lost. The node reads it to know whether dragged boxes still count
-    (core/places/from_boxes.py). Both stand last: other hosts do not know them, and saved values are read by their
-    order.
+    The frontend (useBoundingBoxes) finds other inputs of the node by name: the size of the canvas in `width` and
+    `height`, its picture at `background`. Where `bboxes` is linked, it begins with the boxes that the node has shown
+    under "input_bboxes".
+    last_incoming: a hidden widget in which the editor notes with which boxes it has begun (setLastIncoming). It begins
+    anew when others come (applyIncomingBoxes); without the widget it would do so after every run, and dragged boxes
+    would be lost. The node reads it to know whether dragged boxes still count (core/places/from_boxes.py).
+    A node has these two inputs last: other hosts do not know them, and saved values are read by their order.
     """
     if not hasattr(io, "BoundingBoxes"):
         return []

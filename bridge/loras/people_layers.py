@@ -189,9 +189,9 @@ class PeopleLayer:
         down = self.down.to(x)
         if self.down.dim() == 2:
             return functional.linear(x, down)
-        # As the layer itself runs at this moment, whatever another pack has set: its stride, padding, dilation and
-        # groups, and a padding that goes around the picture, as packs for seamless tiles set it. torch's Conv2d puts
-        # them all into this method, which the host's Conv2d calls as well.
+        # The layer's own convolution with `down` as its weights: stride, padding, dilation and groups are the layer's,
+        # as they are set now. Packs for seamless tiles set a padding that goes around the picture. torch's Conv2d
+        # reads all of these in this method, which the host's Conv2d calls as well.
         return self.module._conv_forward(x, down, None)
 
     def of_people(self, x: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class TokenWeights:
         return self._with_words().text
 
     def tokens(self, stream: Stream) -> int:
-        """How many tokens the layers of a stream are given in the blocks."""
+        """How many tokens the layers of a stream are given in the blocks: as `set_counts` says, else by the layout."""
         text = self.text_tokens()
         if stream is Stream.TEXT:
             return text

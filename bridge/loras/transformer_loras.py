@@ -171,6 +171,7 @@ class TransformerLorasBatch(Batch):
         self._token_weights = TokenWeights(family, forward_input)
         self._rank_weights = RankWeights(self._token_weights, forward_input)
         self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
+        # In this order: _new_in_layers reads _modulated and _mark.
         self._modulated = self._modulated_layers()
         self._mark = Mark()
         self._in_layers = self._new_in_layers()
