@@ -159,7 +159,8 @@ class NetInRun:
         """Give all entries that `conditioning.changed_at` has made of one entry the uuid of the first of them.
 
         It changes the list of uuids in `options` in place: the host makes that list anew for each forward, in the order
-        of the entries. Where the MODEL comes from a node of ours, conditioning.named_as_one does the same.
+        of the entries. Once two of them are read in one step, their names stay the host's. Where the MODEL comes from a
+        node of ours, conditioning.named_as_one does the same.
         """
         uuids: list[Any] = options.get("uuids", [])  # [] in a host that gives none: then nothing is named
         for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
@@ -316,7 +317,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """Called by the host before a run: it checks the MODEL, begins a new `in_run` and the report of the run, and
         calls the net's own pre_run.
 
-        It also forgets the fitted hint and the window of an earlier run, and lets the net have exact timesteps. Raises
+        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet exact timesteps. Raises
         WrongBaseModel where the MODEL reads other texts or has other blocks.
         """
         _check_text_width(self.settings.width, model)
