@@ -19,9 +19,11 @@ class AdapterMismatch(LikenessError):
 
 
 def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_name: str) -> None:
-    """Raise AdapterMismatch unless a file has a layer for each cross-attention layer of the MODEL, of the same width.
+    """Raise an error unless a method's file fits the texts and the MODEL.
 
-    Raises WrongBaseModel for texts of another width than the file's, or a MODEL that reads such. given: with a MODEL.
+    AdapterMismatch: unless the file has a layer for each cross-attention layer of the MODEL, of the same width.
+    WrongBaseModel: for texts of another width than the file's, and for a MODEL that reads texts of another width.
+    given: with a MODEL.
     """
     model = given.model
     assert model is not None
@@ -48,7 +50,10 @@ def check_fits(loaded: Loaded[Any], method: Method, given: SamplerInputs, node_n
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
-    """In what the layers of a file and of a MODEL differ first, in words; either may have more of them."""
+    """The first difference between the layers of a file and those of a MODEL, in words.
+
+    widths: of the file's layers. model_widths: of the MODEL's, of which there may be more or fewer.
+    """
     for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
         if width != model_width:
             return f"layer {number} has another width"
@@ -58,15 +63,15 @@ def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str
 def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
     """The Injection of each side of the conditioning, positive and negative: keys and values, float32 on the CPU.
 
-    sides: tokens (people, T, width) of each. scales: (people,) or (people, T), of the values; where all are 0
-    the UNet reads nothing.
+    sides: the tokens of each side, (people, T, width). scales: (people,) or (people, T), what the values are multiplied
+    with. Where all scales are 0, the Injections have no layers, and the UNet reads nothing.
     """
-    source = object()  # one for both sides: by it a run knows that they are of one node
+    source = object()  # the same for both sides: by it a run knows that they are of one node
     scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
     of_sides: list[Injection] = []
     for tokens in sides:
         layers: list[tuple[Tensor, Tensor]] = []  # keys and values (people, T, C) for every layer of the file
-        if scales.any():  # else no layer reads anything, see Injection.layers
+        if scales.any():  # else `layers` stays empty: no layer reads anything, see Injection.layers
             for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
                 layers.append((keys.cpu(), values.cpu() * scales_of_values))
         of_sides.append(scope.injection(source, tokens, tuple(layers)))

@@ -34,13 +34,18 @@ class AtFaces:
         return face_regions.notes(taking.cast, mask, acts_in, self.cell)
 
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
-        """A scope with its regions. mask: (people, h, w), or None. Raises what core.places.face_regions raises."""
+        """The scope `everywhere` with its regions and boxes. Raises what core.places.face_regions raises.
+
+        mask: (people, h, w), of everybody in the cast, or None. Regions are made for everybody present, because people
+        take pixels from each other. The scope gets the regions of those who act.
+        """
         taking, name = everywhere.taking, everywhere.node_of_run.node_name
         acts_in = face_regions.acts_in(taking.cast, self.hard)
         shape = face_regions.shape_of_faces(taking.cast, self.hard)
         person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody present
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
+            # Made of the regions of everybody present, so before these are cut down to those who act.
             with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
             boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[taking.row_numbers]
         if person_regions is not None:
@@ -67,9 +72,10 @@ class OnBodies:
         return face_regions.notes(taking.cast, mask, REGIONS, cell=0)  # the cell matters for face boxes alone
 
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
-        """A scope with its regions. mask: (people, h, w), or None.
+        """The scope `everywhere` with its regions, or unchanged where people act everywhere.
 
-        Raises NotPlaced without places, and what core.places.regions raises.
+        mask: (people, h, w), or None. Raises NotPlaced where a region is needed and the cast has no places, and what
+        core.places.regions raises.
         """
         cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
@@ -82,7 +88,9 @@ class OnBodies:
             regions.check_one_picture(cast)
         elif needs_no_region:
             return everywhere
-        if mask is None or placed:  # somebody who was listed after places were given has none
+        # A mask stands in for places. But a placed cast is checked also then: who was listed after places were given
+        # has none.
+        if mask is None or placed:
             require_places(cast, name)
         shape = regions.shape_of_bodies(cast)
         person_regions = regions.regions_of_people(cast, everywhere.people, mask, shape)  # (people, H, W)
@@ -114,14 +122,15 @@ def begin(
     more: Sequence[str] = (),
     nothing: str = "",
 ) -> Scope | None:
-    """Who acts in an apply node, when and where; None where it is switched off or nobody acts: it returns its inputs.
+    """The scope of an apply node: who acts, when and where.
 
-    It tells the notes of the node: who is left out, `more`, `nothing` where nobody acts, and what of masks and boxes
-    may not be meant.
+    None where the node is switched off or nobody acts: the node then returns its inputs.
+    It tells the notes of the node in either case: who is left out, `more`, `nothing` where nobody acts, and the notes
+    of `where` about masks and boxes.
     name: of the node, for messages. taking: who acts, found out by core.taking_part. strength: the weight or strength
     of the node, 0 where it is switched off. mask: regions instead of the places' own, (people, h, w), or None. where:
     None for everywhere. when: None for the whole schedule.
-    Raises BadRange, and what `limited` of `where` raises.
+    Raises BadRange for a range that ends before it starts, and what `limited` of `where` raises.
     """
     lines = [*taking.left_out, *more]
     if not taking.people:
@@ -132,7 +141,7 @@ def begin(
     if not strength or not taking.people:
         return None
     schedule = ScheduleRange(when.start, when.end).checked(when.acting_part) if when else WHOLE_SCHEDULE
-    row_count = len(taking.people) if taking.cast.by_row else 0
+    row_count = len(taking.people) if taking.cast.by_row else 0  # 0: rows of the batch belong to nobody
     node_of_run = NodeOfRun(name, notes.node_of(node), row_count)
     everywhere = Scope(node, taking, schedule, node_of_run)
     return everywhere if where is None else where.limited(everywhere, mask)

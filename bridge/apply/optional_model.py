@@ -13,11 +13,11 @@ BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person
 
 
 def without_model(model: ModelPatcher | None, set_inputs: Sequence[str], tokens_in_words: str) -> list[str]:
-    """A note, as a list of lines, that names inputs for regions that are set without effect, as no MODEL is connected.
+    """The lines of a note that names the inputs for regions that have no effect without a MODEL.
 
-    It is for nodes that limit people to regions only where a MODEL is connected. [] where one is, or where no such
-    input is set. set_inputs: ids of those that are. tokens_in_words: what is read by region, such as "ID
-    tokens".
+    It is for nodes that limit people to regions only where a MODEL is connected. [] where a MODEL is connected, or
+    where no such input is set. set_inputs: the ids of the inputs for regions that are set. tokens_in_words: what a
+    MODEL reads by region, such as "ID tokens".
     """
     if model is not None or not set_inputs:
         return []
@@ -41,9 +41,9 @@ def model_out(model: ModelPatcher | None, node_name: str) -> ModelPatcher | Exec
 
 
 def joined_previews(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | None:
-    """One preview of all pictures: of what the node puts in, and with a MODEL of the regions. None for no previews.
+    """One preview of the pictures of all previews: the first preview, to which the others' pictures are added in place.
 
-    It is the first of the previews, to which the pictures of the others are added.
+    None for no previews. previews: of what the node puts in, and, with a MODEL, of the regions.
     """
     if not previews:
         return None

@@ -52,9 +52,10 @@ class Scope(InBoxes):
 
     @property
     def canvas_node(self) -> NodeOfRun | None:
-        """The node whose canvas goes with what acts here, for a run to compare with the latent, or None.
+        """The node whose canvas and rows a run compares with the latent; None where there is nothing to compare.
 
-        Regions of a placed cast are parts of its canvas, and rows belong to its people. Masks alone fit any picture.
+        Regions of a placed cast are parts of its canvas, and by_row each row belongs to a person. Masks alone fit any
+        picture.
         """
         return self.node_of_run if self.placed or self.by_row else None
 
@@ -105,7 +106,7 @@ class Scope(InBoxes):
         which no step lies in one. run: the class of the run that reads what they carry. subject: what the node puts in,
         in words, such as "The style"; "" for a node that puts in people. preview: None for that of the scope.
         """
-        of_positive, of_negative = carried
+        of_positive, of_negative = carried  # in the order of `injections`
         sides = carry_both(given.positive, given.negative, of_positive, of_negative)
         carrying = SamplerInputs(given.model, *sides)
         names = [subject] if subject else ()
@@ -121,12 +122,11 @@ class Scope(InBoxes):
         in_negative: bool = False,
         preview: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
-        """The outputs of an apply node: a MODEL with its runs, which say under the node who is missing from its
-        prompts, and both sides of the conditioning.
+        """The outputs of an apply node: the MODEL with the node's runs, and both sides of the conditioning.
 
-        It is for nodes that give the sides what they carry themselves; `applied` does so for the others. given: with a
-        MODEL. ranges, in_negative: as in ApplyNode. names: of the people on both sides; () for all of the scope.
-        preview: as in `applied`.
+        The runs say under the node who is missing from its prompts. It is for nodes whose sides of `given` already
+        carry what they are to carry; for the others `applied` puts that in. given: with a MODEL. ranges, in_negative:
+        as in ApplyNode. names: of the people on both sides; () for all of the scope. preview: as in `applied`.
         """
         assert given.model is not None
         names_in_notes = names or taking_part.names(self.people)

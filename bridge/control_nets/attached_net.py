@@ -104,9 +104,9 @@ class _PendingNotes:
     ) -> None:
         """Write the notes: about the MODEL's latents, the number of pictures in the hint, and a piece of the picture.
 
-        Where another pack shows the net a few rows of many at a time (context windows), the number of rows is not
-        known, so there is no note about it.
-        hint: (B, C, H, W). x_noisy: (B, C, h, w). rows_per_entry: how many rows each entry has in it.
+        The number of pictures is compared with the rows of an entry. That note is left out in context windows: another
+        pack then shows the net a few rows at a time, and the number of all rows is not known.
+        hint: (B, C, H, W). x_noisy: (B, C, h, w). rows_per_entry: how many rows of x_noisy each entry has.
         """
         canvas_node = settings.canvas_node
         if settings.latents_note_node:
@@ -116,6 +116,7 @@ class _PendingNotes:
         if row_window(options) is None and not row_by_person:
             settings.pictures.tell(len(hint), rows_per_entry)
         if canvas_node is not None and not row_by_person:
+            # (width, height) in pixels, 8 to a latent pixel.
             hint_size = hint.shape[-1], hint.shape[-2]
             latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
             tell_of_piece(canvas_node, hint_size, latent_size, lambda: begins_late(options, self.percent_to_sigma))
@@ -155,10 +156,11 @@ class NetInRun:
     names: dict[object, _EntryName] = field(default_factory=lambda: {})
 
     def name_as_one(self, rows: AttachedRows, options: Options) -> None:
-        """Give entries that `conditioning.changed_at` has made of one the uuid of the first, in place in `options`.
+        """Give all entries that `conditioning.changed_at` has made of one entry the uuid of the first of them.
 
-        conditioning.named_as_one does so where the MODEL comes from a node of ours. The host makes the list of uuids
-        anew for each forward, in the order of the entries.
+        It changes the list of uuids in `options` in place: the host makes that list anew for each forward, in the order
+        of the entries. Once two of them are read in one step, their names stay the host's. Where the MODEL comes from a
+        node of ours, conditioning.named_as_one does the same.
         """
         uuids: list[Any] = options.get("uuids", [])  # [] in a host that gives none: then nothing is named
         for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
@@ -177,14 +179,15 @@ class NetInRun:
                 uuids[number] = name.uuid
 
     def latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options, hint: Tensor) -> LatentSize:
-        """The size of the whole latent in a forward. It is kept in `latent`, or in `assumed_latent` if it is a guess.
+        """The size of the whole latent in a forward, (height, width) in latent pixels.
 
-        area: the area that the forward shows, or None. hint: the whole one. Raises BadSize where an earlier forward had
-        to assume a size, and the latent has another one.
+        It sets `latent` to this size, or `assumed_latent` where the size is not known and is taken from the hint.
+        area: the area that the forward shows, or None. hint: the whole hint, (B, C, H, W). Raises BadSize where an
+        earlier forward had to assume a size, and the latent has another one.
         """
         latent = whole_latent(x_noisy, area, options, self.latent)  # (height, width)
         if latent is None:
-            # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
+            # ComfyUI 0.3.64 tells a net nothing of the whole picture: the latent is taken to be as large as the hint.
             height, width = hint.shape[-2:]  # in pixels, 8 to a latent pixel
             self.assumed_latent = height // 8, width // 8
             return self.assumed_latent
@@ -202,7 +205,7 @@ class NetInRun:
     def part_of_hint(
         self, hint: Tensor, area: Area | None, latent: LatentSize, window: RowNumbers | None, scaling: str
     ) -> AreaHint:
-        """The part of the whole hint, (B, C, H, W), that a forward shows, made once in a run.
+        """The part of the whole hint, (B, C, H, W), that belongs to a forward: made once in a run, and kept in `hints`.
 
         area: of the forward, None for the whole picture. latent: the size of the whole latent. window: the rows that
         are shown, None for all. scaling: how the host fits a hint, its upscale_algorithm.
@@ -221,8 +224,8 @@ class NetInRun:
 class _ComputedNet:
     """It stands in the place of the chain before our net while ours computes. control: the residuals of that chain.
 
-    The host's get_control of a net calls the net before it first. Ours has called it already, with the texts that other
-    packs give to a chain, and must not have it computed twice.
+    The host's get_control of a net first calls the net before it in the chain. Our get_control has called that one
+    already, with the texts that other packs give to a chain. This object keeps the host from computing it twice.
     """
 
     def __init__(self, control: Any) -> None:
@@ -235,10 +238,11 @@ class _ComputedNet:
 def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet:
     """Make a net an attached net, whatever class it has, and return the same object.
 
-    Its class is changed, for which the module has the reason, and methods of other packs are taken off the object.
-    control_net: a copy that is ours alone.
+    It changes the class of the object (the module says why), takes the methods of other packs off it, and sets the
+    fields of _AttachedNet. control_net: a copy of the user's net that is ours alone.
     """
-    knows_windows = hasattr(control_net, "sub_idxs")  # asked before: _AttachedNet has this field, too
+    # Asked before the class is changed: _AttachedNet has this field, too.
+    knows_windows = hasattr(control_net, "sub_idxs")
     control_net.__class__ = _attached_class(type(control_net))
     control_net.knows_windows = knows_windows
     control_net.settings = settings
@@ -249,17 +253,18 @@ def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet
 
 @cache
 def _attached_class(net_class: type) -> type:
-    """The class of attached copies of nets of this class. It keeps the name of the class, which packs look at.
+    """The class that attached copies of nets of `net_class` get. It is made once for each, and has the name of
+    `net_class`, which packs look at.
 
-    _AttachedNet comes first among its bases, so its methods are called, and `super()` in them is the net's own class.
+    _AttachedNet is its first base, so the methods of _AttachedNet are called, and `super()` in them is `net_class`.
     """
     return type(net_class.__name__, (_AttachedNet, net_class), {})
 
 
 def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
-    """Take the methods that a pack has put onto an object off it, and return them by name.
+    """Take off an object the METHODS_ON_OBJECTS that another pack has put onto it. Returns them by name.
 
-    Left on the object, they would be called instead of ours. Our methods call them, see `_method`.
+    Left on the object, they would be called instead of ours. Our own methods call them, see `_method`.
     """
     attributes = vars(control_net)
     methods: dict[str, Callable[..., Any]] = {}
@@ -294,12 +299,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return as_attached(super().copy(), self.settings)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _AttachedNet:
-        """An attached copy with the same network and settings, behind a deep copy of the chain before it.
+        """An attached copy with the same network and settings, behind a deep copy of the chain before this net.
 
-        attention-couple-ComfyUI makes deep copies of the prompts that it is given. What the prompts carry stays the
-        same object there (Carried), and a net finds its own people by the object `source`. A net that was copied field
-        by field would have another `source`: it would find nobody, and do nothing. It would also take as much memory
-        for its network again.
+        attention-couple-ComfyUI makes deep copies of prompts. A net that was copied field by field would do nothing:
+        it finds its people by the object `source`, of which it would have a copy, while what the prompts carry is not
+        copied there (Carried) and has the old one. It would also hold its network in memory a second time.
         """
         copied = self.copy()
         copied.previous_controlnet = deepcopy(self.previous_controlnet, memo)
@@ -310,16 +314,18 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return self.methods_on_object.get(name) or getattr(super(), name)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
-        """Called by the host before a run: it checks the MODEL, and begins a new `in_run` and the report of the run.
+        """Called by the host before a run: it checks the MODEL, begins a new `in_run` and the report of the run, and
+        calls the net's own pre_run.
 
-        Raises WrongBaseModel where the MODEL reads other texts or has other blocks.
+        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet exact timesteps. Raises
+        WrongBaseModel where the MODEL reads other texts or has other blocks.
         """
         _check_text_width(self.settings.width, model)
         _check_blocks(self, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         if not self.knows_windows:
-            self.sub_idxs = None  # of a run before this one
+            self.sub_idxs = None  # the window of an earlier run
         self.in_run = NetInRun(
             id_tokens_reader=IDTokensReader(model) if self.settings.has_id_tokens else None,
             latent=latent_of_run(model),
@@ -334,7 +340,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
-        """Called by the host after a run: it forgets the run, and ends the report."""
+        """Called by the host after a run: drops what takes memory, ends the report, and calls the net's own cleanup."""
         self.in_run.id_tokens_reader = None
         self.in_run.hints = {}
         if self.settings.report:
@@ -342,11 +348,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self._method("cleanup")()
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
-        """The residuals of the chain up to this net for one forward, by the host's names of them.
+        """The residuals of the chain up to this net for one forward, by the host's names; None where there are none.
 
-        x_noisy: (B, C, h, w). t: (B,), sigmas. batched_number: how many entries are computed in this batch, each with
-        B / batched_number rows. others: further arguments of the host, of which transformer_options come first. Returns
-        None where there are none. Raises BadCast and BadSize.
+        x_noisy: (B, C, h, w). t: (B,), sigmas. cond: what the entries of this batch bring, by name. batched_number: how
+        many entries those are, each with B / batched_number rows. others: further arguments of the host, of which
+        transformer_options come first. Raises BadCast and BadSize, see `_check_forward`.
         """
         options: Options = others[0] if others else {}
         previous = self.previous_controlnet
@@ -372,11 +378,12 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def _check_forward(
         self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
     ) -> LatentSize:
-        """Check and prepare this forward. Returns the size of the whole latent.
+        """Check and prepare this forward. Returns the size of the whole latent, (height, width) in latent pixels.
 
-        The report sees the forward, its entries are named as one (`name_as_one`), and the UNet gets the ID tokens where
-        another pack is in the way of them. The first forward with the whole latent also writes the notes of the run.
-        Raises BadCast and BadSize where people, or the hint, do not fit what is denoised.
+        It shows the forward to the report, names entries as one (`name_as_one`), and gives the UNet the ID tokens where
+        another pack is in the way of them. At the first forward that shows the whole latent it writes the notes of the
+        run. Raises BadCast where the number of rows is not that of the people, and BadSize where the hint has another
+        shape than the latent.
         """
         settings = self.settings
         rows_per_entry = len(x_noisy) // batched_number
@@ -387,7 +394,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             id_tokens = [entry.tokens for entry in rows.entries]
             self.in_run.id_tokens_reader.change_inputs(id_tokens, x_noisy, cond, options)
         window = row_window(options)
-        row_count = rows_per_entry if window is None else self._rows_around(window)
+        row_count = rows_per_entry if window is None else self._rows_around(window)  # of the whole batch, 0: unknown
         if settings.canvas_node and row_count:
             settings.canvas_node.check_rows(row_count)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
@@ -402,13 +409,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def _own_control(self, area: Area | None, latent: LatentSize, options: Options, *args: Any) -> Any:
         """The net's own residuals, for the whole picture or an area of it.
 
-        options: the transformer_options of the forward. args: the arguments of get_control.
+        latent: the size of the whole latent. options: the transformer_options of the forward. args: the arguments of
+        get_control.
 
-        The host would fit the whole hint to every area, and begin with its first picture in every window. So while the
-        net's method runs, the part stands in the host's two fields for the hint: cond_hint_original (as the user gave
-        it) and cond_hint (fitted, None until then).
+        The host would fit the whole hint to every area, and take the first pictures of the hint in every window. So
+        while the net's method runs, the host's two fields for the hint hold the part that belongs to this forward:
+        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then).
         """
-        window = self._window(options)
+        window = self._rows_of_hint(options)
         if area is None and window is None:
             return self._method("get_control")(*args)
         whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
@@ -419,14 +427,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         try:
             return self._method("get_control")(*args)
         finally:
-            hint.fitted = self.cond_hint
+            hint.fitted = self.cond_hint  # kept for the next forward with this part
             self.cond_hint_original = whole_hint
             self.cond_hint = fitted_whole_hint
 
-    def _window(self, options: Options) -> RowNumbers | None:
-        """The rows that this forward shows of a batch that has a picture in the hint for each; None for all of them."""
+    def _rows_of_hint(self, options: Options) -> RowNumbers | None:
+        """The rows of the hint that belong to the window of rows that this forward shows.
+
+        None to leave the hint whole: no window, a net that cuts it itself, or a hint without one picture per row.
+        """
         window = row_window(options)
-        if self.knows_windows or window is None:
+        if window is None or self.knows_windows:
             return None
         if len(self.cond_hint_original) != self._rows_around(window):
             return None  # the hint has not one picture for each row
@@ -437,11 +448,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return window.total or self.full_latent_length
 
     def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
-        """Raise BadSize where the hint shows a picture of another shape, before the host cuts it to fit."""
+        """Raise BadSize where the hint has another shape than the whole latent: the host would cut the hint to fit.
+
+        area: of the forward, or None. latent: (height, width) of the whole latent, in latent pixels.
+        """
         if self.settings.canvas_node is None:
             return
-        height, width = (8 * side for side in latent)
-        # Packs that sample in tiles put a hint of the right size into cond_hint themselves.
+        height, width = (8 * side for side in latent)  # in pixels
+        # Not checked: a hint of the right size that packs which sample in tiles have put into cond_hint themselves.
         if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width):
             return
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
@@ -449,7 +463,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:
-    """Raise WrongBaseModel for a model that reads texts of another width. width: of those that the net reads."""
+    """Raise WrongBaseModel unless the model reads texts of this width. width: of the texts that the net reads."""
     width_of_model = model.model_config.unet_config.get("context_dim")
     if width_of_model == width:
         return
@@ -458,10 +472,10 @@ def _check_text_width(width: int, model: BaseModel) -> None:
 
 
 def _check_blocks(net: ControlBase, model: BaseModel) -> None:
-    """Raise WrongBaseModel unless there is one residual for each input block of the UNet.
+    """Raise WrongBaseModel unless the net gives one residual for each input block of the UNet.
 
     The host itself raises nothing: it leaves out the residuals for which there is no block. A net without zero_convs,
-    such as a T2IAdapter, has another way of giving residuals and passes.
+    such as a T2IAdapter, is not checked: it gives its residuals in another way.
     """
     network = getattr(net, "control_model", None)
     residual_count = len(getattr(network, "zero_convs", ()))

@@ -37,10 +37,10 @@ class Attachment:
         ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
 
     def attach_to(self, conditioning: Conditioning, side: Side) -> Conditioning:
-        """The conditioning with the net at the end of each entry's chain.
+        """The conditioning with the net at the end of each entry's chain, and each entry marked with ATTACHED.
 
-        Where an old Apply ControlNet has asked for it, the host hands the whole chain to other prompts as well. These
-        have no ATTACHED, and the net does nothing there.
+        Where an Apply ControlNet (OLD) has asked for it, the host also hands the whole chain to other prompts. Their
+        entries have no ATTACHED, and so the net does nothing there.
         """
         entries: Conditioning = []
         for text, options in conditioning:
@@ -59,7 +59,7 @@ class Attachment:
         return self.attach_to(positive, Side.POSITIVE), self.attach_to(negative, Side.NEGATIVE)
 
     def _copy_after(self, previous: ControlBase | None) -> ControlBase:
-        """A copy of the net that comes after the chain that an entry has; always the same copy for the same chain.
+        """A copy of the net with the hint, put behind the chain of an entry. The same chain always gets the same copy.
 
         previous: the last net of that chain, or None for an entry without a chain.
         """
@@ -77,11 +77,13 @@ class Attachment:
 def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Conditioning:
     """The negative prompt with the chains that Apply ControlNet (OLD) has put on the positive alone.
 
-    That node marks its entries with `control_apply_to_uncond`. When sampling begins, the host gives the chains of these
-    entries to the entries of every other prompt: the first chain to the first entry, the second to the second, and
-    again from the first entry on where there are more chains. It does not where an entry of that prompt has a net
-    already (comfy/samplers.py, apply_empty_x_to_equal_area). Our own net on the negative prompt would be such a net and
-    keep the host from it, so the same is done here before. Entries with an area take no part.
+    It does before the run what the host does when sampling begins (comfy/samplers.py, apply_empty_x_to_equal_area):
+    our own net on the negative prompt will keep the host from it. The rules are the host's:
+    - chains of positive entries that are marked with `control_apply_to_uncond` are handed on;
+    - the first chain goes to the first negative entry, the second to the second, and so on, from the first entry again
+      where there are more chains than entries;
+    - where a negative entry has a net already, nothing is changed;
+    - entries with an area take no part.
     """
     chains: list[ControlBase] = []
     for _, options in positive:
@@ -89,7 +91,7 @@ def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Con
         if is_for_negative and options.get("control") is not None and not will_have_area(options):
             chains.append(options["control"])
     entries = list(negative)
-    indices: list[int] = []  # of the entries for the whole picture
+    indices: list[int] = []  # of the negative entries for the whole picture
     for index, (_, options) in enumerate(negative):
         if will_have_area(options):
             continue

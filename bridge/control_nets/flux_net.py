@@ -33,6 +33,7 @@ class PersonControlNet(NetOfHost):
     all of them."""
 
     def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
+        """control_net: of the user, or a net of this class to copy. given: whom the net is for, and what it reads."""
         super().__init__(control_net)
         self.given = given
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
@@ -47,7 +48,10 @@ class PersonControlNet(NetOfHost):
         return PersonControlNet(self, self.given)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
-        """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
+        """The host calls it before a run: checks the MODEL, forgets passes of an earlier run, and begins the report.
+
+        Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width.
+        """
         model_family.require_family(model.current_patcher, (FLUX.name,))
         net_width = self.control_model.hidden_size
         model_width = model_family.network_of(model).hidden_size
@@ -92,11 +96,11 @@ class PersonControlNet(NetOfHost):
             return control
         context: Tensor = cond["c_crossattn"]
         self.given.report.see_forward(rows, context, transformer_options)
-        first_sigma, last_sigma = self.timestep_range  # sigmas fall in a run
+        first_sigma, last_sigma = self.timestep_range  # first is the higher one: sigmas fall in a run
         is_in_range = first_sigma >= t[0] >= last_sigma
         if not is_in_range:
             return control
-        picture_count = len(x_noisy) // batched_number  # each entry has as many rows
+        picture_count = len(x_noisy) // batched_number  # rows of each entry, one for each picture
         rows_with_faces = _rows_of_positive(rows.sides(context, transformer_options), picture_count)
         if not rows_with_faces:
             return control
@@ -127,12 +131,12 @@ class PersonControlNet(NetOfHost):
         window = row_window(options)
         key = x.shape, x.device, area, latent, window
         if key not in self._passes:
-            # Both are read only where each person has a row of the batch: row n is then person n's.
+            # These two count only where each person has a row of the batch: row n is then person n's.
             pictures_of_run = picture_count
             people_of_rows: Sequence[int] = range(len(self.given.people))
             if window is not None:
-                # All rows of the batch are checked, not those of the window. Where no pack says how many they are,
-                # those of this forward are all that is known.
+                # The number of all rows of the batch is checked, not that of the window. Where no pack tells it, that
+                # of this forward stands in for it.
                 pictures_of_run = window.total or picture_count
                 people_of_rows = window.rows
             self._check_picture(pictures_of_run, latent)
@@ -142,10 +146,10 @@ class PersonControlNet(NetOfHost):
         return self._passes[key]
 
     def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
-        """Raise BadCast where people have a row of the batch each and there is another number of pictures, and BadSize
-        where the picture has another shape than the canvas.
+        """Raise BadCast or BadSize where the pictures of the run do not fit the node.
 
-        latent: (height, width) of the whole picture in latent pixels.
+        BadCast: people have a row of the batch each, and there are more or fewer pictures than people. BadSize: the
+        picture has another shape than the canvas. latent: (height, width) of the whole picture in latent pixels.
         """
         node_of_run = self.given.node_of_run
         node_of_run.check_rows(picture_count)
@@ -171,8 +175,8 @@ class PersonControlNet(NetOfHost):
     def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
         """The keypoint pictures as latents: (people, C, h, w), or (1, C, h, w) where one picture serves all people.
 
-        area: where it is given, the latents show this area of the pictures alone. latent: (height, width) of the whole
-        picture in latent pixels. As in the host's ControlNet, the VAE encodes them in the first forward.
+        latent: (height, width) of the whole picture in latent pixels. area: the part of the pictures to encode; None
+        for the whole. The host's ControlNet, too, has the VAE encode them in the first forward.
         """
         compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
         if area is None:
@@ -182,8 +186,8 @@ class PersonControlNet(NetOfHost):
             )
         else:
             pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
-        # Loading the VAE may unload the MODEL and the net from the graphics card, in the middle of a forward. What was
-        # loaded before is loaded again after the VAE has run.
+        # Loading the VAE may unload the MODEL and the net from the graphics card, in the middle of a forward. So what
+        # is loaded now is loaded again after the VAE has run.
         loaded_models = comfy.model_management.loaded_models(only_currently_used=True)
         latents = self.vae.encode(pixels.movedim(1, -1))
         # A run that ended in an error may have left a model whose patcher is gone: the host lists None for it.

@@ -73,10 +73,10 @@ def passes_of(
 ) -> list[PersonPass]:
     """The passes for rows x, (B, C, h, w), which show the whole picture or an area of it.
 
-    There is one pass for each person, or a single one where each person has a row of the batch. hints: (people or 1, C,
-    h, w), of what the rows show. latent: (height, width) of the whole picture in latent pixels. area: that of the rows,
-    None for the whole picture. people_of_rows: where each person has a row, the number of the person in each row of an
-    entry. dtype: of the net.
+    There is one pass for each person. Where each person has a row of the batch, there is a single pass for all.
+    hints: (people or 1, C, h, w), of what the rows show. latent: (height, width) of the whole picture in latent pixels.
+    area: that of the rows, None for the whole picture. people_of_rows: the number of the person in each row of an
+    entry, read only where each person has a row. dtype: of the net.
     """
     height, width = x.shape[-2:]
     regions = _cut(given.regions, area, latent)
@@ -85,10 +85,10 @@ def passes_of(
     shares = _shares(given.people, regions, _cut(given.boxes, area, latent), height, width)  # (people, N or 1, 1)
 
     def repeated(values: Tensor) -> Tensor:
-        """Values of the people of a pass, (people, ...), repeated for all rows: (B, ...), on the net's device.
+        """Values of the people of a pass, (people of the pass, ...), repeated for all rows: (B, ...), on x's device.
 
-        The rows of an entry are its pictures, and the rows of the next entry come after them. A pass of one person
-        has the same values in every row. With a row for each person, the people are repeated once for each entry.
+        The rows stand entry after entry. In a pass of one person every row gets that person's values. In a pass of all
+        people row n of each entry gets the values of its person.
         """
         times = len(x) // len(values)
         other_dimensions = [1] * (values.ndim - 1)
@@ -122,8 +122,9 @@ def _cut(regions: Tensor | None, area: Area | None, latent: tuple[int, int]) -> 
 def _shares(people: Sequence[Member], regions: Tensor | None, boxes: Tensor | None, height: int, width: int) -> Tensor:
     """What the residuals of each person are multiplied with in each token: (people, N, 1), or (people, 1, 1).
 
-    regions, boxes: (people, H, W), where the residuals act: in the boxes if there are any. height, width: of the
-    latent, in latent pixels.
+    It is the person's weight, times the part of the token in which the person acts. regions, boxes: (people, H, W) or
+    None. Residuals act in the boxes if there are any, else in the regions, else everywhere: (people, 1, 1). height,
+    width: of the latent, in latent pixels.
     """
     shares = torch.tensor([member.weight for member in people], dtype=torch.float32)[:, None, None]  # (people, 1, 1)
     acting = boxes
@@ -141,19 +142,22 @@ def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
     people_regions: (people, H, W). height, width: of the latent, in latent pixels.
     """
     touched = on_tokens(people_regions, height, width, TOKEN_CELLS) > 0  # (people, rows, columns of tokens)
-    # At odd sides of the latent the last tokens reach beyond it.
+    # At odd sides of the latent the last tokens reach beyond it, so the pixels are cut in the end.
     rows = touched.float().repeat_interleave(TOKEN_CELLS, dim=1)
     pixels = rows.repeat_interleave(TOKEN_CELLS, dim=2)
     return pixels[:, None, :height, :width]
 
 
 def summed(passes: Sequence[PersonPass], run: Callable[[PersonPass], Residuals]) -> Residuals:
-    """The sum of the residuals of all passes, each times its shares. run: gives those of one pass, in new tensors."""
+    """The sum of the residuals of all passes, each times the shares of its pass.
+
+    run: gives the residuals of one pass, in new tensors, which are changed in place here.
+    """
     total: Residuals = {}
     for net_pass in passes:
         residuals = run(net_pass)
-        # The tensors are changed in place: blocks that share one tensor go on sharing it, and no copy is made. Each
-        # tensor is multiplied once, however many blocks share it.
+        # In place: blocks that share one tensor go on sharing it, and no copy is made. Over distinct tensors, so that
+        # a shared one is multiplied once.
         tensors = _distinct_tensors(residuals)
         for tensor in tensors:
             tensor *= net_pass.shares
@@ -167,14 +171,14 @@ def summed(passes: Sequence[PersonPass], run: Callable[[PersonPass], Residuals])
 
 
 def in_all_rows(residuals: Residuals, rows: Sequence[int], row_count: int) -> Residuals:
-    """Residuals of some rows of a forward as those of all row_count rows, with zeros in the others.
+    """Residuals of all row_count rows of a forward: those of some rows as they are, and zeros in the others.
 
-    rows: the numbers of the rows that residuals, (rows, N, width) each, are of. Blocks that share a tensor share it
-    still.
+    residuals: (n, N, width) each, of n rows. rows: the numbers of these n rows in the forward. Blocks that share a
+    tensor in `residuals` share one in the result.
     """
     if len(rows) == row_count:
         return residuals
-    in_all: dict[int, Tensor] = {}
+    in_all: dict[int, Tensor] = {}  # by the id of the tensor of some rows
     for tensor in _distinct_tensors(residuals):
         in_all[id(tensor)] = tensor.new_zeros(row_count, *tensor.shape[1:])
         in_all[id(tensor)][list(rows)] = tensor

@@ -6,8 +6,11 @@ from comfy.controlnet import ControlNet
 
 
 class NetOfHost(ControlNet):
-    """It has the network and the settings (strength, range and so on) of a ControlNet, as the host's ControlNet.copy
-    makes one. As there, the ControlNets before that one in the chain are left to the caller."""
+    """It has the network and the settings (strength, range and so on) of another ControlNet.
+
+    It is made as the host's ControlNet.copy makes one. As there, it has no net before it in a chain: the caller sets
+    that.
+    """
 
     def __init__(self, net: Any) -> None:
         # Given the network here, the host would put it into a second ModelPatcher.

@@ -45,13 +45,13 @@ class PerThread:
         """While this context is open, this thread sees `value` as the attribute of this object."""
         replacements = current.attributes
         key = id(instance), self._name  # no other object gets this id: the caller keeps the object alive
-        nested = key in replacements  # whether a `replaced` of this object is open in this thread already
-        before = replacements.get(key)
+        nested = key in replacements  # whether this attribute is replaced in this thread already
+        outer_value = replacements.get(key)  # what it is replaced by, to be put back in the end
         replacements[key] = value
         try:
             yield
         finally:
             if nested:
-                replacements[key] = before
+                replacements[key] = outer_value
             else:
                 del replacements[key]

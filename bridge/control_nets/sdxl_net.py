@@ -83,8 +83,8 @@ class TokenControlNet(NetOfHost):
     ) -> Any:
         """The residuals of one forward: those of the nets before this one in the chain, with those of this net added.
 
-        The host calls it; the arguments are the host's. The net reads the tokens of the people that its own node
-        (`source`) has put into these rows. Where that node has put in none, only the nets before this one act.
+        _AttachedNet calls it with the host's arguments. The net reads the tokens of the people that its own node
+        (`source`) has put into these rows. Where the node has put in none, only the nets before this one act.
         """
         by_chunk = carried_by_chunk(cond, transformer_options, Injection.key)
         injections = [injection for of_nodes in by_chunk for injection in of_nodes if injection.source is self.source]
@@ -104,11 +104,11 @@ class TokenControlNet(NetOfHost):
     def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
         """The network and the context for a forward.
 
-        injections: what the node has put into each chunk of the batch. x: the latents, (B, C, h, w).
+        injections: what the node has put into each chunk of the batch, at least one. x: the latents, (B, C, h, w).
         """
         first_injection = injections[0]  # its regions are those of all chunks, see Injection.can_join_batch
         of_chunks = [injection.by_person(injection.tokens) for injection in injections]
-        # Rows: one for each chunk, or, where people have rows, one for each row of the batch.
+        # Rows: usually one for each chunk, which `repeat_rows` repeats; by_row one for each row of the batch.
         tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
         if first_injection.regions is not None:
             outside = self.outside.expand(len(tokens), 1, -1, -1)
@@ -120,7 +120,7 @@ class TokenControlNet(NetOfHost):
 
 
 def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
-    """Where the residuals act: the boxes of all people of a row together, (row_count, H, W). None for everywhere.
+    """Where the residuals act in each row: the sum of the boxes of its people, (row_count, H, W). None for everywhere.
 
     injections: of each chunk of the batch; all of them have boxes, or none has.
     """
@@ -191,14 +191,14 @@ class TokenNetwork:
 
         The host calls this instead of the network. x: latents, (B, C, h, w). hint: the keypoint picture, (B, 3, H, W).
         timesteps: (B,). context: of ReadByNet, (B, tokens, width). y: (B, adm), for SDXL. The first forward keeps the
-        keys and values of every layer, and raises ConditioningLost where a layer has not called `_attend`.
+        keys and values of every layer in `_layers`, and raises ConditioningLost where a layer has not called `_attend`.
         """
         network = self._network
         emb = self._embedding(timesteps, y, x.dtype)
-        layers = dict(self._layers)
+        layers = dict(self._layers)  # a copy, to which `_attend` adds the layers of the first forward
         attend = partial(self._attend, layers)
-        # A block makes keys and values of the context that it is given. Once those of the first forward are kept, its
-        # own are not read, so it is given one token, the least that it can be given.
+        # A block makes keys and values of the context that it is given. Once those of the first forward are kept,
+        # nobody reads the block's own. So it is then given one token, the least that it can be given.
         block_context = context[:, :1] if layers else context
         residuals: list[Tensor] = []
         for number, (block, zero_conv) in enumerate(zip(network.input_blocks, network.zero_convs, strict=True)):
@@ -222,10 +222,9 @@ class TokenNetwork:
         return embedding if network.num_classes is None else embedding + network.label_emb(y)
 
     def _keypoints_of(self, hint: Tensor, emb: Tensor, context: Tensor) -> Tensor:
-        """What the network's input_hint_block makes of the keypoint picture, (B, C, h, w): once for a hint.
+        """What the network's input_hint_block makes of the keypoint picture, (B, C, h, w). It is made once for a hint.
 
-        emb, context: of a block. This one, like the zero convolutions, is called like every block, and reads its first
-        argument alone.
+        emb, context: as every block is given them. input_hint_block takes them, and reads its first argument alone.
         """
         if self._hint is not hint:
             self._hint = hint
@@ -235,10 +234,10 @@ class TokenNetwork:
     def _attend(
         self, layers: dict[Block, GroupKeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """The cross-attention of one layer, the host's attn2 replacement: what its queries read, (B, N, C).
+        """The cross-attention of one layer, the host's attn2 replacement: what its queries q read, (B, N, C).
 
-        layers: by layer, the keys and values of the first forward, in which k and v had all tokens. A layer that is
-        missing is added.
+        layers: the keys and values by layer. In the first forward this layer is missing there, and k and v, of all
+        tokens, are added to it. In later forwards k and v are of one token, and are not read.
         """
         kind, number = extra_options["block"]
         layer = kind, number, extra_options["block_index"]

@@ -66,10 +66,11 @@ class EncodedText:
 
 
 def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[EncodedText]:
-    """The text, encoded once for each part of the schedule: for all of it unless the CLIP changes (Set CLIP Hooks).
+    """The text, encoded once for each part of the schedule in which the CLIP is the same.
 
-    width: of the texts that the MODEL reads. Raises WrongBaseModel with `advice` for the CLIP of another family,
-    BadPicture for weights that no text can have, and BadText for what is too much for an encoder.
+    That is one part, the whole schedule, unless the CLIP changes (Set CLIP Hooks). width: of the texts that the MODEL
+    reads. Raises WrongBaseModel with `advice` for the CLIP of another family, BadText for what is too much for an
+    encoder, and BadPicture where the CLIP makes NaN or infinity of the text (of weights that no text can have).
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
@@ -97,7 +98,7 @@ def _t5_tokens(options: Mapping[str, Any]) -> T5Tokens | None:
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> EncodedText:
-    """A text, `label`, encoded by `clip` for this MODEL and for all of the schedule.
+    """The text `label` encoded by `clip` for this MODEL, as one part that holds for the whole schedule.
 
     Raises BadSetup for a CLIP that changes in the schedule, and what `encoded_by_schedule` raises.
     """
@@ -125,10 +126,11 @@ class PeopleWords:
 
 
 def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: int, advice: str) -> list[PeopleWords]:
-    """The words about all people, encoded, for each part of the schedule: one PeopleWords for each part.
+    """The encoded words about all people: one PeopleWords for each part of the schedule.
 
-    clips: one for each person, which change alike in the schedule. all_words: "" for a person without words; one person
-    at least has words. The other arguments and what is raised are as in `encoded_by_schedule`.
+    clips: one for each person; all of them change at the same parts of the schedule. all_words: the words of each
+    person, "" for none; one person at least has words. The other arguments and what is raised are as in
+    `encoded_by_schedule`.
     """
     of_people: list[list[EncodedText] | None] = []
     for clip, words in zip(clips, all_words, strict=True):
@@ -166,8 +168,8 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
     samples = torch.cat(latents)  # (B, C, h, w), or (B, C, T, h, w) of a video model
     if not samples.isfinite().all():
         raise unusable_latent("A crop")
-    # As many dimensions as the latents have: (B, 1, H, W), or (B, 1, 1, H, W). The host would take (B, H, W) of a
-    # video model for one mask per frame.
+    # The mask gets as many dimensions as the latents: (B, 1, H, W), or (B, 1, 1, H, W) of a video model, where the host
+    # would take (B, H, W) for one mask per frame.
     single_dimensions = [1] * (samples.ndim - 3)
     height, width = masks.shape[1:]
     noise_mask = masks.reshape(len(masks), *single_dimensions, height, width)
@@ -177,10 +179,10 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
 def similarities(clip_vision: ClipVisionModel, parts: Parts, images: Tensor) -> list[list[float]]:
     """How much each garment resembles its region of each picture: for each picture a list with a cosine per garment.
 
-    Of a garment with several pictures it is the highest of their cosines. images: (B, H, W, 3). The cosines compare
-    CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture for NaN.
+    The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Where a garment has several pictures, the
+    highest of their cosines counts. images: (B, H, W, 3). Raises BadPicture for NaN.
     """
-    garments = parts.garments
+    garments = parts.garments  # for each garment a list of parts, one for each picture of it
     of_garments: list[Tensor] = []  # (pictures of the garment, width) each
     for garment in garments:
         embeddings = [_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)) for part in garment]
@@ -210,14 +212,15 @@ def _embedding_of_picture(clip_vision: ClipVisionModel, picture: Tensor) -> Tens
 def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images: Tensor) -> list[float]:
     """CLIP-T of each picture (B, H, W, 3): the cosine of its projected embedding and that of the prompt.
 
-    CLIP reads the first 75 tokens of the prompt. Raises BadText for what is too much for the encoder, and BadSetup
-    unless both encoders project, and to one width.
+    CLIP reads the first 75 tokens of the prompt. Raises BadText for what is too much for the encoder, BadSetup unless
+    both encoders project to the same width, BadPicture for NaN in the text, and what `encode_pictures` raises.
     """
     check_text(f"The text {plain(prompt, 60)!r}", prompt)
     tokens = clip.tokenize(prompt)
     text = _pooled_text(clip, tokens, return_pooled=True)  # (1, width), projected
     unprojected_text = _pooled_text(clip, tokens, return_pooled="unprojected")
-    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case, and for SD3 zeros without a CLIP.
+    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected both times, so the two are equal. For SD3 it gives
+    # zeros where no CLIP is loaded.
     if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
         raise _no_pair_error("the CLIP gives texts without their projection, or none")
     width = text.shape[-1]
@@ -256,11 +259,10 @@ def _no_pair_error(why: str) -> BadSetup:
 
 
 def check_family(input_in_words: str, measure: str, value: int, needed_value: int, advice: str) -> None:
-    """Raise WrongBaseModel unless an input has the value that the family of the MODEL has.
+    """Raise WrongBaseModel unless `value` of an input is `needed_value`, that of the MODEL.
 
-    input_in_words: such as "The vae input". measure: the number by which families are told apart, such as TEXT_WIDTH.
-    value, needed_value: of the input and of the MODEL. advice: for the message; another takes its place where the text
-    width of the SDXL refiner meets that of another family.
+    input_in_words: such as "The vae input". measure: what the values measure, by which families are told apart, such as
+    TEXT_WIDTH. advice: for the message; for text widths `advice_between` may put other advice in its place.
     """
     if value == needed_value:
         return
@@ -335,7 +337,7 @@ def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
 
     Raises as encode_pictures does.
     """
-    # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
+    # Not by way of encode_image, which rounds a picture to steps of 1/255 before it normalises it: grey would not be 0.
     network = _clip_network(clip_vision, STATES, width)
     size = clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
@@ -359,14 +361,15 @@ def _clip_network(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
 
 
 def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
-    """One output of CLIP vision, float32 on the CPU. outputs: all that the encoder gives, by the host's names.
+    """The output `kind` of CLIP vision, float32 on the CPU. outputs: all that the encoder gives, by the host's names.
 
-    Raises WrongEncoder unless the output `kind` has this width, BadPicture for NaN.
+    Raises WrongEncoder unless this output has this width, and, for EMBEDS, unless all widths are those of the encoder
+    that is needed. Raises BadPicture for NaN.
     """
     widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
     needed_encoder = _encoder_of(kind, width)
-    # The width of embeddings alone does not tell encoders apart: those of a ViT-H without its projection are as wide as
-    # bigG's. The width of the hidden states does, so for embeddings both are compared.
+    # The width of the hidden states tells encoders apart. That of embeddings does not: those of a ViT-H without its
+    # projection are as wide as bigG's. So where embeddings are needed, the hidden states' width is compared, too.
     is_wrong_encoder = needed_encoder is not None and widths != needed_encoder.widths
     if widths[kind] != width or (kind == EMBEDS and is_wrong_encoder):
         raise WrongEncoder(_encoder_in_words(widths), kind, width)
@@ -399,7 +402,7 @@ def _require_finite(output: Tensor) -> Tensor:
 
 
 def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """The host's CLIP vision transformer, in the sizes of a file's tensors; its weights are not loaded.
+    """The host's CLIP vision transformer in the sizes of a file's tensors. The weights are not loaded into it.
 
     state: the tensors by their names, as transformers' CLIPVisionModel has them. ops, device, dtype: the host's.
     """

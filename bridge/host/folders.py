@@ -61,10 +61,11 @@ def register() -> None:
     """Make our model keys known to the host, by writing into its table of folders.
 
     A key that exists already (another pack, extra_model_paths.yaml) keeps its folders and endings of files; ours are
-    added. A key that only extra_model_paths.yaml names has no endings, and the host would list every file there.
+    added behind them. Without our endings the host would list every file of a key that only extra_model_paths.yaml
+    names.
     """
     for key in _KEYS:
-        entry = _registered(key)
+        entry = _registered(key)  # its endings have ours already
         of_packs = filter(os.path.isdir, _paths_in_packs(key))
         merged_paths = list(dict.fromkeys([*entry.paths, _default(key), *of_packs]))  # each once, in order
         folder_paths.folder_names_and_paths[key] = (merged_paths, set(entry.endings), *entry.more)
@@ -83,13 +84,14 @@ class _Registered(NamedTuple):
 
 
 def _registered(key: str) -> _Registered:
-    """What the host's table has under a key; our own keys always have a folder and our endings.
+    """What the host's table has under a key. Our own keys always get our endings, and our folder where they have none.
 
-    The table is read here alone. Any pack writes into it, and the host takes nearly everything. So this function does
-    too: lists, sets or a single value, paths of any kind, too few or too many values. What is no path is passed over.
+    The table is read only here. Any pack writes into it, and the host takes nearly everything there, so this function
+    does too: lists, sets or a single value, paths of any kind, too few or too many values. What is no path is left out.
     """
     entry: Any = folder_paths.folder_names_and_paths.get(key)
-    values: Sequence[Any] = entry if isinstance(entry, (list, tuple)) else (entry,)  # a single value: paths
+    # As the host has it: (paths, endings, whatever a pack has added). A single value is taken for the paths.
+    values: Sequence[Any] = entry if isinstance(entry, (list, tuple)) else (entry,)
     paths = values[0] if values else None
     endings = values[1] if len(values) > 1 else None
     usable_paths = [path for path in _texts(paths) if path and "\0" not in path]
@@ -105,6 +107,7 @@ def _default(key: str) -> str:
 
 def _texts(value: Any) -> list[str]:
     """A path of any kind, or several, as texts; what is no path is left out."""
+    # Texts and mappings are collections too, and count as one item. Of a mapping, which is no path, nothing is left.
     is_single = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Collection)
     items: Any = [value] if is_single else value
     texts: list[str] = []
@@ -124,24 +127,28 @@ def _paths_in_packs(key: str) -> list[str]:
 
 
 def folders(*keys: str) -> list[str]:
-    """Every folder searched for these keys, in the host's order, without repeats."""
+    """Every folder searched for these keys, in the host's order, each once, without separators at their ends."""
     paths: list[str] = []
     for key in keys:
         for path in _registered(folder_paths.map_legacy(key)).paths:
-            # extra_model_paths.yaml may name one with a separator at its end, which only the root of a drive needs.
+            # extra_model_paths.yaml may name a folder with a separator at its end. Only the root of a drive needs one.
             is_root = os.path.dirname(path) == path
             paths.append(path if is_root else path.rstrip(f"/{os.sep}"))
     return list(dict.fromkeys(paths))
 
 
 def folders_by_key() -> dict[str, tuple[str, ...]]:
-    """Every model key of the host -> its folders; "" -> the folder that holds them all."""
-    # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
+    """Every model key of the host but _NO_MODELS -> its folders; "" -> the folder that holds them all.
+
+    The host's old folder models/unet comes last in its key: downloads go into models/diffusion_models nowadays, which
+    the host names behind it.
+    """
     old_folder = os.path.join(folder_paths.models_dir, "unet")
     folders_of_keys: dict[str, tuple[str, ...]] = {}
     for key in list(folder_paths.folder_names_and_paths):
         if isinstance(key, str) and key not in _NO_MODELS:
-            old_folder_last = sorted(_registered(key).paths, key=lambda path: path == old_folder)  # False before True
+            # A sort by False (any other folder) and True (the old one), which leaves the others in their order.
+            old_folder_last = sorted(_registered(key).paths, key=lambda path: path == old_folder)
             folders_of_keys[key] = tuple(old_folder_last)
     folders_of_keys[""] = (folder_paths.models_dir,)
     return folders_of_keys
@@ -163,10 +170,11 @@ def host_menu(key: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
-    """The names of the files of these folders that have one of the endings, if any, as `file_names` gives them.
+    """The sorted names of the files in these listings that have one of the endings (any, where there are none), without
+    links to nowhere.
 
-    They are kept, because sorting thousands of names takes long. As long as nothing has changed in the folders, the
-    listings are the same, and so is the answer.
+    The result is cached, because sorting thousands of names takes long. A change in a folder gives another listing, and
+    so another key of the cache.
     """
     names_with_ending: set[str] = set()
     for folder in listings:
@@ -179,8 +187,9 @@ def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -
 def find(name: str, key: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
-    Without such a file, one whose name is the same in another spelling is found: see core.checks.names. None for an
-    empty name, which an empty menu sends. Raises UnsafePath when the name leads out of the folder.
+    Where no file has exactly this name, the first one is taken whose name is the same in another spelling, see
+    core.checks.names. None for an empty name, which an empty menu sends. Raises UnsafePath when the name leads out of
+    the folder.
     """
     return find_exactly(name, key) or _spelled_otherwise(name, key)
 
@@ -197,9 +206,10 @@ def find_exactly(name: str, key: str) -> str | None:
 
 
 def chosen(names: Sequence[str], key: str, missing: LikenessError) -> str:
-    """Full path of the file that was chosen: the first that `find` finds under one of these names.
+    """Full path of a file that may have any of these names: of the first name that `find` finds.
 
-    Raises UnsafePath, DeadLink where one of the names is a link to nowhere, and else `missing`.
+    names: in order of preference. Where none is found, raises DeadLink if one of the names is a link to nowhere, else
+    `missing`. Raises UnsafePath for a name that leads out of its folder.
     """
     for name in names:
         path = find(name, key)
@@ -213,7 +223,8 @@ def chosen(names: Sequence[str], key: str, missing: LikenessError) -> str:
 def refuse_dead_link(name: str, *keys: str) -> None:
     """Raise DeadLink where the file of this name, in a folder of these keys, is a link to nowhere.
 
-    It is called where `find` has found no file. Other spellings count, as there. Raises UnsafePath too.
+    It is called where `find` has found no file. As in `find`, other spellings of the name count. Raises UnsafePath for
+    a name that leads out of its folder.
     """
     if not name:  # an empty menu sends an empty name
         return
@@ -237,7 +248,10 @@ def _spelled_otherwise(name: str, key: str) -> str | None:
 
 
 def path_within(folder: str, name: str) -> str:
-    """`folder`/`name`, refusing names that lead outside of `folder`. Links inside the folder may point anywhere."""
+    """The absolute path `folder`/`name`. Links inside the folder may point anywhere.
+
+    Raises UnsafePath for a name that leads outside of `folder`.
+    """
     root = os.path.abspath(folder)
     path = os.path.abspath(os.path.join(root, name))
     if not lies_within(path, root):
@@ -246,15 +260,17 @@ def path_within(folder: str, name: str) -> str:
 
 
 def lies_within(path: str, folder: str) -> bool:
-    """Whether a path is below a folder, by their names. join: the root of a drive ends with a separator already."""
+    """Whether a path is below a folder, by their names alone."""
+    # join puts a separator behind the folder, unless it has one already, as the root of a drive.
     return path.startswith(os.path.join(folder, ""))
 
 
 def chosen_file_exists(path_of: Callable[[str], str], file: object) -> bool:
-    """The answer of a loader's validate_inputs: True, if the chosen file is there.
+    """The answer of a loader's validate_inputs: True if the chosen file is there, or if it is not known yet.
 
-    file: None where it is linked, and so not known before the run. Raises what path_of raises. It returns no text,
-    because the host repeats a text for each input, and newer frontends show "rejected the value" instead.
+    file: None where it is linked, and so not known before the run. path_of: gives the path of a file; what it raises
+    for a missing file is raised here. validate_inputs may also return a text for an error. This does not: the host
+    repeats a text for each input, and newer frontends show "rejected the value" instead.
     """
     if file is not None:
         path_of(a_name(file))

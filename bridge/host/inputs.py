@@ -94,13 +94,14 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The same node class, changed in place: from now on it checks the values of its inputs before it runs, its notes
-    are shown under it, and its schema has its texts (schema.with_texts).
+    """The same node class, changed in place: `execute` checks the values of its inputs first and shows its notes under
+    the node, and the schema has its texts (schema.with_texts).
 
-    Before `execute`, BadSetup is raised for an unknown input, BadInput for a number out of its limits and for an object
-    of another kind, BadChoice for a word that the menu does not offer, and for the host's own values what
-    core.checks.value_checks raise. A float that is a whole number passes as an int. An input to which nothing is linked
-    is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
+    Raised before the node's own `execute` runs: BadSetup for an unknown input, BadInput for a number out of its limits
+    and for an object of another kind, BadChoice for a word that the menu does not offer, and for the host's own values
+    what core.checks.value_checks raise.
+    What the node's `execute` gets: an int for a float that is a whole number, where an int is needed; None, or the
+    default of an optional widget, where nothing is linked; and None for None at an optional or lazy socket.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -112,7 +113,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        # The host gives every value by name; a script may give some by position.
+        # The host gives every value by name; a script may give the first ones by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         try:
             with tensors_on_cpu():
@@ -142,16 +143,16 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
 
 def _can_be_traced(error: LikenessError) -> bool:
-    """Whether the host can log an error with all of its causes, see core.checks.text.writable.
+    """Whether the log can write an error with all of its causes, see core.checks.text.writable.
 
-    A cause that is an OSError has the name of its file, which may have letters that the log cannot write.
+    It may not: an OSError among the causes names its file, and that name may have letters that the log cannot write.
     """
     trace = "".join(traceback.format_exception(error))
     return writable(trace) == trace
 
 
 def _refuse_unknown(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> None:
-    """Raise BadSetup for an input that the node has not: the host hands over whatever is linked under any name."""
+    """Raise BadSetup for inputs that the node does not have: the host hands over whatever is linked under any name."""
     unknown = [name for name in linked_by_id if name not in schema.inputs]
     if unknown:
         advice = "The workflow may be of another version of Likeness: link one of these, or leave it out."
@@ -161,10 +162,11 @@ def _refuse_unknown(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> Non
 
 
 def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
-    """The values, by id, of inputs that the host does not hand over because nothing is linked to them.
+    """The values, by id, that inputs have when nothing is linked to them: the host hands over nothing for these.
 
-    For an optional widget the value is its default, for an optional or lazy socket None, and an empty list where the
-    node reads a list. required_names: parameters of `execute` without a default.
+    An optional widget has its default. An optional or lazy socket has None if it is among required_names, the
+    parameters of `execute` without a default; else it is left to `execute`. Where the node reads such an input as a
+    list, the value is an empty list instead.
     """
     values: dict[str, Any] = {}
     for name in required_names:
@@ -186,14 +188,15 @@ def _is_list(schema_input: io.Input) -> bool:
 
 
 def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs, by id, with which a node with `is_input_list` runs: lists of its photos (_LIST_TYPES), and one value
-    for every other input.
+    """The checked inputs, by id, of a node with `is_input_list`: for each input of _LIST_TYPES a list, without its
+    Nones, and for every other input one value.
 
-    linked_by_id: what is given for each input: from the host a list, also for a widget; from a script the bare value.
-    An empty list for an input that takes one value and may be None is left out, as if nothing were linked, see
+    linked_by_id: what is given for each input: from the host always a list, also for a widget; from a script the bare
+    value. An input that takes one value, may be None and gets an empty list is left out: it counts as not linked, see
     _unlinked_values. Raises BadInput and BadChoice as `checked` says, BadInput for an empty list where something is
-    needed, and BadSetup for several values where one is needed.
+    needed, and BadSetup for several different values where one is needed.
     """
+    # The host gives lists alone. A script gives bare values, of which hardly all are lists.
     from_host = all(isinstance(linked, (list, tuple)) for linked in linked_by_id.values())
     inputs_of_node: dict[str, Any] = {}
     for input_id, linked in linked_by_id.items():
@@ -264,8 +267,10 @@ def single(value: Any) -> Any:
 
 
 def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
-    """The value of one input as the node runs with it: a number in the input's type, a default for None, or the same
-    value. Raises as `checked` says."""
+    """The value of one input as the node runs with it, after all checks. Raises as `checked` says.
+
+    It is a number in the input's type; the default of the input, or None, for a None that is allowed; else `value`.
+    """
     schema_input = schema.inputs[input_id]
     input_in_words = f"The {input_id} input of {schema.title}"
     if schema_input.io_type in (io.Int.io_type, io.Float.io_type):
@@ -274,6 +279,7 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     if value is None and _may_be_none(schema_input):
         return getattr(schema_input, "default", None)
     if not _fits(schema_input, value):
+        # A file of another method gets a message of its own: sockets of methods' files are all of one type.
         actual_method = getattr(value, "method_title", "")
         expected_method = _method_of(schema_input)
         if actual_method and expected_method:
@@ -310,7 +316,8 @@ def _may_be_none(schema_input: io.Input) -> bool:
 
 
 def _fits(schema_input: io.Input, value: Any) -> bool:
-    """Whether a value is of the kind that the socket of an input takes."""
+    """Whether a value is of the kind that an input takes: an object of the host by its method (_METHODS), others by
+    their class."""
     io_type = schema_input.io_type
     if io_type == io.Vae.io_type and hasattr(value, _METHODS[io.Clip.io_type]):
         return False  # a CLIP, which has an encode as well

@@ -34,10 +34,11 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
 
 
 def _load_as_host(path: Path) -> Any:
-    """The contents of a file by the host's loader, which maps files into memory or not, as its user chose.
+    """The contents of a file, read by the host's loader where it can, because that one maps files into memory or not as
+    the user has set it.
 
-    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A file whose ending does
-    not fit its contents, or whose name is not UTF-8, is therefore read by our own loader.
+    Two kinds of files are read by our own loader: those whose ending does not fit their contents, because the host goes
+    by the ending, and those whose name is not UTF-8, because safetensors takes no such name.
     """
     has_fitting_ending = (ending(path.name) in SAFETENSORS) == is_safetensors(path)
     if has_fitting_ending and tensors.has_name_in_utf_8(path):
@@ -46,18 +47,18 @@ def _load_as_host(path: Path) -> Any:
 
 
 def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
-    """A new network with these weights, in a ModelPatcher of the host's memory management.
+    """A new network with these weights, frozen and in eval mode, in a ModelPatcher of the host's memory management.
 
     build: called as build(ops=..., device=..., dtype=...), it gives the network without weights. state: the weights, by
-    the names of the network's parameters. Raises what torch raises unless they fit exactly.
+    the names of the network's parameters. Raises what torch raises unless names and shapes are those of the network.
     """
     # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
     patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     offload = comfy.model_management.unet_offload_device()
     module = build(ops=comfy.ops.manual_cast, device=offload, dtype=comfy.utils.weight_dtype(dict(state)))
     patcher = patcher_class(module, load_device=comfy.model_management.get_torch_device(), offload_device=offload)
-    # A dynamic patcher wants the tensors of the file themselves as parameters (assign), which may be mapped from the
-    # disk. 0.3.64 has no is_dynamic: then `bool` is called instead, which gives False.
+    # A dynamic patcher wants the file's own tensors, which may be mapped from the disk, as parameters: `assign`.
+    # 0.3.64 has no is_dynamic: then bool() is called instead, which is False.
     assign = getattr(patcher, "is_dynamic", bool)()
     module.load_state_dict(dict(state), strict=True, assign=assign)
     module.eval().requires_grad_(False)
@@ -65,11 +66,11 @@ def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> 
 
 
 def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:
-    """Run a network once on the device "meta", which has shapes and computes nothing.
+    """Run a network once on the device "meta", which has shapes and computes nothing, to see whether its layers fit.
 
-    It raises what torch raises where the tensors of a file do not fit each other: each may fit its own layer, and the
-    output of one layer may still have another width than the next one takes.
-    network, state: as in Published.build.
+    Raises what torch raises where the tensors of a file do not fit each other. Loading them does not find that out:
+    each tensor fits its own layer, and yet a layer may give another width than the next one takes.
+    network, state: as in Published.build, without the LoRA.
     """
     zeros = partial(torch.zeros, device="meta", dtype=torch.float32)
     trial = network(state, ops=comfy.ops.manual_cast, device="meta", dtype=torch.float32)
@@ -143,15 +144,18 @@ class Published:
         return self.model.key
 
     def named(self, file: str) -> Model:
-        """The method's published file of this name, also in another folder or other capitals; its first published file
-        where none has the name."""
+        """The method's published file with the name of `file`, whatever its folder and capitals.
+
+        Where no published file has that name, it is `model`, the first one.
+        """
         return manifest.publication(file, (self.key,)) or self.model
 
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
-        Where no file has the chosen name, and a published file has it (also in another folder or other capitals), that
-        file is looked for in all model folders under any name: it is recognised by its contents.
+        First the method's folders are searched for the chosen name. If it is not there, but is the name of a published
+        file (whatever its folder and capitals), all model folders are searched for that file under any name: it is
+        recognised by its contents.
         """
         path = folders.find(file, self.key)
         if path is not None:
@@ -178,9 +182,10 @@ class Published:
         return path
 
     def read(self, path: str) -> dict[str, Tensor]:
-        """The tensors of a file, once its format is known to be one of `formats` and this host to be new enough.
+        """The tensors of a file, after checks of its format and of the host.
 
-        Raises UnsupportedCheckpoint, and BadSetup for a file that needs a newer host.
+        Raises UnsupportedCheckpoint for a format that is none of `formats`, BadSetup for a file that needs a newer
+        host, and what reading the file raises.
         """
         advice = self._advice_on(path)
         state = read_state_dict(path, self._expected_at(path), advice)
@@ -198,9 +203,10 @@ class Published:
     ) -> comfy.model_patcher.ModelPatcher:
         """The method's network with the weights of a file, in a ModelPatcher.
 
-        network: called as network(state, ops=..., device=..., dtype=...). What it gives has a method try_out(zeros),
-        which lets zeros(shape...) through every layer once. state: the tensors of the file; those of its LoRA are no
-        part of the network. Raises UnsupportedCheckpoint for tensors that are missing, damaged or of other sizes.
+        network: called as network(state, ops=..., device=..., dtype=...), it gives the network without weights. That
+        has a method try_out(zeros), which lets zeros(shape...) through every layer once. state: the tensors of the
+        file; those of its LoRA are checked too, and left out of the network. Raises UnsupportedCheckpoint for tensors
+        that are missing, damaged or of other sizes.
         """
         network_state = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:
@@ -234,10 +240,10 @@ class FileLoader:
     load_file: Callable[[str], Any]
 
     def load(self, path: str) -> Any:
-        """What travels on the method's socket, of the file at `path`.
+        """What travels on the method's socket, loaded from the file at `path`.
 
-        A note under the node says so where commercial use is not allowed, except for the demo's stand-ins. Raises what
-        load_file raises, such as UnsupportedCheckpoint.
+        Where the file's licence does not allow commercial use, a note under the node says so; not for the demo's
+        stand-ins. Raises what load_file raises, such as UnsupportedCheckpoint.
         """
         loaded = self.load_file(path)
         file_format, _ = recognised(Path(path))

@@ -23,10 +23,11 @@ def examined(graph: Mapping[str, Any]) -> Diagnosis:
 
 
 def serve() -> None:
-    """Add the routes to the running server, if any.
+    """Add the routes to the running server, if any: ROUTE, and one for the pictures of translated help pages.
 
-    Pictures of translated help pages: these lie one folder deeper than the English ones and link to ../img, as GitHub
-    reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
+    Translated pages lie one folder deeper than the English ones, and link to their pictures as ../img, so that the
+    links work on GitHub. But the host's help panel reads the links of all pages as if they stood in web/docs, so there
+    ../img is web/img. The second route leads from there to web/docs/img.
     """
     server = notes.running_server()
     # Where the pack is installed twice, the first copy adds the routes: the server does not start with a route twice.
@@ -39,9 +40,10 @@ def serve() -> None:
 async def _missing(request: Any) -> Any:
     """The answer to web/doctor.js: what is missing for a workflow, which is posted as it is saved.
 
-    names: the files that are missing or not in order. size: of all downloads together, in words. unsized: how many of
-    them have no known size. all_missing: whether none is there in another state. report: that of Check Model Files.
-    A body that is no workflow is answered with an error and the status 400.
+    names: of the files that are missing or not in order. size: of all downloads together, in words; "" where none is
+    known. unsized: how many downloads have no known size. all_missing: whether each of the files is missing, and none
+    is there but not in order. report: that of Check Model Files. A body that is no workflow is answered with an error
+    and the status 400.
     """
     wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
     try:

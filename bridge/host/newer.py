@@ -21,9 +21,11 @@ def known_here() -> bool:
 
 
 def require_host(host: str, what: str) -> None:
-    """Raise BadSetup where this ComfyUI is older than `host`, the `host` of a record. what: needs it, for the message.
+    """Raise BadSetup where this ComfyUI is too old for something that needs the version `host`.
 
-    Whatever needs more than the oldest ComfyUI needs the networks of those that tell which tokens are references.
+    The version itself is not compared. There are two kinds of hosts: OLDEST, which will do for what needs OLDEST, and
+    those that tell which tokens are references (`known_here`), which will do for everything. host: the `host` of a
+    record. what: what needs it, for the message.
     """
     if host != OLDEST and not known_here():
         raise BadSetup(f"{what} needs ComfyUI {host} or newer, and this one is older.", "Update ComfyUI.")

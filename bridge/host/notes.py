@@ -14,10 +14,11 @@ from ...core.checks.text import logger, plain_lines
 
 
 def node_of(cls: type[io.ComfyNode]) -> str | None:
-    """The id of the running node, a class with hidden inputs, or None outside of a graph.
+    """The id of the running node in the graph that the user sees; None outside of a graph.
 
-    All that is sent to the page and looked up in the prompt goes by this id. Of a node that another one has become
-    while it ran, such as a turn of a loop, it is the id of the one that stands in the graph.
+    All that is sent to the page and looked up in the prompt goes by this id. A node may expand into others while it
+    runs, such as the turns of a loop: for these it is the id of the node that the user has placed. cls: the class of
+    the running node, with its hidden inputs.
     """
     graph = cls.hidden and cls.hidden.dynprompt
     return graph.get_display_node_id(cls.hidden.unique_id) if graph else None
@@ -35,8 +36,10 @@ def show(node_id: str | None, image: Tensor) -> None:
 
 
 def _send(event: str, message: dict[str, Any]) -> None:
-    """Send an event of the prompt that runs to the browser that has started it. Without that browser, as in a run by
-    the API, nobody gets it: the host would send it to all."""
+    """Send an event of the running prompt to the browser that has started it; `message` gets the prompt's id, in place.
+
+    Where no browser has started it, as in a run by the API, nothing is sent: the host would send it to all browsers.
+    """
     server = running_server()
     if server is not None and server.client_id is not None:
         message["prompt_id"] = getattr(server, "last_prompt_id", None)
@@ -58,9 +61,9 @@ def tell(text: str) -> None:
 
 
 def with_notes(execute: Callable[[], io.NodeOutput]) -> io.NodeOutput:
-    """Run a node, and give its output with the notes that are told meanwhile beside its previews.
+    """Run a node, and return its output, to which the notes that are told meanwhile are added in place.
 
-    The host keeps both for as long as it keeps the result of the node.
+    They stand in `ui` beside the previews, and the host keeps both for as long as it keeps the result of the node.
     """
     told: list[str] = []
     token = _of_running_node.set(told)
@@ -69,8 +72,8 @@ def with_notes(execute: Callable[[], io.NodeOutput]) -> io.NodeOutput:
     finally:
         _of_running_node.reset(token)
     note = plain_lines("\n".join(told))
-    # What shows anything shows a note too, if only "": the host joins what the items of a list show, and fails where
-    # one lacks a key that another has.
+    # An output that shows anything gets a note too, if only "": the host joins what the items of a list show, and fails
+    # where one item lacks a key that another has.
     if note or output.ui is not None:
         previews = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
         output.ui = {**(previews or {}), NOTE: [note]}
@@ -86,11 +89,11 @@ its own, and what a node has put on a socket stays as it is.
 
 
 def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
-    """Show under a node (None: nowhere) the note of a sampling run about `topic`, and log it; "" is no note.
+    """Show under a node (None: nowhere) the note of a sampling run about `topic`, and log it once in a prompt.
 
-    A sampler runs several times for one run of the node: again for each new seed, and for each latent of a list. The
-    browser shows the last text of a topic. It takes it away for "" of a later prompt, and not for "" of another sampler
-    of the same prompt. So "" is told as well.
+    text: "" where a run has nothing to say about the topic. "" is not logged, but sent as well: the browser shows the
+    last text of a topic, and takes it away for "" of a later prompt (not for "" of another sampler of the same prompt).
+    A note is logged once, because samplers run several times for one run of the node: for each seed and each latent.
     """
     note = (node_id or "", topic, text)
     prompt_id = getattr(running_server(), "last_prompt_id", None)

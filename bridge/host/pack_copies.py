@@ -29,9 +29,10 @@ def copies() -> dict[Path, str]:
 
 
 def faults() -> list[str]:
-    """What is wrong with how the pack is installed, and what to do; empty where nothing is.
+    """What is wrong with how the pack is installed, and what to do, a sentence or two for each fault; [] for none.
 
-    While ComfyUI loads packs, the copy that it loads last is the first to know of all.
+    Faults: several copies, and a copy whose files lie loose in the folder of packs. While ComfyUI loads packs, a copy
+    sees only those that are loaded before it: the one that is loaded last sees all.
     """
     loaded = copies()
     sentences: list[str] = []

@@ -54,9 +54,10 @@ class ScheduleRange:
         return self.start >= self.end
 
     def checked(self, what: str) -> ScheduleRange:
-        """The same range, as a user has set it. what: what works in it, for the message, such as "The ControlNet".
+        """The same range. Raises BadRange where it ends before it starts.
 
-        Raises BadRange where it ends before it starts; an empty one (start = end) switches off on purpose.
+        A range of no length (start = end) passes: users set it to switch something off. what: what works in the range,
+        for the message, such as "The ControlNet".
         """
         if self.start > self.end:
             why = f"{what} starts at {self.start:g} and ends at {self.end:g} of the schedule, so it would never work."
@@ -64,9 +65,10 @@ class ScheduleRange:
         return self
 
     def in_sigmas(self, model_sampling: Any) -> SigmaRange:
-        """The sigmas of this part. model_sampling: the host's, of the MODEL that samples.
+        """The sigmas of this part of the schedule. model_sampling: the host's, of the MODEL that samples.
 
-        A range from 0 % on begins above every sigma: some schedulers' first sigma is higher than the schedule's.
+        A range from 0 % on begins above every sigma: the first sigma of some schedulers is higher than the highest one
+        of the MODEL's schedule.
         """
         first = BEFORE_THE_FIRST if self.start <= 0 else float(model_sampling.percent_to_sigma(self.start))
         return SigmaRange(first, float(model_sampling.percent_to_sigma(self.end)))
@@ -89,15 +91,15 @@ def is_unfinished(sigmas: Tensor) -> bool:
 
 
 def percent_of(sigma: float, model_sampling: Any) -> float:
-    """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed.
+    """Where in the schedule a sigma lies, 0..1, to a thousandth: the inverse of the host's percent_to_sigma.
 
-    About 0 for a sigma at or above the schedule's highest, 1 for one below its lowest.
+    About 0 for a sigma at or above the schedule's highest, 1 for a sigma below its lowest.
     """
     low = 0.0
     high = 1.0
     for _ in range(12):  # bisection: each turn halves the range, to 1/4096 in the end
         middle = (low + high) / 2
-        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+        if float(model_sampling.percent_to_sigma(middle)) > sigma:  # sigmas fall, so the place is behind the middle
             low = middle
         else:
             high = middle

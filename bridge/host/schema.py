@@ -33,8 +33,9 @@ _TEXTS = Path(__file__).absolute().parents[2] / "locales" / "en" / "nodeDefs.jso
 def with_texts(schema: io.Schema) -> io.Schema:
     """The same schema, changed in place: with its title, texts, labels and search words from locales/en/nodeDefs.json.
 
-    It also gets hidden inputs, by which a node knows where to show its notes and what else the prompt has, and is
-    marked so that the host shows its previews and notes again where it does not run again.
+    A title and placeholders that the schema has already stay. The schema also gets hidden inputs, by which a node knows
+    where to show its notes and what else the prompt has, and a mark by which the host shows the previews and notes of a
+    node again when it does not run the node again.
     """
     texts = _texts().get(schema.node_id, {})
     schema.display_name = schema.display_name or texts["display_name"]
@@ -57,7 +58,6 @@ def with_texts(schema: io.Schema) -> io.Schema:
     aliases = getattr(schema, "search_aliases", None) or ()
     schema.search_aliases = [*aliases, *texts.get("search_aliases", ())]
     # `essentials_category` is left out: a node that has it is no extension any more in the library and in the search.
-    # The host shows previews and notes again of a node that it does not run again.
     schema.has_intermediate_output = True
     return schema
 
@@ -140,15 +140,15 @@ def applied_outputs() -> list[io.Output]:
 
 
 def boxes_editor() -> list[io.Input]:
-    """ComfyUI's own editor of boxes, on hosts that have it; a node that carries it takes `boxes` and `last_incoming`.
+    """The inputs `boxes` and `last_incoming` of ComfyUI's own editor of boxes; [] on hosts that have no such editor.
 
-    The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
-    `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown.
-    The editor needs `last_incoming` as a widget of the node: it notes there with which boxes it has begun
-    (setLastIncoming), and begins anew when others come (applyIncomingBoxes). Without that widget it would begin anew
-    after every run, and dragged boxes would be lost. The node reads it to know whether dragged boxes still count
-    (core/places/from_boxes.py). Both stand last: other hosts do not know them, and saved values are read by their
-    order.
+    The frontend (useBoundingBoxes) finds other inputs of the node by name: the size of the canvas in `width` and
+    `height`, its picture at `background`. Where `bboxes` is linked, it begins with the boxes that the node has shown
+    under "input_bboxes".
+    last_incoming: a hidden widget in which the editor notes with which boxes it has begun (setLastIncoming). It begins
+    anew when others come (applyIncomingBoxes); without the widget it would do so after every run, and dragged boxes
+    would be lost. The node reads it to know whether dragged boxes still count (core/places/from_boxes.py).
+    A node has these two inputs last: other hosts do not know them, and saved values are read by their order.
     """
     if not hasattr(io, "BoundingBoxes"):
         return []
@@ -161,8 +161,9 @@ def boxes_editor() -> list[io.Input]:
 def face_box_editor() -> list[io.Input]:
     """ComfyUI's editor of boxes for a box around a face in the photo at `image`, on hosts that have it.
 
-    A node that carries it takes `boxes`, in pixels of by_hand.CANVAS: without `width` and `height` the frontend takes a
-    canvas of that size, over which web/likeness.js lays the photo. Folded away, as a face box is seldom needed.
+    A node with this editor takes `boxes`, in pixels of by_hand.CANVAS. For a node without `width` and `height` the
+    frontend makes a canvas of that size, over which web/likeness.js lays the photo. The editor is folded away, because
+    a face box is seldom needed.
     """
     if not hasattr(io, "BoundingBoxes"):
         return []

@@ -22,13 +22,14 @@ _COMPILED = "_orig_mod"
 def model_of(patcher: ModelPatcher) -> BaseModel:
     """The model of a MODEL with this MODEL's object patches and without those of any other clone.
 
-    It is for looking only: where anything is patched, it is a copy that has its weights in common with the model.
+    It is for looking only. Where nothing is patched it is the shared model itself, else a copy with the same weights.
     """
     model = patcher.model
     for path, value in _patched_objects(patcher).items():
+        # The copy has the module inside wherever torch.compile stands around one, so its paths lack that part.
         names = [name for name in path.split(".") if name != _COMPILED]
         compiled = getattr(value, _COMPILED, None)  # the module inside, None for a value that is not compiled
-        # torch.compile around what stands in the model anyway is no other object, and needs no copy.
+        # A patch that is only torch.compile around what stands in the model anyway needs no copy.
         is_only_compiled = compiled is not None and compiled is network_within(
             comfy.utils.get_attr(patcher.model, path)
         )
@@ -38,10 +39,10 @@ def model_of(patcher: ModelPatcher) -> BaseModel:
 
 
 def _patched_objects(patcher: ModelPatcher) -> dict[str, Any]:
-    """What this MODEL has, by path, where it or another clone is patched.
+    """What this MODEL has at each path where it, or the clone that is loaded, is patched.
 
-    That is its own patch, else what stood there before the patches of the clone that is loaded: the host keeps that in
-    object_patches_backup, which all clones share.
+    At a path that this MODEL patches it is the patch. At another path it is what the loaded clone's patch has replaced:
+    the host keeps that in object_patches_backup, which all clones share.
     """
     return {**patcher.object_patches_backup, **patcher.object_patches}
 
@@ -53,7 +54,7 @@ def object_of(patcher: ModelPatcher, path: str) -> Any:
     """
     patched_objects = _patched_objects(patcher)
     names = path.split(".")
-    # A part around it may be patched, and not it itself.
+    # The object itself may be patched, or a part of the model around it: the innermost patch is looked for first.
     for count in range(len(names), 0, -1):
         patched = patched_objects.get(".".join(names[:count]))
         if patched is not None:
@@ -68,9 +69,9 @@ def network_within(module: Any) -> Any:
 
 
 def without_replaced_methods(network: nn.Module) -> nn.Module:
-    """A network that runs the code of its own class, whatever other packs have put over its methods.
+    """A network that runs the methods of its own class, and none that other packs have put onto the object.
 
-    The network itself where nothing has been put over its methods, otherwise a copy, which is not compiled.
+    Where there are none of these it is `network` itself, also compiled. Otherwise it is a copy, which is not compiled.
     """
     own = network_within(network)
     # An attribute of the object itself that has the name of a method of its class hides that method.
@@ -84,7 +85,7 @@ def without_replaced_methods(network: nn.Module) -> nn.Module:
 
 
 def _with_attribute(shared: Any, names: Sequence[str], value: Any) -> Any:
-    """A copy of an object in which the attribute at the end of a path has another value. names: the path.
+    """A copy of `shared` in which the attribute at the end of a path is `value`. names: the path, at least one name.
 
     Every object on the path is copied too, so that nothing shared is changed.
     """
@@ -101,7 +102,7 @@ def _copy_of(shared: Any) -> Any:
         return copy(shared)
     own = object.__new__(type(shared))
     vars(own).update(vars(shared))
-    # torch keeps what a module is made of in these dictionaries, which would still be those of the shared one.
+    # torch keeps the parts of a module in these dictionaries. Without copies of them, both objects would share them.
     for name in ("_modules", "_parameters", "_buffers"):
         vars(own)[name] = dict(vars(shared)[name])
     return own

@@ -58,11 +58,15 @@ def _methods_without_unet() -> str:
 def advice_between(width: int | None, wanted_width: int, advice: str = "") -> str:
     """The advice in an error about a text or a MODEL of one text width where another width is wanted.
 
-    Where either width is that of the SDXL refiner, the advice is that for the refiner; but not where a family without a
-    UNet is wanted, because Stable Cascade, which has no UNet, reads texts of the refiner's width too.
+    Of these, the first that holds:
+    - either width is that of the SDXL refiner: the advice about the refiner. Not where a family without a UNet is
+      wanted: Stable Cascade, which has no UNet, reads texts of the refiner's width too;
+    - the node has advice of its own: that;
+    - no UNet is wanted, or the family that is wanted is not known: ONE_FAMILY;
+    - a UNet is wanted: to choose a checkpoint, and where none is connected also the methods that need no UNet.
 
     width: of what the user has connected, None where it is unknown. wanted_width: of what is needed. advice: the node's
-    own, for any other width, or "" for what is usual.
+    own, or "".
     """
     wanted_family = families.family_of_text_width(wanted_width)
     wants_unet = wanted_family is not None and wanted_family.unet
@@ -84,19 +88,19 @@ def advice_on(model: ModelPatcher, advice: str) -> str:
 
 
 def family(width: int | None) -> str:
-    """Name of the models that read text of this width."""
+    """The name of the family whose models read text of this width, with the width; None for an unknown width."""
     return f"{families.text_name(width)} (text width {width or 'unknown'})"
 
 
 def kind_of(model: BaseModel, width: int | None) -> str:
-    """The host's name of a model that reads text of this width, None where it is unknown."""
+    """The host's name of a model, with `width`, that of the text it reads, unless that is None (unknown)."""
     name = type(model.model_config).__name__
     return f"{name} (text width {width})" if width else name
 
 
 def has_unet(model: BaseModel) -> bool:
     """Whether the network of a model is a UNet of the SD family that draws from a text, see _DRAWING_FROM_A_TEXT."""
-    # Other packs derive classes from the host's: the first class in the MRO that is the host's counts.
+    # Other packs derive classes from the host's, so the nearest base class that is the host's own counts.
     of_the_host = (kind.__name__ for kind in type(model).__mro__ if kind.__module__ == BaseModel.__module__)
     name = next(of_the_host, "")  # a class of another pack may be derived from none
     return hasattr(network_within(model.diffusion_model), "middle_block") and name in _DRAWING_FROM_A_TEXT
@@ -115,21 +119,22 @@ def unet_of(model: ModelPatcher) -> UNetModel:
 def modules_of_unet(unet: nn.Module) -> dict[str, nn.Module]:
     """All modules of a UNet or transformer by the MODEL's names.
 
-    torch.compile puts a module around the network, or around single blocks, which then stand in it as `_orig_mod`. The
-    MODEL's names lack this part. Where a module itself is compiled, the name is that of the module within.
+    torch.compile puts a module around the network, or around single blocks, and keeps what it has compiled there as
+    `_orig_mod`. The MODEL's names lack this part. So a compiled module and the module within have one name, which
+    stands for the module within.
     """
     modules: dict[str, nn.Module] = {}
     for name, module in unet.named_modules():
         parts = [part for part in name.split(".") if part != "_orig_mod"]
-        modules[".".join(parts)] = module
+        modules[".".join(parts)] = module  # the module within comes later, and takes the name
     return modules
 
 
 def layer_shape(module: Any) -> tuple[int, ...] | None:
     """The shape of the weights of a layer that multiplies, (out, in) or (out, in / groups, h, w); None for any other.
 
-    It is asked of the layer, because weights may be stored as something else (GGUF, fp8). In a MODEL the layer may have
-    another shape: see `weight_shape`.
+    The layer's fields tell it and not its weights, which may be stored in another shape (GGUF, fp8). Patches of a MODEL
+    may widen the layer: see `weight_shape`.
     """
     if hasattr(module, "in_features"):
         return module.out_features, module.in_features
@@ -141,15 +146,15 @@ def layer_shape(module: Any) -> tuple[int, ...] | None:
 def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     """The shape that a weight or bias has while this MODEL samples; () where there is none of this name.
 
-    Patches may widen a layer, which the host then fills up with zeros: a LoRA img_in of FLUX.1 (Canny, Depth), and a
-    whole difference the first convolution of SD1.5 (IC-Light).
+    Patches may widen a layer, which the host then fills up with zeros. A LoRA does so with img_in of FLUX.1 (Canny,
+    Depth), a whole difference with the first convolution of SD1.5 (IC-Light).
     """
     return patched_shape(model, name, own_shape(model, name))
 
 
 def patched_shape(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a weight as in `weight_shape`. shape: without the patches of this MODEL."""
-    # The last patch that widens counts.
+    """The shape of a weight as in `weight_shape`. shape: of the weight without the patches of this MODEL."""
+    # Of several patches that widen it, the last one counts.
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
         if part is None:  # a patch for a part of the weight widens nothing
             shape = _widened_shape(patch) or shape
@@ -157,8 +162,10 @@ def patched_shape(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tup
 
 
 def _widened_shape(patch: Any) -> tuple[int, ...] | None:
-    """The shape to which a patch widens the weight; None where it keeps the weight's shape. As the host's
-    calculate_shape, which ComfyUI 0.3.64 does not have."""
+    """The shape to which a patch widens the weight; None where it keeps the weight's shape.
+
+    It does what the host's calculate_shape does, which ComfyUI 0.3.64 does not have.
+    """
     if getattr(patch, "name", None) == "lora" and len(patch.weights) > 5 and isinstance(patch.weights[5], Sequence):
         return tuple(patch.weights[5])  # a LoRA's sixth
     if isinstance(patch, tuple) and patch[0] == "diff" and len(patch[-1]) > 1 and patch[-1][1]["pad_weight"]:
@@ -173,6 +180,7 @@ def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     shape = layer_shape(module) if kind == "weight" else None
     if shape is not None:
         return shape
+    # A bias, or a weight of a layer that does not multiply, such as a norm.
     return tuple(getattr(getattr(module, kind, None), "shape", ()))
 
 
@@ -195,8 +203,10 @@ class Transformer(NamedTuple):
 
 
 def attention_widths(model: ModelPatcher) -> list[int]:
-    """The width of the queries of every cross-attention layer, in the order of `transformers`, which says what is
-    raised."""
+    """The width of the queries of every cross-attention layer, in the order of `transformers`.
+
+    Raises what `unet_of` and `transformers` raise.
+    """
     return [transformer.module.attn2.to_q.out_features for transformer in transformers(unet_of(model))]
 
 
@@ -238,7 +248,7 @@ def grids(unet: UNetModel, height: int, width: int) -> dict[tuple[str, int], Gri
     grid = height, width
     for block in unet.input_blocks:
         if any(hasattr(module, "op") for module in block):  # a Downsample, whose convolution is its `op`
-            # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
+            # A convolution with a stride of 2 halves each side, and an odd side is rounded up.
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
         grids_of_inputs.append(grid)
     grid_of_block: dict[tuple[str, int], Grid] = {}
@@ -253,8 +263,8 @@ def grids(unet: UNetModel, height: int, width: int) -> dict[tuple[str, int], Gri
 def block_of(name: str) -> tuple[str, int] | None:
     """The block of the UNet that a module stands in, as ("input" | "middle" | "output", number).
 
-    None where the module has no place in the picture, as those of the time step. name: "input_blocks.4.1.proj_in",
-    "middle_block.1.proj_in" or "output_blocks.4.1.proj_in" for a module of a block, "time_embed.0" for another one.
+    None for a module that stands in no block, such as those of the time step. name: of the module in the UNet, such as
+    "input_blocks.4.1.proj_in", "middle_block.1.proj_in", "output_blocks.4.1.proj_in" or "time_embed.0".
     """
     first, number, *_ = name.split(".")
     kind = first.removesuffix("_blocks").removesuffix("_block")
@@ -266,11 +276,12 @@ def block_of(name: str) -> tuple[str, int] | None:
 
 
 def first_convolution_of(name: str) -> str:
-    """The name of the convolution that runs first in the block of a layer: what it gives has the block's pixels.
+    """The name of the convolution that runs first in the block of a layer. Its output shows how many pixels the block
+    has in a forward.
 
-    Where another node has made the picture smaller before this block (PatchModelAddDownscale), these are fewer pixels
-    than the UNet has there by itself. name: of a layer that stands in a block. In a block that does not begin with a
-    ResBlock there is no module of this name.
+    They may be fewer than the UNet has there by itself: another node may make the picture smaller before this block
+    (PatchModelAddDownscale). name: of a layer that stands in a block. A block that does not begin with a ResBlock has
+    no module of the name that is returned.
     """
     kind, number, *_ = name.split(".")
     block = kind if kind == "middle_block" else f"{kind}.{number}"
@@ -320,11 +331,10 @@ def pixels_of(model: BaseModel) -> int:
 
 
 def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
-    """What stands in place of an attention of this layer, of another pack or of ours; None for nothing. attention:
-    attn1 or attn2.
+    """What stands in place of an attention of this layer, whoever has put it there; None for nothing.
 
-    As the host does, it looks for the layer first and then for its whole block, which has one key for all its layers:
-    (block, number) without the index.
+    attention: attn1 or attn2. As in the host, a replacement of the layer counts before one of its whole block. The key
+    of a whole block is (block, number), without the index of the layer.
     """
     patches = options.get("patches_replace", {}).get(attention, {})
     return patches.get(block, patches.get(block[:2]))
@@ -341,7 +351,7 @@ def with_replacements(options: Options, kind: str, replacements: Mapping[Any, Ca
 
 
 def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
-    """A copy of transformer_options with one more patch of this kind, which is called after those of others."""
+    """A copy of transformer_options with one more patch of this kind, called after those that are there already."""
     patches_before = options.get("patches", {}).get(kind, ())
     return with_patches(options, kind, [*patches_before, patch])
 

@@ -52,12 +52,12 @@ def blocks_with_faces(
     width: int,
     families: Sequence[str] = (FLUX.name,),
 ) -> list[bool]:
-    """Check that a method's file fits the MODEL. Returns for each block of the MODEL whether people are read behind it.
+    """Check that a method's file and the texts fit the MODEL. Returns per block whether people are read behind it.
 
-    node: the name of the apply node. reads_behind: says it, for so many double and so many single blocks. attentions,
-    width: how many attentions the method's file has, and the width of the blocks that they are for. families: those
-    that the method takes, of FLUX.1 and Chroma, which has the same blocks. Raises WrongBaseModel for another MODEL, and
-    for texts of another.
+    node: the name of the apply node. reads_behind: called with the numbers of double and of single blocks, it gives
+    what is returned here. attentions, width: how many attentions the method's file has, and the width of the blocks
+    that they are for. families: those that the method takes, of FLUX.1 and Chroma, which has the same blocks. Raises
+    WrongBaseModel for a MODEL of another family, width or number of places, and for texts of another MODEL.
     """
     family = require_family(model, families)
     network = network_of(model_of(model))
@@ -115,18 +115,18 @@ class BlocksRun(Run[BlockInjection]):
         model: Any = guider.model_patcher
         self.blocks = list(blocks_of(network_of(model_of(model))))
         self._dtype = dtype_of(model_of(model))
-        # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
-        # them, so that no other object can get their id.
+        # (id of an injection's layers, device) -> (these layers, the same on the device). The layers are kept here only
+        # so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
-        # They are put there now, before the host looks how much of the MODEL there is room for.
+        # All layers are put on the device now, before the host looks how much of the MODEL there is room for.
         for injection in self.everything:
             for part in _rows_with_people(injection, range(len(latent))):
                 self.layers_on_device(part.injection)
 
     def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
-        """The layers of an injection on a device and in the dtype of the MODEL, put there once in a run.
+        """The layers of an injection on a device, in the dtype of the MODEL. They are put there once in a run.
 
-        Before that the host makes room for all of them.
+        Before they are put there, the host is asked to make room for all of them.
         device: None for that of the MODEL; another one where the host's MultiGPU CFG Split samples on several cards.
         """
         model_device: torch.device = self._device
@@ -151,17 +151,17 @@ class BlocksRun(Run[BlockInjection]):
 
 
 def _rows_with_people(injection: BlockInjection, rows: range) -> list[_RowsOfInjection]:
-    """The rows of a chunk, with the injection whose people they read: together where they read the same.
+    """The rows of a chunk, each with the injection whose people it reads; [] where nobody is read.
 
-    [] where nobody is read. rows: of the chunk that carries the injection, as numbers of the batch. With by_row each of
-    them reads one person alone.
+    Usually all rows read the same people and are one part. With by_row each row is a part of its own: it reads one
+    person alone. rows: of the chunk that carries `injection`, by their numbers in the batch.
     """
     if not injection.active:
         return []
     if not injection.by_row:
         return [_RowsOfInjection(slice(rows.start, rows.stop), injection)]
     parts: list[_RowsOfInjection] = []
-    for picture, row in enumerate(rows):
+    for picture, row in enumerate(rows):  # picture: the number of the row in its chunk
         parts.append(_RowsOfInjection(slice(row, row + 1), injection.for_picture(picture)))
     return parts
 
@@ -183,7 +183,8 @@ class _Readers:
     def added(self, picture: Tensor, tokens: Tensor, number: int) -> Tensor:
         """What these tokens read of the people behind the block of this number: (rows, n, width).
 
-        picture: the rows of a whole batch, (B, tokens, width). tokens: the numbers of these tokens in it.
+        picture: what the block gives for a whole batch, (B, tokens, width). tokens: (n,), the numbers of these readers'
+        tokens in it; other than `self.tokens` where a text stands in front of the picture.
         """
         read = read_tokens(picture[self.rows, tokens], self.layers[number], self.people)
         return read if self.shares is None else read * self.shares.to(read)
@@ -203,21 +204,22 @@ class BlocksBatch(Batch):
         super().__init__()
         self.blocks = run.blocks
         self.row_count = len(forward_input.x)
-        self._length = tokens_of(forward_input.model, forward_input.x)
+        self._length = tokens_of(forward_input.model, forward_input.x)  # how many tokens the picture has
         self._readers: list[_Readers] = []
         for by_chunk in acting:
             rows_of_chunk = self.row_count // len(by_chunk)
-            for number, injection in enumerate(by_chunk):
-                first = number * rows_of_chunk
-                for part in _rows_with_people(injection, range(first, first + rows_of_chunk)):
+            for chunk_number, injection in enumerate(by_chunk):
+                first_row = chunk_number * rows_of_chunk
+                for part in _rows_with_people(injection, range(first_row, first_row + rows_of_chunk)):
                     self._add_readers(
                         part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x
                     )
 
     def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
-        """Add to `_readers` the tokens of the picture that read people in these rows.
+        """Add to `_readers` the tokens of the picture that read people in the rows of `part`.
 
-        layers: of the injection. x: (B, C, h, w), the latents of the batch.
+        apart: one _Readers for each person. Else one for each set of people whose regions share tokens.
+        layers: of the part's injection, on the device. x: (B, C, h, w), the latents of the batch.
         """
         injection = part.injection
         latent = x.shape[-2], x.shape[-1]  # (height, width)
@@ -235,6 +237,7 @@ class BlocksBatch(Batch):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, shares=None))
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        """The modules of the blocks behind which anybody is read. modules: of the network, by name."""
         read_behind = [block for number, block in enumerate(self.blocks) if self._is_read_behind(number)]
         # ("double_block", 3) is the module "double_blocks.3".
         return {(kind, number): modules[f"{kind}s.{number}"] for kind, number in read_behind}
@@ -256,14 +259,14 @@ class BlocksBatch(Batch):
         return with_replacements(options, "dit", ours)
 
     def _block_output(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
-        """What the host calls instead of a block: what the block gives, with what the picture reads of people added.
+        """What the host calls instead of a block: it runs the block, and adds what the picture reads of people.
 
         number: of the block, among all blocks. replacement: what another node has put in its place, or None.
         args: img, (B, tokens, width), which in a single block of Flux begins with the text; txt, vec, pe and
         transformer_options. extra: the block itself, as original_block. Raises ConditioningLost where another node has
         taken tokens of the picture away.
         """
-        self.calls.count(self.blocks[number])
+        self.calls.count(self.blocks[number])  # for the check that every block of `sites` has been called
         out = replacement(args, extra) if replacement else extra["original_block"](args)
         block_img: Tensor = out["img"]  # what the block gives, before people are added
         # In a single block the text stands in front; references are behind the picture in all.
@@ -276,15 +279,16 @@ class BlocksBatch(Batch):
         for readers in self._readers:
             if readers.layers[number]:
                 in_block = readers.tokens + text_length  # (n,), the numbers of these tokens in the block
-                # Read of what the block gives, whatever other readers have added already.
+                # Readers attend from `block_img`, so what other readers have added to `img` plays no part.
                 img[readers.rows, in_block] += readers.added(block_img, in_block, number)
         return {**out, "img": img}
 
 
 def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """The tokens of the picture, sorted by whose regions they lie in: (numbers of people, numbers of tokens (n,)) each.
+    """The tokens of the picture by the set of people in whose regions they lie.
 
-    in_region: (people, tokens) bool, of `tokens_in_regions`. Tokens in nobody's region are left out.
+    Returns (numbers of the people, numbers of their tokens (n,)) for each such set. Tokens in nobody's region are left
+    out. in_region: (people, tokens) bool, of `tokens_in_regions`.
     """
     by_token: list[list[bool]] = in_region.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     tokens_of: dict[tuple[int, ...], list[int]] = {}

@@ -87,18 +87,20 @@ class Injection(InBoxes, CarriedOfPeople):
         return replace(super().of_person(person), layers=tuple(layers), boxes=boxes, by_row=False)
 
     def by_person(self, x: Tensor) -> Tensor:
-        """x, which has something of each person, (people, ...), with a dimension for the rows of the chunk added:
-        (people, rows, ...).
+        """x, (people, ...), with a dimension for the rows of the chunk added: (people of a row, rows, ...).
 
-        Usually there is one row, which serves all rows of the chunk. With by_row there are as many rows as people, and
-        the dimension of people has length 1, because each row has one person.
+        Usually all rows read the same people: (people, 1, ...), one row that serves all. With by_row each row has one
+        person of its own: (1, people, ...), as many rows as people.
         """
         if self.by_row:
             return x[None]  # (1, rows, ...), where person n is row n
         return x[:, None]  # (people, 1, ...)
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: of one node, in the same places and layers."""
+        """Whether rows with this Injection and with `other` can be computed in one batch.
+
+        They can if both are of one node, in the same places, read in the same way, and in the same layers.
+        """
         return (
             self.regions is other.regions
             and self.boxes is other.boxes
@@ -140,7 +142,8 @@ class InjectionsBatch(CrossAttentionBatch):
     ) -> Tensor:
         """What a layer reads of the text, plus what the people of each node add: (B, N, C).
 
-        Arguments as in the base class.
+        before: what another pack has put in the place of the attention, or None. The other arguments are as in the base
+        class.
         """
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
@@ -148,7 +151,7 @@ class InjectionsBatch(CrossAttentionBatch):
             read_of_text = attend_whole_with(extra_options)(q, k, v)  # (B, N, C)
         else:
             read_of_text = attention_of_other_pack(before, q, k, v, extra_options)
-        # Every node is given this alone, whatever others add.
+        # Every node is given what is read of the text alone, without what other nodes add.
         layer = TextRead(read_of_text, q, extra_options["n_heads"], attend_with(extra_options))
         out = read_of_text
         for node in self._nodes:
@@ -181,8 +184,8 @@ class NodeInjections:
             keys_and_values = self._rows_of_layer(layer_index)
             if keys_and_values is not None:
                 self.layers[layer_index] = keys_and_values
-        # All chunks have the same regions, so the first chunk's serve all rows. Where people have a row of the batch
-        # each, there are no regions, and each row has the box of its person.
+        # All chunks have the same regions, so the first chunk's serve all rows. Boxes may differ between rows: where
+        # people have a row of the batch each, a row has the box of its person. So they are taken from every chunk.
         by_chunk = injections if injections[0].boxes is not None else injections[:1]
         self._shares_of_chunks: list[_Shares] = []
         """The shares in each of these chunks; empty where every pixel reads one person."""
@@ -199,8 +202,8 @@ class NodeInjections:
     def people_attention(self, layer: TextRead, layer_index: int, grid: Grid, source_rows: Tensor | None) -> Tensor:
         """What the people of this node add to a layer, (B, N, C).
 
-        layer: what it has read of the text. layer_index: as in `layers`. grid: its grid. source_rows: (B,), of which
-        row of the batch each row of the layer was made; None where they are the same.
+        layer: what the layer has read of the text. layer_index: as in `layers`. grid: of the layer. source_rows: (B,),
+        for each row of the layer the row of the batch that it was made of; None where the rows are those of the batch.
         """
         q = layer.query
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
@@ -208,7 +211,7 @@ class NodeInjections:
         values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
         shares = None
         if self._shares_of_chunks:
-            # A grid that is not among the layers' own comes from a node that changes the latent between two steps.
+            # A grid that was not known when the batch was made comes from a node that changes the latent between steps.
             is_ready = grid in self._shares_on_grids
             shares_of_batch = self._shares_on_grids[grid] if is_ready else self._make_shares(grid)
             shares = of_source_rows(shares_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
@@ -236,12 +239,12 @@ class NodeInjections:
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
 
     def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
-        """The tensors of all chunks as one tensor for all rows of the batch, on the device.
+        """The tensors of all chunks as one for all rows of the batch, (people, rows of the batch, ...), on the device.
 
-        by_chunk: (people, rows of the chunk, ...) each, which gives (people, rows of the batch, ...). A chunk has one
-        row where all its pictures read the same: such rows are repeated until the batch is full.
+        by_chunk: (people, rows, ...) of each chunk: all of its rows, or one row that all its pictures read. Single rows
+        are repeated until the batch is full.
         """
-        # Equally many rows of each chunk, as can_join_batch sees to, so that repeating keeps each at its place.
+        # Each chunk has equally many rows here, as can_join_batch sees to, so that repeating keeps each at its place.
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
         return repeat_rows(self._query_shape.like_queries(rows_of_chunks), self._query_shape.row_count, dim=1)
 

@@ -33,8 +33,8 @@ def with_lora(
     """A clone of the MODEL with a LoRA. Unlike everything else of ours it acts in all of the picture and on both sides
     of CFG, as it was trained.
 
-    The MODEL itself is returned where there is no LoRA (an empty state) or its strength is 0; and where it has this
-    LoRA already, from a file of its own or from another node: a note under the node says so.
+    The MODEL itself is returned in three cases: there is no LoRA (an empty state); its strength is 0; or the MODEL has
+    this LoRA already, from a file of its own or from another node, which a note under the node says.
     state: "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out. <n> is the number of the attention:
     self-attention 0 and cross-attention 1 of the first transformer block, and so on in diffusers' order.
     host_names: name of a layer in the file -> name of its weight in the MODEL, for a file that names its layers in
@@ -56,8 +56,8 @@ def with_lora(
 def _patches(model: ModelPatcher, state: State, host_names: Mapping[str, str] | None) -> dict[str, Any]:
     """The host's patches of a LoRA, by the names of the MODEL's weights.
 
-    state, host_names: as in `with_lora`.
-    Raises WrongBaseModel unless every layer of the file finds a weight of its size: the host leaves out all others.
+    state, host_names: as in `with_lora`. Raises WrongBaseModel unless every layer of the file finds a weight of its
+    size. The host itself raises nothing, and leaves out layers that find none.
     """
     patches = comfy.lora.load_lora(dict(state), host_names or _host_names(model), log_missing=False)
     # Each layer has one up matrix, and should have got one patch.
@@ -72,9 +72,9 @@ def _patches(model: ModelPatcher, state: State, host_names: Mapping[str, str] | 
 
 
 def _strength_on(model: ModelPatcher, patches: Mapping[str, Any]) -> float:
-    """The strength at which a MODEL has these patches already; 0 where it does not have them.
+    """The strength, all in all, at which a MODEL has these patches already; 0 where it does not have them.
 
-    Only the first weight that the patches change is looked at.
+    patches: at least one. Only the first weight that they change is looked at, as one stands for all of a file.
     """
     weight_name, patch = next(iter(patches.items()))
     total_strength = 0.0
@@ -85,10 +85,10 @@ def _strength_on(model: ModelPatcher, patches: Mapping[str, Any]) -> float:
 
 
 def _same_matrices(model_patch: Any, patch: Any) -> bool:
-    """Whether a patch on a MODEL has the up and down matrices of `patch`, which is a LoRA of the host.
+    """Whether a patch on a MODEL has the same up and down matrices as `patch`, which is a LoRA of the host.
 
-    model_patch: of any kind. A LoRA of the host has `weights` that begin with up and down. Adapters of other kinds have
-    other tensors there, of other shapes or numbers; a tuple such as ("diff", tensors) has no `weights`.
+    model_patch: of any kind. The `weights` of a host's LoRA begin with up and down. Patches of other kinds are not the
+    same: their `weights` begin with other tensors, and a tuple such as ("diff", tensors) has no `weights`.
     """
     model_up_and_down = getattr(model_patch, "weights", None) or (None, None)
     up = patch.weights[0]

@@ -48,10 +48,10 @@ def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
 
 
 def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None = None) -> tuple[int, ...] | None:
-    """The shape of the weight of this name, if a patch fits it; None where it does not, or there is no such weight.
+    """The shape of the weight of this name if the patch fits it; None if it does not, or if there is no such weight.
 
-    A layer that a LoRA on the model has widened has two, with and without that LoRA. rows: the outputs that the patch
-    changes; the shape is of these alone.
+    A layer that a LoRA on the model has widened has two shapes, with and without that LoRA: the first that fits is
+    returned. rows: the outputs that the patch changes, None for all; the returned shape has these outputs alone.
     """
     for shape in dict.fromkeys((weight_shape(model, name), own_shape(model, name))):
         changed_shape = shape
@@ -65,10 +65,10 @@ def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None
 
 
 def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a patch fits a weight of this shape; () for no weight."""
+    """Whether a patch fits a weight of this shape. shape: () for no weight, or for one that is a single number."""
     kind = kind_of(patch)
-    # A whole difference must have the shape of the weight. () is also the shape of a weight that is a single number,
-    # which only a whole difference fits.
+    # A whole difference (no kind) must have the shape of the weight. With the shape () every patch is compared in this
+    # way: no patch fits where there is no weight, and a difference of a single number fits such a weight.
     if not shape or kind is None:
         return tensors_of(patch)[0].shape == shape
     if kind in TURNING_KINDS:

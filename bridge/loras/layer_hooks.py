@@ -60,12 +60,13 @@ class Forward:
         self.weights: dict[Any, Tensor] = {}
 
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
-        """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
+        """Call another pack's attention, and return its output. Meanwhile `text_owners` is `owners`.
 
-        owners: unet_loras.Owner of each. Only for a function of another pack: it may call to_k and to_v of
-        the layer itself, and these are given x and nothing else.
+        Such a function may call to_k and to_v of the layer itself, with nothing but their input. The hooks in these
+        read from `text_owners` with whose LoRAs keys and values of the text are to be made. owners: unet_loras.Owner of
+        each person.
         """
-        owners_before = self.text_owners  # of a call that this one is within
+        owners_before = self.text_owners  # of a call of this method around this one, else ()
         self.text_owners = owners
         try:
             return attention()
@@ -104,7 +105,8 @@ class LayerHook:
     def __init__(self, hooks: LayerHooks, name: str, module: nn.Module) -> None:
         self.hooks: LayerHooks | None = hooks
         self.name = name
-        # First the layer is made what it is without us: ended hooks of ours go, a function of another pack stays.
+        # First the layer is made what it is without us: hooks of ours that have ended are taken out, and a function of
+        # another pack stays. Then `layer` is read, and the hook is put in front of it.
         self.standing: Any = _without_ended(vars(module).get("forward"))
         if self.standing is None:
             vars(module).pop("forward", None)
@@ -119,7 +121,8 @@ class LayerHook:
         """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward: Forward | None = current.additions
-        # Nothing is added where no forward is on in this thread, or one of another run or UNet, or this hook has ended.
+        # Nothing is added where this thread has no forward, or one of another run or UNet. Nor where this hook has
+        # ended: its `hooks` is then None, which no forward has.
         if forward is None or forward.additions.hooks is not self.hooks:
             return out
         return forward.additions.output_with_additions(forward, self, x, out)
@@ -141,9 +144,9 @@ class LayerHook:
         self.layer_additions = ()
 
     def take_out(self, module: nn.Module) -> None:
-        """Make the layer what it was before us.
+        """Make the layer of this hook, `module`, what it was before us.
 
-        Where another pack's function stands there now, it stays: it may call this LayerHook.
+        Where another pack's function stands there now, nothing is changed: that function may call this LayerHook.
         """
         if not _is_forward_of(vars(module).get("forward"), self):
             return
@@ -156,7 +159,7 @@ def _is_forward_of(function: Any, hook: LayerHook) -> bool:
 
 
 def _put_back(module: nn.Module, function: Any) -> None:
-    """Let this function stand for a module's `forward`; None: the method of its class again."""
+    """Put this function in the place of a module's `forward`. None: the method of the class counts again."""
     if function is None:
         vars(module).pop("forward", None)
     else:
@@ -164,9 +167,9 @@ def _put_back(module: nn.Module, function: Any) -> None:
 
 
 def _without_ended(function: Any) -> Any:
-    """What stands in a layer, without hooks of ours that have ended.
+    """What stands in a layer, `function`, or what is behind it where it is an ended hook of ours; None for nothing.
 
-    Another pack may have put back one that it had met in the middle of a forward.
+    Another pack that has met a hook of ours in the middle of a forward may put that hook back when it has ended.
     """
     while True:
         hook = getattr(function, "__self__", None)
@@ -184,16 +187,17 @@ class LayerHooks:
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self.modules = modules
         self.by_name: dict[str, LayerHook] = {}
-        self._forwards = 0
+        self._forwards = 0  # how many are in `standing_in` now
         self._lock = threading.Lock()
 
     @contextmanager
     def standing_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition] | None = None) -> Iterator[None]:
-        """Put hooks into the layers of these names, for as long as any forward needs them.
+        """While it is open, hooks stand in the layers of these names, with the additions of this forward.
 
-        They stand there for a forward and not for the run: what another pack puts into a layer between two forwards, or
-        takes away, meets nothing of ours. Several forwards of one UNet may overlap, so the last one takes them out.
-        additions: by name, what this forward finds in the LayerHook.
+        Several forwards of one UNet may overlap, in threads. A hook that stands there already serves all of them; the
+        last forward takes all hooks out, and any other only its own additions. Hooks do not stay for the run, so that
+        what another pack puts into a layer between two forwards, or takes away, meets nothing of ours. additions: by
+        name of the layer, what the LayerHook gets.
         """
         own_additions = additions or {}
         with self._lock:
@@ -234,7 +238,7 @@ class LayerHooks:
         self.by_name = {}
 
     def clear(self) -> None:
-        """Take out every hook that has ended and that another pack has put back since. For the end of a run."""
+        """Take out every ended hook that another pack has put back into a layer. Called at the end of a run."""
         for module in self.modules.values():
             standing = vars(module).get("forward")
             without_ended = _without_ended(standing)

@@ -39,12 +39,13 @@ def layers_of(model: ModelPatcher, transformer: TransformerFamily | None) -> Lor
 def layers_of_unet(model: ModelPatcher) -> LoraLayers:
     """What of a MODEL's UNet can have a LoRA of a single person."""
     advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
-    # A linear layer's place is that of its block. The output of a convolution has pixels, wherever it stands.
+    # has_place: asked of linear layers alone, whose place is that of their block. The output of a convolution has
+    # pixels, wherever it stands.
     return LoraLayers(
         type(model.model.model_config).__name__,
         more_names(model, None),
         has_place=lambda layer: block_of(layer) is not None,
-        is_in_forward=lambda layer: True,
+        is_in_forward=lambda layer: True,  # no layer of a UNet runs before
         reads_latents="input_blocks.0.0",
         linear_alone=False,
         placed_in_rows=True,
@@ -72,7 +73,7 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
 def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[str, Target]:
     """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong.
 
-    family: None for a UNet.
+    Each layer has a name for each prefix that trainers use, with dots and with underscores. family: None for a UNet.
     """
     targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     layers = _layers_of(targets)
@@ -83,14 +84,17 @@ def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[st
         names_in_files = [prefix + layer for prefix in _DOTTED]
         names_in_files += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
         for name in names_in_files:
-            is_known = name in targets and layer not in corrected  # else the host lacks the name, or has it wrong
-            if not is_known:
+            is_right_in_host = name in targets and layer not in corrected
+            if not is_right_in_host:
                 names[name] = target
     return names
 
 
 def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
-    """The weights of those names of the host that have dots, by the name without its prefix. known: all its names."""
+    """The host's targets by the name of their layer, without prefix. Only names with dots, of weights, are taken.
+
+    known: all names of the host, with their targets.
+    """
     layers: dict[str, Target] = {}
     for name, target in known.items():
         weight = target if isinstance(target, str) else target[0]
@@ -118,7 +122,7 @@ def _layers_of_diffusers(model: ModelPatcher) -> dict[str, Target]:
 
 
 def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
-    """The weights of the family's `layer_names` by their name in files, a name for each block."""
+    """The targets of the family's `layer_names` by their name in files. A name with "{}" gives one for each block."""
     network = network_within(model_of(model).diffusion_model)
     layers: dict[str, Target] = {}
     for name in family.layer_names:
@@ -129,7 +133,7 @@ def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[st
             layer = name.layer.format(number)
             target: Target = f"{NETWORK}{layer}{WEIGHT}"
             if name.behind_qkv:
-                # The outputs behind q, k and v, each as wide as the input: (dimension, start, length).
+                # Only the outputs behind q, k and v, each of which is as wide as the input: (dimension, start, length).
                 out_width, in_width = layer_shape(network.get_submodule(layer)) or (0, 0)
                 target = target, (0, 3 * in_width, out_width - 3 * in_width)
             layers[name.in_files.format(number)] = target

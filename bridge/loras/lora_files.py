@@ -172,9 +172,9 @@ class _Patch:
 def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayers, by_region: bool) -> LoraFile:
     """The LoRA of a file, as far as it adds to the MODEL's network and to the CLIP.
 
-    What Load LoRA leaves out is left out, and said in the note. by_region: whether it acts in a part of the picture.
-    Raises what path_of and reading a file raise, UnsupportedCheckpoint for damaged tensors, NotForOnePerson, and
-    WrongBaseModel where nothing of the file is for the network, or a layer has another size.
+    What Load LoRA leaves out is left out, and named in the note. by_region: whether it acts in a part of the picture.
+    Raises what path_of and reading a file raise, UnsupportedCheckpoint for damaged tensors, NotForOnePerson for a kind
+    of change that cannot be one person's, and WrongBaseModel where the file does not fit, see _parts_that_fit.
     """
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
@@ -183,26 +183,27 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     _check_numbers(tensors.read_by(patches), path)
     of_network = [patch for patch in patches if patch.weight.startswith(NETWORK)]
     of_clip = [patch for patch in patches if not patch.weight.startswith(NETWORK)]
-    # Before the sizes: of a kind that cannot be used the sizes say nothing.
+    # Kinds are checked before sizes: of a kind that cannot be used the sizes say nothing.
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     unread_keys = tensors.unread_keys(patches)
     kept_patches, left_out_sentences = _without_other_latents(model, layers, of_network)
-    # If nothing is kept, try all: the error about their sizes then names the wrong model.
+    # If no patch is kept, all are handed on: the error about their sizes then says that the file is for another model.
     parts = _parts_that_fit(file, model, clip, layers, kept_patches or of_network, of_clip, unread_keys)
     note = _note(file, unread_keys, tensors.second_names, left_out_sentences)
     return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, note)
 
 
 def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, Any]:
-    """The weight of the MODEL or the CLIP that is meant, by its name in a file.
+    """The weight of the MODEL or the CLIP, as a Target, by its name in a file.
 
-    The order matters: where a file has several of the names of one weight, the host reads the last of them. So the
+    The order matters: where a file has several names of one weight, the host reads the one that is last here. So the
     host's own names come last.
     """
     names = dict(layers.names)
     host_names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     for name, weight in host_names.items():
-        if name.startswith(_TEXT_ENCODER):  # PEFT's file of a text encoder alone has no such beginning
+        # PEFT's file of a text encoder alone has the names without this beginning, so they are known that way, too.
+        if name.startswith(_TEXT_ENCODER):
             names[name.removeprefix(_TEXT_ENCODER)] = weight
     # The host adds the names of the MODEL's weights to those of the CLIP's.
     for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
@@ -234,7 +235,7 @@ class _FileTensors:
         self.known: dict[str, Tensor] = {}
         self._unknown: list[str] = []
         names_in_file: set[str] = set()
-        # Layers of which two keys of the file are one key for the host, each once: a dictionary keeps their order.
+        # Names of layers with two keys in the file that are one key for the host. A dictionary has each once, in order.
         twice: dict[str, None] = {}
         for key, tensor in state.items():
             host_key = _host_key(key)
@@ -255,9 +256,10 @@ class _FileTensors:
             name_by_weight[weight] = name
 
     def read_by(self, patches: Sequence[_Patch]) -> State:
-        """The tensors that the host has read for these patches.
+        """The tensors that the host has read for these patches, by their keys.
 
-        All that are known where no patch names its keys: those of whole differences do not.
+        Where there are patches and none of them names its keys, all known tensors count as read: patches of whole
+        differences name none.
         """
         read_keys: set[str] = set()
         for patch in patches:
@@ -267,21 +269,22 @@ class _FileTensors:
         return {key: tensor for key, tensor in self.known.items() if key in read_keys}
 
     def unread_keys(self, patches: Sequence[_Patch]) -> list[str]:
-        """The keys of the tensors that the host has not read for these patches."""
+        """The keys of the tensors that the host has not read for these patches; those of no known layer come first."""
         read_tensors = self.read_by(patches)
         return [*self._unknown, *(key for key in self.known if key not in read_tensors)]
 
 
 def _host_key(key: str) -> str:
-    """A key of a file without what PEFT alone writes into it."""
+    """A key of a file as the host knows it: without PEFT's names of network and adapter, and with the host's name of
+    the scale of DoRA."""
     key = _PEFT_ADAPTER.sub(r"\1", key.replace(_PEFT_NETWORK, ""))
     return _PEFT_DORA.sub(".dora_scale", key)
 
 
 def _layer_name(key: str, names: Mapping[str, Any]) -> str | None:
-    """The name of the layer that a tensor of a file belongs to, which is one of `names`; None for a tensor of no layer.
+    """The longest beginning of a key that is one of `names`, which is its layer; None for a tensor of no layer.
 
-    key: such as "block.0.lora_up.weight", "block.0_lora.up.weight" or "block.0.alpha" of the layer "block.0".
+    key: of the tensor, such as "block.0.lora_up.weight", "block.0_lora.up.weight" or "block.0.alpha" of "block.0".
     """
     name = key
     while "." in name:
@@ -303,7 +306,7 @@ def _host_patches(tensors: _FileTensors, path: str) -> list[_Patch]:
 
 
 def _check_numbers(state: State, path: str) -> None:
-    """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing.
+    """Raise UnsupportedCheckpoint where a tensor holds what no layer can use, because the host raises nothing there.
 
     That is: integers for weights, NaN, infinity, numbers too large for 16 bits, or no numbers at all.
     """
@@ -328,8 +331,11 @@ def _check_numbers(state: State, path: str) -> None:
 def _refuse_unfit_kinds(
     file: str, model: ModelPatcher, layers: LoraLayers, patches: Sequence[_Patch], by_region: bool
 ) -> None:
-    """Raise NotForOnePerson where patches cannot be added for one person. It names every reason with its layers."""
-    misfits: dict[str, list[str]] = {}
+    """Raise NotForOnePerson where patches cannot be added for one person.
+
+    The message has, for every reason, the number of layers and the first of them. by_region: as in `read_lora_file`.
+    """
+    misfits: dict[str, list[str]] = {}  # reason -> names of the weights
     for patch in patches:
         reason = _why_not_for_one_person(model, layers, patch, by_region)
         if reason is not None:
@@ -347,7 +353,10 @@ def _refuse_unfit_kinds(
 
 
 def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Patch, by_region: bool) -> str | None:
-    """Why a patch cannot be added where one person is; None where it can."""
+    """Why a patch cannot be added for one person, in words; None where it can, or where its size does not fit.
+
+    by_region: whether the person is in a part of the picture. What does not fit is refused later, by `_parts_that_fit`.
+    """
     kind = kind_of(patch.patch)
     if kind is None:
         return f"a whole difference ({patch.patch[0]})"  # the patch is a tuple with its kind first, such as "diff"
@@ -366,7 +375,7 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
         return kind  # a kind that is no addition of low rank
     if not lora.is_addition:
         return f"{kind} with DoRA or another shape"
-    # None where the patch does not fit: that is said later, by `_parts_that_fit`.
+    # None for both where the patch does not fit its weight.
     changed_shape = fitting_shape(model, patch.weight, patch.patch, patch.rows)
     low_rank = None if changed_shape is None else low_rank_shapes(lora, changed_shape)
     if layers.linear_alone and low_rank is not None and not low_rank.is_two_matrices_alone:
@@ -377,7 +386,10 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
 def _without_other_latents(
     model: ModelPatcher, layers: LoraLayers, patches: Sequence[_Patch]
 ) -> tuple[list[_Patch], list[str]]:
-    """The patches without those for latents of other channels, and a sentence with the sizes of each of these."""
+    """The patches to keep, and a sentence with the sizes of each patch that is left out.
+
+    Left out are patches for latents of another number of channels than the MODEL's.
+    """
     kept_patches: list[_Patch] = []
     left_out_sentences: list[str] = []
     for patch in patches:
@@ -389,9 +401,9 @@ def _without_other_latents(
 
 
 def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:
-    """Whether a patch is for the layer that reads the latents, and does not fit it: the MODEL reads other channels.
+    """Whether a patch is for the layer that reads the latents, and does not fit it.
 
-    All other patches of its file may fit.
+    The file is then made for latents of another number of channels, and its other patches may fit all the same.
     """
     return patch.layer == layers.reads_latents and fitting_shape(model, patch.weight, patch.patch, patch.rows) is None
 
@@ -405,11 +417,12 @@ def _parts_that_fit(
     of_clip: Sequence[_Patch],
     unread_keys: Sequence[str],
 ) -> tuple[FilePart, ...]:
-    """What a file adds to the network, whose patches all have the kind of a LoRA for one person.
+    """The parts that a file adds to the network: one for each of its patches, all of which must fit their weights.
 
-    of_network, of_clip: the patches of both. unread_keys: of the file's tensors that belong to no weight. Raises
-    WrongBaseModel where a patch does not fit its weight, and where none is for the network, unless the file has patches
-    for the CLIP and no other layers.
+    of_network: patches of a kind that can be one person's. of_clip: the patches for the CLIP, which are only checked.
+    unread_keys: of the file's tensors that belong to no weight. Raises WrongBaseModel where a patch does not fit its
+    weight. Also where no patch is for the network, unless the file is for the CLIP alone: it has patches for the CLIP
+    and names no other layer.
     """
     misfits: list[str] = []  # the sizes of each patch that does not fit, in words
     parts: list[FilePart] = []
@@ -427,7 +440,7 @@ def _parts_that_fit(
     if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
     known_count = len(of_network) + len(of_clip)
-    odd = [*misfits, *unread_layers] or list(unread_keys)
+    odd = [*misfits, *unread_layers] or list(unread_keys)  # keys, where no key tells the name of its layer
     raise _another_model(file, layers, odd, known_count, len(misfits))
 
 
@@ -436,8 +449,8 @@ def _another_model(
 ) -> WrongBaseModel:
     """The error about a file that does not fit.
 
-    odd: in words, the layers that do not fit, and then the names that are not known. known_count: of the layers whose
-    name is known. misfit_count: of those among them that do not fit.
+    odd: in words, first the misfits, layers with a known name and another size, then names that are not known.
+    known_count: the number of layers with a known name. misfit_count: the number of misfits.
     """
     total = known_count + len(odd) - misfit_count  # the misfits are among the known and among the odd
     first = f"; first {odd[0]}" if odd else ""

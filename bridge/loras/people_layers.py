@@ -34,9 +34,9 @@ class LayerLora:
     """One LoRA of one person in one layer.
 
     person: the number of the person among those of the node. strength: what the LoRA is multiplied by. lora: its
-    tensors for this layer. shape: of the weights that it changes. rows: which of the layer's outputs it changes, where
-    a file has a LoRA for each of several layers that are one here; None for all. reorder: puts the outputs (out, rank)
-    of the file into the order of the layer; None where it is the same.
+    tensors for this layer. shape: of the weights that it changes, of `rows` alone. rows: which of the layer's outputs
+    it changes, where a file has a LoRA for each of several layers that are one here; None for all. reorder: puts the
+    outputs (out, rank) of the file into the order of the layer; None where it is the same.
     """
 
     person: int
@@ -48,14 +48,14 @@ class LayerLora:
 
     def fits_in(self, shape: Sequence[int]) -> bool:
         """Whether a layer with weights of this shape has all outputs and inputs that the LoRA changes."""
-        above = self.rows.start if self.rows is not None else 0
+        above = self.rows.start if self.rows is not None else 0  # outputs in front of those that it changes
         return above + self.shape[0] <= shape[0] and self.shape[1] <= shape[1]
 
     def low_rank(self, shape: tuple[int, ...], device: torch.device) -> LowRank:
-        """The two matrices with the strength, as float32, for all of a layer with weights of this shape.
+        """The matrices of the LoRA, float32 and times the strength, padded with 0 to all of a layer.
 
-        Outputs and inputs that the LoRA does not change are padded with 0: other outputs of the layer, and inputs by
-        which another LoRA on the MODEL has widened it.
+        Padded are the outputs of the layer outside of `rows`, and the inputs by which another LoRA on the MODEL has
+        widened the layer. shape: of the layer's weights in the MODEL.
         """
         # In float32, whatever a file has: the host computes the changes of weights in it, too.
         low_rank = self.lora.to(device, torch.float32).low_rank(self.shape)
@@ -104,14 +104,15 @@ class PersonLoras(CarriedOfPeople):
 
     @property
     def shares(self) -> list[Tensor]:
-        """How much of each person's LoRAs every pixel has, (people, H, W) each, at most 1 in all for each pixel.
+        """How much of each person's LoRAs every pixel has: tensors (people, H, W), at most 1 in all for each pixel.
 
-        There is one tensor for all rows of the batch; with by_row there is one for each row; and there is none where
-        one person is everywhere.
+        One tensor, for all rows of the batch, where people have regions. None ([]) where one person is everywhere. With
+        by_row a tensor (people, 1, 1) for each row, or only that of `row` where these PersonLoras are one row's.
         """
         if self.by_row:
-            # (people, people, 1, 1): row n is person n's alone
+            # (rows, people, 1, 1), as many rows as people: row n is person n's alone
             share_of_rows = torch.eye(len(self.names), dtype=torch.float32)[:, :, None, None]
+            # self.row: set where Carried.for_picture has made these PersonLoras one row's
             return list(share_of_rows) if self.row is None else [share_of_rows[self.row]]
         if self.regions is None:
             return []
@@ -188,22 +189,26 @@ class PeopleLayer:
         down = self.down.to(x)
         if self.down.dim() == 2:
             return functional.linear(x, down)
-        # As the layer itself runs at this moment, whatever another pack has set: its stride, padding, dilation and
-        # groups, and a padding that goes around the picture, as packs for seamless tiles set it. torch's Conv2d puts
-        # them all into this method, which the host's Conv2d calls as well.
+        # The layer's own convolution with `down` as its weights: stride, padding, dilation and groups are the layer's,
+        # as they are set now. Packs for seamless tiles set a padding that goes around the picture. torch's Conv2d
+        # reads all of these in this method, which the host's Conv2d calls as well.
         return self.module._conv_forward(x, down, None)
 
     def of_people(self, x: Tensor) -> Tensor:
-        """What the LoRAs of each of `people` add to what a linear layer gives of x, (..., in): (people, ..., out)."""
+        """What each person's LoRAs add to the output of a linear layer for x: (people, ..., out), as in self.people.
+
+        x: (..., in). What stands in front of the layer is not in it.
+        """
         hidden = self.hidden(x)  # (..., ranks)
         is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
         return functional.linear(hidden * is_of, self.up.to(x))
 
     def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
-        """What the LoRAs of people add to keys or values of a text, (B, T, C), by person.
+        """What each person's LoRAs add to keys or values of a text, (B, T, C), by the number of the person.
 
-        context: the text, (B, T, width). layer: what makes keys or values without us.
+        It has also what stands in front of the layer. context: the text, (B, T, width). layer: what makes keys or
+        values without us.
         """
         by_person = dict(zip(self.people, self.of_people(context), strict=True))
         for front in self.in_front:
@@ -223,7 +228,8 @@ def people_layers(
     layers: dict[str, PeopleLayer] = {}
     for name, layer_loras in loras.layers.items():
         module = modules.get(name)
-        # Not asked of the MODEL: in a forward another pack's block may stand in the place of the layer's.
+        # layer_shape of the module and not own_shape of the MODEL: in a forward another pack's block may stand in the
+        # MODEL in the place of the layer's.
         shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
         if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
             odd = f"a smaller layer {name}" if module else f"no layer {name}"
@@ -238,13 +244,14 @@ def people_layers(
 def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
     """The sum out + up hidden, (B, N, channels), where possible in one kernel that writes it into `out`.
 
-    The speed of a layer is limited by memory: a product and a sum in two kernels would read and write `out` twice more.
+    Memory limits the speed of a layer: a product and a sum in two kernels would read and write `out` twice more.
 
     out: (B, N, channels). hidden: (B, N, ranks). up: (channels, ranks). in_place: whether nobody else holds `out`, so
     that it may be written into. `out` may also be (B, 1, channels), a layer's output for all tokens alike: the result
     is then a new tensor with all N tokens.
     """
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    # One kernel needs all rows of `out` as one matrix (contiguous), with a row of `hidden` for each.
     if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
         return out + functional.linear(hidden, up)
     rows = out.view(-1, out.shape[-1])
@@ -270,11 +277,12 @@ def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bo
 def _group_by_group(
     owners: Sequence[int], downs: Sequence[Tensor], ups: Sequence[Tensor], groups: int
 ) -> tuple[tuple[int, ...], Tensor, Tensor]:
-    """Owners (ranks,), down (ranks, in / groups, ...) and up (out, ranks) of all LoRAs together.
+    """Owners (ranks,), down (ranks, in / groups, ...) and up (out, ranks) of all LoRAs together, sorted by groups.
 
-    owners, downs, ups: of each LoRA in turn. Within one LoRA the ranks of the first group come first, see in_groups. A
-    convolution in groups computes the first part of its outputs from the first group of its inputs, the second part
-    from the second, and so on. So the ranks are sorted: those of all LoRAs for the first group, then for the second.
+    owners: the person of each rank of all LoRAs, one LoRA after the other. downs, ups: of each LoRA. Within one LoRA
+    the ranks of the first group come first, see in_groups. Returned are the ranks of all LoRAs for the first group,
+    then those for the second, and so on: a convolution in groups gives the first part of its outputs from the first
+    group of its inputs, the second part from the second.
     """
     down = torch.cat(tuple(downs))
     up = torch.cat(tuple(ups), dim=1)
@@ -282,7 +290,7 @@ def _group_by_group(
         return tuple(owners), down, up
     group_of_rank: list[int] = []
     for lora_down in downs:
-        rank = len(lora_down) // groups
+        rank = len(lora_down) // groups  # of this LoRA, in each group
         for group in range(groups):
             group_of_rank.extend([group] * rank)
     # The numbers of all ranks, sorted by their groups. Within a group the LoRAs stay in their order.

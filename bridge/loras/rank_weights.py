@@ -45,10 +45,10 @@ class RankWeights:
         self._weights: dict[Any, Tensor] = {}
 
     def _kept(self, forward: Forward) -> dict[Any, Tensor]:
-        """The dictionary that weights are kept in, by their key: one for all forwards of the batch.
+        """The dictionary in which weights are kept, by their key: usually one for all forwards of the batch.
 
-        What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
-        are. Else it would see other weights ready at each step and in each run, and compile it anew.
+        While torch.compile compiles, it is one for this forward alone. The compiled graph then works the weights out
+        itself. Of weights from outside torch.compile would see others at each step and in each run, and compile anew.
         """
         return forward.weights if torch.compiler.is_compiling() else self._weights
 
@@ -62,13 +62,13 @@ class RankWeights:
     ) -> Tensor:
         """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
 
-        The result has as many dimensions as x.
+        The result has as many dimensions as x. It is made once for each key, see `_kept`.
         person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
-        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
-        Raises ConditioningLost where another pack has made other rows.
+        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C). Raises ConditioningLost
+        unless x has a whole number of rows for each row that the network is called for.
         """
         texts = current.texts
-        called_people = person_of_row  # of the rows that the network is called for, which x is made of
+        called_people = person_of_row  # the person of each row that the network is called for, of which x is made
         if texts is not None and texts.rows is not None:
             called_people = tuple(person_of_row[row] for row in texts.rows)
         times, rest = divmod(len(x), len(called_people))
@@ -79,8 +79,9 @@ class RankWeights:
         weights_by_key = self._kept(forward)
         if key not in weights_by_key:
             is_own = torch.tensor(called_people)[:, None] == torch.tensor(owners)  # (rows, ranks)
-            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
-            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
+            # Where tokens of a text are rows, all tokens of one row of the batch come first, then those of the next:
+            # each row is repeated. Of the time there may be a second batch of rows, at 0, for reference pictures: the
+            # whole batch is repeated.
             is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
             for _ in range(x.dim() - 2):
                 is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
@@ -97,8 +98,9 @@ class RankWeights:
     ) -> Tensor:
         """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
 
-        people: where those of a node are. loras: of the node in this layer. stream: which tokens the layer is given. x:
-        what it is given. Raises BadSetup for a layer that modulates references by the time 0.
+        people: where those of a node are. loras: of the node in this layer. stream: which tokens the layer is given,
+        not None here. x: what it is given. The shape of x tells which dimension the tokens are in. Raises BadSetup for
+        a layer that modulates references by the time 0.
         """
         assert stream is not None  # such a layer is refused by the node
         weights_of = partial(  # how many tokens -> (1, tokens, ranks)
@@ -110,7 +112,8 @@ class RankWeights:
             weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
             return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
         if stream.modulates:
-            # (B, 1, C): one row for all tokens. A second row would be that of references at the time 0.
+            # x is (B, 1, C), one row for all tokens, and gets a row for each. A second row in x would be that of
+            # references at the time 0.
             if x.dim() != 3 or x.shape[1] != 1:
                 raise zero_time_unknown()
             return weights_of(self._tokens.tokens(stream.stream))
@@ -133,7 +136,7 @@ class RankWeights:
         people: where those of a node are. owners: per rank the number of the person, also as a tensor. stream: which
         tokens the layer is given. token_count: how many these are.
         """
-        # Whose the tokens are in this forward, as `of_people` asks for it.
+        # All that TokenWeights.of_people reads of this forward to tell whose the tokens are is a part of the key.
         of_texts = self._tokens.text_tokens(), current.texts
         of_references = current.references, current.embedded
         key = people.node_number, owners, stream, token_count, of_texts, of_references

@@ -52,7 +52,7 @@ class TextReading:
 
 
 def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
-    """How much of the text the pixels of a layer read with each person's LoRAs, and last with the LoRAs of nobody.
+    """The PersonShares of one node in a layer: one for each person who has LoRAs there, and last one for nobody.
 
     shares: of all people of one node, (rows or 1, pixels, people), at most 1 in all for each pixel. None where the node
     has one person, who is everywhere: then all is read with that person's LoRAs.
@@ -61,14 +61,14 @@ def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonS
     if shares is None:
         if not people:
             return [PersonShare(person_index=None, share=None)]
-        return [PersonShare(person, share=None) for person in people]
+        return [PersonShare(person, share=None) for person in people]  # one, without a share for nobody
     of_people = [PersonShare(person, shares[..., person]) for person in people]
     of_nobody = 1 - shares[..., list(people)].sum(dim=-1)
     return [*of_people, PersonShare(None, of_nobody)]
 
 
 def make_readings(by_node: Sequence[Sequence[PersonShare]], query_shape: QueryShape) -> list[TextReading]:
-    """The TextReadings of a layer, on the device of its queries: one for every choice of people that has a pixel.
+    """The TextReadings of a layer, on the device of its queries: one for every choice of people that any pixel reads.
 
     by_node: for each node, the shares of its people, as `shares_of_node` gives them.
     """
@@ -81,7 +81,10 @@ def make_readings(by_node: Sequence[Sequence[PersonShare]], query_shape: QuerySh
 
 
 def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -> TextReading | None:
-    """The reading with the LoRAs of these people, one of each node; None where no pixel has a share of it."""
+    """The reading with the LoRAs of these people; None where no pixel has a share of it.
+
+    choice: one PersonShare of each node, whose product is the share of the reading.
+    """
     people = tuple(person_share.person_index for person_share in choice)
     share: Tensor | None = None  # (rows or 1, pixels)
     for person_share in choice:
@@ -92,8 +95,8 @@ def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -
     has_share = (share > _ROUNDING_ERROR).any(dim=0)  # (pixels,)
     if not has_share.any():
         return None
-    # The reading takes the pixels that have a share of it. `pixels` stays None where all pixels have a share, and
-    # `ready_share` (on the device) stays None where every share is 1: then nothing has to be picked out or multiplied.
+    # The reading takes the pixels that have a share of it. `pixels` stays None where all have one: nothing is picked
+    # out. `ready_share` (on the device) stays None where every share is 1: nothing is multiplied.
     pixels = None
     own_share = share
     if not has_share.all():
@@ -109,10 +112,10 @@ def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -
 
 
 def add_reading(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:
-    """The sum of all readings so far, (B, pixels, C), with one more reading added.
+    """The sum of all readings so far, (B, pixels, C), with one more reading added, times its share.
 
-    out: the sum before it, or None for the first reading; it may be written into. of_reading: what the pixels of this
-    reading have read, (B, n, C). pixel_count: how many pixels the layer has.
+    out: the sum of the readings before this one, which may be changed in place; None for the first reading. of_reading:
+    what the n pixels of this reading have read, (B, n, C). pixel_count: how many pixels the layer has.
     """
     if reading.share is not None:
         of_reading = of_reading * reading.share

@@ -51,9 +51,9 @@ class TokenWeights:
         self._counted_picture: int | None = None
 
     def begin(self, references_read: bool) -> None:
-        """Called when a forward begins: the counts of the last one are forgotten.
+        """Called when a forward begins: it forgets the counts of the last forward, and sets the layout of this one.
 
-        references_read: whether the network reads the references at all.
+        references_read: whether the network reads the references at all; if not, the layout has none.
         """
         self._counted_text = None
         self._counted_picture = None
@@ -74,7 +74,7 @@ class TokenWeights:
         return self._with_words().text
 
     def tokens(self, stream: Stream) -> int:
-        """How many tokens the layers of a stream are given in the blocks."""
+        """How many tokens the layers of a stream are given in the blocks: as `set_counts` says, else by the layout."""
         text = self.text_tokens()
         if stream is Stream.TEXT:
             return text
@@ -86,13 +86,14 @@ class TokenWeights:
     def of_people(self, people: PeopleOnPicture, stream: Stream, token_count: int) -> Tensor:
         """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.
 
-        people: whose LoRAs they are. token_count: how many the layer is given. Raises ConditioningLost where these are
-        other tokens than expected.
+        Tokens of the picture have the weights of `people`, those of a person's own words or reference 1 for that person
+        and all others 0. people: whose LoRAs they are. token_count: how many tokens the layer is given. Raises
+        ConditioningLost where that is another number than expected.
         """
         weights = torch.zeros(len(people.names), token_count, device=people.weights.device, dtype=torch.float32)
         for placed in placed_spans(self._spans(stream, token_count)):
             if placed.span.kind is TokenKind.PICTURE:
-                # Behind it stand tokens that fill it up, as Z-Image has them.
+                # The span may be longer than the picture: Z-Image fills it up with more tokens, which stand behind.
                 start = placed.tokens.start
                 end = start + people.weights.shape[1]
                 if end > token_count:
@@ -107,10 +108,11 @@ class TokenWeights:
     def _spans(self, stream: Stream, token_count: int) -> Sequence[Span]:
         """What the tokens of a layer are, one span after the other.
 
-        stream: which tokens the layer is given. token_count: how many. Raises ConditioningLost where text and picture
-        together have another number.
+        stream: which tokens the layer is given. token_count: how many. Some networks embed a reference, the picture or
+        a text alone before the blocks; the number of tokens, or `current`, tells that. Raises ConditioningLost where
+        text and picture together have another number.
         """
-        reference = current.embedded  # the one that is embedded now; the text beside it counts as a part of it
+        reference = current.embedded  # the reference that is embedded now, or None; text beside it counts as its part
         if reference is not None:
             return [Span(TokenKind.REFERENCE, token_count, reference)]
         if stream is Stream.BOTH:
@@ -145,7 +147,7 @@ def _text_alone(number: int, token_count: int) -> Span:
 
 
 def _owner_of(placed: PlacedSpan) -> str | None:
-    """The name of the person whose words or reference picture stand there, in this forward; None for anything else."""
+    """The name of the person whose words or reference picture are in this span, in this forward; None for others."""
     span = placed.span
     texts = current.texts
     if span.kind is TokenKind.WORDS and texts is not None:

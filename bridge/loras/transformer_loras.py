@@ -79,7 +79,7 @@ class TransformerLorasRun(Run[PersonLoras]):
         if network not in self._hooks:
             self._hooks[network] = LayerHooks(self.modules_in(network))
         mixed = "joins rows of people with different LoRAs"
-        # For each node its PersonLoras of all rows together, or one for each row where people have rows.
+        # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
         rows_by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
         nodes: list[TransformerNodeLoras] = []
         for number, of_rows in enumerate(rows_by_node):
@@ -88,8 +88,10 @@ class TransformerLorasRun(Run[PersonLoras]):
         return TransformerLorasBatch(self._hooks[network], nodes, forward_input)
 
     def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
-        """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture
-        the regions are cut to."""
+        """The layers of a node's LoRAs by name, on the device. They are put there once in a run for each network.
+
+        PersonLoras of the same node whose regions are cut to other parts of the picture have the same layers.
+        """
         key = loras.source, network  # the same source in all PersonLoras of the node, also in those cut to an area
         if key not in self._layers:
             modules = self._hooks[network].modules
@@ -123,11 +125,11 @@ class TransformerNodeLoras:
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
-            # All of them have a row here: Carried.for_picture has given it to them.
+            # None has `row` None here, as Carried.for_picture has set it. The test is for the type checker.
             self.person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
         if loras.regions is not None and not loras.by_row:
             (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)
-            weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))
+            weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))  # (people, tokens)
             self.people = PeopleOnPicture(number, loras.names, weights.to(forward_input.x.device))
 
 
@@ -169,6 +171,7 @@ class TransformerLorasBatch(Batch):
         self._token_weights = TokenWeights(family, forward_input)
         self._rank_weights = RankWeights(self._token_weights, forward_input)
         self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
+        # In this order: _new_in_layers reads _modulated and _mark.
         self._modulated = self._modulated_layers()
         self._mark = Mark()
         self._in_layers = self._new_in_layers()
@@ -178,8 +181,11 @@ class TransformerLorasBatch(Batch):
         return {name: part_around(modules, name) for name in self._in_layers}
 
     def _modulated_layers(self) -> dict[str, ModulatedLayer]:
-        """Name -> layer, of the layers that LoRAs change by region and that modulate in a network that takes one answer
-        for all tokens."""
+        """The layers, by name, whose answer has to be kept and applied token by token (see ModulatedLayer).
+
+        These are layers that LoRAs change by region, and that modulate in a network that takes one answer for all
+        tokens.
+        """
         layers: dict[str, ModulatedLayer] = {}
         for node in self._nodes:
             if node.people is None:
@@ -191,7 +197,7 @@ class TransformerLorasBatch(Batch):
         return layers
 
     def _new_in_layers(self) -> dict[str, PersonLorasInLayer]:
-        """By name, the layers that have LoRAs, and those behind which the answer of a modulating layer is used."""
+        """By name, what is done in each layer that has LoRAs, or behind which a modulating layer's answer is used."""
         nodes: dict[str, list[NodeInLayer]] = {}
         for node in self._nodes:
             for name, loras in node.layers.items():
@@ -211,9 +217,10 @@ class TransformerLorasBatch(Batch):
         return in_layers
 
     def _check_references(self) -> None:
-        """Raise BadSetup for a layer that modulates beside references of Z-Image, which have the time 0 there.
+        """Raise BadSetup where LoRAs change layers that modulate, in Z-Image with reference pictures.
 
-        Z-Image gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
+        Z-Image modulates references by the time 0. There the rows of the time 0 and the tokens of references stand in
+        front, and `_modulation` knows rows behind those of the step alone.
         """
         if self._family.picture_last and self._has_references and self._modulated:
             first, *_ = self._modulated  # the name of the first of these layers
@@ -224,7 +231,10 @@ class TransformerLorasBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While it is open, hooks stand in the layers, and the tokens that blocks are given are counted."""
+        """While it is open, hooks stand in the layers, and the tokens that blocks are given are counted.
+
+        For Z-Image (own_captions) it also counts the pieces that are embedded one by one.
+        """
         with ExitStack() as stack:
             stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
             for patched in patched_inputs(self._network, self._family, self.count_tokens):
@@ -242,7 +252,8 @@ class TransformerLorasBatch(Batch):
         """
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         references = self._family.references
-        needs_method = references is not None and references.method != ""  # as Krea 2, which else reads no references
+        # Some families, such as Krea 2, read references only if a method is set; the others read them anyway.
+        needs_method = references is not None and references.method != ""
         self._token_weights.begin(references_read=method is not None or not needs_method)
         if method == ZERO_TIME and self._has_references:
             for node in self._nodes:
@@ -251,7 +262,7 @@ class TransformerLorasBatch(Batch):
         return args, kwargs
 
     def _refuse_zero_time(self, node: TransformerNodeLoras) -> None:
-        """Raise BadSetup where a node's LoRAs modulate, and the references are modulated by another time."""
+        """Raise BadSetup where a LoRA of the node is in a layer that modulates. For references at the time 0."""
         for name in node.layers:
             stream = self._in_layers[name].stream
             if stream is not None and stream.modulates:
@@ -283,7 +294,7 @@ class TransformerLorasBatch(Batch):
         """
         self.calls.count(hook.name)
         in_layer = hook.addition_of(self._mark)
-        if not isinstance(in_layer, PersonLorasInLayer):
+        if not isinstance(in_layer, PersonLorasInLayer):  # None: another forward has put the hook here
             return out
         if in_layer.modulated is not None:
             in_layer.modulated.answer.modulation = self._modulation(forward, in_layer, in_layer.modulated, x, out)
@@ -296,7 +307,7 @@ class TransformerLorasBatch(Batch):
                 weights = weights.to(hidden)  # (1, tokens, ranks) for most layers
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)  # `_hidden` has just made it
-                else:  # of a layer that modulates: from one row to one for every token
+                else:  # a layer that modulates: (B, 1, ranks) becomes (B, tokens, ranks)
                     hidden = hidden * weights
             out = with_product(out, hidden, node_in_layer.loras.up.to(x), hook.makes_new)
         if in_layer.use is None:
@@ -304,9 +315,10 @@ class TransformerLorasBatch(Batch):
         return in_layer.use.applied(out)
 
     def _hidden(self, forward: Forward, node_in_layer: NodeInLayer, stream: LayerStream | None, x: Tensor) -> Tensor:
-        """What the `down` matrices of all people make of x: (..., in) -> (..., ranks).
+        """What the `down` matrices of all people make of x, (..., in): a new tensor (..., ranks).
 
-        Where people have rows, the ranks of all others are 0 in each row. stream: which tokens the layer is given.
+        Where people have rows, it is 0 in each row for the ranks of all but the row's person. stream: which tokens the
+        layer is given.
         """
         hidden = functional.linear(x, node_in_layer.loras.down.to(x))
         person_of_row = node_in_layer.node.person_of_row
@@ -320,10 +332,11 @@ class TransformerLorasBatch(Batch):
     ) -> TokenModulation:
         """What a ModulatedLayer answers for every token with everybody's LoRAs.
 
-        x: what it is given, (rows, in). out: what it answers without LoRAs, (rows, parts * C). There are twice as many
-        rows as pictures where references are modulated by the time 0.
+        x: what the layer is given, (rows, in). out: what it answers without LoRAs, (rows, parts * C). Where references
+        are modulated by the time 0 there are twice as many rows: those of the step, then those of the time 0. Raises
+        BadSetup for such rows in a family whose references are not known to have them.
         """
-        common = out
+        common = out  # with the LoRAs of nodes that act everywhere or by row: the same for all tokens
         # Of each node that acts by region; there is one at least, see _modulated_layers.
         additions: list[Tensor] = []  # (people of the node, rows, parts * C) each
         weights: list[Tensor] = []  # (1, tokens, people of the node) each
@@ -332,7 +345,7 @@ class TransformerLorasBatch(Batch):
         rows = self.row_count
         for node_in_layer in in_layer.nodes:
             node = node_in_layer.node
-            if node.people is None:
+            if node.people is None:  # the node acts everywhere, or by row
                 hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
                 common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
                 continue
@@ -344,7 +357,7 @@ class TransformerLorasBatch(Batch):
             )
         of_people = torch.cat(additions).movedim(0, 1)  # (rows, people, parts * C)
         zero = None
-        if len(common) > rows:  # behind those of the step stand the rows of references at the time 0
+        if len(common) > rows:  # there are rows of the time 0, behind those of the step
             if not layer.modulation.zero_time:
                 raise zero_time_unknown()
             zero = TimeModulation(common[rows:], of_people[rows:])
