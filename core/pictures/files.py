@@ -215,8 +215,8 @@ def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> I
 def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:
     """Grey of more than 8 bits, which Pillow would cut off at 255, as mode RGB.
 
-    White is the first of _WHITES that the numbers fit. Transparent pixels become white. Raises BadPhoto for numbers that
-    fit none. name, is_white_zero: as of `_on_white`.
+    White is the first of _WHITES that the numbers fit. Transparent pixels become white. Raises BadPhoto for numbers
+    that fit none. name, is_white_zero: as of `_on_white`.
     """
     numbers: npt.NDArray[Any] = np.asarray(picture)  # (H, W)
     lowest, highest = int(numbers.min()), int(numbers.max())
@@ -256,8 +256,8 @@ def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
             return cms.profileToProfile(picture.getchannel("R"), own, srgb, outputMode="RGB")
         if kind == "CMYK" and opened.mode == "CMYK":
             return cms.profileToProfile(opened, own, srgb, outputMode="RGB")
-        # A profile of sRGB is left out, so that its rounding changes no pixel. It is known by what it does to the colours
-        # of _PROBE, as its name says nothing.
+        # A profile of sRGB is not applied, so that its rounding changes no pixel. It is known by what it does to the
+        # colours of _PROBE, as its name says nothing.
         difference = ImageChops.difference(_PROBE, cms.profileToProfile(_PROBE, own, srgb))
         if max(most for _, most in cast("list[tuple[int, int]]", difference.getextrema())) > _ROUNDED:
             cms.profileToProfile(picture, own, srgb, inPlace=True)
