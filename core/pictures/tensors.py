@@ -120,8 +120,8 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     whose shorter side would be below `multiple_of`.
     """
     size = (image.shape[2], image.shape[1])
-    # Rounded twice, as in infer.py: to the size in which the shorter side is SHORTER_SIDE, and from that size to the one
-    # in which the longer side is `longer_side`. Only the second and `fitted` are sizes of pixels.
+    # Rounded twice, as in infer.py: to the size in which the shorter side is SHORTER_SIDE, then from that size to the
+    # one in which the longer side is `longer_side`. The photo is resized to the second of these, then to `fitted`.
     rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
     scaled = [round(longer_side / max(rounded) * side) for side in rounded]
     fitted = [side // multiple_of * multiple_of for side in scaled]
