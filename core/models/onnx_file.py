@@ -215,7 +215,7 @@ class _Message:
         values: list[int] = []
         for value in self._fields.get(number, ()):
             values += [value] if isinstance(value, int) else value._packed()
-        # As 64 bits of two's complement.
+        # A number below 0 stands in the file as 64 bits of two's complement.
         return tuple(value - (1 << 64) if value >> 63 else value for value in values)
 
     def _packed(self) -> Iterator[int]:
@@ -360,7 +360,7 @@ def _tensor(tensor: _Message) -> Tensor:
         raise _Refused(problem, _OTHER_COPY)
     shape = tensor.numbers(_Field.TENSOR_SIZES)
     dtype, values_field = _TYPES[data_type]
-    content = tensor.contents(_Field.TENSOR_RAW_DATA)
+    content = tensor.contents(_Field.TENSOR_RAW_DATA)  # empty where the values stand in the field of their type
     if dtype.is_floating_point:
         content = content or tensor.contents(values_field)  # floats have the same bytes in both fields
         values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor([], dtype=dtype)
@@ -368,7 +368,7 @@ def _tensor(tensor: _Message) -> Tensor:
     if content:
         values = torch.frombuffer(content, dtype=dtype)
     else:
-        values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # whole numbers are varints there
+        values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # as varints
     return values.long().reshape(shape)
 
 

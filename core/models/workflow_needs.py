@@ -481,7 +481,8 @@ def _files_behind(prompt: Graph, link: Any) -> list[str]:
 def _is_named(net: Model, name: str) -> bool:
     """Whether a file's name or one of its folders tells that it is this net: "InstantID/...", "identitynet.pth"."""
     words = re.findall(r"[\w-]+", net.title.replace("'s", ""))
-    if net.nodes:  # of a method: then the manifest's folder has the method's name, else that of a model family
+    # The manifest keeps the net of a method in a folder with the method's name, and any other net in that of a family.
+    if net.nodes:
         words.append(net.name.partition("/")[0])
     signs = {_letters(word) for word in words} - {"controlnet"}  # a word that all of them have
     return any(sign in _letters(name) for sign in signs)

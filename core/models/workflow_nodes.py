@@ -64,7 +64,8 @@ class WorkflowNode(NamedTuple):
         names = list(inputs)
         if any(name in self.named for name in names):
             return [self.named.get(name) for name in names]
-        return [*self.texts[: len(names)], *[None] * (len(names) - len(self.texts))]
+        missing_count = max(0, len(names) - len(self.texts))
+        return [*self.texts[: len(names)], *[None] * missing_count]
 
 
 def workflow(text: str | bytes) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         level = _listed(subgraph, "nodes")
         count += len(level)
         _require_few(count)
-        # `values` in the place of box_values.inputs: in them links and outer boxes have replaced the box's own values.
+        # `values` instead of box_values.inputs: values of links and of outer boxes have replaced the box's own there.
         waiting += _stacked(subgraph, level, BoxValues(values, box_values.inside), (*saved.boxes, kind))
 
 
@@ -227,7 +228,7 @@ def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
         return named
     values = _list(node.get("widgets_values"))
     names = names_in_row(node)
-    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))
+    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))  # the last may have no value
 
 
 def names_in_row(node: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ _MOST_LETTERS = 1000
 
 def font_for(text: str, size: int) -> Any:
     """A Pillow font that has the letters of a text. size: pixels."""
-    return _font(not text.isascii(), size)
+    return _font(from_system=not text.isascii(), size=size)
 
 
 @cache

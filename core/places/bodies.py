@@ -286,7 +286,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
     nose = pose[_NOSE]
     if nose[2] >= SEEN:
         return Nose(nose[:2])
-    # The clue, its joints, and how far the nose is below them, in heads. The first clue with a joint that is seen counts.
+    # The clue, its joints, and how far the nose is below them, in heads. The first clue with a seen joint counts.
     clues = (
         ("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), _EYES_ABOVE_NOSE),
         ("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), _EARS_ABOVE_NOSE),

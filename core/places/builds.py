@@ -95,6 +95,8 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
     age = _age(years)
     grown_up = _AGES[-1]
     height = centimetres or _height(age, sex)
+    # Relative to the adult of the mean of both sexes. The height changes the size of the head alone: all other lengths
+    # are in own heads.
     return Build(
         head=(height / age.heads) / (_height(grown_up) / grown_up.heads),
         limbs=age.heads / grown_up.heads,
@@ -104,7 +106,7 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
 
 
 def usual_age(centimetres: float) -> float:
-    """The age at which this is the usual height, in years; that of a grown-up for all who are taller."""
+    """The age at which this is the usual height, in years; GROWN_UP for all who are taller, YOUNGEST for the shorter."""
     index = bisect_left(_AGES, centimetres, key=_height)
     if index == 0:
         return YOUNGEST

@@ -158,6 +158,7 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
     for limb in seen_limbs(joints):
         red, green, blue = (int(value * _DARKENED) for value in _LIMB_COLORS[limb.number])
         _draw_limb(canvas, joints[limb.start], joints[limb.end], (red, green, blue), half_thickness)
+    # Joints have the same colours in their own order, one more than there are limbs.
     for (x, y, confidence), color in zip(joints, _LIMB_COLORS, strict=True):
         if confidence > SEEN:
             disc(canvas, int(x), int(y), _JOINT_RADIUS, color)
