@@ -36,8 +36,9 @@ def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
     It consists of whole cells. A cell is a square of `cell` x `cell` latent pixels, a power of two: the area of one
-    token of the coarsest layers. The piece is the smallest one that holds every token that `token_mask` keeps, in the coarsest
-    layers and in every finer one. Where `token_mask` keeps nothing in any of them, it is the piece around the mask.
+    token of the coarsest layers. The piece is the smallest one that holds every token that `token_mask` keeps, in the
+    coarsest layers and in every finer one. Where `token_mask` keeps nothing in any of them, it is the piece around the
+    mask.
     """
     height = mask.shape[0] // 8  # pixels -> latent pixels
     width = mask.shape[1] // 8
@@ -60,7 +61,7 @@ def window(mask: Tensor, cell: int) -> Rect:
 
 
 def _in_cells(rect: Rect, units: int) -> Rect:
-    """The whole cells that a rectangle touches, counted in cells. units: the side of a cell in the rectangle's units."""
+    """The whole cells that a rectangle touches, in cells. units: the side of a cell in the rectangle's units."""
     left, top, right, below = rect
     return (left // units, top // units, math.ceil(right / units), math.ceil(below / units))
 

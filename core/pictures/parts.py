@@ -131,7 +131,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         if data[start + 1] in _NO_SEGMENT:
             end = start + 1
         else:
-            # Behind the marker: the length counts its own two bytes and the content. 2 at least, also where it is damaged.
+            # Behind the marker: the length counts its own two bytes and the content. A damaged one counts as 2.
             end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
             yield start, end
         start = data.find(b"\xff", end)

@@ -106,7 +106,7 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
 
 
 def usual_age(centimetres: float) -> float:
-    """The age at which this is the usual height, in years; GROWN_UP for all who are taller, YOUNGEST for the shorter."""
+    """The age at which this is the usual height, in years, between YOUNGEST and GROWN_UP."""
     index = bisect_left(_AGES, centimetres, key=_height)
     if index == 0:
         return YOUNGEST
