@@ -149,8 +149,9 @@ class _Members:
     def storage(self, kind: Name, key: Any, length: Any) -> Storage:
         """The numbers in a member below data/, read once and kept.
 
-        kind: the class of storage. key: the member's name. length: how many numbers. Raises Refused where the archive
-        does not hold these numbers, or says that it holds more than fit into it.
+        kind: the class of storage. key: the member's name. length: how many numbers. Raises Refused for numbers of an
+        unknown kind, for a member that is missing or has another length, and where all storages together are larger
+        than the file.
         """
         dtype = _DTYPES.get(kind.name)
         if dtype is None or not isinstance(key, str) or not isinstance(length, int) or length < 0:

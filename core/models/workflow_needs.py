@@ -337,7 +337,7 @@ def _menus() -> Mapping[str, Mapping[str, str]]:
 
 def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> list[Chosen]:
     """The files that a node has chosen, [] where it is no loader. menus: as LOADERS."""
-    menu = _with_rows(menus.get(node.kind, {}), node)
+    menu = _with_rows(menus.get(node.kind, {}), node)  # name of an input -> model key
     files: list[Chosen] = []
     for key, name in zip(menu.values(), node.values_of(menu), strict=True):
         if name is None or name in (packs.NONE_FOUND, _EMPTY_ROW):

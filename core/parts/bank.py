@@ -144,11 +144,12 @@ def key_bias(
     Returns (1, 1 or queries, keys) float32; None where nothing has to be added: no token dropped, no targets, and all
     weights 1.
     """
-    kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
-    dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts], dtype=torch.float32)  # (parts,)
+    kept_counts = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
+    # (parts,)
+    dropped_counts = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts], dtype=torch.float32)
     weights = torch.tensor(part_weights.weights, dtype=torch.float32)  # (parts,)
     if part_weights.targets is None:
-        if not dropped.any() and bool((weights == 1).all()):
+        if not dropped_counts.any() and bool((weights == 1).all()):
             return None
         weights = weights[:, None]  # (parts, 1): the same for every query
     else:
@@ -158,10 +159,10 @@ def key_bias(
         weights = weights[:, None] * regions
     # The bias of the three kinds of keys, each (tokens, 1 | queries): 1 where it is the same for every query.
     of_picture = torch.zeros(picture_tokens, weights.shape[1], dtype=torch.float32)
-    of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
+    of_kept = _log(weights).repeat_interleave(kept_counts, dim=0)  # (all kept tokens, 1 | queries)
     of_sinks = of_kept[:0]  # no sinks: (0, 1 | queries)
-    if dropped.any():
-        dropped_weights = (weights * dropped[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
+    if dropped_counts.any():
+        dropped_weights = (weights * dropped_counts[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
         of_sinks = _sinks(dropped_weights, dtype)
     # (tokens, 1 | queries) -> (1, 1 | queries, tokens)
     return torch.cat([of_picture, of_kept, of_sinks]).T[None]

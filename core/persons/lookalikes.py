@@ -96,10 +96,10 @@ def _alike(people: Sequence[Person]) -> _Alike:
         if not numbers:
             continue
         photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
-        stated = [people[number].one_person_from.get(recogniser) for number in numbers]
-        one_person_from = torch.tensor([limit or ONE_PERSON for limit in stated], dtype=torch.float32)
+        stated_limits = [people[number].one_person_from.get(recogniser) for number in numbers]
+        one_person_from = torch.tensor([limit or ONE_PERSON for limit in stated_limits], dtype=torch.float32)
         # A stated limit for one person is the limit for kin as well, see KIN.
-        kin_from = torch.tensor([limit or KIN for limit in stated], dtype=torch.float32)
+        kin_from = torch.tensor([limit or KIN for limit in stated_limits], dtype=torch.float32)
         # The index of the rows and columns of these people in the tables of all people.
         pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
         nearest = _nearest_photos(photos)

@@ -49,7 +49,7 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
 
     Lines are broken between words, and inside of words that are longer than a line.
     """
-    if most_lines != math.inf:
+    if most_lines != math.inf:  # without a limit all of the text is wanted
         text = text[:_MOST_LETTERS]
     words = plain(text).split(" ")
     lines: list[str] = []

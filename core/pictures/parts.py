@@ -55,7 +55,7 @@ class FileParts:
 
 def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
-    kept = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
+    picture_pieces = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
     told = _ToldByJpeg()  # what the segments that are left out say
     first_scan = len(data)  # where it begins; the end of the file where there is no scan
     channels = 0
@@ -68,14 +68,14 @@ def of_jpeg(data: bytes) -> FileParts:
         if marker in _FRAMES and len(content) > 5:
             channels = content[5]  # behind a byte of precision and two each of height and width
         if marker in _TABLES or _says_colors(marker, content):
-            kept.append(data[start:end])
+            picture_pieces.append(data[start:end])
         else:
             told.add(marker, content)
     scans = _scans(data, first_scan)
     had_end = scans.end >= 0
-    kept.append(data[first_scan : scans.end] if had_end else data[first_scan:])
+    picture_pieces.append(data[first_scan : scans.end] if had_end else data[first_scan:])
     return FileParts(
-        b"".join(kept),
+        b"".join(picture_pieces),
         _JPEG_END,
         told.info(),
         had_end=had_end,
@@ -178,20 +178,20 @@ def _scans(data: bytes, first_scan: int) -> _Scans:
     """
     scans = _Scans()
     segment_end = first_scan
-    while found := _AMONG_SCANS.search(data, segment_end):
-        if found[0] == _JPEG_END:
-            scans.end = found.start()
+    while marker := _AMONG_SCANS.search(data, segment_end):
+        if marker[0] == _JPEG_END:  # marker[0]: the byte 0xFF and the marker's own
+            scans.end = marker.start()
             break
-        length_at = found.end()  # behind the marker: two bytes that count themselves and the content
+        length_at = marker.end()  # behind the marker: two bytes that count themselves and the content
         segment_end = length_at + int.from_bytes(data[length_at : length_at + 2], "big")
-        if found[0][1] == _SCAN:
+        if marker[0][1] == _SCAN:
             scans.add(data[length_at + 2 : segment_end])
     return scans
 
 
 def of_png(data: bytes) -> FileParts:
     """The parts of a PNG, of an animated one its first picture. data: the file, from PNG_START on."""
-    kept: list[bytes] = []  # the chunks of FileParts.file, without PNG_START
+    picture_chunks: list[bytes] = []  # the chunks of FileParts.file, without PNG_START
     compressed_pieces: list[bytes] = []
     info: Info = {}
     # In IHDR, the first chunk: behind PNG_START (8), length and name (4 each), width and height (4 each), depth (1).
@@ -201,15 +201,15 @@ def of_png(data: bytes) -> FileParts:
         if name == b"IDAT":
             compressed_pieces.append(content)
         elif name in (b"IHDR", b"PLTE") or (name == b"tRNS" and len(content) in transparent_bytes):
-            kept.append(_chunk(name, content))
+            picture_chunks.append(_chunk(name, content))
         else:
             info |= _png_info(name, content)
     # Pillow decodes one chunk after the other. The last 4 bytes, zlib's Adler-32 of all pixels, get a chunk of their
     # own: a wrong one then spoils no pixels.
     compressed = b"".join(compressed_pieces)
-    kept += [_chunk(b"IDAT", compressed[:-4]), _chunk(b"IDAT", compressed[-4:])]
+    picture_chunks += [_chunk(b"IDAT", compressed[:-4]), _chunk(b"IDAT", compressed[-4:])]
     info = {key: value for key, value in info.items() if value}  # without what is damaged or too large
-    return FileParts(b"".join([PNG_START, *kept]), _chunk(b"IEND", b""), info)
+    return FileParts(b"".join([PNG_START, *picture_chunks]), _chunk(b"IEND", b""), info)
 
 
 def _png_info(name: bytes, content: bytes) -> Info:

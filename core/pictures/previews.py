@@ -236,7 +236,7 @@ def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
         title = group.title
         if len(group.pictures) > _OF_A_GROUP:
             title += f" (the first {_OF_A_GROUP} of {len(group.pictures)})"
-        if number == _SHOWN - 1 and len(groups) > _SHOWN:
+        if number == _SHOWN - 1 and len(groups) > _SHOWN:  # the last group that is drawn
             title += f", and {len(groups) - _SHOWN} more"
         sheet.pen.rectangle((0, y, width, y + _BAR - _GAP), fill=color)
         font = font_for(title, 20)
@@ -281,10 +281,10 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
     states_width = _column_width([state for _, state, _ in rows], font)
     states_x = 2 * gap + subjects_width
     details_x = 3 * gap + subjects_width + states_width
-    details = [in_lines(detail, font, width - details_x - gap) for _, _, detail in rows]
+    details = [in_lines(detail, font, width - details_x - gap) for _, _, detail in rows]  # the lines of each row
     title_font = font_for(title, 20)
     heading = in_lines(title, title_font, width - 2 * gap)
-    y = _TITLE_LINE * len(heading) + 2 * gap
+    y = _TITLE_LINE * len(heading) + 2 * gap  # the upper edge of the row that is drawn next
     height = y + sum(_DETAIL_LINE * len(lines) + gap for lines in details)
     sheet = Sheet(Image.new("RGB", (width, height), BACKGROUND))
     for index, line in enumerate(heading):

@@ -70,13 +70,13 @@ def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why
     faces: list[FacePoints] = []
     faces_of_pictures = faces_of_pictures or [[]]  # no pictures are refused like one without a face
     for number, of_picture in enumerate(faces_of_pictures, 1):
-        whole = [face for face in of_picture if _is_whole(face)]
-        if not whole:
+        whole_faces = [face for face in of_picture if _is_whole(face)]
+        if not whole_faces:
             raise BadExpression(
                 f"Photo {number} of {len(faces_of_pictures)} shows no face with eyes, nose and mouth{why}.",
                 f"Give {finder} a photo of one face, large and not from the side.",
             )
-        faces.append(max(whole, key=lambda face: bodies.head_of_face(keypoints_of(face))))
+        faces.append(max(whole_faces, key=lambda face: bodies.head_of_face(keypoints_of(face))))
     return faces
 
 
