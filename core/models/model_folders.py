@@ -39,7 +39,7 @@ class Folders(dict[str, Sequence[str]]):
         self._files: dict[str, list[FileThere]] = {}
 
     def below(self, *roots: str) -> Iterator[FileThere]:
-        """The first MOST files below each of these folders."""
+        """The first MOST files below each of these folders. A folder is looked up the first time it is asked for."""
         for root in roots:
             if root not in self._files:
                 # Path objects are made once: every model of a report goes through them, and making one takes longer
@@ -58,11 +58,12 @@ class Folders(dict[str, Sequence[str]]):
         roots = {os.path.realpath(root): root for searched in self.values() for root in searched}
         for real, root in roots.items():
             others = [os.path.join(other, "") for other in roots if other != real]  # with a slash at the end
+            # A folder inside of another one is left out: the files of the outer folder include its files.
             if not real.startswith(tuple(others)):
                 yield from self.below(root)
 
     def crowded(self) -> list[str]:
-        """The folders with more files than are looked at."""
+        """Of the folders that have been looked up, those with more than MOST files."""
         return [root for root, files in self._files.items() if len(files) > MOST]
 
 
@@ -87,13 +88,13 @@ def target(model: Model, folders: Folders) -> Path:
 def move(source: Path, into: Path) -> str:
     """A sentence that says what to do with a file or folder that is not where it belongs.
 
-    source: where it lies. into: where it belongs. That may be inside of `source`, or be `source`: then nothing can be
-    moved, and the folder around it has to be searched.
+    source: where it lies. into: where it belongs. Where `into` is `source` or lies inside of it, nothing can be moved:
+    then the sentence says to search the folder around `source`.
     """
     real_source = os.path.realpath(source)
     real_target = os.path.realpath(into)
-    is_inside = real_target.startswith(os.path.join(real_source, ""))
-    if is_inside or real_target == real_source:
+    target_is_inside = real_target.startswith(os.path.join(real_source, ""))
+    if target_is_inside or real_target == real_source:
         around = source.parent
         return f"{source} is it, but it is searched one folder too deep: name {around} in extra_model_paths.yaml."
     return f"{source} is it: move it to {into}."
@@ -150,9 +151,10 @@ def _pattern(model: Model, file: File) -> str:
 
 
 def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
-    """The path of a model of one file that is not in its place: under another name in its folders, else under its name
-    in the folder of something else; None where it lies nowhere.
+    """The path of a model of one file that is not in its place.
 
+    It is looked for under any name in the model's own folders, then under its own name in all folders. None where it is
+    in none of them.
     known: model key -> folders, as `Folders` takes them.
     """
     folders = Folders(known)
@@ -166,13 +168,16 @@ def renamed(model: Model, folders: Folders) -> Iterator[FileThere]:
 
 
 def moved(model: Model, folders: Folders) -> Iterator[FileThere]:
-    """Files that are a model, have its name, and lie in the folder of something else."""
+    """The files in any folder that have the name of a model's first file and are this model by their contents."""
     name = folded(PurePath(model.files[0].names[0]).name)
     return (file for file in folders.everything() if folded(file.path.name) == name and _is(file.path, model))
 
 
 def _is(path: Path, model: Model) -> bool:
-    """Whether a file, whatever its name, is certainly this model or can be used in its place."""
+    """Whether a file is certainly this model, or can be used in its place, by its contents.
+
+    The name counts only where several models of one format cannot be told apart by anything else.
+    """
     if is_standin(str(path)) or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
         return False
     file_format, family = recognised(path)

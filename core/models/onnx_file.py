@@ -89,8 +89,10 @@ class Graph:
         return Kind.OTHER
 
     def _embeds_crops(self) -> bool:
-        """Whether a square crop (1, 3, side, side) gives an embedding (1, 512). A side is a multiple of 112, the side
-        of ArcFace's template, up to ten times it."""
+        """Whether the first input is a square crop (1, 3, side, side) and the first output an embedding (1, 512).
+
+        The side is 112 px, the side of ArcFace's template, times a whole number from 1 to 10.
+        """
         crop = self.inputs[0]
         embedding = self.outputs[0]
         if len(crop) != 4 or len(embedding) != 2:
@@ -194,7 +196,7 @@ class _Message:
             if wire_type in (0, 2):
                 length, position = self._file.varint(position, self._end)
             else:
-                length = {1: 8, 5: 4}[wire_type]
+                length = {1: 8, 5: 4}[wire_type]  # KeyError for any other type; `_walked` catches it
             if wire_type == 0:
                 values.append(length)  # no length, but the value itself
                 continue
@@ -213,7 +215,7 @@ class _Message:
         values: list[int] = []
         for value in self._fields.get(number, ()):
             values += [value] if isinstance(value, int) else value._packed()
-        # As 64 bits of two's complement.
+        # A number below 0 stands in the file as 64 bits of two's complement.
         return tuple(value - (1 << 64) if value >> 63 else value for value in values)
 
     def _packed(self) -> Iterator[int]:
@@ -284,7 +286,7 @@ def read(path: str) -> Program:
 def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
     """The result of `extract`, which is called with the GraphProto of an ONNX file while the file is mapped.
 
-    Raises UnsupportedCheckpoint, saying what the file is instead.
+    Raises UnsupportedCheckpoint, saying what the file is instead. Lack of memory is raised as it is.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -314,17 +316,21 @@ def _inputs(graph: _Message) -> list[_Message]:
 def _shape(message: _Message) -> Shape:
     """The shape in a ValueInfoProto, () where it has none."""
     # The dimensions stand four messages deep: value -> type -> tensor type -> shape.
+    inner = message
     for field in (_Field.VALUE_TYPE, _Field.TYPE_TENSOR, _Field.TENSOR_TYPE_SHAPE):
-        messages = message.all(field)
+        messages = inner.all(field)
         if not messages:
             return ()
-        message = messages[0]
-    dimensions = message.all(_Field.SHAPE_DIMENSION)
+        inner = messages[0]
+    dimensions = inner.all(_Field.SHAPE_DIMENSION)
     return tuple(dimension.number(_Field.DIMENSION_SIZE) for dimension in dimensions)
 
 
 def _node(node: _Message) -> Node:
-    """A NodeProto. An operator of another domain than ONNX's own has the domain before its name."""
+    """The Node of a NodeProto. An operator of another domain than ONNX's own gets the domain before its name.
+
+    Attributes of types that _VALUE_OF does not have are read as texts.
+    """
     operator = node.text(_Field.NODE_OPERATOR)
     domain = node.text(_Field.NODE_DOMAIN)
     if domain not in ("", "ai.onnx"):
@@ -354,7 +360,7 @@ def _tensor(tensor: _Message) -> Tensor:
         raise _Refused(problem, _OTHER_COPY)
     shape = tensor.numbers(_Field.TENSOR_SIZES)
     dtype, values_field = _TYPES[data_type]
-    content = tensor.contents(_Field.TENSOR_RAW_DATA)
+    content = tensor.contents(_Field.TENSOR_RAW_DATA)  # empty where the values stand in the field of their type
     if dtype.is_floating_point:
         content = content or tensor.contents(values_field)  # floats have the same bytes in both fields
         values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor([], dtype=dtype)
@@ -362,7 +368,7 @@ def _tensor(tensor: _Message) -> Tensor:
     if content:
         values = torch.frombuffer(content, dtype=dtype)
     else:
-        values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # whole numbers are varints there
+        values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # as varints
     return values.long().reshape(shape)
 
 

@@ -72,8 +72,9 @@ def where(key: str) -> str:
 
 
 def comes_with(entry: Model, name: str) -> bool:
-    """Whether a file of this name is one of a published pack: its detector, its recogniser, or one that its zip holds
+    """Whether a published pack has a file of this name: its detector, its recogniser, or one that its zip holds
     beside them."""
+    # Of the whole pack: `entry` may be without its recogniser (workflow_needs.as_chosen).
     names = {folded(PurePath(file.names[0]).name) for file in published(entry.id).files}
     return folded(name) in names or (ending(name) == ".onnx" and PurePath(name).stem.lower() in _IN_ZIPS)
 
@@ -143,10 +144,11 @@ def name_in(root: str, name: str) -> str:
 
 
 def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | None:
-    """The one of the available packs that a workflow means by the name `pack`; None for none of them.
+    """The available pack that a workflow means by the name `pack`; None where no pack fits, or several fit alike.
 
-    The workflow may have been saved on another computer, with other folders or capitals. A published pack is the same
-    in any folder: mine/antelopev2 is antelopev2.
+    The same name counts first, then the same name in other capitals, then a pack with the same published name. The
+    workflow may have been saved on another computer, with other folders or capitals. A published pack is the same in
+    any folder: mine/antelopev2 is antelopev2.
     roots: the folders searched.
     """
     if pack in available:
@@ -157,11 +159,11 @@ def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | N
             if pack_of_root(root) in available:
                 return pack_of_root(root)
         return None
-    name = pack_called(pack).lower()
+    small_name = pack_called(pack).lower()
     for other in available:
-        if other.lower() == name:
+        if other.lower() == small_name:
             return other
-    same_pack = of_one_name(name, available)
+    same_pack = of_one_name(small_name, available)
     # Of several nobody knows which one is meant, and one of them may be the rest of a download that was cut off.
     return same_pack[0] if len(same_pack) == 1 else None
 
@@ -186,7 +188,7 @@ def _published_name(pack: str) -> str:
 def folder_for(pack: str, roots: Sequence[str]) -> Path:
     """The folder into which the files of a published pack belong.
 
-    roots: the folders searched, the first being where downloads go.
+    roots: the folders searched, one at least; the first is where downloads go.
     """
     for root in roots:
         if pack_of_root(root) == pack:

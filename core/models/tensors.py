@@ -66,8 +66,11 @@ def load(path: Path) -> Any:
 
 
 def _unpickled(path: Path, mmap: bool = False) -> Any:
-    """The content of a pickle, as the host's loader gives it: where a dictionary is around that of the tensors
-    ("state_dict", or its only entry), the inner one. mmap: whether tensors are mapped from the file, not read."""
+    """The content of a pickle, as the host's loader gives it.
+
+    Of a dictionary with the key "state_dict" it is the value of this key; of a dictionary whose only value is another
+    dictionary it is the inner one. mmap: whether tensors are mapped from the file, not read.
+    """
     content: Any = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     if not isinstance(content, dict):
         return content
@@ -90,7 +93,10 @@ def has_name_in_utf_8(path: Path) -> bool:
 
 @contextmanager
 def _in_utf_8(path: Path) -> Generator[str, None, None]:
-    """A context with a path to the file that safetensors takes: its own, or one in letters where it has other bytes."""
+    """A context with a path that safetensors takes for this file.
+
+    It is the file's own path. Where that is not UTF-8, the file is opened, and the path is that of the open file.
+    """
     if has_name_in_utf_8(path):
         yield str(path)
         return
@@ -113,7 +119,7 @@ def read(
     expected, advice: what the file should be and where that is, for the message. loaded: the function that reads the
     content, such as the host's own.
     Raises UnsupportedCheckpoint, saying what the file is instead: empty, a saved web page, cut off, a pickle that wants
-    to run code, or one that may not be read.
+    to run code, or a file that may not be read. Lack of memory is raised as it is.
     """
 
     def refusal(problem: str, fix: str) -> UnsupportedCheckpoint:
@@ -174,9 +180,11 @@ def _described(path: Path) -> dict[str, Tensor]:
 
 
 def _with_code(path: Path) -> str | None:
-    """What a file is, in words, for files that some versions of torch.load open in an unsafe way, even with
-    weights_only: a TorchScript archive, whose code would run, and a tar archive, whose names may lead out of the
-    folder. None for any other file."""
+    """What a file is, in words, where opening it with torch.load is unsafe; None for any other file.
+
+    Some versions of torch.load, even with weights_only, run the code of a TorchScript archive, and unpack a tar
+    archive, whose names may lead out of the folder.
+    """
     if is_zip(path):
         # A damaged zip has no members here: torch.load, which comes next, says in which way it is damaged.
         if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in zip_members(path)):
@@ -305,7 +313,7 @@ def check_pairs(state: State) -> None:
     for key in state:
         if "_lora." not in key or not key.endswith((".down.weight", ".up.weight")):
             continue
-        layer = key.rpartition("_lora.")[0]
+        layer = key.rpartition("_lora.")[0]  # each layer is looked at twice, so that either key may be missing
         up = state.get(f"{layer}_lora.up.weight")
         down = state.get(f"{layer}_lora.down.weight")
         if up is None or down is None or not _multiply(up, down):

@@ -149,8 +149,9 @@ class _Members:
     def storage(self, kind: Name, key: Any, length: Any) -> Storage:
         """The numbers in a member below data/, read once and kept.
 
-        kind: the class of storage. key: the member's name. length: how many numbers. Raises Refused where the archive
-        does not hold these numbers, or says that it holds more than fit into it.
+        kind: the class of storage. key: the member's name. length: how many numbers. Raises Refused for numbers of an
+        unknown kind, for a member that is missing or has another length, and where all storages together are larger
+        than the file.
         """
         dtype = _DTYPES.get(kind.name)
         if dtype is None or not isinstance(key, str) or not isinstance(length, int) or length < 0:
@@ -213,12 +214,13 @@ def _run(index: bytes, members: _Members) -> Any:
     """The object that an index describes: the network, as a Module. index: a pickle.
 
     Only the opcodes that torch writes are known, and none of them calls anything. Python's pickletools describes each
-    of them, and says which values it takes from the stack.
+    of them, and says which values it takes from the stack. Raises Refused for an index that is not as torch writes it,
+    and Python's own errors for a damaged one.
     """
     stack: list[list[Any]] = [[]]  # the values before the first mark, and those behind each mark
-    numbered: dict[Any, Any] = {}  # number -> a value that the pickle uses again
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
-        if number >= _MOST_STEPS:
+    memo: dict[Any, Any] = {}  # number in the pickle -> a value that the pickle uses again
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(index)):
+        if step >= _MOST_STEPS:
             raise Refused(f"a TorchScript archive whose list of weights has more than {_MOST_STEPS} steps")
         match opcode.name:
             case "PROTO":
@@ -228,20 +230,24 @@ def _run(index: bytes, members: _Members) -> Any:
             case "MARK":
                 stack.append([])
             case "BINPUT" | "LONG_BINPUT":
-                numbered[argument] = stack[-1][-1]
+                memo[argument] = stack[-1][-1]
             case "BINGET" | "LONG_BINGET":
-                stack[-1].append(numbered[argument])
+                stack[-1].append(memo[argument])
             case "BINPERSID":
                 _, kind, key, _, length = stack[-1].pop()  # "storage", class, key, device, length
                 stack[-1].append(members.storage(kind, key, length))
             case name:
+                # An opcode without an argument works on values of the stack.
                 values = _taken(stack, opcode) if opcode.arg is None else [argument]
                 stack[-1].append(_result(name, values))
     raise Refused("a TorchScript archive whose list of weights has no end")
 
 
 def _taken(stack: list[list[Any]], opcode: pickletools.OpcodeInfo) -> list[Any]:
-    """Take the values that an opcode needs off the stack. Raises LookupError where there are too few."""
+    """Take the values that an opcode needs off the stack, and return them, those behind a mark last.
+
+    Raises LookupError where there are too few.
+    """
     needed = len(opcode.stack_before)
     behind_mark: list[Any] = []
     if pickletools.markobject in opcode.stack_before:
@@ -259,7 +265,8 @@ def _taken(stack: list[list[Any]], opcode: pickletools.OpcodeInfo) -> list[Any]:
 def _result(opcode: str, values: list[Any]) -> Any:
     """What an opcode puts onto the stack, made of its argument, or else of the values that it takes from there.
 
-    Values of another kind than the opcode needs raise one of Python's own errors.
+    Values are added to a list or a dictionary, and a state is set in a Module, in place. Raises Refused for an unknown
+    opcode, and one of Python's own errors for values of another kind than the opcode needs.
     """
     match opcode:
         case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "BINSTRING" | "SHORT_BINSTRING":
@@ -311,7 +318,9 @@ def _known_name(module: str, name: str) -> Name:
     """A class of the archive, or what a tensor or a container is made by. Raises Refused for any other name."""
     known = Name(module, name)
     is_storage = module == "torch" and name in _DTYPES
-    if not is_storage and known not in (_REBUILD, _ORDERED) and module != _TYPED and not module.startswith("__torch__"):
+    is_container = known == _ORDERED or module == _TYPED
+    is_own_class = module.startswith("__torch__")
+    if not (is_storage or known == _REBUILD or is_container or is_own_class):
         named = plain(f"{module}.{name}", 100)
         raise Refused(f"a TorchScript archive whose list of weights names {named}, so it was not read")
     return known
@@ -332,9 +341,10 @@ def _called(function: Any, arguments: Any) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
-    """The tensor at a place in the numbers of its storage. offset, stride: counted in numbers, not bytes.
+    """The tensor at a place in the numbers of its storage, whose memory it shares.
 
-    Raises Refused where the tensor would reach beyond them, and for arguments that are of no tensor.
+    offset, stride: counted in numbers, not bytes. Raises Refused where the tensor would reach beyond the numbers of the
+    storage, and for arguments that are of no tensor.
     """
     dimensions = max(len(shape), len(stride))
     if dimensions > _MOST_SIDES:

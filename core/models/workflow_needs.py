@@ -75,13 +75,16 @@ _LOOKS_FOR_FACES = {
 
 
 def wanted(graph: Graph) -> tuple[Model, ...]:
-    """The models that a workflow needs: published ones, then face packs and files of the user's own, which its loaders
-    have chosen and nobody publishes."""
+    """The models that a workflow needs, in this order: published ones, face packs of the user's own, other files of the
+    user's own.
+
+    Those of the user's own are what loaders have chosen and nobody publishes.
+    """
     workflow = _Workflow(graph)
     needed = workflow.needed()
     own_files = _own_files(workflow, needed)
-    # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
-    # of the same key, which is only recommended for our nodes and chosen in no loader.
+    # A file of the user's own, such as a checkpoint, takes the place of published ones of the same key that no loader
+    # has chosen: these are only recommended for our nodes.
     replaced_keys = {model.key for model in own_files}
     published_models = [
         workflow.as_chosen(model) for model in needed if model.name in workflow.texts or model.key not in replaced_keys
@@ -137,10 +140,10 @@ def chooses_standins(graph: Graph) -> bool:
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
     """A function: model -> what needs it, in words.
 
-    These are the uses of the methods in these workflows that need the model. Where no use does, it is the name of the
-    workflow, or SINGLE for several workflows.
-    workflows: name -> workflow. template: reads a template of the pack by its name; what a method needs is what the
-    templates of its uses (method.json) need.
+    The words are the titles of the uses that need the model, of the methods in these workflows. Where no use needs it,
+    they are the name of the workflow, or SINGLE for several workflows.
+    workflows: name -> workflow. template: reads a template of the pack by its name. A use (method.json) needs the
+    models that its template needs.
     """
     kinds: set[str] = set()
     for graph in workflows.values():
@@ -166,19 +169,19 @@ class _Workflow:
     nodes: those that are not switched off. kinds: their types.
     files: what loaders have chosen, each once -> the published model that it is by its name, None for a file that
     nobody publishes.
-    texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names. The
-    names of published models are among them that loaders have chosen in other folders or capitals.
+    texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names; and the
+    name of every published model in `files`, which a loader may have chosen by another spelling.
     packs: those that Load Face Embedder nodes have chosen. The menu's entry "none found" counts as antelopev2, the pack
     that a run would then ask for.
-    recognisers: ids of those that Load Face Embedder nodes have chosen, and of those whose embeddings the workflow's
-    methods read, which they do where a node makes people of photos.
+    recognisers: ids of those that Load Face Embedder nodes have chosen. Where a node looks for faces, also of those
+    whose embeddings the workflow's methods read.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = list(nodes(graph))
         self.kinds = {node.kind for node in self.nodes}
         texts = {spelled(text) for node in self.nodes for text in node.texts}
-        self.files = {file: _publication(file) for file in self._chosen_files(texts)}
+        self.files = {file: _publication(file) for file in self._chosen_files(texts)}  # reads nodes and kinds
         self.texts = texts | {model.name for model in self.files.values() if model}
         face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
         self.packs = _packs_called([pack for pack, _ in face_loaders])
@@ -187,7 +190,10 @@ class _Workflow:
             self.recognisers |= self._read_by_methods()
 
     def _chosen_files(self, texts: Set[str]) -> list[Chosen]:
-        """The files that loaders have chosen, each once. texts: in the inputs of nodes."""
+        """The files that loaders have chosen, each once. texts: in the inputs of nodes.
+
+        Raises BadSetup for more than MOST_FILES.
+        """
         menus = _menus()
         files: list[Chosen] = []
         for node in self.nodes:
@@ -204,9 +210,8 @@ class _Workflow:
         """The file that Load Adapter has chosen. name: as its menu shows it. texts: in the inputs of nodes.
 
         Load Adapter lists the files of all methods' folders, and the name alone does not tell the folder. A published
-        file lies in its own folder. Any other file is looked for in these folders, in this order: of methods in the
-        workflow that still lack their file, as none of their published files is chosen; of the other methods in the
-        workflow; of all other methods.
+        file lies in its own folder. Any other file is looked for in the folders of all methods, in this order: methods
+        in the workflow of which no published file is chosen, the other methods in the workflow, all other methods.
         """
         keys = [method.key for method in methods() if method.key]
         # Where two folders hold a file of one name, the menu shows the second one as "folder/name".
@@ -242,6 +247,7 @@ class _Workflow:
         for method in methods():
             if method.node in self.kinds:
                 kinds.update(method.applies)
+        # The models that have the chosen recognisers, of those recognisers that some method reads.
         needed = {packs.published(recogniser).id for recogniser in self.recognisers & recognisers_read()}
         face_packs = {model.id for model in models() if model.format == "face-pack"}
         for model in models():
@@ -265,15 +271,19 @@ class _Workflow:
     def as_chosen(self, model: Model) -> Model:
         """A published model as the workflow needs it.
 
-        A face pack is without its recogniser where that is not needed. Where loaders have chosen the file of a model
-        only under another name than its published one, the model gets that name: the file is looked for and fetched
-        under it. It does not get a name with letters that do not belong into a command, because workflows come from
+        A face pack loses its recogniser where nothing reads it. A model gets the name under which loaders have chosen
+        its file, to be looked for and fetched under this name. It keeps its published name where a loader has chosen
+        that as well, and where the other name has letters that do not belong into a command: workflows come from
         strangers.
         """
         is_chosen = model.name in self.texts or model.name in self.packs
         files = tuple(file for file in model.files if self._is_needed(file))
         as_needed = replace(model, files=files, chosen=is_chosen)
-        chosen_names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
+        chosen_names = [
+            spelled(file.name)
+            for file, published_as in self.files.items()
+            if published_as and published_as.id == model.id
+        ]
         if not chosen_names or model.name in chosen_names or not is_plain_name(chosen_names[0]):
             return as_needed
         other_name = chosen_names[0]
@@ -327,7 +337,7 @@ def _menus() -> Mapping[str, Mapping[str, str]]:
 
 def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> list[Chosen]:
     """The files that a node has chosen, [] where it is no loader. menus: as LOADERS."""
-    menu = _with_rows(menus.get(node.kind, {}), node)
+    menu = _with_rows(menus.get(node.kind, {}), node)  # name of an input -> model key
     files: list[Chosen] = []
     for key, name in zip(menu.values(), node.values_of(menu), strict=True):
         if name is None or name in (packs.NONE_FOUND, _EMPTY_ROW):
@@ -340,7 +350,7 @@ def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> li
 
 def _with_rows(menu: Mapping[str, str], node: WorkflowNode) -> dict[str, str]:
     """A menu of LOADERS for this node: in the place of a name with a * stand the names of the node's own rows."""
-    keys: dict[str, str] = {}
+    keys: dict[str, str] = {}  # name of an input -> model key, as in LOADERS
     for pattern, key in menu.items():
         names = [pattern]
         if "*" in pattern:
@@ -379,11 +389,12 @@ def _own_file(file: Chosen, family: str) -> Model:
 
     family: the model family of the workflow, "" where it is not known.
     """
-    file_format = ""
+    file_format = ""  # "" where it is not known
     if file.key in _OF_A_FAMILY:
+        # The format of published files for the same use.
         formats = [model.format for model in models() if model.key == file.key and model.family == family]
         file_format = formats[0] if formats else ""
-    # As it is written, and with slashes in the place of the backslashes of Windows.
+    # The name as it is written, and the name with slashes in the place of the backslashes of Windows.
     names = dict.fromkeys(_below_its_folder(name) for name in (file.name, file.name.replace("\\", "/")))
     return _own(file.key, file.name, File((*names,), url=None, size=None), file_format, family, file.further)
 
@@ -396,9 +407,9 @@ def _own_pack(name: str) -> Model:
 
 
 def _below_its_folder(name: str) -> str:
-    """A name relative to a folder, out of which no ".." leads: above "/" there is nothing. Nor does a disk of Windows,
-    to which nothing is relative on another one."""
+    """A name relative to a folder, without what would lead out of the folder: ".." and, on Windows, a disk."""
     _, path = os.path.splitdrive(name)
+    # Below "/" as the folder: above it there is nothing, so that ".." leads nowhere.
     return os.path.relpath(os.path.join("/", path), "/")
 
 
@@ -424,12 +435,10 @@ def _own(key: str, title: str, file: File, file_format: str, family: str = "", f
 def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
     """A sentence that warns where the ControlNet that a run has linked to a node is another method's; else "".
 
-    It is known by the name and the folder of its file.
-    ControlNets of several methods have one architecture, and some are published under one name: then the folder alone
-    tells them apart, and another method's net draws smeared pictures.
-
-    prompt: of the run, None where a script runs the node. input_id: where the ControlNet is linked. A name that tells
-    nothing is no reason for a sentence.
+    ControlNets of several methods have one architecture, and another method's net draws smeared pictures. Whose net a
+    file is, its name and its folder tell; without a sign of any method in them there is no warning.
+    prompt: of the run, by the ids of its nodes; None where a script runs the node. node_id: of the node. input_id: the
+    input to which the ControlNet is linked.
     """
     node = (prompt or {}).get(node_id or "")
     if node is None:
@@ -448,11 +457,15 @@ def other_net(prompt: Graph | None, node_id: str | None, input_id: str) -> str:
 
 
 def _files_behind(prompt: Graph, link: Any) -> list[str]:
-    """The files that nodes behind a link have chosen. On each way back only those of the nearest node that has any."""
+    """The model files that nodes behind a link have chosen. A way back ends at the first node that has chosen any.
+
+    link: the value of an input, [id of a node, output] where it is a link.
+    """
     names: list[str] = []
     waiting = [link]
     seen: set[str] = set()  # ids of nodes; a damaged prompt may have links in a circle
     for value in waiting:  # which grows
+        # "" for a value that is no link; no node has this id.
         source = str(cast("list[object]", value)[0]) if isinstance(value, list) and value else ""
         if source not in prompt or source in seen:
             continue
@@ -468,7 +481,8 @@ def _files_behind(prompt: Graph, link: Any) -> list[str]:
 def _is_named(net: Model, name: str) -> bool:
     """Whether a file's name or one of its folders tells that it is this net: "InstantID/...", "identitynet.pth"."""
     words = re.findall(r"[\w-]+", net.title.replace("'s", ""))
-    if net.nodes:  # of a method: then the manifest's folder has the method's name, else that of a model family
+    # The manifest keeps the net of a method in a folder with the method's name, and any other net in that of a family.
+    if net.nodes:
         words.append(net.name.partition("/")[0])
     signs = {_letters(word) for word in words} - {"controlnet"}  # a word that all of them have
     return any(sign in _letters(name) for sign in signs)

@@ -64,7 +64,8 @@ class WorkflowNode(NamedTuple):
         names = list(inputs)
         if any(name in self.named for name in names):
             return [self.named.get(name) for name in names]
-        return [*self.texts[: len(names)], *[None] * (len(names) - len(self.texts))]
+        missing_count = max(0, len(names) - len(self.texts))
+        return [*self.texts[: len(names)], *[None] * missing_count]
 
 
 def workflow(text: str | bytes) -> dict[str, Any]:
@@ -165,10 +166,11 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         box_values = None if subgraph is None else values_of_box(node, subgraph)
         values = _values(saved, box_values)
         named = _texts_by_name(values)
+        # A node whose values have no names still has them in a row.
         texts = [*named.values()] if values else _texts(node.get("widgets_values"))
         linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
         yield WorkflowNode(kind, texts, linked, named)
-        # A damaged file may have a box of a subgraph in that subgraph: opening it would never end.
+        # A damaged file may have a box of a subgraph inside of this subgraph: opening the box would never end.
         stands_in_itself = kind in saved.boxes
         if subgraph is None or box_values is None or stands_in_itself:
             continue
@@ -180,7 +182,7 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         level = _listed(subgraph, "nodes")
         count += len(level)
         _require_few(count)
-        # `values` in the place of box_values.inputs: in them links and outer boxes have replaced the box's own values.
+        # `values` instead of box_values.inputs: values of links and of outer boxes have replaced the box's own there.
         waiting += _stacked(subgraph, level, BoxValues(values, box_values.inside), (*saved.boxes, kind))
 
 
@@ -191,10 +193,10 @@ def _values(saved: _SavedNode, box_values: BoxValues | None) -> dict[str, Any]:
     box_values: where the node is a box, what it says of its subgraph; None for any other node.
     """
     values = _own_values(saved.node) if box_values is None else _known(box_values.inputs)
-    # Without names all texts are read from the row `widgets_values`; a value of a link would hide the others.
+    # A node without names gets no value of a link: with one here `_saved_nodes` would not read the texts in its row.
     if values or box_values is not None:
         values |= _over_links(saved.node, saved.brought)
-    return values | saved.box.set_in(saved.node)  # the box around comes last: what it says counts
+    return values | saved.box.set_in(saved.node)  # the values of the box around come last, so that they count
 
 
 def _stacked(graph: Graph, level: list[dict[str, Any]], box: BoxValues, boxes: tuple[str, ...]) -> list[_SavedNode]:
@@ -218,15 +220,15 @@ def _require_few(count: int) -> None:
 def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
     """Name of an input -> its value, for the inputs of a node that have a widget.
 
-    {} where the workflow does not save these names, as those of old frontends and those inside of pictures: then there
-    are more values than names.
+    {} where the workflow does not save these names, which shows in more values than names: so do workflows of old
+    frontends and those inside of pictures.
     """
     named = named_values(node)
     if named is not None:
         return named
     values = _list(node.get("widgets_values"))
     names = names_in_row(node)
-    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))
+    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))  # the last may have no value
 
 
 def names_in_row(node: Mapping[str, Any]) -> list[str]:
@@ -268,9 +270,9 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any]) -> dict[Any, Any]:
     """Id of a link -> the value that it brings, where that comes from a Primitive node or from the box around.
 
-    From each link the way is followed back, through reroutes, setters and getters, to where the value begins; then all
-    links of this way bring it. graph: a workflow or a subgraph. level: its nodes. of_box: values of the box by the
-    inputs of the subgraph.
+    From each link the way is followed back, through reroutes, setters and getters, to where the value begins. All links
+    on this way bring the value. A link whose way begins elsewhere brings none.
+    graph: a workflow or a subgraph. level: its nodes. of_box: values of the box by the inputs of the subgraph.
     """
     inputs = _slots(graph)
     nodes_by_id = {str(node.get("id")): node for node in level}
@@ -281,8 +283,8 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
     followed: set[Any] = set()
     for start in known_links:
         passed: list[Any] = []  # the links from `start` back to where the value begins
-        number: Any = start
-        # Each link is gone over once, however long the way is.
+        number: Any = start  # of the link that is looked at
+        # Each link is gone over once in all, however many ways lead through it.
         while isinstance(number, int) and number in known_links and number not in followed:
             followed.add(number)
             passed.append(number)
@@ -294,26 +296,30 @@ def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any
                 break
             source: Mapping[str, Any] = nodes_by_id.get(str(link.source), {})
             if source.get("type") == PRIMITIVE:
-                brought[number] = first_value(source)
+                brought[number] = first_value(source)  # the way ends here: a Primitive node has no link before
             link_before = _link_before(source, setters)
             if link_before is None:
                 break
             number = link_before
-        # Also where the way has met a link that was gone over before, whose value is known: `number` is that link then.
+        # `number` is where the way begins, or a link that another way has gone over already, with its value.
         if number in brought:
             brought |= dict.fromkeys(passed, brought[number])
     return brought
 
 
 def _link_before(node: Mapping[str, Any], setters: Mapping[Any, Mapping[str, Any]]) -> Any:
-    """The link whose value a node passes on: the one that leads into it, or for a getter into the setter of its name.
-    None for a node that passes nothing on. setters: by their names."""
+    """The link whose value a node passes on; None for a node that passes nothing on.
+
+    Of a reroute or a setter it is the link into its first input; of a getter that into the setter of the same name.
+    setters: by their names.
+    """
     kind = node.get("type")
+    entrance = node  # the node into which the link leads
     if kind in GETTERS:
-        node = setters.get(first_value(node), {})
+        entrance = setters.get(first_value(node), {})
     elif kind not in (*REROUTES, *SETTERS):
         return None
-    return next((slot.get("link") for slot in _slots(node)), None)
+    return next((slot.get("link") for slot in _slots(entrance)), None)
 
 
 def first_value(node: Mapping[str, Any]) -> Any:
@@ -326,18 +332,20 @@ def first_value(node: Mapping[str, Any]) -> Any:
 
 
 def links(graph: Graph) -> dict[Any, Link]:
-    """The links of a workflow or a subgraph by their numbers. They are lists in a workflow and have names in a
-    subgraph; those that are damaged are left out."""
+    """The links of a workflow or a subgraph by their numbers. Damaged links are left out.
+
+    A link is a list in a workflow, and a dictionary in a subgraph.
+    """
     known: dict[Any, Link] = {}
     for link in _list(graph.get("links")):
         if isinstance(link, dict):
             named = cast("dict[str, Any]", link)
-            ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-            entry = [named.get(key) for key in ends]
+            keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot")  # in the order of the lists
+            entry = [named.get(key) for key in keys]
         else:
             entry = _list(link)[:5]
         if len(entry) == 5 and isinstance(entry[0], int):
-            known[entry[0]] = Link(*entry[1:])
+            known[entry[0]] = Link(*entry[1:])  # source, output, target, input
     return known
 
 
@@ -354,15 +362,16 @@ _BOX = "-1"
 def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxValues:
     """What a box says of the widgets in its subgraph.
 
-    Editors have saved this in four ways: by the names of the inputs; in a row as `proxyWidgets` lists them, of which
-    some lie inside of the subgraph; in a row for each input that leads to a widget, also where the box has no slot for
-    it; in a row for each slot with a widget.
+    Editors have saved this in four ways, which are tried in this order: by the names of the inputs; in a row, a value
+    for each widget that `proxyWidgets` lists, of which some lie inside of the subgraph; in a row, a value for each slot
+    of the box with a widget; in a row, a value for each input that leads to a widget, also without a slot of the box.
     """
     with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}  # names of the box's slots with a widget
     input_of_widget = _inputs_with_widget(subgraph)
     names = [_name(slot) for slot in _slots(subgraph)]  # of all inputs, in the order in which values are saved
     by_slot = [name for name in names if name in with_slot]
     by_widget = [name for name in names if name in with_slot or name in input_of_widget.values()]
+    # The fields of BoxValues.
     inputs: dict[str, Any] = dict.fromkeys(by_widget)  # None: the widget's own value counts
     inside: dict[tuple[str, str], Any] = {}
     named = box.get("widgets_values_named")
@@ -372,8 +381,9 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
         inputs |= {name: value for name, value in cast("dict[str, Any]", named).items() if name in inputs}
     elif any(listed_widgets):
         for widget, value in zip(listed_widgets, row, strict=False):
-            if widget is None or value is None:
+            if widget is None or value is None:  # a widget that is only shown, or keeps its own value
                 continue
+            # A widget of the box has the name of its input.
             input_name = widget.name if widget.node == _BOX else input_of_widget.get(widget)
             if input_name is not None:
                 inputs[input_name] = value
@@ -404,10 +414,10 @@ def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[_Widget, str]:
     nodes_by_id = {str(node.get("id")): node for node in _listed(subgraph, "nodes")}
     input_of_widget: dict[_Widget, str] = {}
     for link in links(subgraph).values():
-        slot = _at(_slots(nodes_by_id.get(str(link.target), {})), link.input)
-        declared = _at(inputs, link.output)
-        if link.source == INPUTS and "widget" in slot and declared:
-            input_of_widget[_Widget(str(link.target), _name(slot))] = _name(declared)
+        slot = _at(_slots(nodes_by_id.get(str(link.target), {})), link.input)  # of the node in the subgraph
+        declared_input = _at(inputs, link.output)  # of the subgraph, where the link begins at its inputs
+        if link.source == INPUTS and "widget" in slot and declared_input:
+            input_of_widget[_Widget(str(link.target), _name(slot))] = _name(declared_input)
     return input_of_widget
 
 

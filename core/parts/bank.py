@@ -35,9 +35,10 @@ def token_mask(mask: Tensor, token_count: int) -> Tensor:
 def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
-    It consists of whole cells. A cell is a square of `cell` x `cell` latent pixels, the area of one token of the
-    coarsest layers. The piece is the smallest one that holds every token that `token_mask` keeps, in the coarsest
-    layers and in every finer one. Where `token_mask` keeps nothing in any of them, it is the piece around the mask.
+    It consists of whole cells. A cell is a square of `cell` x `cell` latent pixels, a power of two: the area of one
+    token of the coarsest layers. The piece is the smallest one that holds every token that `token_mask` keeps, in the
+    coarsest layers and in every finer one. Where `token_mask` keeps nothing in any of them, it is the piece around the
+    mask.
     """
     height = mask.shape[0] // 8  # pixels -> latent pixels
     width = mask.shape[1] // 8
@@ -55,12 +56,12 @@ def window(mask: Tensor, cell: int) -> Rect:
     top = min(piece[1] for piece in pieces)
     right = max(piece[2] for piece in pieces)
     below = max(piece[3] for piece in pieces)
-    # Cells -> latent pixels; the last cells may reach beyond the latent.
+    # Cells -> latent pixels, cut at the edges of the latent, beyond which the last cells may reach.
     return left * cell, top * cell, min(right * cell, width), min(below * cell, height)
 
 
 def _in_cells(rect: Rect, units: int) -> Rect:
-    """The whole cells that a rectangle touches. units: in how many of its units a cell is long."""
+    """The whole cells that a rectangle touches, in cells. units: the side of a cell in the rectangle's units."""
     left, top, right, below = rect
     return (left // units, top // units, math.ceil(right / units), math.ceil(below / units))
 
@@ -134,48 +135,53 @@ def key_bias(
 ) -> Tensor | None:
     """A bias for the logits of a layer's self-attention, whose keys are [picture's tokens | kept tokens | sinks].
 
-    A weight w multiplies a part's share before the softmax is normalised, dropped tokens included: log(w) is added to
-    the logits. One sink, or two in half precision, replaces all dropped tokens: it has the key 0 and the value 0 like
-    these, and its bias makes it as heavy in the softmax as all of them together.
+    A weight w multiplies a part's share before the softmax is normalised: log(w) is added to the logits of its tokens,
+    kept and dropped. One sink, or two in half precision, stands for the dropped tokens of all parts. A sink has the key
+    0 and the value 0 like these, and its bias makes it as heavy in the softmax as all of them together.
     parts: for each part, how many of its tokens are kept and how many are dropped. picture_tokens: how many tokens the
-    picture has. part_weights: the weights and targets of the parts. grid: of the layer, (height, width). dtype: in
-    which the attention reads the bias.
-    Returns (1, 1 or queries, keys) float32; None where nothing has to be added.
+    picture has. part_weights: the weights and targets of the parts. grid: of the layer, (height, width), a query for
+    each of its cells. dtype: in which the attention reads the bias.
+    Returns (1, 1 or queries, keys) float32; None where nothing has to be added: no token dropped, no targets, and all
+    weights 1.
     """
-    kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
-    dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts], dtype=torch.float32)  # (parts,)
+    kept_counts = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
+    # (parts,)
+    dropped_counts = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts], dtype=torch.float32)
     weights = torch.tensor(part_weights.weights, dtype=torch.float32)  # (parts,)
     if part_weights.targets is None:
-        if not dropped.any() and bool((weights == 1).all()):
+        if not dropped_counts.any() and bool((weights == 1).all()):
             return None
         weights = weights[:, None]  # (parts, 1): the same for every query
     else:
+        # The share of each query's cell that lies in the target of a part.
         # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
         regions = functional.interpolate(part_weights.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
+    # The bias of the three kinds of keys, each (tokens, 1 | queries): 1 where it is the same for every query.
     of_picture = torch.zeros(picture_tokens, weights.shape[1], dtype=torch.float32)
-    of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
+    of_kept = _log(weights).repeat_interleave(kept_counts, dim=0)  # (all kept tokens, 1 | queries)
     of_sinks = of_kept[:0]  # no sinks: (0, 1 | queries)
-    if dropped.any():
-        dropped_weights = (weights * dropped[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
+    if dropped_counts.any():
+        dropped_weights = (weights * dropped_counts[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
         of_sinks = _sinks(dropped_weights, dtype)
     # (tokens, 1 | queries) -> (1, 1 | queries, tokens)
     return torch.cat([of_picture, of_kept, of_sinks]).T[None]
 
 
-def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
+def _sinks(token_count: Tensor, dtype: torch.dtype) -> Tensor:
     """The logits of the sinks, which together weigh as much in the softmax as all dropped tokens: (1 or 2, queries).
 
-    tokens: (1, queries), how many tokens are dropped, those of each part times its weight. Each has the key 0, and so
-    the logit 0 and exp(0) = 1 before the softmax is normalised. dtype: in which the attention reads the logits.
-    A single sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8,
-    so that a sink for 5000 tokens would weigh up to 3 % too much or too little. There the first sink has log(tokens)
-    rounded down to a multiple of 1/16, and a second one has the logarithm of the tokens that are missing then.
+    token_count: (1, queries), how many tokens are dropped, those of each part times its weight. A dropped token has the
+    key 0, so its logit is 0, and it weighs exp(0) = 1. dtype: in which the attention reads the logits.
+    A single sink has the logit log(token_count). In half precision that is too coarse: bfloat16 has steps of 1/16 above
+    8, so that a sink for 5000 tokens would weigh up to 3 % too much or too little. There the first sink has this
+    logarithm rounded down to a multiple of 1/16, and a second one has the logarithm of the tokens that are then
+    missing.
     """
     if torch.finfo(dtype).bits >= 32:
-        return _log(tokens)
-    first = (16 * tokens.log()).floor() / 16
-    missing = (tokens - first.exp()).clamp(min=0)
+        return _log(token_count)
+    first = (16 * token_count.log()).floor() / 16
+    missing = (token_count - first.exp()).clamp(min=0)
     return torch.cat([first.clamp(min=EXCLUDED), _log(missing)])
 
 
@@ -187,9 +193,9 @@ def _log(weights: Tensor) -> Tensor:
 def shared_attention(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over the picture's own tokens and those of the parts: (B, N, C).
 
-    query: (B, N, C) of the picture. own: its keys and values, (B, N, C) each. parts: keys and values of every part,
-    (1, kept, C) each; the last may be sinks, see `key_bias`: key 0 and value 0, which the kernel's bias makes as heavy
-    as all dropped tokens.
+    query: (B, N, C) of the picture. own: its keys and values, (B, N, C) each. parts: keys and values of all parts one
+    after the other, (1, kept tokens and sinks, C) each, with the sinks of `key_bias` last where there are any. attend:
+    the kernel, which adds that bias.
     """
     own_keys, own_values = own
     part_keys, part_values = parts

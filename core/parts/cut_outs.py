@@ -20,7 +20,7 @@ def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
     That is where the part's target is; for a part without a target, it is the whole picture.
     """
     height, width = picture.shape[:2]
-    target = targets((part,), width, height)
+    target = targets((part,), width, height)  # (1, height, width); None where everywhere is allowed
     mask = torch.ones(height, width, dtype=torch.float32) if target is None else target[0]
     return _square(_piece(picture, mask))
 
@@ -44,8 +44,11 @@ def _square(on_white: Tensor) -> Tensor:
 
 
 def _piece(picture: Tensor, mask: Tensor) -> Tensor:
-    """The masked piece of a picture (H, W, 3) on white, (h, w, 3), no larger than it needs to be. mask: (H, W)."""
-    # `resized` has rounded the mask to eight bits, which leaves nothing of a very faint one: then all of it counts.
+    """The masked piece of a picture (H, W, 3) on white, (h, w, 3).
+
+    It is cut to where the mask is above 0.5, or above 0 where it is so faint everywhere. mask: (H, W).
+    """
+    # `resized` has rounded the mask to eight bits, which makes a very faint one 0: then the whole picture counts.
     if not (mask > 0).any():
         mask = torch.ones_like(mask)
     inside = mask > 0.5

@@ -15,7 +15,11 @@ _BLUE_SHARE = 0.01
 
 
 def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
-    """Lines about a part. mask, target_mask: (h, w) or (masks, h, w) as the inputs of these names had them."""
+    """Lines about a part, for the note of the node that made it.
+
+    mask, target_mask: (h, w) or (masks, h, w), as they were linked to the inputs of these names; None without a link.
+    The part itself has them joined, and no mask where none was painted.
+    """
     lines: list[str] = []
     for name, masks in (("mask", mask), ("target_mask", target_mask)):
         if masks is not None and masks.ndim > 2 and len(masks) > 1:
@@ -42,13 +46,15 @@ def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | 
 
 def _keeps_all_corners(mask: Tensor) -> bool:
     """Whether a mask (h, w) keeps the four corners of the picture, as a mask of the background does."""
-    return bool(mask[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 0.5)
+    rows = [0, 0, -1, -1]
+    columns = [0, -1, 0, -1]
+    return bool(mask[rows, columns].min() > 0.5)
 
 
 def pictures_of_garment(parts: Parts) -> list[str]:
-    """A line where the last part is a further picture of a garment that has one already; else []."""
+    """A line where the last part shows a garment of which another part is a picture already; else []."""
     for *earlier, last in parts.garments:
-        if earlier and last is parts.parts[-1]:
+        if earlier and last is parts.parts[-1]:  # parts.garments has only parts with a weight
             return [
                 f"{counted(len(earlier) + 1, 'part')} {last.label!r}: pictures of one garment, such as front and back. "
                 "For another garment use other words, or a target_mask of its own."
@@ -69,9 +75,7 @@ def strange_labels(parts: Iterable[Part]) -> list[str]:
 
 
 def stretched(parts: Parts, width: int, height: int) -> list[str]:
-    """A line about the parts whose pictures are stretched much at the size of the new picture; no line without such
-    parts.
-    """
+    """A line that names the parts whose pictures are stretched much at the size of the new picture; [] without any."""
     lines: list[str] = []
     for part in parts.present:
         # The ratio of width to height of the part's picture, by that of the new picture; 1 stretches nothing.
@@ -82,7 +86,10 @@ def stretched(parts: Parts, width: int, height: int) -> list[str]:
 
 
 def pose_hint(image: Tensor) -> str:
-    """A line about pose pictures (B, H, W, 1|3|4) that are no DensePose IUV: those have 0 to 24 of 255 in blue."""
+    """A line about pose pictures (B, H, W, 1|3|4) that are no DensePose IUV; "" where they may be.
+
+    An IUV picture has 0 to 24 of 255 in blue.
+    """
     blue = as_drawing(image)[..., 2]
     if float((blue > _BLUE).float().mean()) < _BLUE_SHARE:
         return ""

@@ -70,9 +70,9 @@ class Parts:
 
     @property
     def garments(self) -> tuple[tuple[Part, ...], ...]:
-        """The parts present, in order, and in one tuple those that are pictures of one garment: its front and its back.
+        """The parts present, a tuple for each garment, in the order of their first pictures.
 
-        They have one label and one target.
+        Pictures of one garment, such as its front and its back, have one label and one target.
         """
         garments: list[list[Part]] = []
         for part in self.present:
@@ -85,12 +85,12 @@ class Parts:
 
     @property
     def weights(self) -> list[float]:
-        """How much is read of each part present.
+        """How much is read of each part present, in the order of `present`.
 
-        The pictures of a garment share the weight of the heaviest of them, each by its own weight. So one picture twice
-        is read as it is once, and a picture of weight 0 as if it were not there.
+        The pictures of a garment share the weight of the heaviest of them, each in proportion to its own weight. So the
+        same picture given twice counts as much as given once.
         """
-        weights: dict[Part, float] = {}
+        weights: dict[Part, float] = {}  # parts are equal only to themselves
         for garment in self.garments:
             of_pictures = [part.weight for part in garment]
             factor = max(of_pictures) / sum(of_pictures)
@@ -111,8 +111,8 @@ def _is_one_garment(part: Part, other: Part) -> bool:
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
     """A part from the inputs of a Part node.
 
-    image: (1, H, W, 1|3|4). mask: (pieces, h, w), put together into one mask, because two shoes are one part; None, or
-    one in which nobody has painted, for the whole picture. target: (masks, h, w), put together as well.
+    image: (1, H, W, 1|3|4). mask: (h, w) or (pieces, h, w), joined into one mask, because two shoes are one part; None,
+    or a mask in which nobody has painted, for the whole picture. target: as mask, None for everywhere.
     Raises BadPart for a label that is too long, for several pictures, and where a part with a weight has a mask, an
     alpha channel or a target that is 0 everywhere.
     """

@@ -28,7 +28,7 @@ class Prepared:
 def prepare(part: Part, width: int, height: int) -> Prepared:
     """The part as Parts2Whole reads it. Raises BadPart where too little of the mask is left at this size."""
     resized_part = resized(part, width, height)
-    latent_pixels = (height // 8) * (width // 8)
+    latent_pixels = (height // 8) * (width // 8)  # the number of tokens of the finest layers
     if not token_mask(resized_part.mask, latent_pixels).any():
         why = f"its mask is empty at {width}x{height} px"
         raise BadPart(part.label, why, "Mask a larger area, or crop the picture closer to the part.")
@@ -41,10 +41,11 @@ def resized(part: Part, width: int, height: int) -> Prepared:
     The mask is that of the part; of a part without one, it is the alpha channel, and 1 where there is none either.
     width, height: px.
     """
-    alpha = part.alpha
-    if alpha is None:
-        alpha = torch.ones(part.picture.shape[:2], dtype=torch.float32)
-    rgba = _by_pillow(torch.cat([part.picture, alpha[..., None]], dim=-1), width, height)  # (height, width, 4)
+    original_alpha = part.alpha  # (H, W)
+    if original_alpha is None:
+        original_alpha = torch.ones(part.picture.shape[:2], dtype=torch.float32)
+    original_rgba = torch.cat([part.picture, original_alpha[..., None]], dim=-1)  # (H, W, 4)
+    rgba = _by_pillow(original_rgba, width, height)  # (height, width, 4)
     picture = rgba[..., :3]
     alpha = rgba[..., 3]
     mask = alpha if part.mask is None else _by_pillow(part.mask, width, height)

@@ -24,12 +24,13 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
     method: one of BLENDS. lerp mixes the two mean embeddings linearly. slerp turns the direction at an even pace and
     interpolates the length, so that embeddings in the middle are not shorter than at the ends.
     name: of the new person, "" for "Anna + Ben".
-    Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The LoRAs of
-    both are kept, with the strengths of a's multiplied by 1 - amount and those of b's by amount.
+    Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The new person
+    has the LoRAs of both: the strengths of a's are multiplied by 1 - amount, those of b's by amount.
     Raises BadEmbedding, and EmbeddingMissing where the two have no recogniser in common, unless both have portraits
     and no embeddings.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
+    # Two people without embeddings can still be blended, by their portraits.
     pictures_alone = not a.embeddings and not b.embeddings and a.portraits and b.portraits
     if not common and not pictures_alone:
         raise EmbeddingMissing(
@@ -46,7 +47,7 @@ def blend(a: Person, b: Person, amount: float, method: str, name: str) -> Person
             crops=torch.lerp(a.crops[:1], b.crops[:1], amount),
             portraits=_blended_portraits(a.portraits, b.portraits, amount),
             loras=(*_weakened(a.loras, 1 - amount), *_weakened(b.loras, amount)),
-            one_person_from={**a.one_person_from, **b.one_person_from},
+            one_person_from={**a.one_person_from, **b.one_person_from},  # of a recogniser in both, that of b
         )
     )
 

@@ -43,7 +43,7 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     crops = torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
     if faces:
         crops = torch.stack([face.crop for face in faces])
-    one_person_from: dict[str, float] = {}  # of every recogniser that knows one
+    one_person_from: dict[str, float] = {}  # recogniser -> limit; of several faces the last one's counts
     for face in faces:
         one_person_from.update(face.one_person_from)
     return Person(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from)
@@ -104,7 +104,8 @@ def combine(person: Person, recogniser: str, photos: str, method: str) -> Tensor
     lengths_of_rows = lengths(rows)  # (photos, 1)
     if photos == "normalised mean":
         direction = (rows / lengths_of_rows).mean(dim=0, keepdim=True)  # (1, 512)
-        _check_not_opposite(direction, 1.0, person.name, recogniser)
+        unit_length = 1.0  # of the directions, whose mean this is
+        _check_not_opposite(direction, unit_length, person.name, recogniser)
         return direction / lengths(direction) * lengths_of_rows.mean()
     if photos == "weighted mean":
         weights = _agreement(rows) ** 2  # (photos, 1)
@@ -116,7 +117,10 @@ def combine(person: Person, recogniser: str, photos: str, method: str) -> Tensor
 
 
 def _usable_embeddings(person: Person, recogniser: str, method: str) -> Tensor:
-    """The embeddings of a person by one recogniser, as it gave them: (photos, 512). Raises what `combine` does."""
+    """The embeddings of a person by one recogniser, as it gave them: (photos, 512), one photo at least.
+
+    Raises EmbeddingMissing, BadCast for a person without a photo, and BadEmbedding where no photo shows a face.
+    """
     _check_has_photo(person, method)
     rows = person.embeddings.get(recogniser)
     if rows is None:
@@ -146,12 +150,13 @@ def _check_not_opposite(mean: Tensor, length: Tensor | float, name: str, recogni
 
 
 def _agreement(rows: Tensor) -> Tensor:
-    """How much each photo agrees with the others, (photos, 1): its mean cosine with them; 1 for all of one or two
-    photos.
+    """How much each photo agrees with the others, (photos, 1): its mean cosine with them, _LEAST_AGREEMENT at least.
 
-    Its square is the weight of a photo in `combine`. The embedding's own length weighs it as well: recognisers give
-    longer embeddings to photos that they recognise well. Weights by how sharp a photo is and how far the head is turned
-    were tried and gave worse results; both already change the length (docs/dev/measuring.md).
+    With one or two photos it is 1 for each.
+    `combine` weighs a photo by the square of its agreement. Embeddings are not brought to one length there, so a longer
+    one counts more: recognisers give longer embeddings to photos that they recognise well. Weights by how sharp a photo
+    is and how far the head is turned were tried and gave worse results; both already change the length
+    (docs/dev/measuring.md).
     """
     if len(rows) < 3:
         return torch.ones(len(rows), 1, dtype=torch.float32)

@@ -22,20 +22,23 @@ another scale; whoever reaches that limit is kin to it, and nobody else."""
 
 
 def look_alike(people: Sequence[Person]) -> list[str]:
-    """A line for each group of people who look like one person to every recogniser that they share, and one for kin."""
+    """A line for each group of people who look like one person, and one line for kin, where there are any.
+
+    All in a group look like its first person to every recogniser that they share with this person.
+    """
     alike = _alike(people)
-    groups: dict[int, list[int]] = {}  # the first person of a group -> all who look like that one
+    groups: dict[int, list[int]] = {}  # number of the first person of a group -> numbers of all in the group
     for number in range(len(people)):
-        # The first of a group whom this person looks like; without any this person begins a group.
+        # The first person of a group whom this person looks like; without any this person begins a group.
         first = next((earlier for earlier in groups if alike.one_person[number, earlier]), number)
         groups.setdefault(first, []).append(number)
     lines: list[str] = []
     for group in groups.values():
         if len(group) < 2:
             continue
-        first, *others = group
+        beginner, *others = group
         names = [people[number].name for number in group]
-        least = float(alike.cosines[first, others].min())
+        least = float(alike.cosines[beginner, others].min())
         lines.append(f"{joined(names)} look like one person, {least:.2f}: is one photo there twice?")
     return [*lines, *_kin_lines(people, alike)]
 
@@ -46,8 +49,10 @@ def kin_lines(people: Sequence[Person]) -> list[str]:
 
 
 def kin(people: Sequence[Person]) -> Tensor:
-    """Whether two people are nearer to each other than strangers are: (people, people) bool, with those who look like
-    one person."""
+    """Whether two people are nearer to each other than strangers are: (people, people) bool.
+
+    It is also True for two who look like one person, and False for two without a recogniser in common.
+    """
     return _alike(people).kin
 
 
@@ -80,20 +85,22 @@ def _kin_lines(people: Sequence[Person], alike: _Alike) -> list[str]:
 def _alike(people: Sequence[Person]) -> _Alike:
     """All people compared with each other by each recogniser that both have."""
     count = len(people)
-    # (people, people) each: the smallest cosine so far, infinite before any recogniser; whether any recogniser so far
-    # tells the two apart; and whether any takes them for strangers.
+    # Tables (people, people) over all people, filled recogniser by recogniser: the smallest cosine, infinite where no
+    # recogniser has compared the two; whether any recogniser tells them apart; whether any takes them for strangers.
     cosines = torch.full((count, count), torch.inf, dtype=torch.float32)
     differ = torch.zeros(count, count, dtype=torch.bool)
     strangers = torch.zeros(count, count, dtype=torch.bool)
     for recogniser in {recogniser for person in people for recogniser in person.embeddings}:
+        # The people with a photo by this recogniser; the lists and tensors below are over these people alone.
         numbers = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
         if not numbers:
             continue
         photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
-        stated = [people[number].one_person_from.get(recogniser) for number in numbers]
-        one_person_from = torch.tensor([limit or ONE_PERSON for limit in stated], dtype=torch.float32)
-        kin_from = torch.tensor([limit or KIN for limit in stated], dtype=torch.float32)
-        # An index of the rows and columns of these people in the tables of all people.
+        stated_limits = [people[number].one_person_from.get(recogniser) for number in numbers]
+        one_person_from = torch.tensor([limit or ONE_PERSON for limit in stated_limits], dtype=torch.float32)
+        # A stated limit for one person is the limit for kin as well, see KIN.
+        kin_from = torch.tensor([limit or KIN for limit in stated_limits], dtype=torch.float32)
+        # The index of the rows and columns of these people in the tables of all people.
         pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
         nearest = _nearest_photos(photos)
         cosines[pairs] = cosines[pairs].minimum(nearest)
@@ -116,5 +123,6 @@ def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
     counts = [len(rows) for rows in photos]
     units = torch.cat(list(photos))
     cosines = units @ units.T  # (all photos, all photos)
+    # The largest cosine over the photos of one person, first among the rows, then among the columns.
     of_person = torch.stack([rows.amax(0) for rows in torch.split(cosines, counts)])  # (people, all photos)
-    return torch.stack([columns.amax(1) for columns in torch.split(of_person, counts, 1)])  # (people, people)
+    return torch.stack([columns.amax(1) for columns in torch.split(of_person, counts, dim=1)])  # (people, people)

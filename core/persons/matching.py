@@ -37,29 +37,30 @@ def similarities(
     embeddings = torch.stack([face[recogniser].float() for face in faces])
     units = normalize(embeddings, dim=-1)  # (faces, 512)
     photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
-    # Of each person (photos, faces), whose mean over the photos is a row.
+    # For each person the cosines (photos, faces), whose mean over the photos is a row of the result.
     return torch.stack([(normalize(rows, dim=-1) @ units.T).mean(0) for rows in photos])
 
 
 def shared_by_nature(people: Sequence[Person], recogniser: str, node_name: str) -> Tensor:
     """How like everybody else a perfect picture of each person is: (people, people), 1 on the diagonal.
 
-    A row is the picture of one person, a column the person with whom it is compared.
-    With m the mean of a person's photos, each of length 1, it is (m_i . m_j) / (m_i . m_i): the similarity of that mean
-    to another person, by its similarity to its own. Of single photos it is their cosine. Raises what `combine` does.
+    A row is the picture of one person i, a column the person j with whom the picture is compared.
+    With m the mean of a person's photos, each brought to length 1, the value is (m_i . m_j) / (m_i . m_i): how like
+    person j the mean of person i is, divided by how like person i it is. Where both have one photo, the value is the
+    cosine of the two photos. Raises what `combine` does.
     """
     photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
     means = torch.stack([normalize(rows, dim=-1).mean(0) for rows in photos])  # (people, 512)
     products = means @ means.T
-    # Photos that are opposites have a mean of no length.
+    # The minimum avoids a division by 0: photos that are opposites have a mean of no length.
     return products / products.diagonal()[:, None].clamp(min=1e-6)
 
 
 def assigned(gain: Tensor) -> list[int | None]:
-    """For each row of a table the index of its column, or None: the assignment with the largest sum (Kuhn 1955).
+    """For each row of a table the index of the column that it gets; None for a row without a column.
 
-    gain: (rows, columns), such as (people, faces). Two rows never get the same column, and as many rows as possible get
-    one.
+    It is the assignment with the largest sum of gains (Kuhn 1955). Two rows never get the same column, and as many rows
+    as possible get one. gain: (rows, columns), such as (people, faces).
     """
     import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
 

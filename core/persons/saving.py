@@ -82,7 +82,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if why:
         raise _damaged(path, why)
     portraits: Portraits | None = None
-    if set(tensors) >= _PORTRAIT_KEYS:
+    if set(tensors) >= _PORTRAIT_KEYS:  # some of them alone are refused below, by _check_same_photos
         portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors[FFHQ_KEY])
     person = Person(
         name=metadata.get("name", "person"),
@@ -94,9 +94,9 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     )
     check(person)
     _check_same_photos(person, tensors, path)
-    why = why_bad_portraits(portraits, len(crops)) if portraits else None
-    if why:
-        raise _damaged(path, why)
+    why_portraits = why_bad_portraits(portraits, len(crops)) if portraits else None
+    if why_portraits:
+        raise _damaged(path, why_portraits)
     return person
 
 
@@ -151,11 +151,13 @@ def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, floa
 def _check_same_photos(person: Person, tensors: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless all tensors are of the same photos, and something says who the person is.
 
-    tensors: all tensors of the file. A damaged file may have some of the kinds of portraits without the others.
+    tensors: all tensors of the file. A damaged file may have some of the kinds of portraits without the others, which
+    is refused as well.
     """
+    # The file's own: `person` has portraits only where all kinds are there.
     portraits = [tensors[key] for key in _PORTRAIT_KEYS if key in tensors]
     per_photo = [*person.embeddings.values(), *portraits]
-    is_known = bool(per_photo) or bool(person.loras)
+    is_known = bool(per_photo) or bool(person.loras)  # something says who the person is
     all_or_none = len(portraits) in (0, len(_PORTRAIT_KEYS))
     crops = person.crops
     same_photos = all(tensor.shape[:1] == crops.shape[:1] for tensor in per_photo)

@@ -84,8 +84,10 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
 
 
 def has_several(path: str) -> bool:
-    """Whether a file has several pictures: an animation, or pages. `read_picture` reads the first. What cameras put
-    beside a picture, such as a small one of it, does not count."""
+    """Whether a file has several pictures: an animation, or pages. False for a file that cannot be read.
+
+    `read_picture` reads the first picture. What cameras put beside a picture, such as a small copy, does not count.
+    """
     from . import opening
 
     with suppress(Exception), open(path, "rb") as file:  # why a file cannot be read is said where it is read
@@ -117,22 +119,26 @@ def _read(source: opening.Source, head: bytes, name: str) -> Image.Image:
 
     Raises BadPhoto, and whatever Pillow raises for a damaged file.
     """
+    # Both checks come before the pixels are decoded.
     header = source.opened()
     _check_work(header, source.scans, name)
     _refuse_what_is_misread(header, head, name)
     opened = source.loaded()
     if opened.format == "BMP" and opened.mode == "RGBA" and opened.getchannel("A").getextrema() == (0, 0):
-        opened = opened.convert("RGB")  # of a program that has no alpha and writes zeros in its place
+        opened = opened.convert("RGB")  # alpha is 0 everywhere: programs without alpha write such a BMP
     # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
     picture = opened if opened.format == "TIFF" else _upright(opened)
     # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
     on_white = _on_white(picture, name, is_white_zero=tag(opened, Tag.PhotometricInterpretation) == 0)
-    return _in_srgb(on_white, picture)
+    return _in_srgb(on_white, picture)  # `picture` still has its profile and its own mode
 
 
 def _check_work(opened: Image.Image, scans: int, name: str) -> None:
-    """Raise BadPhoto for a picture of more than _MOST_PIXELS, or with too many scans. opened: not loaded yet."""
-    # A TIFF is read by pieces, each whole, and a small one may claim a huge piece.
+    """Raise BadPhoto for a picture of more than _MOST_PIXELS, or with too many scans.
+
+    opened: not loaded yet. scans: of a JPEG, else 1.
+    """
+    # A TIFF is read in tiles, each as a whole, and a small TIFF may claim a huge tile.
     piece_pixels = (tag(opened, Tag.TileWidth) or 0) * (tag(opened, Tag.TileLength) or 0)
     pixels = opened.width * opened.height
     if max(pixels, piece_pixels) > _MOST_PIXELS:
@@ -176,10 +182,10 @@ _ROUNDED = 2
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """A loaded picture turned as its EXIF says; as it lies where EXIF is damaged."""
+    """A loaded picture turned as its EXIF says; unturned where EXIF is damaged. Its info stays."""
     info = picture.info
     with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
-        picture.getexif()  # Pillow keeps what it has read, so that exif_transpose finds the turn without info
+        picture.getexif()  # first: Pillow keeps what it reads here, so that exif_transpose finds the turn without info
         # With EXIF in info exif_transpose writes it anew without the turn, which fails where another entry is damaged.
         picture.info = {}
         picture = ImageOps.exif_transpose(picture)
@@ -207,11 +213,15 @@ def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> I
 
 
 def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:
-    """Grey as numbers of more than 8 bits, which Pillow would cut off at 255, as mode RGB. Raises BadPhoto."""
+    """Grey of more than 8 bits, which Pillow would cut off at 255, as mode RGB.
+
+    White is the first of _WHITES that the numbers fit. Transparent pixels become white. Raises BadPhoto for numbers
+    that fit none. name, is_white_zero: as of `_on_white`.
+    """
     numbers: npt.NDArray[Any] = np.asarray(picture)  # (H, W)
     lowest, highest = int(numbers.min()), int(numbers.max())
     whites = [white for white in _WHITES if highest <= white <= highest * _DARKEST]
-    if highest == 0:  # a picture that is all black: any white does
+    if highest == 0:  # a picture that is all black, for which the line above finds no white: any white does
         whites = [*_WHITES]
     if not whites or lowest < 0:
         readable = " or ".join(f"0 to {white}" for white in _WHITES)
@@ -229,8 +239,8 @@ def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image
 def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
     """A picture of mode RGB in the colours that its ICC profile means; unchanged without a profile that can be used.
 
-    Its pixels may be changed in place. opened: the same picture, loaded, as the file has it, with the profile: inks of
-    a CMYK picture are mixed by it.
+    The pixels of `picture` may be changed in place. opened: the same picture, loaded, in the mode of its file and with
+    its profile. A CMYK picture is converted from there, because its profile says how the inks mix.
     """
     profile = opened.info.get("icc_profile")
     if not profile:
@@ -246,7 +256,8 @@ def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
             return cms.profileToProfile(picture.getchannel("R"), own, srgb, outputMode="RGB")
         if kind == "CMYK" and opened.mode == "CMYK":
             return cms.profileToProfile(opened, own, srgb, outputMode="RGB")
-        # What a profile is called says nothing. By one of sRGB no pixel is to change, nor by its rounding.
+        # A profile of sRGB is not applied, so that its rounding changes no pixel. It is known by what it does to the
+        # colours of _PROBE, as its name says nothing.
         difference = ImageChops.difference(_PROBE, cms.profileToProfile(_PROBE, own, srgb))
         if max(most for _, most in cast("list[tuple[int, int]]", difference.getextrema())) > _ROUNDED:
             cms.profileToProfile(picture, own, srgb, inPlace=True)

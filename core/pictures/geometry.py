@@ -43,7 +43,10 @@ def check_size(title: str, width: int, height: int) -> None:
 
 
 def check_canvas(title: str, image: Tensor, cast: PlacedCast, advice: str) -> None:
-    """Raise BadSize unless a picture (B, H, W, C) has the size of the cast's canvas."""
+    """Raise BadSize unless a picture (B, H, W, C) has the size of the cast's canvas.
+
+    title, advice: for the message: how it calls the picture, and what to do.
+    """
     size = (image.shape[2], image.shape[1])
     if size != (cast.width, cast.height):
         raise BadSize(title, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
@@ -57,8 +60,8 @@ def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell
     """
     width, height = size
     latent_width, latent_height = latent
-    # The ratios are equal where latent_width * height == latent_height * width. When both sides of one of the two sizes
-    # are a cell off, the two products differ by at most `cell` times the sum of the other size's sides.
+    # The ratios are equal where latent_width * height == latent_height * width. Where rounding has changed each side of
+    # one size by a cell at most, the products differ by at most `cell` times the sum of the other size's sides.
     tolerance = cell * max(width + height, latent_width + latent_height)
     if abs(latent_width * height - latent_height * width) > tolerance:
         expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
@@ -169,7 +172,7 @@ def shorter_side(box: Box) -> float:
 
 
 def bounds(region: Tensor) -> Rect:
-    """The smallest rectangle around the numbers of a region (H, W) that are not 0. The region is not empty."""
+    """The smallest rectangle around the numbers of a region (H, W) that are not 0. There has to be one at least."""
     rows = region.any(1).nonzero()  # (rows, 1)
     columns = region.any(0).nonzero()  # (columns, 1)
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -178,7 +181,7 @@ def bounds(region: Tensor) -> Rect:
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
     """A square around the middle of a face box, moved so that it lies within the picture.
 
-    Its side is that of the box's longer side with `margin` times as much on both ends, at least SMALLEST and at most
+    Its side is the box's longer side and `margin` times as much at both ends: at least SMALLEST, and never more than
     the shorter side of the picture. width, height: of the picture, px.
     """
     length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
@@ -190,13 +193,13 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
 
 
 def upright(keypoints: Keypoints) -> int:
-    """The number of quarter turns counter-clockwise after which the eyes are above the mouth as nearly as possible."""
+    """The number of quarter turns counter-clockwise, 0 to 3, after which the eyes are highest above the mouth."""
     left_eye, right_eye, _, left_corner, right_corner = keypoints
     # The vector from the middle of the mouth to the middle of the eyes, twice as long.
     up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
     up_y = left_eye[1] + right_eye[1] - left_corner[1] - right_corner[1]
     # A quarter turn counter-clockwise turns "to the right" into "up": (x, y) -> (y, -x), since y grows downwards.
-    # So the eyes are this far above the mouth after 0, 1, 2 and 3 turns. Of equal ones the fewest turns win.
+    # So the eyes are this far above the mouth after 0, 1, 2 and 3 turns. Of equal heights the fewest turns win.
     heights = (-up_y, up_x, up_y, -up_x)
     return max(range(4), key=lambda turns: (heights[turns], -turns))
 
@@ -215,8 +218,10 @@ def patch_rect(center: Point, size: int = PATCH) -> Rect:
 
 
 def off_canvas(patch: Rect, width: int, height: int) -> bool:
-    """Whether ID-Patch drops the face of this patch: its middle lies outside of the canvas. A patch that merely crosses
-    the border is cut, not dropped."""
+    """Whether ID-Patch drops the face of this patch, because the middle of the patch lies outside of the canvas.
+
+    A patch that merely crosses the border is cut, not dropped. width, height: of the canvas, px.
+    """
     left, top, _, _ = patch
     x = left + PATCH // 2
     y = top + PATCH // 2

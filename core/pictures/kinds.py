@@ -57,7 +57,7 @@ def kind_of(head: bytes) -> str:
     """The kind of a file in words, such as "a JPEG XL picture"; "" where it is not known. head: its first bytes."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()  # without the mark of UTF-8 and blanks
     kind = _kind_of_picture(head, start)
-    # The kinds with "damaged" in them are those that Pillow reads.
+    # Pillow reads the kinds with "damaged" in their words, unless they are damaged.
     if kind:
         return kind if "damaged" in kind else f"{kind}, which Pillow does not read"
     for beginning, no_picture in _NO_PICTURES:
@@ -81,15 +81,18 @@ def _kind_of_picture(head: bytes, start: bytes) -> str:
 def tag(picture: Image.Image, number: Tag) -> Any:
     """The value of a tag of a TIFF; None where it has none, and for other files.
 
-    Of a tag with a value for each channel the first: all channels of a picture have as many bits.
+    Of a tag with a value for each channel, such as its bits, the first value is returned: all channels have the same.
     """
     value: Any = getattr(picture, "tag_v2", {}).get(number)
     return value[0] if isinstance(cast("object", value), tuple) and value else value
 
 
 def is_raw_photo(picture: Image.Image, head: bytes) -> bool:
-    """Whether a TIFF is the raw photo of a camera: by Adobe's version of DNG, Canon's mark, or a first picture that is
-    a reduced one, as those of Nikon and Sony. head: the first bytes of the file."""
+    """Whether a picture is the raw photo of a camera. False for anything but a TIFF. head: the first bytes of the file.
+
+    One of three signs is enough: the tag of Adobe's DNG, Canon's mark, or that the first picture of the file is a
+    reduced one, as in files of Nikon and Sony.
+    """
     if picture.format != "TIFF":
         return False
     is_reduced = bool((tag(picture, Tag.NewSubfileType) or 0) & 1)  # its lowest bit says so

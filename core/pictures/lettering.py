@@ -21,7 +21,7 @@ _MOST_LETTERS = 1000
 
 def font_for(text: str, size: int) -> Any:
     """A Pillow font that has the letters of a text. size: pixels."""
-    return _font(not text.isascii(), size)
+    return _font(from_system=not text.isascii(), size=size)
 
 
 @cache
@@ -49,11 +49,11 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
 
     Lines are broken between words, and inside of words that are longer than a line.
     """
-    if most_lines != math.inf:
+    if most_lines != math.inf:  # without a limit all of the text is wanted
         text = text[:_MOST_LETTERS]
     words = plain(text).split(" ")
     lines: list[str] = []
-    while words and len(lines) < most_lines - 1:
+    while words and len(lines) < most_lines - 1:  # all lines that may be followed by another one
         count = _words_that_fit(words, font, width)
         if not count:  # the first word is longer than a line: its first piece fills this line
             words = [*_broken_word(words[0], font, width), *words[1:]]
@@ -67,33 +67,30 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
 
 def _words_that_fit(words: list[str], font: Any, width: float) -> int:
     """How many of the first words fit into a line of `width` pixels, 0 to all."""
-    # Texts grow with every word, so the number is found by bisection.
-    # bisect_right says how many of the counts fit. They begin at 1, so that is how many words fit; likewise below.
+    # Found by bisection, because texts grow with every word. bisect_right gives how many of the counts 1, 2, ... have
+    # texts that fit, and so the largest count that fits, 0 for none.
     counts = range(1, len(words) + 1)
     return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
 
 
 def _broken_word(word: str, font: Any, width: float) -> list[str]:
-    """A word that is longer than a line in two pieces: the letters that fit into the line, at least one, and the
-    others.
+    """A word that is longer than a line, in two pieces: the letters that fit into the line, at least one, and the rest.
 
-    A word of one letter, or "", is returned as one piece or none.
+    A word of one letter stays one piece, and "" gives [].
     """
-    counts = range(1, len(word))
+    counts = range(1, len(word))  # bisected as in _words_that_fit
     letter_count = bisect_right(counts, width, key=lambda letters_tried: font.getlength(word[:letters_tried])) or 1
     pieces = [word[:letter_count], word[letter_count:]]
     return [piece for piece in pieces if piece]
 
 
 def cut_to(text: str, font: Any, width: float) -> str:
-    """A text in one line, or as much of its beginning as fits into `width` pixels, with dots after it.
-
-    Nothing where not even the first letter fits.
+    """A text in one line: all of it where it fits into `width` pixels, else as much of its beginning as fits with dots
+    after it, "" where not even one letter fits.
     """
     text = plain(text[:_MOST_LETTERS])
     if font.getlength(text) <= width:
         return text
-    letter_count = bisect_right(
-        range(1, len(text)), width, key=lambda letters_tried: font.getlength(text[:letters_tried] + DOTS)
-    )
+    counts = range(1, len(text))  # bisected as in _words_that_fit
+    letter_count = bisect_right(counts, width, key=lambda letters_tried: font.getlength(text[:letters_tried] + DOTS))
     return text[:letter_count] + DOTS if letter_count else ""

@@ -45,7 +45,7 @@ class CutOff(Exception):
 
 
 def _with(function: Any, **switches: object) -> Any:
-    """A function of Pillow that finds these values where it asks for a switch of its module."""
+    """A copy of a function of Pillow, for which these values stand in the place of globals of its module."""
     global_names = {**function.__globals__, **switches}
     return FunctionType(function.__code__, global_names, function.__name__, function.__defaults__, function.__closure__)
 
@@ -88,7 +88,7 @@ _OPENERS: list[tuple[bytes, Opener]] = [
 
 
 def _openers(head: bytes) -> list[Opener]:
-    """Whatever may open a file with these first bytes: none is asked of another kind."""
+    """The functions that may open a file with these first bytes, in the order in which they are to be tried."""
     if head[4:8] != b"ftyp":
         openers = [opener for start, opener in _OPENERS if head.startswith(start)]
         if not kind_of(head):
@@ -105,17 +105,23 @@ _SEARCHED = 256
 
 
 def _start(head: bytes) -> int:
-    """Where in a file a JPEG or a PNG begins: behind a few bytes that are of no kind, as other programs find it."""
+    """Where the picture of a file begins: 0, or behind a few bytes that stand before a JPEG or a PNG.
+
+    head: the first bytes. A file of a known kind is not searched: it may hold such marks by chance.
+    """
     for mark in (b"\xff\xd8\xff", parts.PNG_START):
         start = head.find(mark, 0, _SEARCHED)
-        # BMP and PPM, which begin so, are of no kind that kind_of knows.
+        # BMP and PPM begin with b"BM" and b"P": kind_of does not know these.
         if start > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
             return start
     return 0
 
 
 def _declared_bytes(data: bytes) -> int:
-    """How many bytes a file must have by what it says of its own parts; 0 where it says nothing."""
+    """The least number of bytes that a file must have by the lengths that stand in it; 0 where it gives none.
+
+    Lengths are read of RIFF (WebP), of TIFF, and of boxes (AVIF, HEIF, JPEG 2000).
+    """
     if data.startswith(b"RIFF"):
         return 8 + int.from_bytes(data[4:8], "little")
     if data.startswith((b"II*\0", b"MM\0*")):
@@ -171,14 +177,16 @@ class Source:
             self._file.seek(0)
             data = self._file.read() + tail
         file: Any = self._file if data is None else io.BytesIO(data)
-        for opener in _openers(self._head if data is None else data[: len(self._head)]):
+        # As many first bytes of what Pillow gets as there are of the file.
+        head = self._head if data is None else data[: len(self._head)]
+        for opener in _openers(head):
             file.seek(0)
             try:
                 opened = opener(file, "")
             except SyntaxError:  # Pillow's word for a file of another kind
                 continue
             except Exception:
-                self._require_all_bytes()  # a file that is cut off is told as such
+                self._require_all_bytes()  # CutOff, which says more, where the file lacks bytes
                 raise
             if self._parts:
                 opened.info |= self._parts.info
@@ -188,7 +196,7 @@ class Source:
         raise UnidentifiedImageError
 
     def _require_all_bytes(self) -> None:
-        """Raise CutOff where the file says that it has more bytes."""
+        """Raise CutOff where the file has fewer bytes than it says."""
         self._file.seek(0)
         data = self._file.read()
         declared = _declared_bytes(data)
@@ -196,8 +204,13 @@ class Source:
             raise CutOff(f"it is cut off: of its {declared} bytes or more {len(data)} are there")
 
     def loaded(self) -> Image.Image:
-        """The picture with its pixels. Raises CutOff, and whatever Pillow raises for a damaged file."""
+        """The picture with its pixels.
+
+        A damaged file is read as well where every pixel is there. Raises CutOff where one is not, and whatever Pillow
+        raises for a damaged file.
+        """
         opened = self.opened()
+        # Formats of which no single lines can be saved: all is decoded, or nothing.
         if opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False):
             try:
                 opened.load()
@@ -208,7 +221,7 @@ class Source:
         if self._parts and not self._parts.has_all_scans:
             raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
         if self._parts and not self._parts.had_end:
-            return self._loaded_though_damaged(None)
+            return self._loaded_though_damaged(cause=None)
         try:
             _load_all(opened)
         except Exception as error:  # damaged files make Pillow raise nearly anything
@@ -226,29 +239,33 @@ class Source:
         if not is_whole.all():
             why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"
             raise CutOff(why) from cause
-        opened = self.opened(_ZEROS)
+        opened = self.opened(tail=_ZEROS)  # Pillow reads on behind the last pixel, and finds these
         _load_what_is_there(opened)
         return opened
 
     def _is_whole(self) -> npt.NDArray[np.bool_]:
         """For each line of the picture whether every pixel of it is in the file, (H,).
 
-        The file is decoded twice, over black and over white, and with other bytes in the place of those that are
-        missing: a pixel that is in the file is alike in both.
+        The file is decoded twice: over black with zeros behind its end, and over white with noise there. A pixel that
+        is in the file is alike in both pictures; any other one differs by the fill or by the bytes behind the end.
         """
         differs = self._over(0, _ZEROS) != self._over(_WHITE, _NOISE)  # (H, W) or (H, W, channels)
         is_whole = ~differs.reshape(len(differs), -1).any(axis=1)
-        if self._parts:  # these end at the first line that is missing; the first line of a BMP may be its last
+        # A JPEG or a PNG ends at the first line that is not whole: what follows may be alike by chance. Other formats,
+        # such as BMP, may have their lines from below, so that the first ones are missing.
+        if self._parts:
             is_whole = np.logical_and.accumulate(is_whole)
         return is_whole
 
     def _over(self, fill: int, tail: bytes) -> npt.NDArray[Any]:
-        """The picture as far as it is there, (H, W) or (H, W, channels), in a plain colour elsewhere.
+        """The pixels that are there, (H, W) or (H, W, channels), with a plain colour where they are missing.
 
-        Of a GIF the part that its first picture covers.
+        Of a GIF it is the part that its first picture covers. fill: the colour, as Pillow's paste takes it. tail: as of
+        `opened`.
         """
         opened: Any = self.opened(tail)
-        corners = np.array([tile[1] for tile in opened.tile])  # (tiles, 4): a TIFF has many, in lines or as a mosaic
+        # (tiles, 4): left, top, right, bottom of each piece that is decoded; a TIFF has many, in lines or as a mosaic.
+        corners = np.array([tile[1] for tile in opened.tile])
         left, top = corners[:, :2].min(0)
         right, bottom = corners[:, 2:].max(0)
         # Pillow calls load_prepare when it has made room for the pixels, before it decodes the first of them.
@@ -259,7 +276,7 @@ class Source:
             opened.im.paste(fill, (0, 0, *opened.size))
 
         opened.load_prepare = prepared_and_filled
-        with suppress(Exception):
+        with suppress(Exception):  # damaged files make Pillow raise nearly anything
             _load_what_is_there(opened)
         opened.tile = []  # else np.asarray would load the pixels once more
         return np.asarray(opened)[top:bottom, left:right]

@@ -55,9 +55,9 @@ class FileParts:
 
 def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
-    kept = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
-    told = _ToldByJpeg()  # what the other segments say
-    first_scan = len(data)
+    picture_pieces = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
+    told = _ToldByJpeg()  # what the segments that are left out say
+    first_scan = len(data)  # where it begins; the end of the file where there is no scan
     channels = 0
     for start, end in _segments(data):
         marker = data[start + 1]
@@ -68,24 +68,24 @@ def of_jpeg(data: bytes) -> FileParts:
         if marker in _FRAMES and len(content) > 5:
             channels = content[5]  # behind a byte of precision and two each of height and width
         if marker in _TABLES or _says_colors(marker, content):
-            kept.append(data[start:end])
+            picture_pieces.append(data[start:end])
         else:
             told.add(marker, content)
     scans = _scans(data, first_scan)
     had_end = scans.end >= 0
-    kept.append(data[first_scan : scans.end] if had_end else data[first_scan:])
+    picture_pieces.append(data[first_scan : scans.end] if had_end else data[first_scan:])
     return FileParts(
-        b"".join(kept),
+        b"".join(picture_pieces),
         _JPEG_END,
         told.info(),
         had_end=had_end,
         scans=scans.count,
-        has_all_scans=had_end or scans.are_all_of(channels),
+        has_all_scans=had_end or scans.are_all_of(channels),  # with the mark of its end a file is taken for whole
     )
 
 
 def _says_colors(marker: int, content: bytes) -> bool:
-    """Whether a segment is one of the two of programs by which decoders tell which colours the channels are."""
+    """Whether a segment tells decoders which colours the channels are: that of JFIF or that of Adobe."""
     is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
     is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
     return is_jfif or is_adobe
@@ -131,7 +131,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         if data[start + 1] in _NO_SEGMENT:
             end = start + 1
         else:
-            # Behind the marker: the length counts its own two bytes and the content.
+            # Behind the marker: the length counts its own two bytes and the content. A damaged one counts as 2.
             end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
             yield start, end
         start = data.find(b"\xff", end)
@@ -139,10 +139,11 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 @dataclass
 class _Scans:
-    """The scans of a JPEG. end: where the mark of the end is behind them, -1 without one.
+    """The scans of a JPEG. end: where the mark of the end stands behind them, -1 without one.
 
-    missing_bits: by channel, of each of the 64 coefficients of a block how many of its last bits no scan has had yet.
-    Each scan of a progressive JPEG brings some coefficients, or one more bit of them.
+    missing_bits: channel -> for each of the 64 coefficients of a block, how many of its lowest bits are still missing;
+    255 where no scan has had the coefficient. A scan of a progressive JPEG brings some coefficients, or one more bit of
+    them.
     """
 
     end: int = -1
@@ -161,33 +162,36 @@ class _Scans:
             return
         first, last, bits = header[behind_channels : behind_channels + 3]
         for channel in header[1:behind_channels:2]:
-            # 255: no scan has had the coefficient yet.
             missing = self.missing_bits.setdefault(channel, bytearray(b"\xff" * 64))
-            missing[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
+            missing[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)  # one number for all of them
 
     def are_all_of(self, channels: int) -> bool:
-        """Whether they bring all of a picture of so many channels."""
-        return len(self.missing_bits) >= channels and not any(map(any, self.missing_bits.values()))
+        """Whether the scans bring every bit of a picture of so many channels."""
+        is_a_bit_missing = any(any(missing) for missing in self.missing_bits.values())
+        return len(self.missing_bits) >= channels and not is_a_bit_missing
 
 
 def _scans(data: bytes, first_scan: int) -> _Scans:
-    """The scans of a JPEG. first_scan: where the first one begins."""
+    """The scans of a JPEG. first_scan: where the first one begins.
+
+    Behind the header of a scan come its pixels; the search for the next marker passes over them.
+    """
     scans = _Scans()
     segment_end = first_scan
-    while found := _AMONG_SCANS.search(data, segment_end):
-        if found[0] == _JPEG_END:
-            scans.end = found.start()
+    while marker := _AMONG_SCANS.search(data, segment_end):
+        if marker[0] == _JPEG_END:  # marker[0]: the byte 0xFF and the marker's own
+            scans.end = marker.start()
             break
-        length_at = found.end()  # behind the marker: two bytes that count themselves and the content
+        length_at = marker.end()  # behind the marker: two bytes that count themselves and the content
         segment_end = length_at + int.from_bytes(data[length_at : length_at + 2], "big")
-        if found[0][1] == _SCAN:
+        if marker[0][1] == _SCAN:
             scans.add(data[length_at + 2 : segment_end])
     return scans
 
 
 def of_png(data: bytes) -> FileParts:
     """The parts of a PNG, of an animated one its first picture. data: the file, from PNG_START on."""
-    kept: list[bytes] = []  # the chunks of FileParts.file, without PNG_START
+    picture_chunks: list[bytes] = []  # the chunks of FileParts.file, without PNG_START
     compressed_pieces: list[bytes] = []
     info: Info = {}
     # In IHDR, the first chunk: behind PNG_START (8), length and name (4 each), width and height (4 each), depth (1).
@@ -197,15 +201,15 @@ def of_png(data: bytes) -> FileParts:
         if name == b"IDAT":
             compressed_pieces.append(content)
         elif name in (b"IHDR", b"PLTE") or (name == b"tRNS" and len(content) in transparent_bytes):
-            kept.append(_chunk(name, content))
+            picture_chunks.append(_chunk(name, content))
         else:
             info |= _png_info(name, content)
     # Pillow decodes one chunk after the other. The last 4 bytes, zlib's Adler-32 of all pixels, get a chunk of their
     # own: a wrong one then spoils no pixels.
     compressed = b"".join(compressed_pieces)
-    kept += [_chunk(b"IDAT", compressed[:-4]), _chunk(b"IDAT", compressed[-4:])]
-    info = {key: value for key, value in info.items() if value}
-    return FileParts(b"".join([PNG_START, *kept]), _chunk(b"IEND", b""), info)
+    picture_chunks += [_chunk(b"IDAT", compressed[:-4]), _chunk(b"IDAT", compressed[-4:])]
+    info = {key: value for key, value in info.items() if value}  # without what is damaged or too large
+    return FileParts(b"".join([PNG_START, *picture_chunks]), _chunk(b"IEND", b""), info)
 
 
 def _png_info(name: bytes, content: bytes) -> Info:

@@ -57,15 +57,15 @@ class Sheet:
         """Draw a plate with a large number and a name in smaller letters.
 
         Where the name is too long its letters become smaller, and at last it is cut. anchor: the lower left corner of
-        the plate, px; the plate is moved into the picture. width: how wide the plate may be, px; it may always be 3.5
-        letters wide, as much as a number and a few letters need.
+        the plate, px; the plate is moved into the picture. width: how wide the plate may be, px. It may always be 3.5
+        times as wide as the letters are high, which a number and a few letters need.
         """
         pad = max(2, self.letters // 6)
         number_font = font_for(number, self.letters)
-        name_x = pad + self.pen.textlength(number, number_font) + pad
+        name_x = pad + self.pen.textlength(number, number_font) + pad  # from the left edge of the plate
         room = max(width, 3.5 * self.letters) - name_x - pad
         fonts = [font_for(name, round(self.letters * size)) for size in (0.8, 0.65, 0.5)]
-        fitting = [font for font in fonts if cut_to(name, font, room) == plain(name)]
+        fitting = [font for font in fonts if cut_to(name, font, room) == plain(name)]  # in which the name is not cut
         name_font = fitting[0] if fitting else fonts[-1]
         name = cut_to(name, name_font, room)
         plate_width = name_x
@@ -81,8 +81,10 @@ class Sheet:
         self.pen.text((x + name_x, bottom), name, fill=_BLACK, font=name_font, anchor="lb")
 
     def room(self, box: Box, others: Iterable[Box]) -> float:
-        """How wide a label on a box may be, px, so that labels do not overlap: up to the next box to the right at about
-        the same height, or the sheet's width where there is none."""
+        """How wide a label on a box may be, px, so that it does not overlap the label of another box.
+
+        It reaches to the next box to the right at about the same height. Without such a box it is the sheet's width.
+        """
         in_row = (other for other in others if abs(other[1] - box[1]) < 1.5 * self.letters)
         return min((other[0] - box[0] for other in in_row if other[0] > box[0]), default=self.picture.width)
 
@@ -105,8 +107,8 @@ class Sheet:
     def footer(self, notes: Sequence[str]) -> None:
         """Draw lines of text at the lower edge.
 
-        One or two notes have up to two lines each, more notes have one. Where a note is too long for that, all letters
-        are smaller.
+        One or two notes have up to two lines each, more notes have one. Where a note is too long for that, the letters
+        of all notes are smaller, and a note that is still too long is cut.
         """
         size = max(12, self.letters // 2)  # of the letters, px
         width = self.picture.width - 8
@@ -169,8 +171,9 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     gap = 6
     fonts = [font_for(caption, 15) for caption in captions]
     broken_captions = [in_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
-    strip = 24 * max(map(len, broken_captions), default=1)  # the height of the captions, whose lines stand 20 px apart
-    # About as many columns as rows.
+    # The height of the captions, that of the one with the most lines; lines stand 20 px apart.
+    strip = 24 * max(map(len, broken_captions), default=1)
+    # About as many columns as rows, rounded up to a multiple of `together`.
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)
     size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
@@ -233,7 +236,7 @@ def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
         title = group.title
         if len(group.pictures) > _OF_A_GROUP:
             title += f" (the first {_OF_A_GROUP} of {len(group.pictures)})"
-        if number == _SHOWN - 1 and len(groups) > _SHOWN:
+        if number == _SHOWN - 1 and len(groups) > _SHOWN:  # the last group that is drawn
             title += f", and {len(groups) - _SHOWN} more"
         sheet.pen.rectangle((0, y, width, y + _BAR - _GAP), fill=color)
         font = font_for(title, 20)
@@ -278,10 +281,10 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
     states_width = _column_width([state for _, state, _ in rows], font)
     states_x = 2 * gap + subjects_width
     details_x = 3 * gap + subjects_width + states_width
-    details = [in_lines(detail, font, width - details_x - gap) for _, _, detail in rows]
+    details = [in_lines(detail, font, width - details_x - gap) for _, _, detail in rows]  # the lines of each row
     title_font = font_for(title, 20)
     heading = in_lines(title, title_font, width - 2 * gap)
-    y = _TITLE_LINE * len(heading) + 2 * gap
+    y = _TITLE_LINE * len(heading) + 2 * gap  # the upper edge of the row that is drawn next
     height = y + sum(_DETAIL_LINE * len(lines) + gap for lines in details)
     sheet = Sheet(Image.new("RGB", (width, height), BACKGROUND))
     for index, line in enumerate(heading):

@@ -56,9 +56,9 @@ def as_drawing(image: Tensor) -> Tensor:
 
 
 def _opaque(image: Tensor, background: float) -> Tensor:
-    """A picture as `as_rgb` takes it, in RGB without transparency, (..., H, W, 3).
+    """A picture (..., H, W, 1|3|4) in RGB without transparency, (..., H, W, 3) float32 on the CPU.
 
-    background: the grey that is seen through it, 0..1.
+    background: the grey behind it, 0..1, seen where the picture is transparent.
     """
     image = image.detach().float().cpu()
     if image.shape[-1] == 1:
@@ -84,11 +84,11 @@ def joined_masks(masks: Tensor) -> Tensor:
 
 
 def without_row(name: str, number: int, row_count: int) -> str:
-    """A note where a batch of pictures does not fit the rows of a latent; "" where every picture serves as many rows.
+    """A note where a batch of pictures does not fit the rows of a latent; "" where each picture serves as many rows.
 
-    name: what the note calls one picture, such as "keypoint picture". number: of pictures. row_count: of the latent.
-    Where there are more pictures than rows the host uses the first ones; where there are fewer, it begins again with
-    the first picture after the last.
+    Of more pictures than rows the host uses the first ones. Fewer pictures than rows it uses in turn.
+    name: what the note calls one picture, such as "keypoint picture". number: how many pictures. row_count: how many
+    rows the latent has.
     """
     if number == 1 or row_count % number == 0:
         return ""
@@ -102,9 +102,9 @@ def without_row(name: str, number: int, row_count: int) -> str:
             f"{counts}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
             "Leave it out, or sample each piece with an apply node that is given its own pictures."
         )
-    used_twice = row_count % number
-    repeated = f"pictures 1 to {used_twice} are"
-    if used_twice == 1:
+    used_once_more = row_count % number  # how many pictures
+    repeated = f"pictures 1 to {used_once_more} are"
+    if used_once_more == 1:
         repeated = "picture 1 is"
     return (
         f"{counts}: they are used in turn, so {repeated} used once more than the others. Give one picture for all "
@@ -115,13 +115,13 @@ def without_row(name: str, number: int, row_count: int) -> str:
 def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     """Photos in the size that resize_img of InstantID's infer.py gives them: (B, H, W, C) 0..1 -> (B, h, w, 3).
 
-    The longer side is brought to `longer_side`, then both sides are rounded down to multiples of `multiple_of`. The
-    photo is resized in both steps (nothing is cropped), bilinear with Pillow's filter, as there. Raises BadSize for a
-    strip whose shorter side would be below `multiple_of`.
+    The longer side becomes `longer_side`, then both sides are rounded down to multiples of `multiple_of`. In both steps
+    the photo is resized, never cropped, bilinear with Pillow's filter, as infer.py does. Raises BadSize for a strip
+    whose shorter side would be below `multiple_of`.
     """
     size = (image.shape[2], image.shape[1])
-    # Rounded twice, as there: to the size in which the shorter side is SHORTER_SIDE, and from that to the size in which
-    # the longer side is `longer_side`.
+    # Rounded twice, as in infer.py: to the size in which the shorter side is SHORTER_SIDE, then from that size to the
+    # one in which the longer side is `longer_side`. The photo is resized to the second of these, then to `fitted`.
     rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
     scaled = [round(longer_side / max(rounded) * side) for side in rounded]
     fitted = [side // multiple_of * multiple_of for side in scaled]
@@ -135,19 +135,19 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
 
 
 def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """A LATENT of these rows of another one, in this order, with their masks and their rows of the noise.
+    """A LATENT with some rows of another one, each with its own mask and its own row of the noise.
 
-    latent: "samples" and perhaps "noise_mask" and "batch_index"; whatever else it holds is kept. numbers: of the rows,
-    from 0.
+    latent: "samples" and perhaps "noise_mask" and "batch_index"; all its other keys are in the result as they are.
+    numbers: of the rows, from 0, in the order in which the result has them.
     """
     samples = latent["samples"]  # (rows, channels, h, w)
     row_numbers = list(numbers)
     chosen = {**latent, "samples": samples[row_numbers]}
     mask = latent.get("noise_mask")
-    if mask is not None and len(mask) > 1:
-        # The host uses fewer masks than rows in turn.
+    if mask is not None and len(mask) > 1:  # one mask is for all rows, and stays
+        # The host uses masks in turn where there are fewer than rows.
         chosen["noise_mask"] = mask[[number % len(mask) for number in row_numbers]]
-    # Which row of the noise that a seed makes each row of the latent gets; without a list, the row of its own number.
+    # For each row of the latent its row in the noise that a seed makes; without such a list, the row of its own number.
     noise_rows: Any = latent.get("batch_index")
     if isinstance(noise_rows, Tensor):
         noise_rows = [int(number) for number in noise_rows]
@@ -165,6 +165,7 @@ colours. Nobody sees it, and it is gone when the picture is resized or drawn on.
 
 def is_example(picture: Tensor) -> bool:
     """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's drawn examples, unchanged."""
+    # A narrower picture has fewer pixels, and so is not equal to _MARK.
     first_pixels = (picture[0, : len(_MARK), :3].float().cpu() * 255).round().long()  # (64, 3), 0..255
     return torch.equal(first_pixels % 2, _MARK)
 

@@ -22,7 +22,7 @@ class Reach(NamedTuple):
     to_neighbour: float = 0.0
 
     def towards(self, neighbour: Point) -> Point:
-        """The position, in heads from the nose. neighbour: from the nose to that of the neighbour."""
+        """The position, in heads from the nose. neighbour: the way from this nose to the neighbour's nose, in heads."""
         return (self.x + self.to_neighbour * neighbour[0], self.y + self.to_neighbour * neighbour[1])
 
 
@@ -150,20 +150,22 @@ class Action:
     beside: Distance = _USUAL
 
     def side(self, posture: Posture, arm: Arm | None, distance: float | None) -> Posture:
-        """The posture of one side of an adult, with the arm of this action on its half of the way to a neighbour.
+        """The posture of one side of an adult, with an arm of this action that stays on its own half of the way to the
+        neighbour.
 
-        arm: of this side, None for that of `posture`. distance: to the neighbour on this side, None for nobody.
+        arm: of this side, None for that of `posture`. distance: nose to nose, to the neighbour on this side, in heads;
+        None for nobody, which leaves the room that the most distant neighbour would.
         """
         if arm is None:
             return posture
-        # Without a neighbour the arm has the room that it has beside the most distant one.
-        # From the nose to the middle between two people, which no joint crosses.
+        # From the nose to just before the middle between the two people, which no joint crosses.
         half = (self.beside.most if distance is None else distance) / 2 - _CLEAR
+        # The elbow and the wrist; a wrist of None stays None.
         return with_arm(posture, [reach and (min(reach.x, half), reach.y) for reach in arm])
 
 
 def with_arm(posture: Posture, joints: Sequence[Point | None]) -> Posture:
-    """The posture with another elbow and wrist."""
+    """The posture with another elbow and wrist. joints: these two, None for a hidden one."""
     return (*posture[_TRUNK], *joints, *posture[_LEGS])
 
 

@@ -82,7 +82,7 @@ def face_box(nose: Point, head_height: float) -> Box:
 
 
 def nose_and_head(face: Box) -> tuple[Point, float]:
-    """The inverse of face_box: the nose and the height of the head, px, for a face as tall as this one."""
+    """The inverse of face_box: the nose and the height of the head, px. face: the box; its width does not count."""
     x0, y0, x1, y1 = face
     head_height = (y1 - y0) / FACE_HEIGHT
     nose = ((x0 + x1) / 2, y0 - _FACE[1] * head_height)
@@ -117,10 +117,10 @@ def body(
     for left_offset, right_offset in zip(left, right or left, strict=True):
         for side, offset in ((_LEFT, left_offset), (_RIGHT, right_offset)):
             if offset is None:
-                joints.append((0.0, 0.0, 0.0))
+                joints.append((0.0, 0.0, 0.0))  # hidden: confidence 0
                 continue
-            pixels = (side * offset[0] * head_height, offset[1] * head_height)
-            joints.append((*_turned(nose, pixels, down), 1.0))
+            offset_in_pixels = (side * offset[0] * head_height, offset[1] * head_height)
+            joints.append((*_turned(nose, offset_in_pixels, down), 1.0))
     return tuple(joints)
 
 
@@ -149,8 +149,9 @@ _FAR_EAR_HIDDEN = 0.5
 def body_around(keypoints: Keypoints, amount: str) -> Pose:
     """The skeleton of a standing person whose eyes and nose are these keypoints.
 
-    Where the head is turned sideways, neck and body are moved to the other side of the nose, and the far ear is hidden.
-    The body hangs straight down unless the head lies on its side (beyond 45 degrees). amount: bust, half or full.
+    Where the head is turned sideways, neck and body are moved to the other side of the nose; beyond 30 degrees the far
+    ear is hidden. The body hangs straight down. Where the head is tilted by more than 45 degrees, the body is tilted
+    alike. amount: bust, half or full; joints below are hidden.
     """
     viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
     head_height = head_of_face(keypoints)
@@ -158,6 +159,7 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     down = unit(eyes, middle(keypoints[3], keypoints[4]))
     across = (down[1], -down[0])  # to the viewer's right on an upright face
     turn = sine_of_turn(keypoints)
+    # 45 degrees: the y of a unit vector is its cosine to straight down.
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
     # The neck and the ears are further from the camera than the tip of the nose. As the head turns to one side, they
     # move to the other side of the nose in the picture.
@@ -189,6 +191,7 @@ def sine_of_turn(keypoints: Keypoints) -> float:
 
 
 def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
+    """The pose with the confidence 0 for the joints of these numbers."""
     return tuple((*joint[:2], 0.0) if number in numbers else joint for number, joint in enumerate(pose))
 
 
@@ -244,9 +247,10 @@ def head_of_pose(pose: Pose) -> float | None:
 
 
 def same_person(pose: Pose, other: Pose) -> bool:
-    """Whether two skeletons are of one person: half of their common joints are less than a quarter of a head apart.
+    """Whether two skeletons are of one person.
 
-    The smaller of the two heads counts. Two joints are too few to tell.
+    They are where half of the joints that are seen in both are less than a quarter of a head apart, of the smaller one
+    of their heads. It is False for fewer than three such joints, and where neither head can be measured.
     A detector without suppression of overlapping boxes finds a person twice. Where one person stands behind another, it
     finds the joints of the person in front in both boxes. Two different faces that touch are half a head apart.
     """
@@ -282,7 +286,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
     nose = pose[_NOSE]
     if nose[2] >= SEEN:
         return Nose(nose[:2])
-    # The clue, its joints, and the distance from these down to the nose, in heads.
+    # The clue, its joints, and how far the nose is below them, in heads. The first clue with a seen joint counts.
     clues = (
         ("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), _EYES_ABOVE_NOSE),
         ("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), _EARS_ABOVE_NOSE),
@@ -302,10 +306,10 @@ _HALF_MOUTH = 0.416
 
 
 def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
-    """The five face keypoints of a pose: from its eyes and nose, where both eyes are seen.
+    """The five face keypoints of a pose.
 
-    Otherwise they are those of a face that looks into the camera.
-    nose: px. head_height: crown to chin, px.
+    Where both eyes are seen, they are its eyes, `nose`, and corners of the mouth that are computed from these. Where
+    not, they are those of a face that looks into the camera. nose: px. head_height: crown to chin, px.
     """
     viewers_left_eye = pose[_RIGHT_EYE]
     viewers_right_eye = pose[_LEFT_EYE]
@@ -314,7 +318,8 @@ def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
     eyes = middle(viewers_left_eye, viewers_right_eye)
     down = (nose[0] - eyes[0], nose[1] - eyes[1])  # from the eyes to the nose; the mouth lies on the same line
     # The distance from eyes to mouth, in distances from eyes to nose.
-    mouth = _moved(eyes, down, (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE)
+    eyes_to_mouth = (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE
+    mouth = _moved(eyes, down, eyes_to_mouth)
     across = (viewers_right_eye[0] - viewers_left_eye[0], viewers_right_eye[1] - viewers_left_eye[1])
     left_corner = _moved(mouth, across, -_HALF_MOUTH)
     right_corner = _moved(mouth, across, _HALF_MOUTH)
@@ -322,10 +327,10 @@ def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
 
 
 def on_canvas(pose: Pose, head_height: float, width: int, height: int) -> Pose:
-    """Joints more than half a head outside of the picture lose their confidence, as a detector would not see them.
+    """The pose with hidden joints where they lie more than half a head outside of the picture: no detector sees them.
 
-    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it. head_height:
-    crown to chin, px.
+    Joints nearer to the edge stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
+    head_height: crown to chin, px. width, height: of the picture, px.
     """
     slack = head_height / 2
     outside = [
@@ -343,9 +348,9 @@ _HALF_TRUNK = 0.80
 
 
 def behind(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose of a person who stands behind others: joints below the shoulders that those cover are hidden.
+    """The pose of a person who stands behind others.
 
-    front: the heads of the people in front.
+    Joints that others cover are hidden, but not those of the head and the shoulders. front: the heads of the others.
     """
     below_shoulders = range(_RIGHT_SHOULDER + 1, len(pose))
     covered = [number for number in below_shoulders if any(_covers(head, pose[number]) for head in front)]
@@ -353,10 +358,10 @@ def behind(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _covers(head: Head, joint: Joint) -> bool:
-    """Whether a standing person with this head hides a joint.
+    """Whether a standing person with this head hides a joint, which does not belong to this person.
 
-    The head and the trunk of the person hide what lies behind them. The trunk is as wide as the shoulders, and reaches
-    down to the lower edge of the picture.
+    The head hides what lies behind it, and so does the trunk, which is as wide as the shoulders and reaches down to the
+    lower edge of the picture.
     """
     x, y = head.nose
     at_trunk = joint[1] > y + _TRUNK_TOP * head.height
@@ -366,16 +371,17 @@ def _covers(head: Head, joint: Joint) -> bool:
 
 
 def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose with hidden arms and legs, each from the first limb on that passes over the face of a person in front.
+    """The pose without what passes over the face of a person in front.
 
-    front: the heads of the people in front.
+    Of an arm or a leg, the first limb that does so is hidden, with all limbs after it. front: the heads of the people
+    in front.
     """
     joints = openpose(pose)
     hidden: set[int] = set()
     for chain in _CHAINS:
-        for number, (start, end) in enumerate(pairwise(chain), 1):
+        for number, (start, end) in enumerate(pairwise(chain), 1):  # number: place of `end` in the chain
             if any(passes(joints[start], joints[end], head) for head in front):
-                # This limb's end and all joints after it. Never the first of a chain, and so never the neck.
+                # The limb's end and all joints after it. Never the first of a chain, and so never the neck.
                 hidden.update(_OPENPOSE_FROM_COCO[point] for point in chain[number:])
                 break
     return _hidden(pose, hidden)
@@ -423,8 +429,9 @@ def seen_limbs(joints: Sequence[Joint]) -> list[Limb]:
 def torso(pose: Pose) -> tuple[Point, ...]:
     """Left shoulder, right shoulder, right hip and left hip: the corners of the torso, in order around it.
 
-    Empty where too little is seen. A shoulder that is not seen mirrors the other one at the nose, or stands where a
-    person facing the camera has it; a hip that is not seen hangs below its shoulder.
+    () where the head cannot be measured, and where neither the nose nor both shoulders are seen. A shoulder that is not
+    seen mirrors the other one at the nose. Without any seen shoulder both are as a person has them who faces the
+    camera. A hip that is not seen hangs below its shoulder.
     """
     head_height = head_of_pose(pose)
     nose = pose[_NOSE]
@@ -452,10 +459,10 @@ def _mirrored(point: Point, nose: Joint) -> Point:
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:
-    """The unit vector from shoulders to hips, for a left and a right shoulder.
+    """The unit vector from shoulders to hips. left, right: the shoulders.
 
-    It points straight down. For a person who lies, whose shoulders stand steeper than 45 degrees, it is at right angles
-    to the line between the shoulders, away from the nose.
+    It points straight down, but not for a person who lies: where the line between the shoulders is steeper than 45
+    degrees and the nose is seen, it is at right angles to this line, away from the nose.
     """
     across_x, across_y = unit(right, left)
     if abs(across_x) >= abs(across_y) or nose[2] <= SEEN:

@@ -62,17 +62,24 @@ class Build:
     legs: float = 1.0
 
     def of(self, posture: Posture) -> Posture:
-        """The posture of a person of this build. posture: as an adult has it."""
+        """The posture of a person of this build, in own heads. posture: as an adult has it.
+
+        The head stays, as its own height is the unit. Shoulder and hip are not hidden in any posture.
+        """
         if self.limbs == self.trunk == self.legs == 1:
             return posture
         eye, ear, shoulder, elbow, wrist, hip, knee, ankle = posture
         assert shoulder is not None
         assert hip is not None
+        # Widths grow as `limbs`; downwards the neck grows from the chin on, and the trunk from the shoulder on.
         own_shoulder = (shoulder[0] * self.limbs, _CHIN + (shoulder[1] - _CHIN) * self.limbs)
         own_hip = (hip[0] * self.limbs, own_shoulder[1] + (hip[1] - shoulder[1]) * self.trunk)
 
         def below(start: tuple[float, float], own_start: tuple[float, float], length: float, ends: Posture) -> Posture:
-            """The joints of a limb below its start, with the ways down from there times `length`; None stays None."""
+            """The joints of a limb below its start, with the ways down from there times `length`; None stays None.
+
+            start, own_start: the adult's and this person's.
+            """
             return tuple(end and (end[0] * self.limbs, own_start[1] + (end[1] - start[1]) * length) for end in ends)
 
         arm = below(shoulder, own_shoulder, self.limbs, (elbow, wrist))
@@ -88,6 +95,8 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
     age = _age(years)
     grown_up = _AGES[-1]
     height = centimetres or _height(age, sex)
+    # Relative to the adult of the mean of both sexes. The height changes the size of the head alone: all other lengths
+    # are in own heads.
     return Build(
         head=(height / age.heads) / (_height(grown_up) / grown_up.heads),
         limbs=age.heads / grown_up.heads,
@@ -97,7 +106,7 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
 
 
 def usual_age(centimetres: float) -> float:
-    """The age at which this is the usual height, in years; that of a grown-up for all who are taller."""
+    """The age at which this is the usual height, in years, between YOUNGEST and GROWN_UP."""
     index = bisect_left(_AGES, centimetres, key=_height)
     if index == 0:
         return YOUNGEST
@@ -109,9 +118,10 @@ def usual_age(centimetres: float) -> float:
 
 
 def _age(years: float) -> _Age:
-    """The row of an age, between those of the table."""
+    """The row of an age, interpolated between two rows of the table; of grown-ups the last row."""
     if years >= GROWN_UP:
         return _AGES[-1]
+    # From 1 on, so that there is a row before; ages below YOUNGEST continue the line of the first two rows.
     after = bisect_left(_AGES, years, lo=1, key=lambda age: age.years)
     first, second = _AGES[after - 1], _AGES[after]
     share = (years - first.years) / (second.years - first.years)

@@ -53,12 +53,16 @@ def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: b
 def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
     """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: called as draw(figures, width, height), it gives a picture. figures: for each place what `draw` draws of it:
-    its skeleton or its face keypoints, None where it has none; for DWPose the Slot itself.
+    draw: called as draw(figures, width, height), it gives a picture (height, width, 3). figures: one of each place:
+    its skeleton or its face keypoints, None where it has none; for DWPose the Slot itself. A place without a figure
+    still has its picture with `by_row`, which is black.
     """
-    of_pictures = [[figure] for figure in figures] if by_row else [figures]
-    existing = [[figure for figure in of_picture if figure] for of_picture in of_pictures]
-    return torch.stack([draw(of_picture, layout.width, layout.height) for of_picture in existing])
+    figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
+    pictures: list[Tensor] = []
+    for of_picture in figures_of_pictures:
+        existing = [figure for figure in of_picture if figure]
+        pictures.append(draw(existing, layout.width, layout.height))
+    return torch.stack(pictures)
 
 
 _JOINT_RADIUS = 4
@@ -70,8 +74,8 @@ _KEYPOINT_RADIUS = 10
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
 
-    `below` has the joints, `above` the joints with the limbs drawn over them; the result is 0.4 of the first and 0.6 of
-    the second (ID-Patch, utils/draw_condition.py, from mmpose). It must be OpenCV's drawing to the pixel.
+    It is 0.4 of `below`, which has the joints, and 0.6 of `above`, which has the limbs drawn over the joints (ID-Patch,
+    utils/draw_condition.py, from mmpose). It must be OpenCV's drawing to the pixel.
     """
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
@@ -96,9 +100,9 @@ def _draw_limb(
     color: Color,
     half_thickness: int = _HALF_THICKNESS,
 ) -> None:
-    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do.
+    """Draw a limb as a thin ellipse. As the authors do, its centre, length and angle are cut down to whole numbers.
 
-    start, end: x and y of its two ends, whatever follows them. half_thickness: px.
+    start, end: x and y of its two ends; further numbers, such as a confidence, are ignored. half_thickness: px.
     """
     across = start[0] - end[0]
     down = start[1] - end[1]
@@ -141,7 +145,10 @@ def has_hands_or_face(slot: Slot) -> bool:
 
 
 def _growth(longer_side: int) -> int:
-    """How much thicker limbs are drawn for xinsir's nets (their card; comfyui_controlnet_aux, dwpose/util.py)."""
+    """How many times thicker limbs are drawn for xinsir's nets (their card; comfyui_controlnet_aux, dwpose/util.py).
+
+    longer_side: of the picture, px.
+    """
     return 1 if longer_side < 500 else min(2 + longer_side // 1000, 7)
 
 
@@ -151,6 +158,7 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
     for limb in seen_limbs(joints):
         red, green, blue = (int(value * _DARKENED) for value in _LIMB_COLORS[limb.number])
         _draw_limb(canvas, joints[limb.start], joints[limb.end], (red, green, blue), half_thickness)
+    # Joints have the same colours in their own order, one more than there are limbs.
     for (x, y, confidence), color in zip(joints, _LIMB_COLORS, strict=True):
         if confidence > SEEN:
             disc(canvas, int(x), int(y), _JOINT_RADIUS, color)
@@ -159,7 +167,8 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
 def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
     """Draw the lines of the fingers, and the points over them. points: the 21 of a Hand, the wrist first, or none."""
     for number, color in enumerate(_FINGER_COLORS[: len(points)]):  # no line without points
-        # Four lines for each finger: the first one begins at the wrist, point 0, the others at the point before.
+        # Four lines for each finger, line n to point n + 1: a finger's first line begins at the wrist, point 0, the
+        # others at point n.
         start = points[number if number % 4 else 0]
         end = points[number + 1]
         if _is_drawn(start) and _is_drawn(end):
@@ -192,8 +201,8 @@ _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 
 def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
     """The hint IdentityNet was trained with: (height, width, 3) float32 0..1, black background.
 
-    Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
-    single face is exactly the published drawing.
+    Each face is drawn by itself, as in InstantID's draw_kps, so that a single face is exactly the published drawing.
+    Of several drawings the largest value of each pixel counts.
     """
     keypoint_picture = np.zeros((height, width, 3), np.uint8)
     for points in faces:
@@ -201,7 +210,7 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
         for number, point in enumerate(points):
             if number != NOSE:
                 _draw_limb(image, point, points[NOSE], _KEYPOINT_COLORS[number])
-        # As there: the lines are darkened, then the discs are drawn over them.
+        # As in draw_kps: the lines are darkened, then the discs are drawn over them.
         image = (image * _DARKENED).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
             disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)

@@ -53,9 +53,9 @@ def of_poses(pose_keypoint: object) -> list[FacePoints]:
     """
     frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
     faces_of_pictures: list[list[FacePoints]] = []
-    why = ""
+    why = ""  # what was left out of all pictures: the end of the message of `_largest`
     for frame in frames:
-        picture = poses.read([frame], nobody=True)
+        picture = poses.read([frame], nobody=True)  # a picture without people is refused in `_largest`
         faces_of_pictures.append([person.face_points for person in picture.people if person.face_points])
         why += "".join(f"; {note}" for note in picture.notes)
     return _largest(faces_of_pictures, "the pose node, with its face detection on,", why)
@@ -68,15 +68,15 @@ def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why
     BadExpression where a picture has no face.
     """
     faces: list[FacePoints] = []
-    faces_of_pictures = faces_of_pictures or [[]]
+    faces_of_pictures = faces_of_pictures or [[]]  # no pictures are refused like one without a face
     for number, of_picture in enumerate(faces_of_pictures, 1):
-        whole = [face for face in of_picture if _is_whole(face)]
-        if not whole:
+        whole_faces = [face for face in of_picture if _is_whole(face)]
+        if not whole_faces:
             raise BadExpression(
                 f"Photo {number} of {len(faces_of_pictures)} shows no face with eyes, nose and mouth{why}.",
                 f"Give {finder} a photo of one face, large and not from the side.",
             )
-        faces.append(max(whole, key=lambda face: bodies.head_of_face(keypoints_of(face))))
+        faces.append(max(whole_faces, key=lambda face: bodies.head_of_face(keypoints_of(face))))
     return faces
 
 
@@ -108,10 +108,11 @@ def _mean_of(points: FacePoints, numbers: Sequence[int]) -> Point:
 
 
 def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mirror: bool) -> ExpressiveLayout:
-    """The layout with the first face at this place (from 1), the second one at the next, and so on.
+    """The layout with the first face at this place (from 1), the second face at the next place, and so on.
 
-    Each is turned, shifted and scaled to the place's face, by its own width; its shape stays that of the photo.
-    mirror: whether left and right of the photos are exchanged. Raises BadExpression.
+    Each face is turned, shifted and scaled as a whole to fit the face of its place, so that its shape stays that of the
+    photo. mirror: whether left and right of the photos are exchanged. Raises BadExpression where there are fewer places
+    than faces, and for a place without face keypoints.
     """
     last = place + len(faces) - 1
     if last > len(layout.slots):
@@ -122,7 +123,8 @@ def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mi
         )
     slots = list(layout.slots)
     notes: list[str] = []
-    for number, points in enumerate(map(_mirrored, faces) if mirror else faces, place):
+    drawn_faces = map(_mirrored, faces) if mirror else faces
+    for number, points in enumerate(drawn_faces, place):  # numbers of places begin at 1
         slot = slots[number - 1]
         if slot.keypoints is None:
             raise BadExpression(
@@ -135,17 +137,22 @@ def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mi
 
 
 def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Slot:
-    """The place with the points of a face of a photo. keypoints: of the place."""
+    """The place with the points of a face of a photo, moved onto the place's face.
+
+    keypoints: of the place. points: of the photo's face.
+    """
     photo_keypoints = keypoints_of(points)
     scale = bodies.head_of_face(keypoints) / bodies.head_of_face(photo_keypoints)
-    # As complex numbers, x + iy: multiplied by one of length 1, points turn. The best turn of five points (source) onto
-    # five others (target) is the direction of the sum of target * source's conjugate, both around their middles.
+    # Points as complex numbers x + iy are turned by a multiplication by a number of length 1. The best turn of five
+    # points (source) onto five others (target), both around their middles, is the direction of the sum of
+    # target * conj(source).
     source = np.array([complex(*point) for point in photo_keypoints])
     target = np.array([complex(*point) for point in keypoints])
     fit = np.sum((target - target.mean()) * np.conj(source - source.mean()))
     turn = complex(fit / abs(fit)) if abs(fit) else 1 + 0j
 
     def move(point: Joint) -> Joint:
+        """Where a point of the photo lies at the place, with its confidence."""
         moved = complex(target.mean()) + scale * turn * (complex(*point[:2]) - complex(source.mean()))
         return (moved.real, moved.imag, point[2])
 
@@ -153,13 +160,13 @@ def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Sl
 
 
 def _mirrored(points: FacePoints) -> FacePoints:
-    """The face as in a mirror: its left is its right."""
-    others = [points[number] for number in _MIRRORED[: len(points)]]
+    """The face as in a mirror: its left is its right. points: 68, or 70 with the pupils."""
+    others = [points[number] for number in _MIRRORED[: len(points)]]  # mirrored at x = 0: the face is shifted later
     return tuple((-x, y, confidence) for x, y, confidence in others)
 
 
 def _notes(number: int, place: Keypoints, photo: Keypoints) -> list[str]:
-    """What does not fit well. number: of the place. place, photo: the keypoints of both faces."""
+    """A line for each thing that does not fit well. number: of the place. place, photo: the keypoints of both faces."""
     notes: list[str] = []
     height = bodies.FACE_HEIGHT * bodies.head_of_face(place)
     if height < _RUNS_TOGETHER:
