@@ -140,8 +140,8 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
     which people are found. Reference pictures that count must be of the people who are placed.
     """
     without_words = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
-    has_tokens = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
-    if without_words and (any(words) or not has_tokens):
+    is_read_by_face = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
+    if without_words and (any(words) or not is_read_by_face):
         raise BadSetup(
             f"Find Places finds people by words about them, and no line of prompts is about {joined(without_words)}.",
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
@@ -172,7 +172,7 @@ def seen_of_people(
 ) -> SeenPeople:
     """What the MODEL sees of people in the first steps, while the whole picture reads everybody's words, see look_at.
 
-    words: of each person, "" for none. latent: of one picture. share: the part of the steps after which it is looked.
+    words: of each person, "" for none. latent: of one picture. share: the part of the steps after which it looks.
     Raises BadSetup for a MODEL that reads its text apart from the picture, and where nothing is seen.
     """
     node_of_run = NodeOfRun(NAME, notes.node_of(node))

@@ -62,7 +62,7 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
             spot = _at_point(nose, head_height, neighbours, extended)
         else:
             spot = _best_free(where, head_height, neighbours, extended)
-        if spot is None:
+        if spot is None:  # _best_free has found none; _at_point raises by itself
             face = (head_height or _head_in_middle(neighbours, layout)) * bodies.FACE_HEIGHT
             people = counted(len(layout.slots), "person", "people")
             raise BadLayout(

@@ -187,11 +187,11 @@ def _check_apart(maps: Tensor, names: Sequence[str], most: float) -> None:
 
 @dataclass(frozen=True)
 class Balance:
-    """What counts for the owner of a cell besides the maps, in the unit of the maps.
+    """What counts for the owner of a cell besides the maps.
 
-    neighbours: how much the owners of the cells around count.
+    neighbours: how much the shares of the cells around count, in the unit of the maps.
     rate: the first step of the pull towards equal areas, in ranges of the maps.
-    gravity: of the pull to the middle of a person's cells.
+    gravity: of the pull to the middle of a person's cells, in the unit of the maps.
     wide: for that pull, how many times wider than high the picture counts.
     """
 

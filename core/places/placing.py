@@ -82,16 +82,16 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == CUSTOM:
-        people = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
-        # Both people and absent are (number in the list, name).
-        names = [name for _, name in sorted([*people, *cast.absent])]
-        numbers = _numbers_of_text(custom_order, names, place_count)
+        present = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
+        # Entries of both are (number in the list, name).
+        names = [name for _, name in sorted([*present, *cast.absent])]
+        number_of_places = _numbers_of_text(custom_order, names, place_count)
         # None for 0, an empty place, and for a person who is absent.
-        return tuple(index_of.get(number) for number in numbers)
+        return tuple(index_of.get(number) for number in number_of_places)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
-        people = [index_of.get(number) for number in listed_people]
-        return (*free, *people)
+        last_places = [index_of.get(number) for number in listed_people]
+        return (*free, *last_places)
     if order == LARGEST_FACES and place_count >= len(cast.people):
         return _places_by_size(layout.slots, len(cast.people))
     # The orders that are left, and the two above with fewer places.
@@ -109,7 +109,10 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
 
 def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
-    """The first person has the place of the largest face box, and so on; places without a box come last."""
+    """As `assign` gives them: the first person has the place of the largest face box, the second the next largest.
+
+    Places without a box come last.
+    """
     no_box = (0.0, 0.0, 0.0, 0.0)
     sizes = [geometry.area(slot.box or no_box) for slot in slots]
     largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
@@ -194,7 +197,7 @@ def _places_by_likeness(persons: Sequence[Person], slots: Sequence[Slot]) -> Pla
                 raise BadEmbedding(person.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
         likeness = likeness + cosines
     # Nobody is without a place: `assign` has refused layouts of fewer places than people.
-    person_at = {place: person for person, place in enumerate(assigned(likeness))}
+    person_at = {place: index for index, place in enumerate(assigned(likeness))}
     return tuple(person_at.get(place) for place in range(len(slots)))
 
 

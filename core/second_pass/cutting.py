@@ -59,7 +59,7 @@ class Decision:
     """What becomes of a person in a picture.
 
     reason: why there is a crop or none, in words, which the report writes after "Anna: ". crop: None for a person who
-    is left as they are. slot: the person's place in the enlarged crop.
+    is left as they are. slot: the person's place in the enlarged crop, None without a crop.
     """
 
     candidate: Candidate

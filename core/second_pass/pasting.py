@@ -91,10 +91,11 @@ def _paste_crop(pasted: Pasted, images: Tensor, crop: Crop, picture: Tensor, mat
     square = pasted.images[crop.picture_index, y0:y1, x0:x1]
     square_of_mask = pasted.mask[crop.picture_index, y0:y1, x0:x1]
     original = as_rgb(images[crop.picture_index, y0:y1, x0:x1])
-    picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)  # (side, side, 3)
+    # Turned back, and made small again, to lie as the square does: (side, side, 3).
+    picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)
     picture = match_colors(picture, original, crop.mask, match)
     colors = square[..., : min(square.shape[-1], 3)]  # without alpha
-    if colors.shape[-1] == 1:
+    if colors.shape[-1] == 1:  # a picture of one channel gets the mean of the three
         picture = picture.mean(-1, keepdim=True)
     mask = crop.mask[..., None]  # (side, side, 1)
     mixed = torch.lerp(colors.float().cpu(), picture, mask).to(colors)

@@ -201,7 +201,7 @@ class ApplyIDPatch(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         lines = optional_model.without_model(model, [] if mask is None else ["mask"], "ID tokens")
         if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
@@ -209,7 +209,7 @@ class ApplyIDPatch(io.ComfyNode):
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
-        if image is None:
+        if image is None:  # otherwise ID-Patch Condition Image, which has made it, has warned already
             lines += participants.warnings
         # Without a MODEL the tokens are read in the whole picture, and by row each person has a picture of their own.
         by_region = model is not None and not cast.by_row

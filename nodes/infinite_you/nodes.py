@@ -166,7 +166,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         taking = with_photos(cast)
         lines = _missing_keypoints(taking.people) if settings.keypoints else []  # for the note, which `begin` writes
         percents = (settings.start_percent, settings.end_percent)

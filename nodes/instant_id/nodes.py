@@ -115,7 +115,7 @@ class ApplyInstantID(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         # The node is switched off only where both the adapter and IdentityNet are: `begin` compares this with 0.
         strength = settings.adapter_weight or settings.control_strength
         when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)

@@ -154,7 +154,7 @@ class ApplyIPAdapter(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         family = family_of_text_width(ip_adapter.width) or SDXL
         when = When("The adapter", settings.start_percent, settings.end_percent)
         scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(family.token), when)
@@ -287,7 +287,7 @@ class StylePerPerson(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = StyleSettings(**values)
+        settings = StyleSettings(**values)  # `values` are the inputs that are its fields
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if settings.who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
