@@ -99,12 +99,13 @@ class DrawSkeletons(io.ComfyNode):
             drawn = _Drawn(surface.image[None], surface.person_masks)
         elif draw == KEYPOINTS:
             places = _layout_with_keypoints(cast, layout)
-            drawn = _drawn(control_images.keypoints, places, places, by_row)
+            drawn = _drawn(control_images.keypoints, places, places_in_order=places, by_row=by_row)
         else:
             places = places_of(cast, layout, DRAW)
             _check_skeletons(places, draw)
             in_order = None if cast is None else in_order_of_places(cast)
-            drawn = _drawn(_SKELETONS[draw], places, places_of(in_order, layout, DRAW), by_row)
+            places_in_order = places_of(in_order, layout, DRAW)
+            drawn = _drawn(_SKELETONS[draw], places, places_in_order, by_row)
         return io.NodeOutput(drawn.image, drawn.people_masks, ui=ui.PreviewImage(drawn.image, cls=cls))
 
 

@@ -140,8 +140,8 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
     which people are found. Reference pictures that count must be of the people who are placed.
     """
     without_words = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
-    is_read_by_face = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
-    if without_words and (any(words) or not is_read_by_face):
+    has_tokens_or_pictures = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
+    if without_words and (any(words) or not has_tokens_or_pictures):
         raise BadSetup(
             f"Find Places finds people by words about them, and no line of prompts is about {joined(without_words)}.",
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "

@@ -544,7 +544,7 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
             pose = bodies.body(head.nose, head.height, sides.left, right=sides.right)
             pose = bodies.on_canvas(pose, head.height, width, height)
             pose = bodies.behind(pose, in_front)
-            # Layouts of group photos in saved workflows must stay the same.
+            # Who only poses for a group photo is left out: such layouts in saved workflows must stay the same.
             if index in in_holds or formation.posed[row_index][index].action is not ACTIONS[GROUP_PHOTO]:
                 pose = bodies.clear_of_faces(pose, in_front)
             # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.

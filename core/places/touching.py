@@ -179,11 +179,15 @@ def _over_faces(shoulder: Point, bent: BentArm, hidden: bool, faces: Sequence[He
     bones = [(shoulder, bent.elbow)]
     if not hidden:
         bones.append((bent.elbow, bent.wrist))
+    # 1.0: `passes` takes joints, and all of these count as seen.
     return any(passes((*start, 1.0), (*end, 1.0), face) for (start, end), face in product(bones, faces))
 
 
 def _points(spot: Spot, person: Partner, near: int) -> list[Point]:
-    """The points of a spot on a person, in the order in which they are tried. near: the side that is touched first."""
+    """The points of a spot on a person, in the order in which they are tried, from `spot.start` to `spot.end`.
+
+    near: the side of this person at which the one who touches them stands.
+    """
     if spot.start < 0:  # the crown
         return [(person.nose[0], person.nose[1] + CROWN * person.build.head)]
     side = near if spot.side == NEAR_SIDE else -near
@@ -210,10 +214,11 @@ def _common_hand(person: Partner, neighbour: Partner, near: int) -> Point:
     hanging_y = [y + length for (_, y), length in zip(shoulders, arm_lengths, strict=True)]
     # Above 0 where the hand of `person` hangs lower, and so the two meet nearer the neighbour.
     lean = max(-_MOST_LEAN, min(_MOST_LEAN, _LEAN * (hanging_y[0] - hanging_y[1])))
-    (person_x, _), (neighbour_x, _) = shoulders  # 0.5: halfway
-    meeting_x = person_x + (0.5 + lean) * (neighbour_x - person_x)
+    (person_x, _), (neighbour_x, _) = shoulders
+    meeting_x = person_x + (0.5 + lean) * (neighbour_x - person_x)  # 0.5: halfway
     meeting_y = min(hanging_y)
     for (x, y), length in zip(shoulders, arm_lengths, strict=True):
+        # The other side of a right triangle: the arm is its longest side, the way across to the point the third one.
         highest_reach = y - math.sqrt(max(0.0, length**2 - (meeting_x - x) ** 2))
         meeting_y = max(meeting_y, highest_reach)
     return (meeting_x, meeting_y)

@@ -304,7 +304,8 @@ class StylePerPerson(io.ComfyNode):
             if placed.by_row:
                 shares = in_style
             taking = _taking_part(placed, in_style)
-            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
+            where = OnBodies(alone=False)
+            scope = begin(cls, STYLES, taking, settings.weight, mask=None, where=where, when=when, nothing=NOBODY)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
@@ -323,8 +324,9 @@ def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor 
     cast: only for the check that a mask belongs to one picture. Raises what `checked` and _painted raise.
     """
     schedule = ScheduleRange(when.start, when.end).checked(STYLES)
-    painted = None if mask is None else _painted(cast, mask)
-    return Scope(node, TakingPart(Cast(()), ()), schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
+    painted = None if mask is None else _painted(cast, mask)  # (1, H, W), the only region of the scope
+    nobody = TakingPart(Cast(()), ())
+    return Scope(node, nobody, schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
