@@ -138,9 +138,9 @@ def layout(
         boxes = drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
     slots: list[Slot] = []
-    for number, marked in enumerate(boxes):
-        if number < len(begin.slots):
-            slots.append(_into_box(begin.slots[number], begin.boxes[number].box, marked.box, canvas))
+    for index, marked in enumerate(boxes):
+        if index < len(begin.slots):  # where there are slots, there is one for each of begin.boxes
+            slots.append(_into_box(begin.slots[index], begin.boxes[index].box, marked.box, canvas))
         else:
             slots.append(_place_of_box(marked.box, shows, body, canvas))
     verb = "is" if len(boxes) == 1 else "are"

@@ -73,8 +73,9 @@ def read(pose_keypoint: object, nobody: bool = False) -> OpenPoses:
     That is a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}], canvas_width,
     canvas_height}`, coordinates of each person in pixels or in parts of the canvas (0..1). A person may have
     hand_left_keypoints_2d and hand_right_keypoints_2d (21 points each) and face_keypoints_2d (68 or 70).
-    nobody: whether a picture without people is taken, too. Raises BadPoses for several pictures, for nobody, and for
-    something else.
+    nobody: whether a picture without people is taken, too. Raises BadPoses for several pictures, for anything else
+    than such dictionaries, and, unless `nobody`, where nobody is seen.
+    Parts with a wrong number of points are left out, with a note.
     """
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
@@ -247,5 +248,6 @@ def _flat(numbers: Any) -> list[float] | None:
 
 
 def _in_triples(flat: Sequence[float]) -> list[Joint]:
+    """The joints of [x, y, confidence, ...], as `near` leaves them; `_UNSEEN` for those at a place of `_LOST`."""
     joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     return [_UNSEEN if joint[:2] in _LOST else near(joint) for joint in joints]
