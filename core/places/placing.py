@@ -85,9 +85,9 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         present = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
         # Entries of both are (number in the list, name).
         names = [name for _, name in sorted([*present, *cast.absent])]
-        number_of_places = _numbers_of_text(custom_order, names, place_count)
+        numbers_by_place = _numbers_of_text(custom_order, names, place_count)
         # None for 0, an empty place, and for a person who is absent.
-        return tuple(index_of.get(number) for number in number_of_places)
+        return tuple(index_of.get(number) for number in numbers_by_place)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
         last_places = [index_of.get(number) for number in listed_people]

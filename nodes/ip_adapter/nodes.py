@@ -325,8 +325,8 @@ def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor 
     """
     schedule = ScheduleRange(when.start, when.end).checked(STYLES)
     painted = None if mask is None else _painted(cast, mask)  # (1, H, W), the only region of the scope
-    nobody = TakingPart(Cast(()), ())
-    return Scope(node, nobody, schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
+    no_people = TakingPart(Cast(()), ())
+    return Scope(node, no_people, schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
