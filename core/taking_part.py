@@ -58,17 +58,17 @@ class TakingPart:
 
     @cached_property
     def names_apart(self) -> list[str]:
-        """For those who take part, names by which several nodes know that they have the same person.
+        """A name for each of those who take part, which no other person of the cast has, whatever they are called.
 
-        No two people of a cast have the same one, whatever they are called. They are no numbers in the cast, because
-        one node may be given everybody and another one a single person.
+        Nodes compare these names to see that they have the same person. The numbers of people in the cast would not do,
+        because one node may be given everybody and another one a single person.
         """
-        people_before: Counter[str] = Counter()  # of each name
+        people_before: Counter[str] = Counter()  # name -> how many people before this one have it
         apart: list[str] = []
         for member in self.cast.people:
             name = member.person.name
             if member.person.by_lora_alone and name == UNNAMED:
-                # Several nodes may have one of these each. Their crops stay the same object, whatever is added to them.
+                # Several nodes may have an unnamed person each. A person's `crops` stay the same object in all nodes.
                 name = f"{name} {id(member.person.crops)}"
             number = people_before[name]
             people_before[name] += 1
@@ -86,9 +86,11 @@ def present_in(linked: Cast | Person) -> TakingPart:
 
 
 def with_photos(linked: Cast | Person) -> TakingPart:
-    """The people for a method that reads photos: not those who have LoRAs and no photo, whom LoRA per Person draws.
+    """The people for a method that reads photos: all of weight above 0 who have one.
 
-    These take part where nobody else is present, and where everybody has a row of the batch.
+    LoRA per Person draws those who have LoRAs and no photo, so `left_out` names them. They take part nonetheless where
+    nobody who is present has a photo, and where everybody has a row of the batch.
+    linked: what is linked to a node, a cast or a single person.
     """
     all_present = present_in(linked)
     cast = all_present.cast
@@ -105,7 +107,7 @@ def by_lora(cast: Cast) -> list[str]:
 
 
 def _left_to_loras(taking: TakingPart) -> list[str]:
-    """A line that names who is present and takes no part; none where all do."""
+    """A line that names who is present and takes no part; none where everybody who is present takes part."""
     people = [member for row, member in enumerate(taking.present) if row not in taking.row_numbers]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 

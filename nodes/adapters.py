@@ -40,10 +40,11 @@ def menu() -> dict[str, AdapterFile]:
     An entry is the file's name. Where an earlier model folder has a file of the same name, the key of the later folder
     stands in front: "ipadapter/name".
     """
-    entries: dict[str, AdapterFile] = {}
+    entries: dict[str, AdapterFile] = {}  # of all folders so far
     for loader in LOADERS.values():
         key = loader.published.key
-        entries_of_folder: dict[str, AdapterFile] = {}  # apart, so that names are compared with earlier folders alone
+        # Not yet in `entries`, so that a name is compared with those of earlier folders alone.
+        entries_of_folder: dict[str, AdapterFile] = {}
         for name in folders.file_names(key):
             entry = f"{key}/{name}" if name in entries else name
             entries_of_folder[entry] = AdapterFile(loader, name)
@@ -54,11 +55,16 @@ def menu() -> dict[str, AdapterFile]:
 def chosen_file(file: str) -> AdapterFile:
     """The file that was chosen. file: an entry of the menu, or a name as a workflow has it.
 
-    It is looked for in this order: by the name as it is written; by the name in another spelling, as a workflow made on
-    Windows has "folder\\name"; as a published file that lies here under another name; as an entry of the menu with the
-    key of a folder; as a published file of this name in another folder. Raises ModelMissing, DeadLink, UnsafePath.
+    It is looked for in this order:
+    1. by the name as it is written;
+    2. by the name in another spelling, as a workflow made on Windows has "folder\\name";
+    3. as a published file that lies here under another name;
+    4. as an entry of the menu with the key of a folder in front;
+    5. as a published file, by the last part of the name alone and in any capitals.
+    Raises ModelMissing, DeadLink, UnsafePath.
     """
     loaders = {loader.published.key: loader for loader in LOADERS.values()}
+    # All folders by the exact name, before any folder by another spelling.
     for find in (folders.find_exactly, folders.find):
         for key, loader in loaders.items():
             if find(file, key):
@@ -90,8 +96,8 @@ def path_of(file: str) -> str:
 def _loader_of(path: str, folder_loader: FileLoader) -> FileLoader:
     """The loader of the method that the contents of a file belong to.
 
-    folder_loader: the loader of the method in whose folder the file lies. It is taken where the contents are not
-    recognised, and its reading then raises the error.
+    folder_loader: the loader of the method in whose folder the file lies. It is returned where the contents are of no
+    method with a loader; the error is raised when it reads the file.
     """
     file_format, *_ = recognised(Path(path))
     if file_format is not None:

@@ -57,7 +57,7 @@ class DetectBodySurface(ChoosesFile, io.ComfyNode):
         parts: str = JACKET,
     ) -> io.NodeOutput:
         chosen = part_masks.body_parts(parts)
-        # A side of 0 stands for the photo's own size.
+        # A side of 0 stands for the photo's own size, which `detect` sets: there is nothing to check then.
         if width and height:
             geometry.check_size("The new picture", width, height)
         surfaces = detect(FILE.path(file), image, (width, height), people)

@@ -99,12 +99,13 @@ class DrawSkeletons(io.ComfyNode):
             drawn = _Drawn(surface.image[None], surface.person_masks)
         elif draw == KEYPOINTS:
             places = _layout_with_keypoints(cast, layout)
-            drawn = _drawn(control_images.keypoints, places, places, by_row)
+            drawn = _drawn(control_images.keypoints, places, places_in_order=places, by_row=by_row)
         else:
             places = places_of(cast, layout, DRAW)
             _check_skeletons(places, draw)
             in_order = None if cast is None else in_order_of_places(cast)
-            drawn = _drawn(_SKELETONS[draw], places, places_of(in_order, layout, DRAW), by_row)
+            places_in_order = places_of(in_order, layout, DRAW)
+            drawn = _drawn(_SKELETONS[draw], places, places_in_order, by_row)
         return io.NodeOutput(drawn.image, drawn.people_masks, ui=ui.PreviewImage(drawn.image, cls=cls))
 
 
@@ -116,11 +117,13 @@ class _Drawn(NamedTuple):
 
 
 def _drawn(draw_layout: Callable[..., Tensor], places: Layout, places_in_order: Layout, by_row: bool) -> _Drawn:
-    """The picture of places, and a mask of each.
+    """The picture of places, and a mask of each person.
 
-    draw_layout: called with a layout and by_row. places: in the order of the cast, which the masks have.
-    places_in_order: in the order in which people lie over each other in one picture. by_row: whether each person has a
-    row of the batch, as with the cast of Crop Faces; otherwise all are drawn in one picture.
+    draw_layout: called with a layout and by_row, it returns (1, H, W, 3), or by row (people, H, W, 3).
+    places: in the order of the cast, which is that of the masks. places_in_order: the same places in the order in which
+    they are drawn over each other in one picture.
+    by_row: whether each person has a row of the batch, as with the cast of Crop Faces; otherwise all are drawn in one
+    picture.
     """
     pictures_of_people = draw_layout(places, by_row=True)  # (people, H, W, 3): each person alone, on black
     people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn
@@ -141,13 +144,17 @@ def _check_skeletons(places: Layout, draw: str) -> None:
 
 
 def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
-    """The places whose face keypoints are drawn: those of the people of weight above 0, or of all in the layout.
+    """The places whose face keypoints are drawn: those of the people of a cast, without a cast all of the layout.
 
-    Raises NoKeypoints where one of these places has no keypoints, or where there is no place.
+    People of weight 0 are left out, unless everybody has weight 0.
+    Raises NoKeypoints where one of these places has no keypoints, or where there is no place; also what places_of
+    raises.
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
-    somebody_acts = cast is not None and any(member.weight > 0 for member in cast.people)
-    places = places_of(taking_part.present(cast) if cast and somebody_acts else cast, layout, DRAW)
+    drawn_cast = cast
+    if cast is not None and any(member.weight > 0 for member in cast.people):
+        drawn_cast = taking_part.present(cast)
+    places = places_of(drawn_cast, layout, DRAW)
     numbers_without = [str(number) for number, slot in enumerate(places.slots, 1) if slot.keypoints is None]
     if numbers_without or not places.slots:
         raise NoKeypoints(DRAW, numbers_without)

@@ -54,12 +54,10 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     what the host raises when its user interrupts.
     """
     # Name of a workflow -> its graph: the prompt in the API's form, templates in that of the editor.
-    graphs: dict[str, Mapping[str, Any]] = {}
     if choice == THIS:
-        graphs[THIS] = prompt
+        graphs: dict[str, Mapping[str, Any]] = {THIS: prompt}
     else:
-        for name in _templates_of(choice):
-            graphs[name] = _template(name)
+        graphs = {name: _template(name) for name in _templates_of(choice)}
     models = [model for graph in graphs.values() for model in workflow_needs.wanted(graph)]
     findings_on_host = _findings_on_host()
     if choice == THIS:
@@ -67,7 +65,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     # The subject of the sentence "Everything that the start templates need". A template has its title there; THIS and
     # ALL have no title and are words already.
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
-    # The report calls it before each model: a network drive may take its time.
+    # Called before each model, it raises where the user has interrupted: a network drive may take its time.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
     # A function: model -> the methods or workflows that need it, in words.
     users = workflow_needs.users(graphs, _template)
@@ -88,10 +86,10 @@ def _template(name: str) -> dict[str, Any]:
 
 
 def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
-    """Files that ComfyUI's own loaders refuse although they are there: the prompt spells them as another system does.
+    """A finding for each file that ComfyUI's own loaders refuse although it is there, because of its spelling.
 
-    In the editor web/names.js has put them into the spelling of the menus; what another program posts comes as it is.
-    Our own loaders take every spelling.
+    The prompt then has the name as another system spells it. This happens to prompts that another program posts: in the
+    editor, web/names.js puts names into the spelling of the menus. Our own loaders take every spelling.
     """
     respelled: list[Finding] = []
     for file in workflow_needs.chosen_in_host_menus(prompt):

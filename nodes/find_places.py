@@ -87,7 +87,8 @@ class FindPlaces(io.ComfyNode):
         require_somebody(cast, NAME)
         words_of_cast = per_member(prompts, cast)
         taking = taking_part.present_in(cast)
-        words = [of_member for of_member, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
+        # From here on the people are those of weight above 0, and so are `words` and `names`.
+        words = [member_words for member_words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         people = taking_part.present(cast)
         if not people.people:
             raise BadCast(f"Everybody in the cast given to {NAME} has weight 0.", "Raise a weight in the Cast.")
@@ -106,15 +107,18 @@ class FindPlaces(io.ComfyNode):
 
 
 def _check_sampling(model: ModelPatcher, positive: Conditioning, samples: Tensor, sigmas: Tensor) -> None:
-    """Raise BadSetup where nothing is sampled, or more than one picture. samples: (B, C, h, w) or (B, C, T, h, w)."""
+    """Raise BadSetup unless exactly one picture is sampled, of a latent that the model draws.
+
+    positive needs a text, and sigmas a step and finite values. samples: (B, C, h, w) or (B, C, T, h, w).
+    """
     if not positive:
         raise BadSetup("The positive of Find Places has no text.", "Connect a CLIP Text Encode.")
     if len(sigmas) < 2 or not sigmas.isfinite().all():
         raise BadSetup(
             "The sigmas of Find Places have no step, or NaN or infinity.", "Connect a scheduler with steps above 0."
         )
-    sides = model.model.latent_format.latent_dimensions
-    # The host makes frames of a picture, and no picture of frames.
+    sides = model.model.latent_format.latent_dimensions  # 2: h, w; 3: T, h, w
+    # A model of frames also takes (B, C, h, w): the host adds T. A model of pictures takes nothing else.
     if samples.dim() not in (4, 2 + sides) or not samples.numel():
         raise BadSetup(
             f"The latent of Find Places has the shape {tuple(samples.shape)}, which its model does not draw.",
@@ -132,17 +136,19 @@ def _check_sampling(model: ModelPatcher, positive: Conditioning, samples: Tensor
 def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> None:
     """Raise BadSetup where there is nothing by which somebody can be found. words: of each person, "" for none.
 
-    Either everybody has words, or nobody has, and ID tokens or reference pictures tell people apart.
+    It passes in two cases: everybody has words; or nobody has, and `positive` holds ID tokens or reference pictures, by
+    which people are found. Reference pictures that count must be of the people who are placed.
     """
     without_words = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
-    has_tokens = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
-    if without_words and (any(words) or not has_tokens):
+    has_tokens_or_pictures = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
+    if without_words and (any(words) or not has_tokens_or_pictures):
         raise BadSetup(
             f"Find Places finds people by words about them, and no line of prompts is about {joined(without_words)}.",
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
             "1: a woman with red hair.",
         )
     for _, options in given.positive:
+        # Reference pictures count only where people are found neither by words nor by ID tokens.
         if any(words) or ID_TOKENS in options or REFERENCES not in options:
             continue
         shown = joined(taking_part.names(options[REFERENCES].present))
@@ -164,10 +170,10 @@ def seen_of_people(
     sampling: Sampling,
     share: float,
 ) -> SeenPeople:
-    """What the MODEL sees of people whose words the whole picture reads, see look_at.
+    """What the MODEL sees of people in the first steps, while the whole picture reads everybody's words, see look_at.
 
-    words: of each person, "" for none. share: of the steps, after which it looks. Raises BadSetup for a MODEL that
-    reads its text apart from the picture, and where nothing is seen.
+    words: of each person, "" for none. latent: of one picture. share: the part of the steps after which it looks.
+    Raises BadSetup for a MODEL that reads its text apart from the picture, and where nothing is seen.
     """
     node_of_run = NodeOfRun(NAME, notes.node_of(node))
     text = encode.text_read(given, NAME)
@@ -176,7 +182,8 @@ def seen_of_people(
             f"Find Places does not know {text.transformer.name}, which reads its text apart from the picture.",
             "Use Place Cast, or one of the models that the help page of Find Places lists.",
         )
-    everywhere = Scope(node, TakingPart(people, (True,) * len(people.people)), WHOLE_SCHEDULE, node_of_run)
+    everybody = TakingPart(people, (True,) * len(people.people))
+    everywhere = Scope(node, everybody, WHOLE_SCHEDULE, node_of_run)  # without regions: in the whole picture
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.
     outputs = encode.applied(everywhere, text, clips, words, strength=1.0, given=given)
@@ -195,20 +202,24 @@ class _Where:
 
 
 def _among_bodies(seen: SeenPeople, people: Cast, layout: Layout) -> _Where:
-    """The people in the places of a layout; some places may stay free. Raises BadSize for a layout of another shape
-    than the picture, and PlacesNotFound."""
+    """The people in the places of a layout, each where the model draws them; some places may stay free.
+
+    Raises BadSize for a layout of another shape than the picture, BadLayout for a place without a body, and
+    PlacesNotFound.
+    """
     check_shape("the layout of Find Places", (layout.width, layout.height), seen.canvas)
     bodies = torch.stack([regions.body_of_place(layout, number) for number in range(1, len(layout.slots) + 1)])
     names = taking_part.names(people.people)
-    place_of_people = found.bodies_of_people(seen.scores, seen.in_cells(bodies), names)  # the index of each one's place
+    # For each person the index of their place.
+    place_of_people = found.bodies_of_people(seen.scores, seen.in_cells(bodies), names)
     person_at = {place: person for person, place in enumerate(place_of_people)}
     return _Where(layout, tuple(person_at.get(place) for place in range(len(layout.slots))), bodies)
 
 
 def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
-    """The people where the MODEL draws them: a layout with a place for each, in their order. Raises PlacesNotFound.
+    """The people where the MODEL draws them: a new layout with a place for each, in the order of the people.
 
-    body: how much of a person is seen, as in layouts.from_masks.
+    Raises PlacesNotFound. body: how much of a person is seen, as in layouts.from_masks.
     """
     names = taking_part.names(people.people)
     masks = seen.on_canvas(found.cells_of_people(seen.scores, seen.hidden, seen.size, names))
@@ -219,10 +230,14 @@ def _among_cells(seen: SeenPeople, people: Cast, body: str) -> _Where:
 def _placed(
     node: type[io.ComfyNode], people: Cast, where: _Where, seen: SeenPeople, left_out: Sequence[str]
 ) -> io.NodeOutput:
-    """The outputs of the node. It also writes the note under it. left_out: lines that name who of the cast is not among
-    the people."""
+    """The outputs of the node. Also writes the note under it.
+
+    left_out: lines that name who of the linked cast is not among `people`.
+    """
+    # By place, as `people_of_places`; the masks by person.
     names = ["" if person is None else people.people[person].name for person in where.people_of_places]
     masks = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
+    # CUSTOM: with this order `troubles` takes the places as they are, and knows of nobody who stays in free ones.
     troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)
     lines = [*left_out, *troubles]
     notes.tell("\n".join(lines))

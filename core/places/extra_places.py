@@ -39,7 +39,7 @@ class _Spot:
     number: int = 0
 
     def around(self, box: Box) -> Box:
-        """A box that is given in heads from the nose, in pixels of the canvas."""
+        """A box that is given in heads from the nose, brought to pixels of the canvas."""
         x, y = self.nose
         return geometry.Fit(scale_x=self.head_height, scale_y=self.head_height, shift_x=x, shift_y=y).box(box)
 
@@ -48,12 +48,13 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
     """The layout with more places after its own, for people who look into the camera.
 
     The heads of the new places are on the canvas and cover no other head, and no two noses are too close.
-    where: one of SIDES. nose: px, of the first new person where `where` is AT_POINT; the others get free places then.
+    where: one of SIDES. nose: px, of the first new person where `where` is AT_POINT, else not used; after that first
+    one, all others get free places.
     face_size: height of the face boxes, px, 0 for as large as the faces around. body: "bust", "half", "full" or "none".
     count: how many places are added.
     Raises BadLayout where there is no room.
     """
-    head_height = face_size / bodies.FACE_HEIGHT
+    head_height = face_size / bodies.FACE_HEIGHT  # px; 0 stays 0, for as large as the heads around
     extended = layout
     for added in range(count):
         neighbours = _spots_of(extended)
@@ -61,7 +62,7 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
             spot = _at_point(nose, head_height, neighbours, extended)
         else:
             spot = _best_free(where, head_height, neighbours, extended)
-        if spot is None:
+        if spot is None:  # _best_free has found none; _at_point raises by itself
             face = (head_height or _head_in_middle(neighbours, layout)) * bodies.FACE_HEIGHT
             people = counted(len(layout.slots), "person", "people")
             raise BadLayout(
@@ -81,9 +82,9 @@ def _spots_of(layout: Layout) -> list[_Spot]:
 
 
 def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot:
-    """The spot at a point.
+    """The spot at a point. Raises BadLayout where it cannot be a place.
 
-    head_height: px, 0 for as large as its neighbours. Raises BadLayout where nobody can stand.
+    head_height: px, 0 for as large as the heads around.
     """
     spot = _Spot(nose, head_height or _head_at(nose, neighbours, layout))
     why = _why_not(spot, neighbours, layout)
@@ -106,11 +107,12 @@ def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layo
 def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float:
     """The height of a head at a point, px: as large as the heads around, near ones count more.
 
-    It is a weighted mean. A neighbour's weight is one over the square of its distance, which counts as one of its heads
-    at least. Without neighbours the height is a sixth of the canvas's shorter side.
+    It is a weighted mean, a sixth of the canvas's shorter side without neighbours. A neighbour's weight is
+    1 / distance ** 2.
     """
     if not neighbours:
         return min(layout.width, layout.height) / 6
+    # A distance below the neighbour's own head counts as one head, so that no weight grows without limit.
     weights = [1 / max(math.dist(point, other.nose), other.head_height) ** 2 for other in neighbours]
     weighted = [weight * other.head_height for weight, other in zip(weights, neighbours, strict=True)]
     return sum(weighted) / sum(weights)
@@ -129,6 +131,7 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
     # Of the three the widest step: in proportion to the heads, and never so small that there are too many spots to try.
     step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
     noses = [neighbour.nose for neighbour in neighbours] or [(layout.width / 2, layout.height * 0.4)]
+    # From the outermost nose to the edge of the canvas for an end of the rows, else over the whole width.
     left = max(x for x, _ in noses) if where == "right end" else 0.0
     right = min(x for x, _ in noses) if where == "left end" else float(layout.width)
     # One and a half heads above the highest nose, and one head below the lowest.
@@ -160,6 +163,7 @@ def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
         if shared_area(box, neighbour.around(_HEAD)):
             return f"the head would cover that of place {neighbour.number}"
     square = geometry.patch_rect(spot.nose)
+    # All places: `neighbours` lacks those of which the size of the head is not known.
     for number, slot in enumerate(layout.slots, 1):
         if geometry.overlaps([square, geometry.patch_rect(slot.center)]):
             return f"the nose of place {number} is less than {geometry.PATCH} px away, so the faces would mix"
@@ -169,9 +173,13 @@ def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
 def _badness(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
     """How badly a spot suits a group photo; 0 is the best.
 
-    It is a weighted sum: the share of the trunk that is off the canvas, the share of the trunk behind other people, the
-    share of the face over other people's trunks, the distance to the nearest person beyond the usual one, and how far
-    the spot is above or below that person. Shares are 0..1 for each person, distances in heads.
+    It is a weighted sum of five terms:
+    - the share of the trunk that is off the canvas, 0..1;
+    - the share of the trunk behind heads and trunks of others, 0..1 for each of these, added up;
+    - the share of the face over trunks of others, 0..1 for each of these, added up;
+    - how far the nearest person is beyond the usual distance of neighbours, in heads;
+    - how far the spot is above or below that person, in heads.
+    Without neighbours only the first term counts.
     """
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)

@@ -33,7 +33,8 @@ _MARGIN = 0.75  # around a face, where Place Cast leaves it as it is
 def acts_in(cast: Cast, hard: bool) -> str:
     """Where a method that reads faces acts, REGIONS or FACE_BOXES, as is set for a cast.
 
-    hard: of a method whose regions have no soft edges: it acts in face boxes where it has the choice.
+    hard: whether the method's regions have no soft edges. Where the cast leaves the choice to the method, a hard one
+    acts in face boxes and any other one in regions.
     """
     chosen = settings_of(cast).acts_in
     if chosen != BY_METHOD:
@@ -82,19 +83,20 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 def regions_of_faces(
     taking: TakingPart, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
 ) -> Tensor | None:
-    """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
+    """The regions in which the faces of the people present act, (people present, H, W); None for the whole picture.
 
-    With `mask`, the regions are its masks. Otherwise a region is the mask of the person's place, else the face box,
-    widened as `shape` says. Where several of these reach, the nearest face decides, unless the method acts in face
-    boxes alone: pixels that two boxes share then belong to both, as in the authors' code.
-    None is returned where only one person is present and `mask` does not limit that person, and where everybody has a
-    row of the batch.
-    The people present who take no part have a row too, because they are drawn as well and take pixels from others. It
+    With `mask`, the regions are its masks. Without it, a person's region is the mask of their place, else their face
+    box, widened as `shape` says.
+    With REGIONS, a pixel that several widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all
+    of them, as in the authors' code.
+    None: everybody has a row of the batch; or one person is present, without a mask or with one that is 1 everywhere.
+    Rows are those of everybody present. Who takes no part is drawn as well, and so takes pixels from others; their row
     is zeros where their place has neither mask nor box.
     mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
     for messages. acts_in: REGIONS or FACE_BOXES.
-    Raises, about people who take part, NotPlaced, and BadRegion for a place without box and mask, for a
-    region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
+    Checks only people who take part. Raises NotPlaced, and BadRegion for a place without box and mask, for an empty
+    region and for two equal ones. Also raises BadRegion for masks where everybody has a row, and for another number of
+    masks than people in the cast.
     """
     cast = taking.cast
     people = taking.present
@@ -105,25 +107,29 @@ def regions_of_faces(
         return None
     else:
         acting_cast = require_places(replace(cast, people=taking.people), node_name)
-        regions = torch.stack(
-            [_face_region(member, acting_cast, row in taking.row_numbers, shape) for row, member in enumerate(people)]
-        )
+        of_people: list[Tensor] = []
+        for row, member in enumerate(people):
+            takes_part = row in taking.row_numbers
+            of_people.append(_face_region(member, acting_cast, needs_box=takes_part, shape=shape))
+        regions = torch.stack(of_people)  # (people present, H, W)
         if acts_in == REGIONS:
             regions = _divided(regions, people, shape.feather)
     require_distinct(regions[taking.row_numbers], taking.people)
+    # A mask that is 1 everywhere limits its person to nothing.
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
     return regions
 
 
 def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tensor:
-    """Regions around faces, of which several may reach a pixel: it then belongs to the person whose face is nearest.
+    """The regions (people, H, W), each without the pixels that are nearer to the face of another one.
 
+    Only regions around face boxes are cut, and only such regions cut others. A region that is the mask of a place stays
+    as it is.
     All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
-    In a group, widened boxes reach over the faces of neighbours. Were pixels shared in proportion alone, a fifth of
-    what is read at a face of eight people would be read of others. A region that is the mask of a place stays as it is,
-    and takes nothing of the others.
-    regions: (people, H, W), a row for each of the people. feather: the width in px of the soft border between two.
+    Why: in a group, widened boxes reach over the faces of neighbours. Were pixels shared in proportion alone, a fifth
+    of what is read at a face of eight people would be read of others.
+    regions: a row for each of the people. feather: the width in px of the soft border between two regions.
     """
     height, width = regions.shape[-2:]
     from_face: dict[int, Tensor] = {}  # by the index of the person: how far each pixel is from the face, in face sizes
@@ -135,19 +141,19 @@ def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tenso
             sizes[index] = longer_side(slot.box)
     divided = regions.clone()
     for index, distance in from_face.items():
-        if not regions[index].any():
+        if not regions[index].any():  # off the canvas: there is nothing to cut, and no window
             continue
         left, top, right, below = bounds(regions[index])
         window = slice(top, below), slice(left, right)
-        kept = torch.ones_like(regions[index][window])  # how much of the region stays at each pixel of the window
+        share_left = torch.ones_like(regions[index][window])  # (h, w), how much of the region stays at each pixel
         for other, other_distance in from_face.items():
-            # People who are far away, which most of a group are, are not compared.
+            # Whose region does not reach the window takes nothing: in a group, most others.
             if other == index or not regions[other][window].any():
                 continue
             size = (sizes[index] + sizes[other]) / 2
             share = _share_of_nearer(distance[window], other_distance[window], size=size, feather=feather)
-            kept = torch.minimum(kept, share)
-        divided[index][window] *= kept
+            share_left = torch.minimum(share_left, share)
+        divided[index][window] *= share_left
     return divided
 
 
@@ -159,7 +165,7 @@ def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feat
 
     distance, other_distance: how far each pixel is from the two faces, (H, W), in face sizes. size: of a face, px.
     """
-    # With each pixel on the way from one face to the other, one distance grows and the other one shrinks.
+    # Half of the difference: with each pixel on the way to the other face, one distance grows and the other shrinks.
     beyond_border = (distance - other_distance) * size / 2  # px
     share = soft_edge(beyond_border, feather / 2)
     share = torch.where((distance == 0) & (other_distance > 0), 1.0, share)
@@ -180,29 +186,31 @@ def _face_region(member: Member, cast: PlacedCast, needs_box: bool, shape: Regio
 
 
 def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: str) -> Tensor:
-    """The regions of the people present, each cut to the person's own face box: (people, H, W).
+    """The regions of the people present, each cut to the person's own face box: (people present, H, W).
 
+    Rows are those of everybody present; checks are for people who take part alone.
     The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
     the people share a picture, the regions add up to at most 1 at each pixel.
-    uncut: the regions before they are cut, (people, H, W), as `regions_of_faces` gives them, or None for the whole
-    picture.
-    node_name: for messages.
-    Raises, about people who take part, NotPlaced, and BadRegion for a place without box, a box off the canvas, a region
-    that does not meet its box, and two equal regions.
+    uncut: the regions before they are cut, (people present, H, W), or None for the whole picture, both as
+    `regions_of_faces` gives them. node_name: for messages.
+    Raises NotPlaced, and BadRegion for a place without box, a box off the canvas, a region that does not meet its box,
+    and two equal regions.
     """
     acting_cast = require_places(
         replace(taking.cast, people=taking.people), f"{node_name} with acts_in at {FACE_BOXES}"
     )
-    boxes = _box_masks(taking.present, acting_cast.width, acting_cast.height)  # (people, H, W)
+    # Of everybody present, also who takes no part: they are drawn, and take pixels from others.
+    boxes = _box_masks(taking.present, acting_cast.width, acting_cast.height)  # (people present, H, W)
     regions = boxes if uncut is None else boxes * uncut
     for row, member in zip(taking.row_numbers, taking.people, strict=True):
         _check_box(member, acting_cast, boxes[row], regions[row])
-    # Without regions there is one person, or a picture for each: nobody shares a region with somebody else.
+    # Several people in one picture always have `uncut`. Without it there is one person, or by row a picture for each:
+    # nobody shares pixels, and by row two equal boxes are no fault.
     if uncut is not None:
         require_distinct(regions[taking.row_numbers], taking.people)
     if acting_cast.by_row:
         return regions
-    return region_weights(regions)
+    return region_weights(regions)  # one region alone stays as it is
 
 
 def _box_masks(people: Sequence[Member], width: int, height: int) -> Tensor:

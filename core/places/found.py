@@ -62,7 +62,8 @@ def scores_of_cross_attention(weights: Tensor, tokens: Sequence[Sequence[int]]) 
 
     weights: (H, N, T), after the softmax over the text. tokens: the indices of each person's tokens in it.
     """
-    return torch.stack([weights[:, :, list(of_person)].mean((0, 2)) for of_person in tokens])
+    # (H, N, tokens of the person) -> (N,) for each person
+    return torch.stack([weights[:, :, list(person_tokens)].mean((0, 2)) for person_tokens in tokens])
 
 
 def scores_of_joint_attention(queries: Tensor, keys: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
@@ -73,8 +74,8 @@ def scores_of_joint_attention(queries: Tensor, keys: Tensor, tokens: Sequence[Se
     indices of each person's tokens among the T.
     """
     scores: list[Tensor] = []
-    for of_person in tokens:
-        logits = queries @ keys[:, list(of_person)].mT * _JOINT_SCALE  # (H, N, tokens of the person)
+    for person_tokens in tokens:
+        logits = queries @ keys[:, list(person_tokens)].mT * _JOINT_SCALE  # (H, N, tokens of the person)
         scores.append(logits.softmax(1).mean((0, 2)))
     return torch.stack(scores)
 
@@ -88,11 +89,13 @@ def contrasted(scores: Tensor) -> Tensor:
 def likeness_to_cores(contrasts: Tensor, hidden: Tensor) -> Tensor:
     """How like each person's core each cell is: (P, N). contrasts: (P, N). hidden: (N, C).
 
-    It is the mean of the products with all cells of the core, which is the product with their mean.
+    A person's core are the cells with the largest contrasts, _CORE of all cells. The likeness of a cell is its mean
+    product with the cells of the core, which equals the product with their mean.
     """
     count = max(1, int(contrasts.shape[1] * _CORE))
     cores = contrasts.topk(count).indices  # (P, count)
-    return hidden[cores].mean(1) @ hidden.T
+    core_means = hidden[cores].mean(1)  # (P, count, C) -> (P, C)
+    return core_means @ hidden.T
 
 
 def evened(maps: Tensor) -> Tensor:
@@ -101,26 +104,29 @@ def evened(maps: Tensor) -> Tensor:
 
 
 def smoothness(maps: Tensor, size: tuple[int, int]) -> float:
-    """How much the cells of maps (P, N) are as those beside and below them, at most 1. size: (h, w).
+    """How much neighbouring cells of maps (P, N) have like values: about 1 for smooth maps, about 0 for noise.
 
-    By it a layer that tells who stands where is known from the others, whose maps are noise.
+    It tells a layer that knows who stands where from the others, whose maps are noise. size: (h, w).
     """
     grids = evened(maps).view(len(maps), *size)
     beside = (grids[:, :, 1:] * grids[:, :, :-1]).mean()
     below = (grids[:, 1:] * grids[:, :-1]).mean()
+    # NaN, from maps of one row or column or from NaN in a map, counts as noise.
     return float((beside + below).nan_to_num() / 2)
 
 
 def bodies_of_people(scores: Tensor, bodies: Tensor, names: Sequence[str]) -> list[int]:
     """For each person the number of their body: one to one, so that the sum of all scores is largest.
 
-    scores: (P, N). bodies: (bodies, N) 0..1, at least as many as people. names: of the people. Raises PlacesNotFound.
+    scores: (P, N). bodies: (bodies, N) 0..1, at least as many as people. names: of the people. Raises PlacesNotFound
+    where the model does not tell the people apart.
     """
     _check_not_flat(scores)
     maps = evened(contrasted(scores))
     _check_apart(maps, names, _ALIKE_IN_BODIES)
-    in_bodies = maps @ bodies.T / bodies.sum(1).clamp(min=1e-6)  # (P, bodies)
+    in_bodies = maps @ bodies.T / bodies.sum(1).clamp(min=1e-6)  # (P, bodies), the mean of each map in each body
     numbers = assigned(in_bodies)
+    # Nobody is None, because there are enough bodies; the test is for the type alone.
     return [number for number in numbers if number is not None]
 
 
@@ -132,9 +138,11 @@ def cells_of_people(scores: Tensor, hidden: Tensor, size: tuple[int, int], names
     """
     _check_not_flat(scores)
     contrasts = contrasted(scores)
-    maps = evened(evened(contrasts) + evened(likeness_to_cores(contrasts, hidden)))
+    likeness = likeness_to_cores(contrasts, hidden)
+    maps = evened(evened(contrasts) + evened(likeness))  # (P, N); evened first, so that both count equally
     _check_apart(maps, names, _ALIKE_IN_CELLS)
-    masks = masks_of(maps, size, torch.full_like(maps[0], _SOMEBODY), Balance(_NEIGHBOURS))
+    nobody = torch.full_like(maps[0], _SOMEBODY)  # (N,)
+    masks = masks_of(maps, size, nobody, Balance(_NEIGHBOURS))  # (P, N)
     masks = torch.stack([_without_specks(mask.view(size)) for mask in masks])
     for name, mask in zip(names, masks, strict=True):
         share = float(mask.mean())
@@ -145,27 +153,31 @@ def cells_of_people(scores: Tensor, hidden: Tensor, size: tuple[int, int], names
 
 
 def _without_specks(mask: Tensor) -> Tensor:
-    """A mask (h, w) of 0 and 1 without the pieces that are small beside its largest. A head is looked for at the top
-    of a mask, and a speck would be taken for it."""
+    """A mask (h, w) of 0 and 1 without the pieces that are smaller than _SPECK of its largest piece.
+
+    A head is looked for at the top of a mask, and a speck would be taken for it.
+    """
     import scipy.ndimage  # pyright: ignore[reportMissingTypeStubs]
 
     ndimage: Any = scipy.ndimage
-    pieces = torch.as_tensor(ndimage.label(mask.numpy())[0], dtype=torch.long)  # (h, w), 0 where there is none
-    cells = torch.bincount(pieces.flatten())
-    cells[0] = 0
-    is_large = cells >= max(1.0, float(cells.max()) * _SPECK)  # by piece
+    # (h, w): the number of the piece at each cell, from 1; 0 where the mask is 0
+    pieces = torch.as_tensor(ndimage.label(mask.numpy())[0], dtype=torch.long)
+    sizes = torch.bincount(pieces.flatten())  # by piece, in cells
+    sizes[0] = 0  # what is outside of the mask is no piece
+    is_large = sizes >= max(1.0, float(sizes.max()) * _SPECK)  # by piece; at least 1.0, so that piece 0 never is
     return is_large[pieces].float()
 
 
 def _check_not_flat(scores: Tensor) -> None:
-    """Raise PlacesNotFound unless everybody's scores (P, N) differ from cell to cell."""
-    spread = scores.std(1) / scores.mean(1)
-    if not bool((spread > _FLAT).all()):  # NaN is not, either
+    """Raise PlacesNotFound unless everybody's scores (P, N) differ from cell to cell by more than rounding errors."""
+    spread = scores.std(1) / scores.mean(1)  # (P,)
+    if not bool((spread > _FLAT).all()):  # NaN is not above _FLAT, so it raises, too
         raise PlacesNotFound("the model reads about everybody equally in the whole picture")
 
 
 def _check_apart(maps: Tensor, names: Sequence[str], most: float) -> None:
-    """Raise PlacesNotFound for people whose maps (P, N), which are evened, correlate more than `most`."""
+    """Raise PlacesNotFound for people whose maps correlate more than `most`. maps: (P, N), as `evened` gives them."""
+    # Of evened maps the mean product is the correlation.
     alike = maps @ maps.T / maps.shape[1] > most  # (P, P)
     is_like_another = alike.sum(1) > 1  # everybody is like themselves
     people = [name for name, is_like in zip(names, is_like_another, strict=True) if is_like]
@@ -175,10 +187,12 @@ def _check_apart(maps: Tensor, names: Sequence[str], most: float) -> None:
 
 @dataclass(frozen=True)
 class Balance:
-    """What counts for the owner of a cell besides its maps, in the unit of the maps.
+    """What counts for the owner of a cell besides the maps.
 
-    neighbours: the cells around. rate: of the pull towards equal areas. gravity: of the pull to the middle of a
-    person's cells, where the picture counts as `wide` times wider than high.
+    neighbours: how much the shares of the cells around count, in the unit of the maps.
+    rate: the first step of the pull towards equal areas, in ranges of the maps.
+    gravity: of the pull to the middle of a person's cells, in the unit of the maps.
+    wide: for that pull, how many times wider than high the picture counts.
     """
 
     neighbours: float
@@ -199,18 +213,21 @@ _MOST_BIAS = 10
 def masks_of(maps: Tensor, size: tuple[int, int], nobody: Tensor, balance: Balance) -> Tensor:
     """Masks (P, N) of 0 and 1, none of which share a cell. maps: (P, N). size: (h, w).
 
-    nobody: (N,), a cell is nobody's where no map is as high as this.
+    nobody: (N,). A cell belongs to nobody where all maps are below this number of the cell.
     """
     somebody = maps.amax(0) >= nobody  # (N,)
-    return functional.one_hot(_owners(maps, size, balance), len(maps)).T * somebody.float()
+    owners = _owners(maps, size, balance)  # (N,)
+    return functional.one_hot(owners, len(maps)).T * somebody.float()
 
 
 def _owners(maps: Tensor, size: tuple[int, int], balance: Balance) -> Tensor:
     """The index of the person who owns each cell, (N,): whose adjusted map is highest there after _ROUNDS rounds.
 
-    Each round adjusts the maps (P, N) anew: they gain by what the cells around are shared by (balance.neighbours), lose
-    by the distance to the middle of the person's cells (balance.gravity), and all of a map is lowered where its person
-    has more than an equal part of the cells, and raised where less (balance.rate).
+    Each round adjusts the maps (P, N) anew, in three ways:
+    - balance.neighbours: a cell gains for a person by the person's shares of the cells around;
+    - balance.gravity: a cell loses by its squared distance from the middle of the person's cells;
+    - balance.rate: the whole map of a person is lowered where the person owns more than an equal part of the cells,
+      and raised where less.
     """
     height, width = size
     people, cells = maps.shape
@@ -218,20 +235,22 @@ def _owners(maps: Tensor, size: tuple[int, int], balance: Balance) -> Tensor:
     across = torch.linspace(-1, 1, width, dtype=torch.float32).repeat(height) * balance.wide
     around = torch.full((people, 1, 3, 3), 1 / 8, dtype=torch.float32)  # the mean of the eight cells around a cell
     around[:, :, 1, 1] = 0
-    scale = max(float(maps.max() - maps.min()), 1e-4)
-    bias = maps.new_zeros(people, 1)  # what is taken from all of a person's map
+    scale = max(float(maps.max() - maps.min()), 1e-4)  # the range of the maps
+    bias = maps.new_zeros(people, 1)  # what is taken from the whole map of each person
     shares = _from_0_to_1(maps)  # (P, N), soft: how much of each cell is a person's
     adjusted = maps
     for number in range(_ROUNDS):
-        # `adjusted` is lowered by the bias of the last round already, and here and below it is lowered once more.
+        # `adjusted` holds the bias of the last round already: for shares and counts it is subtracted a second time.
         shares = (1 - _KEPT) * _from_0_to_1(adjusted - bias) + _KEPT * shares
         mass = shares.sum(1, keepdim=True) + 1e-6  # (P, 1), as are y and x, the middle of a person's cells
         y = (shares * down).sum(1, keepdim=True) / mass
         x = (shares * across).sum(1, keepdim=True) / mass
-        counts = torch.bincount((adjusted - bias).argmax(0), minlength=people)[:, None]  # (P, 1), cells owned so far
+        owners = (adjusted - bias).argmax(0)  # (N,), so far
+        counts = torch.bincount(owners, minlength=people)[:, None]  # (P, 1), how many cells each person owns
         step = balance.rate * scale * _NEXT_STEP**number
         bias = bias + (counts - cells / people).sign() * step
         bias = bias.clamp(-_MOST_BIAS * scale, _MOST_BIAS * scale)
+        # (1, P, h, w): for each cell the mean share of the eight cells around; groups: each person's by itself
         votes = functional.conv2d(shares.view(1, people, height, width), around, padding=1, groups=people)
         away = (down - y) ** 2 + (across - x) ** 2  # (P, N), the squared distance from that middle
         adjusted = maps - bias + votes.view(people, cells) * balance.neighbours - away * balance.gravity

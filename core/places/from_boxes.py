@@ -73,9 +73,10 @@ def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: s
 
     linked: a Layout, whose places give a box each; or boxes of a detector, as `read` takes them; None for no link.
     picture: width and height of the picture that a detector saw, None where that is the canvas.
-    fit: how that picture or layout is brought to the canvas, a mode of geometry.Fit.into.
-    shows: one of SHOWS; boxes of a detector with another label are left out.
-    Raises BadBoxes, BadInput and BadSize.
+    fit: how the linked layout, or that picture, is brought to the canvas, a mode of geometry.Fit.into.
+    shows: one of SHOWS; boxes of a detector with another label are left out, with a note.
+    Raises BadSize for an impossible canvas, BadInput for what is no number in a box, and BadBoxes for what is no list
+    of boxes, or where all boxes have another label.
     """
     check_size("The layout", *canvas)
     if linked is None:
@@ -97,7 +98,7 @@ def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: s
         problem = f"boxes_show is {shows}, and {count} are labelled {listed(other_labels)}"
         raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
     left_out = f"{len(detected) - len(boxes)} labelled {listed(other_labels)}"
-    return LinkedBoxes(boxes, (), tuple(gathered("Boxes left out", [left_out])))
+    return LinkedBoxes(boxes, notes=tuple(gathered("Boxes left out", [left_out])))
 
 
 def _start_of_layout(linked: Layout, canvas: CanvasSize, fit: str, shows: str) -> LinkedBoxes:
@@ -113,11 +114,13 @@ def layout(
 ) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
-    The boxes that are drawn in the editor are used; where there are none, the boxes of the text; where there are none
-    either, the linked boxes. There is one exception: where the linked boxes have changed since the editor began with
-    them, and there is no text, the linked boxes are used, because the editor begins anew with them.
+    The boxes are those of one source, the first of these that has any:
+    1. the links, where there is no text and the linked boxes have changed since the editor began with them: the editor
+       then begins anew with them, so what was drawn before is out of date;
+    2. the editor; 3. the text; 4. the links.
     Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one, of a
     person who looks into the camera: the box is the face, or it holds the whole person, with the head at its top.
+    Notes are those of `begin`, and lines about places without a box and about a text that is not used.
 
     drawn: the boxes of the editor, as `read` takes them; None for none.
     editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
@@ -127,7 +130,7 @@ def layout(
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
-    # The editor keeps the boxes that it began with. They differ from the linked ones where those have changed since.
+    # The editor keeps the boxes that it began with: other linked boxes than these have changed since.
     links_changed = for_editor(begin.boxes) != editor_began_with
     if begin.boxes and links_changed and not text_boxes:
         boxes = begin.boxes
@@ -135,9 +138,9 @@ def layout(
         boxes = drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
     slots: list[Slot] = []
-    for number, marked in enumerate(boxes):
-        if number < len(begin.slots):
-            slots.append(_into_box(begin.slots[number], begin.boxes[number].box, marked.box, canvas))
+    for index, marked in enumerate(boxes):
+        if index < len(begin.slots):  # where there are slots, there is one for each of begin.boxes
+            slots.append(_into_box(begin.slots[index], begin.boxes[index].box, marked.box, canvas))
         else:
             slots.append(_place_of_box(marked.box, shows, body, canvas))
     verb = "is" if len(boxes) == 1 else "are"
@@ -185,7 +188,10 @@ def _place_of_box(box: Box, shows: str, body: str, canvas: CanvasSize) -> Slot:
 
 
 def _box_around_place(slot: Slot, shows: str, canvas: CanvasSize) -> Box:
-    """The box around a person's place, or around its face: whichever `shows` says, of what lies on the canvas."""
+    """The box around a person's place, with shows = "face" around its face alone, cut to the canvas.
+
+    Around the place means around its face, seen joints, crown and mask, as far as it has them.
+    """
     face = slot.box or patch_rect(slot.center)
     points: list[Point] = [face[:2], face[2:]]
     if shows == "person":
@@ -232,7 +238,7 @@ def _into_box(slot: Slot, old: Box, new: Box, canvas: CanvasSize) -> Slot:
 
 def _moved(slot: Slot, fit: Fit, canvas: CanvasSize) -> Slot:
     """A place with everything in it moved by `fit`. Joints that are off the canvas afterwards are hidden."""
-    if fit == Fit(1, 1, 0, 0):
+    if fit == Fit(1, 1, 0, 0):  # nothing moves, so the mask is not resampled and no joint is hidden
         return slot
     box = None if slot.box is None else fit.box(slot.box)
     keypoints = slot.keypoints
@@ -289,11 +295,12 @@ def read(boxes: object) -> tuple[Marked, ...]:
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
-    single: Any = [boxes] if isinstance(boxes, Mapping) else boxes
-    dictionaries = poses.dictionaries(single)
+    as_list: Any = [boxes] if isinstance(boxes, Mapping) else boxes
+    dictionaries = poses.dictionaries(as_list)
     # None where `boxes` is no list of dictionaries: then it may be a list with a list of boxes for each picture.
     if dictionaries is None and isinstance(boxes, (list, tuple)):
-        pictures = cast("Sequence[Any]", boxes)
+        pictures = cast("Sequence[Any]", boxes)  # not empty: an empty list is a list of no dictionaries
+        # A list that begins with a box and goes on with something else is not several pictures, and refused below.
         begins_with_a_box = poses.dictionaries(pictures[:1]) is not None
         if len(pictures) > 1 and not begins_with_a_box:
             problem = f"they are of {len(pictures)} pictures, a layout is made of one"
@@ -307,16 +314,16 @@ def read(boxes: object) -> tuple[Marked, ...]:
 
 def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
     """One box of a BOUNDING_BOX. number: which box it is, from 1, for messages. Raises BadInput."""
-    x = _side(number, dictionary, "x", -poses.WIDEST)
-    y = _side(number, dictionary, "y", -poses.WIDEST)
-    width = _side(number, dictionary, "width", 0)
-    height = _side(number, dictionary, "height", 0)
+    x = _side(number, dictionary, "x", least=-poses.WIDEST)
+    y = _side(number, dictionary, "y", least=-poses.WIDEST)
+    width = _side(number, dictionary, "width", least=0)
+    height = _side(number, dictionary, "height", least=0)
     metadata = dictionary.get("metadata")
     if not isinstance(metadata, Mapping):
         metadata = {}
     texts = cast("Mapping[str, Any]", metadata)
     description = str(texts.get("desc") or texts.get("text") or "").strip()
-    name = items_in(description)[0]
+    name = items_in(description)[0]  # what stands before the first comma or end of line
     label = plain(dictionary.get("label"), MOST_NAME_LETTERS).lower()
     return Marked((x, y, x + width, y + height), plain(name, MOST_NAME_LETTERS), label)
 
@@ -333,12 +340,12 @@ def written(text: str) -> tuple[Marked, ...]:
     Raises BadBoxes for a line that does not end with four numbers, BadInput for a number that is out of its limits.
     """
     boxes: list[Marked] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        line = plain(line)
+    for number, raw_line in enumerate(text.split("\n"), 1):
+        line = plain(raw_line)
         if not line:
             continue
         try:
-            boxes.append(_marked(number, _dictionary_of_line(line)))
+            boxes.append(_marked(number, _dictionary_of_line(line)))  # in messages a box has the number of its line
         except ValueError:
             quoted = line if len(line) < 60 else f"{line[:60]}..."
             problem = f"line {number} of the text is {quoted!r}, without four numbers at its end"

@@ -115,7 +115,10 @@ class Formation:
 
     @cached_property
     def beside(self) -> Distance:
-        """How near neighbours stand; who hold each other may stand nearer."""
+        """The least and the most distance of neighbours: of each the largest that an action of the group has.
+
+        Those who hold each other may stand nearer.
+        """
         distances = [posed.action.beside for row in self.posed for posed in row]
         return Distance(max(each.least for each in distances), max(each.most for each in distances))
 
@@ -131,9 +134,10 @@ class Formation:
         return self.span * self.beside.least + 2 * _SIDE
 
     def drop(self, row_index: int, index: int) -> float:
-        """How much lower a nose is than the highest of the row, as all stand on one floor.
+        """How much lower a person's nose is than the highest nose of the row, in heads.
 
-        Nobody of the rows in the back is lower: they would be behind those in front, so they stand on something.
+        In the front row all stand on one floor. In the rows behind all noses are at one height: who is smaller stands
+        on something, so as not to vanish behind those in front.
         """
         row = self.posed[row_index]
         if row_index < len(self.posed) - 1:
@@ -153,34 +157,36 @@ class Formation:
         return [max(posed.nose_to_floor for posed in row) for row in reversed(self.posed)]
 
     def _noses_over_edge(self, rise: float) -> list[float]:
-        """Nose heights from front to back where the lower edge cuts the bodies of the front row."""
+        """Nose heights from front to back, as in `nose_heights`, where the lower edge cuts the front row's bodies."""
         front = self.posed[-1]
-        # CROWN is below 0: the noses of the front row lie that much below the crowns.
+        # How much is shown below a nose. CROWN is below 0: noses lie that much below the crowns.
         shown = _SHOWN[self.framing] + bodies.CROWN
+        # So high that everybody in the front row, however much lower than the highest, shows that much.
         front_height = max(
             self.drop(len(self.posed) - 1, index) + shown * posed.build.head for index, posed in enumerate(front)
         )
         tallest = self._tallest_of_rows()
         heights: list[float] = []
-        extra = 0.0  # people of a row who are taller than the rises make them stand higher, and so do all rows behind
-        for row, height in enumerate(tallest):
+        # How much higher a row is than its rises alone, because its people are taller; all rows behind it are, too.
+        extra = 0.0
+        for row, height in enumerate(tallest):  # row 0 is in front
             extra = max(extra, height - tallest[0] - row * rise)
             heights.append(front_height + row * rise + extra)
         return heights
 
     def _noses_over_benches(self, bench: float) -> list[float]:
-        """Nose heights from front to back where feet are seen. bench: its height.
+        """Nose heights from front to back, as in `nose_heights`, where feet are seen. bench: the height of one.
 
-        Rows stand on the floor, which comes up _STEP from row to row, and a row usually has one bench more than the row
-        in front. It needs no bench more where its people are tall enough on the floor, as people who stand behind
-        people who sit, and several where they are much smaller.
+        All rows stand on the floor, which comes up _STEP from row to row, and on benches. A row usually has one bench
+        more than the row in front. It has no more where its people are tall enough on the floor, such as people who
+        stand behind people who sit; it has several more where they are much smaller.
         """
         tallest = self._tallest_of_rows()
         heights: list[float] = []
-        benches = 0
-        for row, height in enumerate(tallest):
+        benches = 0  # under the row
+        for row, height in enumerate(tallest):  # row 0 is in front, and has none
             if row > 0:
-                # Above 0 where, on the floor, the noses of this row would be less than _LEAST_RISE over those in front.
+                # How far, on the floor, the noses of this row are below _LEAST_RISE over those in front.
                 lacking = tallest[row - 1] + _LEAST_RISE - (height + _STEP)
                 benches += max(0, math.ceil(lacking / _LEAST_RISE))
             heights.append(_FEET + height + row * _STEP + benches * bench)
@@ -230,14 +236,17 @@ class Formation:
         return min(width / self.least_width, height / self.least_height())
 
     def spacing(self, width: int, height: int) -> Spacing:
-        """How the formation stands in a picture of this size, in pixels, with the largest heads."""
+        """The distances with which the formation fills a picture of this width and height in pixels.
+
+        Heads are the largest that fit. Neighbours and rows stand as far apart as there is room, up to their most.
+        """
         unit_px = self.largest_head(width, height)
         width_in_heads = width / unit_px
         height_in_heads = height / unit_px
         beside = 0.0
         if self.span:
             beside = min(self.beside.most, (width_in_heads - 2 * _SIDE) / self.span)
-        # The largest rise up to _MOST_RISE that still fits. One row does not rise.
+        # The largest rise up to _MOST_RISE that still fits. With one row nothing rises, so it stays the least.
         rise = _LEAST_RISE
         # The height of the formation grows by this for each head of rise; 0 where nothing rises, as with one row.
         height_per_rise = self.least_height(_LEAST_RISE + 1) - self.least_height()
@@ -247,22 +256,22 @@ class Formation:
         return Spacing(unit_px, beside, rise, lift=height_left_over * _LIFT)
 
     def sway(self, row_index: int, index: int) -> float:
-        """How much taller one person stands than the row, in heads, below 0 for smaller: heights look accidental, and
-        are the same at every run.
+        """How much taller than the row one person stands, in heads, below 0 for smaller; the same at every run.
 
-        The fractional parts of multiples of the golden ratio are spread evenly over 0..1 and never repeat. People who
-        hold each other differ less, so that arms meet as intended.
+        People of one height look drawn, so each differs by up to _SWAY. Those who hold each other, or wish to, differ
+        half as much, so that arms meet as intended.
         """
         holds = index in self.in_holds(row_index) or self.posed[row_index][index].action.holding
         most = _SWAY / 2 if holds else _SWAY
+        # Fractional parts of multiples of the golden ratio look accidental: they are spread evenly over 0..1.
         fraction = (3 * row_index + index + 1) * 0.618 % 1
         return most * (2 * fraction - 1)
 
 
 def _hands(posed: Posed) -> float:
-    """How far raised hands are above the air over a crown, in heads.
+    """How much height raised hands need above the air over the person's crown, in heads; 0 for hands below it.
 
-    The arms of people who hold each other and of who stands `before` never reach above a crown.
+    Only Action.arms are looked at: arms that hold somebody, and those of Action.before, never reach above a crown.
     """
     above = 0.0
     for arm in posed.action.arms:
@@ -270,24 +279,25 @@ def _hands(posed: Posed) -> float:
         # the elbow.
         for joint in arm or ():
             if joint is not None:
-                # Heights above the nose, in heads. y points down from the nose, and CROWN is below 0: the air over a
-                # crown ends _ABOVE - CROWN above the nose.
+                # The hand ends _HAND - y above the nose, as y points down from it. The air over the crown ends
+                # _ABOVE - CROWN above the nose, as CROWN is below 0. Both in own heads.
                 above = max(above, _HAND - joint.y + bodies.CROWN - _ABOVE)
     return above * posed.build.head
 
 
 def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
-    """Who holds whom in a row.
+    """Who holds whom in a row: first pairs of the same wish, then the others, each from left to right.
 
-    Neighbours who wish the same holding hold each other. Who has no such neighbour holds all neighbours. Where two
-    neighbours wish different ones, they hold each other as the left one wishes.
-    A holding of only one (Holding.one) joins the first two who wish it.
+    1. Neighbours who wish the same holding hold each other.
+    2. Who has no neighbour of the same wish holds both neighbours. Where two such neighbours wish different holdings,
+       they hold each other as the left one wishes.
+    Nobody is in two holdings with Holding.one: the first one counts.
     """
     pairs = list(pairwise(range(len(row))))  # (left, right), their indices
     mutual = [(left, right) for left, right in pairs if _wish_the_same(row[left], row[right])]
     one_sided = [pair for pair in pairs if pair not in mutual]
     in_mutual = {index for pair in mutual for index in pair}
-    taken: set[int] = set()  # indices of the two in a holding of only one
+    taken: set[int] = set()  # indices of those who are in a holding with Holding.one
     for pair in (*mutual, *one_sided):
         is_mutual = pair in mutual
         # Whoever has a neighbour of the same wish does not wish to hold the other neighbour as well.
@@ -298,6 +308,7 @@ def _holds(row: Sequence[Posed]) -> Iterator[Hold]:
         wish = wishes[0]
         if wish.holding.one:
             taken.update(pair)
+        # Where only the leader's arms do something, who wishes it has to lead.
         other_does_nothing = wish.holding.other == Hands()
         leader = wish.wisher if other_does_nothing and not is_mutual else _leader(row, pair)
         left, right = pair
@@ -317,9 +328,10 @@ class _Wish(NamedTuple):
 
 
 def _wishes(row: Sequence[Posed], wishing: Sequence[int], is_taken: bool) -> list[_Wish]:
-    """The wishes of one or both of two neighbours that can be fulfilled, that of the left one first.
+    """Those wishes of two neighbours that can be fulfilled, that of the left one first.
 
-    wishing: their indices. is_taken: whether one of the two holds an only one, so that Holding.one cannot be had.
+    wishing: the indices of those of the two whose wishes count. is_taken: whether one of the two is in a holding with
+    Holding.one already, so that they cannot have another such one.
     """
     wishes: list[_Wish] = []
     for index in wishing:
@@ -334,6 +346,7 @@ def _leader(row: Sequence[Posed], pair: tuple[int, int]) -> int:
     left, right = pair
     if row[left].nose_to_floor != row[right].nose_to_floor:
         return max(pair, key=lambda index: row[index].nose_to_floor)
+    # Right of the middle the left one is nearer to it, left of the middle the right one.
     return left if left >= (len(row) - 1) // 2 else right
 
 
@@ -409,7 +422,10 @@ def notes(
     action: str,
     people: Sequence[Described] = (),
 ) -> tuple[str, ...]:
-    """The parts of actions that `layout` of the same arguments cannot show, a line each."""
+    """Lines about what `layout` of the same arguments cannot show.
+
+    They name actions that are out of the picture, people with nobody to hold, and people who do not reach a neighbour.
+    """
     persons = _people(count, action, people)
     formation = _chosen_formation(persons, framing, row_count, width, height)
     lines: list[str] = []
@@ -418,13 +434,15 @@ def notes(
             lines.append(f"{name} is out of the picture with framing = {framing}: set {ACTIONS[name].framing}")
     alone: dict[str, list[int]] = {}  # name of an action -> places of people who have nobody to hold
     far: list[int] = []  # places of people who do not reach whom they hold
+    spacing = formation.spacing(width, height)
     first = 1  # the number of the first place of a row
     for row_index, row in enumerate(formation.posed):
         in_holds = formation.in_holds(row_index)
-        for place, posed in enumerate(row, first):
-            if posed.action.holding and place - first not in in_holds:
+        for index, posed in enumerate(row):
+            if posed.action.holding and index not in in_holds:
+                place = first + index
                 alone.setdefault(persons[place - 1].does, []).append(place)
-        far += [first + index for index in _postures(formation, row_index, formation.spacing(width, height)).misses]
+        far += [first + index for index in _postures(formation, row_index, spacing).misses]
         first += len(row)
     lines += [f"{name}: nobody beside place {listed(places)} is free for it" for name, places in alone.items()]
     lines += gathered("Too far from the neighbour (let the taller one sit or kneel): place", far)
@@ -434,11 +452,13 @@ def notes(
 def _chosen_formation(people: Sequence[_Person], framing: str, row_count: int, width: int, height: int) -> Formation:
     """The formation of people in a picture of this width and height in pixels. row_count: 0 chooses.
 
-    Formations in which ID patches keep clear of each other come first, then those that suit people who differ. Of what
-    is left it is the one of the fewest rows whose smallest head is large enough: 3/4 of the largest that any number of
-    rows gives, and _GOOD_HEAD where one reaches it.
+    With 0, formations of 1 to MOST_ROWS rows are compared:
+    1. Those in which ID patches overlap are left out, unless patches overlap in all.
+    2. Where people differ, those that do not seat everybody well are left out, unless none does.
+    3. Of the rest, the one of the fewest rows is chosen whose smallest head is large enough. That is at least 3/4 of
+       the largest smallest head among them, and at least _GOOD_HEAD where one of them reaches it.
     """
-    if row_count:
+    if row_count:  # the user has chosen
         return _formation(people, framing, row_count)
     formations = [_formation(people, framing, number) for number in range(1, min(MOST_ROWS, len(people)) + 1)]
     clear = [formation for formation in formations if formation.largest_head(width, height) >= formation.least_head]
@@ -446,10 +466,11 @@ def _chosen_formation(people: Sequence[_Person], framing: str, row_count: int, w
     if len(set(people)) > 1:  # layouts of people who are all alike, in saved workflows, must stay the same
         seated_well = [formation for formation in candidates if formation.seats_everybody_well]
         candidates = seated_well or candidates
-    heads_px = [formation.largest_head(width, height) * formation.smallest for formation in candidates]
-    largest = max(heads_px)
-    enough = max(0.75 * largest, min(largest, _GOOD_HEAD))
-    return next(formation for formation, head_px in zip(candidates, heads_px, strict=True) if head_px >= enough)
+    smallest_heads_px = [formation.largest_head(width, height) * formation.smallest for formation in candidates]
+    best = max(smallest_heads_px)
+    enough = max(0.75 * best, min(best, _GOOD_HEAD))
+    # Candidates are in the order of their rows, fewest first.
+    return next(each for each, head_px in zip(candidates, smallest_heads_px, strict=True) if head_px >= enough)
 
 
 def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Formation:
@@ -473,7 +494,10 @@ def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Forma
 
 
 def _posed(person: _Person, framing: str, row_count: int, from_front: int, mirrored: bool) -> Posed:
-    """A person in a row. from_front: 0 in the front row. mirrored: who stands left of the middle."""
+    """A person in a row, in the posture of that row.
+
+    from_front: how many rows are in front of this row. mirrored: for who stands left of the middle.
+    """
     action = ACTIONS[person.does]
     # With `full`, the rows have the last `row_count` postures of the action, so that the back row has the last one.
     # With the other framings the legs are out of the picture: all have the last posture.
@@ -487,14 +511,16 @@ def _posed(person: _Person, framing: str, row_count: int, from_front: int, mirro
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     """The noses of each row, from back to front, in distances of neighbours, 0 in the middle of the group.
 
-    The people of every row stand over the gaps of the row in front. Rows with a common middle do so where one has an
-    even and the other an odd number of people. Otherwise the row is shifted by half a distance against it.
+    The people of every row stand over the gaps of the row in front. Where one of these two rows has an even and the
+    other an odd number of people, they do so with a common middle. Otherwise one of the two rows is shifted by half a
+    distance.
     sizes: people per row, from back to front.
     """
-    shift = 0.0  # of the row that is looked at
-    shifts = [0.0]  # the front row first
+    shift = 0.0  # of a row; the front row has none
+    shifts = [shift]  # the front row first
     for back, front in zip(reversed(sizes[:-1]), reversed(sizes[1:]), strict=True):
         if (back - front) % 2 == 0:
+            # Shifted against the row in front: it is shifted where that row is not, and not where that row is.
             shift = 0.0 if shift else 0.5
         shifts.append(shift)
     across = [
@@ -518,7 +544,7 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
             pose = bodies.body(head.nose, head.height, sides.left, right=sides.right)
             pose = bodies.on_canvas(pose, head.height, width, height)
             pose = bodies.behind(pose, in_front)
-            # Layouts of group photos in saved workflows must stay the same.
+            # Who only poses for a group photo is left out: such layouts in saved workflows must stay the same.
             if index in in_holds or formation.posed[row_index][index].action is not ACTIONS[GROUP_PHOTO]:
                 pose = bodies.clear_of_faces(pose, in_front)
             # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
@@ -567,20 +593,25 @@ class _Postures(NamedTuple):
 
 
 def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postures:
-    """The postures of a row, with the arms of people who hold each other: drawn ones, else arms that are computed."""
+    """The postures of a row, with the arms of people who hold each other.
+
+    These arms are the drawn ones of the holding, where they fit the two, else they are computed (touching.py).
+    """
     row = formation.posed[row_index]
     distances = formation.distances(row_index, spacing.beside)
     sides = [_free_posture(formation, row_index, index, distances) for index in range(len(row))]
     heights = [formation.sway(row_index, index) - formation.drop(row_index, index) for index in range(len(row))]
+    # In heads, y downwards, as touching.py has them.
     noses = [(x, -height) for x, height in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
     misses: list[int] = []
-    # An arm that is set later replaces one that was set before. Who hugs has both arms around one neighbour, except an
-    # arm that another neighbour needs: hugs (Holding.one) come first.
+    # An arm that is set later replaces one that was set before. Hugs (Holding.one) come first, because another
+    # neighbour may need one of the two arms of who hugs.
     for hold in sorted(formation.holds[row_index], key=lambda hold: not hold.holding.one):
         leader, other = hold.leader, hold.other
         drawn = _drawn_arms(hold, row)
         if drawn:
             distance = distances[min(leader, other)]
+            # Each of the two: the arm, the index of whose it is, and the index of the neighbour.
             for arm, index, neighbour in ((drawn.leader, leader, other), (drawn.other, other, leader)):
                 to_neighbour = (distance, heights[index] - heights[neighbour])
                 sides[index] = _with_drawn_arm(sides[index], arm, to_neighbour, is_left=neighbour > index)
@@ -594,7 +625,10 @@ def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postur
 
 
 def _drawn_arms(hold: Hold, row: Sequence[Posed]) -> DrawnArms | None:
-    """The drawn arms of two who hold each other: those of the holding, which are for two adults on one floor."""
+    """The drawn arms of the holding of two people, which are for two adults on one floor.
+
+    None where the two are not that, or where the holding has no drawn arms.
+    """
     leader, other = row[hold.leader], row[hold.other]
     are_adults = leader.build == other.build == ADULT
     on_one_floor = leader.nose_to_floor == other.nose_to_floor
@@ -602,9 +636,10 @@ def _drawn_arms(hold: Hold, row: Sequence[Posed]) -> DrawnArms | None:
 
 
 def _with_drawn_arm(sides: BodySides, arm: Arm, to_neighbour: Point, is_left: bool) -> BodySides:
-    """The posture with a drawn arm.
+    """The posture with a drawn arm in place of the arm of one side.
 
-    to_neighbour: from nose to nose, x outwards. is_left: whether it is the person's left, to the viewer's right.
+    to_neighbour: from the person's nose to the neighbour's, in heads, x outwards. is_left: whether it is the person's
+    left arm, on the viewer's right.
     """
     elbow = arm.elbow.towards(to_neighbour)
     wrist = arm.wrist and arm.wrist.towards(to_neighbour)
@@ -620,7 +655,7 @@ def _free_posture(formation: Formation, row_index: int, index: int, distances: S
     """
     posed = formation.posed[row_index][index]
     action = posed.action
-    # Row 0 is in the back: people of all other rows have faces behind them.
+    # Row 0 is in the back. In all other rows `before` counts: arms that hide no faces of the row behind.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
     if formation.across[row_index][index] < 0:  # left of the middle: mirrored
         arms = Arms(arms.right, arms.left)

@@ -114,13 +114,13 @@ def _place_of_pose(person: OpenPose) -> _PosePlace | None:
 def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
     """The indices of the skeletons that are left out, because another one shows the same person.
 
-    Of the skeletons of one person, the one with the most joints is kept, of equal ones the first.
+    Of the skeletons of one person, the one with the most joints stays, of equal ones the first.
     """
     joints_seen = [sum(joint[2] >= bodies.SEEN for joint in skeleton) for skeleton in skeletons]
     most_joints_first = sorted(range(len(skeletons)), key=lambda index: joints_seen[index], reverse=True)
     twice: set[int] = set()
     for rank, index in enumerate(most_joints_first):
-        earlier = most_joints_first[:rank]
+        earlier = most_joints_first[:rank]  # also those that are left out, which show the same person as one that stays
         if any(bodies.same_person(skeletons[index], skeletons[other]) for other in earlier):
             twice.add(index)
     return twice
@@ -142,7 +142,10 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
 
 
 def _place_of_mask(number: int, mask: Tensor, canvas: CanvasSize, body: str) -> Slot:
-    """The place in a mask (h, w). number: of the mask, from 1. Raises BadLayout for an empty one."""
+    """The place in a mask (h, w), as `from_masks` describes it. number: of the mask, from 1, for messages.
+
+    Raises BadLayout for an empty mask.
+    """
     if mask.amax() <= 0:
         size = f"{mask.shape[-1]}x{mask.shape[-2]} px"
         advice = (
@@ -154,7 +157,7 @@ def _place_of_mask(number: int, mask: Tensor, canvas: CanvasSize, body: str) -> 
     if mask.shape != height_and_width:
         stretched = functional.interpolate(mask[None, None], height_and_width, mode="bilinear", antialias=True)
         mask = stretched[0, 0]  # (height, width)
-    region = mask > mask.amax() / 2
+    region = mask > mask.amax() / 2  # (height, width); in parts of its own maximum, for masks that are faint
     left, top, right, below = bounds(region)
     head_height = head_held(right - left, below - top, body)
     beside_head = region[top : top + max(1, round(head_height))]  # the rows that the head takes
@@ -196,6 +199,7 @@ def head_of(slot: Slot) -> float:
     if slot.keypoints is not None:
         return bodies.head_of_face(slot.keypoints)
     if slot.box is not None:
+        # At least 1.0: a flat box is a known size, and 0 would say that none is known.
         return max(1.0, slot.box[3] - slot.box[1]) / bodies.FACE_HEIGHT
     head_height = bodies.head_of_pose(slot.pose) if slot.pose else None
     return head_height or 0.0

@@ -70,6 +70,7 @@ def thick_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     if length:
         # One pixel at right angles to the line, in fixed point numbers; round() rounds halves to even, as cvRound does.
         across = (round(way[1] * (_ONE / length)), round(-way[0] * (_ONE / length)))
+        # In the order around the rectangle: both corners at the start, then both at the end.
         corners = [_shifted(first, across, 1), _shifted(first, across, -1)]
         corners += [_shifted(last, across, -1), _shifted(last, across, 1)]
         for corner, next_corner in pairwise([corners[-1], *corners]):  # all around the rectangle
@@ -163,14 +164,16 @@ def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
 def _columns_of_side(corners: list[Pixel]) -> list[int]:
     """The column of one side of a polygon in every row, from its first corner down to the lowest one.
 
-    corners: all of the polygon's, from the highest around to it again. They and the columns are in fixed point numbers.
+    corners: all corners of the polygon, from the highest around to the highest again. The side ends at the lowest.
+    Corners and columns are in fixed point numbers.
     """
-    lowest = max(_rounded(y) for _, y in corners)
-    top = _rounded(corners[0][1])
-    columns: list[int] = []
+    lowest = max(_rounded(y) for _, y in corners)  # row
+    top = _rounded(corners[0][1])  # row
+    columns: list[int] = []  # of the rows from `top` on
     for (x, y), (next_x, next_y) in pairwise(corners):
         rows = _rounded(next_y) - _rounded(y)
         last_row = top + len(columns) - 1  # the last row of which the column is known already
+        # Only an edge that leads down to rows without a column gives columns.
         if rows > 0 and _rounded(next_y) > last_row:
             # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).
             step = math.trunc(((next_x - x) * 2 + rows) / (2 * rows))

@@ -57,8 +57,9 @@ def read(text: str, count: int) -> tuple[Described, ...]:
     people: dict[int, Described] = {}
     place = 0
     for item in items_in(text) if text.strip() else ():
+        # All three are texts. Without a colon, `number` is the whole item, and `colon` and `after` are empty.
         number, colon, after = re.sub(f"[{COLONS}]", ":", item, count=1).partition(":")
-        place += 1
+        place += 1  # unless the item has a number of its own, it is about the next place
         if not item:  # nothing is said of this place
             continue
         if colon:
@@ -80,9 +81,10 @@ def prompts(people: tuple[Described, ...]) -> str:
 
 
 def _read_person(item: str, text: str) -> Described:
-    """What is said of one person. item: the whole item, for messages. text: without the number of the place.
+    """What is said of one person. item: the whole item, for messages. text: the item without the number of the place.
 
-    Raises BadLayout.
+    Years that are not written are those of the noun, else of the height. With neither, only the action is known.
+    Raises BadLayout for words that are not understood, and for a height or an age out of its limits.
     """
     # Full-width letters become plain ones.
     match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
@@ -91,7 +93,7 @@ def _read_person(item: str, text: str) -> Described:
     noun_text = match["noun"] or ""
     noun = _NOUNS.get(noun_text)
     action = match["action"] or ""
-    height = float(match["height"] or 0)
+    height = float(match["height"] or 0)  # cm, 0 where none is written
     if match["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
         raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
     is_age_written = bool(match["years"])
@@ -107,13 +109,17 @@ def _read_person(item: str, text: str) -> Described:
     else:
         return Described(action=action, words=action)
     build = builds.build(years, noun.sex if noun else "", height)
-    is_age_guessed = not noun and not is_age_written  # by the height: the prompt has whole years
-    said_years = round(years) if is_age_guessed else years
+    # An age by the height has decimals, and the prompt is to have whole years.
+    is_age_by_height = not noun and not is_age_written
+    said_years = round(years) if is_age_by_height else years
     return Described(build, action, _words(noun_text, said_years, is_age_written, action))
 
 
 def _words(noun: str, years: float, is_age_written: bool, action: str) -> str:
-    """What a prompt says of a person: "a girl of 6, waving". noun, action: as the text has them, "" for none."""
+    """What a prompt says of a person: "a girl of 6, waving". noun, action: as the text has them, "" for none.
+
+    Without a noun one is chosen by the years. The years themselves are said where they are written, and of children.
+    """
     if not noun and years < _TEENAGER:
         noun = "child"
     elif not noun:

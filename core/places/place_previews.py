@@ -43,7 +43,7 @@ def numbered_layout(
     for number, box in enumerate(boxes):
         sheet.frame(box, color_of(number), line=1)
     place_boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(place_boxes, faces, strict=False):  # `faces` may be empty
+    for box, face in zip(place_boxes, faces, strict=False):  # not strict, because `faces` may be empty
         if face is not None:
             sheet.fill(box, face)
     for number, slot in enumerate(layout.slots):
@@ -71,6 +71,7 @@ def read_regions(regions: Tensor, people: Sequence[Member]) -> Tensor:
     sheet = Sheet(as_picture(picture))
     for number, (region, member, color) in enumerate(zip(regions, people, colors, strict=True), 1):
         left, top, right, below = bounds(region)
+        # Without a face box the label is at the pixels of the region, the last column and row included.
         box = (float(left), float(top), float(right - 1), float(below - 1))
         slot = member.slot
         if slot and slot.box:
@@ -101,7 +102,7 @@ def acting(shares: Tensor | None, people: Sequence[Member], by_row: bool) -> Ten
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
-    """One place: its mask, skeleton, hands, face box and points in a colour, and its nose in white."""
+    """Draw all that one place has: mask, skeleton, hands, face box and points in a colour, and the nose in white."""
     if slot.mask is not None:
         _draw_mask(sheet, slot.mask, color)
     if slot.pose is not None:
@@ -126,12 +127,11 @@ _CORE_ALPHA = 70
 
 
 def _draw_mask(sheet: Sheet, mask: Tensor, color: Color) -> None:
-    """A mask (H, W), pale inside and with an edge as wide as the sheet's lines."""
+    """Draw a mask (H, W), pale inside and with an edge as wide as the sheet's lines."""
     inside = (mask.float() > 0.5).float()[None, None]  # (1, 1, H, W)
     window = 2 * sheet.line + 1
-    # The mask without its edge: the smallest value in a square window, which is the negative of the largest of the
-    # negated mask. First along one side, then along the other: the same, and in proportion to the window's side instead
-    # of its area.
+    # `core` is the mask without its edge: the smallest value in a square window around each pixel. torch has only the
+    # largest, so that of the negated mask is negated. One side after the other takes less time than the whole square.
     largest_in_column = max_pool2d(-inside, (window, 1), 1, (sheet.line, 0))
     core = -max_pool2d(largest_in_column, (1, window), 1, (0, sheet.line))
     alpha = (inside - core) * _EDGE_ALPHA + core * _CORE_ALPHA

@@ -40,9 +40,10 @@ class BadOrder(LikenessError):
 
 
 def _example_order(text: str, people_count: int, place_count: int) -> list[int]:
-    """A number for each place: everybody from the last to the first, then empty places, such as 3,2,1,0.
+    """An example of a custom order, a number for each place: everybody from the last to the first, then zeros: 3,2,1,0.
 
-    Somebody who writes a single number for one person means the place of this number: 2 of three places is 0,1,0.
+    With one person a single number is taken for the place that the user meant: of three places, 2 gives 0,1,0.
+    text: what the user has written.
     """
     chosen_place = number_in(text.strip()) or 0
     if people_count == 1 and 1 <= chosen_place <= place_count:
@@ -61,38 +62,44 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     """The index in the cast of the person in each place, None for a place that stays empty.
 
     order: one of ORDERS.
-        "custom": as custom_order says, see `_numbers_of_text`. The layout may have any number of places.
+        "custom": as custom_order says, see `_numbers_of_text`.
         "last places": as listed, in the last places of the layout. The places before these stay empty.
         "largest faces": the first person has the place of the largest face box, and so on.
         "match faces": the person whose photos are most like the face that stood in the place.
         "left to right": as listed, in the places from left to right.
         "as listed": as listed, in the order of the places.
-    The list has the people of the cast and those of `Cast.absent`. With "match faces", "left to right" and "as listed",
-    the layout must have as many places as the list has people, or as the cast has. If it has as many as the list, the
-    places of people who are absent stay free. "last places" needs the same of a layout no larger than the list.
-    Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
+    The list has the people of the cast and those of `Cast.absent`. How many places the layout must have:
+        "custom": any number.
+        "last places": as many as the list has people, or more; or as many as the cast has.
+        "largest faces": as many as the cast has people, or more.
+        The others: as many as the list has people, or as many as the cast has.
+    With as many places as the list has people, those of people who are absent stay free.
+    Raises BadCast for another number of places, BadOrder for custom_order, and for "match faces" CannotMatch and
+    BadEmbedding.
     """
     place_count = len(layout.slots)
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
     # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == CUSTOM:
-        people = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
-        names = [name for _, name in sorted([*people, *cast.absent])]
-        numbers = _numbers_of_text(custom_order, names, place_count)
+        present = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
+        # Entries of both are (number in the list, name).
+        names = [name for _, name in sorted([*present, *cast.absent])]
+        numbers_by_place = _numbers_of_text(custom_order, names, place_count)
         # None for 0, an empty place, and for a person who is absent.
-        return tuple(index_of.get(number) for number in numbers)
+        return tuple(index_of.get(number) for number in numbers_by_place)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
-        people = [index_of.get(number) for number in listed_people]
-        return (*free, *people)
+        last_places = [index_of.get(number) for number in listed_people]
+        return (*free, *last_places)
     if order == LARGEST_FACES and place_count >= len(cast.people):
         return _places_by_size(layout.slots, len(cast.people))
+    # The orders that are left, and the two above with fewer places.
     if place_count not in (len(cast.people), len(listed_people)):
         raise wrong_place_count(cast, place_count)
     if order == MATCH_FACES:
         return _places_by_likeness(with_names(cast.people), layout.slots)
-    # With a place for everybody who was listed, those who are absent have one that stays free.
+    # With a place for everybody who was listed, those who are absent are counted, and theirs stay free.
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
     place_order = list(range(place_count))
     if order == LEFT_TO_RIGHT:
@@ -102,7 +109,10 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
 
 def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
-    """The first person has the place of the largest face box, and so on; places without a box come last."""
+    """As `assign` gives them: the first person has the place of the largest face box, the second the next largest.
+
+    Places without a box come last.
+    """
     no_box = (0.0, 0.0, 0.0, 0.0)
     sizes = [geometry.area(slot.box or no_box) for slot in slots]
     largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
@@ -186,7 +196,8 @@ def _places_by_likeness(persons: Sequence[Person], slots: Sequence[Slot]) -> Pla
             if not row.isfinite().all():
                 raise BadEmbedding(person.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
         likeness = likeness + cosines
-    person_at = {place: number for number, place in enumerate(assigned(likeness))}
+    # Nobody is without a place: `assign` has refused layouts of fewer places than people.
+    person_at = {place: index for index, place in enumerate(assigned(likeness))}
     return tuple(person_at.get(place) for place in range(len(slots)))
 
 
@@ -247,13 +258,13 @@ def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequen
 
 
 def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> list[str]:
-    """What may go wrong, a line for each kind: a custom order that is not read, people without a face, faces off the
-    canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out or of weight 0,
-    and people whose number in the list is not that of a place that a text describes.
+    """What may go wrong, a line for each kind, in this order: a custom order that is not read, people without a face,
+    noses off the canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out,
+    people of weight 0, and people who stand in a place that a text describes for another number.
 
     places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
-    gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
-    LARGEST_FACES, they have all free places. No line says of these places that they are empty.
+    gave them. No line says that a place is empty which may belong to somebody who stays in the picture: with
+    LAST_PLACES a place before those of the list, with LARGEST_FACES every free place.
     """
     standing = [each for each in _standing(cast, layout, places) if each.member.weight > 0]
     squares: list[tuple[str, geometry.Rect]] = []
@@ -262,23 +273,24 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         x, y = each.slot.center
         square = geometry.patch_rect(each.slot.center)
         if geometry.off_canvas(square, layout.width, layout.height):
-            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")  # and too close to nobody
+            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")  # not compared with others as well
         else:
             squares.append((each.member.name, square))
     sizes = [(each.member.name, each.face_size) for each in standing]
     small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
-    staying = 0  # the number of the last place that may belong to somebody who stays
+    staying = 0  # the number of the last place that may belong to somebody who stays in the picture
     if order == LAST_PLACES:
         staying = len(places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:
         staying = len(places)
     empty = [number for number, person in enumerate(places, 1) if person is None and number > staying]
     without_face = [_with_number(name, number) for number, name in cast.absent]
-    people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))
+    people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))  # (index, (number in the list, member))
     without_place = [
         _with_number(member.person.name, number) for index, (number, member) in people if index not in places
     ]
-    elsewhere: list[str] = []  # who does not stand in the place that a text describes for their number
+    # Who stands in a place that a text of the layout describes for another number of the list.
+    elsewhere: list[str] = []
     for number, index in enumerate(places, 1):
         if index is not None and number in layout.described and cast.numbers[index] != number:
             elsewhere.append(f"{cast.people[index].person.name} ({cast.numbers[index]}) in place {number}")
@@ -315,7 +327,7 @@ def overlaps(title: str, squares: Sequence[tuple[str, geometry.Rect]]) -> list[s
 
 
 def _note_on_unread_order(order: str, custom_order: str) -> list[str]:
-    """That somebody has written a custom order, and that another order is chosen, so that nothing reads it."""
+    """A line where a custom order is written and another order is chosen, so that nothing reads it; [] otherwise."""
     if order == CUSTOM or not custom_order.strip():
         return []
     return [f"Custom order (custom_order) {plain(custom_order, 40)} is not read: set order (Who is where) to {CUSTOM}"]

@@ -73,8 +73,9 @@ def read(pose_keypoint: object, nobody: bool = False) -> OpenPoses:
     That is a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}], canvas_width,
     canvas_height}`, coordinates of each person in pixels or in parts of the canvas (0..1). A person may have
     hand_left_keypoints_2d and hand_right_keypoints_2d (21 points each) and face_keypoints_2d (68 or 70).
-    nobody: whether a picture without people is taken, too. Raises BadPoses for several pictures, for nobody, and for
-    something else.
+    nobody: whether a picture without people is taken, too. Raises BadPoses for several pictures, for anything else
+    than such dictionaries, and, unless `nobody`, where nobody is seen.
+    Parts with a wrong number of points are left out, with a note.
     """
     frame = _one_frame(pose_keypoint)
     people = _people_of(frame)
@@ -84,7 +85,7 @@ def read(pose_keypoint: object, nobody: bool = False) -> OpenPoses:
     for number, person in enumerate(people, 1):
         joints = _joints(number, person.get("pose_keypoints_2d"))
         pose = _with_hands_and_face(number, person, joints or [_UNSEEN] * _JOINTS, notes)
-        if not joints and not _seen_points(pose):
+        if not joints and not _seen_points(pose):  # neither a body nor anything else: nobody
             continue
         if _is_in_parts(pose):  # each alone: editors that join the people of two nodes leave them as they came
             pose = pose.moved(lambda joint: (joint[0] * width, joint[1] * height, joint[2]))
@@ -157,7 +158,7 @@ def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _is_in_parts(person: OpenPose) -> bool:
-    """Whether a person is in parts of the canvas instead of pixels."""
+    """Whether a person is in parts of the canvas instead of pixels: all seen points are, or none is seen."""
     return all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, _ in _seen_points(person))
 
 
@@ -186,7 +187,11 @@ def _with_hands_and_face(number: int, person: Mapping[str, Any], joints: list[Jo
 def _part(
     number: int, person: Mapping[str, Any], name: str, counts: Sequence[int], notes: list[str]
 ) -> tuple[Joint, ...] | None:
-    """The points of a hand or of the face; None where none is seen, and with a note where there are not `counts`."""
+    """The points of a hand or of the face; None where none is seen, or where the numbers are not those of such a part.
+
+    number: of the person, from 1. name: of the part, in the key of the dictionary. counts: how many points it may have.
+    notes: gets a line for numbers that are not those of such a part.
+    """
     numbers = _flat(person.get(f"{name}_keypoints_2d"))
     if numbers is None or len(numbers) not in (0, *(3 * count for count in counts)):
         has = "something else than numbers" if numbers is None else counted(len(numbers), "number")
@@ -198,12 +203,13 @@ def _part(
 
 
 def _are_exchanged(hands: Sequence[Hand | None], wrists: Sequence[Joint]) -> bool:
-    """Whether hands lie nearer to the wrists of the other side. hands, wrists: the left one and the right one.
+    """Whether the two hands lie nearer to the wrists of the other side. hands, wrists: the left one and the right one.
 
-    Where too little is seen to compare both ways, they are not.
+    False where both ways cannot be compared, because different hands or wrists are seen in them.
     """
     as_named = _distances(hands, wrists)
     exchanged = _distances(hands[::-1], wrists)
+    # Sums of as many distances can be compared. Two empty lists are equal sums, so nothing is exchanged.
     return len(as_named) == len(exchanged) and sum(exchanged) < sum(as_named)
 
 
@@ -242,5 +248,6 @@ def _flat(numbers: Any) -> list[float] | None:
 
 
 def _in_triples(flat: Sequence[float]) -> list[Joint]:
+    """The joints of [x, y, confidence, ...], as `near` leaves them; `_UNSEEN` for those at a place of `_LOST`."""
     joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     return [_UNSEEN if joint[:2] in _LOST else near(joint) for joint in joints]

@@ -64,14 +64,14 @@ def shape_of_bodies(cast: Cast) -> RegionShape:
 def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of one person, or of all people together: (H, W) float32 0..1.
 
-    The face boxes of the other people in the cast are left out of the region.
+    With shape.extent "body" the mask of a place is the region as it is. Nothing is left out of it.
+    Out of any other region are left the face boxes of the other people in the cast whose weight is above 0, and the
+    heads and bodies of `staying`; but bodies stay in where they cross the person's own face.
     number: of the person, from 1, or ALL_PEOPLE.
-    staying: places of people who are in the picture already and stay as they are. Their heads are left out of the
-    region, and so are their bodies, except where they cross the person's own face.
-    Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
-    that lies off the canvas or under other people's faces.
+    staying: places of people who are in the picture already and stay as they are.
+    Raises BadCast for a number that no person has. Raises BadRegion for an empty mask, a place without face box or
+    without the skeleton that a body needs, and a region that lies off the canvas or under other people's faces.
     """
-    # One person, unless all are asked for.
     people = [cast.people[index] for index in _people_of_number(cast, number)]
     regions = [_region_of(member, cast, shape, staying) for member in people]
     return joined_masks(torch.stack(regions))
@@ -80,7 +80,7 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
 def _region_of(member: Member, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of one person, (H, W). The other arguments, and what is raised, are those of `region_of_person`.
 
-    member: the same object as in the cast.
+    member: the same object as in the cast, by which the others are told apart from this person.
     """
     name = member.name
     slot = member.slot
@@ -116,10 +116,11 @@ def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slo
 
 
 def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """The region of a place, (H, W) 0..1: its own mask, else what lies around its face box and its skeleton.
+    """The region of a place, (H, W) 0..1; zeros where what it needs is missing.
 
-    Zeros for a place without either. The bodies of `staying`, people who stay as they are, are left out of what lies
-    around the skeleton.
+    With shape.extent "body": the mask of the place, else what lies around its face box and its skeleton, of which the
+    skeleton may be missing. With "face": what lies around its face box.
+    The bodies of `staying`, people who stay as they are, are left out of what lies around the skeleton.
     """
     if slot is not None and shape.extent == "body" and slot.mask is not None:
         return slot.mask.float()
@@ -193,7 +194,8 @@ def regions_of_people(cast: Cast, people: Sequence[Member], masks: Tensor | None
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
     people: those whose regions are returned, the same objects as in the cast and in its order.
-    masks: (everybody of the cast, h, w), read by `masks_of`; None for the regions of their places, which all must have.
+    masks: (everybody of the cast, h, w), read by `masks_of`; None for the regions of their places. The cast must be a
+    PlacedCast then.
     shape: of the regions where there are no masks.
     Raises what `masks_of` and `region_of_person` raise, and BadRegion for an empty region, two alike, or where each
     person has a picture of their own.
@@ -220,7 +222,8 @@ def masks_of(masks: Tensor, cast: Cast, people: Sequence[Member]) -> Tensor:
         raise BadRegion(", ".join(member.name for member in cast.people), why)
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     # By the object, because two people may be equal.
-    of_people = masks[[any(member is one for one in people) for member in cast.people]]
+    is_asked_for = [any(member is person for person in people) for member in cast.people]
+    of_people = masks[is_asked_for]  # (people, h, w)
     return functional.interpolate(of_people[:, None], size=size, mode="nearest")[:, 0]
 
 
@@ -304,10 +307,10 @@ def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Te
 
 
 def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
-    """The index of the region (people, H, W) in which a mask (h, w) lies, which is stretched over it.
+    """The index of the region in which a mask lies: the region that shares most with it, see `_shares_in_common`.
 
-    It is the one that has the largest share in common with it, see `_shares_in_common`; None where none has enough, and
-    where several have the same.
+    None where no region shares as much as _IN_PLACE with the mask, or where several share the same.
+    mask: (h, w), stretched over the regions. regions: (people, H, W).
     """
     fitted = functional.interpolate(mask[None, None], size=regions.shape[1:], mode="area")[0]  # (1, H, W)
     shares = _shares_in_common(list(regions), fitted)[:, 0]
@@ -319,7 +322,7 @@ def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
 
-    So it is 1 for a mask that lies in the place as a whole, and for a mask that covers all of the place.
+    So the share is 1 where the whole mask lies in the place, and where the mask covers the whole place.
     places: (H, W) each. masks: (masks, H, W).
     """
     common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)

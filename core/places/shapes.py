@@ -15,7 +15,7 @@ SHORTEST = 1e-6
 
 
 def widened(box: Box, margin: float) -> Box:
-    """The box with `margin` times its width added on the left and on the right, and its height above and below."""
+    """The box with `margin` times its width added left and right, and `margin` times its height above and below."""
     x0, y0, x1, y1 = box
     beside = (x1 - x0) * margin
     above = (y1 - y0) * margin
@@ -38,8 +38,8 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
 def box_distance(box: Box, width: int, height: int) -> Tensor:
     """How far each pixel (height, width) lies outside of a box: 0 inside.
 
-    The distance across is counted in widths of the box and that down in heights, and the longer one of both counts. So
-    the pixels at one distance lie on the edge of the box that `widened` makes with that margin.
+    It is the longer one of two distances: the one across in widths of the box, and the one down in heights. So all
+    pixels at a distance lie on the edge of the box that `widened` makes with this distance as its margin.
     """
     x0, y0, x1, y1 = box
     x = torch.arange(width, dtype=torch.float32) + 0.5  # (width,)
@@ -59,7 +59,7 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     corners = torso(pose)
     segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
     segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)  # the four edges of the torso
-    distance = torch.full((height, width), float("inf"), dtype=torch.float32)
+    distance = torch.full((height, width), float("inf"), dtype=torch.float32)  # of each pixel from the nearest segment
     # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1
     for start, end in segments:

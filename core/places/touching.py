@@ -67,13 +67,14 @@ class BentArm(NamedTuple):
 def arm(shoulder: Point, target: Point, bones: tuple[float, float], outward: int, bend: float = 1.0) -> BentArm:
     """The arm from a shoulder to a target.
 
-    bones: the lengths of upper arm and forearm. outward: the direction of the person's side.
-    bend: how much of the elbow's bend lies in the picture, downwards, or outwards of an arm that hangs; below 0 to the
-    other side. The rest of the bend points to the camera.
-    A target that is too near is reached with the hand towards the camera. A straight arm points at one too far.
+    A target that is too near is reached with the hand towards the camera. A target that is too far is not reached: a
+    straight arm points at it.
+    bones: the lengths of upper arm and forearm. outward: the direction of the person's side, LEFT or RIGHT.
+    bend: how much of the elbow's bend lies in the picture, from -1 to 1; the rest points to the camera. Above 0 the
+    elbow goes down, or outwards where the arm hangs; below 0 it goes the other way.
     """
     upper, lower = bones
-    to_target = unit(shoulder, target)
+    to_target = unit(shoulder, target)  # a direction of length 1
     distance = math.dist(shoulder, target)
     longest = _STRAIGHT * (upper + lower)
     shortest = math.sqrt(upper**2 + lower**2 - 2 * upper * lower * math.cos(_FOLDED))
@@ -103,16 +104,22 @@ def _elbow_in_space(upper: float, lower: float, length: float) -> tuple[float, f
 
 
 def _bend_direction(to_target: Point, outward: int) -> Point:
-    """The direction, at right angles to the arm, to which an elbow goes down; outwards if the arm is upright."""
+    """The direction at right angles to an arm in which its elbow goes: down, or outwards if the arm is upright.
+
+    to_target: the direction of the arm, of length 1. outward: that of the person's side, LEFT or RIGHT.
+    """
     x, y = to_target
     one_way, other_way = (-y, x), (y, -x)
     if abs(x) > _LEVEL:
         return one_way if x > 0 else other_way  # y grows downwards, so the lower one has the larger y
-    return one_way if -y * outward >= 0 else other_way
+    return one_way if -y * outward >= 0 else other_way  # -y is how far `one_way` goes to the viewer's right
 
 
 class HoldingPosture(NamedTuple):
-    """The posture of one person who holds a neighbour, and whether the near hand is where it should be."""
+    """The posture of one person who holds a neighbour, and whether the near hand is where it should be.
+
+    `reaches` is also True where the near hand is to touch nothing.
+    """
 
     sides: BodySides
     reaches: bool
@@ -124,7 +131,10 @@ def hold(holding: Holding, leader: Partner, other: Partner) -> tuple[HoldingPost
 
 
 def _held(hands: Hands, person: Partner, neighbour: Partner) -> HoldingPosture:
-    """The posture of `person` with the arms that reach for `neighbour`. hands: what the near and the far one touch."""
+    """The posture of `person` with the arms that reach for `neighbour`. hands: what the near and the far one touch.
+
+    An arm stays as it was where its hand touches nothing, or where it would pass over a face.
+    """
     near = LEFT if neighbour.nose[0] > person.nose[0] else RIGHT
     sides = {LEFT: person.sides.left, RIGHT: person.sides.right}
     reaches = True
@@ -132,7 +142,7 @@ def _held(hands: Hands, person: Partner, neighbour: Partner) -> HoldingPosture:
         if touch is None:
             continue
         bent = _reach(touch, person, neighbour, side, near)
-        # A far arm that does not reach across the chest hangs down. The near one points at the neighbour.
+        # Where an arm does not reach, the near one points at the neighbour, and the far one stays as it was.
         if side == near:
             reaches = bent is not None and bent.reaches
         if bent and (bent.reaches or side == near):
@@ -142,18 +152,18 @@ def _held(hands: Hands, person: Partner, neighbour: Partner) -> HoldingPosture:
 
 
 def _reach(touch: Touch, person: Partner, neighbour: Partner, side: int, near: int) -> BentArm | None:
-    """The arm of one side to the first point of a touch that it reaches without passing over a face.
+    """An arm of `person` to a point of a touch, the first of these that there is:
 
-    Where no arm does both, it is the first that passes over no face, though it does not reach; None where every arm
-    passes over one. Without spots the only point is where the hands of both meet. near: the person's side at which the
-    neighbour stands.
+    1. one that passes over no face and reaches its point; 2. one that passes over no face; 3. None.
+    The points are those of the spots of `touch` on the neighbour. Without spots the only one is where the hands of both
+    meet. side: of the arm. near: the person's side at which the neighbour stands.
     """
     shoulder = person.joint(side, _SHOULDER)
     if touch.spots:
         arms = [
             arm(shoulder, target, person.bones, side, bend)
             for spot in touch.spots
-            for target in _points(spot, neighbour, -near)
+            for target in _points(spot, neighbour, -near)  # the neighbour's side at which the person stands
             for bend in spot.bends
         ]
     else:
@@ -169,11 +179,15 @@ def _over_faces(shoulder: Point, bent: BentArm, hidden: bool, faces: Sequence[He
     bones = [(shoulder, bent.elbow)]
     if not hidden:
         bones.append((bent.elbow, bent.wrist))
+    # 1.0: `passes` takes joints, and all of these count as seen.
     return any(passes((*start, 1.0), (*end, 1.0), face) for (start, end), face in product(bones, faces))
 
 
 def _points(spot: Spot, person: Partner, near: int) -> list[Point]:
-    """The points of a spot on a person, in the order in which they are tried. near: the side that is touched first."""
+    """The points of a spot on a person, in the order in which they are tried, from `spot.start` to `spot.end`.
+
+    near: the side of this person at which the one who touches them stands.
+    """
     if spot.start < 0:  # the crown
         return [(person.nose[0], person.nose[1] + CROWN * person.build.head)]
     side = near if spot.side == NEAR_SIDE else -near
@@ -192,8 +206,8 @@ def _points(spot: Spot, person: Partner, near: int) -> list[Point]:
 def _common_hand(person: Partner, neighbour: Partner, near: int) -> Point:
     """The point where the hands of two people meet, the same for both.
 
-    It lies between them, nearer the one whose hand hangs higher, as low as that hand, and lower where the other does
-    not reach up to it. y grows downwards, so the higher of two has the smaller y.
+    From left to right it lies between their shoulders, nearer to the one whose hand hangs higher. It is as high as that
+    hand, or lower where an arm does not reach that high. y grows downwards, so the higher of two has the smaller y.
     """
     shoulders = (person.joint(near, _SHOULDER), neighbour.joint(-near, _SHOULDER))
     arm_lengths = [_HANGING * sum(person.bones), _HANGING * sum(neighbour.bones)]
@@ -201,9 +215,10 @@ def _common_hand(person: Partner, neighbour: Partner, near: int) -> Point:
     # Above 0 where the hand of `person` hangs lower, and so the two meet nearer the neighbour.
     lean = max(-_MOST_LEAN, min(_MOST_LEAN, _LEAN * (hanging_y[0] - hanging_y[1])))
     (person_x, _), (neighbour_x, _) = shoulders
-    meeting_x = person_x + (0.5 + lean) * (neighbour_x - person_x)
+    meeting_x = person_x + (0.5 + lean) * (neighbour_x - person_x)  # 0.5: halfway
     meeting_y = min(hanging_y)
     for (x, y), length in zip(shoulders, arm_lengths, strict=True):
+        # The other side of a right triangle: the arm is its longest side, the way across to the point the third one.
         highest_reach = y - math.sqrt(max(0.0, length**2 - (meeting_x - x) ** 2))
         meeting_y = max(meeting_y, highest_reach)
     return (meeting_x, meeting_y)

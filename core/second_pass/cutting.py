@@ -59,7 +59,7 @@ class Decision:
     """What becomes of a person in a picture.
 
     reason: why there is a crop or none, in words, which the report writes after "Anna: ". crop: None for a person who
-    is left as they are. slot: the person's place in the enlarged crop.
+    is left as they are. slot: the person's place in the enlarged crop, None without a crop.
     """
 
     candidate: Candidate
@@ -71,11 +71,11 @@ class Decision:
 def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
     """What becomes of each of the people in one picture, in their order.
 
-    faces: all faces of the picture. The faces that are not chosen, and those of strangers, are left out of the masks,
+    faces: all faces of the picture. Faces that are left as they are, also those of strangers, are cut out of the masks,
     so that nothing is pasted over them.
     """
     with_needs = [(candidate, need_of(candidate, faces, choice)) for candidate in people]
-    # The box of a candidate's face is that of the face in `faces`.
+    # A candidate whose face is found has the very box of that face in `faces`, so boxes tell which faces are chosen.
     chosen_boxes = {candidate.box for candidate, need in with_needs if need.needed}
     kept_boxes = [face.box for face in faces.faces if face.box not in chosen_boxes]
     return [_decision(candidate, need, faces, kept_boxes, choice) for candidate, need in with_needs]
@@ -84,6 +84,7 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
 def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequence[Box], choice: Choice) -> Decision:
     """What becomes of one person, with the crop if the person needs the second pass.
 
+    There is no crop where the mask is empty, because other faces cover it.
     kept_boxes: the boxes of the faces that are left as they are.
     """
     if not need.needed or candidate.box is None or candidate.keypoints is None:
@@ -106,7 +107,9 @@ def paste_mask(
     """Where a square is pasted back: 1 on the face and around it, falling to 0 over `feather` pixels of the picture.
 
     It is 0 at the edges of the square, except for edges that are edges of the picture, too. It is 0 on the faces in
-    `kept_boxes`. mask_margin: in face sizes. Returns (side, side) float32.
+    `kept_boxes`.
+    box: of the face, in the picture, as are `square` and `kept_boxes`. faces: for the size of the picture alone.
+    mask_margin: how far around the face, in face sizes. Returns (side, side) float32 0..1.
 
     The soft edges follow two rules. An edge of a box, as of every region, begins at the box and falls to 0 outside of
     it (`shapes.soft_edge`). An edge of the square is 0 at the square's end and rises inside of it, because there is no
@@ -120,6 +123,7 @@ def paste_mask(
     centers = torch.arange(side, dtype=torch.float32) + 0.5  # of the pixels
     x = centers[None, :]  # (1, side)
     y = centers[:, None]  # (side, 1)
+    # Four ramps, from 0 at an edge up over `rim` pixels; above 1 they change nothing.
     if left > 0:
         mask = torch.minimum(mask, x / rim)
     if right < faces.width:

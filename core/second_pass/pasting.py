@@ -22,7 +22,10 @@ _FLAT = 1e-3
 
 
 def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:
-    """Raise BadPhoto or BadSize unless `sampled` (N, s, s, C) are all crops of `images` (B, H, W, C)."""
+    """Raise BadPhoto or BadSize unless `images` are those that `crops` were cut out of, and `sampled` has all crops.
+
+    images: (B, H, W, C). sampled: (N, s, s, C), one for each of the crops, square.
+    """
     size = (images.shape[2], images.shape[1])
     if len(images) != crops.count:
         raise BadPhoto(
@@ -79,22 +82,27 @@ def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> Pasted:
 
 
 def _paste_crop(pasted: Pasted, images: Tensor, crop: Crop, picture: Tensor, match: str) -> None:
-    """Put one sampled crop (s, s, C) into `pasted`. images: before anything was pasted."""
+    """Put one sampled crop into `pasted`, whose tensors are changed in place.
+
+    images: the pictures before anything was pasted, by which colours are matched. picture: the sampled crop, (s, s, C).
+    """
     x0, y0, x1, y1 = crop.square
     # Both are views: what is copied into them changes the whole.
     square = pasted.images[crop.picture_index, y0:y1, x0:x1]
     square_of_mask = pasted.mask[crop.picture_index, y0:y1, x0:x1]
     original = as_rgb(images[crop.picture_index, y0:y1, x0:x1])
-    picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)  # (side, side, 3)
+    # Turned back, and made small again, to lie as the square does: (side, side, 3).
+    picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)
     picture = match_colors(picture, original, crop.mask, match)
     colors = square[..., : min(square.shape[-1], 3)]  # without alpha
-    if colors.shape[-1] == 1:
+    if colors.shape[-1] == 1:  # a picture of one channel gets the mean of the three
         picture = picture.mean(-1, keepdim=True)
     mask = crop.mask[..., None]  # (side, side, 1)
     mixed = torch.lerp(colors.float().cpu(), picture, mask).to(colors)
     # Not lerp alone: float16 and float64 would lose digits on the way where nothing is pasted.
     colors.copy_(torch.where(mask.to(colors.device) > 0, mixed, colors))
-    square_of_mask.lerp_(square_of_mask.new_ones(()), crop.mask)  # as white on black would come out
+    # Towards 1 by the mask, as white would be pasted: where crops overlap, both count.
+    square_of_mask.lerp_(square_of_mask.new_ones(()), crop.mask)
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,9 @@ class _ColorStatistics:
 def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) -> Tensor:
     """A picture with the mean and the contrast of another, channel by channel (Reinhard et al. 2001, in RGB).
 
-    picture, original: (s, s, 3). mask: (s, s), of the face. match: one of MATCHES, which says whether both are measured
-    around the mask or on it. Returns (s, s, 3) 0..1, or the picture itself where there is too little to measure.
+    picture: is changed. original: gives mean and contrast. (s, s, 3) each. mask: (s, s), of the face.
+    match: one of MATCHES. Both pictures are measured around the mask or on it.
+    Returns (s, s, 3) 0..1. That is the picture itself for "none", and where there is too little to measure.
     """
     if match == AROUND_THE_FACE:
         weight = 1 - mask
@@ -122,6 +131,7 @@ def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) ->
     current = _color_statistics(picture, weight)
     original_statistics = _color_statistics(original, weight)
     gain = original_statistics.deviation / current.deviation.clamp(min=_FLAT)  # (3,)
+    # A flat channel has no contrast to match: its gain is 1.
     gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3, dtype=torch.float32))
     gain = gain.clamp(1 / _MOST_GAIN, _MOST_GAIN)
     return ((picture - current.mean) * gain + original_statistics.mean).clamp(0, 1)

@@ -75,12 +75,14 @@ class Need:
 
 
 def people_to_cut(cast: Cast, node: str) -> Cast:
-    """The people whom the second pass looks for: those with photos, or in a cast without any photos people with LoRAs.
+    """The people whom the second pass looks for, as a cast.
 
-    node: the name of the node, for messages. Raises what people_to_find raises, and NotPlaced where people with LoRAs
-    alone have no places: without photos, only the place says whose face it is.
+    Where somebody of weight above 0 has a photo, they are those of people_to_find. Otherwise they are all people of
+    weight above 0. These need places: without photos, only the place says whose face it is.
+    node: the name of the node, for messages. Raises what people_to_find, or require_together and require_places raise.
     """
     people = present(cast)
+    # An empty cast goes on to people_to_find, which refuses it.
     if not has_photos(people) and people.people:
         require_together(people, node)
         return require_places(people, node)
@@ -93,7 +95,10 @@ def has_photos(cast: Cast) -> bool:
 
 
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
-    """The people of the report in each picture. pictures: the faces that the report was measured on."""
+    """The people of the report in each picture, by the face that is theirs, else by their place, else without a box.
+
+    pictures: the faces that the report was measured on.
+    """
     per_picture: list[list[Candidate]] = []
     for picture_index, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
         people: list[Candidate] = []
@@ -114,9 +119,9 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
 
 
 def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[list[Candidate]]:
-    """For each picture all people of a cast, whose faces are found by their places alone. pictures: the faces in each.
+    """For each picture all people of a cast, by the face that lies in their place, else by the place itself.
 
-    Raises BadSize where a picture has another shape than the canvas.
+    pictures: the faces in each. Raises BadSize where a picture has another shape than the canvas.
     """
     per_picture: list[list[Candidate]] = []
     for picture_index, faces in enumerate(pictures):

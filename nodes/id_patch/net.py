@@ -28,8 +28,9 @@ class BadPatches(LikenessError):
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    """The projection for these weights, told by their keys: only an EmbeddingProjection (an MLP with a norm) has
-    "norm.weight". The arguments are those of IDPatchNet.
+    """The projection whose weights these are. Only an EmbeddingProjection (an MLP with a norm) has a "norm.weight".
+
+    state: the weights of this projection, without prefix. ops, factory: as in IDPatchNet.
     """
     if "norm.weight" in state:
         return EmbeddingProjection(state, ops=ops, **factory)
@@ -127,9 +128,9 @@ class Participants:
 def participants_of(cast: PlacedCast) -> Participants:
     """The participants of a cast.
 
-    People of weight 0, people with LoRAs alone, and people whose centre is off the canvas do not take part: they have
-    neither tokens nor a patch. (The released code leaves the tokens of an off-canvas person in the prompt, where they
-    leak into the others.) Every person of the cast must have a slot.
+    Those whom `with_photos` leaves out, and people whose centre is off the canvas, do not take part: they have neither
+    tokens nor a patch. (The released code leaves the tokens of an off-canvas person in the prompt, where they leak into
+    the others.) Every person of the cast must have a slot.
     """
     with_photo = with_photos(cast)
     names_off_canvas: list[str] = []
@@ -146,7 +147,7 @@ def participants_of(cast: PlacedCast) -> Participants:
     left_out = [*gathered("Off the canvas, left out", names_off_canvas), *with_photo.left_out]
     taking = TakingPart(cast, tuple(acts), tuple(left_out))
     warnings: list[str] = []
-    # People with a row of the batch each have a picture each, in which no patch meets another.
+    # People with a row of the batch each have a picture each, in which no patch meets another one.
     if not cast.by_row:
         squares = [(participant.name, participant.rect) for participant in participants]
         warnings += placing.overlaps("ID patches overlap, faces may mix", squares)
@@ -155,13 +156,10 @@ def participants_of(cast: PlacedCast) -> Participants:
 
 
 def _cut_by_the_border(members: Sequence[Participant], canvas: PlacedCast) -> list[str]:
-    """A line that names the patches which the border of the canvas cuts, and how large the visible part of each is.
-
-    It is [] where the border cuts none.
-    """
+    """A line that names whose patches the border of the canvas cuts, with the visible size of each; [] for nobody."""
     cut_patches: list[str] = []
     for member in members:
-        rows, columns = on_canvas(member.rect, canvas.height, canvas.width)
+        rows, columns = on_canvas(member.rect, canvas.height, canvas.width)  # slices, of the part that is visible
         height = rows.stop - rows.start
         width = columns.stop - columns.start
         if width < PATCH or height < PATCH:
@@ -185,9 +183,8 @@ of one column. Of fewer pixels it may happen that none leaves 0..1, although the
 def check_patches(image: Tensor, participants: Participants, node_name: str) -> None:
     """Raise BadPatches for a condition image that was not made from these people.
 
-    image: (B, H, W, 3), of the size of the canvas. Where people have a row of the batch each, the image must have as
-    many rows as there are people, else BadCast is raised. node_name: the name of the node that was given the image, for
-    messages.
+    Also raises BadCast where people have a row of the batch each and the image has another number of rows.
+    image: (B, H, W, 3), of the size of the canvas. node_name: of the node that was given the image, for messages.
     """
     for picture, members in _with_their_people(image, participants, node_name):
         _check_picture(picture, members, node_name)
@@ -196,8 +193,12 @@ def check_patches(image: Tensor, participants: Participants, node_name: str) -> 
 def _with_their_people(
     image: Tensor, participants: Participants, node_name: str
 ) -> list[tuple[Tensor, Sequence[Participant]]]:
-    """The picture (B, H, W, 3) in which all participants stand; or (1, H, W, 3) of each, with that participant alone,
-    where people have a row of the batch each. Raises BadCast, naming the node, for another number of rows."""
+    """Pictures, each with the participants who stand in it.
+
+    Usually that is the whole image (B, H, W, 3) with all participants. Where people have a row of the batch each, it is
+    each row as (1, H, W, 3) with one participant, in their order.
+    Raises BadCast, naming the node, for another number of rows than participants.
+    """
     members = participants.members
     if not participants.cast.by_row:
         return [(image, members)]
@@ -207,11 +208,12 @@ def _with_their_people(
 
 
 def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str) -> None:
-    """Raise BadPatches for a picture without any patch, whose values all lie within 0..1, and for a picture in which a
-    patch of these people is missing or a patch of nobody stands.
+    """Raise BadPatches for a picture that is not the condition image of these people.
 
-    image: condition image (B, H, W, 3). members: the participants whose patches must be in it. Where all of them have
-    a weight below _FAINT, a picture within 0..1 passes.
+    That is a picture without any patch, all values within 0..1, unless everybody's weight is below _FAINT; or one in
+    which a patch of these people is missing, or a patch of nobody stands. The last two are looked for only in pictures
+    that leave 0..1 by more than _OVERSHOOT.
+    image: condition image (B, H, W, 3). members: the participants whose patches must be in it.
     """
     # Values in 0..1 are at most 0.5 away from 0.5. Where a pixel is further away, it leaves 0..1 by the rest.
     distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W), the largest of all channels and rows
@@ -224,7 +226,7 @@ def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str
         )
     # Below _OVERSHOOT it may be faint patches or an ordinary picture that overshoots, so nothing is said.
     if (excess > _OVERSHOOT).any():
-        # The first sentence of all becomes the error.
+        # The first sentence that either gives becomes the error; without one nothing is raised.
         for why in (*_missing_patches(excess, members), *_foreign_patches(excess, members)):
             advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
             raise BadPatches(f"The image given to {node_name} was made from another cast: {why}.", advice)
@@ -233,9 +235,10 @@ def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str
 def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator[str]:
     """Yield a sentence for each person whose patch is not in the picture.
 
-    excess: (H, W), how far the pixels of the picture leave 0..1. A patch is there where one of its pixels leaves 0..1.
-    Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other. It is
-    not looked for at weights below _FAINT, nor where other patches cover nearly all of it.
+    A patch is in the picture if one of its pixels leaves 0..1. Only pixels that no other patch covers count, because
+    patches that overlap add up and may cancel each other. A patch is not looked for at a weight below _FAINT, nor where
+    other patches cover nearly all of it.
+    excess: (H, W), how far the pixels of the picture leave 0..1, above 0 where they do.
     """
     height, width = excess.shape
     patches = [on_canvas(member.rect, height, width) for member in members]  # rows and columns of each
@@ -244,7 +247,7 @@ def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
         patches_at_pixel[patch] += 1
     for member, patch in zip(members, patches, strict=True):
         only_this_patch = patches_at_pixel[patch] == 1
-        uncovered = excess[patch][only_this_patch]
+        uncovered = excess[patch][only_this_patch]  # (pixels,)
         looked_for = member.member.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
         if looked_for and not (uncovered > 0).any():
             x, y = member.center
@@ -254,11 +257,12 @@ def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
 def _foreign_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator[str]:
     """Yield one sentence if the picture has a patch that belongs to none of the people.
 
-    excess: (H, W), how far the pixels of the picture leave 0..1. In a square of twice a patch's side around each person
-    nothing counts as foreign, because picture and layout may have been resized.
+    Nothing is foreign in a square of twice a patch's side around each person, because picture and layout may have been
+    resized.
+    excess: (H, W), how far the pixels of the picture leave 0..1, above 0 where they do.
     """
     height, width = excess.shape
-    foreign = excess > _OVERSHOOT
+    foreign = excess > _OVERSHOOT  # (H, W) bool; the squares of the people are taken out next
     for member in members:
         surroundings = patch_rect(member.center, 2 * PATCH)
         foreign[on_canvas(surroundings, height, width)] = False
@@ -269,13 +273,14 @@ def _foreign_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
 def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node_name: str) -> Tensor:
     """The condition image (B, H, W, 3), signed and unbounded: a picture with the patches of the participants added.
 
-    control: the picture, (B, H, W, 3) 0..1. patches: (3, PATCH, PATCH) of each participant. Where people have a row of
-    the batch each, the result has a row for each person, with the patch of that person alone; `control` has one row for
-    all of them, or as many rows as people. Raises BadCast, naming the node, for another number of rows.
+    Where people have a row of the batch each, row n has the patch of participant n alone. `control` then has one row
+    for all of them, or as many rows as participants; BadCast, naming the node, is raised for another number.
+    control: the picture, (B, H, W, 3) 0..1. patches: (3, PATCH, PATCH) of each participant, in their order.
     """
     if participants.cast.by_row and len(control) == 1:
         control = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
-    patches_left = iter(patches)  # each picture takes as many as it has participants
+    # The pictures together have all participants, in the order of `patches`: each takes as many as it has.
+    patches_left = iter(patches)
     rows: list[Tensor] = []
     for picture, members in _with_their_people(control, participants, node_name):
         rects = [member.rect for member in members]

@@ -65,8 +65,8 @@ class IDPatch(Loaded[IDPatchNet]):
     def faces(self, people: Sequence[Member], photos: str) -> list[Face]:
         """What both projections read of people.
 
-        photos: how several photos of a person are joined, as in core.persons.embeddings. Raises BadCast, also where
-        a person has several embeddings and the file reads one.
+        photos: how several photos of a person are joined, as in core.persons.embeddings. Raises what that raises, and
+        BadCast where a person has several embeddings and the file reads one.
         """
         faces: list[Face] = []
         for member in people:
@@ -201,7 +201,7 @@ class ApplyIDPatch(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         lines = optional_model.without_model(model, [] if mask is None else ["mask"], "ID tokens")
         if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
@@ -209,7 +209,7 @@ class ApplyIDPatch(io.ComfyNode):
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
-        if image is None:
+        if image is None:  # otherwise ID-Patch Condition Image, which has made it, has warned already
             lines += participants.warnings
         # Without a MODEL the tokens are read in the whole picture, and by row each person has a picture of their own.
         by_region = model is not None and not cast.by_row
@@ -217,7 +217,7 @@ class ApplyIDPatch(io.ComfyNode):
             lines.append(optional_model.BY_ROW)
         where = OnBodies(alone=False) if by_region else None
         taking = participants.taking
-        # None where nobody takes part: the ControlNet acts nonetheless.
+        # `begin` also writes the note. The scope is None where nobody takes part: the ControlNet acts nonetheless.
         scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
         people = _People.of(participants, id_patch, settings, notes.node_of(cls))
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
@@ -226,7 +226,7 @@ class ApplyIDPatch(io.ComfyNode):
         given = SamplerInputs(model, positive, negative)
         if scope is not None:  # somebody is applied
             given = people.with_tokens(given)
-            if scope.regions is not None:
+            if scope.regions is not None:  # with a MODEL, and one picture for all
                 people.check_texts(given)
                 given = people.read_by_region(given, scope.regions)
                 picture = place_previews.read_regions(scope.regions, scope.people)[None]
@@ -255,8 +255,8 @@ def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
 class _People:
     """The people whom Apply ID-Patch applies.
 
-    participants: who they are, and where. faces: what is read of each of them. canvas_node: the node whose
-    canvas has their places. apply_node: what the node puts in, for notes of a run.
+    participants: who they are, and where; nobody where only the ControlNet acts. faces: what is read of each of them.
+    canvas_node: this node, for checks of the canvas in a run. apply_node: this node and its people, for notes of a run.
     """
 
     id_patch: IDPatch
@@ -268,7 +268,7 @@ class _People:
 
     @classmethod
     def of(cls, participants: Participants, id_patch: IDPatch, settings: Settings, node_id: str | None) -> "_People":
-        """Those who take part. Raises what IDPatch.faces raises."""
+        """The participants, with what is read of their faces. node_id: of this node. Raises what `faces` raises."""
         # Without people the ControlNet still acts, by the skeletons in the places.
         names = taking_part.names(participants.people) or ["The places"]
         apply_node = apply_node_of_people(names, APPLY, node_id)
@@ -280,7 +280,7 @@ class _People:
     def own_hint(self) -> Tensor:
         """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top.
 
-        (B, H, W, 3), signed and unbounded.
+        (1 or people, H, W, 3), signed and unbounded. Raises what require_somebody raises for an empty cast.
         """
         cast = self.participants.cast
         require_somebody(cast, APPLY)
@@ -288,19 +288,26 @@ class _People:
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
-        """The same MODEL, and both prompts with ID tokens behind them: those of the people in the positive, and as many
-        of no face in the negative."""
+        """The same MODEL, and both prompts with ID tokens appended.
+
+        The positive gets the tokens of the people, the negative as many tokens of no face.
+        """
         # (people, 16, width) each
-        tokens_of_sides = self.id_patch.tokens(self.faces), self.id_patch.unconditional_tokens(len(self.faces))
+        face_tokens = self.id_patch.tokens(self.faces)
+        no_face_tokens = self.id_patch.unconditional_tokens(len(self.faces))
         sides: list[Conditioning] = []
-        for side, tokens in zip((given.positive, given.negative), tokens_of_sides, strict=True):
-            in_rows = tokens[:, None] if self.participants.cast.by_row else tokens[None]  # (rows, people, 16, width)
+        for side, tokens in ((given.positive, face_tokens), (given.negative, no_face_tokens)):
+            # (rows, people of a row, 16, width): by row each person's alone, else one row with all people
+            in_rows = tokens[:, None] if self.participants.cast.by_row else tokens[None]
             sides.append(conditioning.append_tokens(side, in_rows, self.settings.id_start_percent, APPLY))
         return SamplerInputs(given.model, *sides)
 
     def check_texts(self, given: SamplerInputs) -> None:
-        """Raise BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people, and
-        WrongBaseModel where the MODEL does not read them."""
+        """Raise an error for prompts with ID tokens that cannot be read by region.
+
+        BadPatches: they also hold tokens of another Apply ID-Patch with another number of people. WrongBaseModel: the
+        MODEL does not read these texts. given: with ID tokens, and with a MODEL.
+        """
         assert given.model is not None
         entries = [*given.positive, *given.negative]
         count = len(self.faces)
@@ -316,15 +323,20 @@ class _People:
     def read_by_region(self, given: SamplerInputs, person_regions: Tensor) -> SamplerInputs:
         """A MODEL and prompts with which each person's ID tokens are read in that person's region alone.
 
-        given: with ID tokens, and with a MODEL. person_regions: the regions.
+        The run also notes people who are missing in it.
+        given: with ID tokens, and with a MODEL. person_regions: (people, H, W).
         """
         assert given.model is not None
         sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas_node)
-        return SamplerInputs(*with_missing_notes(self.apply_node, with_runs(given.model, UnetWordsRun), *sides))
+        model = with_runs(given.model, UnetWordsRun)
+        # with_missing_notes returns model, positive and negative.
+        return SamplerInputs(*with_missing_notes(self.apply_node, model, *sides))
 
     def net_settings(self) -> NetSettings:
-        """The settings of the ControlNet. Its report says at the end of a run which range had no step: that of the
-        ControlNet or that of the ID tokens."""
+        """The settings of the ControlNet.
+
+        Their report says at the end of a run which ranges had no step: that of the ControlNet, that of the ID tokens.
+        """
         schedule = ScheduleRange(self.settings.start_percent, self.settings.end_percent)
         tokens = None  # without people there are none
         if self.faces:

@@ -62,9 +62,10 @@ def check_infuse_net(control_net: Any, vae: VAE, width: int, node_name: str) -> 
 
 
 def _difference_from_infuse_net(control_net: ControlNet, network: Any, width: int) -> str:
-    """What kind of FLUX.1 ControlNet this is, in words, if it is not InfuseNet; "" for InfuseNet.
+    """In words, what a FLUX.1 ControlNet is instead of InfuseNet; "" for InfuseNet.
 
-    network: the host's module inside of the net. width: of one token that InfuseNet reads.
+    Another pack's keyframes count as a difference, too. network: the host's module inside of `control_net`. width: of
+    one token that InfuseNet reads.
     """
     if network.num_union_modes:
         return "a union ControlNet"
@@ -112,7 +113,7 @@ FILE = Published.of_method(METHOD, "InfiniteYou projection")
 def load_infinite_you(path: str) -> InfiniteYou:
     """Read image_proj_model.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint, BadSetup."""
     state = FILE.read(path)
-    # The keys of conversions lack the prefix. `below` then finds nothing, and the state is that of the projection.
+    # The keys of conversions lack the prefix. `below` then finds nothing, and all of `state` is the projection's.
     projection = below("image_proj.", state) or state
     return InfiniteYou(FILE.build(path, InfiniteYouNet, projection))
 
@@ -165,13 +166,13 @@ class ApplyInfiniteYou(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         taking = with_photos(cast)
-        lines = _missing_keypoints(taking.people) if settings.keypoints else []
+        lines = _missing_keypoints(taking.people) if settings.keypoints else []  # for the note, which `begin` writes
         percents = (settings.start_percent, settings.end_percent)
         when = When(METHOD.title, *percents)
         scope = begin(cls, APPLY, taking, settings.strength, mask, AtFaces(FLUX.token), when, more=lines)
-        if scope is None:
+        if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(positive, negative)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
@@ -215,8 +216,9 @@ def _missing_keypoints(people: Sequence[Member]) -> list[str]:
 def _hint(cast: Cast, people: Sequence[Member], keypoints: bool) -> Tensor:
     """The picture of face keypoints of each person on the canvas, (people, H, W, 3).
 
-    Where nobody has keypoints to be drawn, it is one small black picture for all, (1, 16, 16, 3). keypoints: the input
-    of the node, whether they are drawn.
+    Who has no keypoints gets a black picture. Where nobody has any, or they are not drawn, it is one small black
+    picture for all, (1, 16, 16, 3).
+    people: who have a row each. keypoints: the input of the node, whether keypoints are drawn.
     """
     keypoints_of_people = [member.slot.keypoints if keypoints and member.slot else None for member in people]
     if not is_a(cast, PlacedCast) or not any(keypoints_of_people):

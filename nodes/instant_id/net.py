@@ -38,9 +38,9 @@ def unconditional(noise: float, length: int) -> Tensor:
     """The embedding (1, 1, length) from which the tokens of no face are made: zeros as published, or uniform noise.
 
     The UNet reads these tokens on the negative side, and IdentityNet reads them outside of all regions.
+    The noise is the same in every run. Its generator is its own, so that no other random numbers change.
 
-    noise: 0..1, its largest value; some people use 0.35 against burnt colours. It is the same in every run, and drawn
-    from a generator of its own, so that it changes no other random numbers.
+    noise: 0..1, the largest value of the noise; 0 gives zeros. Some people use 0.35 against burnt colours.
     """
     generator = torch.Generator().manual_seed(0)
     uniform = torch.rand(1, 1, length, generator=generator, dtype=torch.float32)

@@ -115,12 +115,12 @@ class ApplyInstantID(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
-        # The node is switched off only where both the adapter and IdentityNet are.
+        settings = Settings(**values)  # `values` are the inputs that are its fields
+        # The node is switched off only where both the adapter and IdentityNet are: `begin` compares this with 0.
         strength = settings.adapter_weight or settings.control_strength
         when = When("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         scope = begin(cls, APPLY, with_photos(cast), strength, mask, AtFaces(SDXL.token), when)
-        if scope is None:
+        if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
         check_control_net(control_net, instant_id.width, APPLY)
@@ -129,14 +129,14 @@ class ApplyInstantID(io.ComfyNode):
         no_face = unconditional(settings.negative_noise, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
-        # What has strength 0 has no range.
+        # What acts, for notes at the end of a run. What has strength 0 does not act.
         ranges: list[NamedRange] = []
         if settings.adapter_weight:
             ranges.append(NamedRange("the adapter", scope.schedule, "adapter_start_percent and adapter_end_percent"))
         if settings.control_strength:
             net_percents = (settings.start_percent, settings.end_percent)
             ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
-            # It also raises where control_net is None.
+            # _hint also raises where control_net is None.
             hint = _hint(image, scope.cast, control_net, settings.control_strength)
             notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
@@ -161,24 +161,23 @@ def _injections(
     """What positive and negative carry, in this order: the tokens of the people in a scope, and as many of no face.
 
     photos: how several photos of a person are joined, as schema.photos_input. weight: of the adapter. no_face_tokens:
-    (1, T, width). Raises BadCast.
+    (1, T, width), T = 16. Raises BadCast.
     """
     people = scope.people
     embeddings_of_people = [embeddings(member, METHOD, photos)[None] for member in people]  # (1, photos, 512) each
     face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
     no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
-    scales = torch.tensor(
-        [weight * member.weight for member in people], dtype=torch.float32
-    )  # (people,), of the values
+    # (people,): what each person's values in attention are multiplied with
+    scales = torch.tensor([weight * member.weight for member in people], dtype=torch.float32)
     return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
-    """The keypoint picture that IdentityNet reads, (1 or people, H, W, 3).
+    """The keypoint picture that IdentityNet reads, (B, H, W, 3), checked.
 
-    strength: of IdentityNet, above 0. Raises BadSetup where picture or net are not connected, BadSize for a picture of
-    another canvas, NoKeypoints for a black picture, and BadCast where people have a row of the batch each and there is
-    another number of pictures.
+    Raises BadSetup where picture or net are not connected, BadSize for a picture of another canvas, NoKeypoints for a
+    black picture, and BadCast where people have a row of the batch each and there is another number of pictures.
+    strength: of IdentityNet, above 0, for the message.
     """
     if image is None or control_net is None:
         missing: list[str] = []

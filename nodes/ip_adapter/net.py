@@ -51,9 +51,9 @@ class FullProjection(nn.Module):
 
 
 def _projection_class(state: State) -> type[nn.Module]:
-    """The class of the projection, which makes the tokens, of a file.
+    """The class of a file's projection, the network that makes the tokens. state: the tensors of the projection.
 
-    state: the tensors of the projection. Each class has a key that no other class has.
+    Of the classes, each has a key that no other has; without any of them it is an EmbeddingProjection.
     """
     if "latents" in state:
         return Resampler
@@ -92,17 +92,17 @@ class IPAdapterNet(nn.Module):
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float | None) -> Tensor:
         """The tokens of n photos of one person, (1, tokens, width).
 
-        embeddings: (n, 512), of the faces. clip_features: image embeddings (n, clip_width), or hidden states
-        (n, states, clip_width). Each of the two is None where the file does not read it.
-        shortcut: for FaceID Plus, which makes tokens of the embedding and then reads the hidden states with them. A
-        number is for version 2: what was read, times this number, is added to the tokens. None is for version 1: what
-        was read takes their place.
         FaceID portrait unnorm makes one set of tokens of all photos. Other files make a set of each photo, and the sets
         stand one after the other.
+        embeddings: (n, 512), of the faces. clip_features: image embeddings (n, clip_width), or hidden states
+        (n, states, clip_width). Each of the two is None where the file does not read it; FaceID Plus alone reads both.
+        shortcut: for FaceID Plus, which makes tokens of the embedding, by which it then reads the hidden states. In
+        version 2 the result is multiplied with this number and added to the tokens. None is for version 1, in which
+        the result replaces the tokens. Other files ignore it.
         """
         if embeddings is None:
             tokens = self.image_proj(clip_features)
-        elif clip_features is not None:
+        elif clip_features is not None:  # FaceID Plus
             tokens = self.image_proj(embeddings, clip_features, shortcut)
         elif isinstance(self.image_proj, Resampler):  # FaceID portrait unnorm
             tokens = self.image_proj(embeddings[None])  # (1, n, 512) -> (1, tokens, width)
@@ -124,12 +124,12 @@ def with_equal_counts(tokens_of_people: Sequence[Tensor]) -> Tensor:
     """Tokens of people, joined into one tensor: (1, n, width) of each person, n differing -> (people, tokens, width).
 
     The tokens of each person are repeated as a whole until everybody has the same number, which is the least common
-    multiple of all n. That changes nothing in the output: where every token stands k times in a softmax, each copy has
-    a k-th of its weight. Raises BadCast where that makes too many tokens.
+    multiple of all n. The repetitions change nothing in the output: where every token stands k times in a softmax, each
+    copy has a k-th of its weight. Raises BadCast where repeated tokens would be more than _MOST_TOKENS.
     """
     counts = [tokens.shape[1] for tokens in tokens_of_people]
     length = math.lcm(*counts)
-    # Nobody is refused for many tokens of their own, which need no repetition.
+    # Nobody is refused for many tokens of their own: a length that one person has anyway is always taken.
     if length > max(_MOST_TOKENS, *counts):
         raise BadCast(
             f"With every photo as tokens of its own, people of {listed(counts)} tokens need {length} each to count "

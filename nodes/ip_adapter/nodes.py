@@ -154,11 +154,11 @@ class ApplyIPAdapter(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = Settings(**values)
+        settings = Settings(**values)  # `values` are the inputs that are its fields
         family = family_of_text_width(ip_adapter.width) or SDXL
         when = When("The adapter", settings.start_percent, settings.end_percent)
         scope = begin(cls, APPLY, with_photos(cast), settings.weight, mask, AtFaces(family.token), when)
-        if scope is None:
+        if scope is None:  # switched off, or nobody takes part
             return io.NodeOutput(model, positive, negative)
         check_fits(ip_adapter, METHOD, SamplerInputs(model, positive, negative), APPLY)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
@@ -183,9 +183,8 @@ def _injections(
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
-    scales = torch.tensor(
-        [settings.weight * member.weight for member in scope.people], dtype=torch.float32
-    )  # (people,), of the values
+    # (people,): what each person's values in attention are multiplied with
+    scales = torch.tensor([settings.weight * member.weight for member in scope.people], dtype=torch.float32)
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
     return injections(loaded, scope, sides, scales)
 
@@ -288,14 +287,15 @@ class StylePerPerson(io.ComfyNode):
         mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        settings = StyleSettings(**values)
+        settings = StyleSettings(**values)  # `values` are the inputs that are its fields
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if settings.who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(settings.who, 60)!r}, but no cast is connected.", advice)
         when = When(STYLES, settings.start_percent, settings.end_percent)
-        # For each set of tokens whether the style acts: one for the whole picture, or by row one for each person.
+        # For each set of tokens whether the style acts: one set for all, or by row one for each person.
         shares = [True]
+        # Three cases of where the style acts: in the whole picture or a mask; by row; in regions of people.
         if cast is None or mask is not None:
             scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
         else:
@@ -304,7 +304,8 @@ class StylePerPerson(io.ComfyNode):
             if placed.by_row:
                 shares = in_style
             taking = _taking_part(placed, in_style)
-            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
+            where = OnBodies(alone=False)
+            scope = begin(cls, STYLES, taking, settings.weight, mask=None, where=where, when=when, nothing=NOBODY)
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)
@@ -318,10 +319,14 @@ class StylePerPerson(io.ComfyNode):
 
 
 def _scope_of_picture(node: type[io.ComfyNode], cast: Cast | None, mask: Tensor | None, when: When) -> Scope:
-    """The scope of a style of the whole picture, or of a mask, whoever stands there."""
+    """The scope of a style of the whole picture, or of a mask, whoever stands there: nobody in particular takes part.
+
+    cast: only for the check that a mask belongs to one picture. Raises what `checked` and _painted raise.
+    """
     schedule = ScheduleRange(when.start, when.end).checked(STYLES)
-    painted = None if mask is None else _painted(cast, mask)
-    return Scope(node, TakingPart(Cast(()), ()), schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
+    painted = None if mask is None else _painted(cast, mask)  # (1, H, W), the only region of the scope
+    no_people = TakingPart(Cast(()), ())
+    return Scope(node, no_people, schedule, NodeOfRun(STYLES, notes.node_of(node)), painted)
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
@@ -335,7 +340,11 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
 
 
 def _taking_part(placed: PlacedCast, in_style: Sequence[bool]) -> TakingPart:
-    """The people who act: those who are drawn in the style. By row, as soon as anybody is, all have their row."""
+    """The people who take part: those who are drawn in the style. in_style: for each person of `placed`.
+
+    By row all take part as soon as anybody is drawn in the style, because each row of the batch needs its tokens. Those
+    who are not drawn in it then have a scale of 0.
+    """
     acts = [any(in_style)] * len(in_style) if placed.by_row else in_style
     return TakingPart(placed, tuple(acts))
 
@@ -359,11 +368,12 @@ def _injections_of_pictures(
     acts_in_layers: Sequence[bool],
     scales: Tensor,
 ) -> list[Injection]:
-    """What positive and negative carry: the tokens of all pictures (B, H, W, 3), and as many tokens of blank pictures.
+    """What positive and negative carry, in this order: the tokens of all pictures, and as many of blank pictures.
 
-    All regions of the scope read the same tokens. acts_in_layers: for each cross-attention layer of the UNet whether
-    the tokens are read there. scales: (1,), or (people,) where each person has a row of the batch; what the values are
-    multiplied with. Raises WrongEncoder, BadPicture.
+    All regions of the scope read the same tokens.
+    pictures: (B, H, W, 3). acts_in_layers: for each cross-attention layer of the UNet whether the tokens are read
+    there. scales: what the values in attention are multiplied with, (1,), or (people,) where each person has a row of
+    the batch. Raises WrongEncoder, BadPicture.
     """
     if scope.regions is not None:
         # All people have the same style, so their regions become one: (people, H, W) -> (1, H, W).
