@@ -118,7 +118,9 @@ class BlocksRun(Run[BlockInjection]):
         # (id of an injection's layers, device) -> (these layers, the same on the device). The layers are kept here only
         # so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
-        # All layers are put on the device now, before the host looks how much of the MODEL there is room for.
+        # All layers are put on the device now, before the host looks how much of the MODEL there is room for. As if the
+        # batch were one chunk: which rows it has does not matter here. Forwards find the layers again by their id,
+        # since Carried.for_picture gives them these very objects (made_once).
         for injection in self.everything:
             for part in _rows_with_people(injection, range(len(latent))):
                 self.layers_on_device(part.injection)

@@ -125,9 +125,9 @@ class TransformerNodeLoras:
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
-            # None has `row` None here, as Carried.for_picture has set it. The test is for the type checker.
+            # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
             self.person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
-        if loras.regions is not None and not loras.by_row:
+        elif loras.regions is not None:
             (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)
             weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))  # (people, tokens)
             self.people = PeopleOnPicture(number, loras.names, weights.to(forward_input.x.device))

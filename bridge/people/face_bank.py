@@ -174,7 +174,8 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
 def _unchanged_savers(key: str, prompt: Mapping[str, Any]) -> list[str]:
     """The ids of nodes that saved the person who is in this file, and that stand unchanged in the graph since.
 
-    The host does not run them again, nor the nodes that they have become. key: the folded path of the file.
+    The host does not run them again, nor the nodes that they were expanded into (such as turns of a loop), so nothing
+    would save the person again. key: the folded path of the file.
     """
     savers = _savers.get(key, {})
     return [saver for saver, sources in savers.items() if saver in prompt and _with_sources(saver, prompt) == sources]

@@ -72,11 +72,13 @@ def where(key: str) -> str:
 
 
 def comes_with(entry: Model, name: str) -> bool:
-    """Whether a published pack has a file of this name: its detector, its recogniser, or one that its zip holds
-    beside them."""
-    # Of the whole pack: `entry` may be without its recogniser (workflow_needs.as_chosen).
-    names = {folded(PurePath(file.names[0]).name) for file in published(entry.id).files}
-    return folded(name) in names or (ending(name) == ".onnx" and PurePath(name).stem.lower() in _IN_ZIPS)
+    """Whether a published pack has a file of this name: its detector, its recogniser, or one of those that the zips of
+    all packs hold beside them."""
+    # Of the whole pack: `entry` may be without its recogniser (workflow_needs.as_chosen). The first name is the
+    # published one.
+    own_names = {folded(PurePath(file.names[0]).name) for file in published(entry.id).files}
+    is_in_every_zip = ending(name) == ".onnx" and PurePath(name).stem.lower() in _IN_ZIPS
+    return folded(name) in own_names or is_in_every_zip
 
 
 def pack_of(name: str) -> str:

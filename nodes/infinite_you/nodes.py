@@ -239,7 +239,7 @@ def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewI
     region_picture = place_previews.acting(scope.acting_regions, scope.people, scope.by_row)
     if region_picture is not None:
         pictures.append(region_picture)
-    if hint.any():
+    if hint.any():  # all black: nobody has keypoints, see _hint; else it is of the canvas's size, as the regions are
         pictures.append(hint if scope.by_row else hint.amax(0, keepdim=True))
     if not pictures:
         return None
