@@ -17,7 +17,7 @@ from shared.host_server import Run as HostRun
 from shared.workflow import Prompt
 
 from .one_worker import DrivenWorkers, WorkerEnded, WorkerSettings
-from .worker import PERSON_FILE, Outcome, SavedFile, named_files, reason_of, shortened
+from .worker import PERSON_FILE, Outcome, SavedFile, named_files, reason_of, shortened, too_slow
 
 _BACK_SECONDS = 300
 """So long a server that has stopped is asked whether it runs again."""
@@ -95,7 +95,7 @@ class ServerWorker:
         except (HostError, OSError, ValueError) as cause:
             reason = shortened(str(cause))
         if begun and time.monotonic() - begun[0] >= self._limit:
-            reason = f"It was not done after {self._limit:g} s. --row-limit gives it more seconds."
+            reason = too_slow(self._limit)
         raise WorkerEnded(f"{self.url}: {reason}", is_of_task=bool(begun))
 
     def _send(self, name: str, data: bytes) -> None:

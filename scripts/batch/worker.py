@@ -100,7 +100,7 @@ class Worker:
             except (HostError, OSError) as cause:
                 reason = shortened(str(cause))
                 if time.monotonic() - began >= self._limit:
-                    reason = f"It was not done after {self._limit:g} s. --row-limit gives it more seconds."
+                    reason = too_slow(self._limit)
                 self._end_host()
             if self._is_stopped:
                 break
@@ -193,6 +193,11 @@ def reason_of(run: HostRun, prompt: Prompt) -> str:
     if node:
         return f"{node}: {run.error_text}"
     return run.error or f"It ended as {run.status or 'nothing'}."
+
+
+def too_slow(limit: float) -> str:
+    """Why a row ended that took as long as it may. limit: seconds."""
+    return f"It was not done after {limit:g} s. --row-limit gives it more seconds."
 
 
 def shortened(text: str) -> str:
