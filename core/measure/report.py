@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..cast import Box, Member
+from ..persons import kin_lines
 from ..pictures.geometry import Fit
 from .comparison import TRAINED_WITH, UNKNOWN
 
@@ -138,6 +140,11 @@ class Report:
     width: int = 0
     height: int = 0
     labels: tuple[str, ...] = ()
+
+    @cached_property
+    def kin_lines(self) -> list[str]:
+        """A line that names who of the people are kin by their faces, for the text and the note; none without kin."""
+        return kin_lines([member.person for member in self.people])
 
     @property
     def judge(self) -> str:

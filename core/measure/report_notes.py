@@ -2,7 +2,6 @@
 
 from collections.abc import Set
 
-from ..persons import kin_lines
 from .figures import PARTS, TEXT_ALIGNMENT
 from .measuring import NODE
 from .report import Report
@@ -21,7 +20,7 @@ def notes(report: Report, installed: Set[str]) -> list[str]:
     lines: list[str] = []
     if report.judge_is_biased and installed - {report.judge}:
         lines.append(judge_sentence(report))
-    lines += kin_lines([member.person for member in report.people])
+    lines += report.kin_lines
     faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
     if faceless:
         lines.append(f"No face found in picture {', '.join(faceless)}.")

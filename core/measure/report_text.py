@@ -1,6 +1,5 @@
 """A report in lines of text: by which recogniser it was measured, the figures of each picture, and each person."""
 
-from ..persons import kin_lines
 from ..pictures.geometry import longer_side
 from .comparison import TRAINED_WITH
 from .figures import FIGURES, leakage, margin, mean, resemblance
@@ -12,7 +11,7 @@ def describe(report: Report) -> str:
     lines: list[str] = []
     if report.people:
         lines.append(judge_sentence(report))
-        lines += kin_lines([member.person for member in report.people])
+        lines += report.kin_lines
     for number, picture in enumerate(report.judged_pictures, 1):
         lines.append(f"Picture {number}: {summary(picture)}")
         lines += [f"  {line}" for line in _lines_of_picture(report, picture)]
