@@ -27,7 +27,6 @@ from ..core.checks.errors import BadCast, BadSetup, counted, joined
 from ..core.checks.prompts import per_member
 from ..core.pictures.geometry import check_shape
 from ..core.places import found, layouts, place_previews, placing, regions
-from ..core.taking_part import TakingPart
 from .categories import IN_PLACES
 from .sockets import CastSocket, LayoutSocket
 
@@ -182,7 +181,7 @@ def seen_of_people(
             f"Find Places does not know {text.transformer.name}, which reads its text apart from the picture.",
             "Use Place Cast, or one of the models that the help page of Find Places lists.",
         )
-    everybody = TakingPart(people, (True,) * len(people.people))
+    everybody = taking_part.present_in(people)
     everywhere = Scope(node, everybody, WHOLE_SCHEDULE, node_of_run)  # without regions: in the whole picture
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.

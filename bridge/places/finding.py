@@ -7,10 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from comfy.sd import CLIP
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+from latent_preview import Latent2RGBPreviewer
 from torch import Tensor
 
 from ...core.attention.cross_attention import on_tokens
@@ -133,16 +136,13 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
 
     None where the host has no colours for latents of this format.
     """
-    factors = latent_format.latent_rgb_factors  # (C, 3)
-    if factors is None:
+    if latent_format.latent_rgb_factors is None:
         return None
-    reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)
-    latent = latent.float().cpu() if reshape is None else reshape(latent.float().cpu())
-    first = latent[0, :, 0] if latent.dim() == 5 else latent[0]  # of 5 dimensions the first frame: (C, h, w)
-    colours = first.movedim(0, -1) @ first.new_tensor(factors)
-    if latent_format.latent_rgb_factors_bias is not None:
-        colours = colours + first.new_tensor(latent_format.latent_rgb_factors_bias)
-    return ((colours + 1) / 2).clamp(0, 1)  # from -1..1
+    colours = [latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias]
+    reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)  # older hosts know of none
+    previewer = Latent2RGBPreviewer(*colours) if reshape is None else Latent2RGBPreviewer(*colours, reshape)
+    picture = previewer.decode_latent_to_preview(latent.float().cpu())
+    return torch.from_numpy(np.array(picture)).float() / 255
 
 
 def numbers_of_words(clip: CLIP, words: str, count: int) -> tuple[int, ...]:

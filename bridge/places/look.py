@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from comfy.model_base import BaseModel
-from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
@@ -31,8 +29,8 @@ from ..references.record import LATENTS, REFERENCES, PeopleReferences
 from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
-from ..sampling.model_conds import Carried, CarriedCond
-from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, entries_with
+from ..sampling.model_conds import Carried
+from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, carry_instead, entries_with
 from ..words.unet.person_texts import UnetWords
 
 _SDXL_LAYERS = 70
@@ -208,9 +206,8 @@ class LookRun(Run[Sought]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         """Each Sought in the conditioning of the run is replaced by one that knows its entry, see Sought.in_entry."""
         for entry in entries_with(guider, self.key):
-            conds = entry["model_conds"]
-            of_nodes = tuple(sought.in_entry(entry) for sought in conds[self.key].cond)
-            entry["model_conds"] = {**conds, self.key: CarriedCond(of_nodes)}
+            of_nodes = entry["model_conds"][self.key].cond
+            carry_instead(entry, self.key, [sought.in_entry(entry) for sought in of_nodes])
         super().__init__(guider, latent)  # it reads what all entries carry, so it comes last
 
     def batch_for_forward(
@@ -234,20 +231,12 @@ class LookRun(Run[Sought]):
             return _UnetLook(sought, forward_input)
         return _JointLook(sought, forward_input)
 
-    def wrap_calc_cond_batch(
-        self,
-        executor: WrapperExecutor,
-        model: BaseModel,
-        conds: Any,
-        x_in: Tensor,
-        timestep: Tensor,
-        model_options: dict[str, Any],
-    ) -> list[Tensor]:
+    def wrap_calc_cond_batch(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         """What the host predicts for each side, of one step. Raises Seen after the forward in which the look was taken.
 
         It is raised here and not in the forward, so that the host has put everything back.
         """
-        out = super().wrap_calc_cond_batch(executor, model, conds, x_in, timestep, model_options)
+        out = super().wrap_calc_cond_batch(*args, **kwargs)
         for sought in self.everything:
             if sought.look.is_done:
                 sought.look.predicted = out[0]  # the positive side is the first

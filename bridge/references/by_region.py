@@ -47,8 +47,8 @@ from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
-from ..sampling.runs import Batch, ForwardInput, Run, entries_with
+from ..sampling.model_conds import Carried, ConditioningLost, one_for_each_row
+from ..sampling.runs import Batch, ForwardInput, Run, carry_instead, entries_with
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
@@ -184,9 +184,8 @@ class RegionalReferencesRun(Run[RegionalReferences]):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         # Before the run reads the conditioning, what it carries learns which the reference latents are.
         for entry in entries_with(guider, self.key):
-            conds = entry["model_conds"]
-            regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
-            entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
+            of_nodes = entry["model_conds"][self.key].cond
+            carry_instead(entry, self.key, [carried.with_numbers(entry) for carried in of_nodes])
         super().__init__(guider, latent)
         # Those by which attention is divided: not all tokens read all references alike.
         dividing = [carried for carried in self.everything if carried.strength or not carried.record.is_read_as_it_is]

@@ -51,7 +51,7 @@ from .calls import Calls, KnownCalls, Lost, Site, code_of_others, is_ours, modul
 from .canvas_check import NodeOfRun, check_canvases
 from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
-from .model_conds import CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
+from .model_conds import Carried, CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
 from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
@@ -163,6 +163,11 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
 def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
     """The entries of all sides that carry something under `key`."""
     return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
+
+
+def carry_instead(entry: RunEntry, key: str, carried: Sequence[Carried]) -> None:
+    """Let an entry carry these under `key` from now on. The entry, which is of this sampling alone, is changed."""
+    entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(tuple(carried))}
 
 
 class ForwardInput(NamedTuple):

@@ -96,7 +96,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         return _places_by_size(layout.slots, len(cast.people))
     # The orders that are left, and the two above with fewer places.
     if place_count not in (len(cast.people), len(listed_people)):
-        raise wrong_place_count(cast, place_count)
+        raise _wrong_place_count(cast, place_count)
     if order == MATCH_FACES:
         return _places_by_likeness(with_names(cast.people), layout.slots)
     # With a place for everybody who was listed, those who are absent are counted, and theirs stay free.
@@ -120,7 +120,7 @@ def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
     return tuple(person_at.get(place) for place in range(len(slots)))
 
 
-def wrong_place_count(cast: Cast, place_count: int) -> BadCast:
+def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
     # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left; [] for a
     # count below 0.

@@ -54,8 +54,8 @@ from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ...sampling.calls import modules_of
 from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
-from ...sampling.model_conds import CarriedCond, ConditioningLost
-from ...sampling.runs import ForwardInput, attention_of_other_pack, entries_with
+from ...sampling.model_conds import ConditioningLost
+from ...sampling.runs import ForwardInput, attention_of_other_pack, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
 from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere, words_by_row
 
@@ -100,8 +100,7 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
                 # entries get one UnetWords more: the host computes entries in one batch only where they carry
                 # equally many.
                 words_of_nodes.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
-            conds = entry["model_conds"]
-            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(words_of_nodes))}
+            carry_instead(entry, self.key, words_of_nodes)
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
