@@ -138,7 +138,10 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
     """
     if latent_format.latent_rgb_factors is None:
         return None
-    colours = [latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias]
+    # As arrays, because the host makes tensors of them: of lists it makes tensors of torch's default type.
+    colours: list[Any] = []
+    for colour in (latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias):
+        colours.append(None if colour is None else np.array(colour, np.float32))
     reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)  # older hosts know of none
     previewer = Latent2RGBPreviewer(*colours) if reshape is None else Latent2RGBPreviewer(*colours, reshape)
     picture = previewer.decode_latent_to_preview(latent.float().cpu())
