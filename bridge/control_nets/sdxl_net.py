@@ -107,12 +107,10 @@ class TokenControlNet(NetOfHost):
         injections: what the node has put into each chunk of the batch, at least one. x: the latents, (B, C, h, w).
         """
         first_injection = injections[0]  # its regions are those of all chunks, see Injection.can_join_batch
-        of_chunks = [injection.by_person(injection.tokens) for injection in injections]
-        # Rows: usually one for each chunk, which `repeat_rows` repeats; by_row one for each row of the batch.
-        tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
+        tokens = torch.stack([injection.tokens for injection in injections])  # (chunks, people, T, width)
         if first_injection.regions is not None:
             outside = self.outside.expand(len(tokens), 1, -1, -1)
-            tokens = torch.cat([tokens, outside], dim=1)  # (rows, people + 1, T, width)
+            tokens = torch.cat([tokens, outside], dim=1)  # (chunks, people + 1, T, width)
         context = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)  # (B, tokens of all, width)
         context = context.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
         network = TokenNetwork(self.control_model, first_injection.regions, _boxes_of(injections, len(x)))
@@ -124,14 +122,8 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
 
     injections: of each chunk of the batch; all of them have boxes, or none has.
     """
-    if injections[0].boxes is None:
-        return None
-    of_chunks: list[Tensor] = []
-    for injection in injections:
-        boxes = injection.boxes
-        if boxes is not None:
-            of_chunks.append(injection.by_person(boxes).sum(dim=0))  # (rows of a chunk or 1, H, W)
-    return repeat_rows(torch.cat(of_chunks), row_count, dim=0)
+    of_chunks = [injection.boxes.sum(dim=0) for injection in injections if injection.boxes is not None]  # (H, W) each
+    return repeat_rows(torch.stack(of_chunks), row_count, dim=0) if of_chunks else None
 
 
 def _other_object(net: Any) -> str:

@@ -97,14 +97,6 @@ class BlockInjection(Injection):
         return True
 
 
-@dataclass(frozen=True)
-class _RowsOfInjection:
-    """Rows of a batch, and the injection whose people all of them read."""
-
-    rows: slice
-    injection: BlockInjection
-
-
 class BlocksRun(Run[BlockInjection]):
     """One sampling run of a MODEL whose picture reads people behind its blocks."""
 
@@ -118,12 +110,12 @@ class BlocksRun(Run[BlockInjection]):
         # (id of an injection's layers, device) -> (these layers, the same on the device). The layers are kept here only
         # so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
-        # All layers are put on the device now, before the host looks how much of the MODEL there is room for. As if the
-        # batch were one chunk: which rows it has does not matter here. Forwards find the layers again by their id,
-        # since Carried.for_picture gives them these very objects (made_once).
-        for injection in self.everything:
-            for part in _rows_with_people(injection, range(len(latent))):
-                self.layers_on_device(part.injection)
+        # All layers are put on the device now, before the host looks how much of the MODEL there is room for. Forwards
+        # find them again by their id, since for_picture gives them the same objects.
+        active = [injection for injection in self.everything if injection.active]
+        for injection in active:
+            for picture_number in range(len(latent)):
+                self.layers_on_device(injection.for_picture(picture_number))
 
     def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
         """The layers of an injection on a device, in the dtype of the MODEL. They are put there once in a run.
@@ -150,22 +142,6 @@ class BlocksRun(Run[BlockInjection]):
 
     def new_batch(self, acting: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput) -> BlocksBatch:
         return BlocksBatch(self, acting, forward_input)
-
-
-def _rows_with_people(injection: BlockInjection, rows: range) -> list[_RowsOfInjection]:
-    """The rows of a chunk, each with the injection whose people it reads; [] where nobody is read.
-
-    Usually all rows read the same people and are one part. With by_row each row is a part of its own: it reads one
-    person alone. rows: of the chunk that carries `injection`, by their numbers in the batch.
-    """
-    if not injection.active:
-        return []
-    if not injection.by_row:
-        return [_RowsOfInjection(slice(rows.start, rows.stop), injection)]
-    parts: list[_RowsOfInjection] = []
-    for picture, row in enumerate(rows):  # picture: the number of the row in its chunk
-        parts.append(_RowsOfInjection(slice(row, row + 1), injection.for_picture(picture)))
-    return parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,18 +188,17 @@ class BlocksBatch(Batch):
             rows_of_chunk = self.row_count // len(by_chunk)
             for chunk_number, injection in enumerate(by_chunk):
                 first_row = chunk_number * rows_of_chunk
-                for part in _rows_with_people(injection, range(first_row, first_row + rows_of_chunk)):
-                    self._add_readers(
-                        part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x
-                    )
+                rows = slice(first_row, first_row + rows_of_chunk)
+                if injection.active:
+                    layers = run.layers_on_device(injection, forward_input.x.device)
+                    self._add_readers(injection, rows, layers, forward_input.x)
 
-    def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
-        """Add to `_readers` the tokens of the picture that read people in the rows of `part`.
+    def _add_readers(self, injection: BlockInjection, rows: slice, layers: list[Read], x: Tensor) -> None:
+        """Add to `_readers` the tokens of the picture that read the people of an injection in these rows.
 
         apart: one _Readers for each person. Else one for each set of people whose regions share tokens.
-        layers: of the part's injection, on the device. x: (B, C, h, w), the latents of the batch.
+        layers: of the injection, on the device. x: (B, C, h, w), the latents of the batch.
         """
-        injection = part.injection
         latent = x.shape[-2], x.shape[-1]  # (height, width)
         everywhere = torch.ones(1, 1, 1, dtype=torch.float32)  # the region of one person without any
         if injection.apart:
@@ -232,11 +207,11 @@ class BlocksBatch(Batch):
             for person, by_token in enumerate(on_tokens(shares, *latent, side=2).flatten(1)):
                 tokens = by_token.nonzero()[:, 0]  # (n,)
                 shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
-                self._readers.append(_Readers(part.rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
+                self._readers.append(_Readers(rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
             return
         regions = everywhere if injection.acting_regions is None else injection.acting_regions
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
-            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, shares=None))
+            self._readers.append(_Readers(rows, tokens.to(x.device), people, layers, shares=None))
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""

@@ -45,7 +45,7 @@ class Injection(InBoxes, CarriedOfPeople):
     people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
     still reads its tokens by `regions`.
     by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
-    person's row.
+    person's row. Batches are made of the Injections of single rows, see of_person.
     reads: what people add to a layer. Each node is given what the text alone has given there, so the order of nodes
     does not matter.
     """
@@ -85,16 +85,6 @@ class Injection(InBoxes, CarriedOfPeople):
             layers.append(None if layer is None else tuple(tensor[numbers] for tensor in layer))
         boxes = None if self.boxes is None else self.boxes[numbers]
         return replace(super().of_person(person), layers=tuple(layers), boxes=boxes, by_row=False)
-
-    def by_person(self, x: Tensor) -> Tensor:
-        """x, (people, ...), with a dimension for the rows of the chunk added: (people of a row, rows, ...).
-
-        Usually all rows read the same people: (people, 1, ...), one row that serves all. With by_row each row has one
-        person of its own: (1, people, ...), as many rows as people.
-        """
-        if self.by_row:
-            return x[None]  # (1, rows, ...), where person n is row n
-        return x[:, None]  # (people, 1, ...)
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with this Injection and with `other` can be computed in one batch.
@@ -187,12 +177,8 @@ class NodeInjections:
         # All chunks have the same regions, so the first chunk's serve all rows. Boxes may differ between rows: where
         # people have a row of the batch each, a row has the box of its person. So they are taken from every chunk.
         by_chunk = injections if injections[0].boxes is not None else injections[:1]
-        self._shares_of_chunks: list[_Shares] = []
-        """The shares in each of these chunks; empty where every pixel reads one person."""
-        for injection in by_chunk:
-            shares = injection.shares
-            if shares is not None:
-                self._shares_of_chunks.append(_Shares(injection, shares))
+        self._shares_of_chunks = [injection.shares for injection in by_chunk if injection.shares is not None]
+        """The shares in each of these chunks, see Injection.shares; empty where every pixel reads one person."""
         self._shares_on_grids: dict[Grid, Tensor] = {}
         """The shares of all rows, (people, rows, N, 1), by grid of the layer."""
         if self._shares_of_chunks:
@@ -219,11 +205,7 @@ class NodeInjections:
 
     def _make_shares(self, grid: Grid) -> Tensor:
         """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
-        by_chunk: list[Tensor] = []
-        for injection, in_picture in self._shares_of_chunks:
-            on_layer = on_grid(in_picture, *grid)  # (people, N, 1)
-            by_chunk.append(injection.by_person(on_layer))  # (people, rows of the chunk, N, 1)
-        return self._rows_of_batch(by_chunk)
+        return self._rows_of_batch([on_grid(shares, *grid) for shares in self._shares_of_chunks])
 
     def _rows_of_layer(self, layer_index: int) -> KeysAndValues | None:
         """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
@@ -234,26 +216,14 @@ class NodeInjections:
             if of_layer is None:
                 return None
             keys_of_people, values_of_people = of_layer  # (people, T, C) each
-            keys.append(injection.by_person(keys_of_people))
-            values.append(injection.by_person(values_of_people))
+            keys.append(keys_of_people)
+            values.append(values_of_people)
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
 
     def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
         """The tensors of all chunks as one for all rows of the batch, (people, rows of the batch, ...), on the device.
 
-        by_chunk: (people, rows, ...) of each chunk: all of its rows, or one row that all its pictures read. Single rows
-        are repeated until the batch is full.
+        by_chunk: (people, ...) of each chunk, which all of its rows read; or of one chunk for all.
         """
-        # Each chunk has equally many rows here, as can_join_batch sees to, so that repeating keeps each at its place.
-        rows_of_chunks = torch.cat(list(by_chunk), dim=1)
-        return repeat_rows(self._query_shape.like_queries(rows_of_chunks), self._query_shape.row_count, dim=1)
-
-
-class _Shares(NamedTuple):
-    """How much each pixel of the picture reads of each person of an injection.
-
-    in_picture: (people, H, W), see Injection.shares.
-    """
-
-    injection: Injection
-    in_picture: Tensor
+        of_chunks = torch.stack(list(by_chunk), dim=1)  # (people, chunks, ...)
+        return repeat_rows(self._query_shape.like_queries(of_chunks), self._query_shape.row_count, dim=1)

@@ -103,20 +103,16 @@ class PersonLoras(CarriedOfPeople):
         return len(self.names)
 
     @property
-    def shares(self) -> list[Tensor]:
-        """How much of each person's LoRAs every pixel has: tensors (people, H, W), at most 1 in all for each pixel.
+    def shares(self) -> Tensor | None:
+        """How much of each person's LoRAs every pixel has: (people, H, W), at most 1 in all for each pixel.
 
-        One tensor, for all rows of the batch, where people have regions. None ([]) where one person is everywhere. With
-        by_row a tensor (people, 1, 1) for each row, or only that of `row` where these PersonLoras are one row's.
+        None where one person is everywhere. In a row of one person it is (people, 1, 1), and 0 for all others.
         """
-        if self.by_row:
-            # (rows, people, 1, 1), as many rows as people: row n is person n's alone
-            share_of_rows = torch.eye(len(self.names), dtype=torch.float32)[:, :, None, None]
-            # self.row: set where Carried.for_picture has made these PersonLoras one row's
-            return list(share_of_rows) if self.row is None else [share_of_rows[self.row]]
+        if self.row is not None:
+            return torch.eye(len(self.names), dtype=torch.float32)[self.row][:, None, None]
         if self.regions is None:
-            return []
-        return [region_weights(self.regions.float())]
+            return None
+        return region_weights(self.regions.float())
 
 
 class InputLora(NamedTuple):

@@ -121,14 +121,14 @@ class TransformerNodeLoras:
         """number: of the node, among those of the batch. of_rows: the node's PersonLoras of all rows of the batch
         together, or one for each row. layers: of the node, by name."""
         loras = of_rows[0]
+        shares = loras.shares
         self.layers = layers
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
             # Every `row` is set: Carried.for_picture has made these. The test is for the type checker.
             self.person_of_row = tuple(of_row.row for of_row in of_rows if of_row.row is not None)
-        elif loras.regions is not None:
-            (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)
+        elif shares is not None:
             weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))  # (people, tokens)
             self.people = PeopleOnPicture(number, loras.names, weights.to(forward_input.x.device))
 

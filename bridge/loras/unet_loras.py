@@ -192,11 +192,10 @@ class UNetNodeLoras:
         """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
         self.layers = layers
         self._query_shape = query_shape
-        first = loras[0]
-        # With a row for each person chunks differ, so the rows of all chunks are put in line. Otherwise all chunks have
-        # the shares of the first.
-        self._shares = [shares for lora in loras for shares in lora.shares] if first.by_row else first.shares
-        """See PersonLoras.shares."""
+        # All chunks have the same regions, but rows of people have each a person of their own.
+        different = loras if loras[0].by_row else loras[:1]
+        self._shares = [lora.shares for lora in different if lora.shares is not None]
+        """Of these chunks, see PersonLoras.shares; empty for one person everywhere."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
         """What `_make_weights` has given, by the grid and the owners of the ranks."""

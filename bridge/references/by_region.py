@@ -123,7 +123,7 @@ class RegionalReferences(Carried):
 
     def for_picture(self, picture_number: int) -> Self:
         """What one picture of a batch reads: where people have rows, a copy that knows its row; else this object."""
-        if not self.record.cast.by_row:
+        if not self.by_row:
             return self
         return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
 
@@ -209,7 +209,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
             return None
-        if regional.record.cast.by_row:  # copies for each row: their node and latents have to be the same
+        if regional.by_row:  # copies for each row: their node and latents have to be the same
             differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
         else:  # one object for all rows
             differ = any(of_row is not regional for of_row in rows)

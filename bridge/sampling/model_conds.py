@@ -84,6 +84,7 @@ class Carried(NeverCopied):
     that the MODEL has others. None for no such note.
     words_note_node: the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
+    by_row: whether each row of the batch reads another person; a run makes one Carried for each of them (for_picture).
     of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
     """
 
@@ -95,6 +96,7 @@ class Carried(NeverCopied):
     latents_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     words_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
+    by_row: bool = field(default=False, kw_only=True)
     of_negative: Self | None = field(default=None, kw_only=True)
 
     @property
@@ -205,13 +207,11 @@ CarriedT = TypeVar("CarriedT", bound=Carried)
 class CarriedOfPeople(Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
-    per_person: the names of the fields, tensors or tuples, that have something of one person after the other.
-    by_row: whether they have rows instead of regions. row: the number of the person whose row this is; None for all
-    rows.
+    per_person: the names of the fields, tensors or tuples, that have something of one person after the other. row: the
+    number of the person whose row this is; None for all rows. With by_row nobody has a region.
     """
 
     per_person: ClassVar[tuple[str, ...]] = ()
-    by_row: bool = field(default=False, kw_only=True)
     row: int | None = field(default=None, kw_only=True)
 
     @property
@@ -263,8 +263,8 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
     by_chunk: what the node has put into each chunk of the batch. row_count: rows of the batch; every chunk has equally
     many.
     """
-    pictures_per_chunk = row_count // len(by_chunk)
-    return [carried.for_picture(number) for carried in by_chunk for number in range(pictures_per_chunk)]
+    rows_per_chunk = row_count // len(by_chunk)
+    return [carried for carried in by_chunk for _ in range(rows_per_chunk)]
 
 
 def rows_of_nodes(
@@ -290,7 +290,6 @@ def rows_of_nodes(
         first = by_chunk[0]
         differ = any(carried is not first for carried in by_chunk)
         one_node = all(carried.source is first.source for carried in by_chunk)
-        # With by_row even chunks that carry one object have rows that differ: each shows one person of it.
         reads_by_row = first.by_row or (may_differ and differ)
         if one_node and reads_by_row:
             nodes.append(tuple(one_for_each_row(by_chunk, row_count)))

@@ -72,8 +72,9 @@ class RowTables:
             lines.extend((chunk_number, picture_number) for picture_number in pictures)
         table = torch.tensor(lines, device=self._device)
         chunks_of_table = chunks
-        if self.window:
-            # Readers of a chunk count its pictures from 0 on. A window may begin later, so each row is a chunk there.
+        people_have_rows = any(carried.by_row for chunk in chunks for carried in chunk.carried)
+        # Readers of a chunk count its pictures from 0 on. A window may begin later, so each row is a chunk there.
+        if people_have_rows or self.window:
             chunks_of_table = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
         self._chunks_by_table_id[id(table)] = chunks_of_table
         self._chunks_by_lines[tuple(lines)] = chunks_of_table
@@ -82,7 +83,8 @@ class RowTables:
     def chunks_of(self, table: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch by its table, (rows, 2); all have equally many rows.
 
-        They are the host's chunks, or one chunk per row: in a window, and where another pack has changed the rows.
+        They are the host's chunks, or one chunk per row: where people have rows, in a window, and where another pack
+        has changed the rows. So all rows of a chunk are of the same people.
         """
         chunks = self._chunks_by_table_id.get(id(table))
         if chunks is not None:

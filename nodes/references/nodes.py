@@ -531,6 +531,7 @@ def _regional(
         strength=0.0 if read_regions is None else read_regions.settings.region_strength,
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
         canvas_node=NodeOfRun(NAME, node_id),
+        by_row=record.cast.by_row,
     )
 
 

@@ -15,9 +15,10 @@ from pack.bridge.host.unet import attention_widths
 from pack.bridge.networks.file_attention import attend_with
 from pack.bridge.networks.layers import QueryShape
 from pack.bridge.sampling.conditioning import factor_between
-from pack.bridge.sampling.model_conds import Carried, CarriedCond
+from pack.bridge.sampling.model_conds import Carried, CarriedCond, Chunk
+from pack.bridge.sampling.row_tables import RowTables
 from pack.bridge.words.unet import run as unet_run
-from pack.bridge.words.unet.person_texts import UnetWords, words_by_row
+from pack.bridge.words.unet.person_texts import UnetWords
 from pack.core.cast import PlacedCast
 from pack.core.checks.value_checks import BadPicture
 from peers import apply
@@ -219,9 +220,14 @@ def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
     tokens = torch.rand(1, 4, 8)
     everybody = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), (3, 1), tokens, by_row=True)
     everywhere = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (4,), tokens)
-    first, second = words_by_row(((everybody, everywhere),), 2)
-    assert [text_of_row.counts for text_of_row in (*first, *second)] == [(3,), (4,), (1,), (4,)]
-    assert words_by_row(((everywhere,),), 2) == ((everywhere,),)
+    tables = RowTables(torch.device("cpu"))
+
+    def chunks(*carried):
+        return tables.chunks_of(tables.of_batch((Chunk(carried),), 2))
+
+    first, second = chunks(everybody, everywhere)
+    assert [words.counts for words in (*first.carried, *second.carried)] == [(3,), (4,), (1,), (4,)]
+    assert chunks(everywhere) == (Chunk((everywhere,)),)
 
 
 def test_rows_are_joined_where_those_of_every_node_can_be():

@@ -22,7 +22,7 @@ from typing_extensions import Self
 from ...host.schedule import WHOLE_SCHEDULE
 from ...sampling.canvas_check import NodeOfRun
 from ...sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
-from ...sampling.model_conds import CarriedOfPeople, carry, one_for_each_row
+from ...sampling.model_conds import CarriedOfPeople, carry
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,15 +198,6 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Un
 
 WordsByChunk = tuple[tuple[UnetWords, ...], ...]
 """What the chunks of a batch carry: for each chunk, a UnetWords per node."""
-
-
-def words_by_row(words_by_chunk: WordsByChunk, row_count: int) -> WordsByChunk:
-    """The words of each row of a batch, as if it were a chunk, where any UnetWords is by_row; otherwise unchanged."""
-    if not any(words.by_row for words_of_nodes in words_by_chunk for words in words_of_nodes):
-        return words_by_chunk
-    # From a tuple per chunk to one per node, then to a UnetWords for each row, and back to a tuple per row.
-    by_node = [one_for_each_row(of_node, row_count) for of_node in zip(*words_by_chunk, strict=True)]
-    return tuple(zip(*by_node, strict=True))
 
 
 def has_inline_tokens(words_by_chunk: Iterable[tuple[UnetWords, ...]]) -> bool:

@@ -57,7 +57,7 @@ from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ...sampling.model_conds import ConditioningLost
 from ...sampling.runs import ForwardInput, attention_of_other_pack, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
-from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere, words_by_row
+from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
@@ -106,8 +106,7 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
 
     def new_batch(self, acting: tuple[tuple[UnetWords, ...], ...], forward_input: ForwardInput) -> UnetWordsBatch:
         """The batch of a forward. acting: of each node that acts, the words of each chunk."""
-        by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
-        words_by_chunk = words_by_row(by_chunk, len(forward_input.x))
+        words_by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
         ignoring = frozenset[Block]()
         # Whether layers ignore our text matters for inline tokens alone: no function of another pack is given the
         # appended ones.
