@@ -37,16 +37,10 @@ class TakingPart:
         """Those who take part."""
         return tuple(member for member, acts in zip(self.cast.people, self.acts, strict=True) if acts)
 
-    @cached_property
-    def present(self) -> tuple[Member, ...]:
-        """Everybody of weight above 0: each has a row in tensors of regions, also who takes no part."""
-        return present(self.cast).people
-
-    @cached_property
-    def row_numbers(self) -> list[int]:
-        """The numbers, among those present, of the people who take part."""
-        acts_of_present = [acts for member, acts in zip(self.cast.people, self.acts, strict=True) if member.weight > 0]
-        return [number for number, acts in enumerate(acts_of_present) if acts]
+    @property
+    def is_alone(self) -> bool:
+        """Whether one person of the cast alone is in the picture: of weight above 0."""
+        return len(present(self.cast).people) == 1
 
     @property
     def weighted(self) -> Cast:
@@ -108,7 +102,8 @@ def by_lora(cast: Cast) -> list[str]:
 
 def _left_to_loras(taking: TakingPart) -> list[str]:
     """A line that names who is present and takes no part; none where everybody who is present takes part."""
-    people = [member for row, member in enumerate(taking.present) if row not in taking.row_numbers]
+    everybody = zip(taking.cast.people, taking.acts, strict=True)
+    people = [member for member, acts in everybody if member.weight > 0 and not acts]
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 
 

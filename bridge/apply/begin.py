@@ -36,20 +36,21 @@ class AtFaces:
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
         """The scope `everywhere` with its regions and boxes. Raises what core.places.face_regions raises.
 
-        mask: (people, h, w), of everybody in the cast, or None. Regions are made for everybody present, because people
-        take pixels from each other. The scope gets the regions of those who act.
+        mask: (people, h, w), of everybody in the cast, or None. Regions are made for everybody, because people take
+        pixels from each other. The scope gets the regions of those who act.
         """
         taking, name = everywhere.taking, everywhere.node_of_run.node_name
         acts_in = face_regions.acts_in(taking.cast, self.hard)
         shape = face_regions.shape_of_faces(taking.cast, self.hard)
-        person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody present
+        person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody
+        acts = list(taking.acts)
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
-            # Made of the regions of everybody present, so before these are cut down to those who act.
+            # Made of the regions of everybody, so before these are cut down to those who act.
             with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
-            boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[taking.row_numbers]
+            boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[acts]
         if person_regions is not None:
-            person_regions = person_regions[taking.row_numbers]  # (people, H, W), of those who act
+            person_regions = person_regions[acts]  # (people, H, W), of those who act
         is_limited = person_regions is not None or boxes is not None
         placed = is_a(taking.cast, PlacedCast) and is_limited
         return replace(everywhere, regions=person_regions, boxes=boxes, placed=placed)
@@ -80,9 +81,7 @@ class OnBodies:
         cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
         needs_no_region = (
-            (self.alone and len(everywhere.taking.present) == 1)
-            or (self.rows and cast.by_row)
-            or (self.unplaced and not placed)
+            (self.alone and everywhere.taking.is_alone) or (self.rows and cast.by_row) or (self.unplaced and not placed)
         )
         if mask is not None:
             regions.check_one_picture(cast)

@@ -1,6 +1,7 @@
 """The regions of people around their faces, or in their face boxes, for methods that read faces.
 
-Regions are a tensor (people, H, W), float32, 0..1, a row for everybody of weight above 0, in the order of the cast.
+Regions are a tensor (people, H, W), float32, 0..1, a row for everybody of the cast. Who takes no part is drawn by
+another node, and so takes pixels from the others; who has weight 0 takes none.
 """
 
 from collections.abc import Sequence
@@ -83,15 +84,14 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 def regions_of_faces(
     taking: TakingPart, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
 ) -> Tensor | None:
-    """The regions in which the faces of the people present act, (people present, H, W); None for the whole picture.
+    """The regions in which the faces of a cast act, (people, H, W); None for the whole picture.
 
     With `mask`, the regions are its masks. Without it, a person's region is the mask of their place, else their face
     box, widened as `shape` says.
     With REGIONS, a pixel that several widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all
     of them, as in the authors' code.
-    None: everybody has a row of the batch; or one person is present, without a mask or with one that is 1 everywhere.
-    Rows are those of everybody present. Who takes no part is drawn as well, and so takes pixels from others; their row
-    is zeros where their place has neither mask nor box.
+    None: everybody has a row of the batch; or one person is alone, without a mask or with one that is 1 everywhere.
+    The row of who takes no part is zeros where their place has neither mask nor box.
     mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
     for messages. acts_in: REGIONS or FACE_BOXES.
     Checks only people who take part. Raises NotPlaced, and BadRegion for a place without box and mask, for an empty
@@ -99,26 +99,30 @@ def regions_of_faces(
     masks than people in the cast.
     """
     cast = taking.cast
-    people = taking.present
     if mask is not None:
         check_one_picture(cast)
-        regions = masks_of(mask, cast, people)
-    elif len(people) == 1 or cast.by_row:
+        regions = masks_of(mask, cast, cast.people)
+    elif taking.is_alone or cast.by_row:
         return None
     else:
         acting_cast = require_places(replace(cast, people=taking.people), node_name)
+        people = _standing(cast)
         of_people: list[Tensor] = []
-        for row, member in enumerate(people):
-            takes_part = row in taking.row_numbers
+        for member, takes_part in zip(people, taking.acts, strict=True):
             of_people.append(_face_region(member, acting_cast, needs_box=takes_part, shape=shape))
-        regions = torch.stack(of_people)  # (people present, H, W)
+        regions = torch.stack(of_people)  # (people, H, W)
         if acts_in == REGIONS:
             regions = _divided(regions, people, shape.feather)
-    require_distinct(regions[taking.row_numbers], taking.people)
+    acting_regions = require_distinct(regions[list(taking.acts)], taking.people)
     # A mask that is 1 everywhere limits its person to nothing.
-    if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
+    if mask is not None and taking.is_alone and bool((acting_regions == 1).all()):
         return None
     return regions
+
+
+def _standing(cast: Cast) -> list[Member]:
+    """Everybody of the cast; who has weight 0 without a place, because they are not in the picture."""
+    return [member if member.weight > 0 else replace(member, slot=None) for member in cast.people]
 
 
 def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tensor:
@@ -186,12 +190,11 @@ def _face_region(member: Member, cast: PlacedCast, needs_box: bool, shape: Regio
 
 
 def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: str) -> Tensor:
-    """The regions of the people present, each cut to the person's own face box: (people present, H, W).
+    """The regions of a cast, each cut to the person's own face box: (people, H, W).
 
-    Rows are those of everybody present; checks are for people who take part alone.
-    The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
-    the people share a picture, the regions add up to at most 1 at each pixel.
-    uncut: the regions before they are cut, (people present, H, W), or None for the whole picture, both as
+    Checks are for people who take part alone. The corners of a box are cut towards 0 to whole pixels, as in InstantID's
+    infer_full.py, and to the canvas. Where the people share a picture, the regions add up to at most 1 at each pixel.
+    uncut: the regions before they are cut, (people, H, W), or None for the whole picture, both as
     `regions_of_faces` gives them. node_name: for messages.
     Raises NotPlaced, and BadRegion for a place without box, a box off the canvas, a region that does not meet its box,
     and two equal regions.
@@ -199,15 +202,15 @@ def regions_in_face_boxes(taking: TakingPart, uncut: Tensor | None, node_name: s
     acting_cast = require_places(
         replace(taking.cast, people=taking.people), f"{node_name} with acts_in at {FACE_BOXES}"
     )
-    # Of everybody present, also who takes no part: they are drawn, and take pixels from others.
-    boxes = _box_masks(taking.present, acting_cast.width, acting_cast.height)  # (people present, H, W)
+    boxes = _box_masks(_standing(taking.cast), acting_cast.width, acting_cast.height)  # (people, H, W)
     regions = boxes if uncut is None else boxes * uncut
-    for row, member in zip(taking.row_numbers, taking.people, strict=True):
-        _check_box(member, acting_cast, boxes[row], regions[row])
+    acts = list(taking.acts)
+    for member, box_mask, region in zip(taking.people, boxes[acts], regions[acts], strict=True):
+        _check_box(member, acting_cast, box_mask, region)
     # Several people in one picture always have `uncut`. Without it there is one person, or by row a picture for each:
     # nobody shares pixels, and by row two equal boxes are no fault.
     if uncut is not None:
-        require_distinct(regions[taking.row_numbers], taking.people)
+        require_distinct(regions[acts], taking.people)
     if acting_cast.by_row:
         return regions
     return region_weights(regions)  # one region alone stays as it is
