@@ -27,7 +27,7 @@ from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, require_family, tokens_of
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, check_conditioning
-from ..sampling.model_conds import ConditioningLost
+from ..sampling.model_conds import ConditioningLost, OfNode
 from ..sampling.runs import Batch, ForwardInput, Run
 from .injections import Injection
 
@@ -140,7 +140,7 @@ class BlocksRun(Run[BlockInjection]):
             self._placed[key] = layers, on_device
         return self._placed[key][1]
 
-    def new_batch(self, acting: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput) -> BlocksBatch:
+    def new_batch(self, acting: tuple[OfNode[BlockInjection], ...], forward_input: ForwardInput) -> BlocksBatch:
         return BlocksBatch(self, acting, forward_input)
 
 
@@ -175,18 +175,15 @@ _Replacement = Callable[[Options, Options], Options]
 class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
-    def __init__(
-        self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput
-    ) -> None:
-        """acting: for each node that is on at this step, its injection in each chunk of the batch."""
+    def __init__(self, run: BlocksRun, acting: Sequence[OfNode[BlockInjection]], forward_input: ForwardInput) -> None:
         super().__init__()
         self.blocks = run.blocks
         self.row_count = len(forward_input.x)
         self._length = tokens_of(forward_input.model, forward_input.x)  # how many tokens the picture has
         self._readers: list[_Readers] = []
-        for by_chunk in acting:
-            rows_of_chunk = self.row_count // len(by_chunk)
-            for chunk_number, injection in enumerate(by_chunk):
+        for of_node in acting:
+            rows_of_chunk = self.row_count // len(of_node)
+            for chunk_number, injection in enumerate(of_node):
                 first_row = chunk_number * rows_of_chunk
                 rows = slice(first_row, first_row + rows_of_chunk)
                 if injection.active:

@@ -28,7 +28,7 @@ from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.model_conds import CarriedOfPeople, InBoxes
+from ..sampling.model_conds import CarriedOfPeople, InBoxes, OfNode
 from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 
@@ -110,7 +110,7 @@ class InjectionsRun(CrossAttentionRun[Injection]):
 
     key = Injection.key
 
-    def new_batch(self, acting: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput) -> InjectionsBatch:
+    def new_batch(self, acting: tuple[OfNode[Injection], ...], forward_input: ForwardInput) -> InjectionsBatch:
         return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_input))
 
 
@@ -118,11 +118,10 @@ class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
     def __init__(
-        self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], query_shape: QueryShape
+        self, layers: Sequence[Block], injections: Sequence[OfNode[Injection]], query_shape: QueryShape
     ) -> None:
-        """injections: for each node, what it has put into each chunk of the batch."""
         super().__init__(layers, query_shape)
-        self._nodes = [NodeInjections(by_chunk, query_shape) for by_chunk in injections]
+        self._nodes = [NodeInjections(of_node, query_shape) for of_node in injections]
 
     def changes_layer(self, layer_index: int) -> bool:
         return any(layer_index in node.layers for node in self._nodes)
@@ -164,8 +163,8 @@ class NodeInjections:
     are not read is missing.
     """
 
-    def __init__(self, injections: Sequence[Injection], query_shape: QueryShape) -> None:
-        """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
+    def __init__(self, injections: OfNode[Injection], query_shape: QueryShape) -> None:
+        """injections: of the node, in the same regions and layers."""
         self._injections = injections
         self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once
         self._query_shape = query_shape
@@ -176,8 +175,8 @@ class NodeInjections:
                 self.layers[layer_index] = keys_and_values
         # All chunks have the same regions, so the first chunk's serve all rows. Boxes may differ between rows: where
         # people have a row of the batch each, a row has the box of its person. So they are taken from every chunk.
-        by_chunk = injections if injections[0].boxes is not None else injections[:1]
-        self._shares_of_chunks = [injection.shares for injection in by_chunk if injection.shares is not None]
+        different = injections if injections[0].boxes is not None else injections[:1]
+        self._shares_of_chunks = [injection.shares for injection in different if injection.shares is not None]
         """The shares in each of these chunks, see Injection.shares; empty where every pixel reads one person."""
         self._shares_on_grids: dict[Grid, Tensor] = {}
         """The shares of all rows, (people, rows, N, 1), by grid of the layer."""

@@ -25,7 +25,7 @@ from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation,
 from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Site, part_around
-from ..sampling.model_conds import rows_of_nodes
+from ..sampling.model_conds import OfNode, rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
@@ -67,13 +67,10 @@ class TransformerLorasRun(Run[PersonLoras]):
         self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}  # by the source of a node and the network
 
-    def new_batch(
-        self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
-    ) -> TransformerLorasBatch:
+    def new_batch(self, acting: tuple[OfNode[PersonLoras], ...], forward_input: ForwardInput) -> TransformerLorasBatch:
         """What is added in the forwards in which these nodes act.
 
-        acting: for each node, its PersonLoras in each chunk of the batch. Raises ConditioningLost where another pack
-        has joined rows of people with different LoRAs.
+        Raises ConditioningLost where another pack has joined rows of people with different LoRAs.
         """
         network = network_of(forward_input.model)
         if network not in self._hooks:

@@ -75,6 +75,7 @@ from ..networks.layers import (
 )
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Site, part_around
+from ..sampling.model_conds import OfNode
 from ..sampling.runs import ForwardInput, made_rows_error
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
@@ -148,8 +149,8 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         tell_of_file_attention(self._model, by_region, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
 
-    def new_batch(self, acting: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput) -> UNetLorasBatch:
-        """A new batch for the forwards in which these nodes act. acting: for each node, its PersonLoras per chunk.
+    def new_batch(self, acting: tuple[OfNode[PersonLoras], ...], forward_input: ForwardInput) -> UNetLorasBatch:
+        """A new batch for the forwards in which these nodes act.
 
         The LoraNetwork of the UNet is made at its first batch.
         """
@@ -162,9 +163,9 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         query_shape = query_shape_of(self.layers, forward_input)
         block_grids = grids(unet, *forward_input.x.shape[-2:])
         nodes: list[UNetNodeLoras] = []
-        for by_chunk in acting:
-            people_layers_of_node = network.layers(by_chunk[0], query_shape)  # the same for all chunks
-            nodes.append(UNetNodeLoras(by_chunk, people_layers_of_node, query_shape, block_grids))
+        for of_node in acting:
+            people_layers_of_node = network.layers(of_node[0], query_shape)  # the same for all chunks
+            nodes.append(UNetNodeLoras(of_node, people_layers_of_node, query_shape, block_grids))
         return UNetLorasBatch(self, network, query_shape, nodes)
 
     def after_run(self) -> None:
@@ -184,12 +185,12 @@ class UNetNodeLoras:
 
     def __init__(
         self,
-        loras: Sequence[PersonLoras],
+        loras: OfNode[PersonLoras],
         layers: Mapping[str, PeopleLayer],
         query_shape: QueryShape,
         block_grids: Mapping[tuple[str, int], Grid],
     ) -> None:
-        """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
+        """loras: of the node. block_grids: (height, width) by block."""
         self.layers = layers
         self._query_shape = query_shape
         # All chunks have the same regions, but rows of people have each a person of their own.

@@ -43,6 +43,7 @@ from ..networks.file_attention import (
     with_asked_for,
 )
 from ..sampling.calls import Calls, Site
+from ..sampling.model_conds import OfNode
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
 from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts
@@ -68,30 +69,28 @@ class SharingRun(Run[SharedParts]):
             "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
         }
 
-    def batch_for_forward(
-        self, carried_by_chunk: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput
-    ) -> Batch | None:
+    def batch_for_forward(self, of_nodes: tuple[OfNode[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward; None where nothing is shared at this step, and no chunk has a pose.
 
         Where the step needs a new recording of parts, it is made here, with a forward of the UNet.
-        carried_by_chunk: one SharedParts for each chunk, as share_with allows no second one.
+        of_nodes: of one node, as share_with allows no second one.
         """
-        parts_of_chunks = [parts for (parts,) in carried_by_chunk]
+        (parts_of_chunks,) = of_nodes
         key = forward_input.model, forward_input.x.device
         if key not in self._caches:
             self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
         cache = self._caches[key]
-        if not self.acting(carried_by_chunk, forward_input.sigmas):  # no parts are read at this step
+        if not self.acting(of_nodes, forward_input.sigmas):  # no parts are read at this step
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, shape=forward_input.x.shape)
+            return cache.batch_of_parts(parts_of_chunks, sharing=False, shape=forward_input.x.shape)
         # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
-            parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
-        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, shape=forward_input.x.shape)
+            parts_of_chunks = tuple(cache.recorded(parts, forward_input) for parts in parts_of_chunks)
+        return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=forward_input.x.shape)
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput

@@ -29,7 +29,7 @@ from ..references.record import LATENTS, REFERENCES, PeopleReferences
 from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
-from ..sampling.model_conds import Carried
+from ..sampling.model_conds import Carried, OfNode
 from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, carry_instead, entries_with
 from ..words.unet.person_texts import UnetWords
 
@@ -210,15 +210,13 @@ class LookRun(Run[Sought]):
             carry_instead(entry, self.key, [sought.in_entry(entry) for sought in of_nodes])
         super().__init__(guider, latent)  # it reads what all entries carry, so it comes last
 
-    def batch_for_forward(
-        self, carried_by_chunk: tuple[tuple[Sought, ...], ...], forward_input: ForwardInput
-    ) -> Batch | None:
+    def batch_for_forward(self, of_nodes: tuple[OfNode[Sought], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch that looks; None for a forward in which nothing is looked at.
 
         None once the look was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
         counted, and before the wanted step.
         """
-        sought = [carried[-1] for carried in carried_by_chunk]  # of each chunk
+        sought = of_nodes[-1]
         look = sought[0].look
         can_tell_people = all(carried.has_tokens for carried in sought if carried.active)
         if look.is_done or not can_tell_people or self.schedule is None:

@@ -27,7 +27,7 @@ from ..networks.model_family import cells_per_token, network_of
 from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, SamplerInputs
-from ..sampling.model_conds import Carried, carry
+from ..sampling.model_conds import Carried, OfNode, carry
 from ..sampling.runs import Batch, ForwardInput, Run, with_runs
 from .by_region import TokensChanged
 
@@ -45,14 +45,12 @@ class AsTrainedRun(Run[AsTrained]):
 
     key = AsTrained.key
 
-    def batch_for_forward(
-        self, carried_by_chunk: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
-    ) -> Batch | None:
+    def batch_for_forward(self, of_nodes: tuple[OfNode[AsTrained], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of a forward; None for a forward without references."""
-        return super().batch_for_forward(carried_by_chunk, forward_input) if forward_input.references else None
+        return super().batch_for_forward(of_nodes, forward_input) if forward_input.references else None
 
     def new_batch(
-        self, acting: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
+        self, acting: tuple[OfNode[AsTrained], ...], forward_input: ForwardInput
     ) -> "CentredBatch | FrameTextsBatch":
         return acting[0][0].batch(forward_input)
 

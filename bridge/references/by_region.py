@@ -47,7 +47,7 @@ from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.model_conds import Carried, ConditioningLost, one_for_each_row
+from ..sampling.model_conds import Carried, ConditioningLost, OfNode, one_for_each_row
 from ..sampling.runs import Batch, ForwardInput, Run, carry_instead, entries_with
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
@@ -192,20 +192,21 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
-        self, carried_by_chunk: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
+        self, of_nodes: tuple[OfNode[RegionalReferences], ...], forward_input: ForwardInput
     ) -> Batch | None:
         """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
-        carried_by_chunk: what each chunk carries. It is a single object, because People as References encodes its own
+        of_nodes: of one node, because People as References encodes its own
         prompts, so no second node can add one. Where people have rows, each row has its own copy of the object.
 
         Raises ConditioningLost where other packs have joined rows whose references belong to different people, or have
         changed the number of references.
         """
-        rows = one_for_each_row([carried for (carried,) in carried_by_chunk], len(forward_input.x))
+        (of_node,) = of_nodes
+        rows = one_for_each_row(of_node, len(forward_input.x))
         regional = rows[0]
         # Outside of the range in which regions hold nothing is limited to them.
-        strength = regional.strength if self.acting(carried_by_chunk, forward_input.sigmas) else 0.0
+        strength = regional.strength if self.acting(of_nodes, forward_input.sigmas) else 0.0
         all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
             return None

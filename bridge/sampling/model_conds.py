@@ -201,6 +201,8 @@ class InBoxes:
 
 
 CarriedT = TypeVar("CarriedT", bound=Carried)
+OfNode = tuple[CarriedT, ...]
+"""What one node has put into each chunk of a forward; each chunk has equally many rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,18 +259,14 @@ class CarriedOfPeople(Carried):
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
 
 
-def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
-    """What each row of a batch reads of one node.
-
-    by_chunk: what the node has put into each chunk of the batch. row_count: rows of the batch; every chunk has equally
-    many.
-    """
-    rows_per_chunk = row_count // len(by_chunk)
-    return [carried for carried in by_chunk for _ in range(rows_per_chunk)]
+def one_for_each_row(of_node: OfNode[CarriedT], row_count: int) -> list[CarriedT]:
+    """What each row of a batch reads of one node. row_count: rows of the batch."""
+    rows_per_chunk = row_count // len(of_node)
+    return [carried for carried in of_node for _ in range(rows_per_chunk)]
 
 
 def rows_of_nodes(
-    acting: Sequence[tuple[CarriedOfPeopleT, ...]],
+    acting: Sequence[OfNode[CarriedOfPeopleT]],
     row_count: int,
     code_around_model: str,
     mixed: str,
@@ -279,20 +277,20 @@ def rows_of_nodes(
 
     There is one for each row where people have rows, or where may_differ allows it and chunks differ.
 
-    acting: for each node what it has put into the chunks. row_count: of the batch. code_around_model, mixed: the two
-    arguments of ConditioningLost, for the error. may_differ: whether rows may read different things of one node.
+    row_count: of the batch. code_around_model, mixed: the two arguments of ConditioningLost, for the error. may_differ:
+    whether rows may read different things of one node.
     Raises ConditioningLost where another pack has joined rows
     - of different nodes, or
     - of one node whose people have no rows, which read different things, without may_differ.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
-    for by_chunk in acting:
-        first = by_chunk[0]
-        differ = any(carried is not first for carried in by_chunk)
-        one_node = all(carried.source is first.source for carried in by_chunk)
+    for of_node in acting:
+        first = of_node[0]
+        differ = any(carried is not first for carried in of_node)
+        one_node = all(carried.source is first.source for carried in of_node)
         reads_by_row = first.by_row or (may_differ and differ)
         if one_node and reads_by_row:
-            nodes.append(tuple(one_for_each_row(by_chunk, row_count)))
+            nodes.append(tuple(one_for_each_row(of_node, row_count)))
         elif differ:
             raise ConditioningLost(code_around_model, mixed)
         else:

@@ -51,7 +51,16 @@ from .calls import Calls, KnownCalls, Lost, Site, code_of_others, is_ours, modul
 from .canvas_check import NodeOfRun, check_canvases
 from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
 from .current_forward import current
-from .model_conds import Carried, CarriedCond, CarriedT, Chunk, ConditioningLost, LayersPassedOver, read_as_negative
+from .model_conds import (
+    Carried,
+    CarriedCond,
+    CarriedT,
+    Chunk,
+    ConditioningLost,
+    LayersPassedOver,
+    OfNode,
+    read_as_negative,
+)
 from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
@@ -360,19 +369,14 @@ class Run(NeverCopied, Generic[CarriedT]):
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
-    def acting(
-        self, carried_by_chunk: tuple[tuple[CarriedT, ...], ...], sigmas: Tensor
-    ) -> tuple[tuple[CarriedT, ...], ...]:
-        """What each node has put into the chunks, one Carried per chunk, of the nodes that act at these sigmas, (B,).
-
-        carried_by_chunk: what each chunk carries, one Carried per node, in the same order in every chunk.
-        """
-        acting: list[tuple[CarriedT, ...]] = []
-        for by_chunk in zip(*carried_by_chunk, strict=True):  # from a tuple per chunk to a tuple per node
+    def acting(self, of_nodes: Sequence[OfNode[CarriedT]], sigmas: Tensor) -> tuple[OfNode[CarriedT], ...]:
+        """What the nodes that act at these sigmas, (B,), have put into the chunks of a forward."""
+        acting: list[OfNode[CarriedT]] = []
+        for of_node in of_nodes:
             # Any active one can be asked: all in one batch have the same schedule, see CarriedCond.can_concat.
-            active = next((carried for carried in by_chunk if carried.active), None)
+            active = next((carried for carried in of_node if carried.active), None)
             if active is not None and self.is_on(active, sigmas):
-                acting.append(by_chunk)
+                acting.append(of_node)
         return tuple(acting)
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
@@ -617,7 +621,8 @@ class Run(NeverCopied, Generic[CarriedT]):
         self._check_row_count(forward_input.x, len(row_table))
         self._check_sizes(forward_input, chunks)
         with tensors_on_cpu():  # also where another pack has set another default device
-            return self.batch_for_forward(tuple(chunk.carried for chunk in chunks), forward_input)
+            of_nodes = tuple(zip(*(chunk.carried for chunk in chunks), strict=True))
+            return self.batch_for_forward(of_nodes, forward_input)
 
     def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
@@ -662,14 +667,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         with batch.prepared(), self._watched(batch, forward_input):
             return call_network(batch, executor, x, *args, **kwargs)
 
-    def batch_for_forward(
-        self, carried_by_chunk: tuple[tuple[CarriedT, ...], ...], forward_input: ForwardInput
-    ) -> Batch | None:
-        """The batch of one forward; None where nothing of what its chunks carry is on at this step.
-
-        carried_by_chunk: what each chunk carries, one Carried for each node.
-        """
-        acting = self.acting(carried_by_chunk, forward_input.sigmas)
+    def batch_for_forward(self, of_nodes: tuple[OfNode[CarriedT], ...], forward_input: ForwardInput) -> Batch | None:
+        """The batch of one forward; None where nothing of what its chunks carry is on at this step."""
+        acting = self.acting(of_nodes, forward_input.sigmas)
         return self.kept(acting, forward_input) if acting else None
 
     def kept(self, acting: Any, forward_input: ForwardInput) -> Batch:

@@ -204,7 +204,8 @@ class Forward:
                 forward_input = ForwardInput(
                     self._model, self._where, time, self._text, given["transformer_options"], self._references
                 )
-                batch = run.batch_for_forward((self._entry["model_conds"][run.key].cond,), forward_input)
+                of_nodes = tuple((carried,) for carried in self._entry["model_conds"][run.key].cond)
+                batch = run.batch_for_forward(of_nodes, forward_input)
                 if batch:
                     network = partial(call_network, batch, network)
             return network(self._x, time, self._text, **given)

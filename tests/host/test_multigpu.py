@@ -70,9 +70,9 @@ def test_behind_blocks_of_a_transformer_each_card_s_network_has_a_batch_of_its_o
     x = latent_of(row)
     guider = SimpleNamespace(model_patcher=ours.model, conds={"positive": [entry]})
     run_of_blocks = BlocksRun(guider, x)
-    carried = (entry["model_conds"][BlocksRun.key].cond,)
+    (injection,) = entry["model_conds"][BlocksRun.key].cond
     batches: list[object] = []
     for network in (ours.model.model, copy(ours.model.model), ours.model.model):
         forward_input = ForwardInput(network, x, torch.ones(1), ours.positive[0][0], {})
-        batches.append(run_of_blocks.batch_for_forward(carried, forward_input))
+        batches.append(run_of_blocks.batch_for_forward(((injection,),), forward_input))
     assert batches[0] is batches[2] is not batches[1]

@@ -23,7 +23,7 @@ from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
-from ...sampling.model_conds import rows_of_nodes
+from ...sampling.model_conds import OfNode, rows_of_nodes
 from ...sampling.runs import Batch, ForwardInput, Run, entries_with
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
@@ -64,9 +64,9 @@ class TransformerWordsRun(Run[TransformerWords]):
         return [*others, height + more_rows_of_cells, width]
 
     def new_batch(
-        self, acting: tuple[tuple[TransformerWords, ...], ...], forward_input: ForwardInput
+        self, acting: tuple[OfNode[TransformerWords], ...], forward_input: ForwardInput
     ) -> TransformerWordsBatch:
-        """The batch of a forward. acting: for each node that acts, the words of each chunk.
+        """The batch of a forward.
 
         Raises ConditioningLost where other packs have joined rows of different nodes' words.
         """

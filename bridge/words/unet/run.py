@@ -54,7 +54,7 @@ from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ...sampling.calls import modules_of
 from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
-from ...sampling.model_conds import ConditioningLost
+from ...sampling.model_conds import ConditioningLost, OfNode
 from ...sampling.runs import ForwardInput, attention_of_other_pack, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
 from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
@@ -104,9 +104,8 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
-    def new_batch(self, acting: tuple[tuple[UnetWords, ...], ...], forward_input: ForwardInput) -> UnetWordsBatch:
-        """The batch of a forward. acting: of each node that acts, the words of each chunk."""
-        words_by_chunk = tuple(zip(*acting, strict=True))  # from a tuple per node to a tuple per chunk
+    def new_batch(self, acting: tuple[OfNode[UnetWords], ...], forward_input: ForwardInput) -> UnetWordsBatch:
+        words_by_chunk = tuple(zip(*acting, strict=True))  # for each chunk a tuple, of each node
         ignoring = frozenset[Block]()
         # Whether layers ignore our text matters for inline tokens alone: no function of another pack is given the
         # appended ones.
