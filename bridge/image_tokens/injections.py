@@ -45,7 +45,7 @@ class Injection(InBoxes, CarriedOfPeople):
     people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
     still reads its tokens by `regions`.
     by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
-    person's row. Batches are made of the Injections of single rows, see of_person.
+    person's row. Batches are made of the Injections of single rows, see of_picture.
     reads: what people add to a layer. Each node is given what the text alone has given there, so the order of nodes
     does not matter.
     """
@@ -74,17 +74,17 @@ class Injection(InBoxes, CarriedOfPeople):
             return None
         return region_weights(self.regions)
 
-    def of_person(self, person: int) -> Self:
+    def of_picture(self, number: int) -> Self:
         """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
 
         There are no regions to cut, because by_row has none.
         """
-        numbers = slice(person, person + 1)  # a slice keeps the dimension of the people
+        numbers = slice(number, number + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
             layers.append(None if layer is None else tuple(tensor[numbers] for tensor in layer))
         boxes = None if self.boxes is None else self.boxes[numbers]
-        return replace(super().of_person(person), layers=tuple(layers), boxes=boxes, by_row=False)
+        return replace(super().of_picture(number), layers=tuple(layers), boxes=boxes, by_row=False)
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with this Injection and with `other` can be computed in one batch.

@@ -47,17 +47,15 @@ class SharedParts(Carried):
     def by_place(self) -> bool:
         return self.pose is not None or self.weights.targets is not None
 
-    def for_picture(self, picture_number: int) -> "SharedParts":
-        """What one picture of a batch reads: where there are several poses, it reads its own alone.
+    @property
+    def different_pictures(self) -> int:
+        """One for each of several poses."""
+        return self.pose_count if self.pose_count > 1 else 0
 
-        Picture n has pose n, and the poses again from the first on where there are more pictures.
-        """
-        if self.pose is None or len(self.pose) == 1:
-            return self
-        pose_index = picture_number % len(self.pose)
-        pose = self.pose[[pose_index]]  # (1, C, h, w)
-        # Runs know objects by identity: pictures with the same pose share one copy.
-        return self.made_once(pose_index, lambda: replace(self, pose=pose))
+    def of_picture(self, number: int) -> "SharedParts":
+        """A copy with one of the poses alone, (1, C, h, w)."""
+        assert self.pose is not None
+        return replace(self, pose=self.pose[[number]])
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
         """As in Carried, of targets and poses. area: (height, width, y, x) in latent pixels."""

@@ -121,11 +121,12 @@ class RegionalReferences(Carried):
     def can_join_batch(self, other: Any) -> bool:
         return self is other
 
-    def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads: where people have rows, a copy that knows its row; else this object."""
-        if not self.by_row:
-            return self
-        return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
+    @property
+    def different_pictures(self) -> int:
+        return len(self.record.present) if self.by_row else 0
+
+    def of_picture(self, number: int) -> Self:
+        return replace(self, row=number)
 
     def with_numbers(self, entry: RunEntry) -> Self:
         """A copy of this object that knows the reference latents of an entry.

@@ -114,12 +114,13 @@ class Carried(NeverCopied):
         """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
         return ()
 
-    def multiplied(self, factor: float) -> Self:
-        """This with `words` multiplied by a factor, as Conditioning (Multiply) has multiplied the prompt.
+    def times(self, factor: float) -> Self:
+        """A copy with `words` multiplied by a factor. It is asked only where there are words."""
+        raise NotImplementedError
 
-        Here there are no words, and it is this object itself.
-        """
-        return self
+    def multiplied(self, factor: float) -> Self:
+        """What `times` gives, made once: for a prompt that Conditioning (Multiply) has multiplied."""
+        return self.made_once(("times", factor), lambda: self.times(factor)) if self.words else self
 
     @property
     def pose_count(self) -> int:
@@ -166,15 +167,26 @@ class Carried(NeverCopied):
         """
         if not self.by_place:
             return self
-        return self.made_once((*area, *latent), lambda: self.cut(area, latent))
+        return self.made_once(("area", *area, *latent), lambda: self.cut(area, latent))
+
+    @property
+    def different_pictures(self) -> int:
+        """How many pictures of a batch read different things, before they repeat; 0 where all read the same."""
+        return 0
+
+    def of_picture(self, number: int) -> Self:
+        """A copy with what one of the `different_pictures` reads. number: from 0."""
+        raise NotImplementedError
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads of this object; here all of it. picture_number: in the chunk, from 0.
+        """What a picture of a batch reads: what `of_picture` gives, made once; this object where all read the same.
 
-        A subclass whose pictures read different things gives one object for all pictures that read the same, see
-        `made_once`.
+        picture_number: in the chunk, from 0.
         """
-        return self
+        if not self.different_pictures:
+            return self
+        number = picture_number % self.different_pictures
+        return self.made_once(("picture", number), lambda: self.of_picture(number))
 
     def made_once(self, key: Hashable, make: Callable[[], Self]) -> Self:
         """What `make` gives, a changed copy of this object: made the first time, and the same object from then on.
@@ -229,20 +241,14 @@ class CarriedOfPeople(Carried):
         """How many people this has something of."""
         return len(getattr(self, self.per_person[0]))
 
-    def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads: with by_row what is carried of the person whose row it is, else all.
+    @property
+    def different_pictures(self) -> int:
+        """With by_row one for each person, unless this is what one of the rows reads."""
+        return self.people_count if self.by_row and self.row is None else 0
 
-        Picture n shows person n, and the people again from the first on where there are more pictures.
-        """
-        is_of_one_row = self.row is not None
-        if not self.by_row or is_of_one_row or not self.people_count:
-            return self
-        person = picture_number % self.people_count
-        return self.made_once(person, lambda: self.of_person(person))
-
-    def of_person(self, person: int) -> Self:
-        """What is carried of one person, for a row of the batch. person: the number, from 0."""
-        return replace(self._of_people(slice(person, person + 1)), row=person)
+    def of_picture(self, number: int) -> Self:
+        """What is carried of one person, whose row of the batch it is. number: of the person, from 0."""
+        return replace(self._of_people(slice(number, number + 1)), row=number)
 
     def without_people(self) -> Self:
         """This without anybody, for a side of the conditioning that has nobody.
@@ -358,14 +364,8 @@ class CarriedCond(comfy.conds.CONDRegular):
 
     def beside(self, text: Tensor) -> tuple[Carried, ...]:
         """What it carries, multiplied as other nodes have multiplied the text of its entry. text: of the entry now."""
-        return self.cond if self.text is None else self.multiplied(factor_between(self.text, text))
-
-    def multiplied(self, factor: float | None) -> tuple[Carried, ...]:
-        """What it carries, multiplied by the factor by which its text has been multiplied.
-
-        factor: None for a text that has been changed in another way: then it carries the same as before.
-        """
-        if factor is None or factor == 1:
+        factor = None if self.text is None else factor_between(self.text, text)
+        if factor is None or factor == 1:  # None also for a text that has been changed in another way
             return self.cond
         return tuple(carried.multiplied(factor) for carried in self.cond)
 

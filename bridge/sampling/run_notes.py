@@ -21,6 +21,7 @@ from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
 from .canvas_check import NodeOfRun, Pictures, canvas_sizes
+from .conditioning import factor_between
 from .model_conds import Carried
 
 PIECE = "piece"
@@ -90,13 +91,12 @@ _MUCH_STRONGER = 2.0
 """Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
 
 
-def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | None) -> dict[NodeOfRun, str]:
+def notes_on_words(carried: Sequence[Carried], before: Tensor, now: Tensor) -> dict[NodeOfRun, str]:
     """For each node with words of people: the note that they no longer fit the prompt, or "" where they fit.
 
     They do not fit where another node has multiplied the prompt a lot before the words were put beside it, or has since
     changed it in another way than by a factor.
-    carried: has the words. before: the prompt beside which the words were put, (B, T, width). factor: by what the
-    prompt has been multiplied since, and the words with it; None where it has been changed in another way.
+    carried: has the words. before: the prompt beside which the words were put, (B, T, width). now: the same prompt.
     """
     notes_of_nodes: dict[NodeOfRun, str] = {}
     for item in carried:
@@ -108,7 +108,7 @@ def notes_on_words(carried: Sequence[Carried], before: Tensor, factor: float | N
         all_words = torch.cat(list(item.words), dim=1)  # (B, tokens of all words, width)
         times = _strength(before) / _strength(all_words)
         is_as_strong = 1 / _MUCH_STRONGER < times < _MUCH_STRONGER
-        if factor is None:
+        if factor_between(before, now) is None:
             notes_of_nodes[node] = (
                 f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
                 f"words of people stay as they were. Put that node in front of {name}."

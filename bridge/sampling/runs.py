@@ -49,7 +49,7 @@ from ..host.unet import Options, dtype_of, modules_of_unet, pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .calls import Calls, KnownCalls, Lost, Site, code_of_others, is_ours, modules_of, watched
 from .canvas_check import NodeOfRun, check_canvases
-from .conditioning import NeverCopied, RunEntry, factor_between, named_as_one
+from .conditioning import NeverCopied, RunEntry, named_as_one
 from .current_forward import current
 from .model_conds import (
     Carried,
@@ -161,10 +161,9 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
         text: Tensor | None = entry.get("cross_attn")
         if cond.text is None or text is None:
             continue
-        factor = factor_between(cond.text, text)
-        for node, note in notes_on_words(cond.cond, cond.text, factor).items():
+        for node, note in notes_on_words(cond.cond, cond.text, text).items():
             notes_of_nodes[node] = notes_of_nodes.get(node) or note  # that of the first entry that gives one, else ""
-        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
+        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.beside(text))}
     for node, note in notes_of_nodes.items():
         notes.tell_of_run(node.node_id, WORDS, note)
 

@@ -40,8 +40,5 @@ class TransformerWords(CarriedOfPeople):
     def words(self) -> Sequence[Tensor]:
         return [text for text in self.texts if text.shape[1]]
 
-    def multiplied(self, factor: float) -> Self:
-        """These words with all texts multiplied, as a node has multiplied the prompt."""
-        return self.made_once(
-            ("multiplied", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
-        )
+    def times(self, factor: float) -> Self:
+        return replace(self, texts=tuple(text * factor for text in self.texts))

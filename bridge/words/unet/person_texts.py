@@ -54,12 +54,10 @@ class UnetWords(CarriedOfPeople):
     def words(self) -> Sequence[Tensor]:
         return () if self.tokens is None or not self.appended_count else (self.tokens,)
 
-    def multiplied(self, factor: float) -> Self:
-        """The same tokens, multiplied. Those in the text are multiplied with it."""
-        tokens = self.tokens
-        if tokens is None:
-            return self
-        return self.made_once(("multiplied", factor), lambda: replace(self, tokens=tokens * factor))
+    def times(self, factor: float) -> Self:
+        """A copy with other appended tokens. Those in the text are multiplied with it."""
+        assert self.tokens is not None  # there are words
+        return replace(self, tokens=self.tokens * factor)
 
     @property
     def appended_count(self) -> int:
@@ -82,31 +80,26 @@ class UnetWords(CarriedOfPeople):
     def can_join_batch(self, other: Any) -> bool:
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
-    def for_picture(self, picture_number: int) -> Self:
-        """The words of one row: with by_row only the tokens of its person, else those of everybody.
+    @property
+    def different_pictures(self) -> int:
+        """Also one for each row of a text whose rows have different inline tokens."""
+        of_people = super().different_pictures
+        if of_people or self.inline_tokens is None or len(self.inline_tokens) == 1:
+            return of_people
+        return len(self.inline_tokens)
 
-        Inline tokens may differ by row; then only those of this row.
-        """
-        of_person = super().for_picture(picture_number)
-        if of_person is not self:  # with by_row
-            return of_person
-        # With appended tokens inline_tokens is empty, (B, 0, width), and it does not matter which row is taken.
+    def of_picture(self, number: int) -> Self:
+        """The words of one row: with by_row the tokens of its person, else those of everybody."""
         inline_tokens = self.inline_tokens
-        if inline_tokens is not None and len(inline_tokens) > 1:
-            row = picture_number % len(inline_tokens)
-            return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
-        return self
-
-    def of_person(self, person: int) -> Self:
-        """The tokens of one person, for a row of the batch. It is called for appended tokens alone."""
+        if not super().different_pictures:
+            assert inline_tokens is not None
+            return replace(self, inline_tokens=inline_tokens[number : number + 1])
         assert self.tokens is not None  # inline tokens have regions, and no rows
-        start = sum(self.counts[:person])
-        count = self.counts[person]
-        inline_tokens = self.inline_tokens
-        if inline_tokens is not None and len(inline_tokens) > 1:
+        start = sum(self.counts[:number])
+        tokens = self.tokens[:, start : start + self.counts[number]]
+        if inline_tokens is not None:
             inline_tokens = inline_tokens[:1]  # (B, 0, width) -> (1, 0, width): nothing that differs by row
-        tokens = self.tokens[:, start : start + count]
-        return replace(super().of_person(person), tokens=tokens, inline_tokens=inline_tokens)
+        return replace(super().of_picture(number), tokens=tokens, inline_tokens=inline_tokens)
 
     def without_people(self) -> Self:
         tokens = None if self.tokens is None else self.tokens[:, :0]
