@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from ...core.attention.cross_attention import on_tokens
-from ...core.attention.reference_groups import Plan, belongs, groups
+from ...core.attention.reference_groups import Plan, ReadReference, belongs, groups
 from ...core.attention.token_groups import AnySplit, Group
 from ...core.attention.token_layout import Span, TokenLayout
 from ...core.checks.errors import BadSetup, LikenessError, counted
@@ -329,16 +329,20 @@ class RegionalReferencesBatch(Batch):
                 groups_by_key[key] = groups(
                     spans,
                     self._regions,
-                    regional.owners_in_row,
+                    self._read_references(of_row),
                     everybody_outside=regional.everybody_outside,
-                    weights=of_row.weights,
                     strength=self._strength,
-                    region_numbers=[reference.region for reference in regional.references],
-                    boosts=[reference.boost for reference in regional.references],
                     isolated=regional.record.isolated,
-                    kept=[self._kept_tokens(reference, of_row.row) for reference in regional.references],
                 )
         return Plan(spans, [groups_by_key[key] for key in keys], self._device)
+
+    def _read_references(self, of_row: RegionalReferences) -> list[ReadReference]:
+        """How a row of the batch reads every reference latent."""
+        references = zip(of_row.references, of_row.owners_in_row, of_row.weights, strict=True)
+        return [
+            ReadReference(owner, reference.region, weight, reference.boost, self._kept_tokens(reference, of_row.row))
+            for reference, owner, weight in references
+        ]
 
     def _kept_tokens(self, reference: ReferenceLatent, row: int) -> Tensor | None:
         """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them."""

@@ -12,14 +12,13 @@ A boost of a reference is another thing: log(boost) on its own keys, for queries
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
-from .token_groups import AnySplit, Group, Readers, RowSplit, Split, in_steps, readers_of
-from .token_layout import Span, TokenKind
+from .token_groups import AnySplit, Group, RowSplit, Split, in_steps, readers_of
+from .token_layout import PlacedSpan, Span, TokenKind, placed_spans
 
 _OF_REFERENCES = TokenKind.REFERENCE, TokenKind.SHOWN
 """The kinds of tokens that belong to a reference. A reference may have several such pieces: in Z-Image also a text."""
@@ -33,106 +32,136 @@ def belongs(shares: Tensor) -> Tensor:
     return shares >= 0.5
 
 
+@dataclass(frozen=True, eq=False)
+class ReadReference:
+    """How one reference picture is read.
+
+    owner: the index of its person, or None for one of no person. region: the row of `regions` in which picture tokens
+    read it. weight: from 0; references of one person read each other at 1. boost: from 0, the picture reads its tokens
+    as if each were there so many times; what stands beside the reference or shows it is not boosted. kept: which of its
+    tokens are read at all, (tokens,) bool, or None for all.
+    """
+
+    owner: int | None = None
+    region: int | None = None
+    weight: float = 1.0
+    boost: float = 1.0
+    kept: Tensor | None = None
+
+
 def groups(
     spans: Sequence[Span],
     regions: Tensor | None,
-    owners: Sequence[int | None],
+    references: Sequence[ReadReference],
     everybody_outside: bool = False,
-    weights: Sequence[float] = (),
     strength: float = 1,
-    region_numbers: Sequence[int | None] = (),
-    boosts: Sequence[float] = (),
     isolated: bool = False,
-    kept: Sequence[Tensor | None] = (),
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
     All tokens read text and picture. Of the references,
     - the text reads those of no person,
-    - a picture token reads those of no person, and those of every person in whose region it lies,
+    - a picture token reads those of no person, and those in whose region it lies,
     - a token of a person's reference reads those of no person, and the same person's,
     - a token of a reference of no person reads those of no person.
     What the common text shows of a reference is read by all tokens.
 
-    spans: all tokens in their order. regions: (regions, picture tokens) bool, whether a token lies in a region, with
-    those of all people first; None at a strength of 0. owners: for every reference the index of its person, or None for
-    a reference of no person.
+    spans: all tokens in their order, with the number of their reference. regions: (regions, picture tokens) bool,
+    whether a token lies in a region; None at a strength of 0.
     everybody_outside: whether a picture token outside of all regions reads all people's references, or none.
-    weights: of every reference, from 0; () where all are 1. References of one person read each other at 1.
     strength: 0..1, how far references are limited to regions. Below 1 the output is a mix: `strength` of what is said
     above, and the rest of an attention in which all tokens read all references.
-    region_numbers: of every reference of a person the row of `regions` in which picture tokens read it, in the place of
-    that of the person; () where each is read in its person's.
-    boosts: of every reference, from 0: the picture reads its tokens as if each were there so many times. What stands
-    beside a reference or shows it is not boosted. () where all are 1.
     isolated: whether tokens of references read no text and no picture.
-    kept: of every reference which of its tokens are read at all, (tokens,) bool, or None for all; () where all are.
     """
-    pieces = [span for span in spans if span.kind in _OF_REFERENCES]
-    # How much of the output comes from an attention, and which token reads which piece in it.
-    attentions: list[tuple[float, Tensor]] = []
+    # How much of the output comes from an attention, and the regions to which references are limited in it.
+    attentions: list[tuple[float, Tensor | None]] = []
     if strength > 0 and regions is not None:
-        read_in = region_numbers or owners  # people's regions come first, so an owner is also the row of its region
-        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, read_in, everybody_outside)))
+        outside = ~regions.any(dim=0)  # (picture tokens,) bool
+        attentions.append((strength, regions | outside if everybody_outside else regions))
     if strength < 1:
-        tokens = sum(span.count for span in spans)
-        attentions.append((1 - strength, torch.ones(tokens, len(pieces), dtype=torch.bool)))
-    # (all tokens, pieces): how often a token reads a piece. A token with a fraction, such as 0.25, is in two groups: in
-    # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
-    factors = _factors(spans, pieces, owners, weights)
-    bias = _bias(spans, boosts)
-    left_out = _left_out(spans, kept)
-    # (all tokens,) each, 0 or 1: whether a token reads text and picture, and whether its logits get the bias.
-    read_others = _tokens_where(spans, [not isolated or span.kind is not TokenKind.REFERENCE for span in spans])
-    have_bias = _tokens_where(spans, [bias is not None and span.kind is TokenKind.PICTURE for span in spans])
-    if isolated:
-        # Tokens that read no text do not read what the text shows of a reference either.
-        are_shown = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces])  # (pieces,) bool
-        must_not_read = (read_others == 0)[:, None] & are_shown  # (all tokens, pieces) bool
-        factors = factors * ~must_not_read
-    alike = torch.stack([read_others, have_bias], dim=1)  # (all tokens, 2): tokens of a group are alike in this
-    # readers_of takes weights as (things, tokens): the things are the pieces, and then these two, see `_group`.
-    return tuple(
-        _group(spans, readers, share, bias, left_out)
-        for share, reads in attentions
-        for readers in readers_of(torch.cat([in_steps(reads * factors), alike], dim=1).T)
-    )
+        attentions.append((1 - strength, None))
+    bias = _bias(spans, references)
+    left_out = _left_out(spans, references)
+    # Tokens that all read text and picture or all do not, and whose logits all get the bias or do not.
+    alike: dict[tuple[bool, bool], list[PlacedSpan]] = {}
+    for placed in placed_spans(spans):
+        reads_others = not isolated or placed.span.kind is not TokenKind.REFERENCE
+        has_bias = bias is not None and placed.span.kind is TokenKind.PICTURE
+        alike.setdefault((reads_others, has_bias), []).append(placed)
+    made: list[Group] = []
+    for share, read_regions in attentions:
+        for (reads_others, has_bias), placed_alike in alike.items():
+            weights = [_weights(placed.span, spans, references, read_regions, reads_others) for placed in placed_alike]
+            queries = torch.cat([torch.arange(placed.tokens.start, placed.tokens.stop) for placed in placed_alike])
+            for readers in readers_of(in_steps(torch.cat(weights, dim=1))):
+                shares: Tensor | None = readers.shares * share
+                if bool((shares == 1).all()):
+                    shares = None
+                keys = _keys_read(spans, readers.times, reads_others, left_out)
+                made.append(Group(queries[readers.tokens], keys, shares, bias if has_bias else None))
+    return tuple(made)
 
 
-def _tokens_where(spans: Sequence[Span], of_spans: Sequence[bool]) -> Tensor:
-    """A value for each span as one for each of its tokens, 1 or 0: (all tokens,). of_spans: whether it is 1."""
-    counts = torch.tensor([span.count for span in spans])
-    return torch.tensor(of_spans, dtype=torch.float32).repeat_interleave(counts)
+def _weights(
+    span: Span,
+    spans: Sequence[Span],
+    references: Sequence[ReadReference],
+    regions: Tensor | None,
+    reads_others: bool,
+) -> Tensor:
+    """How strongly the tokens of a span read each piece of a reference: (pieces, tokens of the span).
+
+    spans: all. regions: (regions, picture tokens) bool; None where all tokens read all references. reads_others:
+    whether these tokens read text and picture.
+    """
+    own = references[span.number].owner if span.kind in _OF_REFERENCES else None
+    weights: list[Tensor] = []
+    for piece in spans:
+        if piece.kind not in _OF_REFERENCES:
+            continue
+        reference = references[piece.number]
+        is_of_same_owner = span.kind in _OF_REFERENCES and own == reference.owner
+        reads = torch.ones(span.count, dtype=torch.bool)
+        if piece.kind is TokenKind.SHOWN:
+            # It is a part of the text.
+            reads = reads & reads_others
+        elif regions is not None and reference.owner is not None:
+            if span.kind is TokenKind.PICTURE:
+                reads = regions[reference.region]
+            else:
+                reads = reads & (span.kind is TokenKind.REFERENCE and is_of_same_owner)
+        weights.append(reads * (1.0 if is_of_same_owner else reference.weight))
+    return torch.stack(weights)
 
 
 _LEAST_BOOST = 1e-4
 """As in Identity Edit's node, whose logarithm is finite."""
 
 
-def _bias(spans: Sequence[Span], boosts: Sequence[float]) -> Tensor | None:
+def _bias(spans: Sequence[Span], references: Sequence[ReadReference]) -> Tensor | None:
     """What the picture's queries add to the logits of each token, (all tokens,): the logarithm of its boost.
 
-    It is 0 for tokens that are not a reference's own. None where no reference is boosted. boosts: as in `groups`.
+    It is 0 for tokens that are not a reference's own. None where no reference is boosted.
     """
-    if all(boost == 1 for boost in boosts):
+    if all(reference.boost == 1 for reference in references):
         return None
     biases: list[Tensor] = []
     for span, is_own in zip(spans, _are_own(spans), strict=True):
-        boost = boosts[span.number] if is_own else 1.0
+        boost = references[span.number].boost if is_own else 1.0
         biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
     return torch.cat(biases)
 
 
-def _left_out(spans: Sequence[Span], kept: Sequence[Tensor | None]) -> Tensor | None:
-    """Which tokens nobody reads, (all tokens,) bool; None for none. kept: as in `groups`."""
-    if all(tokens is None for tokens in kept):
+def _left_out(spans: Sequence[Span], references: Sequence[ReadReference]) -> Tensor | None:
+    """Which tokens nobody reads, (all tokens,) bool; None where all are read."""
+    if all(reference.kept is None for reference in references):
         return None
     left_out: list[Tensor] = []
     for span, is_own in zip(spans, _are_own(spans), strict=True):
         of_span = torch.zeros(span.count, dtype=torch.bool)
-        tokens = kept[span.number] if is_own else None
-        if tokens is not None:
-            of_span[: len(tokens)] = ~tokens  # behind these stand tokens that fill the reference up
+        kept = references[span.number].kept if is_own else None
+        if kept is not None:
+            of_span[: len(kept)] = ~kept  # behind these stand tokens that fill the reference up
         left_out.append(of_span)
     return torch.cat(left_out)
 
@@ -149,106 +178,23 @@ def _are_own(spans: Sequence[Span]) -> list[bool]:
     return [span.kind is TokenKind.REFERENCE and last_pieces[span.number] == index for index, span in enumerate(spans)]
 
 
-def _reads_by_region(
-    spans: Sequence[Span],
-    pieces: Sequence[Span],
-    regions: Tensor,
-    owners: Sequence[int | None],
-    region_numbers: Sequence[int | None],
-    everybody_outside: bool,
-) -> Tensor:
-    """Which token reads which piece of a reference at a strength of 1, (all tokens, pieces) bool.
+def _keys_read(
+    spans: Sequence[Span], times_of_pieces: Sequence[int], reads_others: bool, left_out: Tensor | None
+) -> Tensor | None:
+    """The indices of all tokens that are read, each as often as it is read: (keys,). None for all, each once.
 
-    pieces: the spans that belong to references. The other arguments are those of `groups`.
+    times_of_pieces: for each piece of a reference, in the order of the spans. reads_others: whether all other spans are
+    read. left_out: (all tokens,) bool, those that nobody reads, or None.
     """
-    # References of no person get an owner, too: `nobody`, the index after the last region.
-    nobody = len(regions)
-    # (regions + 1, picture tokens) bool: which picture tokens read the references of a region. The last row is that of
-    # `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
-    read_in_region = functional.pad(regions, (0, 0, 0, 1))
-    if everybody_outside:
-        read_in_region = read_in_region | ~regions.any(dim=0)
-    # (pieces,) each: the row of `read_in_region` that a piece is read by, and its owner.
-    row_numbers = torch.tensor([_number(region_numbers[piece.number], nobody) for piece in pieces], dtype=torch.long)
-    owner_numbers = torch.tensor([_number(owners[piece.number], nobody) for piece in pieces], dtype=torch.long)
-    # Which references of people each token reads: (tokens of a span, pieces) bool for each span.
-    by_owner: list[Tensor] = []
-    for span in spans:
-        if span.kind is TokenKind.PICTURE:
-            by_owner.append(read_in_region[row_numbers].T)
-        elif span.kind is TokenKind.REFERENCE:
-            same_owner = owner_numbers == _number(owners[span.number], nobody)
-            by_owner.append(same_owner.expand(span.count, -1))
-        else:
-            by_owner.append(torch.zeros(span.count, len(pieces), dtype=torch.bool))
-    are_shown = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces], dtype=torch.bool)
-    return torch.cat(by_owner) | (owner_numbers == nobody) | are_shown
-
-
-def _number(owner: int | None, nobody: int) -> int:
-    """The index of an owner; `nobody` for None, which is the owner of a reference of no person."""
-    return nobody if owner is None else owner
-
-
-def _factors(
-    spans: Sequence[Span], pieces: Sequence[Span], owners: Sequence[int | None], weights: Sequence[float]
-) -> Tensor:
-    """How strongly each token reads each piece of a reference that it reads, (all tokens, pieces).
-
-    It is the weight of the reference that the piece belongs to. It is 1 where the token itself is of a reference of the
-    same person; references of no person (None) count as those of one person here. Arguments as in `groups`.
-    """
-    factors: list[Tensor] = []  # (tokens of a span, pieces) each
-    for span in spans:
-        of_span: list[float] = []
-        for piece in pieces:
-            # Only spans of these kinds have a number in `owners`.
-            is_own = span.kind in _OF_REFERENCES and owners[span.number] == owners[piece.number]
-            of_span.append(1.0 if is_own or not weights else weights[piece.number])
-        factors.append(torch.tensor(of_span, dtype=torch.float32).expand(span.count, -1))
-    return torch.cat(factors)
-
-
-def _group(
-    spans: Sequence[Span], readers: Readers, share: float, bias: Tensor | None, left_out: Tensor | None
-) -> Group:
-    """The group of queries that read each piece of a reference equally often.
-
-    readers: these queries. Their `times` say how often they read each piece, whether they read text and picture, and
-    whether `bias` is added to their logits. share: how much of their output comes from this one of the attentions of
-    `groups`. bias: (all tokens,) or None. left_out: (all tokens,) bool, the tokens that nobody reads, or None.
-    """
-    # In the order in which `groups` stacks them: each piece, then 0 or 1 for text and picture, then 0 or 1 for bias.
-    *times_of_pieces, times_of_others, has_bias = readers.times
-    shares: Tensor | None = readers.shares * share
-    if bool((shares == 1).all()):
-        shares = None
-    bias_of_group = bias if has_bias else None
-    reads_all_once = all(times == 1 for times in (*times_of_pieces, times_of_others))
-    if reads_all_once and left_out is None:
-        return Group(readers.tokens, None, shares, bias_of_group)  # keys None: all keys are read
-    keys = _keys_read(spans, times_of_pieces, times_of_others)
-    if left_out is not None:
-        keys = keys[~left_out[keys]]
-    return Group(readers.tokens, keys, shares, bias_of_group)
-
-
-def _keys_read(spans: Sequence[Span], times_of_pieces: Sequence[int], times_of_others: int) -> Tensor:
-    """The indices of all tokens that are read, each as often as it is read: (keys,).
-
-    times_of_pieces: for each piece of a reference, in the order of the spans. times_of_others: of all other spans.
-    """
+    if reads_others and left_out is None and all(times == 1 for times in times_of_pieces):
+        return None
+    times_left = iter(times_of_pieces)
     keys_of_spans: list[Tensor] = []
-    piece_index = 0
-    start = 0  # of the span, among all tokens
-    for span in spans:
-        times = times_of_others
-        if span.kind in _OF_REFERENCES:
-            times = times_of_pieces[piece_index]
-            piece_index += 1
-        keys_of_spans.extend([torch.arange(start, start + span.count)] * times)
-        start += span.count
-    return torch.cat(keys_of_spans)
+    for placed in placed_spans(spans):
+        times = next(times_left) if placed.span.kind in _OF_REFERENCES else int(reads_others)
+        keys_of_spans.extend([torch.arange(placed.tokens.start, placed.tokens.stop)] * times)
+    keys = torch.cat(keys_of_spans)
+    return keys if left_out is None else keys[~left_out[keys]]
 
 
 class Plan:

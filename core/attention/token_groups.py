@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 
@@ -230,14 +231,13 @@ class Readers:
     shares: Tensor
 
 
-def readers_of(weights: Tensor) -> Sequence[Readers]:
+def readers_of(weights: Tensor) -> list[Readers]:
     """Group the tokens by how often they read each thing. weights: (things, tokens), as `in_steps` gives them.
 
     A weight of 1.25 at a token means: a quarter of the token's output comes from an attention in which it reads the
     thing twice, three quarters from one in which it reads the thing once. Draw the output as a line from 0 to 1. Each
-    thing divides the line at one point, here 0.25: before the point it is read once more than after it. The points of
-    all things divide the line into things + 1 parts, and the length of a part is its share. For a token with a weight
-    of 1.25 for A and 0.5 for B:
+    thing divides the line at one point, here 0.25: before the point it is read once more than after it. For a token
+    with a weight of 1.25 for A and 0.5 for B:
 
         0 ------- 0.25 ------- 0.5 ------- 1
           A twice       A once      A once
@@ -245,41 +245,19 @@ def readers_of(weights: Tensor) -> Sequence[Readers]:
 
     A token is in one Readers for each of its parts that has a length.
     """
-    things, tokens = weights.shape
-    times_before = weights.ceil().T  # (tokens, things): how often a thing is read before its point; after it once less
-    # (tokens, things), above 0, at most 1. A whole weight, also 0, has its point at 1: nothing is after it.
-    points_of_things = weights.T - times_before + 1
-    # The points of each token, the largest first, and the things that they are of: (tokens, things) each.
-    points, order = points_of_things.sort(dim=1, descending=True, stable=True)
-    # The ends of the parts, from 1 down to 0: (tokens, things + 2). Part n, counted from the end of the line, is from
-    # edge n + 1 to edge n. It lies before the points of the first n things of `order`, and after all other points.
-    edges = torch.cat(
-        [torch.ones(tokens, 1, dtype=torch.float32), points, torch.zeros(tokens, 1, dtype=torch.float32)], dim=1
-    )
-    times_of_parts: list[Tensor] = []  # for each part (tokens, things): how often each thing is read in it
-    for part in range(things + 1):
-        # 1 for the things whose points this part lies before, 0 for the others: (tokens, things).
-        is_before = torch.zeros(tokens, things, dtype=torch.float32).scatter_(1, order[:, :part], 1.0)
-        times_of_parts.append(times_before - 1 + is_before)
-    # One row for each part and token, all tokens of part 0 first: ((things + 1) * tokens, ...).
-    times = torch.cat(times_of_parts)
-    shares = (edges[:, :-1] - edges[:, 1:]).T.flatten()  # the length of the part
-    numbers = torch.arange(tokens).repeat(things + 1)  # the number of the token
-    has_share = shares > 0
-    return _gathered(times[has_share], shares[has_share], numbers[has_share])
-
-
-def _gathered(times: Tensor, shares: Tensor, numbers: Tensor) -> list[Readers]:
-    """One Readers for each different row of `times`.
-
-    Row i of all three arguments is one part of a token's output. times: (n, things), how often each thing is read in
-    it. shares: (n,), how large it is. numbers: (n,), the number of the token.
-    """
-    # The different rows of `times`, (patterns, things), and for each row the number of its pattern.
-    patterns, pattern_of = cast("Any", times).unique(dim=0, return_inverse=True)
+    of_tokens = weights.T  # (tokens, things)
+    points = of_tokens % 1  # (tokens, things): where each thing divides the line; 0, the start, for whole weights
+    edges = functional.pad(points.sort(dim=1).values, (1, 0), value=0.0)
+    edges = functional.pad(edges, (0, 1), value=1.0)  # (tokens, parts + 1), with the start and the end of the line
+    shares = edges.diff(dim=1)  # (tokens, parts): the length of each part
+    # At a point of the line a thing is read as often as what is left of its weight there, rounded up.
+    times = (of_tokens[:, None] - edges[:, :-1, None]).ceil().int()  # (tokens, parts, things)
+    has_length = shares > 0
+    token_numbers = has_length.nonzero()[:, 0]  # of these parts, (n,), ascending
+    # The different rows of `times`, and for each of these parts the number of its row.
+    patterns, pattern_of = cast("Any", times[has_length]).unique(dim=0, return_inverse=True)
     readers: list[Readers] = []
-    for index, pattern in enumerate(patterns):
-        of_pattern = pattern_of == index  # (n,) bool
-        tokens, order = numbers[of_pattern].sort()
-        readers.append(Readers([int(count) for count in pattern], tokens, shares[of_pattern][order]))
+    for number, pattern in enumerate(patterns):
+        of_pattern = pattern_of == number  # (n,) bool
+        readers.append(Readers(pattern.tolist(), token_numbers[of_pattern], shares[has_length][of_pattern]))
     return readers

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pack.core.attention.cross_attention import on_tokens
-from pack.core.attention.reference_groups import Plan, belongs, groups
+from pack.core.attention.reference_groups import Plan, ReadReference, belongs, groups
 from pack.core.attention.token_groups import Group, Split, split_attention
 from pack.core.attention.token_layout import TokenLayout
 from torch.nn.functional import scaled_dot_product_attention as attention
@@ -13,6 +13,13 @@ SPANS = TOKENS.spans()
 WITHOUT_REFERENCES = 9
 REGIONS = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]) > 0  # a token of both, and two of nobody
 WHOSE = (0, None, 1)
+
+
+def owned_by(owners, weights=(1.0, 1.0, 1.0)):
+    """References of these people, each read in the region of its person."""
+    return [ReadReference(owner, owner, weight) for owner, weight in zip(owners, weights, strict=True)]
+
+
 CPU = torch.device("cpu")
 
 
@@ -28,7 +35,7 @@ def split(plan, q, k, v):
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
-    plan = Plan(SPANS, (groups(SPANS, REGIONS, WHOSE, everybody),), CPU)
+    plan = Plan(SPANS, (groups(SPANS, REGIONS, owned_by(WHOSE), everybody),), CPU)
     reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna = range(9, 13)
@@ -58,7 +65,7 @@ def test_a_key_that_both_splits_read_several_times_is_read_as_often_as_both_toge
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan = Plan(SPANS, (groups(SPANS, REGIONS & False, (0, 1, 0)),), CPU)
+    plan = Plan(SPANS, (groups(SPANS, REGIONS & False, owned_by((0, 1, 0))),), CPU)
     q, k, v = qkv()
     without_references = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
     assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
@@ -66,7 +73,7 @@ def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit
 
 def weighed(*weights):
     """The output without regions, by the weights of the three references."""
-    plan = Plan(SPANS, (groups(SPANS, None, WHOSE, weights=weights, strength=0),), CPU)
+    plan = Plan(SPANS, (groups(SPANS, None, owned_by(WHOSE, weights), strength=0),), CPU)
     return plan, split(plan, *qkv())
 
 
