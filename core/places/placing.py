@@ -223,12 +223,13 @@ def _common_recognisers(persons: Sequence[Person], slots: Sequence[Slot]) -> Seq
     return recognisers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standing:
-    """A place with a person in it. number: of the place, from 1."""
+    """A place with a person in it. number: of the place, from 1. listed: the person's number in the list, from 1."""
 
     number: int
     member: Member
+    listed: int
     slot: Slot
 
     @property
@@ -238,10 +239,19 @@ class Standing:
             return None
         return round(geometry.longer_side(self.slot.box))
 
+    @property
+    def square(self) -> geometry.Rect:
+        """The square of PATCH pixels around the nose."""
+        return geometry.patch_rect(self.slot.center)
+
 
 def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
-    numbered = enumerate(zip(places, layout.slots, strict=True), 1)
-    return [Standing(number, cast.people[index], slot) for number, (index, slot) in numbered if index is not None]
+    """Everybody who has a place, in the order of the places."""
+    standing: list[Standing] = []
+    for number, (index, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
+        if index is not None:
+            standing.append(Standing(number, cast.people[index], cast.numbers[index], slot))
+    return standing
 
 
 def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequence[str]) -> str:
@@ -266,46 +276,49 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     gave them. No line says that a place is empty which may belong to somebody who stays in the picture: with
     LAST_PLACES a place before those of the list, with LARGEST_FACES every free place.
     """
-    standing = [each for each in _standing(cast, layout, places) if each.member.weight > 0]
-    squares: list[tuple[str, geometry.Rect]] = []
-    off: list[str] = []
-    for each in standing:
-        x, y = each.slot.center
-        square = geometry.patch_rect(each.slot.center)
-        if geometry.off_canvas(square, layout.width, layout.height):
-            off.append(f"{each.member.name} at ({x:.0f}, {y:.0f})")  # not compared with others as well
-        else:
-            squares.append((each.member.name, square))
-    sizes = [(each.member.name, each.face_size) for each in standing]
-    small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
-    staying = 0  # the number of the last place that may belong to somebody who stays in the picture
+    standing = _standing(cast, layout, places)
+    present = [each for each in standing if each.member.weight > 0]
+    off_canvas = [each for each in present if geometry.off_canvas(each.square, layout.width, layout.height)]
+    squares = [(each.member.name, each.square) for each in present if each not in off_canvas]
+    small = [each for each in present if each.face_size is not None and each.face_size < SMALL_FACE]
+    elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
+    with_place = {each.listed for each in standing}
+    people = list(zip(cast.numbers, cast.people, strict=True))
+    without_place = [_with_number(member.person.name, number) for number, member in people if number not in with_place]
+    weightless = [member.name for number, member in people if number in with_place and member.weight <= 0]
+    return [
+        *_note_on_unread_order(order, custom_order),
+        *gathered("Left out, no face in the photos", [_with_number(name, number) for number, name in cast.absent]),
+        *gathered(
+            "Nose off the canvas",
+            [f"{each.member.name} at ({each.slot.center[0]:.0f}, {each.slot.center[1]:.0f})" for each in off_canvas],
+            f"; it has {layout.width}x{layout.height} px",
+        ),
+        *overlaps("Noses too close, faces may mix", squares),
+        *gathered(
+            "Faces small",
+            [f"{each.member.name} {each.face_size}" for each in small],
+            f" px; {SMALL_FACE} needed: larger canvas or closer framing",
+        ),
+        *_note_on_empty_places(_empty_places(cast, places, order), layout),
+        *gathered("Left out, without a place", without_place),
+        *gathered("Weight 0, as if absent", weightless),
+        *gathered(
+            "The layout's prompts are by place",
+            [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
+            ": as listed makes them fit the people's numbers",
+        ),
+    ]
+
+
+def _empty_places(cast: Cast, places: Places, order: str) -> list[int]:
+    """The numbers of the places that stay empty, without those of people who may stay in the picture."""
+    staying = 0  # the number of the last place that may belong to somebody who stays
     if order == LAST_PLACES:
         staying = len(places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:
         staying = len(places)
-    empty = [number for number, person in enumerate(places, 1) if person is None and number > staying]
-    without_face = [_with_number(name, number) for number, name in cast.absent]
-    people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))  # (index, (number in the list, member))
-    without_place = [
-        _with_number(member.person.name, number) for index, (number, member) in people if index not in places
-    ]
-    # Who stands in a place that a text of the layout describes for another number of the list.
-    elsewhere: list[str] = []
-    for number, index in enumerate(places, 1):
-        if index is not None and number in layout.described and cast.numbers[index] != number:
-            elsewhere.append(f"{cast.people[index].person.name} ({cast.numbers[index]}) in place {number}")
-    weightless = [member.name for index, (_, member) in people if index in places and member.weight <= 0]
-    return [
-        *_note_on_unread_order(order, custom_order),
-        *gathered("Left out, no face in the photos", without_face),
-        *gathered("Nose off the canvas", off, f"; it has {layout.width}x{layout.height} px"),
-        *overlaps("Noses too close, faces may mix", squares),
-        *gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing"),
-        *_note_on_empty_places(empty, layout),
-        *gathered("Left out, without a place", without_place),
-        *gathered("Weight 0, as if absent", weightless),
-        *gathered("The layout's prompts are by place", elsewhere, ": as listed makes them fit the people's numbers"),
-    ]
+    return [number for number, person in enumerate(places, 1) if person is None and number > staying]
 
 
 def _with_number(name: str, number: int) -> str:
