@@ -239,14 +239,22 @@ class PlacedCast(Cast):
 class RowCast(PlacedCast):
     """People with a picture of width x height pixels each, person n in row n of the batch.
 
-    All of them have a place in their picture and a weight above 0. listed: the names of everybody in the cast that Crop
-    Faces was given, in their order. numbers_listed: for each row the number of its person among these, from 1. Both are
-    empty where the rows are all that is known. One person may have several rows, of several pictures.
+    All of them have a place in their picture and a weight above 0: without somebody the others would not be in their
+    rows. listed: the names of everybody in the cast that Crop Faces was given, in their order. numbers_listed: for each
+    row the number of its person among these, from 1. Both are empty where the rows are all that is known. One person
+    may have several rows, of several pictures.
+    Raises BadCast for somebody of weight 0.
     """
 
     by_row = True
     listed: tuple[str, ...] = field(default=(), kw_only=True)
     numbers_listed: tuple[int, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        for member in self.people:
+            if member.weight <= 0:
+                advice = "Set the weight in the Cast before Crop Faces, which gives nobody of weight 0 a picture."
+                raise BadCast(f"{member.name} has weight 0 and a picture in a cast of Crop Faces.", advice)
 
 
 def is_a(value: object, kind: type[KindT]) -> TypeIs[KindT]:

@@ -5,7 +5,7 @@
 // and what applies it; a prompt without one of the mapped optional inputs fails there with a KeyError.
 
 import { app } from "../../scripts/app.js";
-import { made, nodesOf, templateTitles } from "./ours.js";
+import { allNodesOf, made, nodesOf, templateTitles } from "./ours.js";
 import { translated } from "./sentences.js";
 import { hide, show } from "./toasts.js";
 
@@ -93,13 +93,17 @@ const SETTINGS = {
   },
 };
 
+// Links of inputs that have another name here. The photo there is a Person here: `image` of ours is of keypoints.
+const LINKS = { image: [], image_kps: ["image"], attn_mask: ["mask"] };
+
 const closed = new Set(); // packs of which somebody has closed it
 
-/** [name here, value] of each setting of an old node that ours has. values: as the file has them. */
-function settingsHere({ from, to, words = {}, inside = {} }, values) {
+/** [name here, value] of each setting of an old node that ours has. values: as the file has them. named: by their names,
+ * where the editor has them from a prompt of the API, in which values that are linked are left out. */
+function settingsHere({ from, to, words = {}, inside = {} }, values, named) {
   const here = Object.entries(inside);
   for (const [place, name] of from.entries()) {
-    const value = values[place];
+    const value = named ? named[name] : values[place];
     const word = typeof value === "string" && name !== "text" && name !== "trigger_word" ? words[value] : value;
     if (word !== undefined && word !== null) for (const one of to[name] ?? []) here.push([one, word]);
   }
@@ -107,12 +111,12 @@ function settingsHere({ from, to, words = {}, inside = {} }, values) {
 }
 
 /** Our node for an old one with its settings, in no graph yet; nothing where there is none, or a file has no values. */
-function nodeFor({ type, widgets_values: values }) {
+function nodeFor({ type, widgets_values: values, widgets_values_named: named }) {
   const row = SETTINGS[type];
   if (!row || !Array.isArray(values)) return undefined;
   const node = LiteGraph.createNode(row.ours);
   const set = [];
-  for (const [name, value] of settingsHere(row, values)) {
+  for (const [name, value] of settingsHere(row, values, named)) {
     const widget = node?.widgets?.find((one) => one.name === name);
     if (typeof value !== typeof widget?.value) continue; // such as a number among the words
     const { min = -Infinity, max = Infinity } = widget.options ?? {};
@@ -122,26 +126,38 @@ function nodeFor({ type, widgets_values: values }) {
   return set.length ? { node, set } : undefined;
 }
 
-/** Beside the old node, with those of its links that ours has an input for. */
+/** Beside the old node and switched off as it is, with those of its links that ours has an input for. */
 function putBeside(old, node) {
   const { graph } = old;
+  const { to } = SETTINGS[old.type];
   node.pos = [old.pos[0], old.pos[1] + old.size[1] + 60];
+  node.mode = old.mode;
   graph.add(node);
-  for (const { name, type, link } of old.inputs ?? []) {
-    const { origin_id: origin, origin_slot: slot } = graph.getLink(link) ?? {};
-    const place = node.inputs.findIndex((input) => input.name === name && input.type === type);
-    if (place >= 0) graph.getNodeById(origin)?.connect(slot, node, place);
+  for (const { name, link } of old.inputs ?? []) {
+    const source = graph.getLink(link);
+    for (const here of source ? (to[name] ?? LINKS[name] ?? [name]) : []) connect(source, node, here);
   }
   app.canvas.setDirty(true, true);
 }
 
+/** To an input of this name, unless there is none, or it has a menu: the words of ours are others. */
+function connect({ origin_id: origin, origin_slot: slot }, node, name) {
+  const { graph } = node;
+  const place = node.inputs.findIndex((input) => input.name === name);
+  if (place < 0 || node.widgets.some((widget) => widget.name === name && widget.type === "combo")) return;
+  const isOfTheBox = origin === graph.inputNode?.id; // what comes into a box is no output of a node
+  if (isOfTheBox) graph.inputs[slot].connect(node.inputs[place], node);
+  else graph.getNodeById(origin)?.connect(slot, node, place);
+}
+
 function settingsOf(pack) {
   const parts = [];
-  for (const old of (app.rootGraph ?? app.graph).nodes) {
+  for (const old of new Set(allNodesOf(app.rootGraph ?? app.graph))) { // once, however often its box is used
     const ready = pack.nodes.test(old.type) && nodeFor(old.serialize());
     if (!ready) continue;
     const { node, set } = ready;
-    const line = made("div", translated(`Your settings in ${node.title}: ${set.join(", ")}`));
+    const title = [old.graph.name, node.title].filter(Boolean).join(" > "); // the name of the box, if it is in one
+    const line = made("div", translated(`Your settings in ${title}: ${set.join(", ")}`));
     const button = made("button", translated("Put this node beside the old one"));
     button.style.cssText = "margin: 4px 0; padding: 4px 12px; border-radius: 6px; pointer-events: auto";
     button.onclick = () => {

@@ -5,7 +5,7 @@
 // core/checks/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";
-import { isOurs, nodesOf, someAreOurs } from "./ours.js";
+import { allNodesOf, isOurs, nodesOf, someAreOurs } from "./ours.js";
 
 // Of ComfyUI's own loaders the one whose files lie in folders in our templates: ID-Patch's and InstantID's ControlNets
 // are both called diffusion_pytorch_model.safetensors.
@@ -63,10 +63,6 @@ function takeNames(node) {
     if (same !== undefined) widget.value = same;
   }
 }
-
-/** All nodes of a graph, those inside of boxes before the boxes, which show values of theirs. */
-const allNodesOf = (graph) =>
-  (graph?.nodes ?? []).flatMap((node) => (node.subgraph ? [...allNodesOf(node.subgraph), node] : [node]));
 
 function takeNamesOfPage() {
   const nodes = allNodesOf(app.rootGraph ?? app.graph);

@@ -14,6 +14,10 @@ export const someAreOurs = (nodes) => Array.isArray(nodes) && nodes.some((node) 
 export const graphsOf = (saved) => [saved, ...(saved.definitions?.subgraphs ?? [])];
 export const nodesOf = (saved) => graphsOf(saved).flatMap(({ nodes }) => nodes ?? []);
 
+/** All nodes of a graph of the editor, those inside of boxes before the boxes, which show values of theirs. */
+export const allNodesOf = (graph) =>
+  (graph?.nodes ?? []).flatMap((node) => (node.subgraph ? [...allNodesOf(node.subgraph), node] : [node]));
+
 export const settingOf = (name) => app.extensionManager.setting.get(name);
 
 /** The workflow whose tab is open, by what lies behind it: Vue hands out different objects for one workflow. */

@@ -246,10 +246,15 @@ class Source:
     def _is_whole(self) -> npt.NDArray[np.bool_]:
         """For each line of the picture whether every pixel of it is in the file, (H,).
 
-        The file is decoded twice: over black with zeros behind its end, and over white with noise there. A pixel that
-        is in the file is alike in both pictures; any other one differs by the fill or by the bytes behind the end.
+        The file is decoded over black with zeros behind its end, and twice over white with noise there. A pixel that is
+        in the file is alike in all pictures; any other one differs by the fill or by the bytes behind the end.
         """
-        differs = self._over(0, _ZEROS) != self._over(_WHITE, _NOISE)  # (H, W) or (H, W, channels)
+        # Codes of a JPEG that restart at intervals are read on behind the next restart alone.
+        restart = self._parts.next_restart if self._parts else b""
+        expected = self._over(0, _ZEROS)  # (H, W) or (H, W, channels)
+        differs = np.zeros(expected.shape, np.bool_)
+        for noise in (_NOISE, _NOISE[::-1]):  # the few codes that are missing at an end may decode alike by chance
+            differs |= self._over(_WHITE, noise + restart + noise) != expected
         is_whole = ~differs.reshape(len(differs), -1).any(axis=1)
         # A JPEG or a PNG ends at the first line that is not whole: what follows may be alike by chance. Other formats,
         # such as BMP, may have their lines from below, so that the first ones are missing.

@@ -42,7 +42,8 @@ class FileParts:
 
     file: a file without anything else, but for the mark of its end. end: that mark. info: what Pillow's Image.info is
     to have: "exif", "xmp", "icc_profile". had_end: whether the mark was there. scans: how many a JPEG has.
-    has_all_scans: whether no further ones belong to it.
+    has_all_scans: whether no further ones belong to it. next_restart: the marker with which the codes of a JPEG that
+    restart at intervals would go on.
     """
 
     file: bytes
@@ -51,6 +52,7 @@ class FileParts:
     had_end: bool = True
     scans: int = 1
     has_all_scans: bool = True
+    next_restart: bytes = b""
 
 
 def of_jpeg(data: bytes) -> FileParts:
@@ -73,7 +75,8 @@ def of_jpeg(data: bytes) -> FileParts:
             told.add(marker, content)
     scans = _scans(data, first_scan)
     had_end = scans.end >= 0
-    picture_pieces.append(data[first_scan : scans.end] if had_end else data[first_scan:])
+    # Without the mark of the end its first byte may still be there: no codes end with it.
+    picture_pieces.append(data[first_scan : scans.end] if had_end else data[first_scan:].rstrip(_JPEG_END[:1]))
     return FileParts(
         b"".join(picture_pieces),
         _JPEG_END,
@@ -81,6 +84,7 @@ def of_jpeg(data: bytes) -> FileParts:
         had_end=had_end,
         scans=scans.count,
         has_all_scans=had_end or scans.are_all_of(channels),  # with the mark of its end a file is taken for whole
+        next_restart=_next_restart(data[scans.last :]),
     )
 
 
@@ -139,7 +143,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 @dataclass
 class _Scans:
-    """The scans of a JPEG. end: where the mark of the end stands behind them, -1 without one.
+    """The scans of a JPEG. end: where the mark of the end stands behind them, -1 without one. last: where the codes of
+    the last one begin.
 
     missing_bits: channel -> for each of the 64 coefficients of a block, how many of its lowest bits are still missing;
     255 where no scan has had the coefficient. A scan of a progressive JPEG brings some coefficients, or one more bit of
@@ -147,6 +152,7 @@ class _Scans:
     """
 
     end: int = -1
+    last: int = 0
     count: int = 0
     missing_bits: dict[int, bytearray] = field(default_factory=dict[int, bytearray])
 
@@ -185,8 +191,16 @@ def _scans(data: bytes, first_scan: int) -> _Scans:
         length_at = marker.end()  # behind the marker: two bytes that count themselves and the content
         segment_end = length_at + int.from_bytes(data[length_at : length_at + 2], "big")
         if marker[0][1] == _SCAN:
+            scans.last = segment_end
             scans.add(data[length_at + 2 : segment_end])
     return scans
+
+
+def _next_restart(codes: bytes) -> bytes:
+    """The restart marker behind the last one of a scan: there are eight, which follow each other in a circle."""
+    markers = re.findall(rb"\xff[\xd0-\xd7]", codes)
+    number = markers[-1][1] + 1 if markers else 0
+    return bytes([0xFF, 0xD0 + number % 8])
 
 
 def of_png(data: bytes) -> FileParts:

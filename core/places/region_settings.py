@@ -8,7 +8,7 @@ EXTENTS: tuple[Extent, ...] = get_args(Extent)
 """What becomes of each is asked for in regions.py, by its name."""
 REGIONS, FACE_BOXES = "regions", "face boxes"
 """Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
-BY_METHOD = "as the method does"
+BY_METHOD = "method's own"
 
 
 @dataclass(frozen=True)

@@ -263,24 +263,86 @@ def test_a_workflow_of_another_pack_is_told_which_page_helps(visit: Visit) -> No
         assert (ROOT / f"{page}.md").is_file()
         if expected:
             visit.page.get_by_text("Put this node beside the old one").click()
-            ours, given = visit.page.evaluate(NODE_OF_OURS)
+            ours, given, _ = visit.page.evaluate(NODE_OF_OURS)
             assert {name: given[name] for name in expected} == expected
             assert ours == {"model": 2}
     # Only here: a pack whose message somebody has closed is not told of again.
     visit.close_dialogs()
 
 
+@newest_often
+def test_settings_inside_of_a_subgraph_come_along(visit: Visit) -> None:
+    """Once, however often the subgraph is used; switched off as the old node is. What was linked to a setting is linked
+    to all that take its place, and the photo is not linked to the picture of keypoints."""
+    visit.close_dialogs()
+    visit.open_file(OLD_IN_A_BOX)
+    visit.toasts.await_count("are not installed")
+    visit.toasts.with_words("are not installed").unfold()
+    visit.await_text("Your settings in Face > Apply InstantID")
+    visit.page.get_by_text("Put this node beside the old one").click()
+    ours, given, mode = visit.page.evaluate(NODE_OF_OURS)
+    assert ours == {"model": -10, "adapter_weight": 7, "control_strength": 7}
+    assert given["start_percent"] == 0.1
+    assert mode == 4
+    visit.close_dialogs()
+
+
+BOX = "b4cd86c0-7b80-5f9c-9131-16be92605862"
+OLD_IN_A_BOX: Graph = {
+    "nodes": [{"id": number, "type": BOX, "pos": [0, 300 * number], "size": [200, 80]} for number in (1, 2)],
+    "links": [],
+    "version": 0.4,
+    "definitions": {
+        "subgraphs": [
+            {
+                "id": BOX, "version": 1, "revision": 0, "config": {}, "name": "Face", "widgets": [], "groups": [],
+                "state": {"lastGroupId": 0, "lastNodeId": 7, "lastLinkId": 3, "lastRerouteId": 0},
+                "inputNode": {"id": -10, "bounding": [-200, 0, 120, 80]},
+                "outputNode": {"id": -20, "bounding": [900, 0, 120, 80]},
+                "inputs": [{"id": BOX.replace("b", "c"), "name": "model", "type": "MODEL", "linkIds": [1]}],
+                "outputs": [],
+                "nodes": [
+                    {
+                        "id": 5, "type": "ApplyInstantID", "pos": [400, 0], "size": [200, 80], "mode": 4,
+                        "inputs": [
+                            {"name": "model", "type": "MODEL", "link": 1},
+                            {"name": "image", "type": "IMAGE", "link": 2},
+                            {"name": "weight", "type": "FLOAT", "link": 3, "widget": {"name": "weight"}},
+                        ],
+                        "widgets_values": [0.7, 0.1, 0.9],
+                    },
+                    {
+                        "id": 6, "type": "EmptyImage", "pos": [0, 0], "size": [200, 80],
+                        "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [2]}],
+                    },
+                    {
+                        "id": 7, "type": "PrimitiveFloat", "pos": [0, 200], "size": [200, 80], "widgets_values": [0.6],
+                        "outputs": [{"name": "FLOAT", "type": "FLOAT", "links": [3]}],
+                    },
+                ],
+                "links": [
+                    {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 5, "target_slot": 0, "type": "MODEL"},
+                    {"id": 2, "origin_id": 6, "origin_slot": 0, "target_id": 5, "target_slot": 1, "type": "IMAGE"},
+                    {"id": 3, "origin_id": 7, "origin_slot": 0, "target_id": 5, "target_slot": 2, "type": "FLOAT"},
+                ],
+            }
+        ]
+    },
+}  # fmt: skip
+"""A subgraph that is used twice, with a node of another pack in it that is bypassed."""
 NODE_OF_OURS = """
 () => {
-  const [node] = app.graph.nodes.filter(({ type }) => type.startsWith("Likeness"));
+  const graphs = [app.graph, ...app.graph.subgraphs.values()];
+  const [node] = graphs.flatMap(({ nodes }) => nodes).filter(({ type }) => type.startsWith("Likeness"));
   const linked = node.inputs.filter(({ link }) => link != null);
   return [
-    Object.fromEntries(linked.map(({ name, link }) => [name, Number(app.graph.getLink(link).origin_id)])),
+    Object.fromEntries(linked.map(({ name, link }) => [name, Number(node.graph.getLink(link).origin_id)])),
     Object.fromEntries(node.widgets.map(({ name, value }) => [name, value])),
+    node.mode,
   ];
 }
 """
-"""Of the only node of ours: input -> whose link comes there, and what its widgets have."""
+"""Of the only node of ours: input -> whose link comes there, what its widgets have, and whether it is switched off."""
 OF_OTHER_PACKS: list[tuple[str, str, list[float | str], dict[str, float | str]]] = [
     (
         "ApplyInstantID", "docs/coming_from_comfyui_instantid", [0.7, 0.1, 0.9],

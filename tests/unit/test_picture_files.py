@@ -115,6 +115,8 @@ AS_IT_LIES = {
     "no end.jpg": cut("JPEG", 2, **SHARP),
     "half an end.jpg": cut("JPEG", 1, **SHARP),
     "no end, progressive.jpg": cut("JPEG", 2, progressive=True, **SHARP),
+    "half an end, progressive.jpg": cut("JPEG", 1, progressive=True, restart_marker_rows=1, **SHARP),
+    "no end, restarts.jpg": cut("JPEG", 2, restart_marker_blocks=1, **SHARP),
     "zeros in place of its end.jpg": cut("JPEG", 2, **SHARP) + bytes(99),
     "line end before.jpg": b"\r\n" + saved(photo(), "JPEG", **SHARP),
     "of an old Mac.png": bytes(128) + saved(photo(), "PNG"),
@@ -186,9 +188,11 @@ def test_a_photo_is_turned_as_the_camera_says(name: str, tmp_path: Path) -> None
 
 
 PROGRESSIVE = saved(photo(), "JPEG", progressive=True, **SHARP)
+RESTARTS = saved(photo(), "JPEG", restart_marker_blocks=1, **SHARP)
 CUT = {
     "last pixels.jpg": (cut("JPEG", 6, **SHARP), "of its 64 lines 5[56] are whole"),
     "half.jpg": (saved(photo(), "JPEG", **SHARP)[:2500], "of its 64 lines [23][0-9] are whole"),
+    "between two restarts.jpg": (RESTARTS[: RESTARTS.index(b"\xff\xd3", 2500)], "of its 64 lines [23][0-9] are whole"),
     "half, progressive.jpg": (PROGRESSIVE[:2500], "more belong to it"),
     "last scan, progressive.jpg": (PROGRESSIVE[: PROGRESSIVE.rindex(b"\xff\xda")], "more belong to it"),
     "last pixels, progressive.jpg": (PROGRESSIVE[:-12], "of its 64 lines [0-9]+ are whole"),
