@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint
+from ..checks.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, joined
 from ..checks.names import folded, spelled
 from ..checks.text import in_one_line
 from ..families import family_of_text_width
@@ -171,7 +171,7 @@ def together(listed: Sequence[Model]) -> str:
         return ""
     if not unknown:
         return human(total)
-    names = " and ".join(unknown)
+    names = joined(unknown)
     if not total:
         return f"{names} ({human(None)})"
     return f"at least {human(total)} ({names}: {human(None)})"

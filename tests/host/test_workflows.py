@@ -55,6 +55,7 @@ BEHIND = -20
 PHOTO_OF = {
     "better_face_in_photo": "likeness_five.png",
     "parts_try_on": "likeness_full_length.png",
+    "references_klein_head_in_photo": "likeness_carla.png",
     "start_person_in_photo": "likeness_carla.png",
 }
 """By template: the photo whose own size its result has."""
