@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from ..sampling.model_conds import carry
 from ..sampling.runs import with_runs
 from ..words.transformer.person_texts import TransformerWords
 from ..words.unet.person_texts import UnetWords
-from .look import Look, LookRun, Seen, Sought
+from .look import Look, LookRun, Sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +77,7 @@ def look_at(
     clip: CLIP,
     words: Sequence[str],
 ) -> SeenPeople:
-    """Sample up to a share of the steps, and give what is seen then.
+    """Sample up to a share of the steps, and give what is seen then; the other steps are not computed, see LookRun.
 
     given: with a MODEL. If people have words, these are the last that its positive carries. share: 0..1, of the steps.
     clip: the encoder of the words. words: of each person; "" for everybody where ID tokens or references tell people
@@ -99,9 +98,7 @@ def look_at(
     guider = CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(sampling.cfg)
-    # LookRun raises Seen after the forward that it looked at: the other steps are not wanted.
-    with suppress(Seen):
-        SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
+    SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
     if look.scores is None or look.hidden is None or look.predicted is None:
         raise BadSetup(
             "Find Places has seen nothing of the people: the model has read neither their words, nor ID tokens or "

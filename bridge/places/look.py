@@ -42,10 +42,6 @@ _OF_REFERENCES = 128
 """As many tokens of a person's references are enough, spread over all of them."""
 
 
-class Seen(Exception):
-    """Everything has been seen, and the sampling can end."""
-
-
 class Look:
     """What one layer has seen of one picture: the layer that is known to tell who stands where, or the one whose maps
     are smoothest.
@@ -229,16 +225,22 @@ class LookRun(Run[Sought]):
             return _UnetLook(sought, forward_input)
         return _JointLook(sought, forward_input)
 
-    def wrap_calc_cond_batch(self, *args: Any, **kwargs: Any) -> list[Tensor]:
-        """What the host predicts for each side, of one step. Raises Seen after the forward in which the look was taken.
+    def wrap_calc_cond_batch(
+        self, executor: Any, model: Any, conds: Sequence[Any], x_in: Tensor, *args: Any, **kwargs: Any
+    ) -> list[Tensor]:
+        """What the host predicts for each side, of one step. The arguments are the host's.
 
-        It is raised here and not in the forward, so that the host has put everything back.
+        After the look the network is called no more: every later call of the run gets what was predicted then. So the
+        run ends as any other, and host and other packs put away what they have made for it.
         """
-        out = super().wrap_calc_cond_batch(*args, **kwargs)
-        for sought in self.everything:
-            if sought.look.is_done:
-                sought.look.predicted = out[0]  # the positive side is the first
-                raise Seen
+        look = self.everything[0].look
+        if look.predicted is not None:
+            # Some samplers also show the network pictures of other sizes.
+            same_size = look.predicted.shape == x_in.shape
+            return [look.predicted if same_size else torch.zeros_like(x_in) for _ in conds]
+        out = super().wrap_calc_cond_batch(executor, model, conds, x_in, *args, **kwargs)
+        if look.is_done:
+            look.predicted = out[0]  # the positive side is the first
         return out
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import comfy.sample
@@ -10,10 +12,12 @@ import comfy.samplers
 import instant_id_run
 import photo_maker_made
 import pytest
+import sample_values
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.modules.attention import optimized_attention
+from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from families import RECORDS
 from marks import OFTEN, each
@@ -39,6 +43,8 @@ from toy.in_host import files_in
 from toy.measure import share
 from toy_in_host import Host, drawn_people, opened, standing
 from words_made import encoded
+
+import nodes
 
 SDXL = "SDXL"
 WORDS = ("a woman with red hair", "an old man in a blue coat, smiling")
@@ -253,6 +259,31 @@ def test_a_look_changes_nothing_and_is_taken_at_its_step(sampler: str, monkeypat
     seen, again = (look(SDXL, share=0.5, sampler=host_sampler) for _ in range(2))
     assert torch.equal(seen.picture, shown(calls[number][1], model.model.latent_format))
     assert torch.equal(again.scores, seen.scores) and torch.equal(again.hidden, seen.hidden)
+
+
+def test_the_run_of_a_look_ends_as_every_run() -> None:
+    """A ControlNet is emptied, what another pack does behind its call is done, and the next picture is what it was.
+    The network is called for the steps before the look and for the look alone."""
+    model, clip, latent = network(SDXL)
+    net, hint = sample_values.new_control_net(), torch.rand(1, HEIGHT, WIDTH, 3)
+    sides = nodes.ControlNetApplyAdvanced().apply_controlnet(*prompts(clip), net, hint, 1.0, 0.0, 1.0)
+    before = instant_id_run.sample(model, *sides, size=(WIDTH, HEIGHT), steps=2)
+    wrapped, ended = model.clone(), Counter[str]()
+
+    def called(kind: str, executor: Any, *args: Any, **kwargs: Any) -> Any:
+        out = executor(*args, **kwargs)
+        ended[kind] += 1  # not reached if anything is raised
+        return out
+
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.SAMPLER_SAMPLE, WrappersMP.PREDICT_NOISE, WrappersMP.APPLY_MODEL):
+        wrapped.add_wrapper_with_key(kind, "theirs", partial(called, kind))
+    people = Cast(tuple(people_made.a_member(number) for number in (1, 2)))
+    given, settings = SamplerInputs(wrapped, *sides), Sampling(**sampling(model, 8), cfg=1.0)
+    seen_of_people(FindPlaces, given, clip, people, WORDS, {"samples": latent}, settings, 0.25)
+    assert ended == {"outer_sample": 1, "sampler_sample": 1, "predict_noise": 8, "apply_model": 3}
+    controls = [side[0][1]["control"] for side in sides]
+    assert all(control.cond_hint is None and control.timestep_range is None for control in controls)
+    assert torch.equal(instant_id_run.sample(model, *sides, size=(WIDTH, HEIGHT), steps=2), before)
 
 
 def test_scores_are_those_of_a_longer_prompt_in_the_layer_with_the_smoothest_maps() -> None:
