@@ -327,10 +327,9 @@ class _People:
         given: with ID tokens, and with a MODEL. person_regions: (people, H, W).
         """
         assert given.model is not None
-        sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas_node)
-        model = with_runs(given.model, UnetWordsRun)
-        # with_missing_notes returns model, positive and negative.
-        return SamplerInputs(*with_missing_notes(self.apply_node, model, *sides))
+        positive, negative = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas_node)
+        by_region = SamplerInputs(with_runs(given.model, UnetWordsRun), positive, negative)
+        return with_missing_notes(self.apply_node, by_region)
 
     def net_settings(self) -> NetSettings:
         """The settings of the ControlNet.
