@@ -92,22 +92,17 @@ def _draw_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     clipped = _clipped_line(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
-    left, right = sorted(clipped, key=lambda point: point[0])
-    x, y = left
-    width = right[0] - x
-    height = abs(right[1] - y)
-    down = 1 if right[1] >= y else -1
-    is_flat = width >= height
+    (x, y), (last_x, last_y) = sorted(clipped, key=lambda point: point[0])
+    width = last_x - x
+    height = abs(last_y - y)
     longer = max(width, height)
     shorter = min(width, height)
     for step in range(longer + 1):
         # How far the line has moved along its shorter side: shorter * step / longer, rounded to the nearest whole pixel
         # and halves down, which is floor(x + 1 / 2 - 1 / (2 * longer)) in whole numbers.
         aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
-        if is_flat:
-            canvas[y + down * aside, x + step] = color
-        else:
-            canvas[y + down * step, x + aside] = color
+        across, down = (step, aside) if width >= height else (aside, step)
+        canvas[y + down if last_y >= y else y - down, x + across] = color
 
 
 def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
