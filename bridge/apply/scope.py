@@ -1,7 +1,7 @@
 """The scope of an apply node: which people of a cast act, where in the picture, when, and in which rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -107,8 +107,7 @@ class Scope(InBoxes):
         in words, such as "The style"; "" for a node that puts in people. preview: None for that of the scope.
         """
         of_positive, of_negative = carried  # in the order of `injections`
-        sides = carry_both(given.positive, given.negative, of_positive, of_negative)
-        carrying = SamplerInputs(given.model, *sides)
+        carrying = carry_both(given, of_positive, of_negative)
         names = [subject] if subject else ()
         return self.outputs(carrying, [run], ranges, names, in_negative=of_negative.active, preview=preview)
 
@@ -133,6 +132,6 @@ class Scope(InBoxes):
         apply_node = apply_node_of_people(
             names_in_notes, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative
         )
-        model = with_runs(given.model, *runs)
-        outputs = with_missing_notes(apply_node, model, given.positive, given.negative)
-        return io.NodeOutput(*outputs, ui=preview or self.preview())
+        with_node_runs = replace(given, model=with_runs(given.model, *runs))
+        outputs = with_missing_notes(apply_node, with_node_runs)
+        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative, ui=preview or self.preview())

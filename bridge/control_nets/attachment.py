@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
-from ..sampling.conditioning import Conditioning
+from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
 from .attached_net import NetSettings, as_attached
 
@@ -50,13 +50,14 @@ class Attachment:
             entries.append([text, {**options, "model_conds": conds, "control": net}])
         return entries
 
-    def attach_to_both(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
-        """Both prompts with the net at the end of each entry's chain.
+    def attach_to_both(self, given: SamplerInputs) -> SamplerInputs:
+        """The same MODEL, and both prompts with the net at the end of each entry's chain.
 
         The negative prompt first gets the chains that Apply ControlNet (OLD) has put on the positive for both.
         """
-        negative = with_nets_of_positive(positive, negative)
-        return self.attach_to(positive, Side.POSITIVE), self.attach_to(negative, Side.NEGATIVE)
+        negative = with_nets_of_positive(given.positive, given.negative)
+        positive_out = self.attach_to(given.positive, Side.POSITIVE)
+        return SamplerInputs(given.model, positive_out, self.attach_to(negative, Side.NEGATIVE))
 
     def _copy_after(self, previous: ControlBase | None) -> ControlBase:
         """A copy of the net with the hint, put behind the chain of an entry. The same chain always gets the same copy.

@@ -9,7 +9,7 @@ from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ...core.pictures.geometry import OF_A_PIECE
-from ..sampling.conditioning import Conditioning
+from ..sampling.conditioning import SamplerInputs
 from ..sampling.model_conds import Carried, carry_both
 from .recording import SelfReference
 
@@ -91,16 +91,14 @@ def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
     return picture[..., y : y + height, x : x + width]
 
 
-def share_with(
-    positive: Conditioning, negative: Conditioning, with_parts: SharedParts, without_parts: SharedParts
-) -> tuple[Conditioning, Conditioning]:
-    """Both sides of the conditioning: every positive entry with `with_parts`, every negative one with `without_parts`.
+def share_with(given: SamplerInputs, with_parts: SharedParts, without_parts: SharedParts) -> SamplerInputs:
+    """The same MODEL, with `with_parts` in every positive entry, and `without_parts` in every negative one.
 
     Raises BadParts where there are parts already, from another node.
     """
-    if any(SharedParts.key in options.get("model_conds", {}) for _, options in (*positive, *negative)):
+    if any(SharedParts.key in options.get("model_conds", {}) for _, options in (*given.positive, *given.negative)):
         raise BadParts(
             "The conditioning carries parts already, from another node.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
         )
-    return carry_both(positive, negative, with_parts, without_parts)
+    return carry_both(given, with_parts, without_parts)

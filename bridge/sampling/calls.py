@@ -64,6 +64,16 @@ class Calls:
             self.part_count += 1
             self.called.add(self.part)
 
+    def missed(self, sites: set[Site]) -> set[Site]:
+        """Those of these sites that were not called.
+
+        A part that is its own site is in `called` only where it was watched. Of all of them it is known how many calls
+        there were: with as many calls as parts none is missed.
+        """
+        parts = {site for site in sites if isinstance(site, nn.Module)}
+        all_parts_called = self.part_count >= len(parts)
+        return sites - self.called - parts if all_parts_called else sites - self.called
+
     @contextmanager
     def counting(self) -> Iterator[None]:
         """A context around one forward, for which counting begins anew. It may lie in the context of another forward.
@@ -100,15 +110,7 @@ class KnownCalls:
         calls: what it has called. sites: those of its batch, all of which it should have called.
         """
         # Sites that were called before are not watched, so of them it is looked here whether any was missed.
-        expected = self.called.intersection(sites)
-        missed = expected - calls.called
-        # A part that is its own site is in calls.called only while it is watched (`count_part` adds the part that runs,
-        # which is None for one that is not). But all of them are in part_count: if as many parts have counted
-        # themselves as are expected, none is missed.
-        expected_parts = {site for site in expected if isinstance(site, nn.Module)}
-        if calls.part_count >= len(expected_parts):
-            missed -= expected_parts
-        self._missed |= missed
+        self._missed |= calls.missed(self.called.intersection(sites))
         self.called = (self.called | calls.called.intersection(sites)) - self._missed
 
 

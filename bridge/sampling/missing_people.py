@@ -21,7 +21,7 @@ from ...core.checks.errors import joined
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from ..host.unet import Options
-from .conditioning import Conditioning, NeverCopied, RunEntry, is_zeroed
+from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
 from .runs import OnModel, put_on
@@ -81,16 +81,18 @@ def apply_node_of_people(
     return ApplyNode(node_name, node_id, joined(names), several, tuple(ranges), in_negative)
 
 
-def with_missing_notes(
-    apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning, negative: Conditioning
-) -> tuple[ModelPatcher, Conditioning, Conditioning]:
+def with_missing_notes(apply_node: ApplyNode, given: SamplerInputs) -> SamplerInputs:
     """The outputs of an apply node: a clone of the MODEL by `model_with_notes`, and both prompts, `marked`.
 
-    By these, each run sees whether something of the node is missing, and notes that under the node.
+    By these, each run sees whether something of the node is missing, and notes that under the node. given: with a
+    MODEL.
     """
-    marked_positive = marked(positive, apply_node, Side.POSITIVE)
-    marked_negative = marked(negative, apply_node, Side.NEGATIVE)
-    return model_with_notes(apply_node, model, positive), marked_positive, marked_negative
+    assert given.model is not None
+    return SamplerInputs(
+        model_with_notes(apply_node, given.model, given.positive),
+        marked(given.positive, apply_node, Side.POSITIVE),
+        marked(given.negative, apply_node, Side.NEGATIVE),
+    )
 
 
 def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:

@@ -20,7 +20,7 @@ from ...core.checks.errors import LikenessError, ModelNotPatched, counted
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .canvas_check import NodeOfRun, Pictures
-from .conditioning import Conditioning, NeverCopied, factor_between, is_zeroed
+from .conditioning import Conditioning, NeverCopied, SamplerInputs, factor_between, is_zeroed
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -428,14 +428,13 @@ def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
     return entries
 
 
-def carry_both(
-    positive: Conditioning, negative: Conditioning, of_positive: CarriedT, of_negative: CarriedT
-) -> tuple[Conditioning, Conditioning]:
-    """Both sides of the conditioning, each with what a node puts there.
+def carry_both(given: SamplerInputs, of_positive: CarriedT, of_negative: CarriedT) -> SamplerInputs:
+    """The same MODEL, and both sides of the conditioning, each with what a node puts there.
 
     The positive also gets a reference to what the negative has, for `read_as_negative`.
     """
-    return carry(positive, replace(of_positive, of_negative=of_negative)), carry(negative, of_negative)
+    positive = carry(given.positive, replace(of_positive, of_negative=of_negative))
+    return SamplerInputs(given.model, positive, carry(given.negative, of_negative))
 
 
 def read_as_negative(guider: CFGGuider, key: str) -> None:

@@ -61,6 +61,7 @@ from .model_conds import (
     OfNode,
     read_as_negative,
 )
+from .refusals import Refusals
 from .row_tables import RowTables
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 
@@ -277,32 +278,6 @@ class Batch:
         """Called when the network has run with `options_with_attention`, or anything has raised."""
 
 
-_REFUSALS = "likeness_refusals"
-"""The key, among the model_options of a step, of the _Refusals of all runs."""
-
-
-class _Refusals:
-    """Refusals of one step that wait for its end. first: the first of them."""
-
-    first: LikenessError | None = None
-
-
-@contextmanager
-def _shared_refusals(model_options: dict[str, Any]) -> Iterator[_Refusals]:
-    """A context around one step of a run, with the _Refusals of that step, which all runs of the sampling share.
-
-    Runs nest: each wraps the step of the next. The outermost puts the object into the options, and takes it out.
-    """
-    of_outer_run: _Refusals | None = model_options.get(_REFUSALS)
-    refusals = of_outer_run or _Refusals()
-    model_options[_REFUSALS] = refusals
-    try:
-        yield refusals
-    finally:
-        if of_outer_run is None:
-            del model_options[_REFUSALS]
-
-
 class Run(NeverCopied, Generic[CarriedT]):
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
@@ -335,8 +310,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         """By network, see `modules_in`."""
         self._known_calls: dict[nn.Module, KnownCalls] = {}
         """By network."""
-        self._refusals: _Refusals | None = None
-        """Where a refusal waits for the end of a step, see `_put_off`; None outside of a step."""
+        self._refusals = Refusals()
         self._code_around_model: str = ""
         """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
@@ -414,7 +388,9 @@ class Run(NeverCopied, Generic[CarriedT]):
         """
         self._begin_step(model, x_in, model_options)
         with self._until_rows_arrive(model.diffusion_model) as called:
-            out = self._step(partial(executor, model, conds, x_in, timestep, model_options), model_options)
+            out = self._refusals.raised_after(
+                partial(executor, model, conds, x_in, timestep, model_options), model_options
+            )
         if called:
             self._check_rows_arrived(model, model_options["transformer_options"])
         return out
@@ -473,51 +449,12 @@ class Run(NeverCopied, Generic[CarriedT]):
         finally:
             hook.remove()
 
-    def _step(self, step: Callable[[], list[Tensor]], model_options: dict[str, Any]) -> list[Tensor]:
-        """What the forwards of a step give. Raises the refusal that any run of this sampling has put off in it.
-
-        The step of one run is within that of another, see `_shared_refusals`. The innermost ends first, so it raises;
-        the others let the error through.
-        """
-        refusals_before = self._refusals  # other code may compute a step of this run in the middle of another
-        out: list[Tensor] = []
-        with _shared_refusals(model_options) as refusals:
-            self._refusals = refusals
-            try:
-                out = step()
-            except Exception as error:
-                # Where a refusal waits, any other error may come of the zeros of `_put_off`.
-                if refusals.first is None or isinstance(error, LikenessError):
-                    raise
-            finally:
-                self._refusals = refusals_before
-        refusal, refusals.first = refusals.first, None  # taken out, so that no run around this one raises it again
-        if refusal is None:
-            return out
-        try:
-            raise refusal
-        finally:
-            del refusal  # else it would hold this frame, and the frame the error, until garbage is collected
-
-    @property
-    def _is_refused(self) -> bool:
-        """Whether a refusal waits for the end of this step: what is computed until then is not used."""
-        return self._refusals is not None and self._refusals.first is not None
-
     def _put_off(self, refusal: LikenessError, forward_input: ForwardInput, x: Tensor) -> Tensor:
-        """Keep a refusal until the step has ended, and return zeros like x in the place of what the forward gives.
-
-        Outside of a step it is raised at once. Only the first refusal of a step is kept.
-        Other packs put functions into a network for the time of their own forward. An error in the middle of it would
-        leave them there, for all who use the checkpoint.
-        """
+        """What the forward gives instead of x after a refusal, see Refusals. It names the code of others here."""
         # A LayersPassedOver, a subclass, knows already who does it, see `_lost`.
         if type(refusal) is ConditioningLost and not refusal.module:
             refusal = ConditioningLost(self._code_of_others(forward_input.model, forward_input.options), refusal.why)
-        if self._refusals is None:  # other code has called the MODEL outside of a step
-            raise refusal
-        self._refusals.first = self._refusals.first or refusal.with_traceback(None)
-        return torch.zeros_like(x)
+        return self._refusals.put_off(refusal, x)
 
     def _code_of_others(self, model: BaseModel, options: Options, parts: Sequence[nn.Module] = ()) -> str:
         """Modules of other packs' code that may have dropped or changed what we carry, for messages; "" for none seen.
@@ -540,7 +477,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         ask_all = self.schedule is not None and self._times_called >= len(self.schedule) - 1
         with watched(calls, calls.by_site, forward_input.model.diffusion_model, known, ask_all) as losses:
             yield
-        if losses and not self._is_refused:
+        if losses and not self._refusals.is_waiting:
             raise self._lost(losses[0], forward_input)
 
     def _lost(self, lost: Lost, forward_input: ForwardInput) -> ConditioningLost:
@@ -571,7 +508,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         row_table: Tensor | None = kwargs.pop(self.key, None)
         if row_table is None:
             return executor(*positional, **kwargs)
-        if self._is_refused:
+        if self._refusals.is_waiting:
             return torch.zeros_like(x)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         options = _options_of_apply_model(args, kwargs)

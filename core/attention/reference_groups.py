@@ -111,27 +111,36 @@ def _weights(
 ) -> Tensor:
     """How strongly the tokens of a span read each piece of a reference: (pieces, tokens of the span).
 
-    spans: all. regions: (regions, picture tokens) bool; None where all tokens read all references. reads_others:
-    whether these tokens read text and picture.
+    spans: all. The other arguments are those of `_reads`.
     """
-    own = references[span.number].owner if span.kind in _OF_REFERENCES else None
     weights: list[Tensor] = []
     for piece in spans:
         if piece.kind not in _OF_REFERENCES:
             continue
         reference = references[piece.number]
-        is_of_same_owner = span.kind in _OF_REFERENCES and own == reference.owner
-        reads = torch.ones(span.count, dtype=torch.bool)
-        if piece.kind is TokenKind.SHOWN:
-            # It is a part of the text.
-            reads = reads & reads_others
-        elif regions is not None and reference.owner is not None:
-            if span.kind is TokenKind.PICTURE:
-                reads = regions[reference.region]
-            else:
-                reads = reads & (span.kind is TokenKind.REFERENCE and is_of_same_owner)
-        weights.append(reads * (1.0 if is_of_same_owner else reference.weight))
+        is_own = span.kind in _OF_REFERENCES and references[span.number].owner == reference.owner
+        weight = 1.0 if is_own else reference.weight
+        reads = _reads(span, piece, references, regions, reads_others)
+        weights.append(torch.full((span.count,), weight, dtype=torch.float32) * reads)
     return torch.stack(weights)
+
+
+def _reads(
+    span: Span, piece: Span, references: Sequence[ReadReference], regions: Tensor | None, reads_others: bool
+) -> bool | Tensor:
+    """Whether the tokens of a span read a piece of a reference: all alike, or each for itself, (tokens,) bool.
+
+    regions: (regions, picture tokens) bool; None where all tokens read all references. reads_others: whether the tokens
+    read text and picture.
+    """
+    reference = references[piece.number]
+    if piece.kind is TokenKind.SHOWN:  # a part of the text
+        return reads_others
+    if regions is None or reference.owner is None:
+        return True
+    if span.kind is TokenKind.PICTURE:
+        return regions[reference.region]
+    return span.kind is TokenKind.REFERENCE and references[span.number].owner == reference.owner
 
 
 _LEAST_BOOST = 1e-4

@@ -82,36 +82,121 @@ class Hold(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Formation:
-    """Rows of people, from back to front.
+class Row:
+    """A row of people.
 
-    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. posed: the
-    people of each row. A head is that of the tallest of them, see builds.py.
-    framing: one of FRAMINGS; it holds for the smallest of the front row.
+    number: from 0, which is in the back. noses: from left to right, in distances of neighbours, 0 in the middle of the
+    group. people: a head is that of the tallest of the group, see builds.py.
     """
 
-    across: tuple[tuple[float, ...], ...]
-    posed: tuple[tuple[Posed, ...], ...]
-    framing: str
+    number: int
+    is_front: bool
+    noses: tuple[float, ...]
+    people: tuple[Posed, ...]
 
     @cached_property
-    def holds(self) -> tuple[tuple[Hold, ...], ...]:
-        """Who holds whom, per row."""
-        return tuple(tuple(_holds(row)) for row in self.posed)
+    def holds(self) -> tuple[Hold, ...]:
+        """Who holds whom."""
+        return tuple(_holds(self.people))
 
-    def in_holds(self, row_index: int) -> set[int]:
-        """The indices of those in a row who hold a neighbour or are held."""
-        return {index for hold in self.holds[row_index] for index in (hold.leader, hold.other)}
+    @cached_property
+    def in_holds(self) -> set[int]:
+        """The indices of those who hold a neighbour or are held."""
+        return {index for hold in self.holds for index in (hold.leader, hold.other)}
+
+    @property
+    def alone(self) -> list[int]:
+        """The indices of those who want to hold a neighbour, and do not."""
+        return [index for index, posed in enumerate(self.people) if posed.action.holding and index not in self.in_holds]
+
+    @property
+    def tallest(self) -> float:
+        """The largest distance from nose to floor."""
+        return max(posed.nose_to_floor for posed in self.people)
+
+    def drop(self, index: int) -> float:
+        """How much lower a person's nose is than the highest nose of the row, in heads.
+
+        In the front row all stand on one floor. In the rows behind all noses are at one height: who is smaller stands
+        on something, so as not to vanish behind those in front.
+        """
+        return self.tallest - self.people[index].nose_to_floor if self.is_front else 0.0
+
+    def sway(self, index: int) -> float:
+        """How much taller than the row one person stands, in heads, below 0 for smaller; the same at every run.
+
+        People of one height look drawn, so each differs by up to _SWAY. Those who hold each other, or wish to, differ
+        half as much, so that arms meet as intended.
+        """
+        holds = index in self.in_holds or self.people[index].action.holding
+        most = _SWAY / 2 if holds else _SWAY
+        # Fractional parts of multiples of the golden ratio look accidental: they are spread evenly over 0..1.
+        fraction = (3 * self.number + index + 1) * 0.618 % 1
+        return most * (2 * fraction - 1)
+
+    def distances(self, beside: float) -> list[float]:
+        """From nose to nose along the row, in heads. beside: of neighbours who do not hold each other.
+
+        The first is that of the people 0 and 1.
+        """
+        distances = [beside] * (len(self.people) - 1)
+        for hold in self.holds:
+            # The action that brought this holding says how far apart two adults may stand in it.
+            most = max(action.beside.most for action in ACTIONS.values() if action.holding is hold.holding)
+            mean_width = (self.people[hold.leader].width + self.people[hold.other].width) / 2
+            distances[min(hold.leader, hold.other)] = min(beside, most * mean_width)
+        return distances
+
+    def across(self, beside: float) -> list[float]:
+        """The noses, in heads from the middle of the group. beside: as in `distances`."""
+        noses = [x * beside for x in self.noses]
+        distances = self.distances(beside)
+        if all(distance == beside for distance in distances):
+            return noses
+        from_first = list(accumulate(distances, initial=0.0))  # the same noses, counted from the first
+        # Those who hold each other stand nearer, so the row is shorter. Its middle stays where it is.
+        shift = (noses[0] + noses[-1] - from_first[-1]) / 2
+        return [x + shift for x in from_first]
+
+    def heads(self, spacing: Spacing, nose_height: float, width: int, height: int) -> list[bodies.Head]:
+        """The heads on a canvas in pixels, from left to right. nose_height: see Formation.nose_heights."""
+        unit_px = spacing.unit_px
+        highest_y = height - (nose_height + spacing.lift) * unit_px
+        heads: list[bodies.Head] = []
+        for index, x in enumerate(self.across(spacing.beside)):
+            nose = (width / 2 + x * unit_px, highest_y + self.drop(index) * unit_px)
+            heads.append(bodies.Head(nose, unit_px * self.people[index].build.head))
+        return heads
+
+    def free_posture(self, index: int, beside: float) -> BodySides:
+        """The posture of one person, in own heads, with the arms of somebody who holds nobody."""
+        posed = self.people[index]
+        action = posed.action
+        # In front of another row `before` counts: arms that hide no faces of the row behind.
+        arms = action.before if self.number > 0 and action.before is not None else action.arms
+        if self.noses[index] < 0:  # left of the middle: mirrored
+            arms = Arms(arms.right, arms.left)
+        # In the heads of an adult as wide as this person, whose posture the action has. The person's left side is on
+        # the viewer's right, beside the next one of the row.
+        room = [distance / posed.width for distance in self.distances(beside)]
+        left = action.side(posed.posture.left, arms.left, room[index] if index < len(room) else None)
+        right = action.side(posed.posture.right, arms.right, room[index - 1] if index else None)
+        return BodySides(posed.build.of(left), posed.build.of(right))
+
+
+@dataclass(frozen=True)
+class Formation:
+    """Rows of people, from back to front. framing: one of FRAMINGS; it holds for the smallest of the front row."""
+
+    rows: tuple[Row, ...]
+    framing: str
 
     @property
     def seats_everybody_well(self) -> bool:
         """Whether all who want to hold a neighbour do, and the people of each row behind another are of one height."""
-        for row_index, row in enumerate(self.posed):
-            want_to_hold = {index for index, posed in enumerate(row) if posed.action.holding}
-            if not want_to_hold <= self.in_holds(row_index):
-                return False
-        rows_behind = self.posed[:-1]
-        return all(len({posed.nose_to_floor for posed in row}) == 1 for row in rows_behind)
+        if any(row.alone for row in self.rows):
+            return False
+        return all(len({posed.nose_to_floor for posed in row.people}) == 1 for row in self.rows[:-1])
 
     @cached_property
     def beside(self) -> Distance:
@@ -119,30 +204,19 @@ class Formation:
 
         Those who hold each other may stand nearer.
         """
-        distances = [posed.action.beside for row in self.posed for posed in row]
+        distances = [posed.action.beside for row in self.rows for posed in row.people]
         return Distance(max(each.least for each in distances), max(each.most for each in distances))
 
     @property
     def span(self) -> float:
         """The distance from the outermost nose on the left to that on the right, in distances of neighbours."""
-        noses = [x for row in self.across for x in row]
+        noses = [x for row in self.rows for x in row.noses]
         return max(noses) - min(noses)
 
     @property
     def least_width(self) -> float:
         """The least width of the formation, in heads."""
         return self.span * self.beside.least + 2 * _SIDE
-
-    def drop(self, row_index: int, index: int) -> float:
-        """How much lower a person's nose is than the highest nose of the row, in heads.
-
-        In the front row all stand on one floor. In the rows behind all noses are at one height: who is smaller stands
-        on something, so as not to vanish behind those in front.
-        """
-        row = self.posed[row_index]
-        if row_index < len(self.posed) - 1:
-            return 0.0
-        return max(posed.nose_to_floor for posed in row) - row[index].nose_to_floor
 
     def nose_heights(self, rise: float) -> list[float]:
         """The height of the highest nose of each row above the lower edge, in heads, from back to front.
@@ -152,26 +226,19 @@ class Formation:
         front_first = self._noses_over_benches(rise) if self.framing == "full" else self._noses_over_edge(rise)
         return front_first[::-1]
 
-    def _tallest_of_rows(self) -> list[float]:
-        """The largest distance from nose to floor in each row, from front to back."""
-        return [max(posed.nose_to_floor for posed in row) for row in reversed(self.posed)]
-
     def _noses_over_edge(self, rise: float) -> list[float]:
         """Nose heights from front to back, as in `nose_heights`, where the lower edge cuts the front row's bodies."""
-        front = self.posed[-1]
+        front = self.rows[-1]
         # How much is shown below a nose. CROWN is below 0: noses lie that much below the crowns.
         shown = _SHOWN[self.framing] + bodies.CROWN
         # So high that everybody in the front row, however much lower than the highest, shows that much.
-        front_height = max(
-            self.drop(len(self.posed) - 1, index) + shown * posed.build.head for index, posed in enumerate(front)
-        )
-        tallest = self._tallest_of_rows()
+        front_height = max(front.drop(index) + shown * posed.build.head for index, posed in enumerate(front.people))
         heights: list[float] = []
         # How much higher a row is than its rises alone, because its people are taller; all rows behind it are, too.
         extra = 0.0
-        for row, height in enumerate(tallest):  # row 0 is in front
-            extra = max(extra, height - tallest[0] - row * rise)
-            heights.append(front_height + row * rise + extra)
+        for rises, row in enumerate(reversed(self.rows)):
+            extra = max(extra, row.tallest - front.tallest - rises * rise)
+            heights.append(front_height + rises * rise + extra)
         return heights
 
     def _noses_over_benches(self, bench: float) -> list[float]:
@@ -181,7 +248,7 @@ class Formation:
         more than the row in front. It has no more where its people are tall enough on the floor, such as people who
         stand behind people who sit; it has several more where they are much smaller.
         """
-        tallest = self._tallest_of_rows()
+        tallest = [row.tallest for row in reversed(self.rows)]
         heights: list[float] = []
         benches = 0  # under the row
         for row, height in enumerate(tallest):  # row 0 is in front, and has none
@@ -195,39 +262,24 @@ class Formation:
     def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
         tops: list[float] = []
-        for row_index, nose_height in enumerate(self.nose_heights(rise)):
-            for index, posed in enumerate(self.posed[row_index]):
-                crown = nose_height - self.drop(row_index, index) - bodies.CROWN * posed.build.head
+        for row, nose_height in zip(self.rows, self.nose_heights(rise), strict=True):
+            for index, posed in enumerate(row.people):
+                crown = nose_height - row.drop(index) - bodies.CROWN * posed.build.head
                 tops.append(crown + _SWAY + _ABOVE + _hands(posed))
         return max(tops)
 
     @property
     def smallest(self) -> float:
         """The smallest head, in heads."""
-        return min(posed.build.head for row in self.posed for posed in row)
-
-    def distances(self, row_index: int, beside: float) -> list[float]:
-        """From nose to nose along a row, in heads. beside: of neighbours who do not hold each other.
-
-        The first is that of the people 0 and 1.
-        """
-        row = self.posed[row_index]
-        distances = [beside] * (len(row) - 1)
-        for hold in self.holds[row_index]:
-            # The action that brought this holding says how far apart two adults may stand in it.
-            most = max(action.beside.most for action in ACTIONS.values() if action.holding is hold.holding)
-            mean_width = (row[hold.leader].width + row[hold.other].width) / 2
-            distances[min(hold.leader, hold.other)] = min(beside, most * mean_width)
-        return distances
+        return min(posed.build.head for row in self.rows for posed in row.people)
 
     @property
     def least_head(self) -> int:
         """The least size of a head, in pixels, at which the ID patches of all people keep clear of each other."""
-        nearest = self.beside.least
-        for row_index in range(len(self.across)):
-            nearest = min((nearest, *self.distances(row_index, self.beside.least)))
+        least = self.beside.least
+        nearest = min([least, *(distance for row in self.rows for distance in row.distances(least))])
         clear_of_neighbours = math.ceil(_PATCH / nearest)
-        if len(self.across) == 1:
+        if len(self.rows) == 1:
             return clear_of_neighbours
         return max(clear_of_neighbours, _LEAST_HEAD)
 
@@ -254,18 +306,6 @@ class Formation:
             rise = min(_MOST_RISE, _LEAST_RISE + (height_in_heads - self.least_height()) / height_per_rise)
         height_left_over = height_in_heads - self.least_height(rise)
         return Spacing(unit_px, beside, rise, lift=height_left_over * _LIFT)
-
-    def sway(self, row_index: int, index: int) -> float:
-        """How much taller than the row one person stands, in heads, below 0 for smaller; the same at every run.
-
-        People of one height look drawn, so each differs by up to _SWAY. Those who hold each other, or wish to, differ
-        half as much, so that arms meet as intended.
-        """
-        holds = index in self.in_holds(row_index) or self.posed[row_index][index].action.holding
-        most = _SWAY / 2 if holds else _SWAY
-        # Fractional parts of multiples of the golden ratio look accidental: they are spread evenly over 0..1.
-        fraction = (3 * row_index + index + 1) * 0.618 % 1
-        return most * (2 * fraction - 1)
 
 
 def _hands(posed: Posed) -> float:
@@ -378,7 +418,7 @@ def layout(
         least_width = _up_to_8(formation.least_width * formation.least_head)
         least_height = _up_to_8(formation.least_height() * formation.least_head)
         verb = "needs" if count == 1 else "need"
-        rows_used = counted(len(formation.across), "row")
+        rows_used = counted(len(formation.rows), "row")
         raise BadLayout(
             f"The canvas is {width}x{height} px; {everybody} with framing = {framing} in {rows_used} {verb} at least "
             f"{least_width}x{least_height} px.",
@@ -436,14 +476,11 @@ def notes(
     far: list[int] = []  # places of people who do not reach whom they hold
     spacing = formation.spacing(width, height)
     first = 1  # the number of the first place of a row
-    for row_index, row in enumerate(formation.posed):
-        in_holds = formation.in_holds(row_index)
-        for index, posed in enumerate(row):
-            if posed.action.holding and index not in in_holds:
-                place = first + index
-                alone.setdefault(persons[place - 1].does, []).append(place)
-        far += [first + index for index in _postures(formation, row_index, spacing).misses]
-        first += len(row)
+    for row in formation.rows:
+        for place in [first + index for index in row.alone]:
+            alone.setdefault(persons[place - 1].does, []).append(place)
+        far += [first + index for index in _postures(row, spacing.beside).misses]
+        first += len(row.people)
     lines += [f"{name}: nobody beside place {listed(places)} is free for it" for name, places in alone.items()]
     lines += gathered("Too far from the neighbour (let the taller one sit or kneel): place", far)
     return tuple(lines)
@@ -477,20 +514,16 @@ def _formation(people: Sequence[_Person], framing: str, row_count: int) -> Forma
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
     fewest, remainder = divmod(len(people), row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
-    across = _staggered(sizes)
-    posed: list[tuple[Posed, ...]] = []
+    rows: list[Row] = []
     first = 0  # the index in `people` of the first of a row
-    for row_index, noses in enumerate(across):
-        from_front = row_count - 1 - row_index
-        row = people[first : first + len(noses)]
+    for number, noses in enumerate(_staggered(sizes)):
+        from_front = row_count - 1 - number
+        posed: list[Posed] = []
+        for person, x in zip(people[first : first + len(noses)], noses, strict=True):
+            posed.append(_posed(person, framing, row_count, from_front, mirrored=x < 0))
         first += len(noses)
-        posed.append(
-            tuple(
-                _posed(person, framing, row_count, from_front, mirrored=x < 0)
-                for person, x in zip(row, noses, strict=True)
-            )
-        )
-    return Formation(across, tuple(posed), framing)
+        rows.append(Row(number, from_front == 0, noses, tuple(posed)))
+    return Formation(tuple(rows), framing)
 
 
 def _posed(person: _Person, framing: str, row_count: int, from_front: int, mirrored: bool) -> Posed:
@@ -534,47 +567,25 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
 def _places_of_formation(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     """The places of a formation on a canvas in pixels, from the back row to the front."""
     spacing = formation.spacing(width, height)
-    rows = [_heads_of_row(formation, row_index, spacing, width, height) for row_index in range(len(formation.posed))]
+    nose_heights = formation.nose_heights(spacing.rise)
+    heads_of_rows = [
+        row.heads(spacing, nose_height, width, height)
+        for row, nose_height in zip(formation.rows, nose_heights, strict=True)
+    ]
     slots: list[Slot] = []
-    for row_index, heads in enumerate(rows):
-        in_front = [head for row_in_front in rows[row_index + 1 :] for head in row_in_front]
-        in_holds = formation.in_holds(row_index)
-        postures = _postures(formation, row_index, spacing)
-        for index, (head, sides) in enumerate(zip(heads, postures.sides, strict=True)):
+    for row, heads in zip(formation.rows, heads_of_rows, strict=True):
+        in_front = [head for row_in_front in heads_of_rows[row.number + 1 :] for head in row_in_front]
+        sides_of_people = _postures(row, spacing.beside).sides
+        for index, (head, sides) in enumerate(zip(heads, sides_of_people, strict=True)):
             pose = bodies.body(head.nose, head.height, sides.left, right=sides.right)
             pose = bodies.on_canvas(pose, head.height, width, height)
             pose = bodies.behind(pose, in_front)
             # Who only poses for a group photo is left out: such layouts in saved workflows must stay the same.
-            if index in in_holds or formation.posed[row_index][index].action is not ACTIONS[GROUP_PHOTO]:
+            if index in row.in_holds or row.people[index].action is not ACTIONS[GROUP_PHOTO]:
                 pose = bodies.clear_of_faces(pose, in_front)
             # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
-            rise_px = formation.sway(row_index, index) * spacing.unit_px
-            slots.append(_raised_place(head, pose, rise_px))
+            slots.append(_raised_place(head, pose, rise_px=row.sway(index) * spacing.unit_px))
     return tuple(slots)
-
-
-def _heads_of_row(formation: Formation, row_index: int, spacing: Spacing, width: int, height: int) -> list[bodies.Head]:
-    """The heads of a row on a canvas in pixels, from left to right."""
-    unit_px = spacing.unit_px
-    nose_height = formation.nose_heights(spacing.rise)[row_index]
-    highest_y = height - (nose_height + spacing.lift) * unit_px
-    heads: list[bodies.Head] = []
-    for index, x in enumerate(_across(formation, row_index, spacing.beside)):
-        nose = (width / 2 + x * unit_px, highest_y + formation.drop(row_index, index) * unit_px)
-        heads.append(bodies.Head(nose, unit_px * formation.posed[row_index][index].build.head))
-    return heads
-
-
-def _across(formation: Formation, row_index: int, beside: float) -> list[float]:
-    """The noses of a row, in heads from the middle of the group. beside: distance of neighbours, in heads."""
-    noses = [x * beside for x in formation.across[row_index]]
-    distances = formation.distances(row_index, beside)
-    if all(distance == beside for distance in distances):
-        return noses
-    from_first = list(accumulate(distances, initial=0.0))  # the same noses, counted from the first
-    # Those who hold each other stand nearer, so the row is shorter. Its middle stays where it is.
-    shift = (noses[0] + noses[-1] - from_first[-1]) / 2
-    return [x + shift for x in from_first]
 
 
 def _raised_place(head: bodies.Head, pose: Pose, rise_px: float) -> Slot:
@@ -592,31 +603,31 @@ class _Postures(NamedTuple):
     misses: list[int]
 
 
-def _postures(formation: Formation, row_index: int, spacing: Spacing) -> _Postures:
+def _postures(row: Row, beside: float) -> _Postures:
     """The postures of a row, with the arms of people who hold each other.
 
     These arms are the drawn ones of the holding, where they fit the two, else they are computed (touching.py).
+    beside: distance of neighbours who do not hold each other, in heads.
     """
-    row = formation.posed[row_index]
-    distances = formation.distances(row_index, spacing.beside)
-    sides = [_free_posture(formation, row_index, index, distances) for index in range(len(row))]
-    heights = [formation.sway(row_index, index) - formation.drop(row_index, index) for index in range(len(row))]
+    people = row.people
+    sides = [row.free_posture(index, beside) for index in range(len(people))]
+    heights = [row.sway(index) - row.drop(index) for index in range(len(people))]
     # In heads, y downwards, as touching.py has them.
-    noses = [(x, -height) for x, height in zip(_across(formation, row_index, spacing.beside), heights, strict=True)]
+    noses = [(x, -height) for x, height in zip(row.across(beside), heights, strict=True)]
     misses: list[int] = []
     # An arm that is set later replaces one that was set before. Hugs (Holding.one) come first, because another
     # neighbour may need one of the two arms of who hugs.
-    for hold in sorted(formation.holds[row_index], key=lambda hold: not hold.holding.one):
+    for hold in sorted(row.holds, key=lambda hold: not hold.holding.one):
         leader, other = hold.leader, hold.other
-        drawn = _drawn_arms(hold, row)
+        drawn = _drawn_arms(hold, people)
         if drawn:
-            distance = distances[min(leader, other)]
+            distance = row.distances(beside)[min(leader, other)]
             # Each of the two: the arm, the index of whose it is, and the index of the neighbour.
             for arm, index, neighbour in ((drawn.leader, leader, other), (drawn.other, other, leader)):
                 to_neighbour = (distance, heights[index] - heights[neighbour])
                 sides[index] = _with_drawn_arm(sides[index], arm, to_neighbour, is_left=neighbour > index)
             continue
-        partners = [Partner(noses[index], row[index].build, sides[index]) for index in (leader, other)]
+        partners = [Partner(noses[index], people[index].build, sides[index]) for index in (leader, other)]
         for index, posture in zip((leader, other), touching.hold(hold.holding, *partners), strict=True):
             sides[index] = posture.sides
             if not posture.reaches:
@@ -646,22 +657,3 @@ def _with_drawn_arm(sides: BodySides, arm: Arm, to_neighbour: Point, is_left: bo
     if is_left:
         return BodySides(with_arm(sides.left, (elbow, wrist)), sides.right)
     return BodySides(sides.left, with_arm(sides.right, (elbow, wrist)))
-
-
-def _free_posture(formation: Formation, row_index: int, index: int, distances: Sequence[float]) -> BodySides:
-    """The posture of one person, in own heads, with the arms of somebody who holds nobody.
-
-    distances: of the neighbours of the row, in heads.
-    """
-    posed = formation.posed[row_index][index]
-    action = posed.action
-    # Row 0 is in the back. In all other rows `before` counts: arms that hide no faces of the row behind.
-    arms = action.before if row_index > 0 and action.before is not None else action.arms
-    if formation.across[row_index][index] < 0:  # left of the middle: mirrored
-        arms = Arms(arms.right, arms.left)
-    # In the heads of an adult as wide as this person, whose posture the action has. The person's left side is on the
-    # viewer's right, beside the next one of the row.
-    room = [distance / posed.width for distance in distances]
-    left = action.side(posed.posture.left, arms.left, room[index] if index < len(room) else None)
-    right = action.side(posed.posture.right, arms.right, room[index - 1] if index else None)
-    return BodySides(posed.build.of(left), posed.build.of(right))

@@ -92,57 +92,42 @@ def _draw_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     clipped = _clipped_line(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
-    left, right = sorted(clipped, key=lambda point: point[0])
-    x, y = left
-    width = right[0] - x
-    height = abs(right[1] - y)
-    down = 1 if right[1] >= y else -1
-    is_flat = width >= height
+    (x, y), (last_x, last_y) = sorted(clipped, key=lambda point: point[0])
+    width = last_x - x
+    height = abs(last_y - y)
     longer = max(width, height)
     shorter = min(width, height)
     for step in range(longer + 1):
         # How far the line has moved along its shorter side: shorter * step / longer, rounded to the nearest whole pixel
         # and halves down, which is floor(x + 1 / 2 - 1 / (2 * longer)) in whole numbers.
         aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
-        if is_flat:
-            canvas[y + down * aside, x + step] = color
-        else:
-            canvas[y + down * step, x + aside] = color
+        across, down = (step, aside) if width >= height else (aside, step)
+        canvas[y + down if last_y >= y else y - down, x + across] = color
 
 
 def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
-    """The part of a line that is on the canvas, or None (OpenCV's clipLine, which cuts rows first, then columns).
+    """The part of a line that is on the canvas, or None (OpenCV's clipLine). right, bottom: the last column and row.
 
-    right, bottom: the last column and the last row. `_clipped_along_axis` cuts the first coordinate of a point, so the
-    points are given to it as (y, x) first.
+    As there, rows are cut first, then columns; and the start first, then the end against the start that is left.
     """
-    swapped = _clipped_along_axis((start[1], start[0]), (end[1], end[0]), bottom)
-    if swapped is None:
-        return None
-    (start_y, start_x), (end_y, end_x) = swapped
-    return _clipped_along_axis((start_x, start_y), (end_x, end_y), right)
-
-
-def _clipped_along_axis(start: Pixel, end: Pixel, last: int) -> tuple[Pixel, Pixel] | None:
-    """The part of a line whose first coordinate is from 0 to `last`, or None where there is none.
-
-    The start is cut first, and the end against the start that is left: OpenCV rounds in this order.
-    """
-    if max(start[0], end[0]) < 0 or min(start[0], end[0]) > last:
-        return None
-    start = _moved_inside(start, end, last)
-    end = _moved_inside(end, start, last)
+    for axis, last in ((1, bottom), (0, right)):
+        if max(start[axis], end[axis]) < 0 or min(start[axis], end[axis]) > last:
+            return None
+        start = _moved_inside(start, end, axis, last)
+        end = _moved_inside(end, start, axis, last)
     return start, end
 
 
-def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
-    """An end of a line, moved along the line until its first coordinate is from 0 to `last`."""
-    if 0 <= point[0] <= last:
+def _moved_inside(point: Pixel, other_end: Pixel, axis: int, last: int) -> Pixel:
+    """An end of a line, moved along the line until its coordinate on this axis is from 0 to `last`."""
+    if 0 <= point[axis] <= last:
         return point
-    edge = 0 if point[0] < 0 else last
+    edge = 0 if point[axis] < 0 else last
+    across = 1 - axis
     # int() cuts the decimals off, as OpenCV's cast does.
-    moved = int(float(edge - point[0]) * (other_end[1] - point[1]) / (other_end[0] - point[0]))
-    return (edge, point[1] + moved)
+    moved = int(float(edge - point[axis]) * (other_end[across] - point[across]) / (other_end[axis] - point[axis]))
+    aside = point[across] + moved
+    return (edge, aside) if axis == 0 else (aside, edge)
 
 
 def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:

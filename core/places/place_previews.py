@@ -62,26 +62,26 @@ def read_regions(regions: Tensor, people: Sequence[Member]) -> Tensor:
     colour of a pixel is as strong as the person's share of the pixel.
     regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
     """
-    colors = [color_of((member.place or number) - 1) for number, member in enumerate(people, 1)]
+    numbers = [member.place or number for number, member in enumerate(people, 1)]
     background = torch.tensor(BACKGROUND, dtype=torch.float32)
     picture = background.expand(*regions.shape[1:], 3) / 255
-    for share, color in zip(region_weights(regions), colors, strict=True):
+    for share, number in zip(region_weights(regions), numbers, strict=True):
+        color = torch.tensor(color_of(number - 1), dtype=torch.float32)
         # 510: at a share of 1, half way from the background to the colour.
-        picture = picture + share[..., None] * (torch.tensor(color, dtype=torch.float32) - background) / 510
+        picture = picture + share[..., None] * (color - background) / 510
     sheet = Sheet(as_picture(picture))
-    for number, (region, member, color) in enumerate(zip(regions, people, colors, strict=True), 1):
-        left, top, right, below = bounds(region)
-        # Without a face box the label is at the pixels of the region, the last column and row included.
-        box = (float(left), float(top), float(right - 1), float(below - 1))
-        slot = member.slot
-        if slot and slot.box:
+    for number, member, region in zip(numbers, people, regions, strict=True):
+        slot = member.slot or Slot((0.0, 0.0))  # one of which nothing is drawn
+        if slot.box:
             box = slot.box
-            sheet.frame(box, color)
-        if slot and slot.keypoints:
-            for point in slot.keypoints:
-                sheet.dot(point, color)
-        name = member.person.name
-        sheet.label(str(member.place or number), name, box[:2], color, width=2.4 * (box[2] - box[0]))
+            sheet.frame(box, color_of(number - 1))
+        else:  # the label is at the pixels of the region, the last column and row included
+            left, top, right, below = bounds(region)
+            box = (float(left), float(top), float(right - 1), float(below - 1))
+        for point in slot.keypoints or ():
+            sheet.dot(point, color_of(number - 1))
+        width = 2.4 * (box[2] - box[0])
+        sheet.label(str(number), member.person.name, box[:2], color_of(number - 1), width)
     return sheet.tensor()
 
 

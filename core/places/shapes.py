@@ -28,10 +28,8 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
     The value of a pixel is that at its centre.
     """
     x0, y0, x1, y1 = box
-    x = torch.arange(width, dtype=torch.float32) + 0.5  # (width,)
-    y = torch.arange(height, dtype=torch.float32) + 0.5  # (height,)
-    across = soft_edge(torch.maximum(x0 - x, x - x1), feather)
-    down = soft_edge(torch.maximum(y0 - y, y - y1), feather)
+    across = soft_edge(_beyond(x0, x1, width), feather)  # (width,)
+    down = soft_edge(_beyond(y0, y1, height), feather)  # (height,)
     return down[:, None] * across  # (height, 1) * (width,) -> (height, width)
 
 
@@ -42,11 +40,15 @@ def box_distance(box: Box, width: int, height: int) -> Tensor:
     pixels at a distance lie on the edge of the box that `widened` makes with this distance as its margin.
     """
     x0, y0, x1, y1 = box
-    x = torch.arange(width, dtype=torch.float32) + 0.5  # (width,)
-    y = torch.arange(height, dtype=torch.float32) + 0.5  # (height,)
-    across = torch.maximum(x0 - x, x - x1).clamp(min=0) / max(x1 - x0, SHORTEST)
-    down = torch.maximum(y0 - y, y - y1).clamp(min=0) / max(y1 - y0, SHORTEST)
+    across = _beyond(x0, x1, width).clamp(min=0) / max(x1 - x0, SHORTEST)  # (width,)
+    down = _beyond(y0, y1, height).clamp(min=0) / max(y1 - y0, SHORTEST)  # (height,)
     return torch.maximum(down[:, None], across)  # (height, 1), (width,) -> (height, width)
+
+
+def _beyond(start: float, end: float, side: int) -> Tensor:
+    """How far each pixel's centre on an axis of `side` pixels is beyond two coordinates: (side,), negative between."""
+    centers = torch.arange(side, dtype=torch.float32) + 0.5
+    return torch.maximum(start - centers, centers - end)
 
 
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:

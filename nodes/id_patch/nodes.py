@@ -1,7 +1,7 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -233,9 +233,11 @@ class ApplyIDPatch(io.ComfyNode):
                 previews.append(ui.PreviewImage(picture, cls=cls))
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
-        sides_out = attachment.attach_to_both(given.positive, given.negative)
+        with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(given.model, APPLY)
-        return io.NodeOutput(*sides_out, model_out, ui=optional_model.joined_previews(previews))
+        return io.NodeOutput(
+            with_net.positive, with_net.negative, model_out, ui=optional_model.joined_previews(previews)
+        )
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
@@ -327,10 +329,8 @@ class _People:
         given: with ID tokens, and with a MODEL. person_regions: (people, H, W).
         """
         assert given.model is not None
-        sides = id_tokens_by_region((given.positive, given.negative), person_regions, self.canvas_node)
-        model = with_runs(given.model, UnetWordsRun)
-        # with_missing_notes returns model, positive and negative.
-        return SamplerInputs(*with_missing_notes(self.apply_node, model, *sides))
+        by_region = id_tokens_by_region(given, person_regions, self.canvas_node)
+        return with_missing_notes(self.apply_node, replace(by_region, model=with_runs(given.model, UnetWordsRun)))
 
     def net_settings(self) -> NetSettings:
         """The settings of the ControlNet.

@@ -20,7 +20,7 @@ from ...bridge.control_nets.sdxl_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schema import photos_input, range_inputs
-from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
 from ...core.cast import Cast, Member, Person, PlacedCast, is_a
 from ...core.checks.errors import WrongBaseModel, gathered
@@ -200,8 +200,8 @@ class ApplyInfiniteYou(io.ComfyNode):
         )
         net = PersonControlNet(control_net, net_of_people)
         attachment = Attachment(net, hint, settings.strength, percents, vae)
-        positive_out, negative_out = attachment.attach_to_both(positive, negative)
-        return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
+        with_net = attachment.attach_to_both(SamplerInputs(None, positive, negative))
+        return io.NodeOutput(with_net.positive, with_net.negative, ui=_preview(cls, scope, hint))
 
 
 def _missing_keypoints(people: Sequence[Member]) -> list[str]:

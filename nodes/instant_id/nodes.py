@@ -147,7 +147,7 @@ class ApplyInstantID(io.ComfyNode):
             canvas_node = None if scope.placed else scope.node_of_run
             of_net = NetSettings(instant_id.width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
-            given = SamplerInputs(model, *attachment.attach_to_both(positive, negative))
+            given = attachment.attach_to_both(given)
         return scope.applied(given, carried, ranges)
 
 

@@ -21,7 +21,7 @@ from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
-from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry_both
 from ...bridge.sampling.runs import with_runs
@@ -226,16 +226,16 @@ def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> N
 
 @torch.no_grad()
 def put_in(
-    sides: tuple[Conditioning, Conditioning],
+    given: SamplerInputs,
     features: Features,
     strength: float,
     schedule: ScheduleRange,
     pose: Tensor | None,
     node_id: str | None = None,
-) -> tuple[Conditioning, Conditioning]:
-    """Positive and negative with what lets the UNet read the parts.
+) -> SamplerInputs:
+    """The same MODEL, and positive and negative with what lets the UNet read the parts.
 
-    sides: positive and negative as they are. strength: scales the parts' share of the attention and the values of their
+    strength: scales the parts' share of the attention and the values of their
     image tokens; at 0 only the pose is left. pose: (B, channels, h, w) from pose_features, added on both sides, or None
     for no pose. node_id: in the graph, or None outside of one. Raises BadParts.
     """
@@ -250,10 +250,10 @@ def put_in(
         return SharedParts(source, schedule, bank, weights, pose, size=size, poses=poses, canvas_node=canvas_node)
 
     # The negative attends to itself alone, and at strength 0 the positive, too: then both carry only the pose.
-    with_parts = share_with(*sides, shared(features.bank if strength else None), shared(bank=None))
+    with_parts = share_with(given, shared(features.bank if strength else None), shared(bank=None))
     if not strength:
         return with_parts
-    return carry_both(*with_parts, *_image_tokens(features, strength, schedule, source))
+    return carry_both(with_parts, *_image_tokens(features, strength, schedule, source))
 
 
 def _image_tokens(
@@ -386,11 +386,13 @@ class ApplyParts2Whole(io.ComfyNode):
         check_fit(model, [*positive, *negative], features)
         features_of_pose = None if pose is None else pose_features(features, pose)
 
-        sides = put_in((positive, negative), features, strength, schedule, features_of_pose, node_id)
+        given = SamplerInputs(with_runs(model, InjectionsRun, SharingRun), positive, negative)
+        with_parts = put_in(given, features, strength, schedule, features_of_pose, node_id)
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
         apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
-        return io.NodeOutput(*with_missing_notes(apply_node, with_runs(model, InjectionsRun, SharingRun), *sides))
+        outputs = with_missing_notes(apply_node, with_parts)
+        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative)
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

@@ -513,8 +513,8 @@ def read_by_region(
     apply_node = apply_node_of_people(names, NAME, node_id, ranges)
     assert given.model is not None
     model = with_runs(given.model, RegionalReferencesRun)
-    carrying = carry(given.positive, regional), carry(given.negative, regional)
-    return SamplerInputs(*with_missing_notes(apply_node, model, *carrying))
+    carrying = SamplerInputs(model, carry(given.positive, regional), carry(given.negative, regional))
+    return with_missing_notes(apply_node, carrying)
 
 
 def _regional(

@@ -26,7 +26,7 @@ from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import NodeOfRun
-from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.runs import with_runs
 from ...core.parts.bank import PartWeights, window
@@ -181,12 +181,9 @@ class SharePartsAttention(io.ComfyNode):
         with_parts = replace(without_parts, live=self_reference)
         ranges = (NamedRange("the parts", schedule),)
         apply_node = ApplyNode(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
-        outputs = with_missing_notes(
-            apply_node,
-            with_runs(model, SharingRun),
-            *share_with(positive, negative, with_parts, without_parts),
-        )
-        return io.NodeOutput(*outputs)
+        given = SamplerInputs(with_runs(model, SharingRun), positive, negative)
+        outputs = with_missing_notes(apply_node, share_with(given, with_parts, without_parts))
+        return io.NodeOutput(outputs.model, outputs.positive, outputs.negative)
 
 
 NODES = [SharePartsAttention]

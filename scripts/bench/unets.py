@@ -27,6 +27,7 @@ from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_widths, grids, transformers
 from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.parts.sharing_run import SharingRun
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.runs import with_runs
 from pack.core.attention.cross_attention import Block
 from pack.core.cast import Lora, Member, PlacedCast, RowCast
@@ -503,8 +504,9 @@ def parts2whole(networks: Networks, count: int) -> Applied:
     with_parts = SharedParts(source, WHOLE_SCHEDULE, bank, weights)
     without_parts = SharedParts(source, WHOLE_SCHEDULE, None, weights)
     sides = networks.sides()
-    positive, negative = share_with(sides["positive"], sides["negative"], with_parts, without_parts)
-    return Applied(with_runs(networks.model, SharingRun), positive, negative)
+    given = SamplerInputs(with_runs(networks.model, SharingRun), sides["positive"], sides["negative"])
+    shared = share_with(given, with_parts, without_parts)
+    return Applied(shared.model, shared.positive, shared.negative)
 
 
 def second_pass(networks: Networks, people: int) -> Applied:

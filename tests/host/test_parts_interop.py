@@ -15,6 +15,7 @@ from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.shared_parts import SharedParts
 from pack.bridge.parts.sharing_run import step_of
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.checks import errors
 from pack.core.parts.bank import PartWeights
@@ -58,10 +59,11 @@ def with_parts(model, features):
 def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     """Every tile sees all parts: with parts of next to no weight the picture is HyperTile's own."""
     tiled = patch("HyperTile", model)
-    faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, WHOLE_SCHEDULE, None)
-    without_parts = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, WHOLE_SCHEDULE, None)
-    expected = picture(reading(tiled), *without_parts)
-    assert relative(picture(reading(tiled), *faint), expected) <= 1e-5
+    texts = SamplerInputs(None, [text(1)], [text(2)])
+    faint = parts2whole.put_in(texts, features, 1e-9, WHOLE_SCHEDULE, None)
+    without_parts = parts2whole.put_in(texts, features, 0.0, WHOLE_SCHEDULE, None)
+    expected = picture(reading(tiled), without_parts.positive, without_parts.negative)
+    assert relative(picture(reading(tiled), faint.positive, faint.negative), expected) <= 1e-5
 
 
 @pytest.mark.parametrize("place", [("input", 1), ("input", 1, 0)])

@@ -20,6 +20,7 @@ from graphs import ours
 from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.recording import record_at_zero
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core.parts.bank import token_mask, tokens_inside
 from pack.core.parts.parts import LABELS
 from pack.nodes.parts2whole.net import padded
@@ -92,13 +93,13 @@ def test_predictions_equal_the_authors(parts_networks, bank, timestep):
     embeds = tuple(GOLDEN["in.image_embeds"][:, None])
     size = [8 * side for side in x.shape[:1:-1]]
     features = Features(parts_networks.networks, bank, (1.0, 1.0), None, padded(embeds), None, tuple(size))
-    sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
-    sides = put_in(sides, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"])
+    texts = SamplerInputs(None, [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]])
+    sides = put_in(texts, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"])
     model = reading(parts_networks.model)
     model.set_model_sampler_post_cfg_function(lambda args: predictions.update(args) or args["denoised"], True)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))
     noisy = x * (sigma**2 + 1).sqrt()
-    tiny_networks.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
+    tiny_networks.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), sides.positive, sides.negative, 3.5)
     for side in ("cond", "uncond"):
         predicted_noise = (noisy - predictions[f"{side}_denoised"].cpu()) / sigma
         assert relative(predicted_noise, GOLDEN[f"eps.{side}.{timestep}"]) <= TOLERANCE

@@ -77,26 +77,25 @@ def slots_of(
 ) -> list[TextSlot]:
     """The slots behind the common text that hold the words of one node.
 
-    node: its TransformerWords, one for all rows of the batch, or one for each row. Where people have rows, all words
-    share one slot; otherwise each person has one.
+    node: its TransformerWords, one for all rows of the batch, or one for each row.
     """
-    if node[0].by_row:
-        return [_slot_by_row(node, forward_input, family)]
     # (people, picture tokens) each; rows that share a TransformerWords share it.
     weights_of: dict[TransformerWords, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
     no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
     nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
-    # Rows of the positive have all people, those of the negative have nobody. So a row with most texts names them all.
-    with_all_people = max(node, key=lambda of_row: len(of_row.texts))
     slots: list[TextSlot] = []
-    for person, name in enumerate(with_all_people.names):
+    # Rows of the positive have all people, those of the negative have nobody.
+    for person in range(max(len(of_row.texts) for of_row in node)):
+        names: set[str] = set()
         texts: list[Tensor] = []
         weights: list[Tensor] = []
         for of_row in node:
-            has_words = person < len(of_row.texts)
+            has_words = person < len(of_row.texts) and of_row.texts[person].shape[1] > 0
             texts.append(left_padded(of_row.texts[person], family) if has_words else no_words)
             weights.append(weights_of[of_row][person] if has_words else nowhere)
-        slots.append(TextSlot(name, tuple(texts), torch.stack(weights)))
+            names.update(of_row.names[person : person + 1])
+        # Where people have rows, each row has one person alone, and all of them share the slot.
+        slots.append(TextSlot(names.pop() if len(names) == 1 else "", tuple(texts), torch.stack(weights)))
     return slots
 
 
@@ -106,22 +105,6 @@ def _on_picture(words: TransformerWords, forward_input: ForwardInput) -> Tensor:
     if not words.active:  # nobody: (0, picture tokens)
         return words.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
     return in_steps(regions_on_tokens(words.regions, forward_input.model, forward_input.x))
-
-
-def _slot_by_row(node: Sequence[TransformerWords], forward_input: ForwardInput, family: TransformerFamily) -> TextSlot:
-    """The one slot in which every row of the batch has the words of its own person.
-
-    node: the TransformerWords of each row.
-    """
-    texts: list[Tensor] = []
-    weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
-    for number, of_row in enumerate(node):
-        text = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
-        if of_row.texts and of_row.texts[0].shape[1]:  # it has the text of the row's person alone
-            text = left_padded(of_row.texts[0], family)
-            weights[number] = in_steps(of_row.regions[0, 0])  # (1,): as often in all of the row's picture
-        texts.append(text)
-    return TextSlot("", tuple(texts), weights)
 
 
 def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:

@@ -21,7 +21,7 @@ from typing_extensions import Self
 
 from ...host.schedule import WHOLE_SCHEDULE
 from ...sampling.canvas_check import NodeOfRun
-from ...sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
+from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, SamplerInputs
 from ...sampling.model_conds import CarriedOfPeople, carry
 
 
@@ -142,11 +142,11 @@ class UnetWords(CarriedOfPeople):
         return numbers.repeat_interleave(counts)
 
 
-def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_node: NodeOfRun) -> list[Conditioning]:
-    """Both sides of the conditioning with the ID tokens of each entry read by region. An entry without ID tokens stays
+def id_tokens_by_region(given: SamplerInputs, regions: Tensor, canvas_node: NodeOfRun) -> SamplerInputs:
+    """The same MODEL, and both sides with the ID tokens of each entry read by region. An entry without ID tokens stays
     as it is.
 
-    sides: as Apply ID-Patch has made them. regions: (people, H, W). canvas_node: see Carried.
+    given: as Apply ID-Patch has made it. regions: (people, H, W). canvas_node: see Carried.
     """
     # One object for both sides: by it nodes and runs know that they belong together, see Carried.
     source = object()
@@ -167,7 +167,8 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas_n
         )
         return carry([entry], words)[0]
 
-    return [[with_words(entry) for entry in side] for side in sides]
+    positive = [with_words(entry) for entry in given.positive]
+    return SamplerInputs(given.model, positive, [with_words(entry) for entry in given.negative])
 
 
 def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> UnetWords:
