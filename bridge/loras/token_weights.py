@@ -120,8 +120,9 @@ class TokenWeights:
                 raise self._other_tokens(stream, token_count)
             return with_front(self._with_words(), self.text_tokens()).spans()
         if stream is Stream.PICTURE:
-            # Z-Image embeds the picture alone.
+            # Z-Image embeds the picture alone, and the last layer of JoyImage is given nothing else.
             is_alone = self._family.own_captions and token_count != self._layout.pictures
+            is_alone = is_alone or token_count == self._layout.picture
             return [Span(TokenKind.PICTURE, token_count)] if is_alone else self._layout.picture_spans()
         texts = current.texts
         if texts is not None and texts.alone is not None:

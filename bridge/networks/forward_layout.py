@@ -23,8 +23,10 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     picture = tokens_of(forward_input.model, forward_input.x)
     references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
     common = forward_input.context.shape[1]
-    if family is None or not family.own_captions:
+    if family is None:
         return TokenLayout(common=common, picture=picture, references=tuple(references))
+    if not family.own_captions:
+        return TokenLayout(common, picture, tuple(references), text_last=family.text_last)
     padding = Padding(network_of(forward_input.model))
     # The first of these texts stand beside a reference each, the others behind the prompt. Without a reference the
     # network reads none of them.

@@ -96,21 +96,22 @@ def patched_inputs(network: nn.Module, family: TransformerFamily, patch: InputPa
     inputs = family.block_inputs
     if inputs is None:
         return []
-    return [PatchedMethod(network, inputs.method, _InputsInFront(network, inputs, patch).call_blocks)]
+    module = network.get_submodule(inputs.module)
+    return [PatchedMethod(module, inputs.method, _InputsInFront(module, inputs, patch).call_blocks)]
 
 
 class _InputsInFront:
-    """An InputPatch in front of a network's method that is given all that its blocks read."""
+    """An InputPatch in front of a module's method that is given all that the blocks read."""
 
-    def __init__(self, network: nn.Module, inputs: BlockInputs, patch: InputPatch) -> None:
+    def __init__(self, module: nn.Module, inputs: BlockInputs, patch: InputPatch) -> None:
         self._inputs = inputs
         self._patch = patch
-        # The names of the method's arguments, read from the class: on the network itself another function may stand in
+        # The names of the method's arguments, read from the class: on the module itself another function may stand in
         # its place.
-        _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
+        _self, *self._names = signature(getattr(type(module), inputs.method)).parameters
 
-    def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """What the network's method gives with the positions that the patch has made of its arguments.
+    def call_blocks(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the method gives with the positions that the patch has made of its arguments.
 
         The patch is not called where the network reads no text.
         """

@@ -119,6 +119,8 @@ class ReferencePictures:
     """The name of the file."""
     most: Mapping[str, int] = field(default_factory=dict[str, int])
     """Name of the models -> how many pictures their makers recommend at most."""
+    network_most: int | None = None
+    """How many pictures the host's network can read; None for any number."""
 
     pictures_first: bool = False
     """Whether they were trained with a picture of no person, such as a room, before the pictures of people."""
@@ -127,8 +129,8 @@ class ReferencePictures:
     tokenizers: Mapping[str, str]
     """The host's classes of their tokenizer, each with another name of the models, or "". Models of other families that
     read the same text encoder, with another template, have another class."""
-    word: str = "image"
-    """What prompts for the family call a picture."""
+    word: str = "image {}"
+    """What prompts for the family call a picture, "{}" for its number."""
     sees: bool = False
     """Whether the text encoder is shown the pictures, too."""
     longest_shown: int = 0
@@ -137,17 +139,24 @@ class ReferencePictures:
     """This area, in pixels."""
     trained_sizes: tuple[int, int] | None = None
     """From and to which side of a picture that it is shown the model was trained, where its makers say so."""
+    shown_as_encoded: bool = False
+    """Whether it is shown the pictures at the size at which they become latents."""
+    negative_sees: bool = True
+    """Whether the encoder is shown the pictures for the negative prompt, too."""
     has_frame_texts: bool = False
     """Whether its template puts texts before each picture and behind the prompt, see
     bridge/references/as_trained.py."""
     numbers_pictures: bool = False
-    """Whether its tokenizer itself puts the pictures and their numbers before the text."""
+    """Whether its tokenizer itself puts the pictures before the text, with numbers where the family has any."""
+    before_shown: int = 0
+    """How many tokens of the text that it gives stand in front of the pictures."""
     bare_marks: bool = False
     """Whether pictures that it is shown stand before the text without their numbers."""
     plain_template: bool = False
     """Whether these stand in the template of a text without pictures."""
+    empty_prompt: str = ""
     empty_negative: str = ""
-    """What its node in the host encodes in the place of an empty negative prompt."""
+    """What its node in the host encodes in the place of an empty prompt, and of an empty negative one."""
 
     # --- The pictures as latents
     latent: tuple[int, ...]
@@ -158,6 +167,9 @@ class ReferencePictures:
     """Sides of pictures are rounded to multiples of so many pixels."""
     scaling: str = "area"
     """How its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it."""
+    sides: tuple[tuple[int, int], ...] = ()
+    """The heights and widths of which it has one, in pixels: that of the nearest proportions, whose middle it fills.
+    Empty where pictures keep their proportions."""
     fitted: bool = False
     """Whether references are fitted into the picture that is drawn and stand in its middle, see
     bridge/references/as_trained.py; otherwise they are brought to an area and stand in its corner."""
@@ -171,11 +183,12 @@ class ReferencePictures:
 
 @dataclass(frozen=True)
 class BlockInputs:
-    """The method of a network that is given all that its blocks read, where the network calls no post_input patches.
+    """The method that is given all that the blocks of a network read, where it calls no post_input patches.
 
     method: its name. text, picture, positions: the names of its arguments that are the tokens of the text, (B, T, ...),
     those of the picture, (B, N, ...), and their positions, (B, T or T + N, axes). It is a text of None that the network
     reads none. picture_behind_text: whether the picture stands behind T tokens that are nothing, (B, T + N, ...).
+    module: whose method it is, by its name in the network; "" for the network's own.
     """
 
     method: str
@@ -183,6 +196,7 @@ class BlockInputs:
     picture: str
     positions: str
     picture_behind_text: bool = False
+    module: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +240,8 @@ class TransformerFamily:
     """Where the blocks stand whose attention is over text and picture together, or which have a text_reader."""
     picture_last: bool = False
     """Whether the picture stands behind all others."""
+    text_last: bool = False
+    """Whether all texts stand behind the picture and its references."""
     text_reader: str = ""
     """The module of each block in whose attention the picture reads the text, where both are no one sequence; "" where
     they are."""

@@ -37,12 +37,12 @@ from ...core.attention.token_layout import Span, TokenLayout
 from ...core.checks.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.taking_part import present_in
-from ..host.unet import Options, with_patch
+from ..host.unet import Options
 from ..networks.attention import attending_parts, untraced, with_reading
 from ..networks.file_attention import patched_file_attention, tell_of_file_attention
 from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
-from ..networks.patched_methods import LAYERS, REFINER, patched_refiners
+from ..networks.patched_methods import LAYERS, REFINER, patched_inputs, patched_refiners, with_input_patch
 from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
@@ -279,9 +279,11 @@ class RegionalReferencesBatch(Batch):
         )
         family = taken_family(forward_input.model)
         self._family = family
+        self._references = family.references
         network = network_of(forward_input.model)
         # They tell attention in which refiner it is, and what the model's file asks for.
         self._patched = [*patched_refiners(network, family), *patched_file_attention(network)]
+        self._patched += patched_inputs(network, family, self.with_plan)
         # Whether the refiners of the text read what it shows of references by their weight.
         self._weighs_shown = any(regional.shown) and regional.record.is_weighted
 
@@ -364,7 +366,8 @@ class RegionalReferencesBatch(Batch):
             # it, which are neither common text nor words of people, have to be told apart from these.
             words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
             front = max(0, text - self._layout.common - words)
-            layout = replace(layout, front=front, common=text - front, shown=shown)
+            before = self._references.before_shown if self._references else 0
+            layout = replace(layout, front=front, common=text - front, shown=shown, before_shown=before)
         if stage == LAYERS:
             return layout.spans()
         if stage == _PICTURES:
@@ -376,14 +379,14 @@ class RegionalReferencesBatch(Batch):
 
     def options_with_attention(self, options: Options) -> Options:
         self._begin()
-        return with_reading(with_patch(options, "post_input", self.with_plan), self)
+        return with_reading(with_input_patch(options, self._family, self.with_plan), self)
 
     def _begin(self) -> None:
         """Called before the network runs. From now on other code of this thread can ask whose the references are."""
         current.references = self._people
 
     def with_plan(self, inputs: Options) -> Options:
-        """A post_input patch of the host, called after those of others: it puts the plan of the blocks into `inputs`.
+        """An InputPatch, called after those of others: it puts the plan of the blocks into `inputs`.
 
         inputs: what the blocks are given: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C),
         `transformer_options`, into which the plan is written. Raises TokensChanged where another node has changed the

@@ -41,7 +41,8 @@ class TokenLayout:
 
         reference_texts | front | common | words | later | seen | picture | references
 
-    With picture_last the references stand in front of the picture. All numbers are counts of tokens.
+    With picture_last the references stand in front of the picture, and with text_last all texts behind the references.
+    All numbers are counts of tokens.
 
     reference_texts: of the text beside each reference.
     front: of what other packs have put in front of the common text.
@@ -52,7 +53,8 @@ class TokenLayout:
     such output.
     picture: of the picture, with the tokens that fill it up to a size that the network needs.
     references: of each reference picture, filled up in the same way.
-    shown: of each reference picture in the common text, with which that text begins; empty where the text shows none.
+    shown: of each reference picture in the common text; empty where the text shows none.
+    before_shown: of the common text in front of these.
     """
 
     common: int
@@ -64,7 +66,9 @@ class TokenLayout:
     later: int = 0
     seen: tuple[int, ...] = ()
     picture_last: bool = False
+    text_last: bool = False
     shown: tuple[int, ...] = ()
+    before_shown: int = 0
 
     @property
     def text(self) -> int:
@@ -72,9 +76,14 @@ class TokenLayout:
         return sum(self.reference_texts) + self.front + self.common + sum(self.words) + self.later
 
     @property
+    def text_start(self) -> int:
+        """Where the texts begin among all tokens."""
+        return self.pictures if self.text_last else 0
+
+    @property
     def before_common(self) -> int:
         """The number of tokens in front of the common text."""
-        return sum(self.reference_texts) + self.front
+        return self.text_start + sum(self.reference_texts) + self.front
 
     @property
     def pictures(self) -> int:
@@ -89,7 +98,7 @@ class TokenLayout:
     @property
     def picture_start(self) -> int:
         """Where the picture begins among all tokens."""
-        start = self.text + sum(self.seen)
+        start = 0 if self.text_last else self.text + sum(self.seen)
         return start + sum(self.references) if self.picture_last else start
 
     def text_spans(self) -> list[Span]:
@@ -97,8 +106,9 @@ class TokenLayout:
         return [
             *_of_references(self.reference_texts),
             Span(TokenKind.TEXT, self.front),
+            *([Span(TokenKind.TEXT, self.before_shown)] if self.before_shown else []),
             *[Span(TokenKind.SHOWN, count, number) for number, count in enumerate(self.shown)],
-            Span(TokenKind.TEXT, self.common - sum(self.shown)),
+            Span(TokenKind.TEXT, self.common - self.before_shown - sum(self.shown)),
             *[Span(TokenKind.WORDS, count, number) for number, count in enumerate(self.words)],
             Span(TokenKind.TEXT, self.later),
         ]
@@ -117,6 +127,8 @@ class TokenLayout:
 
     def spans(self) -> list[Span]:
         """All tokens: what the blocks are given."""
+        if self.text_last:
+            return [*self.picture_spans(), *self.text_spans()]
         return [*self.text_spans(), *self.seen_spans(), *self.picture_spans()]
 
 

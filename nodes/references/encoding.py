@@ -17,7 +17,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
-from ...bridge.networks.families import TRANSFORMERS
+from ...bridge.networks.families import TRANSFORMERS, WITHOUT_REGIONS
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
@@ -34,11 +34,12 @@ from .pictures import Reference, fitted, resized
 class EncoderFamily:
     """The family of models that a text encoder is for, which take reference pictures.
 
-    model: what they are called in messages. transformer: their description. pictures: how they are given references.
+    model: what they are called in messages. transformer: their description; None where references have no regions.
+    pictures: how they are given references.
     """
 
     model: str
-    transformer: TransformerFamily
+    transformer: TransformerFamily | None
     pictures: ReferencePictures
 
 
@@ -67,7 +68,8 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
     know.
     """
     family = family_of(clip)
-    trainings = {OWN_TRAINING: family.pictures, **family.transformer.other_trainings}
+    other_trainings = family.transformer.other_trainings if family.transformer else {}
+    trainings = {OWN_TRAINING: family.pictures, **other_trainings}
     if training not in trainings:
         known = f"{family.model} knows {listed([*trainings])}"
         raise BadSetup(f"training is {training!r}: {known}.", f"Set training to {OWN_TRAINING!r}.")
@@ -85,8 +87,8 @@ def family_of(clip: CLIP) -> EncoderFamily:
     name = type(getattr(clip, "tokenizer", clip)).__name__
     models: list[str] = []
     encoders: list[str] = []
-    for transformer in TRANSFORMERS:
-        pictures = transformer.references
+    given_references = [(transformer, transformer.references) for transformer in TRANSFORMERS]
+    for transformer, pictures in (*given_references, *((None, pictures) for pictures in WITHOUT_REGIONS)):
         if pictures is None:
             continue
         if name in pictures.tokenizers:
@@ -105,9 +107,16 @@ def family_of(clip: CLIP) -> EncoderFamily:
 def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    Raises BadSetup for the patch of Identity Edit's own node, for a network of another pack, and where the host's code
-    of the family is not the code that bridge.networks.families describes. family: of the text encoder.
+    Raises BadSetup for a family without regions, for the patch of Identity Edit's own node, for a network of another
+    pack, and where the host's code of the family is not the code that bridge.networks.families describes. family: of
+    the text encoder.
     """
+    of_text_encoder = family.transformer
+    if of_text_encoder is None:
+        raise BadSetup(
+            f"{NAME} limits the references of {family.model} to no regions, and weighs none.",
+            "Leave model empty, and connect the sampler to the node that loads the MODEL.",
+        )
     wrappers = model.model_options.get("transformer_options", {}).get("wrappers", {})
     if "krea2_edit" in wrappers.get(WrappersMP.DIFFUSION_MODEL, {}):
         raise BadSetup(
@@ -115,11 +124,19 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
             f"Take that node out: {NAME} gives the LoRA its references; ref_boost is reference_boost.",
         )
     network = model_family.require_family(model)
-    of_text_encoder = family.transformer
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
         raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
     model_family.require_known_code(of_text_encoder, NAME)
+
+
+def check_count(family: EncoderFamily, sources: Sequence[Reference]) -> None:
+    """Raise BadSetup for more pictures than the host's network of a family can read."""
+    count = sum(len(reference.pictures) for reference in sources)
+    most = family.pictures.network_most
+    if most is not None and count > most:
+        why = f"{counted(count, 'picture')}: {family.model} can read {most} at most."
+        raise BadSetup(why, "Give it fewer people, photos_per_person, parts or pictures.")
 
 
 def unlike_training(
@@ -142,11 +159,15 @@ def unlike_training(
         lines.append(f"{family.model} was trained with pictures first, and has people first")
     if encoder_size and not family.pictures.sees:
         lines.append(f"encoder_size changes nothing: the text encoder of {family.model} sees no pictures")
+    if encoder_size and family.pictures.shown_as_encoded:
+        lines.append(f"encoder_size changes nothing: {family.model} has one size for its text encoder and its VAE")
     smallest, largest = family.pictures.trained_sizes or (0, encoder_size)  # where none is known, any size fits
     if encoder_size and not smallest <= encoder_size <= largest:
         lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
+    if family.transformer is None and any(source.of_people for source in sources):
+        lines.append(f"{family.model} reads everybody in the whole picture, each as much: nobody is bound to a place")
     return lines
 
 
@@ -167,6 +188,15 @@ def _at_its_size(family: EncoderFamily, picture: Tensor, area: int, canvas: Canv
     """A picture (1 or rows, H, W, C) as it is encoded. The other arguments are those of latents_of."""
     if family.pictures.fitted:
         return _fitted(picture, canvas, family.pictures.cell)
+    return _at_area(family, picture, area)
+
+
+def _at_area(family: EncoderFamily, picture: Tensor, area: int) -> Tensor:
+    """A picture (1 or rows, H, W, C) brought to an area, or into the nearest of the sides that the family has."""
+    if family.pictures.sides:
+        proportions = picture.shape[1] / picture.shape[2]
+        height, width = min(family.pictures.sides, key=lambda sides: abs(sides[0] / sides[1] - proportions))
+        return _scaled(picture, width, height, family.pictures.scaling, crop="center")
     width, height = _size_at(family, picture, area, family.pictures.step)
     return _scaled(picture, width, height, family.pictures.scaling)
 
@@ -227,13 +257,15 @@ def _in_words(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
 
 
-def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
+def _scaled(picture: Tensor, width: int, height: int, scaling: str, crop: str = "disabled") -> Tensor:
     """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3).
 
-    scaling: as in ReferencePictures.
+    scaling: as in ReferencePictures. crop: "center" cuts a picture to the proportions of the size first.
     """
+    if picture.shape[1:3] == (height, width):
+        return picture  # as the host's nodes do: "lanczos" would round it to 8 bits
     channels_in_front = picture.movedim(-1, 1)  # (1 or rows, 3, H, W), as common_upscale takes it
-    scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop="disabled")
+    scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop=crop)
     return scaled.movedim(1, -1)
 
 
@@ -258,6 +290,9 @@ def pictures_for_encoder(family: EncoderFamily, sources: Sequence[Reference]) ->
     scaled: list[Tensor] = []
     for reference in sources:
         for picture in reference.pictures:
+            if family.pictures.shown_as_encoded:
+                scaled.append(_at_area(family, picture, reference.area))
+                continue
             width, height = _shown_size(family, picture)
             scaled.append(_scaled(picture, width, height, family.pictures.scaling))
     return scaled
@@ -348,13 +383,14 @@ def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mappin
 
 def _mark(family: EncoderFamily, number: int) -> str:
     """The mark of a picture in a text, after its number where the family has numbers: "Picture 1: <mark>"."""
-    return _VISION if family.pictures.bare_marks else f"{family.pictures.word} {number}: {_VISION}"
+    return _VISION if family.pictures.bare_marks else f"{family.pictures.word.format(number)}: {_VISION}"
 
 
 def shown_tokens(
     clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], up_to_last_person: int
 ) -> tuple[int, ...]:
-    """How many tokens of a text show each picture, its mark included. They are the first tokens of the text.
+    """How many tokens of a text show each picture, its mark included. They are the first tokens of the text but for
+    `before_shown` of the family.
 
     A text is encoded on trial for each size of a picture. encoder_pictures: from pictures_for_encoder().
     up_to_last_person: how many pictures there are up to the last one of a person. Those behind it are not looked at,
@@ -410,7 +446,8 @@ def _encoded_by_weight(
             shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)
         # Which of the T tokens this text has: not those that show pictures of a weight below this level.
         are_there = torch.ones(len(shares), dtype=torch.bool)
-        for tokens, weight in zip(torch.arange(sum(shown)).split(list(shown)), weights, strict=True):
+        of_pictures = torch.arange(sum(shown)) + family.pictures.before_shown
+        for tokens, weight in zip(of_pictures.split(list(shown)), weights, strict=True):
             are_there[tokens] = weight >= level
         share = level - level_before
         shares[are_there] += share

@@ -45,6 +45,7 @@ from . import NAME
 from .encoding import (
     TRAININGS,
     EncoderFamily,
+    check_count,
     check_model,
     encoded,
     family_as_set,
@@ -186,11 +187,13 @@ class PeopleAsReferences(io.ComfyNode):
                 f"training is {settings.training!r}, and no MODEL is connected.", f"Connect model of {NAME}."
             )
         limits = Limits() if model is None else _limits(model, family, taking, owned, sources, settings)
-        lines = unused_weights(taking, owned, model is not None)
+        check_count(family, sources)
+        lines = unused_weights(taking, owned, model is not None or family.transformer is None)
         lines += unlike_training(family, sources, pictures_first, settings.encoder_size, model is not None)
         # Inputs that have no effect without a MODEL. With parts the mask has one: it says whose each part is.
         unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
-        lines += optional_model.without_model(model, unused, "references")
+        if family.transformer is not None:
+            lines += optional_model.without_model(model, unused, "references")
         if settings.reference_boost != 1 and not any(source.of_people for source in sources):
             lines.append("reference_boost changes nothing: nobody has a reference")
         notes.tell("\n".join([*lines, *_unused_by_row(taking.cast, parts, model, settings)]))
@@ -238,6 +241,8 @@ def _limits(
     Where a run has to change how the MODEL reads them, the MODEL is checked, which raises as check_model. Raises as
     regions_of_references. taking: the people of weight above 0. owned: their parts.
     """
+    if family.transformer is None:
+        check_model(model, family)  # it raises, before anybody is asked for places
     read_regions = regions_of_references(taking.cast, taking.people, settings, sources)
     weights = [member.weight for member in taking.people] + [part.part.weight for part in owned]
     by_weight = any(weight != 1 for weight in weights)
@@ -340,9 +345,12 @@ class Encoding:
             shown = shown_tokens(self.clip, family, encoder_pictures, up_to_last_person)
             pairs = zip(record.references, shown, strict=True)
             record = replace(record, references=tuple(replace(reference, shown=count) for reference, count in pairs))
+        pictures_of_negative = encoder_pictures if family.pictures.negative_sees else []
+        of_positive = (text or family.pictures.empty_prompt, encoder_pictures)
+        of_negative = (self.settings.negative_prompt or family.pictures.empty_negative, pictures_of_negative)
         sides: list[Conditioning] = []
-        for text_of_side in (text, self.settings.negative_prompt or family.pictures.empty_negative):
-            entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
+        for text_of_side, shown_pictures in (of_positive, of_negative):
+            entries = encoded(self.clip, family, text_of_side, shown_pictures, record)
             sides.append(with_references(entries, record, family))
         return Prompts(sides[0], sides[1], text, record)
 

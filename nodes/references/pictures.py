@@ -243,7 +243,7 @@ class Captioned:
 def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
     """The pictures of the contact sheet, with a caption each: the picture's number, who it shows and where.
 
-    A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture".
+    A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture {}".
     """
     captioned_pictures: list[Captioned] = []
     for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
@@ -256,7 +256,7 @@ def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
 def with_sentences(prompt: str, sources: Sequence[Reference], word: str, position: str) -> str:
     """The prompt with a line for every reference that has a sentence.
 
-    word: what the model calls a picture, such as "Picture". position: where the lines stand, one of SENTENCES.
+    word: what the model calls a picture, such as "Picture {}". position: where the lines stand, one of SENTENCES.
     """
     lines: list[str] = []
     numbered = list(zip(sources, _numbers(sources, word), strict=True))
@@ -309,7 +309,7 @@ def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
     for reference in sources:
         numbers: list[str] = []
         for _ in reference.pictures:
-            numbers.append(f"{word} {next_number}")
+            numbers.append(word.format(next_number))
             next_number += 1
         numbers_of_references.append(numbers)
     return numbers_of_references

@@ -19,6 +19,7 @@ KNOWN = hasattr(comfy.supported_models, "Flux2")
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
 CHROMA, IDEOGRAM_4, ANIMA = families.CHROMA.name, families.IDEOGRAM_4.name, families.ANIMA.name
+JOYIMAGE = families.JOYIMAGE.name
 EVERY = tuple(family.name for family in TRANSFORMERS)
 REFERENCES = {family.name: family.references for family in TRANSFORMERS if family.references is not None}
 """How the families that take reference pictures are given them."""

@@ -2,18 +2,22 @@
 
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 
 import marks
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
+from comfy_extras.nodes_post_processing import ImageScaleToTotalPixels
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from families import RECORDS
+from family_encoders import LLAMA, encoder
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core import taking_part
 from pack.core.cast import Cast, PlacedCast, RowCast
+from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part, Parts
 from pack.core.places import group
 from pack.core.places.region_settings import RegionSettings
@@ -23,7 +27,7 @@ from pack.nodes.references.pictures import Reference, references, with_portrait_
 from peers import apply as node_applied
 from sample_values import klein
 from tiny import people_made, tiny_dits
-from tiny.tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny.tiny_dits import FLUX, FLUX_2, JOYIMAGE, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 from nodes import CLIPTextEncode, VAEEncode
 
@@ -165,6 +169,105 @@ def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     same(alone, TextEncodeMageFlowEdit.execute(clip, "rain").args[0])
 
 
+def by_chain(clip, vae, words, negative, pictures):
+    """OmniGen2 has no node of its own: ComfyUI's workflow brings pictures to a megapixel."""
+    texts = []
+    for text in (words, negative):
+        (of_side,) = CLIPTextEncode().encode(clip, text)
+        for shown in pictures:
+            (scaled,) = ImageScaleToTotalPixels.execute(shown, "area", 1.0, 1).args
+            (of_side,) = ReferenceLatent.execute(of_side, VAEEncode().encode(vae, scaled)[0]).args
+        texts.append(of_side)
+    return texts
+
+
+def by_boogu(clip, vae, words, negative, pictures):
+    from comfy_extras.nodes_boogu import TextEncodeBooguEdit
+
+    return TextEncodeBooguEdit.execute(clip, words, negative, vae, numbered("image_", pictures)).args
+
+
+def by_qwen_2_1(clip, vae, words, negative, pictures):
+    from comfy_extras.nodes_qwen import TextEncodeQwenImage21
+
+    return TextEncodeQwenImage21.execute(clip, words, negative, vae, images=numbered("image_", pictures)).args[:2]
+
+
+def numbered(prefix, pictures):
+    return {f"{prefix}{number}": shown for number, shown in enumerate(pictures, 1)}
+
+
+class PooledTwice:
+    """The same in the shape of Qwen-Image 2.1's latents."""
+
+    def encode(self, pictures):
+        return torch.nn.functional.avg_pool2d(pictures.movedim(-1, 1), 16).repeat(1, 22, 1, 1)[:, :64]
+
+
+WITHOUT_REGIONS = {
+    "OmniGen2": ("omnigen2", "Omnigen2Tokenizer", "qwen25_3b", PooledStill(), by_chain),
+    "Boogu-Image": ("boogu", "BooguTokenizer", "qwen3vl_8b", PooledStill(), by_boogu),
+    "Qwen-Image 2.1": ("qwen_image21", "QwenImage21Tokenizer", "qwen3vl_8b", PooledTwice(), by_qwen_2_1),
+}
+"""The host's module, tokenizer and encoder, a VAE, and what the host's own nodes give."""
+
+
+@cache
+def encoder_of(model):
+    module, tokenizer, name, *_ = WITHOUT_REGIONS[model]
+    if not find_spec(f"comfy.text_encoders.{module}"):
+        pytest.skip(f"this ComfyUI has no {model}")
+    return encoder(module, "te", tokenizer, **{name: {**LLAMA, "num_hidden_layers": 3}})
+
+
+@pytest.mark.parametrize("model", WITHOUT_REGIONS)
+def test_families_without_regions_are_given_what_the_hosts_own_nodes_give_them(model):
+    *_, vae, of_the_host = WITHOUT_REGIONS[model]
+    clip = encoder_of(model)
+    cast = pair()
+    alone, nobody = (replace(cast, people=cast.people[:count]) for count in (1, 0))
+    sides = (1536, 1536) if model == "OmniGen2" else (2000, 800)
+    room = torch.rand(1, *sides, 3, generator=torch.Generator().manual_seed(5))
+    given = {"clip": clip, "vae": vae, "size": 1024, "negative_prompt": ""}
+    positive, negative, text, _model = apply(cast=alone, pictures=room, **given)
+    word = "<image1>" if model == "Qwen-Image 2.1" else "image 1"
+    assert text == f"Anna, from {word}.\nin a park"
+    expected = of_the_host(clip, vae, text, "", [portrait(cast.people[0]), room])
+    without_pictures = apply(cast=nobody, prompt="", **given)
+    for of_node, of_host in zip(
+        (positive, negative, *without_pictures[:2]), (*expected, *of_the_host(clip, vae, "", "", [])), strict=True
+    ):
+        same(of_node, of_host)
+
+
+@pytest.mark.parametrize(("model", "changed", "message"), [
+    ("OmniGen2", {}, "People as References limits the references of OmniGen2 to no regions"),
+    ("Boogu-Image", {"pictures": torch.ones(4, 64, 64, 3), "model": None}, "6 pictures: Boogu-Image can read 5 at"),
+])  # fmt: skip
+def test_of_families_without_regions_it_is_said_what_cannot_be(model, changed, message):
+    given = {"clip": encoder_of(model), "vae": WITHOUT_REGIONS[model][3], "model": klein()}
+    people = replace(pair(), people=tuple(replace(member, slot=None) for member in pair().people))
+    with pytest.raises(BadSetup, match=message):
+        apply(cast=people, **{**given, **changed})
+
+
+def test_joyimage_is_given_what_the_hosts_own_node_gives_it():
+    """Each picture in one of the sizes of its training, and the encoder is shown the same."""
+    from comfy_extras.nodes_joyimage import TextEncodeJoyImageEdit
+
+    cast = replace(pair(), people=pair().people[:1])
+    room = torch.rand(1, 300, 750, 3, generator=torch.Generator().manual_seed(5))
+    clip, vae = loaded(JOYIMAGE)[0], Pooled()
+    positive, negative, text, _model = apply(JOYIMAGE, cast, room, vae=vae)
+    assert text == "Anna, from image 1.\nin a park"
+    images = {"image1": portrait(cast.people[0]), "image2": room}
+    for conditioning, words in ((positive, text), (negative, "rain")):
+        same(conditioning, TextEncodeJoyImageEdit.execute(clip, words, vae, images).args[0])
+    assert owners(positive[0][1]) == (0, None)
+    alone = apply(JOYIMAGE, replace(cast, people=()), negative_prompt="", vae=vae)[1]
+    same(alone, TextEncodeJoyImageEdit.execute(clip, "", vae).args[0])
+
+
 @pytest.mark.parametrize(("height", "width"), [(320, 512), (120, 200)])
 def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own_node(height, width, monkeypatch):
     """A picture with a side above 384 px is made smaller, and any other one stays as it is."""
@@ -203,16 +306,18 @@ def test_an_encoder_is_shown_pictures_as_large_as_is_set(family, training, large
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
-SECOND = {QWEN: f"Picture 2: {VISION}", MAGE_FLOW: f"Image 2: {VISION}", KREA_2: VISION}
+SECOND = {QWEN: f"Picture 2: {VISION}", MAGE_FLOW: f"Image 2: {VISION}", KREA_2: VISION, JOYIMAGE: VISION}
 """How a text shows its encoder the second picture, of the families whose encoders see pictures."""
 
 
-@pytest.mark.parametrize("family", SECOND)
+@pytest.mark.parametrize("family", marks.each(SECOND, [QWEN, MAGE_FLOW, KREA_2]))
 def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     """On Krea 2 a room stands in front of the people."""
     cast = pair()
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5)) if family == KREA_2 else None
     given = {"sentences": "none", "size": 128, "pictures": room}
+    if family == JOYIMAGE:
+        given["vae"] = Pooled()
     ((with_both, _),) = apply(family, cast, **given)[0]
     cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
     model = tiny_dits.model(family)
@@ -227,7 +332,7 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     *of_rooms, of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
     assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
-    front = sum(of_rooms)
+    front = sum(of_rooms) + (2 if family == JOYIMAGE else 0)
     assert torch.equal(text[:, front : front + of_anna], with_both[:, front : front + of_anna])
     rest = torch.arange(text.shape[1])
     rest = rest[(rest < front) | (rest >= front + of_anna)]

@@ -181,8 +181,11 @@ class Captured:
         self.model.model_options["transformer_options"] = {**options, OVERRIDE: self.attend}
 
     def attend(self, kernel, q, k, v, heads, mask=None, **more):
-        if self.tokens is None and q.shape[2] >= PICTURE:
-            self.tokens = torch.cat([q, k, v], dim=-1).float()  # (B, heads, tokens, 3 d)
+        inputs = (q, k, v)
+        if not more.get("skip_reshape"):
+            inputs = [x.unflatten(2, (heads, -1)).transpose(1, 2) for x in inputs]
+        if self.tokens is None and inputs[0].shape[2] >= PICTURE:
+            self.tokens = torch.cat([*inputs], dim=-1).float()  # (B, heads, tokens, 3 d)
         return kernel(q, k, v, heads, mask=mask, **more)
 
 
@@ -191,7 +194,7 @@ def first_tokens(setting, applied):
     model, *sides = applied
     captured = Captured(model)
     setting.sample((captured.model, *sides), steps=1)
-    return captured.tokens
+    return captured.tokens.roll(-PICTURE, 2) if setting.record.described.text_last else captured.tokens
 
 
 BETWEEN = people_made.painted((0, 0, 48, 96), (80, 0, 128, 96), width=WIDTH, height=HEIGHT)

@@ -29,7 +29,7 @@ from pack.core.places import group
 from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks
-from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, JOYIMAGE, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (
     COMMON,
     EVERYWHERE,
@@ -145,7 +145,8 @@ def without_common(setting, counts, references):
     if setting.family == Z_IMAGE:
         tokens = [padded(count) for count in tokens]
         front = 8 * references  # in the place of a text beside each
-    common = slice(front, front + counts[0])
+    start = PICTURE + sum(tokens) if setting.record.described.text_last else front
+    common = slice(start, start + counts[0])
     text = front + sum(counts)
     hidden = {text + PICTURE + sum(tokens): common}
     if setting.family == Z_IMAGE:
@@ -371,7 +372,7 @@ def attentions(family, regions):
     text = [Tokens("text", texts[0]), Tokens("words", texts[1], 0), Tokens("words", texts[2], 1)]
     picture = Tokens("picture", PICTURE)
     if family != Z_IMAGE:
-        every = [[*text, picture, *references]]
+        every = [[picture, *references, *text] if family == JOYIMAGE else [*text, picture, *references]]
         every += [text] if family == KREA_2 else []
     else:
         *beside, behind = [padded(count) for count in FRAMES]
@@ -399,7 +400,7 @@ class Dense:
             self.clone.set_model_patch(self.positions, "post_input")
 
     def override(self, kernel, q, k, v, heads, mask=None, **more):
-        reads = self.reads.get(k.shape[2])
+        reads = self.reads.get(k.shape[2 if more.get("skip_reshape") else 1])
         if reads is not None:
             mask = torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None].to(q)
         return kernel(q, k, v, heads, mask=mask, **more)

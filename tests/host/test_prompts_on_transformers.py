@@ -280,10 +280,13 @@ class Twice:
     def override(self, kernel, q, k, v, heads, mask=None, **more):
         def doubled(q, k, v, heads, mask=None, **rest):
             if mask is not None and mask.shape[-1] >= self.dense.total:
-                mask = mask.clone()
+                added = torch.zeros_like(mask)
                 words_of_the_person = slice(self.dense.lengths[0], self.dense.total)
                 readers = slice(-PICTURE, None)
-                mask[..., readers, words_of_the_person] += torch.log(torch.tensor(2.0))
+                added[..., readers, words_of_the_person] = torch.log(torch.tensor(2.0))
+                if self.dense.record.described.text_last:
+                    added = added.roll((-self.dense.total, -self.dense.total), (-2, -1))
+                mask = mask + added
             return kernel(q, k, v, heads, mask=mask, **rest)
 
         return Dense.override(self.dense, doubled, q, k, v, heads, mask=mask, **more)

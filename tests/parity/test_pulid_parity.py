@@ -221,6 +221,11 @@ def placed(photos=1, weights=(1.0, 0.6)):
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
+def masked():
+    """Both, without places."""
+    return Cast((a_member(1, 1), a_member(2, 1, weight=0.6)))
+
+
 def alone(photos=1):
     return Cast((a_member(1, photos),))
 
@@ -312,7 +317,8 @@ def hooked(model, file, tokens, shares, weights):
 
     def forward(executor, *args, **kwargs):
         options = kwargs.get("transformer_options") or args[-1]
-        now[:] = [1 - side for side in options["cond_or_uncond"]]  # the host's 1 is the negative
+        sides = options["cond_or_uncond"]
+        now[:] = [1 - side for side in sides for _ in range(len(args[0]) // len(sides))]  # the host's 1 is the negative
         return executor(*args, **kwargs)
 
     def plus(n, every, first):
@@ -340,6 +346,7 @@ FLUX_CASES = {
     "two by region, soft edges": (tiny_dits.FLUX, placed()),
     "Chroma, one of two photos": (tiny_dits.CHROMA, alone(2)),
     "Chroma, two by region, soft edges": (tiny_dits.CHROMA, placed()),
+    "Chroma, two by a mask each, two pictures of odd sides": (tiny_dits.CHROMA, masked()),
 }
 
 
@@ -352,13 +359,21 @@ def test_sampling_of_flux_and_chroma_equals_the_formulas(case):
     model, file = tiny_dits.model(family), pulid_made.flux_file()
     sides = {side: tiny_dits.conditioning(n) for n, side in enumerate(("positive", "negative"), 1)}
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
+    masks = regions()
     inputs = {"pulid": read("pulid_flux", file), "cast": cast, "weight": 0.9, **seeing()}
+    if "a mask each" in case:
+        masks = masks[:, 8:, 8:]  # 11 x 15 latent pixels
+        start = tiny_dits.latent(family, WIDTH - 8, HEIGHT - 8, rows=2)
+        inputs["mask"] = masks
     latents = tiny_dits.sample(*apply("LikenessApplyPuLIDFlux", model=model, **sides, **inputs), start, 4)
 
     tokens = tokens_of(cast.people, below("pulid_encoder.", file))
     shares = [1.0]
-    if isinstance(cast, PlacedCast):
-        shares = functional.avg_pool2d(regions()[:, None], 16).flatten(1)[..., None]  # (people, tokens, 1)
+    if len(cast.people) > 1:
+        of_cells = functional.avg_pool2d(masks[:, None], 8)
+        height, width = of_cells.shape[2:]
+        padded = functional.pad(of_cells, (0, width % 2, 0, height % 2), mode="replicate")
+        shares = functional.avg_pool2d(padded, 2).flatten(1)[..., None]  # (people, tokens, 1)
     published, hooks = hooked(model, file, tokens, shares, [0.9 * member.weight for member in cast.people])
     expected = tiny_dits.sample(published, *sides.values(), start, 4)
     for hook in hooks:

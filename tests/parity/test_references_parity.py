@@ -162,6 +162,10 @@ TEXT_LAYERS = 3
 """Of the tiny network of Krea 2: the keys of an attention between the layers of one token of a text."""
 
 
+BEFORE_SHOWN = 2
+"""Tokens of JoyImage's text in front of those that show references."""
+
+
 def padded(count):
     """With the tokens that fill a piece of Z-Image up."""
     return -(-count // 8) * 8
@@ -179,6 +183,9 @@ def pieces(kind, counts, picture, keys):
         refined = kind == tiny_dits.KREA_2 and text <= 0 and keys > TEXT_LAYERS
         if text <= 0 and not refined:
             return None
+        if kind == tiny_dits.JOYIMAGE:
+            behind = [*zip("0123", shown(kind), strict=True), ("text", text - BEFORE_SHOWN - sum(shown(kind)))]
+            return [("picture", picture), *references, ("text", BEFORE_SHOWN), *behind]
         texts = [*zip("0123", shown(kind), strict=True), ("text", (keys if refined else text) - sum(shown(kind)))]
         return texts if refined else [*texts, ("picture", picture), *references]
     texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
@@ -277,6 +284,10 @@ def masked(
     counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in latents or references(family_of(kind))]
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
+        if not kwargs.get("skip_reshape"):
+            q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+            kwargs["skip_reshape"] = True
+
         def attend(reads, boost):
             reads, boost = (matrix[: q.shape[2]].to(q.device) for matrix in (reads, boost))
             added = None if (reads == 1).all() and (boost == 1).all() else bias(q, k, reads, boost).to(q)
@@ -285,7 +296,7 @@ def masked(
 
         keys = k.shape[2]
         attention = None
-        if family_of(kind) == tiny_dits.Z_IMAGE or transformer_options.get(COUNTS):
+        if family_of(kind) in (tiny_dits.Z_IMAGE, tiny_dits.JOYIMAGE) or transformer_options.get(COUNTS):
             attention = pieces(kind, counts, len(by_region), keys)
         if attention is None:
             return attend(torch.ones(1), torch.ones(1))

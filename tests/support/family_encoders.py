@@ -28,7 +28,8 @@ def encoder(module: str, te: str, tokenizer: str, **sizes: Any) -> comfy.sd.CLIP
 
     host = import_module(f"comfy.text_encoders.{module}")
     small = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "deepstack_visual_indexes": [0]}
-    with patch.dict(qwen3vl.QWEN3VL_VISION, qwen3vl_4b=small), patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, num_heads=2):
+    vision = {"qwen3vl_4b": small, "qwen3vl_8b": small}
+    with patch.dict(qwen3vl.QWEN3VL_VISION, vision), patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, num_heads=2):
         return made(getattr(host, te)(), getattr(host, tokenizer), **sizes)
 
 

@@ -15,7 +15,7 @@ def references_at(slots, width=1024, height=1024):
 
 
 def words(slots):
-    lines = with_sentences("", references_at(slots), "Picture", "before the prompt").splitlines()
+    lines = with_sentences("", references_at(slots), "Picture {}", "before the prompt").splitlines()
     sentences = [f"person {n}, from Picture {n}." for n, _ in enumerate(slots, 1)]
     assert [line.rpartition(": ")[2] for line in lines] == sentences
     return [line.rpartition(": ")[0] for line in lines]

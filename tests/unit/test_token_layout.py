@@ -36,3 +36,13 @@ def test_elsewhere_references_stand_behind_the_picture_and_more_text_in_front():
     ]  # fmt: skip
     assert flux.picture_start == 15
     assert flux.seen_spans() == []
+
+
+def test_all_texts_stand_behind_the_references_with_the_tokens_that_show_them():
+    joyimage = TokenLayout(common=9, picture=6, references=(4,), words=(3,), text_last=True, shown=(5,), before_shown=2)
+    assert kinds(joyimage.spans()) == [
+        (TokenKind.PICTURE, 0, 0, 6), (TokenKind.REFERENCE, 0, 6, 10), (TokenKind.TEXT, 0, 10, 10),
+        (TokenKind.TEXT, 0, 10, 12), (TokenKind.SHOWN, 0, 12, 17), (TokenKind.TEXT, 0, 17, 19),
+        (TokenKind.WORDS, 0, 19, 22), (TokenKind.TEXT, 0, 22, 22),
+    ]  # fmt: skip
+    assert (joyimage.picture_start, joyimage.text_start, joyimage.before_common) == (0, 10, 10)

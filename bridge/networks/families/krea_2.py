@@ -25,7 +25,7 @@ _IDENTITY_EDIT = ReferencePictures(
 # As ai-toolkit of ostris trains LoRAs for editing (krea2:o_edit).
 _OSTRIS_EDIT = replace(
     _IDENTITY_EDIT,
-    word="Picture",
+    word="Picture {}",
     bare_marks=False,
     fitted=False,
     only_smaller=True,

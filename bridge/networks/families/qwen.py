@@ -80,7 +80,7 @@ QWEN = TransformerFamily(
         tokenizers={"QwenImageTokenizer": ""},
         vae="qwen_image_vae",
         latent=(16, 1),
-        word="Picture",
+        word="Picture {}",
         sees=True,
         most={"Qwen-Image-Edit": 3},
     ),

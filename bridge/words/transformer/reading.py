@@ -194,7 +194,7 @@ class WordsReading:
             keys=keys,
             # In front stand texts of references and then tokens of other packs, such as USO's. Words read the first
             # alone: tokens of other packs belong to the common text, which words do not read.
-            readable_front=sum(tokens.reference_texts),
+            readable_front=tokens.text_start + sum(tokens.reference_texts),
             owned=owned,
         )
 
