@@ -732,6 +732,11 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         if visit.vue:
             see_on_vue_nodes(visit, table)
         if visit.server.host.version >= (0, 33):
+            visit.open_file(workflow.load(WORKFLOW.with_stem("pulid_two_people")))
+            labels = visit.canvas.node_of("LikenessMeasureLikeness").input_labels()
+            assert "Parts" not in labels, "an input that the file does not have"
+            opened()
+        if visit.server.host.version >= (0, 33):
             see_in_lists_blueprints_and_apps(visit, table, graph)
     finally:
         visit.open()
