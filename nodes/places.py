@@ -27,6 +27,7 @@ from ..core.places import (
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.expressions import BadExpression
 from ..core.places.from_boxes import EXAMPLE, for_editor
+from ..core.places.hands import with_hands
 from ..core.places.region_settings import BY_METHOD, EXTENTS, FACE_BOXES, REGIONS, Extent, RegionSettings
 from ..core.places.regions import ALL_PEOPLE, RegionShape
 from .categories import IN_PLACES
@@ -163,6 +164,7 @@ class ExpressionFromPhoto(io.ComfyNode):
                 PoseKeypointSocket.Input("poses", optional=True),
                 io.Int.Input("place", default=1, min=1, max=from_boxes.MOST),
                 io.Boolean.Input("mirror", default=False),
+                io.Boolean.Input("hands", default=False, optional=True),
             ],
             outputs=_layout_outputs("layout_out"),
         )
@@ -175,6 +177,7 @@ class ExpressionFromPhoto(io.ComfyNode):
         mirror: bool,
         face_landmarks: Mapping[str, Any] | None = None,
         poses: object = None,
+        hands: bool = False,
     ) -> io.NodeOutput:
         sources = {"face_landmarks": face_landmarks, "poses": poses}
         connected = [name for name, source in sources.items() if source is not None]
@@ -182,12 +185,17 @@ class ExpressionFromPhoto(io.ComfyNode):
             advice = "Connect face_landmarks (Detect Face Landmarks) or poses (DWPose, SDPose), and only one of them."
             why = f"Expression from Photo reads one thing; connected: {listed(connected) or 'none'}."
             raise BadExpression(why, advice)
-        faces = expressions.of_poses(poses) if face_landmarks is None else expressions.of_meshes(face_landmarks)
+        people = [] if poses is None else expressions.of_poses(poses)
+        faces = [person.face_points or () for person in people]
+        if face_landmarks is not None:
+            faces = expressions.of_meshes(face_landmarks)
         expressive = expressions.with_expressions(layout, faces, place, mirror)
-        notes.tell("\n".join(expressive.notes))
-        preview = place_previews.numbered_layout(
-            expressive.layout, notes=expressive.notes[: place_previews.MOST_LINES]
-        )[None]
+        lines = list(expressive.notes)
+        if hands:
+            expressive = with_hands(expressive.layout, people, place, mirror)
+            lines += expressive.notes if people else ["Hands come with poses, face landmarks have none"]
+        notes.tell("\n".join(lines))
+        preview = place_previews.numbered_layout(expressive.layout, notes=lines[: place_previews.MOST_LINES])[None]
         return _layout_output(cls, expressive.layout, preview)
 
 

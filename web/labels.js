@@ -4,7 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { graphsOf, isOurs, nodesOf, settingOf, someAreOurs } from "./ours.js";
+import { allNodesOf, graphsOf, isOurs, nodesOf, settingOf, someAreOurs } from "./ours.js";
 
 // Of locales/zh/main.json, which the host gives out with all other translations: by their English, notes by their lines.
 const TABLES = ["likenessLabels", "likenessNotes", "likenessOptions"];
@@ -71,6 +71,12 @@ function translateOptions({ widgets }) {
   }
 }
 
+/** Frontend 1.49 labels an input that a file does not have with its English name. */
+function translateAdded({ inputs, constructor: { nodeData } }) {
+  const known = { ...nodeData?.input?.required, ...nodeData?.input?.optional };
+  for (const slot of inputs) if (slot.label === known[slot.name]?.[1]?.display_name) slot.label = undefined;
+}
+
 app.registerExtension({
   name: "likeness.labels",
   async setup() {
@@ -83,6 +89,12 @@ app.registerExtension({
   },
   beforeConfigureGraph(graph) {
     if (isChinese()) translateOpened(graph);
+  },
+  afterConfigureGraph() {
+    if (!isChinese()) return;
+    allNodesOf(app.rootGraph ?? app.graph)
+      .filter(({ comfyClass }) => isOurs(comfyClass))
+      .forEach(translateAdded);
   },
   nodeCreated(node) {
     if (isChinese() && isOurs(node.comfyClass)) translateOptions(node);

@@ -184,7 +184,9 @@ async function tell(pack) {
 app.registerExtension({
   name: "likeness.moving",
   afterConfigureGraph() {
-    const types = nodesOf((app.rootGraph ?? app.graph).serialize()).map(({ type }) => type);
+    const saved = (app.rootGraph ?? app.graph).serialize();
+    const groupNodes = Object.values(saved.extra?.groupNodes ?? {}); // older than subgraphs
+    const types = [saved, ...groupNodes].flatMap(nodesOf).map(({ type }) => type);
     const missing = types.filter((type) => !LiteGraph.registered_node_types[type]);
     const pack = PACKS.find(({ name, nodes }) => !closed.has(name) && missing.some((type) => nodes.test(type)));
     if (pack) tell(pack);

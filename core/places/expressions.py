@@ -1,9 +1,9 @@
 """The expression and gaze of a face in another photo, brought to the face of a place as points that are drawn."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from ..cast import FacePoints, Joint, Keypoints, Layout, Point, Slot
 from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
 from . import bodies, poses
+from .poses import OpenPose
+
+FaceT = TypeVar("FaceT")
 
 # Points of iBUG, from 0.
 _VIEWERS_LEFT_EYE = range(36, 42)
@@ -43,40 +46,43 @@ class ExpressiveLayout:
 def of_meshes(face_landmarks: Mapping[str, Any]) -> list[FacePoints]:
     """The points of the largest face of each picture of FACE_LANDMARKS. Raises BadExpression where there is none."""
     faces_of_pictures = [[landmarks.face_points(face) for face in faces] for faces in face_landmarks["frames"]]
-    return _largest(faces_of_pictures, "Detect Face Landmarks")
+    return _largest(faces_of_pictures, lambda face: face, "Detect Face Landmarks")
 
 
-def of_poses(pose_keypoint: object) -> list[FacePoints]:
-    """The points of the largest face of each picture of a POSE_KEYPOINT.
+def of_poses(pose_keypoint: object) -> list[OpenPose]:
+    """The person with the largest face of each picture of a POSE_KEYPOINT.
 
     Raises BadExpression where a picture has none, and BadPoses for what is no POSE_KEYPOINT.
     """
     frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
-    faces_of_pictures: list[list[FacePoints]] = []
+    people_of_pictures: list[list[OpenPose]] = []
     why = ""  # what was left out of all pictures: the end of the message of `_largest`
     for frame in frames:
         picture = poses.read([frame], nobody=True)  # a picture without people is refused in `_largest`
-        faces_of_pictures.append([person.face_points for person in picture.people if person.face_points])
+        people_of_pictures.append([person for person in picture.people if person.face_points])
         why += "".join(f"; {note}" for note in picture.notes)
-    return _largest(faces_of_pictures, "the pose node, with its face detection on,", why)
+    finder = "the pose node, with its face detection on,"
+    return _largest(people_of_pictures, lambda person: person.face_points or (), finder, why)
 
 
-def _largest(faces_of_pictures: Sequence[Sequence[FacePoints]], finder: str, why: str = "") -> list[FacePoints]:
-    """The largest face of each picture.
+def _largest(
+    faces_of_pictures: Sequence[Sequence[FaceT]], points_of: Callable[[FaceT], FacePoints], finder: str, why: str = ""
+) -> list[FaceT]:
+    """The largest face of each picture, or whoever has it.
 
-    finder: what finds faces. why: the end of a sentence that says what was left out. Both are for the message. Raises
-    BadExpression where a picture has no face.
+    points_of: gives the points of a face. finder: what finds faces. why: the end of a sentence that says what was left
+    out. Both are for the message. Raises BadExpression where a picture has no face.
     """
-    faces: list[FacePoints] = []
+    faces: list[FaceT] = []
     faces_of_pictures = faces_of_pictures or [[]]  # no pictures are refused like one without a face
     for number, of_picture in enumerate(faces_of_pictures, 1):
-        whole_faces = [face for face in of_picture if _is_whole(face)]
+        whole_faces = [face for face in of_picture if _is_whole(points_of(face))]
         if not whole_faces:
             raise BadExpression(
                 f"Photo {number} of {len(faces_of_pictures)} shows no face with eyes, nose and mouth{why}.",
                 f"Give {finder} a photo of one face, large and not from the side.",
             )
-        faces.append(max(whole_faces, key=lambda face: bodies.head_of_face(keypoints_of(face))))
+        faces.append(max(whole_faces, key=lambda face: bodies.head_of_face(keypoints_of(points_of(face)))))
     return faces
 
 

@@ -705,7 +705,7 @@ class Sent:
 def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
     table = translations.table("zh")
-    graph = workflow.load(WORKFLOW)
+    graph = workflow.load(WORKFLOW.with_stem("pulid_two_people"))
     words = translations.of_graph(graph)
 
     def opened() -> tuple[Graph, Sent]:
@@ -725,7 +725,7 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         assert created == [names["LikenessPlaceCast/display_name"], names["LikenessPlaceCast/inputs/cast/name"]]
         chinese, sent_in_chinese = opened()
         assert sent_in_chinese == sent_in_english, "and its tables are read before any graph is opened"
-        visit.toasts.await_count("3 个文件缺失或有问题")
+        visit.toasts.await_count("个文件缺失或有问题")
         assert {table.get(text, text) for text in words} <= translations.of_graph(chinese)
         assert not translations.of_graph(chinese) & table.keys()
         assert not translations.lines_of_notes(chinese) & translations.table("zh", translations.NOTES).keys()
@@ -739,7 +739,7 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
 
 def see_on_vue_nodes(visit: Visit, table: dict[str, str]) -> None:
     """Titles and labels as the nodes show them."""
-    for text in ("Read me first", "Photo of person 1", "First person", "Who is where", "Width", "Strength"):
+    for text in ("Read me first", "Photo of person 1", "Prompt", "Who is where", "Width", "How alike"):
         node = visit.page.locator("[data-node-id]").filter(has_text=table[text]).first
         node.wait_for(state="attached")
 

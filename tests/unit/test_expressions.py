@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pack.core.cast import FacePoints, Keypoints, Layout, Slot
+from pack.core.cast import FacePoints, Joint, Keypoints, Layout, Slot
 from pack.core.faces import landmarks
-from pack.core.places import bodies, expressions, group
+from pack.core.places import bodies, expressions, group, poses
 from pack.core.places.expressions import keypoints_of
+from pack.core.places.hands import with_hands
+from pack.core.places.poses import OpenPose
 from safetensors.torch import load_file
 from scipy.spatial import ConvexHull
 
@@ -135,10 +137,63 @@ def test_a_face_of_dwpose_is_an_expression_too(joints: list[float] | None) -> No
 
     smaller = tuple((x / 2, y / 2, seen) for x, y, seen in face("astronaut")[:68])
     frame = {"people": [a_member(smaller), a_member(face()[:68])], "canvas_width": 600, "canvas_height": 600}
-    assert expressions.of_poses([frame]) == [face()[:68]]
-    assert expressions.of_poses([frame, {**frame, "people": [a_member(smaller)]}])[1] == smaller
+    assert [person.face_points for person in expressions.of_poses([frame])] == [face()[:68]]
+    assert expressions.of_poses([frame, {**frame, "people": [a_member(smaller)]}])[1].face_points == smaller
     unsure = tuple((x, y, 0.2) for x, y, _ in smaller)
     one_pixel = tuple((9.0, 9.0, 1.0) for _ in smaller)
     for nobody in ([], [a_member(unsure)], [a_member(one_pixel)]):
         with pytest.raises(expressions.BadExpression, match="Photo 2 of 2 shows no face"):
             expressions.of_poses([frame, {**frame, "people": nobody}])
+
+
+def an_actor(*unseen: int) -> OpenPose:
+    """A standing person with both hands; joints of these numbers, in OpenPose's order, are not seen."""
+    joints = bodies.openpose(bodies.body((300.0, 100.0), 60.0, bodies.STANDING))
+    seen = [(0.0, 0.0, 0.0) if number in unseen else joint for number, joint in enumerate(joints)]
+    fingers = [(3.0 * (n % 4) + n, 2.0 * n, 0.9) for n in range(21)]
+    (left_x, left_y, _), (right_x, right_y, _) = joints[7], joints[4]
+    left = tuple((left_x + x, left_y + y, confidence) for x, y, confidence in fingers)
+    right = tuple((right_x - x, right_y + y, confidence) for x, y, confidence in fingers)
+    return OpenPose(seen, left_hand=left, right_hand=right)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "size", "mirror"), [(0, 1.0, False), (30, 1.0, False), (-75, 1.7, False), (30, 0.6, True)]
+)
+def test_hands_are_turned_with_the_forearms_and_scaled_with_the_heads(
+    degrees: float, size: float, mirror: bool
+) -> None:
+    """A layout of the photo's own pose, turned, scaled, shifted and mirrored as a whole, gets the hands so, too."""
+    turn = size * complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
+
+    def move(joint: Joint) -> Joint:
+        x, y, confidence = joint
+        moved = turn * complex(-x if mirror else x, y) + (900 + 500j)
+        return (moved.real, moved.imag, confidence)
+
+    actor = an_actor()
+    expected = actor.moved(move)
+    joints, hands = expected.joints, (expected.left_hand, expected.right_hand)
+    if mirror:  # the other side of a person is on each side of the mirror image
+        joints = [joints[n] for n in (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)]
+        hands = hands[::-1]
+    place = Slot((0, 0), pose=poses.coco(joints))
+    result = with_hands(Layout(64, 64, (place, place)), [actor], 2, mirror)
+    first, second = result.layout.slots
+    assert (first, result.notes) == (place, [])
+    for hand, expected_hand in zip((second.left_hand, second.right_hand), hands, strict=True):
+        assert hand is not None
+        assert np.array(hand) == pytest.approx(np.array(expected_hand), abs=1e-6)
+
+
+def test_a_hand_without_a_forearm_is_left_out_by_name() -> None:
+    place = Slot((0, 0), pose=poses.coco(an_actor(6).joints), right_hand=an_actor().left_hand)
+    result = with_hands(Layout(64, 64, (place,)), [an_actor(4)], 1, False)
+    assert result.layout.slots == (place,)
+    assert result.notes == [
+        "Place 1: left hand left out, the layout shows no elbow or no wrist of it",
+        "Place 1: right hand left out, the photo shows no elbow or no wrist of it",
+    ]
+    assert with_hands(result.layout, [OpenPose(an_actor().joints)], 1, False).notes == [
+        "Place 1: the photo shows no hands"
+    ]

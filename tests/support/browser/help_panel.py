@@ -7,8 +7,9 @@ import playwright.sync_api as playwright
 _CUT_OFF = """
 panel => {
   const {right} = panel.getBoundingClientRect();
-  const parts = [...panel.querySelectorAll('table, pre, code, img, p, li')];
-  const isCut = part => part.getBoundingClientRect().right > right + 1;
+  const parts = [...panel.querySelectorAll('th, td, pre, code, img, p, li')];
+  const edge = part => part.getBoundingClientRect().right - parseFloat(getComputedStyle(part).paddingRight);
+  const isCut = part => edge(part) > right + 1;
   return parts.filter(isCut).map(part => part.innerText.slice(0, 40));
 }
 """
