@@ -124,11 +124,15 @@ def _check_sampling(model: ModelPatcher, positive: Conditioning, samples: Tensor
             "Connect the empty latent of the model's family.",
         )
     frames = samples.shape[2] if samples.dim() == 5 else 1
-    pictures = len(samples) * frames
-    if pictures != 1:
+    if frames != 1:
         raise BadSetup(
-            f"The latent of Find Places has {counted(pictures, 'picture')}, and in each people would stand elsewhere.",
-            "Set batch_size to 1, and give every seed a run of its own.",
+            f"The latent of Find Places has {frames} frames, and in each people would stand elsewhere.",
+            "Set its length to 1.",
+        )
+    if len(samples) != 1:
+        raise BadSetup(
+            f"The latent of Find Places has {len(samples)} pictures, and in each people stand elsewhere.",
+            "Put Rebatch Latents with batch_size 1 behind it: then each picture is a run with places of its own.",
         )
 
 

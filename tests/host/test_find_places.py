@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.sample
@@ -19,6 +20,7 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+from comfy_extras.nodes_rebatch import LatentRebatch
 from families import RECORDS
 from marks import OFTEN, each
 from pack.bridge.host.unet import layers_of
@@ -164,12 +166,14 @@ def prompts(clip: Any) -> list[Any]:
     return [encoded(clip, "two people in a park"), encoded(clip, "blurred")]
 
 
-def look(name: str, words: Any = WORDS, cfg: float = 1.0, share: float = 0.5, **changed: Any) -> SeenPeople:
-    model, clip, latent = network(name)
+def look(
+    name: str, words: Any = WORDS, cfg: float = 1.0, share: float = 0.5, latent: Any = None, **changed: Any
+) -> SeenPeople:
+    model, clip, empty = network(name)
     people = Cast(tuple(people_made.a_member(number) for number in range(1, len(words) + 1)))
     given = SamplerInputs(model, *prompts(clip))
     settings = Sampling(**{**sampling(model, 4), "cfg": cfg, **changed})
-    return seen_of_people(FindPlaces, given, clip, people, words, {"samples": latent}, settings, share)
+    return seen_of_people(FindPlaces, given, clip, people, words, latent or {"samples": empty}, settings, share)
 
 
 def alike(a: Tensor, b: Tensor) -> bool:
@@ -284,6 +288,17 @@ def test_the_run_of_a_look_ends_as_every_run() -> None:
     controls = [side[0][1]["control"] for side in sides]
     assert all(control.cond_hint is None and control.timestep_range is None for control in controls)
     assert torch.equal(instant_id_run.sample(model, *sides, size=(WIDTH, HEIGHT), steps=2), before)
+
+
+def test_each_row_of_a_batch_has_places_of_its_own() -> None:
+    """Behind the host's Rebatch Latents each is a run of the node: what it sees is the row's, by the row's noise."""
+    noise = Noise_RandomNoise(5).generate_noise(BATCH)
+    rows = LatentRebatch.execute([BATCH], [1]).args[0]
+    seen = [look(SDXL, share=0.0, latent=row, noise=Noise_RandomNoise(5)).scores for row in rows]
+    for of_row, alone in zip(seen, noise.split(1), strict=True):
+        given = SimpleNamespace(seed=0, generate_noise=lambda _, alone=alone: alone)
+        assert torch.equal(of_row, look(SDXL, share=0.0, noise=given).scores)
+    assert not alike(*seen)
 
 
 def test_scores_are_those_of_a_longer_prompt_in_the_layer_with_the_smoothest_maps() -> None:
