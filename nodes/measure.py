@@ -1,5 +1,6 @@
 """Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -118,8 +119,9 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         if report.people:
             totals = measure.totals(report.judged_pictures)
         annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
-        preview = ui.PreviewImage(annotated, cls=cls)
-        return io.NodeOutput(report, annotated, measure.describe(report), *totals, mean_alignment, ui=preview)
+        shown = ui.PreviewImage(annotated, cls=cls).as_dict()
+        shown["likeness_report"] = [json.dumps(report.as_json())]  # for who runs the graph over HTTP
+        return io.NodeOutput(report, annotated, measure.describe(report), *totals, mean_alignment, ui=shown)
 
 
 def _report_without_people(

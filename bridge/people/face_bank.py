@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import folder_paths
 import safetensors
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
@@ -25,6 +26,8 @@ from ..host import folders
 
 KEY = "likeness_faces"
 _ENDING = ".safetensors"
+_UPLOADED = " [input]"
+"""How a choice ends that is in the host's input folder, where files are uploaded to, as in Load Image."""
 _SAVE_PERSON = "LikenessSavePerson"
 
 _UNFIT_ON_WINDOWS = re.compile(
@@ -66,10 +69,16 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person, by the name of the file with or without its ending.
+    """Full path of a saved person, by the name of the file with or without its ending, or by the whole name of one that
+    was uploaded.
 
     Raises CannotSave, UnsafePath, DeadLink.
     """
+    if file.endswith(_UPLOADED):
+        path = folders.path_within(folder_paths.get_input_directory(), file.removesuffix(_UPLOADED))
+        if not os.path.isfile(path):
+            raise CannotSave(f"No saved person was uploaded to {path}.", "Upload the file again.")
+        return path
     names = [file]
     if file and ending(file) != _ENDING:
         names.append(f"{file}{_ENDING}")

@@ -1,8 +1,9 @@
 """What is measured: one person in one picture, one picture by one recogniser, and the report of a batch of pictures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from ..cast import Box, Member
 from ..persons import kin_lines
@@ -175,6 +176,18 @@ class Report:
     def judge_is_biased(self) -> bool:
         """Whether the recogniser that judges is the one that the method was trained with, which is biased."""
         return self.judge == TRAINED_WITH[self.method]
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures, as JSON has them."""
+        pictures = {recogniser: list(map(asdict, of_it)) for recogniser, of_it in self.pictures.items()}
+        places = self.numbers if self.has_places else None
+        return {
+            "names": self.names,
+            "places": places,
+            "labels": self.labels,
+            "method": self.method,
+            "pictures": pictures,
+        }
 
     def canvas_onto(self, width: int, height: int) -> Fit:
         """The mapping from the canvas of the places onto a picture of width x height pixels."""

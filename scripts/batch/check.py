@@ -11,6 +11,10 @@ from core.models import workflow_needs
 
 from .prompts import Job, ObjectInfo
 
+DOCTOR = "LikenessCheckModelFiles"
+SAID = "said by the doctor"
+"""The node that shows the report."""
+
 
 def doctor(job: Job, object_info: ObjectInfo) -> Prompt:
     """The prompt by which Check Model Files looks for the models of a row, and runs none of its nodes."""
@@ -24,8 +28,8 @@ def doctor(job: Job, object_info: ObjectInfo) -> Prompt:
             if isinstance(value, list):
                 inputs[name] = ["doctor", 0]
         prompt[number] = {"class_type": node["class_type"], "inputs": inputs}
-    prompt["doctor"] = {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": "this workflow"}}
-    prompt["as file"] = {"class_type": "LikenessAsFile", "inputs": {"content": ["doctor", 1]}}
+    prompt["doctor"] = {"class_type": DOCTOR, "inputs": {"workflow": "this workflow"}}
+    prompt[SAID] = {"class_type": "PreviewAny", "inputs": {"source": ["doctor", 1]}}
     return prompt
 
 

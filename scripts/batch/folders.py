@@ -155,9 +155,6 @@ class List:
         self._file.write(line + b"\n")
         self._file.flush()
 
-    def write(self) -> None:
-        """All that has been added is in the folder: on a disk it is at once."""
-
 
 class StoreFolder(Folder):
     """A folder that fsspec reaches. A store that does not answer is asked again for some minutes."""
@@ -280,8 +277,6 @@ class StoreList(List):
     """
 
     MOST_LINES = 200
-    SECONDS = 5
-    """So long lines may wait for those of the rows behind them."""
 
     def __init__(self, folder: StoreFolder, name: str) -> None:
         self._folder = folder
@@ -291,7 +286,6 @@ class StoreList(List):
         """All lines of the file that is being written, also those of them that are in the store already."""
         self._written_lines = 0
         """How many of these are in the store."""
-        self._written_at = time.monotonic()
         self._file_number: int | None = None
 
     def _next_number(self) -> int:
@@ -303,10 +297,6 @@ class StoreList(List):
 
     def add(self, line: bytes) -> None:
         self._lines.append(line + b"\n")
-        if time.monotonic() - self._written_at > self.SECONDS:
-            self.write()
-
-    def write(self) -> None:
         with self._writing:
             if self._file_number is None:
                 self._file_number = self._next_number()
@@ -315,7 +305,6 @@ class StoreList(List):
             if count > self._written_lines:
                 self._folder.write(f"{self._name}.{self._file_number:05}.jsonl", b"".join(self._lines[:count]))
             self._written_lines = count
-            self._written_at = time.monotonic()
             if count >= self.MOST_LINES:
                 del self._lines[:count]
                 self._written_lines = 0

@@ -14,7 +14,7 @@ from shared.workflow import Prompt, is_of_others
 
 from .folders import Folder
 from .inputs import Template
-from .output import Measuring, PictureWriter, Task, disk_errors_told, made_by, names_of, sizes_kept, with_prompt
+from .output import Measuring, PictureWriter, Task, disk_errors_told, made_by, names_of, size_kept, with_prompt
 from .prompts import Job, ObjectInfo
 from .rows import BadRow
 from .saved_people import with_separate_people
@@ -62,13 +62,10 @@ class Maker:
         self._benches: dict[str, _Bench] = {}
         """By the name of the worker."""
 
-    def make(self, worker: Worker | ServerWorker, tasks: Sequence[Task]) -> list[Made]:
-        """Make rows, and put their pictures into the folder. Raises SetupError where that cannot be written to."""
+    def make(self, worker: Worker | ServerWorker, task: Task) -> Made:
+        """Make a row, and put its pictures into the folder. Raises SetupError where that cannot be written to."""
         with disk_errors_told(self._folder):
-            bench = self._bench(worker)
-            made = [self._made(bench, worker, task) for task in tasks]
-            bench.writer.write_list()
-            return made
+            return self._made(self._bench(worker), worker, task)
 
     def _bench(self, worker: Worker | ServerWorker) -> _Bench:
         with _OPENING:
@@ -77,14 +74,11 @@ class Maker:
                 self._benches[worker.name] = _Bench(writer)
             return self._benches[worker.name]
 
-    def is_made(self, made: Made) -> bool:
-        return not made.problem
-
-    def kept(self, worker: str, tasks: Sequence[Task]) -> list[Made | None]:
-        """What a worker that ended has made of rows all the same; None of those that are to be made again."""
+    def kept(self, worker: str, task: Task) -> Made | None:
+        """What a worker that ended has made of a row all the same; None where it is to be made again."""
         with disk_errors_told(self._folder):
-            sizes = sizes_kept(self._folder, worker, tasks)
-        return [None if size is None else Made(size=size) for size in sizes]
+            size = size_kept(self._folder, worker, task)
+        return None if size is None else Made(size=size)
 
     def _made(self, bench: _Bench, worker: Worker | ServerWorker, task: Task) -> Made:
         try:
@@ -98,6 +92,8 @@ class Maker:
                 one = self._tried(worker, row_try)
                 if one.outcome.error:
                     return Made(one.outcome.error, is_given_up=one.outcome.is_given_up)
+                if not one.outcome.files:
+                    return Made("The workflow saved no picture.")
                 tried.append(one)
         return self._keep(bench.writer, task, job, tried)
 
@@ -115,11 +111,15 @@ class Maker:
         prompt = with_separate_people(job.prompt)
         if not self._measuring:
             return _Try(job, prompt, worker.run(prompt, job.files), [])
-        from .measured import split, with_measure
+        from .measured import reports_of, with_measure
 
         prompt = with_measure(prompt, self._object_info, self._measuring.vision)
-        measured = split(worker.run(prompt, job.files))
-        return _Try(job, prompt, measured.outcome, measured.reports)
+        outcome = worker.run(prompt, job.files)
+        reports = reports_of(outcome)
+        if len(reports) != len(outcome.files):
+            counts = f"{len(outcome.files)} files were saved and {len(reports)} pictures measured"
+            outcome = replace(outcome, error=f"{counts}: save each picture once.")
+        return _Try(job, prompt, outcome, reports)
 
     def _keep(self, writer: PictureWriter, task: Task, job: Job, tried: Sequence[_Try]) -> Made:
         """Keep the best pictures of a row, and what was measured of all."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,23 +21,21 @@ from core.models.manifest import STANDIN
 from core.models.packs import NONE_FOUND
 
 from .prompts import ObjectInfo
-from .worker import Outcome, SavedFile
+from .worker import Outcome
 
-REPORT = ".report"
-"""How the file of a measurement ends."""
+_TEXT_OUTPUT = 2
+"""Of Measure Likeness."""
 _WHO = {"LIKENESS_CAST": "cast", "LIKENESS_PERSON": "person"}
 """Who is meant, by socket, and the input of Measure Likeness for it. A cast comes first: it has places, if any."""
 _PARTS = "LIKENESS_PARTS"
 
 
 def with_measure(prompt: Prompt, object_info: ObjectInfo, vision: str = "") -> Prompt:
-    """The prompt that also measures what it saves, a file behind the pictures for each node that saves some.
+    """The prompt that also measures what it saves.
 
     vision: the file by which garments are compared, if they are. Raises SetupError where nobody and nothing is meant to
     be in the pictures, and where what measures them is not there.
     """
-    if "LikenessAsFile" not in object_info:
-        raise SetupError("--measure, --keep and --clip-vision need workers of batch.py's own: leave --server out.")
     savers = _savers(prompt, object_info)
     if not savers:
         raise SetupError(
@@ -57,10 +55,16 @@ def with_measure(prompt: Prompt, object_info: ObjectInfo, vision: str = "") -> P
         inputs["made_with"] = _method(before)
         inputs["stranger_below"] = measure.STRANGER_BELOW
         inputs["min_size"] = 0
-        measured[f"{number} measured"] = {"class_type": "LikenessMeasureLikeness", "inputs": inputs}
-        report = {"content": [f"{number} measured", 0]}
-        measured[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": report}
+        measured[_measured(number)] = {"class_type": "LikenessMeasureLikeness", "inputs": inputs}
+        # It runs for a node that shows something.
+        shown = {"source": [_measured(number), _TEXT_OUTPUT]}
+        measured[f"{number} shown"] = {"class_type": "PreviewAny", "inputs": shown}
     return measured
+
+
+def _measured(saver: str) -> str:
+    """The node that measures what a node saves."""
+    return f"{saver} measured"
 
 
 def _savers(prompt: Prompt, object_info: ObjectInfo) -> list[str]:
@@ -175,30 +179,13 @@ def _method(prompt: Prompt) -> str:
 # --- What a worker has measured
 
 
-@dataclass(frozen=True)
-class MeasuredOutcome:
-    """What became of a prompt of `with_measure`. outcome: without the files of the measurements, with an error where
-    these do not fit the pictures. reports: one for each picture."""
-
-    outcome: Outcome
-    reports: list[Report]
-
-
-def split(outcome: Outcome) -> MeasuredOutcome:
-    """The pictures of a prompt, and what was measured of them. There is no report where nothing was measured."""
-    pictures: list[SavedFile] = []
+def reports_of(outcome: Outcome) -> list[Report]:
+    """What was measured of each picture of a prompt of `with_measure`."""
     reports: list[Report] = []
-    is_measured = False
-    for file in outcome.files:
-        if file.ending == REPORT:
-            is_measured = True
-            reports += _report_of_each_picture(report_of(file.data))
-        else:
-            pictures.append(file)
-    error = outcome.error
-    if not error and is_measured and len(reports) != len(pictures):
-        error = f"{len(pictures)} files were saved and {len(reports)} pictures measured: save each picture once."
-    return MeasuredOutcome(replace(outcome, files=pictures, error=error), reports)
+    for saver in dict.fromkeys(file.node for file in outcome.files):
+        if _measured(saver) in outcome.texts:
+            reports += _report_of_each_picture(report_of(outcome.texts[_measured(saver)]))
+    return reports
 
 
 def _report_of_each_picture(report: Report) -> list[Report]:
@@ -210,8 +197,8 @@ def _report_of_each_picture(report: Report) -> list[Report]:
     return reports
 
 
-def report_of(data: bytes) -> Report:
-    """What the node beside the pack writes, as a report without anybody's photos."""
+def report_of(data: str) -> Report:
+    """The figures that Measure Likeness shows, as a report without anybody's photos."""
     content = json.loads(data)
     has_places = bool(content["places"])
     places = content["places"] or [0] * len(content["names"])

@@ -23,6 +23,8 @@ ROWS_AT_ONCE = 3
 _END_SECONDS = 10
 """How long threads have to end whose rows are being written. What is not listed then is made again by the next run."""
 _Driven = TypeVar("_Driven", bound="DrivenWorkers")
+_MOST_IN_VAIN = 3
+"""So many tasks may one after the other end a worker that is back after each: then it gets no more of them."""
 _NO_MORE = object()
 """In the place of a task: the thread ends."""
 _LOOK_SECONDS = 0.5
@@ -63,16 +65,12 @@ class Finished:
 class Maker(Protocol):
     """What workers do with tasks."""
 
-    def make(self, worker: Any, tasks: Sequence[Any]) -> list[Any]:
-        """What becomes of each of some tasks."""
+    def make(self, worker: Any, task: Any) -> Any:
+        """What becomes of a task."""
         ...
 
-    def is_made(self, made: Any) -> bool:
-        """Whether a task has become what was wanted. made: of one, by `make`."""
-        ...
-
-    def kept(self, worker: str, tasks: Sequence[Any]) -> list[Any]:
-        """What a worker that ended has made of tasks all the same; None of those that are to be made again. worker: its
+    def kept(self, worker: str, task: Any) -> Any:
+        """What a worker that ended has made of a task all the same; None where it is to be made again. worker: its
         name."""
         ...
 
@@ -106,13 +104,19 @@ class WorkerEnded(Exception):
 
 @dataclass
 class _Trial:
-    """A task and what came of it: `finished` by the maker, or the error that ended it. tries: workers that ended during
-    it."""
+    """A task and what came of it: `finished` by the maker, or the error that ended it. ended: the workers that ended
+    during it."""
 
     task: Any
-    tries: int = 0
+    ended: list[Any] = field(default_factory=list)
     finished: Finished | None = None
     error: BaseException | None = None
+
+    def is_given_up(self, threads: int) -> bool:
+        """Whether it ends whoever makes it: several workers, or the last one that is left each time. threads: of the
+        workers that are left."""
+        is_last_worker = threads <= ROWS_AT_ONCE
+        return len(self.ended if is_last_worker else set(self.ended)) >= TRIES
 
 
 class DrivenWorkers:
@@ -180,27 +184,31 @@ def _handed_out(
             raise trial.error
         else:
             reason = str(trial.error)
-            trial.tries += trial.error.is_of_task
-            if trial.tries < TRIES:
-                to_do.put(trial)
-            else:
+            if trial.is_given_up(threads):
                 at_work -= 1
-                yield Finished(trial.task, None, f"{TRIES} servers ended during this row. The last: {reason}")
+                yield Finished(trial.task, None, f"Servers ended {TRIES} times during this row. The last: {reason}")
+            else:
+                to_do.put(trial)
 
 
 def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None]) -> None:
-    """Make one task after the other. None says that the worker makes no more."""
+    """Make one task after the other. None says that the thread makes no more."""
+    in_vain = 0
     while (trial := to_do.get()) is not _NO_MORE:
         error: BaseException | None = None
         try:
-            (made,) = maker.make(worker, [trial.task])
-            trial.finished = Finished(trial.task, made)
+            trial.finished = Finished(trial.task, maker.make(worker, trial.task))
+            in_vain = 0
+        except WorkerEnded as cause:
+            error = cause
+            in_vain += 1
+            trial.ended += [worker] * cause.is_of_task
         except BaseException as cause:  # noqa: BLE001 - it is raised where the results are taken
             error = cause
         trial.error = error
         # From here on the trial may be another thread's.
         ended.put(trial)
-        if isinstance(error, WorkerEnded) and not worker.is_back():
+        if in_vain and (in_vain == _MOST_IN_VAIN or not worker.is_back()):
             ended.put(None)
             return
 

@@ -2,7 +2,7 @@
 
 Every worker appends what it has made to a list of its own, once the pictures are there, and the driver takes a row for
 made when it is listed; the lists are joined when they are read. So whatever ends, a picture is there and listed, or
-there and made again under the same name, or not there. A store's list is written once for all rows of a call.
+there and made again under the same name, or not there.
 done.csv and likeness.csv are written out of the lists when a run ends. failed.csv grows while it runs: on a disk where
 it lies, for a store in a temporary folder, from where it is put into the store now and then. Nothing of it is kept in
 memory.
@@ -19,7 +19,7 @@ import time
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -128,11 +128,11 @@ class PictureWriter:
         }
         if scores:
             entry["scores"] = scores
-        self._list.add(json.dumps(entry).encode())
+        self.write_list(entry)
 
-    def write_list(self) -> None:
-        """The entries of all rows that have been kept are in the folder."""
-        self._list.write()
+    def write_list(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry to the list, behind the pictures that it names."""
+        self._list.add(json.dumps(entry).encode())
 
 
 def made_by(host: str) -> str:
@@ -140,11 +140,13 @@ def made_by(host: str) -> str:
     return f"Likeness {pack_version()}, {host}"
 
 
-def sizes_kept(folder: Folder, worker: str, tasks: Iterable[Task]) -> list[int | None]:
-    """How large the pictures of rows are that a worker has made before it ended; None of those that it has not."""
+def size_kept(folder: Folder, worker: str, task: Task) -> int | None:
+    """How large the pictures of a row are that a worker has made before it ended; None where it has not."""
     lists = [file for file in _lists(folder) if file.startswith(f"{worker}.")]
-    sizes = {(entry["name"], entry["fingerprint"]): sum(entry["sizes"]) for entry in _entries(folder, lists)}
-    return [sizes.get((task.row.name, task.fingerprint)) for task in tasks]
+    for entry in _entries(folder, lists):
+        if (entry["name"], entry["fingerprint"]) == (task.row.name, task.fingerprint):
+            return sum(entry["sizes"])
+    return None
 
 
 def names_of(row: Row, endings: Sequence[str]) -> list[str]:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,9 +29,6 @@ _ANSWER_SECONDS = 10
 """How long a cluster has to answer."""
 _CLIENT_PORT = 10001
 """Ray's own for programs outside of the cluster; an address may leave its port out."""
-_CALL_SECONDS = 1
-"""So long a call takes, where its tasks are shorter than that."""
-_MOST_ROWS = 1000
 _PACK = (
     "__init__.py", "bridge", "core", "locales", "models_manifest.json", "nodes", "pictures", "pyproject.toml",
     "scripts", "subgraphs", "web", "workflows",
@@ -84,15 +80,18 @@ class RayWorkers:
                 f"has by --gpus {math.floor(100 * gpus_there / count) / 100:g}, or start fewer."
             )
         # Calls run side by side, and one more is there to stop a worker. It waits for its GPU, not for CPUs: several
-        # start on a machine of any size.
+        # start on a machine of any size. Calls wait while it is started again, but for those that say otherwise.
         self._class = self._ray.remote(
-            num_cpus=0, num_gpus=self._share, max_concurrency=ROWS_AT_ONCE + 1, max_restarts=-1
+            num_cpus=0,
+            num_gpus=self._share,
+            max_concurrency=ROWS_AT_ONCE + 1,
+            max_restarts=-1,
+            max_task_retries=-1,
         )(_actor_class())
         self._takes_more = count is None and self._share > 0 and address != HERE
         self._workers: list[_Worker] = []
         self._starting: dict[Any, _Worker] = {}
         self._tell_at = time.monotonic() + _QUIET_SECONDS
-        self._call_rows = 1
         self._again: list[_Call] = []
         """Each with a row that may have ended its worker, which runs alone."""
         for _ in range(count or (int(gpus_there / self._share) if self._share else 0) or 1):
@@ -128,13 +127,21 @@ class RayWorkers:
                 time.sleep(0.1)
         worker = _Worker(actor)
         self._workers.append(worker)
-        self._starting[actor.introduction.remote()] = worker
+        self._await(worker)
+
+    def _await(self, worker: _Worker) -> None:
+        """A worker that has no process yet gets its rows when that has begun."""
+        worker.name = ""
+        worker.process = worker.actor.begin.remote()
+        self._starting[worker.actor.introduction.remote()] = worker
 
     def __enter__(self) -> RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        ended = [worker.actor.stop.remote() for worker in self._ready()]
+        # Those that start too, but for those that wait for a GPU.
+        begun = [worker for worker in self._workers if self._ray.wait([worker.process], timeout=0)[0]]
+        ended = [worker.actor.stop.remote() for worker in begun]
         if ended:
             self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS)
         for worker in self._workers:
@@ -155,10 +162,8 @@ class RayWorkers:
             ) from cause
 
     def results(self, maker: Maker, tasks: Iterable[Any]) -> Iterator[Finished]:
-        """What becomes of each task by `maker.make`, in the order in which they end.
-
-        Fast ones are handed out some at a time. Raises SetupError where no worker is left.
-        """
+        """What becomes of each task by `maker.make`, in the order in which they end. Raises SetupError where no worker
+        is left."""
         sent = self._ray.put(self._ray.cloudpickle.dumps(maker))
         to_do = iter(tasks)
         busy: dict[Any, _Call] = {}
@@ -166,11 +171,13 @@ class RayWorkers:
             for worker in self._ready():
                 while call := self._next_call(worker, to_do):
                     call.begin(worker)
-                    busy[worker.actor.make.remote([sent], call.tasks)] = call
+                    busy[worker.actor.make.remote([sent], call.task)] = call
             if not busy and self._ready():
                 return
             for reference in self._wait(busy):
-                yield from self._taken(busy.pop(reference), reference, maker)
+                finished = self._taken(busy.pop(reference), reference, maker)
+                if finished:
+                    yield finished
 
     def _next_call(self, worker: _Worker, to_do: Iterator[Any]) -> _Call | None:
         """What a worker is to make besides what it makes; None for nothing."""
@@ -178,10 +185,8 @@ class RayWorkers:
             return None
         if self._again:
             return None if worker.calls else self._again.pop()
-        tasks = list(islice(to_do, self._call_rows))
-        if not tasks:
-            self._end_starting()
-        return _Call(tasks) if tasks else None
+        task = next(to_do, None)
+        return None if task is None else _Call(task)
 
     def _wait(self, busy: Mapping[Any, _Call]) -> list[Any]:
         """Those calls that have ended, if any; workers that start have begun or are left out. Raises SetupError."""
@@ -189,9 +194,10 @@ class RayWorkers:
         for reference in ended:
             if reference in self._starting:
                 self._has_started(self._starting.pop(reference), reference)
-        if self._takes_more and not self._starting:
+        ready = self._ready()
+        if self._takes_more and not self._starting and len(busy) >= ROWS_AT_ONCE * len(ready):
             # Ray asks for machines where actors wait, and starts those that wait where a machine joins.
-            for _ in self._ready():
+            for _ in ready:
                 self._start()
         self._tell_of_waiting()
         return [reference for reference in ended if reference in busy]
@@ -213,6 +219,7 @@ class RayWorkers:
             worker.name, version = self._ray.get(reference)
         except self._ray.exceptions.RayError as cause:
             self._workers.remove(worker)
+            self._ray.kill(worker.actor)
             if not self._workers:
                 raise SetupError(f"No worker starts: {_reason(cause)}") from cause
             say(f"A worker does not start, the others go on without it: {_reason(cause)}")
@@ -222,24 +229,15 @@ class RayWorkers:
         if version != self.version:
             say(f"A worker has {version}, not {self.version}: its pictures may differ a little.")
 
-    def _end_starting(self) -> None:
-        """No row is left for workers that have not started."""
-        self._takes_more = False
-        for worker in self._starting.values():
-            self._workers.remove(worker)
-            self._ray.kill(worker.actor)
-        self._starting.clear()
-
     def _has_ended(self, worker: _Worker, cause: BaseException) -> None:
         say(f"A worker has ended, and another is started: {_reason(cause)}")
         # One that is only out of reach is ended too: it makes no rows that others make.
         self._ray.kill(worker.actor, no_restart=False)
-        worker.name = ""
-        self._starting[worker.actor.introduction.remote()] = worker
+        self._await(worker)
 
-    def _taken(self, call: _Call, reference: Any, maker: Maker) -> Iterator[Finished]:
-        """What became of the tasks of a call that has ended. Where its worker has ended too, each task that was not
-        made is tried again, alone."""
+    def _taken(self, call: _Call, reference: Any, maker: Maker) -> Finished | None:
+        """What became of the task of a call that has ended. Where its worker has ended too, it is tried again, alone,
+        unless it was made."""
         worker = call.worker
         worker.calls.remove(call)
         try:
@@ -249,37 +247,23 @@ class RayWorkers:
         except self._ray.exceptions.RayActorError as cause:
             if worker.name == call.worker_name:
                 self._has_ended(worker, cause)
-            for task, kept in zip(call.tasks, maker.kept(call.worker_name, call.tasks), strict=True):
-                if kept is not None:
-                    yield Finished(task, kept)
-                elif call.tries < TRIES:
-                    self._again.append(_Call([task], call.tries + 1))
-                else:
-                    yield Finished(task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
-            return
-        rows_made = sum(maker.is_made(one) for one in made)
-        self._call_rows = rows_of_next_call(self._call_rows, time.monotonic() - call.since, rows_made)
-        yield from map(Finished, call.tasks, made)
-
-
-def rows_of_next_call(rows: int, seconds: float, rows_made: int) -> int:
-    """How many rows the next call has: about those of a second, and at most twice as many as the last.
-
-    seconds: of the last call. rows_made: how many of its rows have pictures; those that fail take milliseconds, which
-    says nothing of the next.
-    """
-    if not rows_made:
-        return rows
-    of_a_second = int(_CALL_SECONDS * rows_made / max(seconds, 1e-6))
-    return max(1, min(_MOST_ROWS, 2 * rows, of_a_second))
+            kept = maker.kept(call.worker_name, call.task)
+            if kept is not None:
+                return Finished(call.task, kept)
+            if call.tries < TRIES:
+                self._again.append(_Call(call.task, call.tries + 1))
+                return None
+            return Finished(call.task, None, f"{TRIES} workers ended during this row. The last: {_reason(cause)}")
+        return Finished(call.task, made)
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker. name: of its process, for the list of what this has made; "" until it has started. calls: which it
-    makes."""
+    """A worker. process: a call that ends when there is one. name: of the process, for the list of what this has made;
+    "" until it has started. calls: which it makes."""
 
     actor: Any
+    process: Any = None
     name: str = ""
     calls: list[_Call] = field(default_factory=list)
 
@@ -287,18 +271,16 @@ class _Worker:
 @dataclass(eq=False)
 class _Call:
     """A call of a worker's `make`. tries: how often its task is tried alone, this time included; 0 of one that is made
-    beside others. since: when it was sent to a worker, which was called so then."""
+    beside others. worker_name: as it was when the call began."""
 
-    tasks: list[Any]
+    task: Any
     tries: int = 0
     worker: _Worker = field(init=False)
     worker_name: str = field(init=False)
-    since: float = field(init=False)
 
     def begin(self, worker: _Worker) -> None:
         self.worker = worker
         self.worker_name = worker.name
-        self.since = time.monotonic()
         worker.calls.append(self)
 
 
@@ -378,20 +360,23 @@ def _actor_class() -> type:
 
             # Each process has a name, and a list, of its own: one that is out of reach may still write into it.
             self._worker = cloudpickle.loads(settings).worker(time.time_ns())
-            self._worker.start()
             self._reading = threading.Lock()
             self._sent: Any = None
             self._maker: Any = None
 
-        @ray.method(max_task_retries=-1)
+        def begin(self) -> None:
+            """Nothing: what is asked here is answered by a process."""
+
         def introduction(self) -> tuple[str, str]:
+            self._worker.start()
             return self._worker.name, self._worker.version
 
         @ray.method(max_task_retries=TRIES - 1)
         def object_info(self) -> dict[str, Any]:
             return self._worker.object_info()
 
-        def make(self, sent: list[Any], tasks: list[Any]) -> list[Any]:
+        @ray.method(max_task_retries=0)
+        def make(self, sent: list[Any], task: Any) -> Any:
             with self._reading:
                 if self._sent != sent[0]:
                     import ray
@@ -400,7 +385,7 @@ def _actor_class() -> type:
                     self._maker = cloudpickle.loads(ray.get(sent[0]))
                     self._sent = sent[0]
                 maker = self._maker
-            return maker.make(self._worker, tasks)
+            return maker.make(self._worker, task)
 
         def stop(self) -> None:
             self._worker.stop()

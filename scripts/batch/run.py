@@ -11,7 +11,7 @@ import sys
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,7 +138,7 @@ class Run:
         the cells of other rows choose."""
         cells = {column: cell for column, cell in row.cells.items() if not self._template.is_photo(column)}
         job = self._template.job(Row(row.line, row.name, cells))
-        if "LikenessAsFile" not in self._object_info:  # a server has only the node's menus
+        if check.DOCTOR not in self._object_info:  # a server without the pack has only the nodes' menus
             check.require(job, "", self._object_info)
             return
         doctor = Job(row, check.doctor(job, self._object_info), {})
@@ -146,7 +146,7 @@ class Run:
         error = finished.error or finished.made.error
         if error:
             raise SetupError(f"Check Model Files could not look for the files of models: {error}")
-        check.require(job, finished.made.files[0].data.decode(), self._object_info)
+        check.require(job, finished.made.texts[check.SAID], self._object_info)
 
     def tasks(self, survey: Survey) -> Iterator[Task]:
         """The rows that are to be made, as workers ask for them."""
@@ -214,15 +214,11 @@ class Run:
 class Asking:
     """Runs a prompt as it is."""
 
-    def is_made(self, made: Outcome) -> bool:
-        return not made.error
+    def make(self, worker: Worker, task: Job) -> Outcome:
+        return worker.run(task.prompt, task.files)
 
-    def make(self, worker: Worker, tasks: Sequence[Job]) -> list[Outcome]:
-        return [worker.run(job.prompt, job.files) for job in tasks]
-
-    def kept(self, worker: str, tasks: Sequence[Job]) -> list[None]:
+    def kept(self, worker: str, task: Job) -> None:
         """Nothing: what was asked is lost with the worker."""
-        return [None for _ in tasks]
 
 
 def _problem(finished: Finished) -> str:

@@ -20,6 +20,8 @@ from .worker import PERSON_FILE
 
 PERSON = "LikenessPerson"
 LOAD_PERSON = "LikenessLoadPerson"
+_UPLOADED = " [input]"
+"""How Load Person is told that a file is in ComfyUI's input folder, with the photos."""
 _LOAD_PERSON_OUTPUTS = 2
 """The person and the crops, which Person has too. The report of Person is the third."""
 _CAST_FROM_PHOTOS = "LikenessCastFromPhotos"
@@ -106,12 +108,13 @@ def _require_replaceable(prompt: Prompt, person: str, other_photos: Mapping[str,
 
 def load_person(file: str) -> dict[str, Any]:
     """The node that loads a saved person."""
-    return {"class_type": LOAD_PERSON, "inputs": {"file": file}, "_meta": {"title": "Load Person"}}
+    return {"class_type": LOAD_PERSON, "inputs": {"file": f"{file}{_UPLOADED}"}, "_meta": {"title": "Load Person"}}
 
 
 def files_in(prompt: Prompt, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Those of the files that a prompt names."""
-    named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
+    values = [value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)]
+    named = {value.removesuffix(_UPLOADED) for value in values}
     return {name: data for name, data in files.items() if name in named}
 
 

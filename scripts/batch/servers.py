@@ -17,11 +17,12 @@ from shared.host_server import Run as HostRun
 from shared.workflow import Prompt
 
 from .one_worker import DrivenWorkers, WorkerEnded, WorkerSettings
-from .worker import PERSON_FILE, Outcome, SavedFile, named_files, reason_of, shortened, too_slow
+from .worker import Outcome, SavedFile, named_files, reason_of, shortened, shown_texts, too_slow
 
 _BACK_SECONDS = 300
 """So long a server that has stopped is asked whether it runs again."""
-_MOST_PAUSE = 10
+_FIRST_PAUSE = 1.0
+_MOST_PAUSE = 10.0
 
 
 class Servers(DrivenWorkers):
@@ -70,9 +71,6 @@ class ServerWorker:
     def run(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
         """Run a prompt. files: what it reads, by the names that it has for them. Raises WorkerEnded where the server
         has stopped, or is longer at the prompt than it may."""
-        people = [name for name in files if name.endswith(PERSON_FILE)]
-        if people:
-            return Outcome(error=f"{people[0]} is a saved person, whom no server takes: name a photo in its place.")
         begun: list[float] = []
 
         def on_event(event: Event) -> None:
@@ -92,7 +90,7 @@ class ServerWorker:
             if cause.code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 return Outcome(error=f"{self.url} refuses it: {cause}")
             reason = str(cause)
-        except (HostError, OSError, ValueError) as cause:
+        except (HostError, OSError, ValueError, LookupError, TypeError, AttributeError) as cause:
             reason = shortened(str(cause))
         if begun and time.monotonic() - begun[0] >= self._limit:
             reason = too_slow(self._limit)
@@ -112,12 +110,10 @@ class ServerWorker:
         if run.error or run.status != "success":
             return Outcome(error=reason_of(run, prompt), seconds=seconds)
         files: list[SavedFile] = []
-        for _, entry in named_files(run):
+        for node, entry in named_files(run):
             if entry.get("type") == "output":
-                files.append(SavedFile(PurePosixPath(entry["filename"]).suffix, self._fetched(entry)))
-        if not files:
-            return Outcome(seconds=seconds, error="The workflow saved no picture.")
-        return Outcome(files, seconds)
+                files.append(SavedFile(PurePosixPath(entry["filename"]).suffix, self._fetched(entry), node))
+        return Outcome(files, seconds, texts=shown_texts(run))
 
     def _fetched(self, entry: Mapping[str, str]) -> bytes:
         """Raises FileNotFoundError where ComfyUI names the file of an earlier prompt, which somebody has removed."""
@@ -132,7 +128,7 @@ class ServerWorker:
         """Wait for a server that has stopped; whether it answers again."""
         self._sent.clear()
         give_up = time.monotonic() + _BACK_SECONDS
-        pause = 1.0
+        pause = _FIRST_PAUSE
         while not self._is_stopped.wait(pause) and time.monotonic() < give_up:
             with contextlib.suppress(OSError, ValueError):
                 self._server.get("/system_stats")

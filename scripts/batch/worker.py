@@ -19,6 +19,10 @@ from .temporary import temporary_folder
 _ATTEMPTS = 3
 PERSON_FILE = ".safetensors"
 """How the file of a saved person ends."""
+REPORT = "likeness_report"
+"""What Measure Likeness shows its figures under, as JSON."""
+_TEXT = "text"
+"""What the host shows texts under."""
 WORKER_NODES = Path(__file__).parent / "worker_nodes"
 """A pack of nodes that the workers alone have."""
 TRIES = 2
@@ -29,21 +33,23 @@ _MOST_LETTERS = 600
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A file that a prompt has saved. ending: with its dot, such as .png."""
+    """A file that a prompt has saved. ending: with its dot, such as .png. node: that saved it."""
 
     ending: str
     data: bytes = field(repr=False)
+    node: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a prompt: its files, or an error of a node. seconds: how long its nodes took. is_given_up: whether
-    it ended ComfyUI each time that it was tried."""
+    it ended ComfyUI each time that it was tried. texts: as of `shown_texts`."""
 
     files: list[SavedFile] = field(default_factory=list)
     seconds: float = 0.0
     error: str = ""
     is_given_up: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -136,9 +142,10 @@ class Worker:
         files = self._take_saved(run)
         if files is None:
             return None
-        if not files:
-            return Outcome(seconds=seconds, error="The workflow saved no picture.")
-        return Outcome(files, seconds)
+        # What is said of this folder, which ends with the worker, is meant for that of its ComfyUI.
+        own, lasting = str(self._server.base / "models"), str(self._host.path / "models")
+        texts = {node: text.replace(own, lasting) for node, text in shown_texts(run).items()}
+        return Outcome(files, seconds, texts=texts)
 
     def stop(self) -> None:
         """End it, also while another thread starts it, which makes folders and a process until it sees this."""
@@ -152,7 +159,7 @@ class Worker:
 
         None where a node was not run again: another prompt's file may have got the name of its file since.
         """
-        saved: list[Path] = []
+        saved: list[tuple[str, Path]] = []
         is_lost = False
         for node, entry in named_files(run):
             path = self._server.file(entry)
@@ -160,12 +167,12 @@ class Worker:
                 # Previews would fill the disk, and ComfyUI reads the names of all of them before it writes another.
                 path.unlink(missing_ok=True)
             elif entry.get("type") == "output":
-                saved.append(path)
+                saved.append((node, path))
                 is_lost = is_lost or node in run.cached or not path.is_file()
         if is_lost:
             return None
-        files = [SavedFile(path.suffix, path.read_bytes()) for path in saved]
-        for path in saved:
+        files = [SavedFile(path.suffix, path.read_bytes(), node) for node, path in saved]
+        for _, path in saved:
             path.unlink()
         return files
 
@@ -179,9 +186,6 @@ class Worker:
             os.utime(path, (0, 0))
 
     def _path(self, name: str) -> Path:
-        """Where a file of a prompt lies: saved people are in the face bank, everything else is an input."""
-        if name.endswith(PERSON_FILE):
-            return self._server.base / "models" / "likeness_faces" / name
         return self._server.base / "input" / name
 
 
@@ -203,6 +207,17 @@ def too_slow(limit: float) -> str:
 def shortened(text: str) -> str:
     """A text, or the end of it where it is a log."""
     return text if len(text) <= _MOST_LETTERS else f"… {text[-_MOST_LETTERS:]}"
+
+
+def shown_texts(run: HostRun) -> dict[str, str]:
+    """What nodes show as text, by their ids: Preview as Text, and the figures of Measure Likeness."""
+    texts: dict[str, str] = {}
+    for node, outputs in run.outputs.items():
+        for key in (_TEXT, REPORT):
+            shown = outputs.get(key)
+            if isinstance(shown, list) and shown and isinstance(shown[-1], str):
+                texts[node] = shown[-1]
+    return texts
 
 
 def named_files(run: HostRun) -> list[tuple[str, Mapping[str, str]]]:

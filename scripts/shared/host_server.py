@@ -36,6 +36,8 @@ Event = dict[str, Any]
 
 START_SECONDS = 180
 _ENDED = {"execution_success": "success", "execution_interrupted": "interrupted", "execution_error": "error"}
+_CUT = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+"""What is received in the place of a message where a connection has ended."""
 _NOTE = "likeness_note"
 """What notes of our nodes come under: beside what a node shows, and while a sampler runs."""
 _MAIN = """
@@ -50,6 +52,10 @@ _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
 _HEARTBEAT = 60
 """Seconds between two signs of life of a server elsewhere: one that gives none has ended, and some proxies end what is
 quiet."""
+_ANSWER_SECONDS = 60
+"""How long a server may say nothing where it owes an answer."""
+_AGAIN_SECONDS = 1
+"""So long it is waited before a connection that was cut is made again."""
 
 
 class HostError(Exception):
@@ -72,13 +78,19 @@ class Run:
     error_node: str = ""
     """Empty for what the host refused, as is the following."""
     error_text: str = ""
+    node: str | None = None
+    node_since: float = 0.0
+    """Which node runs, and since when."""
+    is_begun: bool = False
+    moved: float = field(default_factory=time.monotonic)
+    """When it was begun, or before that when anything last moved in the host's queue."""
 
 
 class RunningHost:
     """A ComfyUI that answers at a URL, which may have a name and a password in it.
 
-    limit: seconds that a prompt may take from when it is begun. heartbeat: seconds between two signs of life, if some
-    are asked for.
+    limit: seconds that a prompt may take from when it is begun, and that it may wait for one before it. heartbeat:
+    seconds between two signs of life, if some are asked for.
     """
 
     def __init__(self, url: str, limit: float = math.inf, heartbeat: float | None = _HEARTBEAT) -> None:
@@ -102,7 +114,7 @@ class RunningHost:
         """GET, or POST where there is data. Raises OSError, also for an answer that is no HTTP or has no end."""
         request = urllib.request.Request(self.url + path, data, {**self._headers, **headers})
         try:
-            with self._open(request, timeout=60) as response:
+            with self._open(request, timeout=_ANSWER_SECONDS) as response:
                 return response.read()
         except HTTPException as cause:
             raise ConnectionError(str(cause).strip()) from cause
@@ -159,15 +171,15 @@ class RunningHost:
         """`run`, but what the host says against the prompt comes back as its `error`."""
         try:
             return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
-        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as why:
+        except (OSError, aiohttp.ClientError, asyncio.TimeoutError, asyncio.CancelledError) as why:
             raise HostError(f"It does not answer any more ({why!r}).{self._end_of_log()}") from why
 
     async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
         client, run = uuid.uuid4().hex, Run()
-        address = f"{self.url}/ws?clientId={client}"
+        wait = aiohttp.ClientTimeout(None, sock_connect=_ANSWER_SECONDS, sock_read=_ANSWER_SECONDS)
         async with (
-            aiohttp.ClientSession(headers=self._headers, trust_env=not self._is_here) as session,
-            session.ws_connect(address, max_msg_size=0, heartbeat=self._heartbeat) as messages,
+            aiohttp.ClientSession(headers=self._headers, trust_env=not self._is_here, timeout=wait) as session,
+            self._messages(session, client) as messages,
         ):
             async with session.post(f"{self.url}/prompt", json={"prompt": prompt, "client_id": client}) as response:
                 answer = await response.json()
@@ -176,42 +188,71 @@ class RunningHost:
             if "prompt_id" not in answer:
                 return run
             run.id = answer["prompt_id"]
-            loop = asyncio.get_running_loop()
-            self._unfinished[run.id] = lambda: loop.call_soon_threadsafe(loop.create_task, messages.close())
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task
+            self._unfinished[run.id] = lambda: loop.call_soon_threadsafe(task.cancel)
             try:
-                await self._watch(messages, run, on_event)
+                is_over = await self._watch(messages, run, on_event)
+                await messages.close()
+                while not is_over:
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    is_over = await self._watch_again(session, client, run, on_event)
+                history = self.get(f"/history/{run.id}")
+                if run.id not in history:
+                    raise HostError("It keeps no result of the prompt that it has ended")
             except BaseException:
                 self._abandoned.add(run.id)
                 raise
             finally:
                 del self._unfinished[run.id]
-        history = self.get(f"/history/{run.id}")
-        if run.id not in history:
-            self._abandoned.add(run.id)
-            raise HostError("It keeps no result of the prompt that it has ended")
         run.outputs = history[run.id]["outputs"]
         return run
 
-    async def _watch(self, messages: Any, run: Run, on_event: Callable[[Event], None] | None) -> None:
-        """Note what the host says of a prompt, until it has ended, or the connection."""
-        node, since = None, 0.0
-        async for message in messages:
+    def _messages(self, session: aiohttp.ClientSession, client: str) -> Any:
+        """The host's messages to a client, for an `async with` statement."""
+        return session.ws_connect(f"{self.url}/ws?clientId={client}", max_msg_size=0, heartbeat=self._heartbeat)
+
+    async def _watch_again(
+        self, session: aiohttp.ClientSession, client: str, run: Run, on_event: Callable[[Event], None] | None
+    ) -> bool:
+        """`_watch` by another connection. What was said in between, the history has. Raises HostError where the host
+        makes nothing."""
+        async with self._messages(session, client) as messages:
+            is_idle = not self.get("/queue")["queue_running"]
+            past = self.get(f"/history/{run.id}").get(run.id)
+            if past is None and is_idle and time.monotonic() - run.moved >= _ANSWER_SECONDS:
+                raise HostError("It has prompts to make, and makes none")
+            if past is None:
+                return await self._watch(messages, run, on_event)
+        for kind, data in past["status"]["messages"]:
+            _note({"type": kind, "data": data}, run)
+        return True
+
+    async def _watch(self, messages: Any, run: Run, on_event: Callable[[Event], None] | None) -> bool:
+        """Note what the host says of a prompt; True when that has ended, False when the connection has, or seems to.
+        Raises HostError where the host does not get on with the prompt."""
+        quiet = _ANSWER_SECONDS if self._heartbeat else math.inf
+        while (rest := min(quiet, run.moved + self._limit - time.monotonic())) > 0:
+            try:
+                message = await messages.receive(None if math.isinf(rest) else rest)
+            except asyncio.TimeoutError:
+                if rest == quiet:
+                    return False
+                break
+            if message.type in _CUT:
+                return False
             event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
+            if event.get("type") == "status" and not run.is_begun:
+                run.moved = time.monotonic()
             if event.get("data", {}).get("prompt_id") != run.id:
                 continue
-            if event["type"] == "executing":
-                now = time.monotonic()
-                if node is not None:
-                    run.seconds[node] = round(run.seconds.get(node, 0.0) + now - since, 3)
-                node, since = event["data"]["node"], now
             _note(event, run)
             if on_event:
                 on_event(event)
-            if event["type"] == "execution_start" and not math.isinf(self._limit):
-                asyncio.get_running_loop().call_later(self._limit, self._unfinished[run.id])
             # The one message that comes after the history has been written.
             if event["type"] == "executing" and event["data"]["node"] is None:
-                return
+                return True
+        raise HostError(f"It has not made it after {self._limit:g} s")
 
     def withdraw(self, abandoned_only: bool = False) -> None:
         """Take what was asked of the host and is not done out of its queue, and end what it is at of this. Raises
@@ -358,10 +399,16 @@ class HostServer(RunningHost):
 def _note(event: Event, run: Run) -> None:
     kind, data = event["type"], event["data"]
     run.status = _ENDED.get(kind, run.status)
-    if kind == "execution_cached":
+    if kind == "execution_start":
+        run.is_begun, run.moved = True, time.monotonic()
+    elif kind == "execution_cached":
         run.cached = list(data["nodes"])
-    elif kind == "executing" and data["node"] is not None:
-        run.executed.append(data["node"])
+    elif kind == "executing":
+        now = time.monotonic()
+        if run.node is not None:
+            run.seconds[run.node] = round(run.seconds.get(run.node, 0.0) + now - run.node_since, 3)
+        run.node, run.node_since = data["node"], now
+        run.executed += [] if run.node is None else [run.node]
     elif kind == "executed":
         run.notes += [(data["node"], text) for text in (data["output"] or {}).get(_NOTE, ()) if text]
     elif kind == _NOTE:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from batch.maker import score_lines
-from batch.measured import split, with_measure
+from batch.measured import reports_of, with_measure
 from batch.output import Task
 from batch.prompts import Job
 from batch.rows import Row
@@ -69,10 +69,10 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
     }
     measured = with_measure(prompt, worker.object_info(), FILE)
     files = {name: png(pixels) for name, pixels in photos.items()}
-    measured_outcome = split(worker.run(measured, files))
-    assert not measured_outcome.outcome.error
-    assert len(measured_outcome.outcome.files) == 1
-    (report,) = measured_outcome.reports
+    outcome = worker.run(measured, files)
+    assert not outcome.error
+    assert len(outcome.files) == 1
+    (report,) = reports_of(outcome)
     assert best_try([[report]]) == 0
     job = Job(Row(2, "row", {}), prompt, {})
     lines = list(score_lines(Task(job.row, ""), ["row.png"], job, [report], is_kept=True, vision=FILE))

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from batch.inputs import Template
 from batch.one_worker import OneWorker, WorkerSettings
 from batch.prompts import Job
 from batch.run import Asking
+from batch.servers import Servers
 from batch.worker import SavedFile
 from environment import ROOT
 from PIL import Image
@@ -116,11 +117,17 @@ COLUMNS = "name,First.image,Second.image,Left.image,Right.image,Grain.seed\n"
 
 
 class Table:
-    """A table over the sheet, which batch.py makes. models: a models folder with saved people, if there is one."""
+    """A table over the sheet, which batch.py makes. models: a models folder with saved people, if there is one.
+    by_server: the worker's ComfyUI makes it as a server that runs already."""
 
-    def __init__(self, setup: Setup, photos: Path, lines: str, models: Path | None = None) -> None:
+    def __init__(
+        self, setup: Setup, photos: Path, lines: str, models: Path | None = None, by_server: bool = False
+    ) -> None:
         self._setup = setup
-        self.folder = photos.parent / "out"
+        self._workers: Any = setup.workers
+        if by_server:
+            self._workers = Servers([setup.workers._worker._server.url], WorkerSettings())
+        self.folder = photos.parent / ("by server" if by_server else "out")
         workflow = photos.parent / "sheet.json"
         workflow.write_text(json.dumps(sheet()), "utf-8")
         (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
@@ -136,7 +143,7 @@ class Table:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["batch.py", *self._arguments, *options])
             patch.setenv("LIKENESS_PYTHON", sys.executable)
-            patch.setattr(SCRIPT, "workers_of", lambda *_: nullcontext(self._setup.workers))
+            patch.setattr(SCRIPT, "workers_of", lambda *_: nullcontext(self._workers))
             status = SCRIPT.main()
         failed = {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
         assert status == bool(failed)
@@ -193,6 +200,10 @@ def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: 
         assert prompt == table.template.job(table.rows[0 if name == "a" else 1]).prompt | {
             "noise": prompt["noise"] | {"inputs": prompt["noise"]["inputs"] | {"seed": int(kept_seed)}}
         }
+    by_server = Table(setup, photos, lines, by_server=True)
+    assert by_server.make("--keep", "best-of:2") == {}
+    assert lines_of(by_server.folder / "likeness.csv") == measured
+    assert np.array_equal(by_server.pixels("b"), table.pixels("b"))
 
 
 def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> bytes:
@@ -202,10 +213,11 @@ def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> byt
     prompt = up_to(job.prompt, [f"p{photo_number}", "pack"])
     prompt["person"] = node("LikenessPerson", face_model=["pack", 0], **person)
     prompt["saved"] = node("LikenessSavePerson", person=["person", 0], filename=name)
-    prompt["as file"] = node("LikenessAsFile", content=["saved", 1])
-    (file,) = setup.files_of(Job(job.row, prompt, job.files))
-    name_of_file = PurePath(file.data.decode()).name
-    return (setup.workers._worker._server.base / "models" / "likeness_faces" / name_of_file).read_bytes()
+    prompt["path"] = node("PreviewAny", source=["saved", 1])
+    (finished,) = setup.workers.results(Asking(), [Job(job.row, prompt, job.files)])
+    # What is said of the worker's folder is told of its ComfyUI's.
+    path = Path(finished.made.texts["path"])
+    return (setup.workers._worker._server.base / "models" / "likeness_faces" / path.name).read_bytes()
 
 
 def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:
@@ -237,3 +249,6 @@ def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, t
     setup.executed.clear()
     assert with_saved_people.make().keys() == {"nobody", "shown"}
     assert setup.executed["ImageAddNoise"] == 0, "what is done is not made again"
+    by_server = Table(setup, photos, lines, tmp_path / "models", by_server=True)
+    assert by_server.make().keys() == {"nobody", "shown"}
+    assert np.array_equal(by_server.pixels("one"), with_saved_people.pixels("photos"))

@@ -32,7 +32,7 @@ OUTPUTS = {
     "LikenessCastFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
     "LikenessPart": ["LIKENESS_PARTS", IMAGE], "CLIPVisionLoader": ["CLIP_VISION"], "CheckpointLoaderSimple": ["MODEL"],
     "KSampler": [IMAGE], "PrimitiveInt": ["INT"], "SaveImage": [], "PreviewImage": [],
-    "LikenessAsFile": [],
+    "PreviewAny": [],
 }  # fmt: skip
 MENUS = {
     "LikenessLoadFaceEmbedder": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
@@ -81,7 +81,7 @@ def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[st
     (measure,) = (prompt[number]["inputs"] for number in kinds(prompt, "LikenessMeasureLikeness"))
     assert {name: measure[name] for name in ("cast", "person") if name in measure} == who
     assert measure["images"] == ["sampled", 0]
-    assert kinds(prompt, "LikenessAsFile")
+    assert kinds(prompt, "PreviewAny")
 
 
 def test_garments_are_measured_with_and_without_people() -> None:
@@ -183,8 +183,8 @@ def test_a_line_for_each_person_seed_and_picture() -> None:
     ]  # fmt: skip
     (garment,) = score_lines(task, ["row2.png"], first, [garments(0.5)], is_kept=True, vision="clip.pth")
     assert (garment["person"], garment["recogniser"], garment["similarity"]) == ("a hat", "clip.pth", 0.5)
-    outcome = Outcome([SavedFile(".png", b"1"), SavedFile(".png", b"2")])
-    assert measured.split(outcome) == measured.MeasuredOutcome(outcome, []), "nothing was measured"
+    outcome = Outcome([SavedFile(".png", b"1", "save")])
+    assert measured.reports_of(outcome) == [], "nothing was measured"
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
@@ -289,4 +289,4 @@ def test_where_a_photo_is_needed_a_saved_person_is_refused(more: dict[str, Any],
 
 
 def test_a_prompt_with_a_saved_person_is_json() -> None:
-    assert json.loads(json.dumps(with_person(ONE_PERSON)))["one"]["inputs"] == {"file": "anna.safetensors"}
+    assert json.loads(json.dumps(with_person(ONE_PERSON)))["one"]["inputs"] == {"file": "anna.safetensors [input]"}

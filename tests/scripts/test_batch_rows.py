@@ -24,10 +24,10 @@ from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made, Maker
 from batch.one_worker import DrivenWorkers, Finished, OneWorker, WorkerEnded, WorkerSettings
-from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, sizes_kept
+from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, size_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
-from batch.ray_workers import HERE, RayWorkers, rows_of_next_call
+from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row, Table
 from batch.run import Run, last_line
 from batch.saved_people import FaceBank
@@ -597,8 +597,9 @@ def test_a_row_whose_name_has_other_capitals_now_has_its_picture(
 def test_what_a_worker_has_made_before_it_ended_is_known(tmp_path: Path) -> None:
     with opened(tmp_path / "out", "1") as (output, writer):
         writer.keep(task(), [png(b"123")], 1.0)
-        assert sizes_kept(output.folder, "1", [task(), task(seed=2)]) == [3, None]
-        assert sizes_kept(output.folder, "12", [task()]) == [None]
+        assert size_kept(output.folder, "1", task()) == 3
+        assert size_kept(output.folder, "1", task(seed=2)) is None
+        assert size_kept(output.folder, "12", task()) is None
 
 
 def test_a_row_is_done_only_if_it_is_measured_as_asked_for(tmp_path: Path) -> None:
@@ -917,8 +918,7 @@ class Ending:
 class Numbers:
     """Makes twice a number of each, on workers that may end."""
 
-    def make(self, worker: Ending, tasks: list[int]) -> list[int]:
-        (number,) = tasks
+    def make(self, worker: Ending, number: int) -> int:
         if worker.has_ended:
             raise WorkerEnded(f"{worker.name} is away", is_of_task=False)
         if number in worker.ends_at:
@@ -926,7 +926,7 @@ class Numbers:
             worker.has_ended = True
             raise WorkerEnded(f"{worker.name} ended at {number}", is_of_task=True)
         time.sleep(0.001)
-        return [2 * number]
+        return 2 * number
 
 
 @pytest.mark.parametrize(
@@ -943,24 +943,15 @@ def test_what_a_worker_has_that_ends_is_made_by_others(first: Ending, second: En
         results = list(workers.results(cast("Any", Numbers()), range(40)))
     assert sorted(end.task for end in results) == list(range(40))
     assert {end.task: end.made for end in results if not end.error} == {n: 2 * n for n in range(40) if n not in failed}
-    assert all(end.error.startswith("2 servers ended during this row. The last: ") for end in results if end.error)
+    assert all(
+        end.error.startswith("Servers ended 2 times during this row. The last: ") for end in results if end.error
+    )
 
 
 def test_workers_that_all_end_end_the_run() -> None:
     alone = DrivenWorkers([Ending("http://card", [3], False)])
     with alone, pytest.raises(SetupError, match=r"No server answers any more: .* The last: http://card"):
         list(alone.results(cast("Any", Numbers()), range(40)))
-
-
-@pytest.mark.parametrize(
-    ("rows_before", "seconds", "rows_made", "expected"),
-    [(1, 5.0, 1, 1), (1, 0.01, 1, 2), (8, 0.4, 8, 16), (600, 0.1, 600, 1000), (64, 4.0, 32, 8), (1, 0.001, 0, 1)],
-)
-def test_a_call_of_a_worker_has_the_rows_of_a_second(
-    rows_before: int, seconds: float, rows_made: int, expected: int
-) -> None:
-    """Rows that fail at once hand no thousand slow ones to the worker that comes next."""
-    assert rows_of_next_call(rows_before, seconds, rows_made) == expected
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])

@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import environment
 import pytest
 from batch import rows
 from batch.folders import Folder
-from batch.servers import ServerWorker
 from environment import SetupError
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -230,29 +227,6 @@ def test_options_that_cannot_be_followed(tmp_path: Path, arguments: Sequence[str
     )
     assert process.returncode == status
     assert message in process.stderr
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "2 bytes read, 7 more expected"),
-        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "line 1 column 1"),
-        (b"", "closed connection"),
-    ],
-)
-def test_a_server_that_is_no_comfyui_or_ends_while_it_answers(answer: bytes, says: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer_once() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        threading.Thread(target=answer_once, daemon=True).start()
-        with pytest.raises(SetupError, match=f"No ComfyUI answers at .*{says}.*: start it"):
-            ServerWorker("one", f"http://127.0.0.1:{listening.getsockname()[1]}", limit=9)
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

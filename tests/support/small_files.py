@@ -27,8 +27,9 @@ from batch.inputs import Template
 from batch.maker import Maker
 from batch.one_worker import OneWorker, WorkerSettings
 from batch.output import Output
+from batch.prompts import Job
 from batch.ray_workers import HERE, RayWorkers
-from batch.run import Run
+from batch.run import Asking, Run
 from batch.worker import Outcome, SavedFile
 from environment import say
 
@@ -129,6 +130,8 @@ def run_all(options: argparse.Namespace, began: float) -> None:
             run = Run(table, template, OBJECT_INFO, output, workers)
             survey = run.survey()
             run.say_what_comes(survey)
+            # As batch.py has a worker look for the files of models.
+            list(workers.results(Asking(), [Job(rows.Row(0, "", {}), PROMPT, {})]))
             output.begin()
             say(f"begins after {time.monotonic() - began:.1f} s, {memory()} MB")
             threading.Thread(target=watch, daemon=True).start()

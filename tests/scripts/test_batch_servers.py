@@ -1,0 +1,237 @@
+"""batch.py with ComfyUIs that run already, of which one stops to work: another makes its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from aiohttp import web
+from batch import servers
+from batch.folders import Folder
+from batch.maker import Maker
+from batch.one_worker import WorkerSettings
+from batch.output import Output, Task
+from batch.prompts import Job
+from batch.rows import Row
+from batch.servers import Servers, ServerWorker
+from environment import SetupError
+from shared import host_server
+
+ROWS = 12
+SAVER = {"Save": {"output": [], "output_node": True, "python_module": "nodes"}}
+
+
+class SmallHost:
+    """What batch.py uses of ComfyUI's API, over HTTP, for prompts that save their text.
+
+    fault: what goes wrong from the first prompt on, each time. left: how many prompts it makes before. made: the texts.
+    """
+
+    def __init__(self, fault: str, left: int = 0) -> None:
+        self._fault = fault
+        self._left = left
+        self.made: list[str] = []
+        self._queue: dict[str, tuple[str, str]] = {}
+        """The client and the text of each prompt by its id."""
+        self._running: list[str] = []
+        self._history: dict[str, Any] = {}
+        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._is_ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> SmallHost:
+        self._thread.start()
+        self._is_ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def has(self, fault: str) -> bool:
+        """Whether this is the fault, and it is time for it."""
+        return self._fault == fault and not self._left
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application(middlewares=[self._answered])
+        get, post = web.get, web.post
+        app.add_routes([
+            get("/system_stats", self._stats), get("/object_info", self._info), get("/ws", self._socket),
+            get("/history/{id}", self._past), get("/queue", self._waiting), get("/view", self._view),
+            post("/prompt", self._prompt), post("/upload/image", self._upload), post("/{other}", self._other),
+        ])  # fmt: skip
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._loop.run_until_complete(runner.setup())
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self._loop.run_until_complete(web.SockSite(runner, listening).start())
+        making = self._loop.create_task(self._make())
+        self._is_ready.set()
+        self._loop.run_forever()
+        making.cancel()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    @web.middleware
+    async def _answered(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        kind = request.path.split("/")[1]
+        if self.has("answers nothing") or self.has(f"does not answer for {kind}"):
+            await asyncio.sleep(60)
+        return await handler(request)
+
+    async def _stats(self, _: web.Request) -> web.Response:
+        return web.json_response({"system": {"comfyui_version": "0.33.0"}})
+
+    async def _info(self, _: web.Request) -> web.Response:
+        return web.json_response(SAVER)
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        file = (await request.post())["image"]
+        return web.json_response({"name": getattr(file, "filename", "")})
+
+    async def _other(self, _: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        messages = web.WebSocketResponse()
+        await messages.prepare(request)
+        self._sockets[request.query["clientId"]] = messages
+        async for _ in messages:
+            pass
+        return messages
+
+    async def _prompt(self, request: web.Request) -> web.Response:
+        content = await request.json()
+        if self.has("sends a page"):
+            return web.Response(text="<html>", content_type="text/html")
+        if self.has("sends a list"):
+            return web.json_response([])
+        number = f"{len(self._queue)}-{content['client_id']}"
+        self._queue[number] = (content["client_id"], content["prompt"]["1"]["inputs"]["text"])
+        return web.json_response({"prompt_id": number})
+
+    async def _waiting(self, _: web.Request) -> web.Response:
+        return web.json_response({"queue_running": self._running, "queue_pending": [*self._queue]})
+
+    async def _past(self, request: web.Request) -> web.Response:
+        number = request.match_info["id"]
+        return web.json_response({number: self._history[number]} if number in self._history else {})
+
+    async def _view(self, request: web.Request) -> web.Response:
+        return web.Response(text=request.query["filename"].removesuffix(".txt"))
+
+    async def _make(self) -> None:
+        done: set[str] = set()
+        while True:
+            await asyncio.sleep(0.005)
+            for number in [number for number in self._queue if number not in done]:
+                if not self.has("begins nothing"):
+                    done.add(number)
+                    self._running.append(number)
+                    await self._made(number)
+                    self._running.remove(number)
+
+    async def _made(self, number: str) -> None:
+        client, text = self._queue[number]
+
+        async def say(kind: str, **data: Any) -> None:
+            if not self._sockets[client].closed:
+                await self._sockets[client].send_json({"type": kind, "data": {"prompt_id": number, **data}})
+
+        if self.has("sends what is no JSON"):
+            await self._sockets[client].send_str("<html>")
+        await say("execution_start")
+        if self.has("ends nothing"):
+            return
+        if self.has("is cut off"):
+            await self._sockets[client].close()
+        await say("execution_success")
+        outputs = {"1": {"images": [{"filename": f"{text}.txt", "subfolder": "", "type": "output"}]}}
+        if not self.has("keeps no history"):
+            messages = [["execution_success", {"prompt_id": number}]]
+            self._history[number] = {"outputs": outputs, "status": {"messages": messages}}
+        self.made.append(text)
+        self._left = max(0, self._left - 1)
+        if not self.has("says no end"):
+            await say("executing", node=None)
+
+
+class Texts:
+    """A template of one node, which saves the line of its row."""
+
+    prompt: ClassVar = {"1": {"class_type": "Save", "inputs": {}}}
+
+    def job(self, row: Row) -> Job:
+        return Job(row, {"1": {"class_type": "Save", "inputs": {"text": str(row.line)}}}, {"photo.png": b"1"})
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, seconds in (("_ANSWER_SECONDS", 0.7), ("_AGAIN_SECONDS", 0.01)):
+        monkeypatch.setattr(host_server, name, seconds, raising=False)
+    monkeypatch.setattr(servers, "_FIRST_PAUSE", 0.01, raising=False)
+    yield
+
+
+MADE_BY_ITSELF = {"is cut off", "says no end"}
+"""What a server does that makes its rows all the same."""
+FAULTS = [
+    "answers nothing", "begins nothing", "ends nothing", "keeps no history", "does not answer for prompt",
+    "does not answer for ws", "does not answer for history", "does not answer for view", "does not answer for upload",
+    "sends a page", "sends a list", "sends what is no JSON", *sorted(MADE_BY_ITSELF),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impatient: None, tmp_path: Path) -> None:
+    """Each once, by the other, or by itself where only messages are lost."""
+    output = Output(Folder(str(tmp_path / "out")))
+    output.begin()
+    tasks = [Task(Row(number, f"row{number}", {}), "made so") for number in range(ROWS)]
+    with (
+        SmallHost(fault, left=1) as bad,
+        SmallHost("") as good,
+        Servers([bad.url, good.url], WorkerSettings(limit=1)) as workers,
+    ):
+        results = list(workers.results(Maker(Texts(), SAVER, output.folder), tasks))
+    output.close()
+    assert [end.error or end.made.problem for end in results] == [""] * ROWS
+    pictures = {path.name: path.read_text() for path in (tmp_path / "out").glob("*.txt")}
+    assert pictures == {f"row{number}.txt": str(number) for number in range(ROWS)}
+    assert sum(len(path.read_text().splitlines()) for path in (tmp_path / "out" / "done").iterdir()) == ROWS
+    if fault in MADE_BY_ITSELF:
+        assert len(bad.made) > 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "2 bytes read, 7 more expected"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "line 1 column 1"),
+        (b"", "closed connection"),
+        (None, "timed out"),
+    ],
+)
+def test_a_server_that_is_no_comfyui_or_ends_while_it_answers(answer: bytes | None, says: str, impatient: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_once() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                if answer is None:
+                    connection.recv(4096)  # until the other side gives up
+                else:
+                    connection.sendall(answer)
+
+        threading.Thread(target=answer_once, daemon=True).start()
+        with pytest.raises(SetupError, match=f"No ComfyUI answers at .*{says}.*: start it"):
+            ServerWorker("one", f"http://127.0.0.1:{listening.getsockname()[1]}", limit=9)
