@@ -11,8 +11,8 @@ import torch
 from insightface.utils.face_align import norm_crop
 from pack.core.cast import NOSE
 from pack.core.checks.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
-from pack.core.faces import analysis
-from pack.core.faces.bgr_pictures import align_ffhq, to_image, to_picture
+from pack.core.faces import analysis, bgr_pictures
+from pack.core.faces.bgr_pictures import to_image, to_picture
 from pack.core.faces.finding import find_faces
 from pack.core.pictures import geometry
 from pack.core.pictures.geometry import area, longer_side
@@ -107,13 +107,13 @@ def test_each_face_has_a_box_in_its_own_colour(six):
         assert (edge * 255).round().amax(0).tolist() == [*color_of(number)]
 
 
-def test_heads_of_five_points_anywhere_are_facexlibs():
+def test_heads_of_five_points_anywhere_are_turned_as_by_facexlib():
     """No point of its template is read in vain: with another one the two would turn or scale otherwise."""
-    bgr = picture(real_faces.ASTRONAUT)
+    targets = [complex(*point) for point in bgr_pictures._FFHQ_TEMPLATE]
     for points in FFHQ_POINTS / 3 + np.random.default_rng(4).normal(0, 15, (60, 5, 2)):
         transform, _ = cv2.estimateAffinePartial2D(points, FFHQ_POINTS, method=cv2.LMEDS)
-        expected = cv2.warpAffine(bgr, transform, (512, 512), borderValue=(135, 133, 132))
-        assert np.abs(align_ffhq(bgr, points.tolist()).astype(int) - expected).max() <= 2
+        fit = bgr_pictures._robust_fit([complex(*point) for point in points], targets)
+        assert (fit.factor, fit.shift) == pytest.approx(tuple(transform[0, ::2] + 1j * transform[1, ::2]), rel=1e-4)
 
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
@@ -130,37 +130,37 @@ def test_tight_crop_is_found_in_a_later_view(detector, embed, path):
 
 
 @pytest.fixture(scope="module")
-def alone(embed, tmp_path_factory):
-    """Eight photos of one person each, and what is found on them."""
-    pictures_of_people = [
-        picture(path) for path in (*photos.pair(), *real_faces.six(tmp_path_factory.mktemp("people")))
-    ]
-    return [(bgr, *embed(bgr)) for bgr in pictures_of_people]
+def eight(tmp_path_factory):
+    """Photos of one person each."""
+    return (*photos.pair(), *real_faces.six(tmp_path_factory.mktemp("people")))
 
 
+EIGHT = [0, 5, *(pytest.param(number, marks=pytest.mark.thorough) for number in (1, 2, 3, 4, 6, 7))]
+
+
+@pytest.mark.parametrize("number", EIGHT)
 @pytest.mark.parametrize("turns", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in (2, 3))])
-def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turns):
+def test_turned_photo_gives_the_same_person_in_the_same_place(embed, eight, number, turns):
     """Upside down this detector reports a face with the eyes on the mouth, or one on its side: found is not enough."""
-    for bgr, upright in alone:
-        (turned_face,) = embed(turned(bgr, turns))
-        assert likeness(upright, turned_face) > 0.999
-        height, width = bgr.shape[:2]
-        x, y = upright.keypoints[NOSE]
-        nose = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[turns]
-        assert turned_face.keypoints[NOSE] == pytest.approx(nose, abs=2)
-        x0, y0, x1, y1 = turned_face.box
-        assert x0 < nose[0] < x1
-        assert y0 < nose[1] < y1
+    bgr = picture(eight[number])
+    (upright,), (turned_face,) = embed(bgr), embed(turned(bgr, turns))
+    assert likeness(upright, turned_face) > 0.999
+    height, width = bgr.shape[:2]
+    x, y = upright.keypoints[NOSE]
+    nose = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[turns]
+    assert turned_face.keypoints[NOSE] == pytest.approx(nose, abs=2)
+    x0, y0, x1, y1 = turned_face.box
+    assert x0 < nose[0] < x1
+    assert y0 < nose[1] < y1
 
 
 @pytest.fixture(scope="module")
-def squares(tmp_path_factory):
+def squares(eight):
     """400x400 px cuts of eight people's faces, upright."""
     cuts = []
-    for path in (*photos.pair(), *real_faces.six(tmp_path_factory.mktemp("squares"))):
+    for path in eight:
         with Image.open(path) as opened:
-            photo = opened.convert("RGB")
-        cuts.append(_cut_around_the_face(photo))
+            cuts.append(_cut_around_the_face(opened.convert("RGB")))
     return cuts
 
 
@@ -194,25 +194,24 @@ _NOT_SEEN_ON_ITS_HEAD = (3, 6)
 
 @pytest.mark.parametrize("turn", [90, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (180, 270))])
 @pytest.mark.parametrize("lying_first", [pytest.param(False, marks=pytest.mark.thorough), True])
-def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, squares, turn, lying_first):
-    """Of every two of eight people, one turned; the reported eyes are the eyes."""
-    alone = [embed(side_by_side(cut))[0] for cut in squares]
-    for number, cut in enumerate(squares):
-        if turn == 180 and number in _NOT_SEEN_ON_ITS_HEAD:
-            continue
-        neighbour = (number + 1) % len(squares)
-        pair = [squares[neighbour], cut.rotate(turn)]
-        expected = [alone[neighbour], alone[number]]
-        if lying_first:
-            pair = pair[::-1]
-            expected = expected[::-1]
-        faces = by_column(embed(side_by_side(*pair)))
-        assert sorted(faces) == [0, 1], number
-        for column in (0, 1):
-            assert likeness(expected[column], faces[column]) > 0.95, (number, column)
-            assert faces[column].certain
-        lying = faces[0 if lying_first else 1]
-        assert geometry.upright(lying.keypoints) == -turn // 90 % 4, number
+@pytest.mark.parametrize("number", EIGHT)
+def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, squares, turn, lying_first, number):
+    """The reported eyes are the eyes."""
+    if turn == 180 and number in _NOT_SEEN_ON_ITS_HEAD:
+        pytest.skip("it is not seen beside an upright one")
+    neighbour, cut = squares[(number + 1) % len(squares)], squares[number]
+    expected = [embed(side_by_side(square))[0] for square in (neighbour, cut)]
+    pair = [neighbour, cut.rotate(turn)]
+    if lying_first:
+        pair = pair[::-1]
+        expected = expected[::-1]
+    faces = by_column(embed(side_by_side(*pair)))
+    assert sorted(faces) == [0, 1]
+    for column in (0, 1):
+        assert likeness(expected[column], faces[column]) > 0.95, column
+        assert faces[column].certain
+    lying = faces[0 if lying_first else 1]
+    assert geometry.upright(lying.keypoints) == -turn // 90 % 4
 
 
 @pytest.mark.parametrize("number", _NOT_SEEN_ON_ITS_HEAD)
@@ -290,7 +289,12 @@ def large_group(size, across):
 
 @pytest.mark.parametrize(
     ("size", "across", "unseen_below"),
-    [((6000, 4000), 1280, 75), ((6000, 8000), 1280, 77), ((12000, 3000), 900, 75), ((4000, 3000), 1280, 71)],
+    [
+        ((4000, 3000), 1280, 71),
+        pytest.param((6000, 4000), 1280, 75, marks=pytest.mark.thorough),
+        pytest.param((6000, 8000), 1280, 77, marks=pytest.mark.thorough),
+        pytest.param((12000, 3000), 900, 75, marks=pytest.mark.thorough),
+    ],
 )
 def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, size, across, unseen_below):
     """A face of a hundred pixels, which a recogniser reads, has eleven of them at the detector's own size."""
@@ -307,7 +311,7 @@ def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, siz
         analysis.choose(found, "8", "the photo")
 
 
-@pytest.mark.parametrize(("size", "advice"), [((12_000, 800), "faces below 75 px may not"), ((2000, 800), "^Use a")])
+@pytest.mark.parametrize(("size", "advice"), [((3000, 200), "faces below 75 px may not"), ((2000, 800), "^Use a")])
 def test_of_a_photo_too_wide_for_its_faces_it_is_said(size, advice):
     width, height = size
     with pytest.raises(FaceNotFound) as error:

@@ -23,10 +23,7 @@ def in_onnxruntime():
     return detector, model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), model.on_cpu, CPU)
 
 
-PHOTOS = (real_faces.SIX_FRIENDS, real_faces.TEAM, real_faces.YAO, real_faces.TIGHT, real_faces.ASTRONAUT)
-
-
-@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.TIGHT], ids=lambda path: path.stem)
 def test_boxes_points_and_embeddings_are_those_of_torch(detector, recogniser, in_onnxruntime, path):
     bgr = picture(path)
     detector_in_onnxruntime, recogniser_in_onnxruntime = in_onnxruntime

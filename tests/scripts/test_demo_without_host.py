@@ -166,25 +166,6 @@ def test_a_comfyui_within_reach_is_fetched_whole(clone: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
-def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None:
-    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, "--verbose"]
-    with subprocess.Popen(command, env=variables(clone.parent), stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        for line in process.stderr:
-            if "Place Cast" in line:
-                process.send_signal(signal.SIGTERM)
-                break
-        process.stderr.read()
-    assert process.returncode == 128 + signal.SIGTERM
-    finished = {path.name for path in (clone / "output").iterdir()}
-    assert "1_cast_from_photos.png" in finished
-    assert finished < set(PICTURES)
-    for name in finished:
-        with Image.open(clone / "output" / name) as picture:
-            picture.load()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_a_program_that_was_started_ends_with_the_script(clone: Path, tmp_path: Path) -> None:
     """Else an installer would go on after the demo was stopped."""
     started = tmp_path / "started"

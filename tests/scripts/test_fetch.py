@@ -289,22 +289,20 @@ CAME = 10 * 2**20
 
 
 def test_a_download_goes_on_where_it_stopped(server, models):
-    for changed in (False, True):
-        server.files = {INSTANT_ID: LONG}
-        server.cut = 11 * 2**20
-        status, stderr = download(server, models, "instantid")
-        assert status == 1
-        (folder,) = (models / "instantid").glob(".fetching-*")
-        assert f"10 MB have come and lie in {folder}: run the same again to go on." in stderr
-        assert "Trying to resume" not in stderr
-        server.files = {INSTANT_ID: LONG[::-1] if changed else LONG}
-        server.cut = 0
-        status, stderr = download(server, models, "instantid")
-        assert status == 0, stderr
-        assert server.asked[-1] == (INSTANT_ID, None if changed else f"bytes={CAME}-")
-        assert files(models) == ["instantid/ip-adapter.bin"]
-        assert (models / "instantid" / "ip-adapter.bin").read_bytes() == server.files[INSTANT_ID]
-        (models / "instantid" / "ip-adapter.bin").unlink()
+    server.files = {INSTANT_ID: LONG}
+    server.cut = 11 * 2**20
+    status, stderr = download(server, models, "instantid")
+    assert status == 1
+    (folder,) = (models / "instantid").glob(".fetching-*")
+    assert f"10 MB have come and lie in {folder}: run the same again to go on." in stderr
+    assert "Trying to resume" not in stderr
+    server.files = {INSTANT_ID: LONG}
+    server.cut = 0
+    status, stderr = download(server, models, "instantid")
+    assert status == 0, stderr
+    assert server.asked[-1] == (INSTANT_ID, f"bytes={CAME}-")
+    assert files(models) == ["instantid/ip-adapter.bin"]
+    assert (models / "instantid" / "ip-adapter.bin").read_bytes() == LONG
 
 
 @pytest.mark.parametrize(("happens", "ranges"), [
@@ -314,6 +312,7 @@ def test_a_download_goes_on_where_it_stopped(server, models):
 def test_what_came_from_elsewhere_is_used_where_it_fits(server, tmp_path, monkeypatch, happens, ranges):
     monkeypatch.setenv("GITHUB_ENDPOINT", server.url)
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the library waits before it tries again
     url = f"https://github.com{RECOGNISER}"
     target = tmp_path / "file.pth"
     published = File((target.name,), None, len(LONG), True, hashlib.sha256(LONG).hexdigest())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 from shared.workflow_files import named, titles
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, "path", [*sys.path])  # it puts its folders in front, where a host's are in these tests
+    import models as models_script
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "models.py"
@@ -32,17 +36,30 @@ WORKFLOW: dict[str, Any] = {
 """A published checkpoint, a published file of one of our methods, and a file of the user's own."""
 
 
-def examined(*words: str | Path, host: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The script for real, in the Python that runs this. host: the ComfyUI that is found."""
-    left_out = ("COMFYUI_PATH", "HOME", "USERPROFILE")
-    variables = {name: value for name, value in os.environ.items() if name not in left_out}
-    # No ComfyUI is found in a home that does not exist.
-    variables["HOME"] = str(ROOT / "no home")
-    variables["USERPROFILE"] = str(ROOT / "no home")
-    if host:
-        variables["COMFYUI_PATH"] = str(host)
-    command = [sys.executable, str(SCRIPT), "doctor", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=variables, timeout=300)
+@dataclass(frozen=True)
+class Ending:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Examine = Callable[..., Ending]
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Examine:
+    """The command with these words. host: the ComfyUI that is found."""
+
+    def examine(*words: str | Path, host: Path | None = None) -> Ending:
+        monkeypatch.delenv("COMFYUI_PATH", raising=False)
+        for home in ("HOME", "USERPROFILE"):
+            monkeypatch.setenv(home, str(ROOT / "no home"))  # where no ComfyUI is
+        if host:
+            monkeypatch.setenv("COMFYUI_PATH", str(host))
+        monkeypatch.setattr(sys, "argv", ["models.py", "doctor", *map(str, words)])
+        return Ending(models_script.main(), *capsys.readouterr())
+
+    return examine
 
 
 def line_of(output: str, start: str) -> str:
@@ -77,7 +94,7 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_is_there(workflow: Path, models: Path) -> None:
+def test_all_is_there(examined: Examine, workflow: Path, models: Path) -> None:
     """ComfyUI looks for diffusion models in models/unet as well, and for text encoders in models/clip."""
     further = {
         "4": {"class_type": "UNETLoader", "inputs": {"unet_name": "mine.safetensors"}},
@@ -96,7 +113,7 @@ def test_all_is_there(workflow: Path, models: Path) -> None:
     assert "curl" not in process.stdout
 
 
-def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -> None:
+def test_a_missing_an_empty_and_a_misplaced_file(examined: Examine, workflow: Path, models: Path) -> None:
     """With the size and the address of what is to be downloaded; nothing is changed."""
     workflow = workflow.rename(workflow.with_name("für $(id) `zwei`.json"))
     (models / "loras" / LORA).unlink()
@@ -123,7 +140,7 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
     assert sorted(path for path in models.rglob("*") if path.is_file()) == files_before
 
 
-def test_a_template_by_its_name(models: Path) -> None:
+def test_a_template_by_its_name(examined: Examine, models: Path) -> None:
     """Also without its ending. Everything but the checkpoint is missing."""
     of_template = ROOT / "workflows" / "start_two_people.json"
     title, chinese = (titles(language)["start_two_people"] for language in ("en", "zh"))
@@ -138,7 +155,7 @@ def test_a_template_by_its_name(models: Path) -> None:
     assert "https://huggingface.co/ByteDance/ID-Patch/resolve/main/id-patch.bin" in process.stdout
 
 
-def test_a_picture_with_its_workflow_in_it(tmp_path: Path, models: Path) -> None:
+def test_a_picture_with_its_workflow_in_it(examined: Examine, tmp_path: Path, models: Path) -> None:
     info = PngInfo()
     info.add_text("prompt", json.dumps(WORKFLOW))
     Image.new("RGB", (4, 4)).save(tmp_path / "picture.png", pnginfo=info)
@@ -150,7 +167,7 @@ def test_a_picture_with_its_workflow_in_it(tmp_path: Path, models: Path) -> None
         assert "found" in line_of(process.stdout, title)
 
 
-def test_what_is_no_workflow(models: Path) -> None:
+def test_what_is_no_workflow(examined: Examine, models: Path) -> None:
     """What else is none: test_what_scripts_are_given.py."""
     process = examined("start_two_peple", "--models", models)
     assert process.returncode == 2
@@ -162,7 +179,7 @@ def test_what_is_no_workflow(models: Path) -> None:
         named(title[:-1].lower())
 
 
-def test_no_models_to_look_for(workflow: Path, models: Path, tmp_path: Path) -> None:
+def test_no_models_to_look_for(examined: Examine, workflow: Path, models: Path, tmp_path: Path) -> None:
     process = examined(workflow, "--models", tmp_path / "modles")
     assert process.returncode == 2
     assert "There is no folder" in process.stderr
@@ -172,7 +189,7 @@ def test_no_models_to_look_for(workflow: Path, models: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")
-def test_no_comfyui(workflow: Path) -> None:
+def test_no_comfyui(examined: Examine, workflow: Path) -> None:
     if (ROOT / ".cache" / "ComfyUI").exists():
         pytest.skip("the demo has installed a ComfyUI")
     process = examined(workflow)
