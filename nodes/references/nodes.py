@@ -33,7 +33,7 @@ from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
 from ...core.cast import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
-from ...core.checks.errors import BadSetup
+from ...core.checks.errors import BadSetup, listed
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.pictures import previews
@@ -194,6 +194,8 @@ class PeopleAsReferences(io.ComfyNode):
         unused = [name for name in _inputs_set(values) if name != "mask" or not owned]
         if family.transformer is not None:
             lines += optional_model.without_model(model, unused, "references")
+        elif unused:
+            lines.append(f"No effect with {family.model}: {listed(unused)}")
         if settings.reference_boost != 1 and not any(source.of_people for source in sources):
             lines.append("reference_boost changes nothing: nobody has a reference")
         notes.tell("\n".join([*lines, *_unused_by_row(taking.cast, parts, model, settings)]))
