@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from figures import relative
 from graphs import Node, value
-from method_rows import ALONE, Row, applies_to, in_front, latents
+from method_rows import ALONE, Row, applies_to, in_front, latents, often
 from sample_values import denoiser, flux, gentle, in_fp8, in_half, sd15
 from torch import Tensor
 
@@ -63,6 +63,7 @@ def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> N
     lambda row: row.kind not in ("LikenessSharePartsAttention", "LikenessApplyPuLID"),
     "Another picture of a part, or of a head for random weights, changes less than the rounding.",
 )
+@often("instant_id, ApplyInstantID")
 def test_in_bfloat16_other_people_change_as_much(row: Row) -> None:
     """Beside whatever else the node puts in: a ControlNet, a LoRA, a pose."""
     full, half = full_and_half(row)

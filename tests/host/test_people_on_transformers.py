@@ -429,7 +429,9 @@ def joined_captions(network, embed):
     return embed_all
 
 
-@pytest.mark.parametrize("masks", [APART, OVERLAPPING], ids=["apart", "overlapping"])
+@pytest.mark.parametrize(
+    "masks", [pytest.param(APART, id="apart", marks=pytest.mark.thorough), pytest.param(OVERLAPPING, id="overlapping")]
+)
 @pytest.mark.parametrize("family", tiny_dits.REFERENCES)
 def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeypatch):
     model = tiny_dits.model(family)
@@ -452,8 +454,8 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("letters", ["r", pytest.param("wlr", marks=pytest.mark.thorough)])
-@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
+@pytest.mark.thorough
+@pytest.mark.parametrize("letters", ["r", "wlr"])
 def test_a_compiled_model_gives_the_same_picture(setting, letters):
     """And another run compiles nothing. References alone are compiled once for all steps, too."""
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
@@ -761,7 +763,7 @@ def test_a_copied_forward_that_hands_all_on_is_no_reason_to_refuse(make, put_on)
     assert relative(setting.sample(put_on(setting, make(), *sides, cast(setting), APART)[:3]), expected) <= TOLERANCE
 
 
-@pytest.mark.parametrize("family", tiny_dits.REFERENCES)
+@pytest.mark.parametrize("family", WITH_REFERENCES)
 def test_a_copied_forward_that_loses_the_references_is_named(family, monkeypatch):
     """At sampling: without transformer_options everybody would read all references."""
     setting = of_family(family)

@@ -18,8 +18,6 @@ from PIL import Image, ImageOps
 
 from nodes import LoadImage
 
-pytestmark = pytest.mark.both_hosts
-
 
 @pytest.fixture(scope="module")
 def six(tmp_path_factory):
@@ -73,6 +71,7 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
     assert lines[-1] == "Left out, no photos: notes.txt"
 
 
+@pytest.mark.both_hosts
 def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_model, album):
     image = LoadImage().load_image("family/album/anna 9.png")[0]
     expected = people.PersonNode.execute(face_model, image, "Anna", "only", "error").args[0]
@@ -169,6 +168,7 @@ def outside(album, tmp_path):
     return outside
 
 
+@pytest.mark.both_hosts
 def test_only_folders_of_the_input_directory_are_offered(outside, monkeypatch):
     looked = []
     scandir = os.scandir

@@ -173,6 +173,7 @@ def test_a_program_that_was_started_ends_with_the_script(clone: Path, tmp_path: 
     child = (
         "import pathlib, signal, sys, time\n"
         f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(cleaned)!r}).touch(), sys.exit(1)))\n"
+        "time.sleep(0.3)  # until the script waits for it\n"
         f"pathlib.Path({str(started)!r}).touch()\n"
         "time.sleep(60)\n"
     )

@@ -14,8 +14,6 @@ import pytest
 import torch
 from environment import SetupError, python_command
 from pack.core.checks.text import as_typed
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 from shared.workflow_files import named, titles
 
@@ -155,20 +153,8 @@ def test_a_template_by_its_name(examined: Examine, models: Path) -> None:
     assert "https://huggingface.co/ByteDance/ID-Patch/resolve/main/id-patch.bin" in process.stdout
 
 
-def test_a_picture_with_its_workflow_in_it(examined: Examine, tmp_path: Path, models: Path) -> None:
-    info = PngInfo()
-    info.add_text("prompt", json.dumps(WORKFLOW))
-    Image.new("RGB", (4, 4)).save(tmp_path / "picture.png", pnginfo=info)
-    (models / "loras" / LORA).unlink()
-    process = examined(tmp_path / "picture.png", "--models", models)
-    assert process.returncode == 1
-    assert "missing" in line_of(process.stdout, LORA)
-    for title in ("SDXL base 1.0", "InstantID adapter"):
-        assert "found" in line_of(process.stdout, title)
-
-
 def test_what_is_no_workflow(examined: Examine, models: Path) -> None:
-    """What else is none: test_what_scripts_are_given.py."""
+    """What else is none, and pictures with a workflow in them: test_what_scripts_are_given.py."""
     process = examined("start_two_peple", "--models", models)
     assert process.returncode == 2
     assert process.stdout == ""
