@@ -101,10 +101,10 @@ def look_at(
     SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
     if look.scores is None or look.hidden is None or look.predicted is None:
         raise BadSetup(
-            "Find Places has seen nothing of the people: the model has read neither their words, nor ID tokens or "
-            "reference pictures of as many people.",
-            "Write a line for each person in prompts, and take nodes of other packs off the MODEL that change "
-            "attention.",
+            "Find Places has seen nothing of the people: at the step of look_at the model has read neither their "
+            "words, nor ID tokens or reference pictures of as many people.",
+            "Write a line for each person in prompts, take nodes off the MODEL that change attention or skip "
+            "steps, and give the prompt no timestep range that ends before.",
         )
     base_model = model_of(given.model)
     pixels = pixels_of(base_model)  # of a latent pixel's side

@@ -26,6 +26,7 @@ from ..networks.model_family import cells_per_token, taken_family
 from ..networks.row_tracking import SOURCE_ROWS
 from ..parts.sharing_run import step_of
 from ..references.record import LATENTS, REFERENCES, PeopleReferences
+from ..sampling.areas import will_have_area
 from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
@@ -109,10 +110,11 @@ class Sought(Carried):
         """This with what is known of its entry once a run has begun. Raises BadSetup for an entry with an area."""
         if not self.active:
             return self
-        if "area" in entry:
+        if will_have_area(entry):
             raise BadSetup(
                 "Find Places reads the whole picture, and a prompt has an area of it alone.",
-                "Take Conditioning (Set Area) out in front of Find Places.",
+                "Take Conditioning (Set Area) out in front of Find Places, and set set_cond_area of Conditioning (Set "
+                "Mask) to default.",
             )
         conds = entry["model_conds"]
         text: Tensor = entry["cross_attn"]  # (B, T, width)

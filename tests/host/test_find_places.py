@@ -336,6 +336,7 @@ def test_scores_are_those_of_a_longer_prompt_in_the_layer_with_the_smoothest_map
 LINES = "1: a woman with red hair\n2: an old man"
 FOUR = tuple(people_made.standing(x, 90.0, 40.0) for x in (40.0, 100.0, 160.0, 220.0))
 OTHERS = PeopleReferences(Cast(tuple(people_made.a_member(number) for number in (2, 1))), ())
+LEFT = torch.ones(1, HEIGHT, WIDTH).tril()
 BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
 
 
@@ -356,6 +357,7 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         (BadSize, "another shape", {"layout": Layout(2 * WIDTH, HEIGHT, FOUR)}),
         (BadLayout, "Place 2 of the layout", {"layout": Layout(WIDTH, HEIGHT, (FOUR[0], Slot((9.0, 9.0))))}),
         (BadSetup, "an area of it alone", {"options": {"area": (8, 8, 0, 0)}}),
+        (BadSetup, "an area of it alone", {"options": {"mask": LEFT, "set_area_to_bounds": True}}),
         (BadSetup, "are of person 2 and person 1, and the cast", {"prompts": "", "options": {REFERENCES: OTHERS}}),
     ],
     ids=[
@@ -373,6 +375,7 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         "shape",
         "a point",
         "area",
+        "bounds of a mask",
         "another cast",
     ],
 )

@@ -38,6 +38,8 @@ SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "Sav
 JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewAny"}
 PASTED = {"LikenessPasteFaces", "ImageCompositeMasked", "ImageStitch", "ImageGrid", "StringConcatenate"}
 """What is done with the new pictures and what was measured of them, and only that."""
+FOUND = {"LikenessFindPlaces", "LikenessPromptPerPerson", "LikenessLoRAPerPerson", "CFGGuider", "PreviewImage"}
+"""Where places are found while sampling: they are another seed's, with all that acts in them."""
 SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
 TWO_STEPS = {
@@ -325,7 +327,8 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     again = host_server.run(reseeded(prompt, 2))
     # With references these come before the second pass, which alone has changed.
     judged = set[str]() if "references" in file.stem else JUDGED
-    behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
+    found = FOUND if workflow.nodes_of(prompt, "LikenessFindPlaces") else set[str]()
+    behind = {kind for kind in (*judged, *PASTED, *found) if workflow.nodes_of(prompt, kind)}
     assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind
     moved = np.abs(result(host_server, prompt, again).astype(int) - pictures)
     assert moved[moved > 0].mean() > 1
