@@ -454,11 +454,13 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """
         if self.settings.canvas_node is None:
             return
-        height, width = (8 * side for side in latent)  # in pixels
-        # Not checked: a hint of the right size that packs which sample in tiles have put into cond_hint themselves.
-        if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width):
+        height, width = (8 * side for side in latent)  # in pixels; a latent pixel is 8x8
+        # A forward of the whole picture that finds a fitted hint takes it as it is. Either the net has fitted it in an
+        # earlier forward, which was checked; or a pack that samples in tiles has put the hint of a tile there.
+        is_fitted = self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width)
+        if is_fitted and area is None:
             return
-        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+        hint: Tensor = self.cond_hint_original  # (B, C, H, W); areas are cut from it
         self.settings.canvas_node.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
 

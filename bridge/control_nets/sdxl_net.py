@@ -118,9 +118,10 @@ class TokenControlNet(NetOfHost):
 
 
 def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
-    """Where the residuals act in each row: the sum of the boxes of its people, (row_count, H, W). None for everywhere.
+    """Where the residuals act in each row: in the face boxes of its people, (row_count, H, W). None for everywhere.
 
-    injections: of each chunk of the batch; all of them have boxes, or none has.
+    injections: of each chunk of the batch; all of them have boxes, or none has. The boxes of a chunk, (people, H, W),
+    add up to at most 1 at each pixel.
     """
     of_chunks = [injection.boxes.sum(dim=0) for injection in injections if injection.boxes is not None]  # (H, W) each
     return repeat_rows(torch.stack(of_chunks), row_count, dim=0) if of_chunks else None

@@ -110,12 +110,17 @@ class BlocksRun(Run[BlockInjection]):
         # (id of an injection's layers, device) -> (these layers, the same on the device). The layers are kept here only
         # so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
-        # All layers are put on the device now, before the host looks how much of the MODEL there is room for. Forwards
-        # find them again by their id, since for_picture gives them the same objects.
+        self._put_all_on_device(picture_count=len(latent))
+
+    def _put_all_on_device(self, picture_count: int) -> None:
+        """Put the layers of everybody on the device, before the host looks how much of the MODEL there is room for.
+
+        Where people have rows, each picture has layers of its own. Else all have the same, which are put there once.
+        """
         active = [injection for injection in self.everything if injection.active]
         for injection in active:
-            for picture_number in range(len(latent)):
-                self.layers_on_device(injection.for_picture(picture_number))
+            for picture_number in range(picture_count):
+                self.layers_on_device(injection.for_picture(picture_number))  # which remembers them
 
     def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
         """The layers of an injection on a device, in the dtype of the MODEL. They are put there once in a run.

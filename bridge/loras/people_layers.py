@@ -118,9 +118,8 @@ class PersonLoras(CarriedOfPeople):
 class InputLora(NamedTuple):
     """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
 
-    person: the number of the person among those of the node. down: (ranks, in / groups). up: (in, ranks / groups).
-    groups: in how many groups the layer reads its channels; 1 but for a convolution in groups. All groups have the same
-    matrices, which are repeated here for each group, as torch's conv2d takes them.
+    person: the number of the person among those of the node. groups: in how many groups the layer reads its channels; 1
+    but for a convolution in groups. down: (ranks, in / groups) and up: (in, ranks / groups), see `in_groups`.
     """
 
     person: int
@@ -166,9 +165,8 @@ class PeopleLayer:
             ups.append(low_rank.up.to(like))
             owners.extend([person] * len(low_rank.down))
             if low_rank.in_front is not None:
-                front_down = low_rank.in_front.down.repeat(groups, 1).to(like)
-                front_up = low_rank.in_front.up.repeat(groups, 1).to(like)
-                self.in_front.append(InputLora(person, front_down, front_up, groups))
+                front = low_rank.in_front
+                self.in_front.append(InputLora(person, front.down.to(like), front.up.to(like), groups))
         self.module = module
         self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
         self.people = tuple(dict.fromkeys(owners))

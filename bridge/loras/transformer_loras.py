@@ -245,18 +245,22 @@ class TransformerLorasBatch(Batch):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Remember for this forward whether the network reads references, and return the arguments unchanged.
 
-        Raises BadSetup where LoRAs of people are not known beside such references.
+        Raises BadSetup where LoRAs of people are not known beside references that the network modulates by the time 0.
         """
         method = kwargs.get("ref_latents_method", _default_method(self._network))
-        references = self._family.references
-        # Some families, such as Krea 2, read references only if a method is set; the others read them anyway.
-        needs_method = references is not None and references.method != ""
-        self._token_weights.begin(references_read=method is not None or not needs_method)
+        self._token_weights.begin(references_read=self._reads_references(method))
         if method == ZERO_TIME and self._has_references:
             for node in self._nodes:
                 if node.people is not None:
                     self._refuse_zero_time(node)
         return args, kwargs
+
+    def _reads_references(self, method: str | None) -> bool:
+        """Whether the network reads the references of a call, if there are any. method: the call's, None for none."""
+        references = self._family.references
+        if references is None or references.method == "":
+            return True  # with any method, and with none
+        return method is not None  # such as Krea 2
 
     def _refuse_zero_time(self, node: TransformerNodeLoras) -> None:
         """Raise BadSetup where a LoRA of the node is in a layer that modulates. For references at the time 0."""

@@ -354,7 +354,8 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
     of outputs must read what `down` makes of its own group of inputs. So the new down, (groups * rank, in / groups, h,
     w), is `down` once for each group: a convolution in groups with it gives the ranks of the first group, then those of
     the second, and so on. The new up, (out, groups * rank), is block diagonal: the outputs of a group read the ranks of
-    that group and 0 of all others. `in_front` is returned unchanged.
+    that group and 0 of all others. In front of the layer each group of inputs gets the same addition: `in_front` has
+    (groups * rank, in / groups) and (in, rank), as torch's conv2d takes matrices of groups.
     """
     if groups == 1:
         return low_rank
@@ -367,4 +368,7 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
         rows = slice(group * group_width, (group + 1) * group_width)
         ranks = slice(group * rank, (group + 1) * rank)
         up[rows, ranks] = low_rank.up[rows]
-    return replace(low_rank, down=down, up=up)
+    front = low_rank.in_front
+    if front is not None:
+        front = InFront(front.down.repeat(groups, 1), front.up.repeat(groups, 1))
+    return LowRank(down, up, front)

@@ -148,19 +148,17 @@ def name_in(root: str, name: str) -> str:
 def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | None:
     """The available pack that a workflow means by the name `pack`; None where no pack fits, or several fit alike.
 
-    The same name counts first, then the same name in other capitals, then a pack with the same published name. The
-    workflow may have been saved on another computer, with other folders or capitals. A published pack is the same in
-    any folder: mine/antelopev2 is antelopev2.
-    roots: the folders searched.
+    The workflow may have been saved on another computer, with other folders or capitals. So the same name counts first;
+    then, without the folders in which other packs keep theirs, the same name in any capitals; then a pack with the same
+    published name, because it is the same in any folder: mine/antelopev2 is antelopev2.
+    roots: the folders searched. A root that is a pack itself stands for files that lay loose on the other computer.
     """
     if pack in available:
         return pack
     if pack == LOOSE:
-        # Loose files there may be a folder here that is a pack itself.
-        for root in roots:
-            if pack_of_root(root) in available:
-                return pack_of_root(root)
-        return None
+        # All roots of the host are for face packs, so the first one that is a pack will do.
+        packs_of_roots = map(pack_of_root, roots)
+        return next((name for name in packs_of_roots if name in available), None)
     small_name = pack_called(pack).lower()
     for other in available:
         if other.lower() == small_name:

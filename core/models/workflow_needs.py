@@ -272,24 +272,33 @@ class _Workflow:
         """A published model as the workflow needs it.
 
         A face pack loses its recogniser where nothing reads it. A model gets the name under which loaders have chosen
-        its file, to be looked for and fetched under this name. It keeps its published name where a loader has chosen
-        that as well, and where the other name has letters that do not belong into a command: workflows come from
-        strangers.
+        its file, to be looked for and fetched under this name.
         """
         is_chosen = model.name in self.texts or model.name in self.packs
         files = tuple(file for file in model.files if self._is_needed(file))
         as_needed = replace(model, files=files, chosen=is_chosen)
+        other_name = self._name_in_loaders(model)
+        if other_name is None:
+            return as_needed
+        (file,) = model.files  # only a model of one file is known by another name, see `publication`
+        # The address is written out, because it may be made of the name, which is the published one on the server.
+        renamed = replace(file, names=(other_name,), url=model.url_of(file, file.names[0]))
+        return replace(as_needed, name=other_name, files=(renamed,))
+
+    def _name_in_loaders(self, model: Model) -> str | None:
+        """Another name of a model's file that a loader has chosen, of several the first; None for its published name.
+
+        None also where a loader has chosen the published name as well, and where the other name has letters that do not
+        belong into a command: workflows come from strangers.
+        """
         chosen_names = [
             spelled(file.name)
             for file, published_as in self.files.items()
             if published_as and published_as.id == model.id
         ]
         if not chosen_names or model.name in chosen_names or not is_plain_name(chosen_names[0]):
-            return as_needed
-        other_name = chosen_names[0]
-        (file,) = files  # `publication` knows a file by another name only where it is all of its model
-        renamed = replace(file, names=(other_name,), url=model.url_of(file, file.names[0]))
-        return replace(as_needed, name=other_name, files=(renamed,))
+            return None
+        return chosen_names[0]
 
     def _is_needed(self, file: File) -> bool:
         """Whether a file of a needed model is needed, too: all are but recognisers that nothing reads."""

@@ -5,7 +5,7 @@ Some networks do so before their blocks, in refiners of the text; Z-Image also f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -162,27 +162,34 @@ class TextsAlone:
         arguments of the host.
         """
         sizes = (self._texts.common, *self._texts.sizes)
-        # Calls for a reference (current.embedded), without a text, or with another text than ours pass unchanged.
+        # These calls pass unchanged: those that embed a reference, for which `embedded` is its number, those without a
+        # text, and those with another text than ours.
         if current.embedded is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):  # 0: the common text
-            embedded, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
-        # Tuples: first what is made of the text, then of what a vision encoder has seen, then of the picture.
-        captions = [_Caption(embedded[0], rotations[0])]
+            tokens, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
+        # tokens, rotations: a tuple each of what is made of the text, of what a vision encoder has seen, and of the
+        # picture. Words are put behind the text.
         embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
         # Everybody's words end where the common text ends.
         end_of_common = offset + self._texts.position_count(self._texts.common)
         call = _CaptionCall(embed_caption, end=end_of_common, position_count=self._texts.position_count)
+        captions = [_Caption(tokens[0], rotations[0]), *self._captions_of_words(call, texts)]
+        all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
+        all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
+        return (all_tokens, *tokens[1:]), (all_rotations, *rotations[1:]), next_position
+
+    def _captions_of_words(self, call: _CaptionCall, texts: Sequence[Tensor]) -> list[_Caption]:
+        """The captions of everybody's words, each embedded by itself. texts: (B, T, text width) of each slot."""
+        captions: list[_Caption] = []
         for number, text in enumerate(texts, 1):  # 0 is the common text
             slot = self._texts.slots[number - 1]
             if not slot.is_full:
                 captions.append(self._caption_of_rows(call, slot, number, text))
             elif text.shape[1]:
                 captions.append(call.of_text(number, text))
-        all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
-        all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
-        return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), next_position
+        return captions
 
     def _caption_of_rows(self, call: _CaptionCall, slot: TextSlot, number: int, text: Tensor) -> _Caption:
         """The caption of a slot in which rows have words of different lengths, or none; zeros fill the slot up.

@@ -198,7 +198,8 @@ class TransformerWordsBatch(Batch):
     def prepared(self) -> Iterator[None]:
         """While this context is open, all that the words need stands in the network.
 
-        Calls of what reads a text alone are counted in `calls`, and with own_captions calls of embed_all by `_pieces`.
+        Calls of what reads a text alone are counted in `calls`, so that a reader which another pack passes over is told
+        of. With own_captions `_pieces` numbers the calls of embed_all, see EmbeddedPieces.
         """
         with ExitStack() as stack:
             for patched in self._texts_alone:
@@ -206,6 +207,7 @@ class TransformerWordsBatch(Batch):
             for patched in self._patched:
                 stack.enter_context(patched.in_place())
             if self._family.own_captions:
+                # Put in last, so that it is called first: TextsAlone asks for the number that it tells.
                 stack.enter_context(self._pieces.counting())
             yield
 
