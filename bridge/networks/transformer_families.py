@@ -142,8 +142,8 @@ class ReferencePictures:
     bridge/references/as_trained.py."""
     numbers_pictures: bool = False
     """Whether its tokenizer itself puts the pictures and their numbers before the text."""
-    bare_marks: bool = False
-    """Whether pictures that it is shown stand before the text without their numbers."""
+    mark: str = "{word} {number}: {picture}"
+    """What stands before the text for each picture that it is shown. word: as above. picture: where it is seen."""
     plain_template: bool = False
     """Whether these stand in the template of a text without pictures."""
     empty_negative: str = ""
