@@ -100,8 +100,8 @@ class Settings(RegionLimit):
 
     sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
     portrait has. order: one of ORDERS. reference_boost: how many times the picture reads each token of people.
-    encoder_size, training: as in family_as_set. portrait_masks: as in with_portrait_masks. reference_ranges: lines, as
-    in ranges_of_people.
+    encoder_size, training: as in family_as_set. portrait_masks: as in with_portrait_masks. reference_ranges: as in
+    ranges_of_people.
     """
 
     prompt: str
@@ -148,7 +148,7 @@ class PeopleAsReferences(io.ComfyNode):
                 schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
                 _masks_input(),
-                schema.advanced(schema.optional(io.String.Input(INPUT, multiline=True, default=""))),
+                schema.advanced(schema.optional(io.String.Input(INPUT, default=""))),
             ],
             outputs=[
                 io.Conditioning.Output("positive"),

@@ -1,4 +1,4 @@
-"""When each person's references are read: lines such as "Anna: 0 - 0.5", and the parts of the schedule they make."""
+"""When each person's references are read, "Anna: 0 - 0.5; Ben: 0.4 - 1", as parts of the schedule."""
 
 import re
 from collections.abc import Sequence
@@ -13,17 +13,20 @@ from ...core.taking_part import TakingPart
 INPUT = "reference_ranges"
 _RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2013\u2014\uff0d~\uff5e]|to)\s*(\d*\.?\d+)")
 """Two numbers with a dash or a "to" between them; Chinese keyboards write the dash in full width, or a tilde."""
+_NEXT = re.compile("[;\uff1b]")
+"""Between two people, as a new line is."""
 
 
-def ranges_of_people(lines: str, taking: TakingPart, of_others: ScheduleRange) -> list[ScheduleRange]:
+def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) -> list[ScheduleRange]:
     """When the references of each of taking.people are read.
 
-    lines: a line for each person, "name: start - end" or "number: start - end". of_others: for people without a line.
-    Raises BadPrompts for a line about nobody, BadRange for one without a range of the schedule, and BadSetup where
-    people who have a row of the batch each would be read in different ranges.
+    text: "name: start - end" or "number: start - end" for each, with a semicolon or a new line between them. of_others:
+    for people who are not in it. Raises BadPrompts for what is said of nobody, BadRange for what is no range of the
+    schedule, and BadSetup where people who have a row of the batch each would be read in different ranges.
     """
     ranges: list[ScheduleRange] = []
-    for member, line in zip(taking.cast.people, per_member(lines, taking.cast, INPUT), strict=True):
+    lines = per_member(_NEXT.sub("\n", text), taking.cast, INPUT)
+    for member, line in zip(taking.cast.people, lines, strict=True):
         if member.weight > 0:
             ranges.append(_range(line, member.name) if line else of_others)
     if taking.cast.by_row and len(set(ranges)) > 1:

@@ -358,7 +358,7 @@ def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
         return apply(family, PlacedCast(people, width, height), **given, **ranges)
 
     start = tiny_dits.latent(family, width, height, rows=2)
-    by_lines = read(anna, ben, reference_ranges="Anna: 0.3 - 1\n2\uff1a0 ~ .6")
+    by_lines = read(anna, ben, reference_ranges="Anna: 0.3 - 1; 2\uff1a0 ~ .6")
     both = read(anna, ben)
     without = [read(replace(anna, weight=0.0), ben), both, read(anna, replace(ben, weight=0.0))]
     ranges = [(0.0, 0.3), (0.3, 0.6), (0.6, 1.0)]
@@ -388,7 +388,7 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
     assert [[reference.owner for reference in record.references] for record in records] == [[0, 0, 1, 1], [1, 1], []]
     assert [[reference.region for reference in record.references] for record in records] == [[0, 2, 1, 3], [1, 3], []]
     rows = RowCast(pair().people, 128, 128)
-    first, second = apply(FLUX_2, rows, reference_ranges="1: 0 - 0.5\n2: 0 - 0.5")[0]
+    first, second = apply(FLUX_2, rows, reference_ranges="1: 0 - 0.5\uff1b2: 0 - 0.5")[0]
     assert [len(options.get(LATENTS, ())) for _, options in (first, second)] == [1, 0]
 
 
