@@ -150,8 +150,9 @@ class ReferencePictures:
     """Whether its tokenizer itself puts the pictures before the text, with numbers where the family has any."""
     before_shown: int = 0
     """How many tokens of the text that it gives stand in front of the pictures."""
-    bare_marks: bool = False
-    """Whether pictures that it is shown stand before the text without their numbers."""
+    mark: str = "{name}: {picture}"
+    """What stands before the text for each picture that it is shown. name: `word` with the number of the picture.
+    picture: where it is seen."""
     plain_template: bool = False
     """Whether these stand in the template of a text without pictures."""
     empty_prompt: str = ""

@@ -80,6 +80,6 @@ class PeopleReferences:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether a person or a latent has another weight than 1."""
-        is_person_weighted = any(member.weight != 1 for member in self.present)
-        return is_person_weighted or any(reference.strength != 1 for reference in self.references)
+        """Whether a reference is read by another weight than 1, in any row of the batch."""
+        rows = range(len(self.present)) if self.cast.by_row else range(1)
+        return any(self.weight_of(reference, row) != 1 for reference in self.references for row in rows)

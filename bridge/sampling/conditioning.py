@@ -6,7 +6,7 @@ What an apply node puts into the conditioning for a run is in model_conds.py, a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -123,26 +123,23 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     ]
 
 
-def changed_within(outside: Conditioning, inside: Conditioning, schedule: ScheduleRange) -> Conditioning:
-    """The entries of `inside` for a part of the schedule, both ends included, and those of `outside` for the rest.
+JUST_BEHIND = 2 * _BEFORE_THE_PERCENTAGE
+"""What is added to the end of a range that includes its end: `changed_at` puts the boundary that little behind it."""
 
-    `outside` and `inside` hold the same prompts in the same order, with the same ranges of a CLIP schedule.
+
+def changed_in_turn(parts: Sequence[tuple[float, Conditioning]]) -> Conditioning:
+    """Entries of which each is read in a part of the schedule, one after the other.
+
+    parts: where each begins (the first at 0) and what is read from there on, ascending. All of them hold the same
+    prompts in the same order, with the same ranges of a CLIP schedule.
     """
-    if schedule.is_whole:
-        return inside
-    if schedule.is_empty:
-        return outside
     entries: Conditioning = []
-    for entry_outside, entry_inside in zip(outside, inside, strict=True):
-        end_of_entry = entry_outside[1].get("clip_end_percent", 1.0)
-        if end_of_entry <= schedule.start:  # a CLIP schedule ends this entry before the range begins
-            entries.append(entry_outside)
-            continue
-        # before: [the entry before the range], or [] where it begins in the range. rest: `inside` from there on.
-        *before, rest = changed_at(entry_outside, entry_inside, schedule.start)
-        # The range includes its end, so the boundary has to lie a little behind it. `changed_at` puts a boundary that
-        # little before a percentage; so twice as much is added here.
-        entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
+    first, *later = parts
+    for number, first_entry in enumerate(first[1]):
+        in_turn = [first_entry]
+        for start, conditioning in later:
+            in_turn[-1:] = changed_at(in_turn[-1], conditioning[number], start)
+        entries += in_turn
     return entries
 
 

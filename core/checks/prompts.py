@@ -61,13 +61,13 @@ def _lines(text: str) -> list[str]:
 
 
 class BadPrompts(LikenessError):
-    """A line of Prompt per Person that is about nobody of the cast."""
+    """A line about people that is about nobody of the cast. field: what a node calls the text of these lines."""
 
-    def __init__(self, number: int, line: str, why: str, names: Sequence[str]) -> None:
+    def __init__(self, field: str, number: int, line: str, why: str, names: Sequence[str]) -> None:
         quoted = line if len(line) <= 60 else f"{line[:57]}..."
         people = ", ".join(f"{position} {name}" for position, name in enumerate(names, 1))
         advice = "Write one line per person, a name or number, a colon, and what is said of them."
-        super().__init__(f"Line {number} of the prompts: {why}. It is {quoted!r}.", f"{advice} There are: {people}.")
+        super().__init__(f"Line {number} of {field}: {why}. It is {quoted!r}.", f"{advice} There are: {people}.")
 
 
 def per_scene(text: str, always: str = "") -> list[str]:
@@ -90,11 +90,11 @@ def per_scene(text: str, always: str = "") -> list[str]:
     return [check_text(f"Scene {number}", scene) for number, scene in enumerate(scenes, 1)]
 
 
-def per_person(text: str, names: Sequence[str]) -> list[str]:
+def per_person(text: str, names: Sequence[str], field: str = "the prompts") -> list[str]:
     """The prompt of each person, in the order of `names`; "" for people who are not named in the text.
 
     text: lines of "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
-    about one person are joined.
+    about one person are joined. field: what a node calls the text, for messages.
     Raises BadPrompts for a line without a colon, about somebody else, or about one of two people of that name; BadText
     for too many lines, and as `check_text` does.
     """
@@ -103,7 +103,7 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     for number, written_line in enumerate(_lines(text), 1):
         line = plain(written_line)
         if line:
-            person, words = _read(line, number, people)
+            person, words = _read(line, number, people, field)
             lines_of_people[person].append(words)
     prompts = [", ".join(filter(None, lines)) for lines in lines_of_people]
     for name, prompt in zip(names, prompts, strict=True):
@@ -111,7 +111,7 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     return prompts
 
 
-def per_member(text: str, cast: Cast) -> list[str]:
+def per_member(text: str, cast: Cast, field: str = "the prompts") -> list[str]:
     """The prompt of each person of a cast, as `per_person` reads it of a text.
 
     With a cast from Crop Faces, names and numbers of the text mean people of the whole cast that it was given. So the
@@ -119,28 +119,28 @@ def per_member(text: str, cast: Cast) -> list[str]:
     `per_person` does.
     """
     if is_a(cast, RowCast) and cast.listed:
-        texts = per_person(text, cast.listed)
+        texts = per_person(text, cast.listed, field)
         return [texts[number - 1] for number in cast.numbers_listed]
-    return per_person(text, [member.person.name for member in cast.people])
+    return per_person(text, [member.person.name for member in cast.people], field)
 
 
-def _read(line: str, number: int, people: People) -> tuple[int, str]:
+def _read(line: str, number: int, people: People, field: str) -> tuple[int, str]:
     """The index of the person that a line is about, and the words after its colon.
 
-    number: of the line, from 1, for messages. Raises BadPrompts.
+    number: of the line, from 1, for messages, as `field` of per_person. Raises BadPrompts.
     """
     halves = re.split(f"[{COLONS}]", line, maxsplit=1)
     if len(halves) < 2:
-        raise BadPrompts(number, line, "it has no colon", people.names)
+        raise BadPrompts(field, number, line, "it has no colon", people.names)
     name = halves[0].strip()
     words = halves[1].strip()
     meant = people.called(name)
     if not meant:
-        raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", people.names)
+        raise BadPrompts(field, number, line, f"no person here is called {plain(name, 40)!r}", people.names)
     if len(meant) > 1:
         numbers = " or ".join(str(person + 1) for person in meant)
         why = f"{len(meant)} people are called {name!r}: write their number, {numbers}"
-        raise BadPrompts(number, line, why, people.names)
+        raise BadPrompts(field, number, line, why, people.names)
     return meant[0], words
 
 

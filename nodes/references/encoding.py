@@ -383,7 +383,8 @@ def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mappin
 
 def _mark(family: EncoderFamily, number: int) -> str:
     """The mark of a picture in a text, after its number where the family has numbers: "Picture 1: <mark>"."""
-    return _VISION if family.pictures.bare_marks else f"{family.pictures.word.format(number)}: {_VISION}"
+    name = family.pictures.word.format(number)
+    return family.pictures.mark.format(name=name, picture=_VISION)
 
 
 def shown_tokens(
@@ -432,15 +433,17 @@ def _encoded_by_weight(
     (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown: from
     shown_tokens().
     """
-    # Texts begin with the same token behind pictures and without them.
+    # Texts begin with the same token behind pictures and without them, where a mark ends with a space, too.
     text = text.lstrip("\r\n")
+    mark = family.pictures.mark
+    text_alone = mark[len(mark.rstrip()) :] + text
     levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
     mixed: Conditioning = []  # the weighted sum so far of each entry, (1, T, width); T of the text with all pictures
     shares = torch.zeros(0, dtype=torch.float32)  # the sum so far of the shares of each token, (T, 1)
     level_before = 0.0
     for level in levels:
         pictures_in_text = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
-        entries = _encoded_with(clip, family, text, pictures_in_text)
+        entries = _encoded_with(clip, family, text if pictures_in_text else text_alone, pictures_in_text)
         if not mixed:  # the lowest level: the text with all pictures, which has the most tokens
             mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
             shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)

@@ -4,7 +4,7 @@ A sentence for each person in the prompt tells the model who is who. With a MODE
 read in that person's region alone (bridge/references/by_region.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -25,15 +25,16 @@ from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_tr
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.record import LATENTS, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.canvas_check import NodeOfRun
-from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
-from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, marked, model_with_notes
 from ...bridge.sampling.model_conds import carry
+from ...bridge.sampling.rows import Side
 from ...bridge.sampling.runs import with_runs
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
 from ...core.cast import CanvasSize, Cast, Member, Person, PlacedCast, is_a, require_places
-from ...core.checks.errors import BadSetup, listed
+from ...core.checks.errors import BadSetup, joined, listed
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.pictures import previews
@@ -65,11 +66,11 @@ from .pictures import (
     Reference,
     captioned,
     references,
-    region_numbers,
     unused_weights,
     with_portrait_masks,
     with_sentences,
 )
+from .ranges import INPUT, parts_of_schedule, ranges_of_people
 
 METHOD = method("references")
 NOBODY = "nobody"
@@ -100,7 +101,8 @@ class Settings(RegionLimit):
 
     sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
     portrait has. order: one of ORDERS. reference_boost: how many times the picture reads each token of people.
-    encoder_size, training: as in family_as_set. portrait_masks: as in with_portrait_masks.
+    encoder_size, training: as in family_as_set. portrait_masks: as in with_portrait_masks. reference_ranges: as in
+    ranges_of_people.
     """
 
     prompt: str
@@ -115,6 +117,7 @@ class Settings(RegionLimit):
     reference_boost: float
     encoder_size: int
     training: str
+    reference_ranges: str = ""
     portrait_masks: Tensor | None = None
 
 
@@ -146,6 +149,7 @@ class PeopleAsReferences(io.ComfyNode):
                 schema.advanced(schema.optional(io.Combo.Input("training", options=list(TRAININGS)))),
                 PartsSocket.Input("parts", optional=True),
                 _masks_input(),
+                schema.advanced(schema.optional(io.String.Input(INPUT, default=""))),
             ],
             outputs=[
                 io.Conditioning.Output("positive"),
@@ -182,6 +186,7 @@ class PeopleAsReferences(io.ComfyNode):
             sources = with_portrait_masks(sources, settings.portrait_masks, taking)
         read_percents = (settings.references_start_percent, settings.references_end_percent)
         read_range = ScheduleRange(*read_percents).checked("The references of people")
+        ranges = ranges_of_people(settings.reference_ranges, taking, read_range)
         if model is None and family.pictures.isolated:
             raise BadSetup(
                 f"training is {settings.training!r}, and no MODEL is connected.", f"Connect model of {NAME}."
@@ -202,18 +207,14 @@ class PeopleAsReferences(io.ComfyNode):
 
         encoding = Encoding(clip, family, settings, taking, limits)
         latents = latents_of(vae, family, sources, _canvas(taking.cast, settings.size))
-        prompts = encoding.prompts(sources, latents)
-        given = SamplerInputs(model, prompts.positive, prompts.negative)
-        # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
-        if model is not None and (limits.regions is not None or not prompts.record.is_read_as_it_is):
-            given = read_by_region(given, prompts.record, limits.regions, notes.node_of(cls), read_range)
-        made = _as_network_reads(family, given)
-        # Outside of read_range the prompts are those without people, which are encoded only where they are needed.
-        if not read_range.is_whole:
-            made = _within_range(made, encoding.without_people(sources, latents), family, read_range)
+        apply_node = apply_node_of_people(
+            taking_part.names(taking.people), NAME, notes.node_of(cls), _named_ranges(taking, ranges, limits)
+        )
+        made = encoding.in_turn(model, sources, latents, ranges, apply_node)
+        text = with_sentences(settings.prompt, sources, family.pictures.word, settings.sentences)
         model_out = optional_model.model_out(made.model, NAME)
         previews_of_node = _previews(cls, sources, family, limits.regions)
-        return io.NodeOutput(made.positive, made.negative, prompts.text, model_out, ui=previews_of_node)
+        return io.NodeOutput(made.positive, made.negative, text, model_out, ui=previews_of_node)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,14 +305,10 @@ def _inputs_set(values: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The prompts of the node, encoded with some references.
-
-    text: the prompt with its sentences. record: of these references.
-    """
+    """The prompts of the node, encoded with some references. record: of these references."""
 
     positive: Conditioning
     negative: Conditioning
-    text: str
     record: PeopleReferences
 
 
@@ -354,14 +351,72 @@ class Encoding:
         for text_of_side, shown_pictures in (of_positive, of_negative):
             entries = encoded(self.clip, family, text_of_side, shown_pictures, record)
             sides.append(with_references(entries, record, family))
-        return Prompts(sides[0], sides[1], text, record)
+        return Prompts(sides[0], sides[1], record)
 
-    def without_people(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
-        """The prompts with the references that show no person of the cast. The arguments are those of `prompts`."""
-        of_people = [source.of_people for source in sources for _ in source.pictures]
-        others = [source for source in sources if not source.of_people]
-        pairs = zip(latents, of_people, strict=True)
-        return self.prompts(others, [latent for latent, is_of_a_person in pairs if not is_of_a_person])
+    def of_people(self, read: Collection[int], sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
+        """The prompts with the references of some people, and with those that show no person of the cast.
+
+        read: the indices of these people; where each has a row of the batch, all of them or nobody. The other arguments
+        are those of `prompts`.
+        """
+        kept: list[Reference] = []
+        latents_kept: list[Tensor] = []
+        latents_left = iter(latents)  # each source takes as many as it has pictures
+        for source in sources:
+            of_source = list(islice(latents_left, len(source.pictures)))
+            if not source.of_people or source.person in read or (source.of_rows and read):
+                kept.append(source)
+                latents_kept += of_source
+        return self.prompts(kept, latents_kept)
+
+    def in_turn(
+        self,
+        model: ModelPatcher | None,
+        sources: Sequence[Reference],
+        latents: Sequence[Tensor],
+        ranges: Sequence[ScheduleRange],
+        apply_node: ApplyNode,
+    ) -> SamplerInputs:
+        """MODEL and prompts in which each person's references are read in their own range of the schedule.
+
+        In each part of the schedule the prompts are those of the people who are read there. ranges: of each person. The
+        other arguments are those of `prompts`.
+        """
+        given = SamplerInputs(model, [], [])
+        positives: list[tuple[float, Conditioning]] = []
+        negatives: list[tuple[float, Conditioning]] = []
+        positive_of_people: Conditioning = []  # the last that a run reads; [] where there is none
+        for start, read in parts_of_schedule(ranges):
+            prompts = self.of_people(read, sources, latents)
+            given = SamplerInputs(given.model, prompts.positive, prompts.negative)
+            regions_read = self.limits.regions if read else None
+            # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
+            if given.model is not None and (regions_read is not None or not prompts.record.is_read_as_it_is):
+                given = read_by_region(given, prompts.record, regions_read, apply_node.node_id)
+                if read:
+                    positive_of_people = marked(given.positive, apply_node, Side.POSITIVE)
+                    negative_of_people = marked(given.negative, apply_node, Side.NEGATIVE)
+                    given = SamplerInputs(given.model, positive_of_people, negative_of_people)
+            given = _as_network_reads(self.family, given)
+            positives.append((start, given.positive))
+            negatives.append((start, given.negative))
+        made = SamplerInputs(given.model, changed_in_turn(positives), changed_in_turn(negatives))
+        if made.model is not None and positive_of_people:
+            return replace(made, model=model_with_notes(apply_node, made.model, positive_of_people))
+        return made
+
+
+def _named_ranges(taking: TakingPart, ranges: Sequence[ScheduleRange], limits: "Limits") -> list[NamedRange]:
+    """The ranges that the user has set, for the notes of a run. ranges: of each person."""
+    inputs = f"references_start_percent and references_end_percent, or {INPUT}"
+    named: list[NamedRange] = []
+    for schedule in dict.fromkeys(ranges):
+        people = [member for member, of_member in zip(taking.people, ranges, strict=True) if of_member == schedule]
+        of_people = "" if len(people) == len(ranges) else f" of {joined(taking_part.names(people))}"
+        named.append(NamedRange(f"the references{of_people}", schedule, inputs))
+    if limits.regions is not None:
+        named.append(NamedRange("the limit to regions", limits.regions.schedule))
+    return named
 
 
 def _record(
@@ -378,7 +433,7 @@ def _record(
     """
     of_latents: list[ReferenceLatent] = []
     latents_left = zip(latents, kept, strict=True)  # an iterator: each source takes as many as it has pictures
-    for source, region in zip(sources, region_numbers(sources, len(taking.people)), strict=True):
+    for source in sources:
         strength = 1.0 if source.part is None else source.part.part.weight
         boost = boost_of_people if source.of_people else 1.0
         for latent, kept_of_latent in islice(latents_left, len(source.pictures)):
@@ -386,7 +441,7 @@ def _record(
                 ReferenceLatent(
                     latent,
                     owner=source.person,
-                    region=region,
+                    region=source.region,
                     strength=strength,
                     boost=boost,
                     kept=kept_of_latent,
@@ -399,24 +454,6 @@ def _record(
 def _canvas(cast: Cast, size: int) -> CanvasSize:
     """The picture that is drawn: the canvas of the cast, or a square of `size` where the people have no places."""
     return (cast.width, cast.height) if is_a(cast, PlacedCast) else (size, size)
-
-
-def _within_range(
-    inside: SamplerInputs, without: Prompts, family: EncoderFamily, schedule: ScheduleRange
-) -> SamplerInputs:
-    """MODEL and prompts that are read with people in a part of the schedule, and without them in the rest of it.
-
-    inside: with people, as the network reads them. without: the prompts without people. schedule: the part with people.
-    """
-    given = SamplerInputs(inside.model, without.positive, without.negative)
-    # Isolated references are kept apart by a run, which those of no person need, too. No region: None.
-    if without.record.isolated and without.record.references:
-        regional = _regional(without.record, None, node_id=None)
-        given = SamplerInputs(inside.model, carry(given.positive, regional), carry(given.negative, regional))
-    outside = _as_network_reads(family, given)
-    positive = changed_within(outside.positive, inside.positive, schedule)
-    negative = changed_within(outside.negative, inside.negative, schedule)
-    return SamplerInputs(outside.model, positive, negative)
 
 
 def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
@@ -440,9 +477,9 @@ class ReferenceRegions:
     """The regions in which each person's references are read, and when.
 
     people: those of weight above 0. regions: (regions, H, W), 0..1, of the whole picture: those of all people, and then
-    those of parts that have a target, see region_numbers. names: of the regions. tokens: (regions, rows, columns) bool,
-    which tokens of a picture of H x W pixels lie in each region. schedule: the part of the schedule in which references
-    are limited to regions. settings: the inputs of the node.
+    those of parts that have a target, by the `region` of their references. names: of the regions. tokens: (regions,
+    rows, columns) bool, which tokens of a picture of H x W pixels lie in each region. schedule: when references are
+    limited to regions. settings: the inputs of the node.
     """
 
     people: Sequence[Member]
@@ -490,9 +527,8 @@ def regions_of_references(
     height, width = regions_of_present.shape[1:]
     names = taking_part.names(present)
     targets: list[Tensor] = []
-    for source, number in zip(sources, region_numbers(sources, len(present)), strict=True):
+    for source in sources:
         if source.target is not None:
-            assert number == len(names)  # the row of this region in all_regions
             targets.append(functional.interpolate(source.target[None, None], (height, width), mode="area")[0])
             names.append(source.captions[0])
     all_regions = torch.cat([regions_of_present, *targets])  # (regions, H, W)
@@ -502,37 +538,15 @@ def regions_of_references(
 
 
 def read_by_region(
-    given: SamplerInputs,
-    record: PeopleReferences,
-    read_regions: ReferenceRegions | None,
-    node_id: str | None,
-    read_range: ScheduleRange = WHOLE_SCHEDULE,
+    given: SamplerInputs, record: PeopleReferences, read_regions: ReferenceRegions | None, node_id: str | None
 ) -> SamplerInputs:
     """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
-    The MODEL also gets a run that notes under the node which people are missing from its prompts.
     given: with a MODEL. record: the references of both conditionings. read_regions: None where nothing is limited to
-    regions. read_range: the part of the schedule in which these conditionings are read.
+    regions.
     """
     names = taking_part.names(record.present)
-    inputs = "references_start_percent and references_end_percent"
-    ranges = [NamedRange("the references", read_range, inputs)]
-    if read_regions is not None:
-        ranges.append(NamedRange("the limit to regions", read_regions.schedule))
-    regional = _regional(record, read_regions, node_id)
-    apply_node = apply_node_of_people(names, NAME, node_id, ranges)
-    assert given.model is not None
-    model = with_runs(given.model, RegionalReferencesRun)
-    carrying = SamplerInputs(model, carry(given.positive, regional), carry(given.negative, regional))
-    return with_missing_notes(apply_node, carrying)
-
-
-def _regional(
-    record: PeopleReferences, read_regions: ReferenceRegions | None, node_id: str | None
-) -> RegionalReferences:
-    """What the conditioning carries of a record. The arguments are those of read_by_region."""
-    names = taking_part.names(record.present)
-    return RegionalReferences(
+    regional = RegionalReferences(
         source=object(),
         schedule=WHOLE_SCHEDULE if read_regions is None else read_regions.schedule,
         record=record,
@@ -543,6 +557,9 @@ def _regional(
         canvas_node=NodeOfRun(NAME, node_id),
         by_row=record.cast.by_row,
     )
+    assert given.model is not None
+    model = with_runs(given.model, RegionalReferencesRun)
+    return SamplerInputs(model, carry(given.positive, regional), carry(given.negative, regional))
 
 
 def _previews(

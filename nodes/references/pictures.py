@@ -53,7 +53,8 @@ class Reference:
     sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
     empty where there is no sentence. of_rows: whether each row of the pictures shows the person of that row of the
     batch. kept: (1 or rows, h, w), 0..1, which of the pictures is read; None for all. part: what of the person they
-    show, where it is no photo; the sentence of the person in front names it.
+    show, where it is no photo; the sentence of the person in front names it. region: the number of the region in which
+    the picture reads it; None for one that all of it reads.
     """
 
     pictures: Sequence[Tensor]
@@ -65,6 +66,7 @@ class Reference:
     of_rows: bool = False
     kept: Tensor | None = None
     part: OwnedPart | None = None
+    region: int | None = None
 
     @property
     def target(self) -> Tensor | None:
@@ -108,7 +110,24 @@ def references(
         sources = [*others, *sources] if pictures_first else [*sources, *others]
     if pose:
         sources.append(_reference_of_poses(cast))
-    return sources
+    return _with_regions(sources, len(cast.people))
+
+
+def _with_regions(sources: Sequence[Reference], people_count: int) -> list[Reference]:
+    """The references with the number of their region.
+
+    The regions of all people come first. Behind them come those of the parts that have a target, in the order of the
+    references.
+    """
+    numbered: list[Reference] = []
+    next_number = people_count
+    for source in sources:
+        if source.target is None:
+            numbered.append(replace(source, region=source.person))
+        else:
+            numbered.append(replace(source, region=next_number))
+            next_number += 1
+    return numbered
 
 
 def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: TakingPart) -> list[Reference]:
@@ -280,23 +299,6 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
     else:
         lines = [prompt]
     return "\n".join(line for line in lines if line)
-
-
-def region_numbers(sources: Sequence[Reference], people_count: int) -> list[int | None]:
-    """For each reference the number of the region in which the picture reads it; None for one that all of it reads.
-
-    The regions of all people come first. Behind them come those of the parts that have a target, in the order of the
-    references. people_count: how many people are present.
-    """
-    numbers: list[int | None] = []
-    next_number = people_count
-    for source in sources:
-        if source.target is None:
-            numbers.append(source.person)
-        else:
-            numbers.append(next_number)
-            next_number += 1
-    return numbers
 
 
 def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:

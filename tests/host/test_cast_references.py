@@ -11,8 +11,10 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_post_processing import ImageScaleToTotalPixels
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
+from comfy_extras.nodes_sd3 import EmptySD3LatentImage
 from families import RECORDS
 from family_encoders import LLAMA, encoder
+from figures import relative
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core import taking_part
@@ -29,7 +31,7 @@ from sample_values import klein
 from tiny import people_made, tiny_dits
 from tiny.tiny_dits import FLUX, FLUX_2, JOYIMAGE, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
-from nodes import CLIPTextEncode, VAEEncode
+from nodes import CLIPTextEncode, ConditioningSetTimestepRange, KSampler, VAEDecode, VAEEncode
 
 pytestmark = marks.transformers
 
@@ -306,16 +308,16 @@ def test_an_encoder_is_shown_pictures_as_large_as_is_set(family, training, large
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
-SECOND = {QWEN: f"Picture 2: {VISION}", MAGE_FLOW: f"Image 2: {VISION}", KREA_2: VISION, JOYIMAGE: VISION}
-"""How a text shows its encoder the second picture, of the families whose encoders see pictures."""
-
-
-@pytest.mark.parametrize("family", marks.each(SECOND, [QWEN, MAGE_FLOW, KREA_2]))
-def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
-    """On Krea 2 a room stands in front of the people."""
+@pytest.mark.parametrize(("family", "training", "marks_of_others"), [
+    (QWEN, "own", f"Picture 2: {VISION}"), (MAGE_FLOW, "own", f"Image 2: {VISION}"),
+    (KREA_2, "own", f"{VISION}{VISION}"), (KREA_2, "own, Image N labels", f"Image 1: {VISION} Image 3: {VISION} "),
+    pytest.param(JOYIMAGE, "own", VISION, marks=pytest.mark.thorough),
+])  # fmt: skip
+def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family, training, marks_of_others):
+    """On Krea 2 a room stands in front of the people. marks_of_others: of the room and of Ben, the second person."""
     cast = pair()
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5)) if family == KREA_2 else None
-    given = {"sentences": "none", "size": 128, "pictures": room}
+    given = {"sentences": "none", "size": 128, "pictures": room, "training": training}
     if family == JOYIMAGE:
         given["vae"] = Pooled()
     ((with_both, _),) = apply(family, cast, **given)[0]
@@ -327,7 +329,6 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     if family == KREA_2:
         template = clip.tokenizer.llama_template
     *rooms, _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, room, False, pictures_first=True))
-    marks_of_others = VISION * len(rooms) + SECOND[family]
     tokens = clip.tokenize(f"{marks_of_others}in a park", images=[*rooms, ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     *of_rooms, of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
@@ -448,6 +449,65 @@ def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     assert len(apply(family, **given, references_start_percent=0.25)[0]) == 2
     (nothing,) = apply(family, **given, references_start_percent=0.5, references_end_percent=0.5)[0]
     assert owners(nothing[1]) == (None,)
+
+
+@pytest.mark.parametrize("family", marks.WITH_REFERENCES)
+def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
+    """Of four steps Anna is read in the last two, Ben, by half, in all but the last. The host's own node gives the
+    expected prompts their ranges, which end between steps."""
+    width, height = 216, 200  # 27 x 25 latent pixels
+    anna, ben = named("Anna", "Ben", slots=group.layout(2, "half", 1, width, height).slots)
+    ben = replace(ben, weight=0.5)
+    given = {"model": RECORDS[family].model(), "sentences": "none", "size": 128}
+
+    def read(*people, **ranges):
+        return apply(family, PlacedCast(people, width, height), **given, **ranges)
+
+    start = tiny_dits.latent(family, width, height, rows=2)
+    by_lines = read(anna, ben, reference_ranges="Anna: 0.3 - 1; 2\uff1a0 ~ .6")
+    both = read(anna, ben)
+    without = [read(replace(anna, weight=0.0), ben), both, read(anna, replace(ben, weight=0.0))]
+    ranges = [(0.0, 0.3), (0.3, 0.6), (0.6, 1.0)]
+    expected = [
+        [
+            entry
+            for of_part, ends in zip(without, ranges, strict=True)
+            for entry in ConditioningSetTimestepRange().set_range(of_part[side], *ends)[0]
+        ]
+        for side in range(2)
+    ]
+    latents = tiny_dits.sample(by_lines[3], *by_lines[:2], start, steps=4)
+    assert relative(latents, tiny_dits.sample(both[3], *expected, start, steps=4)) <= 1e-6
+    assert relative(latents, tiny_dits.sample(both[3], *both[:2], start, steps=4)) > 1e-4
+    assert by_lines[2] == both[2]
+    whole = read(anna, ben, reference_ranges="Anna: 0 - 1\nBen: 0 to 1.0")
+    for side in range(2):
+        same(whole[side], both[side])
+
+
+def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
+    """Parts with a target have regions behind those of people, whoever is read."""
+    parts = Parts((of_a_person("shoes", left=0), of_a_person("a hat", left=1, seed=6)))
+    given = {"size": 128, "model": tiny_dits.model(FLUX_2), "parts": parts}
+    both, ben, nobody = apply(FLUX_2, **given, reference_ranges="Anna: 0 - 0.25\nBen: 0 - 0.5")[0]
+    records = [options[REFERENCES] for _, options in (both, ben, nobody)]
+    assert [[reference.owner for reference in record.references] for record in records] == [[0, 0, 1, 1], [1, 1], []]
+    assert [[reference.region for reference in record.references] for record in records] == [[0, 2, 1, 3], [1, 3], []]
+    rows = RowCast(pair().people, 128, 128)
+    first, second = apply(FLUX_2, rows, reference_ranges="1: 0 - 0.5\uff1b2: 0 - 0.5")[0]
+    assert [len(options.get(LATENTS, ())) for _, options in (first, second)] == [1, 0]
+
+
+@pytest.mark.parametrize("family", marks.each([MAGE_FLOW, Z_IMAGE], [MAGE_FLOW]))
+def test_the_template_of_krea_2_samples_other_models_too(family):
+    """By its empty latent, KSampler and VAE Decode; no small file stands in for Mage-Flow."""
+    model = RECORDS[family].model()
+    positive, negative, _, by_region = apply(family, model=model, size=128)
+    (empty,) = EmptySD3LatentImage.execute(256, 256).args
+    (sampled,) = KSampler().sample(by_region, 1, 2, 3.0, "euler", "simple", positive, negative, empty)
+    assert VAEDecode().decode(loaded(family)[1], sampled)[0].shape == (1, 256, 256, 3)
+    (plain,) = KSampler().sample(model, 1, 2, 3.0, "euler", "simple", *apply(family, weights_zero())[:2], empty)
+    assert relative(sampled["samples"], plain["samples"]) > 1e-3
 
 
 def regional(conditioning):

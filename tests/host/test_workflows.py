@@ -72,8 +72,8 @@ other ones. repainted: by template, the title of what loads the photo, kind or t
 set, and titles of what Ctrl+B switches. offered: by template, which kind of node is dragged to which, there to which
 input, what is set, and titles of what goes off. instead: by template and option, the title of the box that draws in the
 place of the template's own model, what is set, kinds that then do not run, the kind that acts on people in it, and what
-switches that one off. said: by such a template, what a measuring names. sheets: by template that saves one, its width
-and height."""
+switches that one off. loaders: by template and model, what is set, and titles of what Ctrl+B switches. said: by such a
+template, what a measuring names. sheets: by template that saves one, its width and height."""
 LORA = "lcm-lora-sdxl.safetensors"
 """That of every LoRA's stand-in for SDXL."""
 FLUX_2_LORA = "klein.safetensors"
@@ -178,7 +178,7 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
-    names["LoraLoaderModelOnly.lora_name"] = KREA_2_LORA
+    names["LoraLoaderModelOnly.lora_name"] = FLUX_2_LORA if "klein" in file.stem else KREA_2_LORA
     names["LikenessAddLoRAToPerson.file"] = FLUX_2_LORA if "klein" in file.stem else LORA
     if sd15:
         names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
@@ -464,6 +464,23 @@ def test_what_a_note_offers_runs_too(
     said = TABLE["said"].get(template, [])
     assert [words for words in said if words not in texts] == []
     assert made.std() > 5 and same == (bool(said) and not given)
+
+
+@pytest.mark.parametrize("option", each(TABLE["loaders"], ["references_klein_head_in_photo, Qwen-Image-Edit"]))
+def test_another_model_draws_by_its_loaders(
+    option: str, host_server: HostServer, small: Callable[..., Prompt], pictures: list[str]
+) -> None:
+    """As the note says. The person of the first photo is in the picture: with another photo it is another one."""
+    if host_server.host.version < (0, 33):
+        pytest.skip("this ComfyUI does not know these models")
+    given, *switched = TABLE["loaders"][option]
+    prompt = templates.substitute(small(option.partition(",")[0], *switched), given)
+    made = result(host_server, prompt, host_server.run(prompt))
+    (cast,) = workflow.nodes_of(prompt, "LikenessCastFromPhotos")
+    (loader, _) = prompt[cast]["inputs"]["photo_1"]
+    other = {**prompt, loader: changed(prompt[loader], image=pictures[2])}
+    moved = np.abs(made.astype(int) - result(host_server, other, host_server.run(other)))
+    assert made.std() > 5 and moved[moved > 0].mean() > 0.5
 
 
 @pytest.mark.thorough

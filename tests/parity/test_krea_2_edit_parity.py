@@ -115,12 +115,17 @@ ROOM = 300, 512, (293, 512), (128, 224)
 """A picture in a canvas of 320x224 px: width, height, what of it is cut out, and what that is scaled to."""
 
 
-@pytest.mark.parametrize(("canvas", "count", "strength", "room", "boost"), [
-    pytest.param((320, 224), 1, 0.0, False, 1.0, marks=pytest.mark.thorough), ((336, 224), 2, 0.0, False, 1.0),
-    pytest.param((224, 320), 2, 1.0, False, 0.4, marks=pytest.mark.thorough), ((320, 224), 1, 1.0, True, 4.0),
-    pytest.param((320, 224), 1, 0.0, True, 9.7, marks=pytest.mark.thorough),
+OWN, LABELS = "own", "own, Image N labels"
+
+
+@pytest.mark.parametrize(("canvas", "count", "strength", "room", "boost", "training"), [
+    pytest.param((320, 224), 1, 0.0, False, 1.0, OWN, marks=pytest.mark.thorough),
+    ((336, 224), 2, 0.0, False, 1.0, LABELS),
+    pytest.param((224, 320), 2, 1.0, False, 0.4, OWN, marks=pytest.mark.thorough),
+    ((320, 224), 1, 1.0, True, 4.0, OWN),
+    pytest.param((320, 224), 1, 0.0, True, 9.7, LABELS, marks=pytest.mark.thorough),
 ])  # fmt: skip
-def test_references_are_read_as_by_identity_edit(canvas, count, strength, room, boost):
+def test_references_are_read_as_by_identity_edit(canvas, count, strength, room, boost, training):
     """336 px are 21 tokens, of which a portrait of 224 px takes 14: half a token beside those of the picture. A room is
     in front of the people, for the network and for the text encoder."""
     clip, vae, model = networks()
@@ -137,11 +142,13 @@ def test_references_are_read_as_by_identity_edit(canvas, count, strength, room, 
     masks = torch.stack([side, ~side])[:count, None].expand(-1, canvas[1], -1).float()
     positive, negative, text, bound = apply(
         "LikenessPeopleAsReferences", clip=clip, vae=vae, model=model, cast=cast, negative_prompt="", mask=masks,
-        pictures=pictures[0] if room else None, region_strength=strength, reference_boost=boost,
+        pictures=pictures[0] if room else None, region_strength=strength, reference_boost=boost, training=training,
     )  # fmt: skip
+    labelled = "".join(f"Image {number}: {MARK} " for number in range(1, len(pictures) + 1))
+    marks_of_all = labelled if training == LABELS else MARK * len(pictures)
     options = {"reference_latents": latents, "reference_latents_method": "index"}
     sides = [
-        [[encoded, {**more, **options}] for encoded, more in said(clip, words, pictures, MARK * len(pictures))]
+        [[encoded, {**more, **options}] for encoded, more in said(clip, words, pictures, marks_of_all)]
         for words in (text, "")
     ]
     for side, expected in zip((positive, negative), sides, strict=True):

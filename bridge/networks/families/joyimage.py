@@ -84,7 +84,7 @@ JOYIMAGE = TransformerFamily(
         ),
         sees=True,
         numbers_pictures=True,
-        bare_marks=True,
+        mark="{picture}",
         before_shown=2,  # of its template two tokens more are left than of Qwen-Image's
         shown_as_encoded=True,
         most={"JoyImage-Edit": 6},

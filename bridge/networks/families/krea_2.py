@@ -13,7 +13,7 @@ _IDENTITY_EDIT = ReferencePictures(
     vae="qwen_image_vae",
     latent=(16, 1),
     sees=True,
-    bare_marks=True,
+    mark="{picture}",
     plain_template=True,
     fitted=True,
     longest_shown=768,
@@ -26,7 +26,7 @@ _IDENTITY_EDIT = ReferencePictures(
 _OSTRIS_EDIT = replace(
     _IDENTITY_EDIT,
     word="Picture {}",
-    bare_marks=False,
+    mark="{name}: {picture}",
     fitted=False,
     only_smaller=True,
     step=16,
@@ -62,5 +62,10 @@ KREA_2 = TransformerFamily(
         LayerStream(r"tproj\.1", Stream.BOTH, modulates=True),
     ),
     references=_IDENTITY_EDIT,
-    other_trainings={"ostris edit": _OSTRIS_EDIT, "ostris edit, isolated": replace(_OSTRIS_EDIT, isolated=True)},
+    other_trainings={
+        "ostris edit": _OSTRIS_EDIT,
+        "ostris edit, isolated": replace(_OSTRIS_EDIT, isolated=True),
+        # As some LoRAs that go on from Identity Edit, with a label before each picture and a space behind it.
+        "own, Image N labels": replace(_IDENTITY_EDIT, word="Image {}", mark="{name}: {picture} "),
+    },
 )

@@ -1,0 +1,66 @@
+"""When each person's references are read, "Anna: 0 - 0.5; Ben: 0.4 - 1", as parts of the schedule."""
+
+import re
+from collections.abc import Sequence
+
+from ...bridge.host.schedule import ScheduleRange
+from ...bridge.sampling.conditioning import JUST_BEHIND
+from ...core.checks.errors import BadRange, BadSetup
+from ...core.checks.prompts import per_member
+from ...core.checks.text import plain
+from ...core.taking_part import TakingPart
+
+INPUT = "reference_ranges"
+_RANGE = re.compile(r"(\d*\.?\d+)\s*(?:[-\u2013\u2014\uff0d~\uff5e]|to)\s*(\d*\.?\d+)")
+"""Two numbers with a dash or a "to" between them; Chinese keyboards write the dash in full width, or a tilde."""
+_NEXT = re.compile("[;\uff1b]")
+"""Between two people, as a new line is."""
+
+
+def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) -> list[ScheduleRange]:
+    """When the references of each of taking.people are read.
+
+    text: "name: start - end" or "number: start - end" for each, with a semicolon or a new line between them. of_others:
+    for people who are not in it. Raises BadPrompts for what is said of nobody, BadRange for what is no range of the
+    schedule, and BadSetup where people who have a row of the batch each would be read in different ranges.
+    """
+    ranges: list[ScheduleRange] = []
+    lines = per_member(_NEXT.sub("\n", text), taking.cast, INPUT)
+    for member, line in zip(taking.cast.people, lines, strict=True):
+        if member.weight > 0:
+            ranges.append(_range(line, member.name) if line else of_others)
+    if taking.cast.by_row and len(set(ranges)) > 1:
+        raise BadSetup(
+            f"{INPUT} has different ranges, and with the cast of Crop Faces all people are in one batch.",
+            "Write the same range for everybody, or set references_start_percent and references_end_percent.",
+        )
+    return ranges
+
+
+def _range(text: str, name: str) -> ScheduleRange:
+    """The range that stands behind the name of a person. Raises BadRange."""
+    numbers = _RANGE.fullmatch(text)
+    schedule = ScheduleRange(*map(float, numbers.groups())) if numbers else None
+    if schedule is None or max(schedule.start, schedule.end) > 1:
+        why = f"{INPUT} says {plain(text, 40)!r} of {plain(name, 40)}, which is no range of the schedule."
+        raise BadRange(why, "Write two numbers from 0 to 1, such as 0 - 0.5.")
+    return schedule.checked(f"The reference of {name}")
+
+
+def parts_of_schedule(ranges: Sequence[ScheduleRange]) -> list[tuple[float, frozenset[int]]]:
+    """The parts of the schedule in which the same people are read: where each begins, from 0 on, and who they are.
+
+    ranges: of each person; each includes both of its ends, but for an empty one, in which nobody is read.
+    """
+    spans = {  # index of the person -> where the range begins, and where it is over
+        person: (schedule.start, schedule.end + JUST_BEHIND if schedule.end < 1 else 2.0)
+        for person, schedule in enumerate(ranges)
+        if not schedule.is_empty
+    }
+    cuts = sorted({0.0, *(cut for span in spans.values() for cut in span if cut < 1)})
+    parts: list[tuple[float, frozenset[int]]] = []
+    for cut in cuts:
+        read = frozenset(person for person, (start, over) in spans.items() if start <= cut < over)
+        if not parts or parts[-1][1] != read:
+            parts.append((cut, read))
+    return parts
