@@ -221,7 +221,8 @@ def test_relatives_are_given_words_but_no_references(name: str) -> None:
     expected = tiny_dits.sample(model, text("anna"), text("common"), start, cfg=1.0)
     others = tiny_dits.sample(model, text("common"), text("common"), start, cfg=1.0)
     assert relative(picture, expected) <= TOLERANCE < relative(others, expected) / 100
-    with pytest.raises(WrongBaseModel, match=f"made for {name}, but FLUX.1.* or Mage-Flow is needed"):
+    last = model_family.WITH_REFERENCES[-1]
+    with pytest.raises(WrongBaseModel, match=f"made for {name}, but FLUX.1.* or {last} is needed"):
         model_family.require_family(model)
 
 
