@@ -1,4 +1,4 @@
-"""Operations, and bytes alive at once."""
+"""Operations, kernels, and bytes alive at once."""
 
 import weakref
 from math import prod
@@ -8,6 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+_NO_KERNELS = {"_unsafe_view", "empty", "empty_like", "empty_strided", "is_same_size", "new_empty", "new_empty_strided"}
+"""Operators that are no views and launch nothing."""
 
 
 def counting() -> FlopCounterMode:
@@ -33,18 +36,21 @@ def counting() -> FlopCounterMode:
 class LiveBytes(TorchDispatchMode):
     """Follows the storage of every tensor made on a device while this is entered, until it is freed.
 
-    live: bytes now. peak: the most of them since `peak` was last set. What a kernel takes for itself (workspaces of
-    convolutions, pieces of fused attention) and what the allocator rounds up is not seen.
+    live: bytes now. peak: the most of them since `peak` was last set. kernels: how many operators have run that are no
+    views, each of which a card has to launch. What a kernel takes for itself (workspaces of convolutions, pieces of
+    fused attention) and what the allocator rounds up is not seen.
     """
 
     def __init__(self, device: str) -> None:
         super().__init__()
-        self.live = self.peak = 0
+        self.live = self.peak = self.kernels = 0
         self._device = device
         self._followed = weakref.WeakSet[Any]()
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        is_kernel = func.namespace == "aten" and not func.is_view
+        self.kernels += is_kernel and func.overloadpacket.__name__ not in _NO_KERNELS
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == self._device:
                 self._follow(leaf.untyped_storage())

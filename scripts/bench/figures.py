@@ -78,27 +78,28 @@ class Way:
 class Counted:
     """Of one step after the first.
 
-    tflop: operations, 1e12. peak, resident: MiB beside the weights, the most at any moment and what stays from step to
-    step.
+    tflop: operations, 1e12. kernels: as of LiveBytes. peak, resident: MiB beside the weights, the most at any moment
+    and what stays from step to step.
     """
 
     tflop: float
+    kernels: int
     peak: float
     resident: float
 
 
 def counted(network: Network, applied: Applied) -> Counted:
     """Of the second step. network: in shapes alone."""
-    moments: list[tuple[int, int, int]] = []
+    moments: list[tuple[int, int, int, int]] = []
     with LiveBytes("cpu") as memory, counting() as counter:
 
         def note(*_: Any) -> None:
-            moments.append((counter.get_total_flops(), memory.peak, memory.live))
+            moments.append((counter.get_total_flops(), memory.kernels, memory.peak, memory.live))
             memory.peak = memory.live
 
         network.sampled(applied, 2, callback=note)
-    (before, _, resident), (after, peak, _) = moments
-    return Counted((after - before) / 1e12, peak / MIB, resident / MIB)
+    (flop_before, kernels_before, _, resident), (flop, kernels, peak, _) = moments
+    return Counted((flop - flop_before) / 1e12, kernels - kernels_before, peak / MIB, resident / MIB)
 
 
 def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> Iterator[Line]:
@@ -119,6 +120,8 @@ def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> 
             "peer": plain.tflop,
             "ratio": round(ratio, 4),
             "call_tflop": round(call.tflop, 6),
+            "kernels": call.kernels,
+            "plain_kernels": plain.kernels,
             "peak_mib": round(call.peak) + weights,
             "kept_mib": round(call.resident),
         }
@@ -293,7 +296,9 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
                 by_people = dict.fromkeys(numbers, plain)
             ratios = [_ratio(by_people.get(number)) for number in numbers]
             rows.append([{NOBODY: "without people", **titles}[method], *ratios, _gib(by_people.get(most))])
-        texts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        texts.append(_table(rows))
+        if "kernels" in plain:
+            texts.append(_table(_kernels(figures, numbers, titles)))
         if "device" in plain:
             at_once = "one picture" if plain["pictures"] == 1 else f"{plain['pictures']} pictures at once"
             spread = max(figure.get("spread", 0.0) for figure in figures)
@@ -302,6 +307,21 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
                 f"{spread:.0%}."
             )
     return "\n\n".join(texts) + "\n"
+
+
+def _kernels(figures: Sequence[Line], numbers: Sequence[int], titles: Mapping[str, str]) -> list[list[str]]:
+    """The rows of a table of kernels, relative to a plain step."""
+    plain = figures[0]["plain_kernels"]
+    rows = [[f"{figures[0]['network']}: kernels, of which a plain step has {plain}; people", *map(str, numbers)]]
+    rows.append(["---"] * (len(numbers) + 1))
+    for method in dict.fromkeys(figure["method"] for figure in figures if figure["method"] != NOBODY):
+        by_people = {figure["people"]: figure["kernels"] for figure in figures if figure["method"] == method}
+        rows.append([titles[method], *(f"{by_people[n] / plain:.2f}" if n in by_people else "" for n in numbers)])
+    return rows
+
+
+def _table(rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _ratio(line: Line | None) -> str:

@@ -127,12 +127,12 @@ def line(method: str, people: int, ratio: float, peak: int | None, network: str 
 
 def test_a_table_has_a_row_for_every_way_and_a_gap_where_there_is_no_figure() -> None:
     lines = [
-        line("nobody", 0, 1.0, 256),
-        line("instant_id", 1, 1.4312, 300),
-        line("instant_id", 12, 1.4467, 512),
-        line("ip_adapter_plus", 1, 1.0004, 300),
-        line("nobody", 0, 1.0, 256),  # once more, before the ways of others
-        line("others", 12, 17.7441, 1024),
+        line("nobody", 0, 1.0, 256, kernels=200, plain_kernels=200),
+        line("instant_id", 1, 1.4312, 300, kernels=300),
+        line("instant_id", 12, 1.4467, 512, kernels=311),
+        line("ip_adapter_plus", 1, 1.0004, 300, kernels=250),
+        line("nobody", 0, 1.0, 256, kernels=200),  # once more, before the ways of others
+        line("others", 12, 17.7441, 1024, kernels=4000),
         line("nobody", 0, 1.0, None, "FLUX", unit="s", peer=0.1849, device="a card, torch 2", pictures=4, spread=0.01),
         line("others", 1, 2.0, None, "FLUX", spread=0.072),
     ]
@@ -144,6 +144,12 @@ def test_a_table_has_a_row_for_every_way_and_a_gap_where_there_is_no_figure() ->
         "| **InstantID** | 1.43 | 1.45 | 0.50 |\n"
         "| **IP-Adapter Plus** | 1.000 |  |  |\n"
         "| with a prompt each |  | 17.7 | 1.00 |\n"
+        "\n"
+        "| SDXL: kernels, of which a plain step has 200; people | 1 | 12 |\n"
+        "| --- | --- | --- |\n"
+        "| **InstantID** | 1.50 | 1.56 |\n"
+        "| **IP-Adapter Plus** | 1.25 |  |\n"
+        "| with a prompt each |  | 20.00 |\n"
         "\n"
         "| FLUX: steps of 0.185 s; people | 1 | GiB at 1 |\n"
         "| --- | --- | --- |\n"

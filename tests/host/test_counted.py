@@ -78,6 +78,7 @@ def test_every_method_is_counted(family: str) -> None:
     plain, *lines = figures.count(small_unet(family), ways, (2,))
     assert (plain["method"], plain["ratio"]) == (figures.NOBODY, 1.0)
     assert all(line["ours"] > line["peer"] for line in lines), "nothing of ours was run"
+    assert all(line["kernels"] > plain["kernels"] for line in lines)
     assert [line["method"] for line in lines] == [name for name, way in ways.items() if way.most > 1]
 
 
@@ -298,3 +299,4 @@ def test_bytes_are_alive_from_the_first_tensor_of_a_storage_to_its_last(device: 
         assert (memory.live, memory.peak) == (6000, 10000)
         del view, copies
         assert (memory.live, memory.peak) == (0, 10000)
+        assert memory.kernels == 4, "zeros, add_, cat and the copy in float16, but no view"

@@ -336,33 +336,33 @@ def growing_cluster(temporary: str, machines: int) -> Iterator[str]:
     # ray.cluster_utils.AutoscalingCluster reads a file that no wheel of Ray's has, and ends every Ray of this machine.
     head = {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}
     machine = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": machines}
+    # The machines have one address.
+    provider = {"type": "fake_multinode", "gcs_address": address, "use_node_id_as_ip": True}
+    provider |= {"disable_node_updaters": True, "disable_launch_config_check": True}
     settings = {
         "cluster_name": "small",
         "max_workers": machines,
-        "provider": {"type": "fake_multinode", "gcs_address": address},
+        "provider": provider,
         "available_node_types": {"ray.head.default": head, "machine": machine},
         "head_node_type": "ray.head.default",
+        "idle_timeout_minutes": 5,
+        "upscaling_speed": 1.0,
     }
+    commands = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    settings |= {f"{name}_commands": [] for name in commands} | {"cluster_synced_files": []}
+    settings |= {"auth": {}, "file_mounts": {}}
     file = Path(temporary, "cluster.json")
     file.write_text(json.dumps(settings))
-    command = ["ray", "start", "--head", "--block", f"--port={address.rpartition(':')[2]}", "--num-cpus=1"]
-    command += ["--num-gpus=0", f"--temp-dir={temporary}", f"--node-ip-address={host}"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--node-ip-address={host}"]
+    command += [f"--port={address.rpartition(':')[2]}", "--num-cpus=1", "--num-gpus=0", f"--temp-dir={temporary}"]
     command += ["--include-dashboard=false", "--disable-usage-stats", f"--autoscaling-config={file}"]
     variables = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "TMPDIR": temporary}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", *command[1:]],
-        env={**os.environ, **variables},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     try:
+        subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL, check=True)
         yield address
     finally:
-        process.kill()
-        process.wait()
-        for left in processes_of(temporary, ""):
-            left.kill()
+        for process in processes_of(temporary, ""):
+            process.kill()
 
 
 @pytest.mark.thorough
@@ -371,16 +371,14 @@ def test_a_cluster_grows_for_the_rows_and_loses_a_machine(tmp_path: Path, monkey
     """From no GPU to two machines with one each, and a worker on each. The one makes the rows of the other, that is
     lost."""
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "small" * 8)
     temporary = tempfile.mkdtemp(prefix="trial-", dir="/tmp")
     jobs = Jobs(str(tmp_path), 1500)
     log = tmp_path / "log.txt"
     trial: Trial | None = None
     try:
         with growing_cluster(temporary, machines=2) as address:
-            give_up = time.monotonic() + WAIT_SECONDS
-            while not processes_of(temporary, "raylet/raylet"):
-                assert time.monotonic() < give_up
-                time.sleep(0.5)
             arguments = (f"{tmp_path}/jobs.csv", f"{tmp_path}/made", "--address", address, "--seconds", "0.02")
             trial = Trial(log, *arguments)
             trial.until(lambda: jobs.made(0.01))

@@ -33,7 +33,8 @@ def names_of_saved_people() -> Iterator[Case]:
     )  # fmt: skip
     for name in of_windows:
         yield bad("no name of a file on Windows", "LikenessSavePerson", filename=name)
-    for name in ("nobody.safetensors", "../x.safetensors", ""):
+    uploaded = ("nobody.safetensors [input]", "../x.safetensors [input]", "/etc/passwd [input]", " [input]")
+    for name in ("nobody.safetensors", "../x.safetensors", "", *uploaded):
         yield bad("(?i)no saved|outside|not in list", "LikenessLoadPerson", file=name)
 
 
