@@ -597,8 +597,13 @@ def test_people_without_photos_come_by_cast_and_place_cast(model):
 # Beside packs that change a layer's forward while sampling
 
 
-@pytest.mark.parametrize("restoring", ["put back", "deleted"])
-@pytest.mark.parametrize("when", ["around the sampling", "in a forward"])
+@pytest.mark.parametrize(
+    ("when", "restoring"),
+    each(
+        product(["around the sampling", "in a forward"], ["put back", "deleted"]),
+        [("around the sampling", "deleted"), ("in a forward", "put back")],
+    ),
+)
 def test_a_layer_that_another_pack_changes_for_a_while_is_as_it_was(model, restoring, when):
     """The pack doubles what one layer gives; its change alone and beside ours, and the plain picture afterwards."""
     plain = sample(model, [text(1)], [text(2)], **TWO_STEPS)

@@ -107,7 +107,9 @@ FOR_FILL = (
 )
 
 
-@pytest.mark.parametrize(("more", "said"), [*lora_made.LEFT_OUT, FOR_FILL])
+@pytest.mark.parametrize(
+    ("more", "said"), [FOR_FILL, *(pytest.param(*row, marks=pytest.mark.thorough) for row in lora_made.LEFT_OUT)]
+)
 def test_what_load_lora_leaves_out_is_left_out_and_said(more, said, caplog):
     setting = setting_of(FLUX)
     state = tensors({"final_layer.linear": (64, 64)}, 24)
