@@ -36,7 +36,6 @@ OWN_FILES = (
     "LikenessLoRAPerPerson",
 )
 """What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
-TOKENS = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
 ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePerPerson", "LikenessApplyStoryMaker")
 WIDTH, HEIGHT = 128, 96
 
