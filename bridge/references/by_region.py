@@ -423,10 +423,10 @@ class RegionalReferencesBatch(Batch):
 
         That is so where the texts are words of people, and where the common text reads what it shows unweighted.
         """
-        # `alone` is 0 for the common text, n + 1 for the words of person n, which are refined by themselves.
-        is_for_words = current.texts is not None and bool(current.texts.alone)
+        is_for_words = current.texts is not None and current.texts.is_for_words
         if is_for_words or not self._weighs_shown:
             return None
+        # Of the common text, without the words of people, which are refined by themselves.
         return self.plan(self._family.refiners, self._layout.common).of(queries, keys)
 
 
