@@ -14,7 +14,6 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -324,71 +323,36 @@ def test_a_worker_that_ends_when_it_is_asked_for_its_nodes_or_starts_late(
     assert log.read_text().count(WAITS) == (1 if seconds else 0)
 
 
-@contextlib.contextmanager
-def growing_cluster(temporary: str, machines: int) -> Iterator[str]:
-    """The address of a cluster of Ray's without a GPU, whose autoscaler starts so many machines with one each when it
-    is asked for them. They are processes of this machine, which have the temporary folder."""
-    ray = pytest.importorskip("ray")
-    host = ray.util.get_node_ip_address()
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        address = f"{host}:{probe.getsockname()[1]}"
-    # ray.cluster_utils.AutoscalingCluster reads a file that no wheel of Ray's has, and ends every Ray of this machine.
-    head = {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}
-    machine = {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": machines}
-    # The machines have one address.
-    provider = {"type": "fake_multinode", "gcs_address": address, "use_node_id_as_ip": True}
-    provider |= {"disable_node_updaters": True, "disable_launch_config_check": True}
-    settings = {
-        "cluster_name": "small",
-        "max_workers": machines,
-        "provider": provider,
-        "available_node_types": {"ray.head.default": head, "machine": machine},
-        "head_node_type": "ray.head.default",
-        "idle_timeout_minutes": 5,
-        "upscaling_speed": 1.0,
-    }
-    commands = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
-    settings |= {f"{name}_commands": [] for name in commands} | {"cluster_synced_files": []}
-    settings |= {"auth": {}, "file_mounts": {}}
-    file = Path(temporary, "cluster.json")
-    file.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--node-ip-address={host}"]
-    command += [f"--port={address.rpartition(':')[2]}", "--num-cpus=1", "--num-gpus=0", f"--temp-dir={temporary}"]
-    command += ["--include-dashboard=false", "--disable-usage-stats", f"--autoscaling-config={file}"]
-    variables = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "TMPDIR": temporary}
-    try:
-        subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL, check=True)
-        yield address
-    finally:
-        for process in processes_of(temporary, ""):
-            process.kill()
-
-
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
-def test_a_cluster_grows_for_the_rows_and_loses_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From no GPU to two machines with one each, and a worker on each. The one makes the rows of the other, that is
-    lost."""
+def test_machines_join_a_cluster_and_leave_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three nodes of Ray's, of which two are said to have a GPU each and join later. Each gets a worker, nothing else
+    does, and the last makes the rows of the other that is lost."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "small" * 8)
     temporary = tempfile.mkdtemp(prefix="trial-", dir="/tmp")
+    # Ray writes the cluster's address into the folder "ray" of this one, which it does not make.
+    monkeypatch.setenv("RAY_TMPDIR", temporary)
+    Path(temporary, "ray").mkdir()
     jobs = Jobs(str(tmp_path), 1500)
     log = tmp_path / "log.txt"
+    cluster = cluster_utils.Cluster(True, head_node_args={"num_cpus": 1, "num_gpus": 0, "temp_dir": temporary})
     trial: Trial | None = None
     try:
-        with growing_cluster(temporary, machines=2) as address:
-            arguments = (f"{tmp_path}/jobs.csv", f"{tmp_path}/made", "--address", address, "--seconds", "0.02")
-            trial = Trial(log, *arguments)
-            trial.until(lambda: jobs.made(0.01))
-            trial.until(lambda: len(list((tmp_path / "made" / "done").iterdir())) == 2)
-            *_, machine, _ = sorted(processes_of(temporary, "raylet/raylet"), key=lambda one: one.create_time())
-            machine.kill()
-            assert trial.end() == 0, log.read_text()
+        arguments = (f"{tmp_path}/jobs.csv", f"{tmp_path}/made", "--address", cluster.address, "--seconds", "0.02")
+        trial = Trial(log, *arguments)
+        trial.until(lambda: "The cluster has no GPU yet" in log.read_text())
+        first = cluster.add_node(num_cpus=1, num_gpus=1)
+        trial.until(lambda: jobs.made(0.01))
+        assert len(list((tmp_path / "made" / "done").iterdir())) == 1
+        cluster.add_node(num_cpus=1, num_gpus=1)
+        trial.until(lambda: len(list((tmp_path / "made" / "done").iterdir())) == 2)
+        cluster.remove_node(first, allow_graceful=False)
+        assert trial.end() == 0, log.read_text()
     finally:
         if trial:
             trial.process.kill()
+        cluster.shutdown()
         shutil.rmtree(temporary, ignore_errors=True)
     assert "A worker has ended, and another is started" in log.read_text()
     assert sorted(jobs.names()) == sorted(f"row{number}" for number in range(jobs.count)), "each is listed once"
