@@ -15,8 +15,8 @@ RECORD = FamilyRecord(
     without_place=r"condition_embedder\.time_",
     of_the_time={"diffusion_model.condition_embedder.time_proj": (384, 64)},
     names=(
-        NameInFiles("lora_unet_double_blocks_0_attn_img_attn_qkv", "double_blocks.0.attn.img_attn_qkv"),
-        NameInFiles("diffusion_model.double_blocks.1.txt_mlp.net.2", "double_blocks.1.txt_mlp.net.2", all_kinds=True),
+        NameInFiles("lora_unet_double_blocks_0_attn_img_attn_qkv", "double_blocks.0.attn.img_attn_qkv", all_kinds=True),
+        NameInFiles("diffusion_model.double_blocks.1.txt_mlp.net.2", "double_blocks.1.txt_mlp.net.2"),
         NameInFiles("diffusion_model.double_blocks.0.attn.txt_attn_proj", "double_blocks.0.attn.txt_attn_proj"),
     ),
 )
