@@ -38,8 +38,9 @@ JOYIMAGE = TransformerFamily(
         model="JoyImage",
         image_model="joyimage",
         latent=(families.JOYIMAGE.latent, 3),
-        sizes="patch_size in_channels out_channels hidden_size num_attention_heads text_dim mlp_width_ratio num_layers "
+        sizes="in_channels out_channels hidden_size num_attention_heads text_dim mlp_width_ratio num_layers "
         "rope_dim_list theta",
+        required={"patch_size": [1, 2, 2]},
     ),
     blocks=("double_blocks",),
     text_layers=("condition_embedder.text_embedder.linear_1",),
