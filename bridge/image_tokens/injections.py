@@ -77,7 +77,7 @@ class Injection(InBoxes, CarriedOfPeople):
     def of_picture(self, number: int) -> Self:
         """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
 
-        There are no regions to cut, because by_row has none.
+        It is by_row no more, so that it acts in the box, see acting_regions.
         """
         numbers = slice(number, number + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []

@@ -243,7 +243,7 @@ def test_families_without_regions_are_given_what_the_hosts_own_nodes_give_them(m
 
 
 @pytest.mark.parametrize(("model", "changed", "message"), [
-    ("OmniGen2", {}, "People as References limits the references of OmniGen2 to no regions"),
+    ("OmniGen2", {}, "People as References can neither limit the references of OmniGen2"),
     ("Boogu-Image", {"pictures": torch.ones(4, 64, 64, 3), "model": None}, "6 pictures: Boogu-Image can read 5 at"),
 ])  # fmt: skip
 def test_of_families_without_regions_it_is_said_what_cannot_be(model, changed, message):
