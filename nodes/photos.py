@@ -223,7 +223,7 @@ def _output(
         *lines,
         *gathered("Left out, no face or not readable", first_few(list(errors))),
         *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
-        *grouping.notes(sorted_faces.labelled, sorted_faces.same_from, "the preview, and at corrections"),
+        *grouping.notes(sorted_faces.labelled, sorted_faces.same_from, look_at="the preview, and at corrections"),
         *analysis.weak_faces(labelled_faces),
         *persons.look_alike(found_people),
     ]

@@ -140,14 +140,16 @@ function putBeside(old, node) {
   app.canvas.setDirty(true, true);
 }
 
-/** To an input of this name, unless there is none, or it has a menu: the words of ours are others. */
+/** To an input of this name, unless there is none of the link's type, or it has a menu: the words of ours are others. */
 function connect({ origin_id: origin, origin_slot: slot }, node, name) {
   const { graph } = node;
   const place = node.inputs.findIndex((input) => input.name === name);
   if (place < 0 || node.widgets.some((widget) => widget.name === name && widget.type === "combo")) return;
   const isOfTheBox = origin === graph.inputNode?.id; // what comes into a box is no output of a node
-  if (isOfTheBox) graph.inputs[slot].connect(node.inputs[place], node);
-  else graph.getNodeById(origin)?.connect(slot, node, place);
+  const source = isOfTheBox ? graph.inputs[slot] : graph.getNodeById(origin)?.outputs[slot];
+  if (!source || !LiteGraph.isValidConnection(source.type, node.inputs[place].type)) return;
+  if (isOfTheBox) source.connect(node.inputs[place], node);
+  else graph.getNodeById(origin).connect(slot, node, place);
 }
 
 function settingsOf(pack) {

@@ -97,15 +97,15 @@ def _t5_tokens(options: Mapping[str, Any]) -> T5Tokens | None:
     return T5Tokens(numbers[None], weights[None, :, None])
 
 
-def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> EncodedText:
-    """The text `label` encoded by `clip` for this MODEL, as one part that holds for the whole schedule.
+def text_of(clip: CLIP, text: str, model: ModelPatcher, advice: str) -> EncodedText:
+    """The text encoded by `clip` for this MODEL, as one part that holds for the whole schedule.
 
     Raises BadSetup for a CLIP that changes in the schedule, and what `encoded_by_schedule` raises.
     """
-    parts = encoded_by_schedule(clip, label, text_width(model), advice)
+    parts = encoded_by_schedule(clip, text, text_width(model), advice)
     if len(parts) > 1:
         raise BadSetup(
-            f"The CLIP changes in the schedule (Set CLIP Hooks with keyframes), and the text {plain(label, 60)!r} is "
+            f"The CLIP changes in the schedule (Set CLIP Hooks with keyframes), and the text {plain(text, 60)!r} is "
             "read in all of it.",
             "Set schedule_clip of Set CLIP Hooks to false, or connect a CLIP without hooks to this node.",
         )

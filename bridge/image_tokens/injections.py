@@ -77,7 +77,7 @@ class Injection(InBoxes, CarriedOfPeople):
     def of_picture(self, number: int) -> Self:
         """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
 
-        There are no regions to cut, because by_row has none.
+        It is by_row no more, so that it acts in the box, see acting_regions.
         """
         numbers = slice(number, number + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
@@ -91,10 +91,11 @@ class Injection(InBoxes, CarriedOfPeople):
 
         They can if both are of one node, in the same places, read in the same way, and in the same layers.
         """
+        # Regions and boxes are not compared pixel by pixel: the entries of a node share the same tensors.
         return (
-            self.regions is other.regions
+            super().can_join_batch(other)
+            and self.regions is other.regions
             and self.boxes is other.boxes
-            and self.source is other.source
             and self.reads is other.reads
             and self.tokens.shape == other.tokens.shape
             and self._layers_read() == other._layers_read()

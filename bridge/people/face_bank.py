@@ -77,7 +77,7 @@ def path_of(file: str) -> str:
     if file.endswith(_UPLOADED):
         path = folders.path_within(folder_paths.get_input_directory(), file.removesuffix(_UPLOADED))
         if not os.path.isfile(path):
-            raise CannotSave(f"No saved person was uploaded to {path}.", "Upload the file again.")
+            raise CannotSave(f"No saved person {file!r} is in {os.path.dirname(path)}.", "Upload the file again.")
         return path
     names = [file]
     if file and ending(file) != _ENDING:

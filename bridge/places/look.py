@@ -239,10 +239,11 @@ class LookRun(Run[Sought]):
         if look.predicted is not None:
             # Some samplers also show the network pictures of other sizes.
             same_size = look.predicted.shape == x_in.shape
-            return [look.predicted if same_size else torch.zeros_like(x_in) for _ in conds]
+            # One for each side: other packs may write into them.
+            return [look.predicted.clone() if same_size else torch.zeros_like(x_in) for _ in conds]
         out = super().wrap_calc_cond_batch(executor, model, conds, x_in, *args, **kwargs)
         if look.is_done:
-            look.predicted = out[0]  # the positive side is the first
+            look.predicted = out[0].clone()  # the positive side is the first
         return out
 
 

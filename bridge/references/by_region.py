@@ -362,8 +362,9 @@ class RegionalReferencesBatch(Batch):
         layout = replace(self._layout, common=text)
         shown = self._rows[0].shown
         if any(shown):
-            # The common text begins with the tokens that show references. Tokens that other packs have put in front of
-            # it, which are neither common text nor words of people, have to be told apart from these.
+            # The common text begins with the tokens that show references, but for before_shown. Tokens that other packs
+            # have put in front of it, which are neither common text nor words of people, have to be told apart from
+            # these.
             words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
             front = max(0, text - self._layout.common - words)
             before = self._references.before_shown if self._references else 0

@@ -222,7 +222,7 @@ class CarriedOfPeople(Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
     per_person: the names of the fields, tensors or tuples, that have something of one person after the other. row: the
-    number of the person whose row this is; None for all rows. With by_row nobody has a region.
+    number of the person whose row this is; None for all rows. With by_row people act in all of their pictures.
     """
 
     per_person: ClassVar[tuple[str, ...]] = ()

@@ -57,7 +57,8 @@ class TextLayout:
     text, one after the other.
     picture_start: the index of the first token of the picture. How many there are stands in the weights of the regions.
     queries, keys: how many tokens the attention has as queries and as keys.
-    readable_front: the number of tokens in front of the common text. Words read these, but not the common text itself.
+    readable_front: the number of tokens in front of the common text. Words read these, of the picture their region
+    alone, but not the common text itself.
     owned: tokens that read a person's words although they are not of the picture, in ascending order.
     fillers: for each person, the tokens of the place that are no words; empty where no place has such tokens.
     """

@@ -409,7 +409,7 @@ class _Figure:
             left_shoulder, right_shoulder, _, _ = self.corners
             neck = middle(left_shoulder, right_shoulder)
         down = unit(nose[:2], neck)
-        # From the nose down the axis, px.
+        # From the nose down the axis, px. The crown's is negative: it lies above the nose.
         crown = CROWN * head_height
         chin = _CHIN_BELOW_NOSE * head_height
         neck_end = max(math.dist(neck, nose[:2]) - _HEAD_ABOVE_SHOULDERS * head_height, chin)
@@ -423,10 +423,7 @@ class _Figure:
 
         widest = HALF_HEAD * head_height
         skull_middle = self._skull_middle(down)
-        # The halves of the face meet at the nose. In the skull's own `across` (0 in the skull's middle, 1 at its rim)
-        # the nose, which is on the axis, lies at -skull_middle / widest.
-        seam = max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
-        charts = _head_charts(seam, self.front)
+        charts = _head_charts(_seam(skull_middle, widest), self.front)
         axis = _Axis(origin=nose[:2], down=down, start=crown, length=neck_end - crown)
         return _Shape(axis, half_width, widest, self.facing_sign, charts, middle_across=skull_middle)
 
@@ -455,6 +452,15 @@ def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int
         max(0, math.floor(min(start, end) - reach)),
         min(side, math.ceil(max(start, end) + reach) + 1),
     )
+
+
+def _seam(skull_middle: float, widest: float) -> float:
+    """Where the halves of a face meet, in the skull's own `across`: 0 in the middle of the skull, 1 at its rim.
+
+    They meet at the nose, at most _MOST_SEAM from the middle. skull_middle: how far it lies from the nose, along
+    `across`. widest: from the middle to the rim. Both in px.
+    """
+    return max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
 
 
 def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:

@@ -1,7 +1,7 @@
 """The regions of people around their faces, or in their face boxes, for methods that read faces.
 
 Regions are a tensor (people, H, W), float32, 0..1, a row for everybody of the cast. Who takes no part is drawn by
-another node, and so takes pixels from the others; who has weight 0 takes none.
+another node, and so takes pixels from the others; who has weight 0 takes none. Rows of both are not read further.
 """
 
 from collections.abc import Sequence

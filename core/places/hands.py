@@ -8,6 +8,9 @@ from . import bodies, poses
 from .expressions import ExpressiveLayout
 from .poses import OpenPose
 
+_Forearm = tuple[complex, complex]
+"""Elbow and wrist as x + iy: a turn of such points is a product with a number of length 1."""
+
 _FOREARMS = {"left": (7, 9), "right": (8, 10)}
 """Side of a person -> elbow and wrist in a Pose."""
 
@@ -40,11 +43,7 @@ def with_hands(layout: Layout, people: Sequence[OpenPose], place: int, mirror: b
     return ExpressiveLayout(replace(layout, slots=tuple(slots)), notes)
 
 
-Forearm = tuple[complex, complex]
-"""Elbow and wrist as x + iy: a turn of such points is a product with a number of length 1."""
-
-
-def _arms(person: OpenPose, mirror: bool) -> dict[str, tuple[Hand | None, Forearm | None]]:
+def _arms(person: OpenPose, mirror: bool) -> dict[str, tuple[Hand | None, _Forearm | None]]:
     """Side -> the hand and the forearm of a person in a photo, None for what is not seen."""
     pose = poses.coco(person.joints)
     hands = {"left": person.left_hand, "right": person.right_hand}
@@ -52,7 +51,7 @@ def _arms(person: OpenPose, mirror: bool) -> dict[str, tuple[Hand | None, Forear
     if not mirror:
         return arms
     # Mirrored at x = 0, where -conj(x + iy) is -x + iy: hands are moved to their wrists later.
-    mirrored: dict[str, tuple[Hand | None, Forearm | None]] = {}
+    mirrored: dict[str, tuple[Hand | None, _Forearm | None]] = {}
     for side, other_side in (("left", "right"), ("right", "left")):
         hand, forearm = arms[other_side]
         mirrored_hand = None if hand is None else tuple((-x, y, confidence) for x, y, confidence in hand)
@@ -61,7 +60,7 @@ def _arms(person: OpenPose, mirror: bool) -> dict[str, tuple[Hand | None, Forear
     return mirrored
 
 
-def _forearm(pose: Pose, side: str) -> Forearm | None:
+def _forearm(pose: Pose, side: str) -> _Forearm | None:
     """The forearm of this side; None where an end is not seen, or both ends are in one point."""
     ends = [pose[joint] for joint in _FOREARMS[side]] if pose else []
     if not ends or any(end[2] <= bodies.SEEN for end in ends) or ends[0][:2] == ends[1][:2]:
@@ -70,7 +69,7 @@ def _forearm(pose: Pose, side: str) -> Forearm | None:
     return elbow, wrist
 
 
-def _scale(slot: Slot, person: OpenPose, own_forearm: Forearm, forearm: Forearm) -> float:
+def _scale(slot: Slot, person: OpenPose, own_forearm: _Forearm, forearm: _Forearm) -> float:
     """How many times larger the place's person is than the one in the photo: by heads, else by forearms."""
     own_head = bodies.head_of_pose(slot.pose) if slot.pose else None
     head = bodies.head_of_pose(poses.coco(person.joints))
@@ -79,7 +78,7 @@ def _scale(slot: Slot, person: OpenPose, own_forearm: Forearm, forearm: Forearm)
     return abs(own_forearm[1] - own_forearm[0]) / abs(forearm[1] - forearm[0])
 
 
-def _moved(hand: Hand, forearm: Forearm, own_forearm: Forearm, scale: float) -> Hand | None:
+def _moved(hand: Hand, forearm: _Forearm, own_forearm: _Forearm, scale: float) -> Hand | None:
     """The hand at the wrist of the place's own forearm. forearm: of the photo."""
     turn = (own_forearm[1] - own_forearm[0]) / (forearm[1] - forearm[0])
     turn /= abs(turn)

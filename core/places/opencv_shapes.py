@@ -138,16 +138,14 @@ def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
     around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
-    # Both sides have a column for each row from the highest corner to the lowest one. They are not zipped strictly: a
-    # corner that rounding has lifted gives its side a column more.
-    sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=False)
+    sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=True)
     for y, (one_side, other_side) in enumerate(sides, _rounded(corners[highest][1])):
         first, last = sorted((one_side, other_side))
         _draw_row(canvas, y, _rounded(first), _rounded(last), color)
 
 
 def _columns_of_side(corners: list[Pixel]) -> list[int]:
-    """The column of one side of a polygon in every row, from its first corner down to the lowest one.
+    """The column of one side of a polygon in every row, from its first corner down to above the lowest one.
 
     corners: all corners of the polygon, from the highest around to the highest again. The side ends at the lowest.
     Corners and columns are in fixed point numbers.
@@ -165,7 +163,7 @@ def _columns_of_side(corners: list[Pixel]) -> list[int]:
             columns += [x + step * row for row in range(rows)]
         if _rounded(next_y) == lowest:
             break
-    return columns
+    return columns[: lowest - top]
 
 
 def _rounded(fixed: int) -> int:

@@ -280,7 +280,8 @@ def face_share(query: Tensor, key: Tensor, heads: int) -> Tensor:
 
 
 class PuLIDFluxNet(EncoderNet):
-    """A file for FLUX.1: its encoder, and the attentions behind blocks. block_width: of one row of the picture."""
+    """A file for FLUX.1: its encoder, and the attentions behind blocks. block_width: of a token of the
+    picture."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__(state, ops=ops, **factory)

@@ -114,7 +114,7 @@ def check_model(model: ModelPatcher, family: EncoderFamily) -> None:
     of_text_encoder = family.transformer
     if of_text_encoder is None:
         raise BadSetup(
-            f"{NAME} limits the references of {family.model} to no regions, and weighs none.",
+            f"{NAME} can neither limit the references of {family.model} to regions nor weigh them.",
             "Leave model empty, and connect the sampler to the node that loads the MODEL.",
         )
     wrappers = model.model_options.get("transformer_options", {}).get("wrappers", {})
@@ -167,7 +167,7 @@ def unlike_training(
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
     if family.transformer is None and any(source.of_people for source in sources):
-        lines.append(f"{family.model} reads everybody in the whole picture, each as much: nobody is bound to a place")
+        lines.append(f"{family.model} reads everybody alike in the whole picture: places and weights do nothing")
     return lines
 
 

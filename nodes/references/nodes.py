@@ -192,7 +192,6 @@ class PeopleAsReferences(io.ComfyNode):
                 f"training is {settings.training!r}, and no MODEL is connected.", f"Connect model of {NAME}."
             )
         limits = Limits() if model is None else _limits(model, family, taking, owned, sources, settings)
-        check_count(family, sources)
         lines = unused_weights(taking, owned, model is not None or family.transformer is None)
         lines += unlike_training(family, sources, pictures_first, settings.encoder_size, model is not None)
         # Inputs that have no effect without a MODEL. With parts the mask has one: it says whose each part is.
@@ -332,6 +331,7 @@ class Encoding:
         the text show each picture (`shown`), where the text encoder sees pictures of people.
         """
         family = self.family
+        check_count(family, sources)
         kept_of_latents = kept_of(family, sources, _canvas(self.taking.cast, self.settings.size))
         record = _record(self.taking, sources, latents, kept_of_latents, self.limits.boost)
         record = replace(record, isolated=family.pictures.isolated)

@@ -243,7 +243,7 @@ def test_families_without_regions_are_given_what_the_hosts_own_nodes_give_them(m
 
 
 @pytest.mark.parametrize(("model", "changed", "message"), [
-    ("OmniGen2", {}, "People as References limits the references of OmniGen2 to no regions"),
+    ("OmniGen2", {}, "People as References can neither limit the references of OmniGen2"),
     ("Boogu-Image", {"pictures": torch.ones(4, 64, 64, 3), "model": None}, "6 pictures: Boogu-Image can read 5 at"),
 ])  # fmt: skip
 def test_of_families_without_regions_it_is_said_what_cannot_be(model, changed, message):
@@ -455,7 +455,7 @@ def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
 def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
     """Of four steps Anna is read in the last two, Ben, by half, in all but the last. The host's own node gives the
     expected prompts their ranges, which end between steps."""
-    width, height = 216, 200  # 27 x 25 latent pixels
+    width, height = 120, 104  # 15 x 13 latent pixels
     anna, ben = named("Anna", "Ben", slots=group.layout(2, "half", 1, width, height).slots)
     ben = replace(ben, weight=0.5)
     given = {"model": RECORDS[family].model(), "sentences": "none", "size": 128}

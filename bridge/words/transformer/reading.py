@@ -192,8 +192,9 @@ class WordsReading:
             picture_start=picture_start,
             queries=queries,
             keys=keys,
-            # In front stand texts of references and then tokens of other packs, such as USO's. Words read the first
-            # alone: tokens of other packs belong to the common text, which words do not read.
+            # In front stand texts of references and then tokens of other packs, such as USO's; in families whose texts
+            # are last also picture and references. Tokens of other packs belong to the common text, which words do not
+            # read.
             readable_front=tokens.text_start + sum(tokens.reference_texts),
             owned=owned,
         )
