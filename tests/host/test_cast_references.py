@@ -451,11 +451,11 @@ def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     assert owners(nothing[1]) == (None,)
 
 
-@pytest.mark.parametrize("family", marks.WITH_REFERENCES)
+@pytest.mark.parametrize("family", marks.each(tiny_dits.REFERENCES, [FLUX_2, QWEN, Z_IMAGE]))
 def test_outside_of_their_own_range_a_person_is_as_of_weight_0(family):
     """Of four steps Anna is read in the last two, Ben, by half, in all but the last. The host's own node gives the
     expected prompts their ranges, which end between steps."""
-    width, height = 120, 104  # 15 x 13 latent pixels
+    width, height = 152, 200  # 19 x 25 latent pixels
     anna, ben = named("Anna", "Ben", slots=group.layout(2, "half", 1, width, height).slots)
     ben = replace(ben, weight=0.5)
     given = {"model": RECORDS[family].model(), "sentences": "none", "size": 128}
