@@ -111,14 +111,12 @@ class Maker:
         prompt = with_separate_people(job.prompt)
         if not self._measuring:
             return _Try(job, prompt, worker.run(prompt, job.files), [])
-        from .measured import reports_of, with_measure
+        from .measured import problem_of, reports_of, with_measure
 
         prompt = with_measure(prompt, self._object_info, self._measuring.vision)
         outcome = worker.run(prompt, job.files)
         reports = reports_of(outcome)
-        if len(reports) != len(outcome.files):
-            counts = f"{len(outcome.files)} files were saved and {len(reports)} pictures measured"
-            outcome = replace(outcome, error=f"{counts}: save each picture once.")
+        outcome = replace(outcome, error=outcome.error or problem_of(outcome, reports))
         return _Try(job, prompt, outcome, reports)
 
     def _keep(self, writer: PictureWriter, task: Task, job: Job, tried: Sequence[_Try]) -> Made:

@@ -1,7 +1,7 @@
 """People and garments measured beside each picture, in the worker's ComfyUI."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from shared.workflow import Prompt, specs, title
 
 from core import measure
 from core.cast import CROP, Member, Person, Slot
-from core.checks.errors import listed
+from core.checks.errors import counted, listed
 from core.checks.names import among
 from core.measure import MeasuredPicture, Report, Sighting
 from core.methods import methods
@@ -186,6 +186,16 @@ def reports_of(outcome: Outcome) -> list[Report]:
         if _measured(saver) in outcome.texts:
             reports += _report_of_each_picture(report_of(outcome.texts[_measured(saver)]))
     return reports
+
+
+def problem_of(outcome: Outcome, reports: Sequence[Report]) -> str:
+    """Why it is not known which report is of which file, or nothing."""
+    if len(reports) == len(outcome.files):
+        return ""
+    if not reports:
+        return "This ComfyUI's Likeness is too old to be measured by. Update it."
+    saved, seen = counted(len(outcome.files), "file"), counted(len(reports), "picture")
+    return f"{saved} saved and {seen} measured: save each picture once."
 
 
 def _report_of_each_picture(report: Report) -> list[Report]:

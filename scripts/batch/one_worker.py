@@ -112,10 +112,10 @@ class _Trial:
     finished: Finished | None = None
     error: BaseException | None = None
 
-    def is_given_up(self, threads: int) -> bool:
-        """Whether it ends whoever makes it: several workers, or the last one that is left each time. threads: of the
-        workers that are left."""
-        is_last_worker = threads <= ROWS_AT_ONCE
+    def is_given_up(self, left: Sequence[Any]) -> bool:
+        """Whether it ends whoever makes it: several workers, or the last one that is left each time. left: the worker
+        of each thread."""
+        is_last_worker = len(set(left)) == 1
         return len(self.ended if is_last_worker else set(self.ended)) >= TRIES
 
 
@@ -145,36 +145,38 @@ class DrivenWorkers:
         """What becomes of each task by `maker.make`, in the order in which they end. Raises SetupError where no worker
         is left."""
         to_do: SimpleQueue[Any] = SimpleQueue()
-        ended: SimpleQueue[_Trial | None] = SimpleQueue()
+        ended: SimpleQueue[Any] = SimpleQueue()
         self._threads = []
-        for worker in [*self._workers] * ROWS_AT_ONCE:
+        left = [*self._workers] * ROWS_AT_ONCE
+        for worker in left:
             thread = threading.Thread(target=_drive, args=(worker, maker, to_do, ended), daemon=True)
             self._threads.append(thread)
             thread.start()
         try:
-            yield from _handed_out(tasks, to_do, ended, len(self._threads))
+            yield from _handed_out(tasks, to_do, ended, left)
         finally:
             for _ in self._threads:
                 to_do.put(_NO_MORE)
 
 
 def _handed_out(
-    tasks: Iterable[Any], to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None], threads: int
+    tasks: Iterable[Any], to_do: SimpleQueue[Any], ended: SimpleQueue[Any], left: list[Any]
 ) -> Iterator[Finished]:
-    """Tasks for so many threads, and what becomes of them. A worker that ends gives its tasks back."""
+    """Tasks for threads, and what becomes of them. left: the worker of each. A worker that ends gives its tasks
+    back."""
     to_come = iter(tasks)
     at_work = 0
     reason = ""
     while True:
-        for task in islice(to_come, max(0, threads - at_work)):
+        for task in islice(to_come, max(0, len(left) - at_work)):
             to_do.put(_Trial(task))
             at_work += 1
         if not at_work:
             return
         trial = _next_of(ended)
-        if trial is None:
-            threads -= 1
-            if not threads:
+        if not isinstance(trial, _Trial):
+            left.remove(trial)
+            if not left:
                 raise SetupError(f"No server answers any more: start one and run the same again. The last: {reason}")
         elif trial.finished:
             at_work -= 1
@@ -184,15 +186,16 @@ def _handed_out(
             raise trial.error
         else:
             reason = str(trial.error)
-            if trial.is_given_up(threads):
+            if trial.is_given_up(left):
                 at_work -= 1
-                yield Finished(trial.task, None, f"Servers ended {TRIES} times during this row. The last: {reason}")
+                often = f"Servers ended or hung {TRIES} times during this row"
+                yield Finished(trial.task, None, f"{often}. The last: {reason}")
             else:
                 to_do.put(trial)
 
 
-def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[_Trial | None]) -> None:
-    """Make one task after the other. None says that the thread makes no more."""
+def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueue[Any]) -> None:
+    """Make one task after the other. The worker, in the place of a trial, says that this thread makes no more."""
     in_vain = 0
     while (trial := to_do.get()) is not _NO_MORE:
         error: BaseException | None = None
@@ -209,7 +212,7 @@ def _drive(worker: Any, maker: Maker, to_do: SimpleQueue[Any], ended: SimpleQueu
         # From here on the trial may be another thread's.
         ended.put(trial)
         if in_vain and (in_vain == _MOST_IN_VAIN or not worker.is_back()):
-            ended.put(None)
+            ended.put(worker)
             return
 
 

@@ -128,10 +128,6 @@ class PictureWriter:
         }
         if scores:
             entry["scores"] = scores
-        self.write_list(entry)
-
-    def write_list(self, entry: Mapping[str, Any]) -> None:
-        """Add an entry to the list, behind the pictures that it names."""
         self._list.add(json.dumps(entry).encode())
 
 

@@ -84,6 +84,8 @@ class Run:
     is_begun: bool = False
     moved: float = field(default_factory=time.monotonic)
     """When it was begun, or before that when anything last moved in the host's queue."""
+    queue: Any = None
+    """What the host last said of its queue."""
 
 
 class RunningHost:
@@ -215,17 +217,19 @@ class RunningHost:
     async def _watch_again(
         self, session: aiohttp.ClientSession, client: str, run: Run, on_event: Callable[[Event], None] | None
     ) -> bool:
-        """`_watch` by another connection. What was said in between, the history has. Raises HostError where the host
-        makes nothing."""
+        """`_watch` by another connection. Of what was said in between, the host's queue has that it was begun, and the
+        history has how it ended. Raises HostError where the host makes nothing."""
         async with self._messages(session, client) as messages:
-            is_idle = not self.get("/queue")["queue_running"]
+            running = self.get("/queue")["queue_running"]
             past = self.get(f"/history/{run.id}").get(run.id)
-            if past is None and is_idle and time.monotonic() - run.moved >= _ANSWER_SECONDS:
-                raise HostError("It has prompts to make, and makes none")
+            if past is None and not running and time.monotonic() - run.moved >= _ANSWER_SECONDS:
+                raise HostError("It makes nothing, and has no result of this prompt")
             if past is None:
+                if not run.is_begun and any(entry[1] == run.id for entry in running):
+                    _tell({"type": "execution_start", "data": {"prompt_id": run.id}}, run, on_event)
                 return await self._watch(messages, run, on_event)
         for kind, data in past["status"]["messages"]:
-            _note({"type": kind, "data": data}, run)
+            _tell({"type": kind, "data": data}, run, on_event)
         return True
 
     async def _watch(self, messages: Any, run: Run, on_event: Callable[[Event], None] | None) -> bool:
@@ -242,13 +246,13 @@ class RunningHost:
             if message.type in _CUT:
                 return False
             event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
-            if event.get("type") == "status" and not run.is_begun:
-                run.moved = time.monotonic()
+            # Every connection is greeted with a status: only one that differs says that something moved.
+            queue = event["data"].get("status") if event.get("type") == "status" else run.queue
+            if not run.is_begun and queue != run.queue:
+                run.queue, run.moved = queue, time.monotonic()
             if event.get("data", {}).get("prompt_id") != run.id:
                 continue
-            _note(event, run)
-            if on_event:
-                on_event(event)
+            _tell(event, run, on_event)
             # The one message that comes after the history has been written.
             if event["type"] == "executing" and event["data"]["node"] is None:
                 return True
@@ -394,6 +398,12 @@ class HostServer(RunningHost):
     def file(self, output: Mapping[str, str]) -> Path:
         """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
         return self.base / output["type"] / output.get("subfolder", "") / output["filename"]
+
+
+def _tell(event: Event, run: Run, on_event: Callable[[Event], None] | None) -> None:
+    _note(event, run)
+    if on_event:
+        on_event(event)
 
 
 def _note(event: Event, run: Run) -> None:

@@ -183,8 +183,22 @@ def test_a_line_for_each_person_seed_and_picture() -> None:
     ]  # fmt: skip
     (garment,) = score_lines(task, ["row2.png"], first, [garments(0.5)], is_kept=True, vision="clip.pth")
     assert (garment["person"], garment["recogniser"], garment["similarity"]) == ("a hat", "clip.pth", 0.5)
-    outcome = Outcome([SavedFile(".png", b"1", "save")])
-    assert measured.reports_of(outcome) == [], "nothing was measured"
+
+
+@pytest.mark.parametrize(
+    ("saved", "pictures", "problem"),
+    [
+        (1, 0, "This ComfyUI's Likeness is too old to be measured by. Update it."),
+        (1, 2, "1 file saved and 2 pictures measured: save each picture once."),
+        (2, 1, "2 files saved and 1 picture measured: save each picture once."),
+        (2, 2, ""),
+        (0, 0, ""),
+    ],
+)
+def test_each_file_is_a_picture_that_was_measured(saved: int, pictures: int, problem: str) -> None:
+    outcome = Outcome([SavedFile(".png", b"1", "save")] * saved)
+    reports = [*measured.reports_of(outcome), *[report(0.5)] * pictures]
+    assert measured.problem_of(outcome, reports) == problem
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:

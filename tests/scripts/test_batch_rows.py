@@ -23,7 +23,7 @@ from batch import output as output_module
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made, Maker
-from batch.one_worker import DrivenWorkers, Finished, OneWorker, WorkerEnded, WorkerSettings
+from batch.one_worker import DrivenWorkers, Finished, OneWorker, WorkerEnded, WorkerSettings, _Trial
 from batch.output import Measuring, Output, PictureWriter, Task, disk_errors_told, size_kept
 from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
@@ -944,8 +944,19 @@ def test_what_a_worker_has_that_ends_is_made_by_others(first: Ending, second: En
     assert sorted(end.task for end in results) == list(range(40))
     assert {end.task: end.made for end in results if not end.error} == {n: 2 * n for n in range(40) if n not in failed}
     assert all(
-        end.error.startswith("Servers ended 2 times during this row. The last: ") for end in results if end.error
+        end.error.startswith("Servers ended or hung 2 times during this row. The last: ")
+        for end in results
+        if end.error
     )
+
+
+@pytest.mark.parametrize(
+    ("ended", "left", "is_given_up"),
+    [("aa", "ab", False), ("ab", "ab", True), ("aa", "aaa", True), ("a", "a", False), ("ab", "bcc", True)],
+)
+def test_a_task_is_given_up_that_ends_two_or_twice_the_last_one(ended: str, left: str, is_given_up: bool) -> None:
+    """left: the worker of each thread."""
+    assert _Trial(3, [*ended]).is_given_up(left) == is_given_up
 
 
 def test_workers_that_all_end_end_the_run() -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from batch import servers
 from batch.folders import Folder
 from batch.maker import Maker
-from batch.one_worker import WorkerSettings
+from batch.one_worker import WorkerEnded, WorkerSettings
 from batch.output import Output, Task
 from batch.prompts import Job
 from batch.rows import Row
@@ -38,6 +38,7 @@ class SmallHost:
         self.made: list[str] = []
         self._queue: dict[str, tuple[str, str]] = {}
         """The client and the text of each prompt by its id."""
+        self._begun: set[str] = set()
         self._running: list[str] = []
         self._history: dict[str, Any] = {}
         self._sockets: dict[str, web.WebSocketResponse] = {}
@@ -103,6 +104,9 @@ class SmallHost:
         messages = web.WebSocketResponse()
         await messages.prepare(request)
         self._sockets[request.query["clientId"]] = messages
+        status = {"exec_info": {"queue_remaining": sum(map(len, self._entries().values()))}}
+        greeting = {"type": "status", "data": {"status": status, "sid": request.query["clientId"]}}
+        await messages.send_json(greeting)
         async for _ in messages:
             pass
         return messages
@@ -118,7 +122,13 @@ class SmallHost:
         return web.json_response({"prompt_id": number})
 
     async def _waiting(self, _: web.Request) -> web.Response:
-        return web.json_response({"queue_running": self._running, "queue_pending": [*self._queue]})
+        return web.json_response(self._entries())
+
+    def _entries(self) -> dict[str, list[Any]]:
+        running = ["another's"] if self.has("makes another's") else self._running
+        pending = [number for number in self._queue if number not in self._begun]
+        lists = {"queue_running": running, "queue_pending": pending}
+        return {name: [[0, number, {}, {}, []] for number in numbers] for name, numbers in lists.items()}
 
     async def _past(self, request: web.Request) -> web.Response:
         number = request.match_info["id"]
@@ -128,15 +138,15 @@ class SmallHost:
         return web.Response(text=request.query["filename"].removesuffix(".txt"))
 
     async def _make(self) -> None:
-        done: set[str] = set()
         while True:
             await asyncio.sleep(0.005)
-            for number in [number for number in self._queue if number not in done]:
-                if not self.has("begins nothing"):
-                    done.add(number)
+            for number in [number for number in self._queue if number not in self._begun]:
+                if not self.has("begins nothing") and not self.has("makes another's"):
+                    self._begun.add(number)
                     self._running.append(number)
                     await self._made(number)
-                    self._running.remove(number)
+                    if not self.has("says no begin"):
+                        self._running.remove(number)
 
     async def _made(self, number: str) -> None:
         client, text = self._queue[number]
@@ -147,6 +157,8 @@ class SmallHost:
 
         if self.has("sends what is no JSON"):
             await self._sockets[client].send_str("<html>")
+        if self.has("says no begin"):
+            return
         await say("execution_start")
         if self.has("ends nothing"):
             return
@@ -155,7 +167,7 @@ class SmallHost:
         await say("execution_success")
         outputs = {"1": {"images": [{"filename": f"{text}.txt", "subfolder": "", "type": "output"}]}}
         if not self.has("keeps no history"):
-            messages = [["execution_success", {"prompt_id": number}]]
+            messages = [[kind, {"prompt_id": number}] for kind in ("execution_start", "execution_success")]
             self._history[number] = {"outputs": outputs, "status": {"messages": messages}}
         self.made.append(text)
         self._left = max(0, self._left - 1)
@@ -183,9 +195,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 MADE_BY_ITSELF = {"is cut off", "says no end"}
 """What a server does that makes its rows all the same."""
 FAULTS = [
-    "answers nothing", "begins nothing", "ends nothing", "keeps no history", "does not answer for prompt",
-    "does not answer for ws", "does not answer for history", "does not answer for view", "does not answer for upload",
-    "sends a page", "sends a list", "sends what is no JSON", *sorted(MADE_BY_ITSELF),
+    "answers nothing", "begins nothing", "makes another's", "says no begin", "ends nothing", "keeps no history",
+    "does not answer for prompt", "does not answer for ws", "does not answer for history", "does not answer for view",
+    "does not answer for upload", "sends a page", "sends a list", "sends what is no JSON", *sorted(MADE_BY_ITSELF),
 ]  # fmt: skip
 
 
@@ -208,6 +220,23 @@ def test_rows_of_a_server_that_does_not_work_any_more_are_made(fault: str, impat
     assert sum(len(path.read_text().splitlines()) for path in (tmp_path / "out" / "done").iterdir()) == ROWS
     if fault in MADE_BY_ITSELF:
         assert len(bad.made) > 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_of_task", "says"),
+    [
+        ("begins nothing", False, "It makes nothing, and has no result of this prompt"),
+        ("makes another's", False, "It has not made it after 1 s"),
+        ("says no begin", True, "It was not done after 1 s. --row-limit gives it more seconds."),
+    ],
+)
+def test_a_row_that_a_server_is_at_is_told_from_one_that_waits(
+    fault: str, is_of_task: bool, says: str, impatient: None
+) -> None:
+    with SmallHost(fault) as host, pytest.raises(WorkerEnded) as ended:
+        ServerWorker("one", host.url, limit=1).run(Texts().job(Row(2, "row2", {})).prompt, {})
+    assert ended.value.is_of_task == is_of_task
+    assert str(ended.value) == f"{host.url}: {says}"
 
 
 @pytest.mark.parametrize(
