@@ -386,20 +386,22 @@ class Encoding:
         positives: list[tuple[float, Conditioning]] = []
         negatives: list[tuple[float, Conditioning]] = []
         positive_of_people: Conditioning = []  # the last that a run reads; [] where there is none
+        by_people_read: dict[frozenset[int], SamplerInputs] = {}  # by who is read, as in several parts the same may be
         for start, read in parts_of_schedule(ranges):
-            prompts = self.of_people(read, sources, latents)
-            given = SamplerInputs(given.model, prompts.positive, prompts.negative)
-            regions_read = self.limits.regions if read else None
-            # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
-            if given.model is not None and (regions_read is not None or not prompts.record.is_read_as_it_is):
-                given = read_by_region(given, prompts.record, regions_read, apply_node.node_id)
-                if read:
-                    positive_of_people = marked(given.positive, apply_node, Side.POSITIVE)
-                    negative_of_people = marked(given.negative, apply_node, Side.NEGATIVE)
-                    given = SamplerInputs(given.model, positive_of_people, negative_of_people)
-            given = _as_network_reads(self.family, given)
-            positives.append((start, given.positive))
-            negatives.append((start, given.negative))
+            if read not in by_people_read:
+                prompts = self.of_people(read, sources, latents)
+                given = SamplerInputs(given.model, prompts.positive, prompts.negative)
+                regions_read = self.limits.regions if read else None
+                # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
+                if given.model is not None and (regions_read is not None or not prompts.record.is_read_as_it_is):
+                    given = read_by_region(given, prompts.record, regions_read, apply_node.node_id)
+                    if read:
+                        positive_of_people = marked(given.positive, apply_node, Side.POSITIVE)
+                        negative_of_people = marked(given.negative, apply_node, Side.NEGATIVE)
+                        given = SamplerInputs(given.model, positive_of_people, negative_of_people)
+                given = by_people_read[read] = _as_network_reads(self.family, given)
+            positives.append((start, by_people_read[read].positive))
+            negatives.append((start, by_people_read[read].negative))
         made = SamplerInputs(given.model, changed_in_turn(positives), changed_in_turn(negatives))
         if made.model is not None and positive_of_people:
             return replace(made, model=model_with_notes(apply_node, made.model, positive_of_people))

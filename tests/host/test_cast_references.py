@@ -443,6 +443,7 @@ def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
             ours = ("clip_start_percent", "clip_end_percent", "likeness_changes")
             same([[text, {name: value for name, value in options.items() if name not in ours}]], expected[side])
         ends = [entry[1]["clip_end_percent"] for entry in of_range[side]]
+        assert of_range[side][0][0] is of_range[side][2][0], "what is read in two parts is encoded once"
         assert ends == pytest.approx([0.25, 0.5, 1.0], abs=1e-6)
         assert ends[0] < 0.25
         assert ends[1] > 0.5, "a step at either end is within"
