@@ -54,7 +54,7 @@ def _arms(person: OpenPose, mirror: bool) -> dict[str, tuple[Hand | None, _Forea
     mirrored: dict[str, tuple[Hand | None, _Forearm | None]] = {}
     for side, other_side in (("left", "right"), ("right", "left")):
         hand, forearm = arms[other_side]
-        mirrored_hand = None if hand is None else tuple((-x, y, confidence) for x, y, confidence in hand)
+        mirrored_hand = poses.moved(hand, lambda point: (-point[0], point[1], point[2]))
         ends = None if forearm is None else (-forearm[0].conjugate(), -forearm[1].conjugate())
         mirrored[side] = (mirrored_hand, ends)
     return mirrored
