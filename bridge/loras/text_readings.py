@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 
+import torch
 from torch import Tensor
 
 from ..networks.layers import QueryShape
@@ -86,29 +88,23 @@ def _reading_of_choice(choice: Sequence[PersonShare], query_shape: QueryShape) -
     choice: one PersonShare of each node, whose product is the share of the reading.
     """
     people = tuple(person_share.person_index for person_share in choice)
-    share: Tensor | None = None  # (rows or 1, pixels)
-    for person_share in choice:
-        if person_share.share is not None:
-            share = person_share.share if share is None else share * person_share.share
-    if share is None:
+    shares = [person_share.share for person_share in choice if person_share.share is not None]
+    if not shares:  # 1 everywhere
         return TextReading(people, pixels=None, share=None, share_of_all=None)
-    has_share = (share > _ROUNDING_ERROR).any(dim=0)  # (pixels,)
-    if not has_share.any():
+    share = reduce(torch.mul, shares)  # (rows or 1, pixels)
+    own_pixels = (share > _ROUNDING_ERROR).any(dim=0).nonzero()[:, 0]  # (n,)
+    if not len(own_pixels):
         return None
-    # The reading takes the pixels that have a share of it. `pixels` stays None where all have one: nothing is picked
-    # out. `ready_share` (on the device) stays None where every share is 1: nothing is multiplied.
-    pixels = None
-    own_share = share
-    if not has_share.all():
-        pixels = has_share.nonzero()[:, 0]
-        own_share = share[:, pixels]
-    ready_share = None
-    if not bool((own_share == 1).all()):
-        ready_share = query_shape.like_queries(own_share[..., None])
-    ready_pixels = None
-    if pixels is not None:
-        ready_pixels = pixels.to(query_shape.device)
-    return TextReading(people, ready_pixels, ready_share, query_shape.like_queries(share[..., None]))
+    own_share = share[:, own_pixels]  # (rows or 1, n)
+    # None spares work in every layer: nothing is picked out of all pixels, nothing is multiplied by 1.
+    has_all_pixels = len(own_pixels) == share.shape[1]
+    is_all_of_it = bool((own_share == 1).all())
+    return TextReading(
+        people,
+        pixels=None if has_all_pixels else own_pixels.to(query_shape.device),
+        share=None if is_all_of_it else query_shape.like_queries(own_share[..., None]),
+        share_of_all=query_shape.like_queries(share[..., None]),
+    )
 
 
 def add_reading(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:

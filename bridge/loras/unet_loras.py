@@ -261,25 +261,26 @@ class UNetNodeLoras:
         regions, pixels need different sums, so the result is then (B, channels, h, w), which the block adds as well.
         """
         layer = self.layers[hook.name]
-        # The grid that this forward has shown (_layers_of_convolution), or else the grid that the UNet has there by
-        # itself; (1, 1) for a layer that stands in no block.
-        grid = forward.grids.get(hook.name) or self._grids.get(hook.name, (1, 1))
-        if out.dim() == 4:  # a convolution shows its own grid
-            grid = int(out.shape[2]), int(out.shape[3])
+        grid = self._grid_of(hook.name, forward, out)
         hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
         up = layer.up.to(x)
-        if layer.in_front:  # GLoRAs, whose own change of x comes on top of the product
+        is_of_time_step = out.dim() == 2
+        if is_of_time_step or layer.in_front:  # a sum that no single kernel makes
             addition = functional.linear(hidden, up)  # (B, pixels or 1, channels)
             for front in layer.in_front:
                 change = front.change(hook.layer, x)
                 addition = addition + self._times_pixel_weights(change, grid, (front.person,))
             return _with_addition(out, addition, grid)
-        if out.dim() == 3:
-            return with_product(out, hidden, up, hook.makes_new)
-        if out.dim() == 4:
-            return with_product_of_pixels(out, hidden, up, hook.makes_new)
-        # A layer of the time step: out is (B, channels).
-        return _with_addition(out, functional.linear(hidden, up), grid)
+        add_product = with_product_of_pixels if out.dim() == 4 else with_product
+        return add_product(out, hidden, up, hook.makes_new)
+
+    def _grid_of(self, name: str, forward: Forward, out: Tensor) -> Grid:
+        """The grid of the pixels of a layer, which gives `out`; (1, 1) for one that stands in no block."""
+        if out.dim() == 4:  # a convolution, whose output is a picture
+            return int(out.shape[2]), int(out.shape[3])
+        if name in forward.grids:  # what the block has in this forward; another node may have changed it
+            return forward.grids[name]
+        return self._grids.get(name, (1, 1))  # what the block has by itself
 
     def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
         """Tokens times the weights of their pixels: (B, pixels or 1, channels). It may write into x.
@@ -288,23 +289,23 @@ class UNetNodeLoras:
         where x has not a whole number of tokens for each pixel, and ConditioningLost where another pack has made rows.
         """
         tokens = _as_tokens(x)
-        weights = self._weights_of(grid, owners)
+        weights = self._weights_of(grid, owners)  # (rows or 1, pixels, channels or 1)
         if weights is None:
             return tokens
-        copies, rest = divmod(tokens.shape[1], weights.shape[1])  # weights: (rows or 1, pixels, channels or 1)
-        is_for_all_pixels = tokens.shape[1] == 1  # of a layer of the time step
-        if not is_for_all_pixels and rest:
-            raise _tokens_moved(tokens.shape[1], grid)
-        if copies > 1:  # keys of other rows of the batch behind a row's own, as reference-only nodes have them
-            weights = weights.repeat(1, copies, 1)
+        token_count = tokens.shape[1]
+        pixel_count = weights.shape[1]
+        is_of_time_step = token_count == 1  # this token becomes one for each pixel
+        if not is_of_time_step:
+            if token_count % pixel_count:
+                raise _tokens_moved(token_count, grid)
+            if token_count > pixel_count:  # reference-only nodes put the keys of other rows of the batch behind a row's
+                weights = weights.repeat(1, token_count // pixel_count, 1)
         if len(weights) not in (1, len(tokens)):
             raise made_rows_error(len(tokens), len(weights), function=None)
         weights = weights.to(tokens)
-        # Written into x where the product has the shape of x: x was made just before, by `down` or by a GLoRA, and
-        # nobody else holds it. Otherwise one token becomes one for each pixel, which needs a new tensor.
-        if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
-            return tokens.mul_(weights)
-        return tokens * weights
+        if is_of_time_step or tokens.requires_grad:
+            return tokens * weights
+        return tokens.mul_(weights)  # nobody else holds x: `down` or a GLoRA has made it just before
 
 
 def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int], Grid]) -> dict[str, Grid]:
@@ -315,6 +316,18 @@ def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int]
         if block is not None:
             by_layer[name] = block_grids[block]
     return by_layer
+
+
+def _layers_by_first_convolution(names: Iterable[str], modules: Mapping[str, nn.Module]) -> dict[str, list[str]]:
+    """By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives."""
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        if block_of(name) is None:
+            continue
+        convolution = first_convolution_of(name)
+        if convolution in modules:
+            layers.setdefault(convolution, []).append(name)
+    return layers
 
 
 def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
@@ -412,24 +425,15 @@ class UNetLorasBatch(CrossAttentionBatch):
         self.hooks = network.hooks
         self._text_layers = network.text_layers
         self._nodes = nodes
-        names: dict[str, None] = {}  # of the layers to which any node adds something, each once and in order
-        for node in nodes:
-            names.update(dict.fromkeys(node.layers))
-        # By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives.
-        self._layers_of_convolution: dict[str, list[str]] = {}
-        for name in names:
-            if block_of(name) is None:
-                continue
-            convolution = first_convolution_of(name)
-            if convolution in network.modules:
-                self._layers_of_convolution.setdefault(convolution, []).append(name)
-        self._hooked_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
+        # Names of the layers to which any node adds something, each once and in order.
+        self._layer_names = list(dict.fromkeys(name for node in nodes for name in node.layers))
+        self._layers_of_convolution = _layers_by_first_convolution(self._layer_names, network.modules)
+        self._hooked_layers = list(dict.fromkeys([*self._layer_names, *self._layers_of_convolution]))
         self._readings = TextReadings(nodes, network.text_layers, query_shape)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The cross-attentions of the base class, and by name each layer to which something is added, with its part."""
-        names = {name for node in self._nodes for name in node.layers}
-        layers = {name: part_around(modules, name) for name in names}
+        layers = {name: part_around(modules, name) for name in self._layer_names}
         return {**super().sites(modules), **layers}
 
     @contextmanager
@@ -451,25 +455,29 @@ class UNetLorasBatch(CrossAttentionBatch):
         """The sum of `out`, which a layer gives for x, and of what all nodes add to it, in the shape of `out`.
 
         Called by the hooks, see layer_hooks.Additions.
-
-        The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
-        added here: `attention_output` adds later what belongs to each reading. When another pack's function calls them
-        by itself, within `call_with_text_of`, the LoRAs of the owners named there are added.
         """
         self.calls.count(hook.name)
         if hook.name.endswith(("attn2.to_k", "attn2.to_v")):
-            # Empty when the host calls the layer. `get` gives 0 for a person without a LoRA in this layer.
-            owners: tuple[Owner, ...] = forward.text_owners
-            for owner in owners:
-                layer = owner.node.layers.get(hook.name)
-                if layer is not None:
-                    out = out + layer.additions_to_text(x, hook.layer).get(owner.person_index, 0)
-            return out
+            return self._keys_or_values(forward.text_owners, hook, x, out)
         for node in self._nodes:
             if hook.name in node.layers:
                 out = node.output_with_additions(forward, hook, x, out)
         for name in self._layers_of_convolution.get(hook.name, ()):
             forward.grids[name] = int(out.shape[2]), int(out.shape[3])
+        return out
+
+    @staticmethod
+    def _keys_or_values(owners: Sequence[Owner], hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
+        """What a layer that makes keys or values of the text gives: `out`, with the LoRAs of these owners.
+
+        owners: none when the host calls the layer, because `attention_output` adds later what belongs to each reading.
+        Some when another pack's attention calls it by itself, see Forward.call_with_text_of.
+        """
+        for owner in owners:
+            layer = owner.node.layers.get(hook.name)
+            if layer is not None:
+                # 0 for a person without a LoRA in this layer
+                out = out + layer.additions_to_text(x, hook.layer).get(owner.person_index, 0)
         return out
 
     def attention_output(
@@ -480,14 +488,7 @@ class UNetLorasBatch(CrossAttentionBatch):
         text_readings.py says which pixels read with whose LoRAs. Arguments as in the base class. Raises
         LoraTokensMoved, and ConditioningLost where our patch was not called, or another pack has made rows.
         """
-        source_rows = self.source_rows(before, q, extra_options)
-        by_pixels = can_read_some_pixels(before)
-        grid = grid_of(extra_options)
-        readings_of_batch = self._readings.of_layer(layer_index, grid)
-        readings = [_reading_for_rows(reading, source_rows, by_pixels) for reading in readings_of_batch]
-        by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
-        if by_region and q.shape[1] != grid[0] * grid[1]:
-            raise _tokens_moved(q.shape[1], grid)
+        readings = self._readings_in_layer(layer_index, before, q, extra_options)
         layer_text: LayerText | None = extra_options.get(_TEXT)
         if layer_text is None:
             raise patches_dropped()
@@ -499,27 +500,39 @@ class UNetLorasBatch(CrossAttentionBatch):
         for reading in readings:
             keys = _with_additions(k, key_additions, reading)
             values = _with_additions(v, value_additions, reading)
-            person_by_node = zip(self._nodes, reading.people, strict=True)
-            owners = tuple(Owner(node, person) for node, person in person_by_node if person is not None)
-            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, owners)
+            out_of_reading = self._read_text(reading, before, q, keys, values, extra_options)
             out = add_reading(out, out_of_reading, reading, q.shape[1])
         assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
         return out
 
-    @staticmethod
+    def _readings_in_layer(
+        self, layer_index: int, before: Replacement | None, q: Tensor, extra_options: Options
+    ) -> list[TextReading]:
+        """The readings of one layer, for the rows and the attention that it has. Raises as `attention_output`."""
+        source_rows = self.source_rows(before, q, extra_options)
+        by_pixels = can_read_some_pixels(before)
+        grid = grid_of(extra_options)
+        readings: list[TextReading] = []
+        for reading in self._readings.of_layer(layer_index, grid):
+            readings.append(_reading_for_rows(reading, source_rows, by_pixels))
+        by_region = any(reading.share is not None or reading.pixels is not None for reading in readings)
+        if by_region and q.shape[1] != grid[0] * grid[1]:
+            raise _tokens_moved(q.shape[1], grid)
+        return readings
+
     def _read_text(
+        self,
+        reading: TextReading,
         before: Replacement | None,
         q: Tensor,
         keys: Tensor,
         values: Tensor,
         extra_options: Options,
-        reading: TextReading,
-        owners: tuple[Owner, ...],
     ) -> Tensor:
         """The attention of the pixels of one reading, (B, n, C), by the host's function or by `before`.
 
         before: what stands in the place of the host's function, or None. q: of all pixels, (B, N, C). keys, values:
-        made with the LoRAs of the owners, (B, T, C) each.
+        made with the LoRAs of the reading's people, (B, T, C) each.
         """
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
@@ -530,6 +543,8 @@ class UNetLorasBatch(CrossAttentionBatch):
         if reading.pixels is not None:
             # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
             extra_options = {**extra_options, PIXELS: reading.pixels}
+        person_by_node = zip(self._nodes, reading.people, strict=True)
+        owners = tuple(Owner(node, person) for node, person in person_by_node if person is not None)
         attention_of_other_node = partial(before, q, keys, values, extra_options)
         return current_additions().call_with_text_of(owners, attention_of_other_node)
 
