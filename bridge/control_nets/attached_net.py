@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import comfy.controlnet
@@ -135,6 +135,16 @@ class _EntryName:
     sigmas: Tensor
     is_clear: bool = True
 
+    def see(self, uuid: Any, sigmas: Tensor) -> None:
+        """Take note that the entry of this uuid is read at these sigmas."""
+        # Another one at the same sigmas is a second entry of one step: a prompt that is used twice, with a mask each.
+        # Sigmas are compared by value, as several cards have a tensor of their own for each forward, and only at
+        # another uuid: to read them from a GPU makes the CPU wait.
+        if self.is_clear and uuid != self.latest:
+            self.is_clear = not torch.equal(self.sigmas, sigmas)
+        self.latest = uuid
+        self.sigmas = sigmas
+
 
 @dataclass
 class NetInRun:
@@ -168,13 +178,7 @@ class NetInRun:
                 continue
             sigmas: Tensor = options["sigmas"]
             name = self.names.setdefault(entry.changes, _EntryName(uuid, latest=uuid, sigmas=sigmas))
-            # Another name at the same sigmas is a second entry of one step: a prompt that is used twice, with a mask
-            # each. From then on the names stay the host's. Sigmas are compared by value, as several cards have a tensor
-            # of their own for each forward, and only at another name: to read them from a GPU makes the CPU wait.
-            if name.is_clear and uuid != name.latest:
-                name.is_clear = not torch.equal(name.sigmas, sigmas)
-            name.latest = uuid
-            name.sigmas = sigmas
+            name.see(uuid, sigmas)
             if name.is_clear:
                 uuids[number] = name.uuid
 
@@ -368,12 +372,15 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         # under crossattn_controlnet. Ours reads the text, so it is called without them. The rest of the chain needs
         # them, and is therefore called first and by itself.
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
+        own_control = partial(
+            self._own_control, rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others
+        )
         if previous is None:
-            return self._own_control(rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others)
+            return own_control()
         # For this thread alone, by the class's descriptor: on several cards others compute in this net too (PerThread).
         computed = _ComputedNet(previous.get_control(x_noisy, t, cond, batched_number, *others))
         with _AttachedNet.previous_controlnet.replaced(self, computed):
-            return self._own_control(rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others)
+            return own_control()
 
     def _check_forward(
         self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
@@ -393,10 +400,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.in_run.id_tokens_reader:
             id_tokens = [entry.tokens for entry in rows.entries]
             self.in_run.id_tokens_reader.change_inputs(id_tokens, x_noisy, cond, options)
-        window = row_window(options)
-        row_count = rows_per_entry if window is None else self._rows_around(window)  # of the whole batch, 0: unknown
-        if settings.canvas_node and row_count:
-            settings.canvas_node.check_rows(row_count)
+        self._check_rows(rows_per_entry, options)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         pending_notes = self.in_run.pending_notes
         if rows.area is None and pending_notes is not None:
@@ -405,6 +409,13 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         latent = self.in_run.latent_of_forward(rows.area, x_noisy, options, hint)
         self._check_canvas(rows.area, latent)
         return latent
+
+    def _check_rows(self, rows_per_entry: int, options: Options) -> None:
+        """Raise BadCast where the number of rows of the whole batch is known, and not that of the people."""
+        window = row_window(options)
+        row_count = rows_per_entry if window is None else self._rows_around(window)
+        if self.settings.canvas_node and row_count:
+            self.settings.canvas_node.check_rows(row_count)
 
     def _own_control(self, area: Area | None, latent: LatentSize, options: Options, *args: Any) -> Any:
         """The net's own residuals, for the whole picture or an area of it.

@@ -104,11 +104,7 @@ class PersonControlNet(NetOfHost):
         rows_with_faces = _rows_of_positive(rows.sides(context, transformer_options), picture_count)
         if not rows_with_faces:
             return control
-        latent = whole_latent(x_noisy, rows.area, transformer_options, self._latent)
-        if latent is None:
-            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
-            advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
-            raise BadRegion(", ".join(names(self.given.people)), why, advice)
+        latent = self._latent_of_forward(x_noisy, rows.area, transformer_options)
         x = x_noisy[rows_with_faces]
         passes = self._passes_for(x, rows.area, latent, picture_count, transformer_options)
         y = cond.get("y")
@@ -117,6 +113,18 @@ class PersonControlNet(NetOfHost):
         residuals = self._residuals_of_all(passes, x, t[rows_with_faces], y)
         residuals = in_all_rows(residuals, rows_with_faces, len(x_noisy))
         return self.control_merge(residuals, control, output_dtype=None)
+
+    def _latent_of_forward(self, x_noisy: Tensor, area: Area | None, options: Options) -> tuple[int, int]:
+        """(height, width) of the whole picture in latent pixels, of which a forward shows this area, or all.
+
+        Raises BadRegion where it is unknown.
+        """
+        latent = whole_latent(x_noisy, area, options, self._latent)
+        if latent is None:
+            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
+            advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
+            raise BadRegion(", ".join(names(self.given.people)), why, advice)
+        return latent
 
     def _passes_for(
         self, x: Tensor, area: Area | None, latent: tuple[int, int], picture_count: int, options: Options
@@ -131,15 +139,11 @@ class PersonControlNet(NetOfHost):
         window = row_window(options)
         key = x.shape, x.device, area, latent, window
         if key not in self._passes:
-            # These two count only where each person has a row of the batch: row n is then person n's.
-            pictures_of_run = picture_count
-            people_of_rows: Sequence[int] = range(len(self.given.people))
-            if window is not None:
-                # The number of all rows of the batch is checked, not that of the window. Where no pack tells it, that
-                # of this forward stands in for it.
-                pictures_of_run = window.total or picture_count
-                people_of_rows = window.rows
-            self._check_picture(pictures_of_run, latent)
+            # The rows of the whole batch are checked, not those of a window, where their number is known.
+            row_count = window.total if window is not None and window.total else picture_count
+            # Read only where each person has a row of the batch: row n is then person n's.
+            people_of_rows = range(len(self.given.people)) if window is None else window.rows
+            self._check_picture(row_count, latent)
             self._tell_of_piece(latent, options)
             hints = self._encode_hints(latent, area)
             self._passes[key] = passes_of(self.given, hints, x, latent, area, people_of_rows, self._dtype)

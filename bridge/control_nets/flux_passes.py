@@ -84,29 +84,21 @@ def passes_of(
     visible = None if regions is None else _visible_pixels(regions, height, width)  # (people, 1, h, w)
     shares = _shares(given.people, regions, _cut(given.boxes, area, latent), height, width)  # (people, N or 1, 1)
 
-    def repeated(values: Tensor) -> Tensor:
-        """Values of the people of a pass, (people of the pass, ...), repeated for all rows: (B, ...), on x's device.
-
-        The rows stand entry after entry. In a pass of one person every row gets that person's values. In a pass of all
-        people row n of each entry gets the values of its person.
-        """
-        times = len(x) // len(values)
-        other_dimensions = [1] * (values.ndim - 1)
-        rows = values.repeat(times, *other_dimensions)
-        return rows.to(x.device, dtype)
-
     people_of_passes = [[number] for number in range(len(given.tokens))]  # one person in each pass
     if given.by_row:
         people_of_passes = [list(people_of_rows)]  # all people in one pass, each in their own rows
     passes: list[PersonPass] = []
     for people in people_of_passes:
-        hint = hints[people] if len(hints) > 1 else hints  # a single hint is the same for all people
+        # The person of each row of x. Rows stand entry after entry, and each entry has one for each of `people`, or all
+        # of its rows are of one person.
+        of_rows = people * (len(x) // len(people))
+        hint_of_rows = of_rows if len(hints) > 1 else [0] * len(of_rows)  # a single hint is the same for all people
         passes.append(
             PersonPass(
-                hint=repeated(hint),
-                tokens=repeated(given.tokens[people]),
-                visible=None if visible is None else repeated(visible[people]),
-                shares=repeated(shares[people]),
+                hint=hints[hint_of_rows].to(x.device, dtype),
+                tokens=given.tokens[of_rows].to(x.device, dtype),
+                visible=None if visible is None else visible[of_rows].to(x.device, dtype),
+                shares=shares[of_rows].to(x.device, dtype),
             )
         )
     return passes

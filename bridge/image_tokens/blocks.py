@@ -107,9 +107,8 @@ class BlocksRun(Run[BlockInjection]):
         model: Any = guider.model_patcher
         self.blocks = list(blocks_of(network_of(model_of(model))))
         self._dtype = dtype_of(model_of(model))
-        # (id of an injection's layers, device) -> (these layers, the same on the device). The layers are kept here only
-        # so that no other object can get their id.
-        self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
+        self._placed: dict[tuple[tuple[Read, ...], torch.device], list[Read]] = {}
+        """What `layers_on_device` has given, by an injection's own layers (the same tensors) and the device."""
         self._put_all_on_device(picture_count=len(latent))
 
     def _put_all_on_device(self, picture_count: int) -> None:
@@ -135,15 +134,15 @@ class BlocksRun(Run[BlockInjection]):
         if is_device_of_model:
             target = model_device
         layers: Any = injection.layers
-        key = id(layers), target
+        key = layers, target
         if key not in self._placed:
             value_count = sum(tensor.numel() for layer in layers for tensor in layer)
             comfy.model_management.free_memory(value_count * self._dtype.itemsize, target)
             on_device: list[Read] = []
             for layer in layers:
                 on_device.append(tuple(tensor.to(target, self._dtype) for tensor in layer))
-            self._placed[key] = layers, on_device
-        return self._placed[key][1]
+            self._placed[key] = on_device
+        return self._placed[key]
 
     def new_batch(self, acting: tuple[OfNode[BlockInjection], ...], forward_input: ForwardInput) -> BlocksBatch:
         return BlocksBatch(self, acting, forward_input)
@@ -173,6 +172,36 @@ class _Readers:
         return read if self.shares is None else read * self.shares.to(read)
 
 
+_EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32)
+"""The region of one person who has none, (people, H, W)."""
+
+
+def _readers_apart(injection: BlockInjection, rows: slice, layers: list[Read], x: Tensor) -> list[_Readers]:
+    """One _Readers for each person of an injection, in these rows.
+
+    layers: of the injection, on the device. x: (B, C, h, w), the latents of the batch.
+    """
+    shares = _EVERYWHERE if injection.shares is None else injection.shares
+    # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
+    shares_of_people = on_tokens(shares, *x.shape[-2:], side=2).flatten(1)
+    readers: list[_Readers] = []
+    for person, by_token in enumerate(shares_of_people):
+        tokens = by_token.nonzero()[:, 0]  # (n,)
+        own_shares = by_token[tokens, None].to(x.device)  # (n, 1)
+        readers.append(_Readers(rows, tokens.to(x.device), (person,), layers, own_shares))
+    return readers
+
+
+def _readers_together(injection: BlockInjection, rows: slice, layers: list[Read], x: Tensor) -> list[_Readers]:
+    """One _Readers for each set of people of an injection whose regions share tokens. Arguments as `_readers_apart`."""
+    regions = _EVERYWHERE if injection.acting_regions is None else injection.acting_regions
+    height, width = x.shape[-2:]
+    readers: list[_Readers] = []
+    for people, tokens in tokens_by_people(tokens_in_regions(regions, (height, width))):
+        readers.append(_Readers(rows, tokens.to(x.device), people, layers, shares=None))
+    return readers
+
+
 _Replacement = Callable[[Options, Options], Options]
 """What another node has put in the place of a block."""
 
@@ -193,27 +222,8 @@ class BlocksBatch(Batch):
                 rows = slice(first_row, first_row + rows_of_chunk)
                 if injection.active:
                     layers = run.layers_on_device(injection, forward_input.x.device)
-                    self._add_readers(injection, rows, layers, forward_input.x)
-
-    def _add_readers(self, injection: BlockInjection, rows: slice, layers: list[Read], x: Tensor) -> None:
-        """Add to `_readers` the tokens of the picture that read the people of an injection in these rows.
-
-        apart: one _Readers for each person. Else one for each set of people whose regions share tokens.
-        layers: of the injection, on the device. x: (B, C, h, w), the latents of the batch.
-        """
-        latent = x.shape[-2], x.shape[-1]  # (height, width)
-        everywhere = torch.ones(1, 1, 1, dtype=torch.float32)  # the region of one person without any
-        if injection.apart:
-            shares = everywhere if injection.shares is None else injection.shares
-            # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
-            for person, by_token in enumerate(on_tokens(shares, *latent, side=2).flatten(1)):
-                tokens = by_token.nonzero()[:, 0]  # (n,)
-                shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
-                self._readers.append(_Readers(rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
-            return
-        regions = everywhere if injection.acting_regions is None else injection.acting_regions
-        for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
-            self._readers.append(_Readers(rows, tokens.to(x.device), people, layers, shares=None))
+                    readers_of = _readers_apart if injection.apart else _readers_together
+                    self._readers += readers_of(injection, rows, layers, forward_input.x)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The modules of the blocks behind which anybody is read. modules: of the network, by name."""

@@ -67,10 +67,10 @@ def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None
 def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
     """Whether a patch fits a weight of this shape. shape: () for no weight, or for one that is a single number."""
     kind = kind_of(patch)
-    # A whole difference (no kind) must have the shape of the weight. With the shape () every patch is compared in this
-    # way: no patch fits where there is no weight, and a difference of a single number fits such a weight.
-    if not shape or kind is None:
+    if kind is None:  # a whole difference, which may be a single number, too
         return tensors_of(patch)[0].shape == shape
+    if not shape:
+        return False
     if kind in TURNING_KINDS:
         # (blocks, size, size), or (rounds, blocks, size, size) of BOFT. Each block turns `size` outputs, and all blocks
         # together turn every output of the layer: blocks * size of them.

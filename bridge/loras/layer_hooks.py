@@ -108,10 +108,7 @@ class LayerHook:
         # First the layer is made what it is without us: hooks of ours that have ended are taken out, and a function of
         # another pack stays. Then `layer` is read, and the hook is put in front of it.
         self.standing: Any = _without_ended(vars(module).get("forward"))
-        if self.standing is None:
-            vars(module).pop("forward", None)
-        else:
-            module.forward = self.standing
+        _put_back(module, self.standing)
         self.makes_new = self.standing is None
         self.layer_additions: tuple[LayerAddition, ...] = ()
         self.layer = module.forward
@@ -200,16 +197,10 @@ class LayerHooks:
         name of the layer, what the LayerHook gets.
         """
         own_additions = additions or {}
-        with self._lock:
-            self._forwards += 1
         try:
             with self._lock:
-                for name in names:
-                    if name not in self.by_name:
-                        self.by_name[name] = LayerHook(self, name, self.modules[name])
-                    if name in own_additions:
-                        hook = self.by_name[name]
-                        hook.layer_additions = (*hook.layer_additions, own_additions[name])
+                self._forwards += 1
+                self._put_in(names, own_additions)
             yield
         finally:
             with self._lock:
@@ -218,6 +209,15 @@ class LayerHooks:
                     self._take_out()
                 else:
                     self._take_additions_out(own_additions)
+
+    def _put_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition]) -> None:
+        """Put hooks into the layers that have none, and additions into those that are named there."""
+        for name in names:
+            if name not in self.by_name:
+                self.by_name[name] = LayerHook(self, name, self.modules[name])
+            if name in additions:
+                hook = self.by_name[name]
+                hook.layer_additions = (*hook.layer_additions, additions[name])
 
     def _take_additions_out(self, additions: Mapping[str, LayerAddition]) -> None:
         """Take additions out of hooks that other forwards still need. additions: by name of the layer."""

@@ -75,19 +75,20 @@ def more_names(model: ModelPatcher, family: TransformerFamily | None) -> dict[st
 
     Each layer has a name for each prefix that trainers use, with dots and with underscores. family: None for a UNet.
     """
-    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
-    layers = _layers_of(targets)
+    of_host: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     corrected = _layers_of_diffusers(model) if family is None else _corrected_layers(model, family)
-    layers.update(corrected)
     names: dict[str, Target] = {}
-    for layer, target in layers.items():
-        names_in_files = [prefix + layer for prefix in _DOTTED]
-        names_in_files += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
-        for name in names_in_files:
-            is_right_in_host = name in targets and layer not in corrected
-            if not is_right_in_host:
+    for layer, target in {**_layers_of(of_host), **corrected}.items():
+        for name in _names_in_files(layer):
+            if layer in corrected or name not in of_host:
                 names[name] = target
     return names
+
+
+def _names_in_files(layer: str) -> list[str]:
+    """All names of a layer in files. layer: its name with dots, without a prefix."""
+    with_underscores = layer.replace(".", "_")
+    return [*(prefix + layer for prefix in _DOTTED), *(prefix + with_underscores for prefix in _UNDERSCORED)]
 
 
 def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:

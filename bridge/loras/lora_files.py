@@ -151,6 +151,11 @@ class _Patch:
         return self.key if isinstance(self.key, str) else self.key[0]
 
     @property
+    def is_of_network(self) -> bool:
+        """Whether its weight is one of the MODEL's network, and not of the CLIP."""
+        return self.weight.startswith(NETWORK)
+
+    @property
     def layer(self) -> str:
         """The name of the network's module whose weight it is."""
         return self.weight.removeprefix(NETWORK).removesuffix(WEIGHT)
@@ -168,6 +173,14 @@ class _Patch:
         """The function that puts the outputs of the file into the order of the weight; None where they have it."""
         return self.key[2] if isinstance(self.key, tuple) and len(self.key) > 2 else None
 
+    def shape_in(self, model: ModelPatcher) -> tuple[int, ...] | None:
+        """The shape of what it changes in a MODEL or a CLIP; None where it does not fit, see fitting_shape."""
+        return fitting_shape(model, self.weight, self.patch, self.rows)
+
+    def sizes_in(self, model: ModelPatcher) -> str:
+        """Its sizes and those of its weight in a MODEL or a CLIP, in words."""
+        return sizes_in_words(model, self.weight, self.patch)
+
 
 def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayers, by_region: bool) -> LoraFile:
     """The LoRA of a file, as far as it adds to the MODEL's network and to the CLIP.
@@ -181,8 +194,8 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     tensors = _FileTensors(state, _names_of(model, clip, layers))
     patches = _host_patches(tensors, path)
     _check_numbers(tensors.read_by(patches), path)
-    of_network = [patch for patch in patches if patch.weight.startswith(NETWORK)]
-    of_clip = [patch for patch in patches if not patch.weight.startswith(NETWORK)]
+    of_network = [patch for patch in patches if patch.is_of_network]
+    of_clip = [patch for patch in patches if not patch.is_of_network]
     # Kinds are checked before sizes: of a kind that cannot be used the sizes say nothing.
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     unread_keys = tensors.unread_keys(patches)
@@ -199,14 +212,15 @@ def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, 
     The order matters: where a file has several names of one weight, the host reads the one that is last here. So the
     host's own names come last.
     """
+    names_of_clip = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    # The host adds the names of the MODEL's weights to those of the CLIP's.
+    host_names = comfy.lora.model_lora_keys_unet(model_of(model), dict(names_of_clip))
     names = dict(layers.names)
-    host_names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
-    for name, weight in host_names.items():
+    for name, weight in names_of_clip.items():
         # PEFT's file of a text encoder alone has the names without this beginning, so they are known that way, too.
         if name.startswith(_TEXT_ENCODER):
             names[name.removeprefix(_TEXT_ENCODER)] = weight
-    # The host adds the names of the MODEL's weights to those of the CLIP's.
-    for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
+    for name, weight in host_names.items():
         names.setdefault(name, weight)
     # The host also has names of layers that only other models of a family have, and leaves these out as it loads.
     return {name: weight for name, weight in names.items() if _is_there(model, weight)}
@@ -248,12 +262,7 @@ class _FileTensors:
                 names_in_file.add(name)
                 self.known[host_key] = tensor
         self.names = {name: weight for name, weight in names.items() if name in names_in_file}
-        self.second_names = list(twice)
-        name_by_weight: dict[Any, str] = {}  # the last name so far, in the order of `names`
-        for name, weight in self.names.items():
-            if weight in name_by_weight:  # the host reads this later name, and not the one before
-                self.second_names.append(name_by_weight[weight])
-            name_by_weight[weight] = name
+        self.second_names = [*twice, *_names_before_another(self.names)]
 
     def read_by(self, patches: Sequence[_Patch]) -> State:
         """The tensors that the host has read for these patches, by their keys.
@@ -272,6 +281,17 @@ class _FileTensors:
         """The keys of the tensors that the host has not read for these patches; those of no known layer come first."""
         read_tensors = self.read_by(patches)
         return [*self._unknown, *(key for key in self.known if key not in read_tensors)]
+
+
+def _names_before_another(names: Mapping[str, Any]) -> list[str]:
+    """The names behind which another name of the same weight comes: the host reads that one."""
+    before_another: list[str] = []
+    last_name: dict[Any, str] = {}  # of each weight, so far
+    for name, weight in names.items():
+        if weight in last_name:
+            before_another.append(last_name[weight])
+        last_name[weight] = name
+    return before_another
 
 
 def _host_key(key: str) -> str:
@@ -357,29 +377,40 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
 
     by_region: whether the person is in a part of the picture. What does not fit is refused later, by `_parts_that_fit`.
     """
-    kind = kind_of(patch.patch)
-    if kind is None:
+    if kind_of(patch.patch) is None:
         return f"a whole difference ({patch.patch[0]})"  # the patch is a tuple with its kind first, such as "diff"
+    return _why_not_in_layer(model, layers, patch, by_region) or _why_not_of_kind(model, layers, patch)
+
+
+def _why_not_in_layer(model: ModelPatcher, layers: LoraLayers, patch: _Patch, by_region: bool) -> str | None:
+    """Why nothing can be added for one person in the layer of a patch, in words; None where it can."""
     shape = None
     if patch.weight.endswith(WEIGHT):
         shape = layer_shape(object_of(model, patch.weight.removesuffix(WEIGHT)))
-    if shape is None or (layers.linear_alone and len(shape) != 2):
+    is_linear = shape is not None and len(shape) == 2
+    if shape is None or (layers.linear_alone and not is_linear):
         return "no linear layer" if layers.linear_alone else "no linear layer and no convolution"
     if not layers.is_in_forward(patch.layer):
         return f"read with the whole prompt, before {layers.family} draws"
-    is_linear = len(shape) == 2  # what a convolution gives has pixels, wherever it stands
+    # What a convolution gives has pixels, wherever it stands.
     if by_region and is_linear and not layers.has_place(patch.layer):
         return f"without a place in the picture that is known for {layers.family}"
+    return None
+
+
+def _why_not_of_kind(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> str | None:
+    """Why a LoRA of the kind of a patch cannot be one person's, in words; None where it can."""
+    kind = kind_of(patch.patch)
     lora = lora_of(patch.patch)
     if lora is None:
         return kind  # a kind that is no addition of low rank
     if not lora.is_addition:
         return f"{kind} with DoRA or another shape"
-    # None for both where the patch does not fit its weight.
-    changed_shape = fitting_shape(model, patch.weight, patch.patch, patch.rows)
-    low_rank = None if changed_shape is None else low_rank_shapes(lora, changed_shape)
-    if layers.linear_alone and low_rank is not None and not low_rank.is_two_matrices_alone:
-        return f"{kind} on {layers.family}"
+    shape = patch.shape_in(model)
+    if layers.linear_alone and shape is not None:
+        low_rank = low_rank_shapes(lora, shape)
+        if low_rank is not None and not low_rank.is_two_matrices_alone:
+            return f"{kind} on {layers.family}"
     return None
 
 
@@ -394,7 +425,7 @@ def _without_other_latents(
     left_out_sentences: list[str] = []
     for patch in patches:
         if _is_for_other_latents(model, layers, patch):
-            left_out_sentences.append(sizes_in_words(model, patch.weight, patch.patch))
+            left_out_sentences.append(patch.sizes_in(model))
         else:
             kept_patches.append(patch)
     return kept_patches, left_out_sentences
@@ -405,7 +436,7 @@ def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch
 
     The file is then made for latents of another number of channels, and its other patches may fit all the same.
     """
-    return patch.layer == layers.reads_latents and fitting_shape(model, patch.weight, patch.patch, patch.rows) is None
+    return patch.layer == layers.reads_latents and patch.shape_in(model) is None
 
 
 def _parts_that_fit(
@@ -424,38 +455,43 @@ def _parts_that_fit(
     weight. Also where no patch is for the network, unless the file is for the CLIP alone: it has patches for the CLIP
     and names no other layer.
     """
-    misfits: list[str] = []  # the sizes of each patch that does not fit, in words
     parts: list[FilePart] = []
-    for patcher, patches in ((model, of_network), (clip.patcher, of_clip)):
-        for patch in patches:
-            shape = fitting_shape(patcher, patch.weight, patch.patch, patch.rows)
-            lora = lora_of(patch.patch)
-            if shape is None:
-                misfits.append(sizes_in_words(patcher, patch.weight, patch.patch))
-            elif patcher is model and lora is not None:
-                parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
-    matches = [_LAYER_KEY.match(key) for key in unread_keys]
-    unread_layers = sorted({match[1] for match in matches if match})  # names of layers, each once
+    misfits: list[str] = []  # the sizes of each patch that does not fit, in words
+    for patch in of_network:
+        shape = patch.shape_in(model)
+        lora = lora_of(patch.patch)
+        if shape is None:
+            misfits.append(patch.sizes_in(model))
+        elif lora is not None:  # for the type checker: other kinds are refused before
+            parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
+    misfits += [patch.sizes_in(clip.patcher) for patch in of_clip if patch.shape_in(clip.patcher) is None]
+    unread_layers = _layers_named_in(unread_keys)
     is_for_clip_alone = not of_network and bool(of_clip) and not unread_layers
     if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
-    known_count = len(of_network) + len(of_clip)
-    odd = [*misfits, *unread_layers] or list(unread_keys)  # keys, where no key tells the name of its layer
-    raise _another_model(file, layers, odd, known_count, len(misfits))
+    is_any_layer_named = bool(misfits or unread_layers)
+    unknown_names = unread_layers if is_any_layer_named else unread_keys
+    raise _another_model(file, layers, misfits, unknown_names, len(of_network) + len(of_clip) - len(misfits))
+
+
+def _layers_named_in(keys: Sequence[str]) -> list[str]:
+    """The names of layers that these keys begin with, each once."""
+    matches = [_LAYER_KEY.match(key) for key in keys]
+    return sorted({match[1] for match in matches if match})
 
 
 def _another_model(
-    file: str, layers: LoraLayers, odd: Sequence[str], known_count: int, misfit_count: int
+    file: str, layers: LoraLayers, misfits: Sequence[str], unknown_names: Sequence[str], fitting_count: int
 ) -> WrongBaseModel:
     """The error about a file that does not fit.
 
-    odd: in words, first the misfits, layers with a known name and another size, then names that are not known.
-    known_count: the number of layers with a known name. misfit_count: the number of misfits.
+    misfits: in words, the layers of another size. unknown_names: of layers that are not known. fitting_count: how many
+    layers fit.
     """
-    total = known_count + len(odd) - misfit_count  # the misfits are among the known and among the odd
+    odd = [*misfits, *unknown_names]
     first = f"; first {odd[0]}" if odd else ""
-    base = f"another model ({counted(total, 'layer')}, of which {known_count - misfit_count} fit{first})"
-    if odd and not misfit_count:
+    base = f"another model ({counted(fitting_count + len(odd), 'layer')}, of which {fitting_count} fit{first})"
+    if odd and not misfits:
         base = f"another model, or has names of layers that ComfyUI does not know ({len(odd)}{first})"
     needed = f"one that fits the MODEL ({layers.family}) and the CLIP"
     return WrongBaseModel(f"The LoRA {file}", base, needed, layers.advice)

@@ -46,10 +46,13 @@ class LayerLora:
     rows: slice | None = None
     reorder: Reorder | None = None
 
+    @property
+    def first_output(self) -> int:
+        return 0 if self.rows is None else self.rows.start
+
     def fits_in(self, shape: Sequence[int]) -> bool:
         """Whether a layer with weights of this shape has all outputs and inputs that the LoRA changes."""
-        above = self.rows.start if self.rows is not None else 0  # outputs in front of those that it changes
-        return above + self.shape[0] <= shape[0] and self.shape[1] <= shape[1]
+        return self.first_output + self.shape[0] <= shape[0] and self.shape[1] <= shape[1]
 
     def low_rank(self, shape: tuple[int, ...], device: torch.device) -> LowRank:
         """The matrices of the LoRA, float32 and times the strength, padded with 0 to all of a layer.
@@ -62,19 +65,24 @@ class LayerLora:
         up = low_rank.up * self.strength
         if self.reorder is not None:
             up = self.reorder(up)
-        above = self.rows.start if self.rows is not None else 0  # outputs in front of those that it changes
-        below = shape[0] - above - len(up)
-        up = functional.pad(up, (0, 0, above, below))  # (out, rank)
+        outputs_behind = shape[0] - self.first_output - len(up)
+        up = _padded(up, dim=0, before=self.first_output, behind=outputs_behind)  # (out, rank)
         more_inputs = shape[1] - low_rank.down.shape[1]
-        in_front: InFront | None = None
-        if low_rank.in_front is not None:
-            front_down = functional.pad(low_rank.in_front.down, (0, more_inputs))  # (rank, in)
-            front_up = functional.pad(low_rank.in_front.up * self.strength, (0, 0, 0, more_inputs))  # (in, rank)
-            in_front = InFront(front_down, front_up)
-        # `pad` takes a pair for each dimension, the last first: those of a convolution's kernel, then the inputs.
-        kernel_padding = (0, 0) * (len(shape) - 2)
-        down = functional.pad(low_rank.down, (*kernel_padding, 0, more_inputs))  # (rank, in, ...)
-        return LowRank(down, up, in_front)
+        down = _padded(low_rank.down, dim=1, behind=more_inputs)  # (rank, in, ...)
+        front = low_rank.in_front
+        if front is not None:
+            front_down = _padded(front.down, dim=1, behind=more_inputs)  # (rank, in)
+            front_up = _padded(front.up * self.strength, dim=0, behind=more_inputs)  # (in, rank)
+            front = InFront(front_down, front_up)
+        return LowRank(down, up, front)
+
+
+def _padded(x: Tensor, dim: int, behind: int, before: int = 0) -> Tensor:
+    """x with so many zeros before and behind its numbers in one dimension."""
+    padding = [(0, 0)] * x.dim()
+    padding[dim] = before, behind
+    # torch wants the last dimension first.
+    return functional.pad(x, [count for pair in reversed(padding) for count in pair])
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,22 +162,18 @@ class PeopleLayer:
         """loras: all LoRAs of the node's people in this layer. module: the layer. like: on the device and in the dtype
         of what the layer is given. shape: of the layer's weights in this MODEL."""
         groups = groups_of(module)
-        downs: list[Tensor] = []
-        ups: list[Tensor] = []
-        owners: list[int] = []
+        owned: list[_OwnedMatrices] = []
         self.in_front: list[InputLora] = []
         for layer_lora in sorted(loras, key=attrgetter("person")):
             person = layer_lora.person
             low_rank = in_groups(layer_lora.low_rank(shape, like.device), groups)
-            downs.append(low_rank.down.to(like))
-            ups.append(low_rank.up.to(like))
-            owners.extend([person] * len(low_rank.down))
-            if low_rank.in_front is not None:
-                front = low_rank.in_front
+            owned.append(_OwnedMatrices(person, low_rank.down.to(like), low_rank.up.to(like)))
+            front = low_rank.in_front
+            if front is not None:
                 self.in_front.append(InputLora(person, front.down.to(like), front.up.to(like), groups))
         self.module = module
-        self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
-        self.people = tuple(dict.fromkeys(owners))
+        self.owners, self.down, self.up = _side_by_side(owned, groups)
+        self.people = tuple(dict.fromkeys(lora.owner for lora in owned))
         self.owners_tensor = torch.tensor(self.owners, device=like.device)
         self.people_tensor = torch.tensor(self.people, device=like.device)
         self._is_of = (self.people_tensor[:, None] == self.owners_tensor).to(like)
@@ -194,9 +198,9 @@ class PeopleLayer:
         x: (..., in). What stands in front of the layer is not in it.
         """
         hidden = self.hidden(x)  # (..., ranks)
-        is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
-        return functional.linear(hidden * is_of, self.up.to(x))
+        of_each = torch.stack([hidden * is_own for is_own in self._is_of.to(x)])
+        return functional.linear(of_each, self.up.to(x))
 
     def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
         """What each person's LoRAs add to keys or values of a text, (B, T, C), by the number of the person.
@@ -268,28 +272,32 @@ def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bo
     return out
 
 
-def _group_by_group(
-    owners: Sequence[int], downs: Sequence[Tensor], ups: Sequence[Tensor], groups: int
-) -> tuple[tuple[int, ...], Tensor, Tensor]:
-    """Owners (ranks,), down (ranks, in / groups, ...) and up (out, ranks) of all LoRAs together, sorted by groups.
+class _OwnedMatrices(NamedTuple):
+    """One LoRA in a layer. owner: the number of its person. down: (ranks, in / groups, ...). up: (out, ranks)."""
 
-    owners: the person of each rank of all LoRAs, one LoRA after the other. downs, ups: of each LoRA. Within one LoRA
-    the ranks of the first group come first, see in_groups. Returned are the ranks of all LoRAs for the first group,
-    then those for the second, and so on: a convolution in groups gives the first part of its outputs from the first
-    group of its inputs, the second part from the second.
+    owner: int
+    down: Tensor
+    up: Tensor
+
+
+def _side_by_side(loras: Sequence[_OwnedMatrices], groups: int) -> tuple[tuple[int, ...], Tensor, Tensor]:
+    """Owners (ranks,), down and up of all LoRAs: the ranks for the first group of the layer's channels come first.
+
+    Then come those for the second, and so on. This is the order of a convolution in groups: it gives the first part of
+    its outputs from the first group of its inputs. Within one LoRA the ranks have it already, see in_groups.
     """
-    down = torch.cat(tuple(downs))
-    up = torch.cat(tuple(ups), dim=1)
-    if groups == 1:
-        return tuple(owners), down, up
+    owners: list[int] = []
     group_of_rank: list[int] = []
-    for lora_down in downs:
-        rank = len(lora_down) // groups  # of this LoRA, in each group
+    for lora in loras:
+        rank_count = len(lora.down)
+        owners += [lora.owner] * rank_count
         for group in range(groups):
-            group_of_rank.extend([group] * rank)
-    # The numbers of all ranks, sorted by their groups. Within a group the LoRAs stay in their order.
+            group_of_rank += [group] * (rank_count // groups)
+    # Ranks of one group stay in the order of the LoRAs.
     order = sorted(range(len(owners)), key=group_of_rank.__getitem__)
-    return tuple(owners[rank] for rank in order), down[order], up[:, order]
+    down = torch.cat([lora.down for lora in loras])[order]
+    up = torch.cat([lora.up for lora in loras], dim=1)[:, order]
+    return tuple(owners[rank] for rank in order), down, up.contiguous()
 
 
 def groups_of(module: Any) -> int:

@@ -67,25 +67,21 @@ class RankWeights:
         stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C). Raises ConditioningLost
         unless x has a whole number of rows for each row that the network is called for.
         """
-        texts = current.texts
-        called_people = person_of_row  # the person of each row that the network is called for, of which x is made
-        if texts is not None and texts.rows is not None:
-            called_people = tuple(person_of_row[row] for row in texts.rows)
-        times, rest = divmod(len(x), len(called_people))
+        people = _people_of_called_rows(person_of_row)
+        times, rest = divmod(len(x), len(people))
         if rest:
-            raise ConditioningLost("", f"makes {len(x)} rows of {len(called_people)} in a layer")
-        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
-        key = called_people, owners, times, is_by_token, x.dim()
+            raise ConditioningLost("", f"makes {len(x)} rows of {len(people)} in a layer")
+        tokens_are_rows = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
+        key = people, owners, times, tokens_are_rows, x.dim()
         weights_by_key = self._kept(forward)
         if key not in weights_by_key:
-            is_own = torch.tensor(called_people)[:, None] == torch.tensor(owners)  # (rows, ranks)
-            # Where tokens of a text are rows, all tokens of one row of the batch come first, then those of the next:
-            # each row is repeated. Of the time there may be a second batch of rows, at 0, for reference pictures: the
-            # whole batch is repeated.
-            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
-            for _ in range(x.dim() - 2):
-                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
-            weights_by_key[key] = is_own.to(self._like)
+            # Tokens that are rows: all of one row of the batch, then those of the next. Else the whole batch may stand
+            # there once more, at the time 0, for reference pictures.
+            of_batch = torch.tensor(people)
+            of_x = of_batch.repeat_interleave(times) if tokens_are_rows else of_batch.repeat(times)
+            is_own = of_x[:, None] == torch.tensor(owners)  # (rows of x, ranks)
+            ones = [1] * (x.dim() - 2)
+            weights_by_key[key] = is_own.view(len(x), *ones, -1).to(self._like)  # (rows of x, 1, ..., ranks)
         return weights_by_key[key]
 
     def of_layer(
@@ -117,10 +113,17 @@ class RankWeights:
             if x.dim() != 3 or x.shape[1] != 1:
                 raise zero_time_unknown()
             return weights_of(self._tokens.tokens(stream.stream))
-        weights = weights_of(math.prod(x.shape[1:-1]))
-        if x.dim() == 3:  # (B, tokens, C)
-            return weights
-        return weights.view(1, *x.shape[1:-1], -1)  # tokens in a grid, (B, frames, h, w, C)
+        tokens = x.shape[1:-1]  # of x, (B, tokens, C), or where they stand in a grid (B, frames, h, w, C)
+        return weights_of(math.prod(tokens)).view(1, *tokens, -1)
+
+    def of_people(self, forward: Forward, people: PeopleOnPicture, loras: PeopleLayer, stream: Stream) -> Tensor:
+        """How much of each person's LoRAs every token has: (1, tokens, people of the layer).
+
+        people, loras: as in `of_layer`. stream: which tokens the layer acts on in the blocks.
+        """
+        # As if each person were one rank.
+        tokens = self._tokens.tokens(stream)
+        return self.of_owners(forward, people, loras.people, loras.people_tensor, stream, tokens)
 
     def of_owners(
         self,
@@ -145,3 +148,11 @@ class RankWeights:
             weights = self._tokens.of_people(people, stream, token_count)  # (people, tokens)
             weights_by_key[key] = weights[owners_tensor].T[None].to(self._like)  # (1, tokens, ranks)
         return weights_by_key[key]
+
+
+def _people_of_called_rows(person_of_row: tuple[int, ...]) -> tuple[int, ...]:
+    """The person of each row that the network is called for now: of all rows of the batch, or of some alone."""
+    texts = current.texts
+    if texts is None or texts.rows is None:
+        return person_of_row
+    return tuple(person_of_row[row] for row in texts.rows)

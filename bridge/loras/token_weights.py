@@ -115,15 +115,25 @@ class TokenWeights:
         reference = current.embedded  # the reference that is embedded now, or None; text beside it counts as its part
         if reference is not None:
             return [Span(TokenKind.REFERENCE, token_count, reference)]
-        if stream is Stream.BOTH:
-            if token_count != self.tokens(stream):
-                raise self._other_tokens(stream, token_count)
-            return with_front(self._with_words(), self.text_tokens()).spans()
         if stream is Stream.PICTURE:
-            # Z-Image embeds the picture alone, and the last layer of JoyImage is given nothing else.
-            is_alone = self._family.own_captions and token_count != self._layout.pictures
-            is_alone = is_alone or token_count == self._layout.picture
-            return [Span(TokenKind.PICTURE, token_count)] if is_alone else self._layout.picture_spans()
+            return self._picture_spans(token_count)
+        if stream is not Stream.BOTH:
+            return self._text_spans(token_count)
+        if token_count != self.tokens(stream):
+            raise self._other_tokens(stream, token_count)
+        return with_front(self._with_words(), self.text_tokens()).spans()
+
+    def _picture_spans(self, token_count: int) -> Sequence[Span]:
+        """What so many tokens of the picture's stream are: the picture alone, or with its references."""
+        # The last layer of JoyImage is given the picture alone. So are layers of Z-Image before the blocks, which may
+        # fill it up to another number of tokens.
+        is_filled_up = self._family.own_captions and token_count != self._layout.pictures
+        if is_filled_up or token_count == self._layout.picture:
+            return [Span(TokenKind.PICTURE, token_count)]
+        return self._layout.picture_spans()
+
+    def _text_spans(self, token_count: int) -> Sequence[Span]:
+        """What so many tokens of the text's stream are: one text alone, or the common text with people's words."""
         texts = current.texts
         if texts is not None and texts.alone is not None:
             return [_text_alone(texts.alone, token_count)]

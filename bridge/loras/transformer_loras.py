@@ -302,31 +302,28 @@ class TransformerLorasBatch(Batch):
             return in_layer.modulated.neutral(out)
         for node_in_layer in in_layer.nodes:
             hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
-            people = node_in_layer.node.people
-            if people is not None:
-                weights = self._rank_weights.of_layer(forward, people, node_in_layer.loras, in_layer.stream, x)
-                weights = weights.to(hidden)  # (1, tokens, ranks) for most layers
-                if weights.shape[-2] == hidden.shape[-2]:
-                    hidden.mul_(weights)  # `_hidden` has just made it
-                else:  # a layer that modulates: (B, 1, ranks) becomes (B, tokens, ranks)
-                    hidden = hidden * weights
             out = with_product(out, hidden, node_in_layer.loras.up.to(x), hook.makes_new)
         if in_layer.use is None:
             return out
         return in_layer.use.applied(out)
 
     def _hidden(self, forward: Forward, node_in_layer: NodeInLayer, stream: LayerStream | None, x: Tensor) -> Tensor:
-        """What the `down` matrices of all people make of x, (..., in): a new tensor (..., ranks).
+        """What the `down` matrices of all people make of x, (..., in), times how much each rank counts: (..., ranks).
 
-        Where people have rows, it is 0 in each row for the ranks of all but the row's person. stream: which tokens the
-        layer is given.
+        x of a layer that modulates, (B, 1, in), becomes (B, tokens, ranks) where people have regions. stream: which
+        tokens the layer is given.
         """
-        hidden = functional.linear(x, node_in_layer.loras.down.to(x))
-        person_of_row = node_in_layer.node.person_of_row
-        if person_of_row is None:
+        node = node_in_layer.node
+        loras = node_in_layer.loras
+        hidden = functional.linear(x, loras.down.to(x))
+        if node.person_of_row is not None:
+            return hidden * self._rank_weights.of_rows(forward, node.person_of_row, loras.owners, stream, x).to(hidden)
+        if node.people is None:
             return hidden
-        weights = self._rank_weights.of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
-        return hidden * weights.to(hidden)
+        weights = self._rank_weights.of_layer(forward, node.people, loras, stream, x).to(hidden)
+        if weights.shape[-2] == hidden.shape[-2]:
+            return hidden.mul_(weights)  # it was made just now, so nobody else holds it
+        return hidden * weights
 
     def _modulation(
         self, forward: Forward, in_layer: PersonLorasInLayer, layer: ModulatedLayer, x: Tensor, out: Tensor
@@ -341,22 +338,17 @@ class TransformerLorasBatch(Batch):
         # Of each node that acts by region; there is one at least, see _modulated_layers.
         additions: list[Tensor] = []  # (people of the node, rows, parts * C) each
         weights: list[Tensor] = []  # (1, tokens, people of the node) each
-        stream = layer.modulation.stream
-        tokens = self._token_weights.tokens(stream)
-        rows = self.row_count
         for node_in_layer in in_layer.nodes:
-            node = node_in_layer.node
-            if node.people is None:  # the node acts everywhere, or by row
-                hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
-                common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
-                continue
             loras = node_in_layer.loras
-            additions.append(loras.of_people(x))
-            # As if each person were one rank.
-            weights.append(
-                self._rank_weights.of_owners(forward, node.people, loras.people, loras.people_tensor, stream, tokens)
-            )
+            people = node_in_layer.node.people
+            if people is None:  # the node acts everywhere, or by row
+                hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
+                common = common + functional.linear(hidden, loras.up.to(x))
+            else:
+                additions.append(loras.of_people(x))
+                weights.append(self._rank_weights.of_people(forward, people, loras, layer.modulation.stream))
         of_people = torch.cat(additions).movedim(0, 1)  # (rows, people, parts * C)
+        rows = self.row_count
         zero = None
         if len(common) > rows:  # there are rows of the time 0, behind those of the step
             if not layer.modulation.zero_time:

@@ -57,10 +57,10 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     override_before = options.get(OVERRIDE)  # the function that another pack has put there
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        # kernel: the host's attention. What the file asks for goes before it; the function of another pack before both.
-        asked_for_or_kernel = asked_for_in(kwargs.get("transformer_options", {})) or kernel
-        # Another pack's function is given the host's kernel, as the host gives it.
-        attend = partial(override_before, kernel) if override_before else asked_for_or_kernel
+        if override_before:
+            attend = partial(override_before, kernel)  # kernel: the host's attention, which the host gives it, too
+        else:
+            attend = asked_for_in(kwargs.get("transformer_options", {})) or kernel
         return function(attend, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}

@@ -19,25 +19,26 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     it: how many is known when an `InputPatch` is called, see `with_front`. In Z-Image (own_captions) each text and each
     picture is filled up to the network's multiple.
     """
-    family = transformer_family(forward_input.model)
-    picture = tokens_of(forward_input.model, forward_input.x)
-    references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
+    model = forward_input.model
+    family = transformer_family(model)
     common = forward_input.context.shape[1]
+    picture = tokens_of(model, forward_input.x)
+    references = tuple(tokens_of(model, reference) for reference in forward_input.references)
     if family is None:
-        return TokenLayout(common=common, picture=picture, references=tuple(references))
+        return TokenLayout(common, picture, references)
     if not family.own_captions:
-        return TokenLayout(common, picture, tuple(references), text_last=family.text_last)
-    padding = Padding(network_of(forward_input.model))
+        return TokenLayout(common, picture, references, text_last=family.text_last)
+    padding = Padding(network_of(model))
     # The first of these texts stand beside a reference each, the others behind the prompt. Without a reference the
     # network reads none of them.
-    texts_of_references = forward_input.reference_texts[: len(references)]
-    later_texts = forward_input.reference_texts[len(references) :] if references else ()
+    text_lengths = [text.shape[1] for text in forward_input.reference_texts]
+    later_lengths = text_lengths[len(references) :] if references else []
     return TokenLayout(
         common=padding.padded(common),
         picture=padding.padded(picture),
         references=tuple(padding.padded(count) for count in references),
-        reference_texts=padding.padded_counts([text.shape[1] for text in texts_of_references], len(references)),
-        later=sum(padding.padded(text.shape[1]) for text in later_texts),
+        reference_texts=padding.padded_counts(text_lengths[: len(references)], len(references)),
+        later=sum(padding.padded(length) for length in later_lengths),
         seen=_seen_token_counts(forward_input, padding),
         picture_last=family.picture_last,
     )
@@ -69,7 +70,7 @@ class Padding:
         one multiple of filling tokens.
         """
         of_pieces_without_tokens = [self._multiple] * (length - len(counts))
-        return *[self.padded(count) for count in counts], *of_pieces_without_tokens
+        return (*(self.padded(count) for count in counts), *of_pieces_without_tokens)
 
 
 def reads_looks(forward_input: ForwardInput) -> bool:

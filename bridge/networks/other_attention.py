@@ -7,8 +7,7 @@ then be read by no pixel, or fail. So attention of ours reads it, and is added t
 see UnetWordsBatch.attention_output.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,28 +31,42 @@ def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) 
     """
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
-    ignores_text: dict[str, bool] = {}  # by kind of function
+    ignores_ours: dict[str, bool] = {}  # by kind of function
     ignoring: list[Block] = []
     for name, number, index, transformer in transformers(unet):
         block = name, number, index
-        replacement = replacement_in(forward_input.options, "attn2", block)
-        if replacement is None:
+        function = replacement_in(forward_input.options, "attn2", block)
+        if function is None:
             continue
-        kind = _kind_of(replacement)
-        if kind not in ignores_text:
-            grid = block_grids[name, number]
-            # How many tokens a text has -> whether such a text is read.
-            reads_text_of = partial(_reads_text, replacement, transformer, block, grid, forward_input)
-            reads_whole_text = reads_text_of(forward_input.context.shape[1])
-            if reads_whole_text is None:
-                # It fails with our tokens in the text. If it works without them, it does not read ours. If it fails
-                # without them too, what it does is unknown, and it counts as one that reads the text.
-                ignores_text[kind] = reads_text_of(length_without_ours) is not None
-            else:
-                ignores_text[kind] = not reads_whole_text
-        if ignores_text[kind]:
+        kind = _kind_of(function)
+        if kind not in ignores_ours:
+            other = _OtherAttention(function, transformer, block, block_grids[name, number])
+            ignores_ours[kind] = _ignores_ours(other, forward_input, length_without_ours)
+        if ignores_ours[kind]:
             ignoring.append(block)
     return frozenset(ignoring)
+
+
+class _OtherAttention(NamedTuple):
+    """What another pack has put in place of the cross-attention of a layer.
+
+    function: of that pack. transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    """
+
+    function: Replacement
+    transformer: Any
+    block: Block
+    grid: Grid
+
+
+def _ignores_ours(other: _OtherAttention, forward_input: ForwardInput, length_without_ours: int) -> bool:
+    """Whether another pack's attention does not read what we have put into the text, see `layers_ignoring_text`."""
+    reads_whole_text = _reads_text(other, forward_input, forward_input.context.shape[1])
+    if reads_whole_text is not None:
+        return not reads_whole_text
+    # It fails with our tokens in the text. If it works without them, it does not read ours. If it fails without them
+    # too, what it does is unknown, and it counts as one that reads the text.
+    return _reads_text(other, forward_input, length_without_ours) is not None
 
 
 def _kind_of(replacement: Replacement) -> str:
@@ -62,25 +75,22 @@ def _kind_of(replacement: Replacement) -> str:
     return f"{modules_of([replacement])} {name}"
 
 
-def _reads_text(
-    replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput, tokens: int
-) -> bool | None:
+def _reads_text(other: _OtherAttention, forward_input: ForwardInput, tokens: int) -> bool | None:
     """Whether another pack's attention reads a text of so many tokens; None where it fails with such a text.
 
     It is called on trial, with two texts of made-up numbers: the second is the first with its sign changed. It reads
-    the text if the two results differ. transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
-    Raises errors of memory.
+    the text if the two results differ. Raises errors of memory.
     """
     rows = len(forward_input.x)
-    width = transformer.attn2.to_q.out_features
-    pixels = grid[0] * grid[1]
-    extra_options = _extra_options(transformer, block, grid, forward_input)
+    width = other.transformer.attn2.to_q.out_features
+    pixels = other.grid[0] * other.grid[1]
+    extra_options = _extra_options(other, forward_input)
     numbers = torch.linspace(-1, 1, tokens * width, dtype=torch.float32).to(forward_input.like()).view(1, tokens, width)
     text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
     query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
     try:
-        out = replacement(query, text, text, extra_options)
-        out_of_other_text = replacement(query, -text, -text, extra_options)
+        out = other.function(query, text, text, extra_options)
+        out_of_other_text = other.function(query, -text, -text, extra_options)
         return not torch.equal(out, out_of_other_text)
     except NEEDS_MORE as error:
         if is_out_of_memory(error):
@@ -88,19 +98,21 @@ def _reads_text(
         return None
 
 
-def _extra_options(transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput) -> Options:
+def _extra_options(other: _OtherAttention, forward_input: ForwardInput) -> Options:
     """The extra_options with which the host calls the attention of a layer, made for a trial.
 
     As in comfy/ldm/modules/attention.py, BasicTransformerBlock.
     """
     # Without "patches" and "patches_replace", which the host takes out too.
     extra_options = {key: value for key, value in forward_input.options.items() if not key.startswith("patches")}
+    transformer = other.transformer
     extra_options["n_heads"] = transformer.n_heads
     extra_options["dim_head"] = transformer.d_head
     extra_options["attn_precision"] = transformer.attn_precision
-    extra_options["block"] = block[:2]
-    extra_options["block_index"] = block[2]
+    *block, index = other.block
+    extra_options["block"] = tuple(block)
+    extra_options["block_index"] = index
     extra_options["transformer_index"] = 0  # a stand-in: the host counts the transformers of the UNet here
     extra_options["original_shape"] = list(forward_input.x.shape)
-    extra_options["activations_shape"] = [len(forward_input.x), transformer.attn2.to_q.out_features, *grid]
+    extra_options["activations_shape"] = [len(forward_input.x), transformer.attn2.to_q.out_features, *other.grid]
     return extra_options

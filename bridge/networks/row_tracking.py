@@ -111,14 +111,8 @@ class RowTracker:
 
         before, after: the input of the layer before and after this patch. Raises ConditioningLost, see `call`.
         """
+        source_rows = self._source_rows(patch, before, after, extra_options)
         earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
-        rows = len(before.hidden)
-        if len(after.hidden) == rows:  # as many rows, perhaps in another order
-            source_rows = self._order(patch, before, after, extra_options)
-        else:
-            # In float32 the numbers of all rows are exact. In bfloat16, which a layer may compute in, 257 would be 256.
-            source_rows = self._numbers_from(patch, before, extra_options, torch.float32).long()
-            self._verify(patch, before.hidden, after.hidden, source_rows)
         if source_rows is not None:
             # An earlier patch may have made or moved rows too: from its rows back to those of the batch.
             if earlier_source_rows is not None:
@@ -126,7 +120,18 @@ class RowTracker:
             extra_options[SOURCE_ROWS] = source_rows
         elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
             # The rows are the batch's, but they read a shorter text that is not ours: SOURCE_ROWS has to be there.
-            extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
+            extra_options[SOURCE_ROWS] = torch.arange(len(before.hidden), device=before.hidden.device)
+
+    def _source_rows(
+        self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options
+    ) -> Tensor | None:
+        """Of which row before a patch each row after it was made, (rows after,); None where they are as they were."""
+        if len(after.hidden) == len(before.hidden):  # as many rows, perhaps in another order
+            return self._order(patch, before, after, extra_options)
+        # In float32 the numbers of all rows are exact. In bfloat16, which a layer may compute in, 257 would be 256.
+        source_rows = self._numbers_from(patch, before, extra_options, torch.float32).long()
+        self._verify(patch, before.hidden, after.hidden, source_rows)
+        return source_rows
 
     def _order(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> Tensor | None:
         """The order in which a patch has put the rows of a layer, (rows,); None where they are as they were.
@@ -136,21 +141,27 @@ class RowTracker:
         """
         if after.hidden is before.hidden:  # the patch has not touched them
             return None
-        rows = len(before.hidden)
-        key = id(patch), rows
+        key = id(patch), len(before.hidden)
         if key not in self._orders:
-            # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own, which
-            # have that dtype.
-            answer = self._numbers_from(patch, before, extra_options, before.hidden.dtype)
-            in_order = torch.arange(rows, device=answer.device, dtype=answer.dtype)
-            is_permutation = torch.equal(answer.sort().values, in_order)  # if not, it has calculated with the numbers
-            source_rows: Tensor | None = None
-            if is_permutation and not torch.equal(answer, in_order):
-                source_rows = answer.long()
-                if not torch.equal(before.hidden[source_rows], after.hidden):
-                    raise made_rows_error(rows, rows, patch)
-            self._orders[key] = _RowOrder(patch, source_rows)
+            self._orders[key] = _RowOrder(patch, self._new_order(patch, before, after, extra_options))
         return self._orders[key].source_rows
+
+    def _new_order(
+        self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options
+    ) -> Tensor | None:
+        """The order of `_order`, by a trial call of the patch."""
+        rows = len(before.hidden)
+        # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own, which
+        # have that dtype.
+        answer = self._numbers_from(patch, before, extra_options, before.hidden.dtype)
+        in_order = torch.arange(rows, device=answer.device, dtype=answer.dtype)
+        is_permutation = torch.equal(answer.sort().values, in_order)  # if not, it has calculated with the numbers
+        if not is_permutation or torch.equal(answer, in_order):
+            return None
+        source_rows = answer.long()
+        if not torch.equal(before.hidden[source_rows], after.hidden):
+            raise made_rows_error(rows, rows, patch)
+        return source_rows
 
     def _numbers_from(self, patch: TextPatch, before: LayerInput, extra_options: Options, dtype: torch.dtype) -> Tensor:
         """What a patch makes of the rows' numbers: (rows after,), of this dtype.

@@ -93,8 +93,11 @@ def _needed_calls(unet: UNetModel, layer_calls: Sequence[ClassCall]) -> list[Cla
     strange: list[nn.Module] = []  # layers of other packs' classes
     for block in (*unet.input_blocks, unet.middle_block or (), *unet.output_blocks):
         strange.extend(layer for layer in block if not type(layer).__module__.startswith(("comfy.", "torch.")))
-    # call[0]: the class whose layers it calls
-    return [call for call in layer_calls if any(isinstance(layer, call[0]) for layer in strange)]
+    needed: list[ClassCall] = []
+    for layer_class, call in layer_calls:
+        if any(isinstance(layer, layer_class) for layer in strange):
+            needed.append((layer_class, call))
+    return needed
 
 
 def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:
@@ -205,11 +208,9 @@ class PartsRecorder:
         once_per_run = self._reference.steps is None
         # By number of the part: what each layer sees of the part's window, (tokens, C).
         parts = self._at_zero(model, layers) if once_per_run else self._at_noise(model, sigmas, layers)
-        bank: dict[Block, list[PartTokens]] = {}
-        for block in layers:
-            bank[block] = []
-            for number in range(len(parts)):
-                states = parts[number][block]  # (tokens, C)
+        bank: dict[Block, list[PartTokens]] = {block: [] for block in layers}
+        for number in range(len(parts)):  # in the order of the parts, which _at_noise groups by size
+            for block, states in parts[number].items():
                 in_mask = self._tokens_in_mask(unet, number, block, states)
                 bank[block].append(in_mask.of(states))  # those in the part's mask alone
         return bank

@@ -76,30 +76,33 @@ class SharingRun(Run[SharedParts]):
         of_nodes: of one node, as share_with allows no second one.
         """
         (parts_of_chunks,) = of_nodes
-        key = forward_input.model, forward_input.x.device
-        if key not in self._caches:
-            self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
-        cache = self._caches[key]
+        cache = self._cache_of(forward_input)
+        shape = forward_input.x.shape
         if not self.acting(of_nodes, forward_input.sigmas):  # no parts are read at this step
-            if all(parts.pose is None for parts in parts_of_chunks):
-                return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch_of_parts(parts_of_chunks, sharing=False, shape=forward_input.x.shape)
+            has_pose = any(parts.pose is not None for parts in parts_of_chunks)
+            return cache.batch_of_parts(parts_of_chunks, sharing=False, shape=shape) if has_pose else None
         # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
             parts_of_chunks = tuple(cache.recorded(parts, forward_input) for parts in parts_of_chunks)
-        return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=forward_input.x.shape)
+        return cache.batch_of_parts(parts_of_chunks, sharing=True, shape=shape)
+
+    def _cache_of(self, forward_input: ForwardInput) -> PartsCache:
+        """The PartsCache of this forward's network and device, made once in a run."""
+        key = forward_input.model, forward_input.x.device
+        if key not in self._caches:
+            self._caches[key] = PartsCache(forward_input, self._options_of_run, self._inpainting)
+        return self._caches[key]
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
     ) -> PartsCache:
-        """The PartsCache to use at this step.
+        """The PartsCache with the recording that serves this step, or with nothing recorded where it has to be made.
 
-        Where the last recording of these parts serves this step too, it is the cache that holds that recording. Else it
-        is one with nothing recorded, for which the caller records the parts anew. cache: of the network, with what no
-        recording changes. reference: the parts, and for how many steps one recording of them serves.
+        cache: of the network, with what no recording changes. reference: the parts, and for how many steps one
+        recording of them serves.
         """
         if reference.steps is None:
             return cache  # one recording serves the whole run
@@ -110,11 +113,8 @@ class SharingRun(Run[SharedParts]):
         number = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.number != number:
-            # The old recording is freed before the new one is made: both at once would be large.
-            recording = None
-            self._recordings.pop(key, None)
-            recording = _Recording(number, cache.with_nothing_recorded())
-            self._recordings[key] = recording
+            # It takes the place of the old one before the caller records: both at once would be large.
+            recording = self._recordings[key] = _Recording(number, cache.with_nothing_recorded())
         return recording.cache
 
 
@@ -223,33 +223,26 @@ class SharingBatch(Batch):
         self.calls.count(block)
         extra_options = with_asked_for(extra_options, self.asked_for.get(block))
         parts_by_chunk = self.layers[block]
-        if len(q) % len(parts_by_chunk):
+        rows_per_chunk, rest = divmod(len(q), len(parts_by_chunk))
+        if rest:
             raise made_rows_error(len(q), len(parts_by_chunk), before)
-        rows_per_chunk = len(q) // len(parts_by_chunk)
         # Another node's function counts on all rows of the batch, so it is called with all of them.
-        out_of_other_node: Sequence[Tensor] | None = None
-        if before is not None:
-            out_of_other_node = attention_of_other_pack(before, q, k, v, extra_options).split(rows_per_chunk)
+        out_of_other_node = None if before is None else attention_of_other_pack(before, q, k, v, extra_options)
         attend_alone = attend_whole_with(extra_options)
         # HyperTile cuts the picture of each row into tiles and makes a row of q for each of them, (B * tiles, N /
         # tiles, C), but leaves k and v as they were, (B, N, C). The attention kernel would reshape k and v to the rows
         # of q; here rows are taken apart before the kernel is called, so the reshape is done here.
         k = k.reshape(len(q), -1, k.shape[-1])
         v = v.reshape(len(q), -1, v.shape[-1])
-        q_of_chunks = q.split(rows_per_chunk)
-        k_of_chunks = k.split(rows_per_chunk)
-        v_of_chunks = v.split(rows_per_chunk)
         out: list[Tensor] = []
         for number, parts_in_layer in enumerate(parts_by_chunk):
-            chunk_q = q_of_chunks[number]
-            chunk_k = k_of_chunks[number]
-            chunk_v = v_of_chunks[number]
+            rows = slice(number * rows_per_chunk, (number + 1) * rows_per_chunk)
             if parts_in_layer is not None:
-                out.append(parts_in_layer.attention_output(chunk_q, chunk_k, chunk_v, extra_options))
+                out.append(parts_in_layer.attention_output(q[rows], k[rows], v[rows], extra_options))
             elif out_of_other_node is not None:
-                out.append(out_of_other_node[number])
+                out.append(out_of_other_node[rows])
             else:
-                out.append(attend_alone(chunk_q, chunk_k, chunk_v))
+                out.append(attend_alone(q[rows], k[rows], v[rows]))
         return torch.cat(out)
 
 
