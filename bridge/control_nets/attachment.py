@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
 
 from comfy.controlnet import ControlBase
 from comfy.sd import VAE
@@ -86,23 +89,19 @@ def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Con
     - where a negative entry has a net already, nothing is changed;
     - entries with an area take no part.
     """
-    chains: list[ControlBase] = []
-    for _, options in positive:
-        is_for_negative = options.get("control_apply_to_uncond", False)
-        if is_for_negative and options.get("control") is not None and not will_have_area(options):
-            chains.append(options["control"])
-    entries = list(negative)
-    indices: list[int] = []  # of the negative entries for the whole picture
-    for index, (_, options) in enumerate(negative):
-        if will_have_area(options):
-            continue
-        if options.get("control") is not None:
-            return negative  # an entry has a net already
-        indices.append(index)
-    if not indices:
+    chains = [options["control"] for _, options in positive if _is_for_both(options)]
+    whole = [index for index, (_, options) in enumerate(negative) if not will_have_area(options)]
+    has_net = any(negative[index][1].get("control") is not None for index in whole)
+    if has_net or not whole:
         return negative
-    for chain_number, chain in enumerate(chains):
-        index = indices[chain_number % len(indices)]
+    entries = list(negative)
+    for index, chain in zip(cycle(whole), chains, strict=False):  # as many as there are chains
         text, options = entries[index]
         entries[index] = [text, {**options, "control": chain}]
     return entries
+
+
+def _is_for_both(options: Mapping[str, Any]) -> bool:
+    """Whether the chain of a positive entry is handed on to the negative prompt."""
+    is_marked = options.get("control_apply_to_uncond", False)
+    return bool(is_marked) and options.get("control") is not None and not will_have_area(options)

@@ -6,6 +6,7 @@ prompts in one batch only where they have the same net.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -166,14 +167,10 @@ class PersonControlNet(NetOfHost):
         Upscalers by tiles do so, and the places are then wrong. latent: (height, width) of what is sampled, in latent
         pixels. options: the transformer_options of the forward.
         """
-        to_sigma = self._to_sigma  # None outside of a run
         # Without a size, or with a row for each person, nobody has a place that could be wrong.
-        if not self.given.size or not to_sigma or self.given.by_row:
+        if not self.given.size or self.given.by_row or not self._to_sigma:
             return
-
-        def starts_from_a_picture() -> bool:
-            return begins_late(options, to_sigma)
-
+        starts_from_a_picture = partial(begins_late, options, self._to_sigma)
         tell_of_piece(self.given.node_of_run, self.given.size, _in_pixels(latent), starts_from_a_picture)
 
     def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
@@ -182,14 +179,7 @@ class PersonControlNet(NetOfHost):
         latent: (height, width) of the whole picture in latent pixels. area: the part of the pictures to encode; None
         for the whole. The host's ControlNet, too, has the VAE encode them in the first forward.
         """
-        compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
-        if area is None:
-            height, width = latent
-            pixels = common_upscale(
-                self.cond_hint_original, width * compression, height * compression, self.upscale_algorithm, "center"
-            )
-        else:
-            pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
+        pixels = self._fitted_hints(latent, area)
         # Loading the VAE may unload the MODEL and the net from the graphics card, in the middle of a forward. So what
         # is loaded now is loaded again after the VAE has run.
         loaded_models = comfy.model_management.loaded_models(only_currently_used=True)
@@ -198,6 +188,14 @@ class PersonControlNet(NetOfHost):
         patchers = [patcher for patcher in loaded_models if patcher is not None]
         comfy.model_management.load_models_gpu(patchers)
         return self.latent_format.process_in(latents)
+
+    def _fitted_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
+        """The keypoint pictures at the size that the VAE makes such a latent of. Arguments as in `_encode_hints`."""
+        compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
+        if area is not None:
+            return hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
+        height, width = (side * compression for side in latent)
+        return common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
 
     def _residuals_of_all(
         self, passes: Sequence[PersonPass], x_noisy: Tensor, t: Tensor, y: Tensor | None

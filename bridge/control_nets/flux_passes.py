@@ -150,16 +150,20 @@ def summed(passes: Sequence[PersonPass], run: Callable[[PersonPass], Residuals])
         residuals = run(net_pass)
         # In place: blocks that share one tensor go on sharing it, and no copy is made. Over distinct tensors, so that
         # a shared one is multiplied once.
-        tensors = _distinct_tensors(residuals)
-        for tensor in tensors:
+        for tensor in _distinct_tensors(residuals):
             tensor *= net_pass.shares
         if not total:  # the first pass
             total = residuals
-            continue
-        # Every pass shares its tensors among blocks in the same way, so the lists have the same order.
-        for sum_of_block, tensor in zip(_distinct_tensors(total), tensors, strict=True):
-            sum_of_block += tensor
+        else:
+            _add_to(total, residuals)
     return total
+
+
+def _add_to(total: Residuals, residuals: Residuals) -> None:
+    """Add the residuals of a pass to those of all before it, in place."""
+    # Every pass shares its tensors among blocks in the same way, so the lists have the same order.
+    for sum_of_blocks, tensor in zip(_distinct_tensors(total), _distinct_tensors(residuals), strict=True):
+        sum_of_blocks += tensor
 
 
 def in_all_rows(residuals: Residuals, rows: Sequence[int], row_count: int) -> Residuals:
@@ -172,8 +176,9 @@ def in_all_rows(residuals: Residuals, rows: Sequence[int], row_count: int) -> Re
         return residuals
     in_all: dict[int, Tensor] = {}  # by the id of the tensor of some rows
     for tensor in _distinct_tensors(residuals):
-        in_all[id(tensor)] = tensor.new_zeros(row_count, *tensor.shape[1:])
-        in_all[id(tensor)][list(rows)] = tensor
+        of_all_rows = tensor.new_zeros(row_count, *tensor.shape[1:])
+        of_all_rows[list(rows)] = tensor
+        in_all[id(tensor)] = of_all_rows
     return {kind: [in_all[id(tensor)] for tensor in tensors] for kind, tensors in residuals.items()}
 
 

@@ -86,8 +86,9 @@ class TokenControlNet(NetOfHost):
         _AttachedNet calls it with the host's arguments. The net reads the tokens of the people that its own node
         (`source`) has put into these rows. Where the node has put in none, only the nets before this one act.
         """
-        by_chunk = carried_by_chunk(cond, transformer_options, Injection.key)
-        injections = [injection for of_nodes in by_chunk for injection in of_nodes if injection.source is self.source]
+        injections: list[Injection] = []  # of our own node, of each chunk
+        for of_nodes in carried_by_chunk(cond, transformer_options, Injection.key):
+            injections += [injection for injection in of_nodes if injection.source is self.source]
         if not injections:
             # A _ComputedNet of attached_net.py: it holds what the chain has given, and takes no arguments.
             before: Any = self.previous_controlnet
@@ -188,11 +189,12 @@ class TokenNetwork:
         """
         network = self._network
         emb = self._embedding(timesteps, y, x.dtype)
+        is_first_forward = not self._layers
         layers = dict(self._layers)  # a copy, to which `_attend` adds the layers of the first forward
         attend = partial(self._attend, layers)
         # A block makes keys and values of the context that it is given. Once those of the first forward are kept,
         # nobody reads the block's own. So it is then given one token, the least that it can be given.
-        block_context = context[:, :1] if layers else context
+        block_context = context if is_first_forward else context[:, :1]
         residuals: list[Tensor] = []
         for number, (block, zero_conv) in enumerate(zip(network.input_blocks, network.zero_convs, strict=True)):
             x = block(x, emb, block_context, _options_of_block("input", number, attend))  # (B, C, h, w) of this block
@@ -201,7 +203,6 @@ class TokenNetwork:
             residuals.append(self._in_boxes(zero_conv(x, emb, context)))
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
         middle = self._in_boxes(network.middle_block_out(x, emb, context))
-        is_first_forward = not self._layers
         if is_first_forward and len(layers) < len(layers_of(network)):
             raise ConditioningLost(code_of_others(network, (), {}), "passes over the attention of a ControlNet")
         self._layers = layers  # complete by now: of a cancelled step nothing is kept

@@ -127,12 +127,7 @@ class BlocksRun(Run[BlockInjection]):
         Before they are put there, the host is asked to make room for all of them.
         device: None for that of the MODEL; another one where the host's MultiGPU CFG Split samples on several cards.
         """
-        model_device: torch.device = self._device
-        target = model_device if device is None else device
-        # "cuda" and "cuda:0" may be one device: then both are one key, and nothing is copied twice.
-        is_device_of_model = target.type == model_device.type and model_device.index in (None, target.index)
-        if is_device_of_model:
-            target = model_device
+        target = self._device if device is None or self._is_of_model(device) else device
         layers: Any = injection.layers
         key = layers, target
         if key not in self._placed:
@@ -143,6 +138,11 @@ class BlocksRun(Run[BlockInjection]):
                 on_device.append(tuple(tensor.to(target, self._dtype) for tensor in layer))
             self._placed[key] = on_device
         return self._placed[key]
+
+    def _is_of_model(self, device: torch.device) -> bool:
+        """Whether a device is the MODEL's, whose name may be "cuda" where that of the device is "cuda:0"."""
+        of_model: torch.device = self._device
+        return device.type == of_model.type and of_model.index in (None, device.index)
 
     def new_batch(self, acting: tuple[OfNode[BlockInjection], ...], forward_input: ForwardInput) -> BlocksBatch:
         return BlocksBatch(self, acting, forward_input)
@@ -279,10 +279,10 @@ def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
     Returns (numbers of the people, numbers of their tokens (n,)) for each such set. Tokens in nobody's region are left
     out. in_region: (people, tokens) bool, of `tokens_in_regions`.
     """
-    by_token: list[list[bool]] = in_region.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    tokens_of: dict[tuple[int, ...], list[int]] = {}
-    for token, is_in_region in enumerate(by_token):
-        people = tuple(person for person, is_inside in enumerate(is_in_region) if is_inside)
+    sets, set_of_token = in_region.unique(dim=1, return_inverse=True)  # (people, sets) bool, (tokens,)
+    tokens_of: list[tuple[tuple[int, ...], Tensor]] = []
+    for number, is_in_set in enumerate(sets.T):
+        people = tuple(person for person, is_inside in enumerate(is_in_set) if is_inside)
         if people:
-            tokens_of.setdefault(people, []).append(token)
-    return [(people, torch.tensor(tokens)) for people, tokens in tokens_of.items()]
+            tokens_of.append((people, (set_of_token == number).nonzero()[:, 0]))
+    return tokens_of

@@ -90,10 +90,10 @@ def _same_matrices(model_patch: Any, patch: Any) -> bool:
     model_patch: of any kind. The `weights` of a host's LoRA begin with up and down. Patches of other kinds are not the
     same: their `weights` begin with other tensors, and a tuple such as ("diff", tensors) has no `weights`.
     """
-    model_up_and_down = getattr(model_patch, "weights", None) or (None, None)
-    up = patch.weights[0]
-    down = patch.weights[1]
-    return _same_numbers(model_up_and_down[0], up) and _same_numbers(model_up_and_down[1], down)
+    model_weights = getattr(model_patch, "weights", None)
+    if not model_weights:
+        return False
+    return _same_numbers(model_weights[0], patch.weights[0]) and _same_numbers(model_weights[1], patch.weights[1])
 
 
 def _same_numbers(model_tensor: Any, tensor: Tensor) -> bool:

@@ -127,9 +127,7 @@ def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[st
     network = network_within(model_of(model).diffusion_model)
     layers: dict[str, Target] = {}
     for name in family.layer_names:
-        # "blocks.{}.attn" is a layer of each module in the list "blocks"; without "{}" there is one layer.
-        blocks, placeholder, _ = name.layer.partition(".{}")
-        count = len(network.get_submodule(blocks)) if placeholder else 1
+        count = len(network.get_submodule(name.blocks)) if name.blocks else 1
         for number in range(count):
             layer = name.layer.format(number)
             target: Target = f"{NETWORK}{layer}{WEIGHT}"

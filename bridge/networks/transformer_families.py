@@ -51,6 +51,11 @@ class LayerName:
     layer: str
     behind_qkv: bool = False
 
+    @property
+    def blocks(self) -> str:
+        """Where the blocks of which "{}" is the number stand: "blocks" of "blocks.{}.attn"; "" for a single layer."""
+        return self.layer.partition(".{}")[0] if "{}" in self.layer else ""
+
 
 @dataclass(frozen=True)
 class ScaledNorm:

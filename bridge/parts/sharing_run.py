@@ -394,11 +394,9 @@ class PartsCache:
         bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
         picture_token_count = grid[0] * grid[1]
         bias = bias_at(picture_token_count, grid)
-        # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are:
-        # they are the columns after those of the picture's tokens and of the kept tokens.
-        sink_count = 0
-        if bias is not None:
-            sink_count = bias.shape[-1] - picture_token_count - kept_tokens.shape[1]
+        # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are.
+        key_count_without_sinks = picture_token_count + kept_tokens.shape[1]
+        sink_count = 0 if bias is None else bias.shape[-1] - key_count_without_sinks
         attention = self._attentions[block]
         # The padding is sink_count tokens of zeros after the kept ones: (1, kept + sinks, C).
         return PartsInLayer(
