@@ -200,8 +200,7 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     unread_keys = tensors.unread_keys(patches)
     kept_patches, left_out_sentences = _without_other_latents(model, layers, of_network)
-    # If no patch is kept, all are handed on: the error about their sizes then says that the file is for another model.
-    parts = _parts_that_fit(file, model, clip, layers, kept_patches or of_network, of_clip, unread_keys)
+    parts = _parts_that_fit(file, model, clip, layers, kept_patches, of_clip, unread_keys)
     note = _note(file, unread_keys, tensors.second_names, left_out_sentences)
     return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, note)
 
@@ -419,7 +418,8 @@ def _without_other_latents(
 ) -> tuple[list[_Patch], list[str]]:
     """The patches to keep, and a sentence with the sizes of each patch that is left out.
 
-    Left out are patches for latents of another number of channels than the MODEL's.
+    Left out are patches for latents of another number of channels than the MODEL's. Where none would be kept, the file
+    is for another MODEL: then all are kept, for the error about their sizes.
     """
     kept_patches: list[_Patch] = []
     left_out_sentences: list[str] = []
@@ -428,7 +428,7 @@ def _without_other_latents(
             left_out_sentences.append(patch.sizes_in(model))
         else:
             kept_patches.append(patch)
-    return kept_patches, left_out_sentences
+    return kept_patches or list(patches), left_out_sentences
 
 
 def _is_for_other_latents(model: ModelPatcher, layers: LoraLayers, patch: _Patch) -> bool:

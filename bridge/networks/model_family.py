@@ -84,15 +84,19 @@ def _other_settings(model: BaseModel, made: HostNetwork) -> _OtherSettings:
     fixed_names = {*settings, *made.required}.difference(made.sizes.split())  # whose values matter
     for name in sorted(fixed_names):
         value = settings.get(name)
-        required = made.required.get(name)  # True: any value that counts as on. None: the setting has to be off
-        if isinstance(value, tuple):
-            value = list(value)  # as `required` has it
-        is_as_required = required is True or value == required
-        if value and not is_as_required:
-            on.append(name)
-        elif required and not value:
-            off.append(name)
+        if not _is_as_required(value, made.required.get(name)):
+            names = on if value else off
+            names.append(name)
     return _OtherSettings(on, off)
+
+
+def _is_as_required(value: Any, required: object) -> bool:
+    """Whether a setting has the value that a HostNetwork requires. required: None where the setting has to be off."""
+    if not required:
+        return not value
+    if required is True:
+        return bool(value)
+    return (list(value) if isinstance(value, tuple) else value) == required
 
 
 _NO_SETTINGS = frozenset({"self", "args", "kwargs", "image_model", "dtype", "device", "operations"})
