@@ -14,6 +14,7 @@ from typing import Any
 import comfy.lora
 import comfy.utils
 from comfy.model_patcher import ModelPatcher
+from torch import nn
 
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
@@ -130,10 +131,14 @@ def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[st
         count = len(network.get_submodule(name.blocks)) if name.blocks else 1
         for number in range(count):
             layer = name.layer.format(number)
-            target: Target = f"{NETWORK}{layer}{WEIGHT}"
-            if name.behind_qkv:
-                # Only the outputs behind q, k and v, each of which is as wide as the input: (dimension, start, length).
-                out_width, in_width = layer_shape(network.get_submodule(layer)) or (0, 0)
-                target = target, (0, 3 * in_width, out_width - 3 * in_width)
+            weight = f"{NETWORK}{layer}{WEIGHT}"
+            target: Target = (weight, _behind_qkv(network.get_submodule(layer))) if name.behind_qkv else weight
             layers[name.in_files.format(number)] = target
     return layers
+
+
+def _behind_qkv(layer: nn.Module) -> tuple[int, int, int]:
+    """(dimension, start, length) of a layer's outputs behind q, k and v, each of which is as wide as the input."""
+    out_width, in_width = layer_shape(layer) or (0, 0)
+    qkv_width = 3 * in_width
+    return 0, qkv_width, out_width - qkv_width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -103,10 +104,7 @@ class RankWeights:
             self.of_owners, forward, people, loras.owners, loras.owners_tensor, stream.stream
         )
         if stream.stream is Stream.TEXT_AS_ROWS:
-            if x.dim() == 4:  # (B, T, C, layers of the text encoder)
-                return weights_of(x.shape[1])[:, :, None]  # (1, T, 1, ranks)
-            weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
-            return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
+            return self._of_text_as_rows(weights_of, x)
         if stream.modulates:
             # x is (B, 1, C), one row for all tokens, and gets a row for each. A second row in x would be that of
             # references at the time 0.
@@ -115,6 +113,16 @@ class RankWeights:
             return weights_of(self._tokens.tokens(stream.stream))
         tokens = x.shape[1:-1]  # of x, (B, tokens, C), or where they stand in a grid (B, frames, h, w, C)
         return weights_of(math.prod(tokens)).view(1, *tokens, -1)
+
+    def _of_text_as_rows(self, weights_of: Callable[[int], Tensor], x: Tensor) -> Tensor:
+        """The weights of `of_layer` where each token of the text is a row of x, or has what several layers gave.
+
+        weights_of: gives the weights of so many tokens, (1, tokens, ranks).
+        """
+        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
+            return weights_of(x.shape[1])[:, :, None]  # (1, T, 1, ranks)
+        weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
+        return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
 
     def of_people(self, forward: Forward, people: PeopleOnPicture, loras: PeopleLayer, stream: Stream) -> Tensor:
         """How much of each person's LoRAs every token has: (1, tokens, people of the layer).

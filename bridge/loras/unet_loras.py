@@ -292,20 +292,27 @@ class UNetNodeLoras:
         weights = self._weights_of(grid, owners)  # (rows or 1, pixels, channels or 1)
         if weights is None:
             return tokens
-        token_count = tokens.shape[1]
-        pixel_count = weights.shape[1]
-        is_of_time_step = token_count == 1  # this token becomes one for each pixel
+        is_of_time_step = tokens.shape[1] == 1  # this token becomes one for each pixel
         if not is_of_time_step:
-            if token_count % pixel_count:
-                raise _tokens_moved(token_count, grid)
-            if token_count > pixel_count:  # reference-only nodes put the keys of other rows of the batch behind a row's
-                weights = weights.repeat(1, token_count // pixel_count, 1)
+            weights = _of_all_tokens(weights, tokens.shape[1], grid)
         if len(weights) not in (1, len(tokens)):
             raise made_rows_error(len(tokens), len(weights), function=None)
         weights = weights.to(tokens)
         if is_of_time_step or tokens.requires_grad:
             return tokens * weights
         return tokens.mul_(weights)  # nobody else holds x: `down` or a GLoRA has made it just before
+
+
+def _of_all_tokens(weights: Tensor, token_count: int, grid: Grid) -> Tensor:
+    """Weights of pixels, (rows or 1, pixels, ranks), for so many tokens of a layer: (rows or 1, tokens, ranks).
+
+    Reference-only nodes put keys of other rows of the batch behind a row's own, so there may be several tokens of each
+    pixel. grid: of the pixels. Raises LoraTokensMoved where all pixels have not as many.
+    """
+    copies, rest = divmod(token_count, weights.shape[1])
+    if rest:
+        raise _tokens_moved(token_count, grid)
+    return weights if copies == 1 else weights.repeat(1, copies, 1)
 
 
 def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int], Grid]) -> dict[str, Grid]:

@@ -181,11 +181,12 @@ class _Call:
         token_counts: how many queries and keys the whole attention has. The last two dimensions of a mask are queries
         and keys, or 1 where it is the same for all.
         """
+        query_count, key_count = token_counts
         mask = self._mask
         # A dimension of 1 is not cut: it holds for every group.
-        if mask is not None and mask.shape[-2] == token_counts[0]:
+        if mask is not None and mask.shape[-2] == query_count:
             mask = mask.index_select(-2, group.queries)
-        if mask is not None and group.keys is not None and mask.shape[-1] == token_counts[1]:  # keys None: all keys
+        if mask is not None and mask.shape[-1] == key_count and group.keys is not None:  # None: it reads all keys
             mask = mask.index_select(-1, group.keys)
         bias = group.bias_of_keys
         if bias is None:

@@ -3,6 +3,7 @@
 Everything of ours in a forward asks here: who reads whom in attention, and whose LoRAs count for a token.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -60,8 +61,7 @@ class Padding:
 
     def padded(self, tokens: int) -> int:
         """The number of tokens of a piece, with those that fill it up: rounded up to the network's multiple."""
-        pieces = -(-tokens // self._multiple)  # rounded up
-        return pieces * self._multiple
+        return math.ceil(tokens / self._multiple) * self._multiple
 
     def padded_counts(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
         """The number of tokens of each of `length` pieces, filled up.

@@ -112,7 +112,9 @@ def _settings_of(network: Any) -> frozenset[str]:
 @cache
 def _arguments_of(kind: type) -> frozenset[str]:
     """The names of the arguments of __init__, of a class and of all that it is derived from, but for _NO_SETTINGS."""
-    names = {name for base in kind.__mro__ for name in signature(base.__init__).parameters}
+    names: set[str] = set()
+    for base in kind.__mro__:
+        names.update(signature(base.__init__).parameters)
     return frozenset(names - _NO_SETTINGS)
 
 
@@ -252,4 +254,4 @@ def tokens_of(model: BaseModel, latent: Tensor) -> int:
     """How many tokens a latent (B, C, h, w) or (B, C, T, h, w) has, in all frames. Sides are rounded up to tokens."""
     patch = cells_per_token(model)
     frames = latent.shape[2] if latent.dim() == 5 else 1
-    return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])
+    return frames * math.prod(math.ceil(side / patch) for side in latent.shape[-2:])

@@ -312,15 +312,15 @@ class PartsCache:
         They are recorded where this cache has no recording of them yet.
         SharedParts with the same SelfReference, those of one node, share one recording.
         """
-        if parts.live is None:
+        live = parts.live
+        if live is None:
             return parts
-        if parts.live not in self._recorders:
-            recorder = PartsRecorder(parts.live, self._like, forward_input.options, self._inpainting)
-            self._recorders[parts.live] = recorder
-        if parts.live not in self._banks:
-            self._banks[parts.live] = self._recorders[parts.live].record(forward_input.model, forward_input.sigmas[:1])
+        if live not in self._recorders:
+            self._recorders[live] = PartsRecorder(live, self._like, forward_input.options, self._inpainting)
+        if live not in self._banks:
+            self._banks[live] = self._recorders[live].record(forward_input.model, forward_input.sigmas[:1])
         if parts not in self._recorded:
-            self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
+            self._recorded[parts] = replace(parts, bank=self._banks[live], live=None)
         return self._recorded[parts]
 
     def batch_of_parts(
