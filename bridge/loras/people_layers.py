@@ -198,9 +198,10 @@ class PeopleLayer:
         x: (..., in). What stands in front of the layer is not in it.
         """
         hidden = self.hidden(x)  # (..., ranks)
+        ones = [1] * (x.dim() - 1)
+        is_of = self._is_of.to(x).view(len(self.people), *ones, -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
-        of_each = torch.stack([hidden * is_own for is_own in self._is_of.to(x)])
-        return functional.linear(of_each, self.up.to(x))
+        return functional.linear(hidden * is_of, self.up.to(x))
 
     def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
         """What each person's LoRAs add to keys or values of a text, (B, T, C), by the number of the person.
