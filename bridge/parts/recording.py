@@ -44,19 +44,27 @@ class _AllRecorded(Exception):
     """The last layer to record has been recorded. Nothing but an exception stops the host's UNet in the middle."""
 
 
+class UNetInput(NamedTuple):
+    """The input of a UNet that shows it some parts.
+
+    x: (B, 4 or 9, h, w), scaled as the UNet takes it. context: (B, T, width). adm: (B, adm) for SDXL, or None.
+    """
+
+    x: Tensor
+    context: Tensor
+    adm: Tensor | None
+
+
 def record(
     unet: UNetModel,
-    x: Tensor,
+    given: UNetInput,
     timesteps: Tensor,
-    context: Tensor,
-    y: Tensor | None,
     blocks: Collection[Block] | None,
     layer_calls: Sequence[ClassCall] = (),
 ) -> Recorded:
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 
-    x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
-    which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
+    timesteps: (B,). blocks: which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
     because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
     layer_calls: of other packs. Only those are used that call layers which the host cannot call.
     Raises ConditioningLost where a layer does not call the patch that records.
@@ -77,7 +85,7 @@ def record(
     own_unet = without_replaced_methods(unet)
     options = {"patches": {"attn1_patch": [keep_hidden], LAYER_CALLS: _needed_calls(unet, layer_calls)}}
     with suppress(_AllRecorded):
-        own_unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
+        own_unet(given.x, timesteps, context=given.context, y=given.adm, control=None, transformer_options=options)
     if len(recorded) < len(blocks_to_record):
         why = f"hands on attn1 patches to {len(recorded)} of the {len(blocks_to_record)} layers in which parts are seen"
         raise ConditioningLost(code_of_others(network_within(unet), (), {}), why)
@@ -107,19 +115,19 @@ def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Reco
     """
     device = model.load_device
     dtype = dtype_of(model.model)
-    return record_one(model.model.diffusion_model, latent.to(device, dtype), context.to(device, dtype))
+    given = UNetInput(latent.to(device, dtype), context.to(device, dtype), adm=None)
+    return record_one(model.model.diffusion_model, given)
 
 
 def record_one(
     unet: UNetModel,
-    x: Tensor,
-    context: Tensor,
-    y: Tensor | None = None,
+    given: UNetInput,
     blocks: Collection[Block] | None = None,
     layer_calls: Sequence[ClassCall] = (),
 ) -> Recorded:
     """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
-    recorded = record(unet, x, torch.zeros(1, device=x.device, dtype=torch.float32), context, y, blocks, layer_calls)
+    zero = torch.zeros(1, device=given.x.device, dtype=torch.float32)
+    recorded = record(unet, given, zero, blocks, layer_calls)
     return {block: states[0].cpu() for block, states in recorded.items()}  # states: (1, tokens, C)
 
 
@@ -163,17 +171,6 @@ def is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
         "an ordinary or an inpainting model",
         "Use another SD1.5 or SDXL model, without a node that gives it a picture (IC-Light).",
     )
-
-
-class UNetInput(NamedTuple):
-    """The input of a UNet that shows it some parts.
-
-    x: (parts, 4 or 9, h, w) in their windows. context: (parts, T, width). adm: (parts, adm), or None.
-    """
-
-    x: Tensor
-    context: Tensor
-    adm: Tensor | None
 
 
 class PartsRecorder:
@@ -243,15 +240,8 @@ class PartsRecorder:
         for numbers in self._numbers_by_size():
             unet_input = self._unet_input(x, numbers)
             timesteps_of_rows = timesteps.expand(len(numbers))
-            recorded = record(
-                model.diffusion_model,
-                unet_input.x,
-                timesteps_of_rows,
-                unet_input.context,
-                unet_input.adm,
-                layers,
-                self._layer_calls,
-            )  # block -> (parts of this size, tokens, C)
+            # block -> (parts of this size, tokens, C)
+            recorded = record(model.diffusion_model, unet_input, timesteps_of_rows, layers, self._layer_calls)
             for row, number in enumerate(numbers):
                 parts[number] = {block: recorded[block][row] for block in layers}
         return parts
@@ -263,9 +253,7 @@ class PartsRecorder:
         parts: dict[int, Recorded] = {}
         for number in range(len(x)):
             unet_input = self._unet_input(x, [number])
-            parts[number] = record_one(
-                model.diffusion_model, unet_input.x, unet_input.context, unet_input.adm, layers, self._layer_calls
-            )
+            parts[number] = record_one(model.diffusion_model, unet_input, layers, self._layer_calls)
         return parts
 
     def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:
