@@ -64,9 +64,9 @@ def record(
 ) -> Recorded:
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 
-    timesteps: (B,). blocks: which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
-    because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
-    layer_calls: of other packs. Only those are used that call layers which the host cannot call.
+    timesteps: (B,). blocks: which layers, or None: all. The UNet stops at the last of them by an exception; a compiled
+    UNet runs to its end, because an exception would break its graph. What other packs have put over the UNet's own
+    forward takes no part. layer_calls: of other packs. Only those are used that call layers which the host cannot call.
     Raises ConditioningLost where a layer does not call the patch that records.
     """
     blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
