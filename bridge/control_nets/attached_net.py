@@ -197,9 +197,10 @@ class NetInRun:
             return self.assumed_latent
         self.latent = latent
         if self.assumed_latent not in (None, latent):
+            height, width = latent
             raise BadSize(
                 "The latent",
-                (8 * latent[1], 8 * latent[0]),
+                (8 * width, 8 * height),
                 "a prompt has an area of its own, and the picture for the ControlNet has another size",
                 "Give both the same width and height, or use Conditioning (Set Mask) instead of Conditioning (Set "
                 "Area).",
