@@ -27,8 +27,10 @@ from ..networks.model_family import cells_per_token, network_of
 from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, SamplerInputs
+from ..sampling.forward import Batch, ForwardInput
 from ..sampling.model_conds import Carried, OfNode, carry
-from ..sampling.runs import Batch, ForwardInput, Run, with_runs
+from ..sampling.on_model import with_runs
+from ..sampling.runs import Run
 from .by_region import TokensChanged
 
 

@@ -47,8 +47,9 @@ from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.model_conds import Carried, ConditioningLost, OfNode, one_for_each_row
-from ..sampling.runs import Batch, ForwardInput, Run, carry_instead, entries_with
+from ..sampling.forward import Batch, ForwardInput
+from ..sampling.model_conds import Carried, OfNode, carry_instead, entries_with, one_for_each_row
+from ..sampling.runs import Run
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
@@ -216,11 +217,11 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         else:  # one object for all rows
             differ = any(of_row is not regional for of_row in rows)
         if differ:
-            raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
+            raise self.arrival.error_around_model("joins rows whose references belong to different people")
         reference_count = len(forward_input.references)
         if reference_count != len(regional.numbers):
             why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
-            raise ConditioningLost(self._code_around_model, why)
+            raise self.arrival.error_around_model(why)
         return self.kept((tuple(rows), strength), forward_input)
 
     def new_batch(

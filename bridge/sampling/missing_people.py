@@ -22,9 +22,9 @@ from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from ..host.unet import Options
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
+from .on_model import OnModel, put_on
 from .rows import AttachedEntry, AttachedRows, Side, sample_of
 from .run_notes import Start
-from .runs import OnModel, put_on
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""

@@ -23,7 +23,7 @@ from ...bridge.sampling import conditioning
 from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, NetReport, apply_node_of_people, with_missing_notes
-from ...bridge.sampling.runs import with_runs
+from ...bridge.sampling.on_model import with_runs
 from ...bridge.words.unet.person_texts import id_tokens_by_region
 from ...bridge.words.unet.run import UnetWordsRun
 from ...core import taking_part

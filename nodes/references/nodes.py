@@ -28,8 +28,8 @@ from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, marked, model_with_notes
 from ...bridge.sampling.model_conds import carry
+from ...bridge.sampling.on_model import with_runs
 from ...bridge.sampling.rows import Side
-from ...bridge.sampling.runs import with_runs
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs

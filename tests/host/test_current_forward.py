@@ -10,7 +10,8 @@ import torch
 from pack.bridge.control_nets.per_thread import PerThread
 from pack.bridge.networks.layers import can_read_some_pixels
 from pack.bridge.sampling.current_forward import CurrentTexts, called_alone, current
-from pack.bridge.sampling.runs import Batch, _context_of_diffusion_model, call_network
+from pack.bridge.sampling.forward import Batch, call_network
+from pack.bridge.sampling.runs import _context_of_diffusion_model
 
 X = torch.zeros(1, 4, 2, 2)
 

@@ -11,7 +11,7 @@ from ....core.checks.errors import BadSetup
 from ...networks.forward_layout import layout_of, reads_looks, with_front
 from ...networks.model_family import network_of
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.runs import ForwardInput
+from ...sampling.forward import ForwardInput
 from .slots import TextSlot, filled_up
 
 

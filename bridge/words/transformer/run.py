@@ -23,8 +23,9 @@ from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
-from ...sampling.model_conds import OfNode, rows_of_nodes
-from ...sampling.runs import Batch, ForwardInput, Run, entries_with
+from ...sampling.forward import Batch, ForwardInput
+from ...sampling.model_conds import OfNode, entries_with, rows_of_nodes
+from ...sampling.runs import Run
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
 from .person_texts import TransformerWords
@@ -70,8 +71,8 @@ class TransformerWordsRun(Run[TransformerWords]):
 
         Raises ConditioningLost where other packs have joined rows of different nodes' words.
         """
-        mixed = "joins rows in which different words are read"
-        by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
+        mixed = self.arrival.error_around_model("joins rows in which different words are read")
+        by_node = rows_of_nodes(acting, len(forward_input.x), mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
         as_read = {words: _as_read(words, forward_input) for of_rows in by_node for words in of_rows}
         return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_input)

@@ -14,7 +14,7 @@ from ....core.attention.token_groups import in_steps
 from ...networks.forward_layout import Padding
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.runs import ForwardInput
+from ...sampling.forward import ForwardInput
 from .person_texts import TransformerWords
 
 

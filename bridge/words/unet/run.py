@@ -54,8 +54,9 @@ from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ...sampling.calls import modules_of
 from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
-from ...sampling.model_conds import ConditioningLost, OfNode
-from ...sampling.runs import ForwardInput, attention_of_other_pack, carry_instead, entries_with
+from ...sampling.forward import ForwardInput
+from ...sampling.made_rows import attention_of_other_pack
+from ...sampling.model_conds import ConditioningLost, OfNode, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
 from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
 
