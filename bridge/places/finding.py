@@ -24,8 +24,8 @@ from ..host.unet import Grid, pixels_of
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import carry
 from ..sampling.on_model import with_runs
-from ..words.transformer.person_texts import TransformerWords
-from ..words.unet.person_texts import UnetWords
+from ..words.transformer.words import TransformerWords
+from ..words.unet.words import UnetWords
 from .look import Look, LookRun, Sought
 
 

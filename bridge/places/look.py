@@ -34,7 +34,7 @@ from ..sampling.forward import Batch, ForwardInput
 from ..sampling.made_rows import attention_of_other_pack
 from ..sampling.model_conds import Carried, OfNode, carry_instead, entries_with
 from ..sampling.runs import Run
-from ..words.unet.person_texts import UnetWords
+from ..words.unet.words import UnetWords
 
 _SDXL_LAYERS = 70
 _OF_SDXL = ("output", 0, 3)

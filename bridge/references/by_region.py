@@ -97,6 +97,10 @@ class RegionalReferences(Carried):
     row: int = 0
 
     @property
+    def by_row(self) -> bool:
+        return self.record.cast.by_row
+
+    @property
     def references(self) -> list[ReferenceLatent]:
         """What every reference latent of the entry shows; a latent of another node shows nobody."""
         return [_OF_ANOTHER_NODE if number is None else self.record.references[number] for number in self.numbers]

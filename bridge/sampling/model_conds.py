@@ -85,7 +85,6 @@ class Carried(NeverCopied):
     that the MODEL has others. None for no such note.
     words_note_node: the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
-    by_row: whether each row of the batch reads another person; a run makes one Carried for each of them (for_picture).
     of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
     """
 
@@ -97,13 +96,17 @@ class Carried(NeverCopied):
     latents_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     words_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
-    by_row: bool = field(default=False, kw_only=True)
     of_negative: Self | None = field(default=None, kw_only=True)
 
     @property
     def active(self) -> bool:
         """Whether the UNet reads anything of it."""
         return True
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each row of the batch reads another person; a run makes one Carried for each (for_picture)."""
+        return False
 
     @property
     def acting_regions(self) -> Tensor | None:
@@ -222,11 +225,13 @@ OfNode = tuple[CarriedT, ...]
 class CarriedOfPeople(Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
-    per_person: the names of the fields, tensors or tuples, that have something of one person after the other. row: the
-    number of the person whose row this is; None for all rows. With by_row people act in all of their pictures.
+    per_person: the names of the fields, tensors or tuples, that have something of one person after the other. by_row:
+    as in Carried; people then act in all of their pictures. row: the number of the person whose row this is; None for
+    all rows.
     """
 
     per_person: ClassVar[tuple[str, ...]] = ()
+    by_row: bool = field(default=False, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     row: int | None = field(default=None, kw_only=True)
 
     @property

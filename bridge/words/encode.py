@@ -19,10 +19,10 @@ from ..sampling.conditioning import Conditioning, SamplerInputs, check_condition
 from ..sampling.missing_people import NamedRange
 from ..sampling.model_conds import carry
 from ..sampling.runs import Run
-from .transformer.person_texts import TransformerWords
 from .transformer.run import TransformerWordsRun
-from .unet.person_texts import UnetWords
+from .transformer.words import TransformerWords
 from .unet.run import UnetWordsRun
+from .unet.words import UnetWords
 
 
 def text_read(given: SamplerInputs, node_name: str) -> ModelText:

@@ -557,7 +557,6 @@ def read_by_region(
         strength=0.0 if read_regions is None else read_regions.settings.region_strength,
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
         canvas_node=NodeOfRun(NAME, node_id),
-        by_row=record.cast.by_row,
     )
     assert given.model is not None
     model = with_runs(given.model, RegionalReferencesRun)

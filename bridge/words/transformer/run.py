@@ -28,9 +28,9 @@ from ...sampling.model_conds import OfNode, entries_with, rows_of_nodes
 from ...sampling.runs import Run
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
-from .person_texts import TransformerWords
 from .reading import WordsReading
 from .slots import filled_up, left_padded, slots_of
+from .words import TransformerWords
 
 
 class TransformerWordsRun(Run[TransformerWords]):

@@ -15,7 +15,7 @@ from ...networks.forward_layout import Padding
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.forward import ForwardInput
-from .person_texts import TransformerWords
+from .words import TransformerWords
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ....core.attention.cross_attention import EXCLUDED
 from ...networks.row_tracking import repeat_rows
-from .person_texts import UnetWords, WordsByChunk, guessed_repeats
+from .words import UnetWords, WordsByChunk, guessed_repeats
 
 
 def with_appended_tokens(words_by_chunk: WordsByChunk) -> WordsByChunk:

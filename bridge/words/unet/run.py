@@ -58,7 +58,7 @@ from ...sampling.forward import ForwardInput
 from ...sampling.made_rows import attention_of_other_pack
 from ...sampling.model_conds import ConditioningLost, OfNode, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
-from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
+from .words import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
