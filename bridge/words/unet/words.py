@@ -84,21 +84,23 @@ class UnetWords(CarriedOfPeople):
     def different_pictures(self) -> int:
         """Also one for each row of a text whose rows have different inline tokens."""
         of_people = super().different_pictures
-        if of_people or self.inline_tokens is None or len(self.inline_tokens) == 1:
-            return of_people
-        return len(self.inline_tokens)
+        rows_differ = self.inline_tokens is not None and len(self.inline_tokens) > 1
+        return len(self.inline_tokens) if rows_differ and not of_people else of_people
 
     def of_picture(self, number: int) -> Self:
         """The words of one row: with by_row the tokens of its person, else those of everybody."""
-        inline_tokens = self.inline_tokens
-        if not super().different_pictures:
-            assert inline_tokens is not None
-            return replace(self, inline_tokens=inline_tokens[number : number + 1])
+        if super().different_pictures:  # people have rows
+            return self._of_person(number)
+        assert self.inline_tokens is not None
+        return replace(self, inline_tokens=self.inline_tokens[number : number + 1])
+
+    def _of_person(self, number: int) -> Self:
+        """The words of one person, whose row of the batch it is. number: of the person, from 0."""
         assert self.tokens is not None  # inline tokens have regions, and no rows
         start = sum(self.counts[:number])
         tokens = self.tokens[:, start : start + self.counts[number]]
-        if inline_tokens is not None:
-            inline_tokens = inline_tokens[:1]  # (B, 0, width) -> (1, 0, width): nothing that differs by row
+        # There are no inline tokens, (B, 0, width). Of one row they count as equal for all rows.
+        inline_tokens = None if self.inline_tokens is None else self.inline_tokens[:1]
         return replace(super().of_picture(number), tokens=tokens, inline_tokens=inline_tokens)
 
     def without_people(self) -> Self:
@@ -213,8 +215,7 @@ def guessed_repeats(context: Tensor) -> Tensor:
     # From the longest part to the shortest, so that the shortest that fits is what remains.
     for length in range(token_count // 2, 1, -1):  # not 1: then all tokens would be the same
         if token_count % length == 0:
-            # A text repeats its first `length` tokens where every later token is the one that stands `length` before
-            # it.
-            repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
-            times = torch.where(repeated, token_count // length, times)
+            parts = channel.unflatten(1, (-1, length))  # (B, times, length)
+            is_repeated = (parts == parts[:, :1]).flatten(1).all(dim=1) & differs
+            times = torch.where(is_repeated, token_count // length, times)
     return times
