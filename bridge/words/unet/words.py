@@ -34,6 +34,7 @@ class UnetWords(CarriedOfPeople):
     counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
+    was_inline: whether the appended tokens were taken out of the text, see `appended_instead`.
     by_row: appended tokens are then read in all of their person's row, and regions, (people, 1, 1), say how strongly.
     The UnetWords of one row has counts, tokens and regions of that person alone.
 
@@ -49,6 +50,7 @@ class UnetWords(CarriedOfPeople):
     start: int = 0
     text_length: int = 0
     inline_tokens: Tensor | None = None
+    was_inline: bool = False
 
     @property
     def words(self) -> Sequence[Tensor]:
@@ -68,14 +70,6 @@ class UnetWords(CarriedOfPeople):
     def inline_count(self) -> int:
         """How many tokens of people stand in the text."""
         return sum(self.counts) if self.tokens is None else 0
-
-    @property
-    def was_inline(self) -> bool:
-        """Whether the appended tokens were taken out of the text.
-
-        `appended_instead` gives such a text one tensor as tokens and as inline_tokens.
-        """
-        return self.tokens is self.inline_tokens
 
     def can_join_batch(self, other: Any) -> bool:
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
@@ -133,9 +127,10 @@ class UnetWords(CarriedOfPeople):
 
         text_length: how many tokens are left of the entry's text.
         """
-        tokens = self.inline_tokens if self.tokens is None else self.tokens
+        was_inline = self.tokens is None
+        tokens = self.inline_tokens if was_inline else self.tokens
         key = "appended instead", text_length
-        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))
+        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length, was_inline=was_inline))
 
     def owners(self, first_number: int) -> Tensor:
         """The number of the person of each token, (sum of counts,). first_number: of the first person."""
