@@ -111,9 +111,9 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     start = options_before.get("clip_start_percent", 0.0)
     end = options_before.get("clip_end_percent", 1.0)
     boundary = percent - _BEFORE_THE_PERCENTAGE
-    if percent >= end:
+    if percent >= end:  # the range ends before the change
         return [[text_before, options_before.copy()]]
-    if boundary <= start:
+    if boundary <= start:  # it begins after the change
         return [[text_after, options_after]]
     # The object under CHANGES tells both halves from all other entries. An entry that was split before keeps its own.
     changes = {CHANGES: options_before.get(CHANGES, object())}

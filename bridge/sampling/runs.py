@@ -42,7 +42,7 @@ from ...core.checks.errors import LikenessError, counted
 from ...core.checks.memory import tensors_on_cpu
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of
-from ..host.unet import Options, pixels_of
+from ..host.unet import pixels_of
 from .areas import WHOLE_LATENT, row_window
 from .arrival import Arrival
 from .canvas_check import check_canvases
@@ -213,7 +213,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         if self._refusals.is_waiting:
             return torch.zeros_like(x)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
-        options = _options_of_apply_model(args, kwargs)
+        options = _argument(args, 1, kwargs, "transformer_options", {})  # args: control, transformer_options
         forward_input = ForwardInput(
             executor.class_obj,
             x,
@@ -296,7 +296,7 @@ class Run(NeverCopied, Generic[CarriedT]):
             # wrap_apply_model holds `prepared` of this batch open.
             self._check_row_count(x, sent.batch.row_count)
             return call_network(sent.batch, executor, x, *args, **kwargs)
-        context = _context_of_diffusion_model(args, kwargs)
+        context = _argument(args, 1, kwargs, "context")  # args: timestep, text
         if context is None:
             context = sent.forward_input.context
         forward_input = sent.forward_input._replace(x=x, context=context)
@@ -362,24 +362,9 @@ def _in_pixels(size: Sequence[int], cell: int) -> str:
     return f"{cell * width}x{cell * height}"
 
 
-def _options_of_apply_model(args_behind_text: Sequence[Any], named: Mapping[str, Any]) -> Options:
-    """The transformer_options in a call of the host's BaseModel.apply_model.
-
-    args_behind_text: the arguments after the text, by position: control, transformer_options. named: those by name.
-    """
-    if len(args_behind_text) > 1:
-        return args_behind_text[1]
-    return named.get("transformer_options", {})
-
-
-def _context_of_diffusion_model(args_behind_latents: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
-    """The text, (B, T, width), in a call of a UNet or a transformer; None where the call has none.
-
-    args_behind_latents: the arguments after the latents, by position: timestep, text. named: those by name.
-    """
-    if len(args_behind_latents) > 1:
-        return args_behind_latents[1]
-    return named.get("context")
+def _argument(args: Sequence[Any], place: int, kwargs: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """An argument of a call, which other packs give by position or by name. place: its index in args."""
+    return args[place] if place < len(args) else kwargs.get(name, default)
 
 
 def _anything_is_read(chunks: Sequence[Chunk]) -> bool:

@@ -63,6 +63,7 @@ def bias_of_other_rows(
     context: Tensor,
     appended: Tensor,
     source_rows: Tensor,
+    *,
     words_by_chunk: WordsByChunk,
     text_length: int,
     row_count: int,

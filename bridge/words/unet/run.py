@@ -248,7 +248,12 @@ class UnetWordsBatch(CrossAttentionBatch):
         appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
         if source_rows is not None:
             extra_options[self._other_rows_key] = bias_of_other_rows(
-                context, appended, source_rows, self._words_by_chunk, self._text_length, self.row_count
+                context,
+                appended,
+                source_rows,
+                words_by_chunk=self._words_by_chunk,
+                text_length=self._text_length,
+                row_count=self.row_count,
             )
         for_keys = torch.cat([context, appended], dim=1)
         # Most often the host gives one tensor for both, and one is enough.
