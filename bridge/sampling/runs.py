@@ -186,10 +186,11 @@ class Run(NeverCopied, Generic[CarriedT]):
         # In what may be the last forward all sites are asked for: no later one could clear up a doubt. A schedule has
         # one sigma more than steps, and a step calls the MODEL at least once.
         is_last = self.schedule is not None and self._times_called >= len(self.schedule) - 1
-        with batch.prepared(), self.arrival.watched_forward(batch, forward_input, ask_all=is_last) as watched:
-            yield
-        if watched.lost is not None and not self._refusals.is_waiting:
-            raise self.arrival.error_about(watched.lost, forward_input)
+        with batch.prepared():
+            with self.arrival.watched_forward(batch, forward_input, ask_all=is_last) as watched:
+                yield
+            if watched.lost is not None and not self._refusals.is_waiting:
+                raise self.arrival.error_about(watched.lost, forward_input)
 
     def wrap_apply_model(
         self,

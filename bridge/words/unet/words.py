@@ -78,8 +78,8 @@ class UnetWords(CarriedOfPeople):
     def different_pictures(self) -> int:
         """Also one for each row of a text whose rows have different inline tokens."""
         of_people = super().different_pictures
-        rows_differ = self.inline_tokens is not None and len(self.inline_tokens) > 1
-        return len(self.inline_tokens) if rows_differ and not of_people else of_people
+        row_count = 1 if self.inline_tokens is None else len(self.inline_tokens)
+        return row_count if row_count > 1 and not of_people else of_people
 
     def of_picture(self, number: int) -> Self:
         """The words of one row: with by_row the tokens of its person, else those of everybody."""
