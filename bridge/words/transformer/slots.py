@@ -79,12 +79,12 @@ def slots_of(
 
     node: its TransformerWords, one for all rows of the batch, or one for each row.
     """
-    # Rows that share a TransformerWords share what it says of people.
     nobody = _PersonInRow(
         name=None,
         text=torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32),
         weights=torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32),
     )
+    # Rows that share a TransformerWords share what it says of people.
     people_of = {of_row: _people_of(of_row, nobody, forward_input, family) for of_row in node}
     slots: list[TextSlot] = []
     # Rows of the positive have all people, those of the negative have nobody.
