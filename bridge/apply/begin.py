@@ -72,6 +72,14 @@ class OnBodies:
     def notes(self, taking: TakingPart, mask: Tensor | None) -> list[str]:
         return face_regions.notes(taking.cast, mask, REGIONS, cell=0)  # the cell matters for face boxes alone
 
+    def _need_no_region(self, taking: TakingPart) -> bool:
+        """Whether people without a mask act everywhere."""
+        if self.alone and taking.is_alone:
+            return True
+        if self.rows and taking.cast.by_row:
+            return True
+        return self.unplaced and not is_a(taking.cast, PlacedCast)
+
     def limited(self, everywhere: Scope, mask: Tensor | None) -> Scope:
         """The scope `everywhere` with its regions, or unchanged where people act everywhere.
 
@@ -80,13 +88,10 @@ class OnBodies:
         """
         cast, name = everywhere.cast, everywhere.node_of_run.node_name
         placed = is_a(cast, PlacedCast)
-        needs_no_region = (
-            (self.alone and everywhere.taking.is_alone) or (self.rows and cast.by_row) or (self.unplaced and not placed)
-        )
+        if mask is None and self._need_no_region(everywhere.taking):
+            return everywhere
         if mask is not None:
             regions.check_one_picture(cast)
-        elif needs_no_region:
-            return everywhere
         # A mask stands in for places. But a placed cast is checked also then: who was listed after places were given
         # has none.
         if mask is None or placed:

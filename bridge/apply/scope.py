@@ -17,7 +17,8 @@ from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from ..sampling.model_conds import InBoxes, carry_both
-from ..sampling.runs import Run, with_runs
+from ..sampling.on_model import with_runs
+from ..sampling.runs import Run
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ from ..sampling.areas import (
     whole_latent,
 )
 from ..sampling.canvas_check import NodeOfRun, Pictures
-from ..sampling.missing_people import NetReport
+from ..sampling.net_report import NetReport
 from ..sampling.rows import ATTACHED, AttachedRows
 from ..sampling.run_notes import begins_late, tell_of_checkpoint, tell_of_piece
 from ..words.unet.id_tokens import IDTokensReader

@@ -102,7 +102,8 @@ class PersonControlNet(NetOfHost):
         if not is_in_range:
             return control
         picture_count = len(x_noisy) // batched_number  # rows of each entry, one for each picture
-        rows_with_faces = _rows_of_positive(rows.sides(context, transformer_options), picture_count)
+        sides = [rows_of_entry.side for rows_of_entry in rows.by_entry(context, transformer_options)]
+        rows_with_faces = _rows_of_positive(sides, picture_count)
         if not rows_with_faces:
             return control
         latent = self._latent_of_forward(x_noisy, rows.area, transformer_options)

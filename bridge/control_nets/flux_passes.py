@@ -12,8 +12,8 @@ from ...core.attention.cross_attention import on_tokens, region_weights
 from ...core.cast import Member
 from ..sampling.areas import Area
 from ..sampling.canvas_check import NodeOfRun
-from ..sampling.missing_people import NetReport
 from ..sampling.model_conds import cut_regions
+from ..sampling.net_report import NetReport
 
 Residuals = dict[str, Sequence[Tensor]]
 """What the host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width) per

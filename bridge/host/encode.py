@@ -132,17 +132,16 @@ def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: in
     person, "" for none; one person at least has words. The other arguments and what is raised are as in
     `encoded_by_schedule`.
     """
-    of_people: list[list[EncodedText] | None] = []
+    parts_of_people: list[list[EncodedText]] = []  # [] for a person without words
     for clip, words in zip(clips, all_words, strict=True):
-        of_people.append(encoded_by_schedule(clip, words, width, advice) if words else None)
-    no_words = torch.zeros(1, 0, width, dtype=torch.float32)
+        parts_of_people.append(encoded_by_schedule(clip, words, width, advice) if words else [])
     # All CLIPs change alike, so the parts of the first person with words are those of all.
-    parts_of_first = next(parts for parts in of_people if parts is not None)
+    parts_of_first = next(parts for parts in parts_of_people if parts)
     people_words: list[PeopleWords] = []
     for number, part in enumerate(parts_of_first):
-        tokens = [no_words if parts is None else parts[number].tokens for parts in of_people]
-        t5 = [None if parts is None else parts[number].t5 for parts in of_people]
-        people_words.append(PeopleWords(part.schedule, tokens, t5))
+        no_words = EncodedText(part.schedule, torch.zeros(1, 0, width, dtype=torch.float32), pooled=None)
+        texts = [parts[number] if parts else no_words for parts in parts_of_people]
+        people_words.append(PeopleWords(part.schedule, [text.tokens for text in texts], [text.t5 for text in texts]))
     return people_words
 
 
@@ -215,23 +214,30 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     CLIP reads the first 75 tokens of the prompt. Raises BadText for what is too much for the encoder, BadSetup unless
     both encoders project to the same width, BadPicture for NaN in the text, and what `encode_pictures` raises.
     """
-    check_text(f"The text {plain(prompt, 60)!r}", prompt)
-    tokens = clip.tokenize(prompt)
-    text = _pooled_text(clip, tokens, return_pooled=True)  # (1, width), projected
-    unprojected_text = _pooled_text(clip, tokens, return_pooled="unprojected")
-    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected both times, so the two are equal. For SD3 it gives
-    # zeros where no CLIP is loaded.
-    if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
-        raise _no_pair_error("the CLIP gives texts without their projection, or none")
+    label = f"The text {plain(prompt, 60)!r}"
+    check_text(label, prompt)
+    text = _projected_text(clip, prompt)
     width = text.shape[-1]
     picture_width = _projected_width(clip_vision)
     if width != picture_width:
         widths = f"texts are projected to a width of {width}, pictures to {picture_width or 'none (no CLIP)'}"
         raise _no_pair_error(widths)
     if not torch.isfinite(text).all():
-        raise unusable_text(f"The text {plain(prompt, 60)!r}")
+        raise unusable_text(label)
     embeddings = encode_pictures(clip_vision, images, EMBEDS, width)  # (B, width)
     return cosine_similarity(text, embeddings).tolist()
+
+
+def _projected_text(clip: CLIP, prompt: str) -> Tensor:
+    """The text as CLIP projects it, (1, width) float32 on the CPU. Raises BadSetup for a CLIP that projects none."""
+    tokens = clip.tokenize(prompt)
+    text = _pooled_text(clip, tokens, return_pooled=True)
+    unprojected = _pooled_text(clip, tokens, return_pooled="unprojected")
+    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected both times, so the two are equal. For SD3 it gives
+    # zeros where no CLIP is loaded.
+    if text is None or unprojected is None or torch.equal(text, unprojected) or not text.any():
+        raise _no_pair_error("the CLIP gives texts without their projection, or none")
+    return text
 
 
 def _pooled_text(clip: CLIP, tokens: Any, return_pooled: bool | str) -> Tensor | None:
@@ -367,11 +373,13 @@ def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
     that is needed. Raises BadPicture for NaN.
     """
     widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
+    is_right = widths[kind] == width
     needed_encoder = _encoder_of(kind, width)
-    # The width of the hidden states tells encoders apart. That of embeddings does not: those of a ViT-H without its
-    # projection are as wide as bigG's. So where embeddings are needed, the hidden states' width is compared, too.
-    is_wrong_encoder = needed_encoder is not None and widths != needed_encoder.widths
-    if widths[kind] != width or (kind == EMBEDS and is_wrong_encoder):
+    if kind == EMBEDS and needed_encoder is not None:
+        # The width of embeddings alone does not tell encoders apart: those of a ViT-H without its projection are as
+        # wide as bigG's. So the hidden states' width is compared, too.
+        is_right = widths == needed_encoder.widths
+    if not is_right:
         raise WrongEncoder(_encoder_in_words(widths), kind, width)
     return _require_finite(outputs[kind].float().cpu())
 

@@ -106,10 +106,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
     names = [parameter.name for parameter in parameters]
-    required_names: list[str] = []
-    for parameter in parameters:
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
-            required_names.append(parameter.name)
+    required_names = [parameter.name for parameter in parameters if _is_required(parameter)]
 
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
@@ -117,14 +114,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         try:
             with tensors_on_cpu():
-                schema = _schema_of(node)
-                _refuse_unknown(schema, values)
-                unlinked_values = _unlinked_values(schema, required_names)
-                if schema.takes_lists:
-                    linked_values = _checked_lists(schema, values)
-                else:
-                    linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-                inputs = unlinked_values | linked_values  # a value that is linked counts before a default
+                inputs = _checked_inputs(_schema_of(node), values, required_names)
                 return notes.with_notes(lambda: run(cls, **inputs))
         except LikenessError as error:
             if not _can_be_traced(error):
@@ -140,6 +130,24 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(execute)
     return node
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    """Whether `execute` has to be given this: it is one value without a default, and not the **values of a group."""
+    return parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
+
+
+def _checked_inputs(
+    schema: _NodeSchema, linked_by_id: Mapping[str, Any], required_names: Sequence[str]
+) -> dict[str, Any]:
+    """What `execute` gets for each input, by id. required_names: as in _unlinked_values. Raises as `checked` says."""
+    _refuse_unknown(schema, linked_by_id)
+    if schema.takes_lists:
+        linked_values = _checked_lists(schema, linked_by_id)
+    else:
+        linked_values = {name: _checked_value(schema, name, value) for name, value in linked_by_id.items()}
+    # A value that is linked counts before a default.
+    return {**_unlinked_values(schema, required_names), **linked_values}
 
 
 def _can_be_traced(error: LikenessError) -> bool:
@@ -203,16 +211,15 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
         values = list(linked) if from_host else [linked]
         checked_values = [_checked_value(schema, input_id, value) for value in values]
         schema_input = schema.inputs[input_id]
+        input_in_words = f"The {input_id} input of {schema.title}"
         if _is_list(schema_input):
-            inputs_of_node[input_id] = [value for value in checked_values if value is not None]
             if not values and not schema_input.optional:
-                raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "at least one picture")
-            continue
-        if not checked_values:
-            if not _may_be_none(schema_input):
-                raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "one value")
-            continue
-        inputs_of_node[input_id] = _only_value(schema, input_id, checked_values)
+                raise BadInput(input_in_words, "an empty list", "at least one picture")
+            inputs_of_node[input_id] = [value for value in checked_values if value is not None]
+        elif checked_values:
+            inputs_of_node[input_id] = _only_value(schema, input_id, checked_values)
+        elif not _may_be_none(schema_input):
+            raise BadInput(input_in_words, "an empty list", "one value")
     return inputs_of_node
 
 
@@ -279,12 +286,7 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     if value is None and _may_be_none(schema_input):
         return getattr(schema_input, "default", None)
     if not _fits(schema_input, value):
-        # A file of another method gets a message of its own: sockets of methods' files are all of one type.
-        actual_method = getattr(value, "method_title", "")
-        expected_method = _method_of(schema_input)
-        if actual_method and expected_method:
-            raise FileOfOtherMethod(input_in_words, actual_method, expected_method)
-        raise BadInput(input_in_words, value_checks.named(value), _needed_in_words(schema_input))
+        raise _misfit(schema_input, input_in_words, value)
     is_menu = schema_input.io_type == io.Combo.io_type
     if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:
         raise BadChoice(input_in_words, str(value), schema_input.options)
@@ -294,6 +296,18 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
         if value_check is not None and is_a(value, value_check.value_class):
             value_check.check(input_in_words, value)
     return value
+
+
+def _misfit(schema_input: io.Input, input_in_words: str, value: Any) -> LikenessError:
+    """The error about a value of another kind than the input takes.
+
+    A file of another method gets a message of its own: sockets of methods' files are all of one type.
+    """
+    actual_method = getattr(value, "method_title", "")
+    expected_method = _method_of(schema_input)
+    if actual_method and expected_method:
+        return FileOfOtherMethod(input_in_words, actual_method, expected_method)
+    return BadInput(input_in_words, value_checks.named(value), _needed_in_words(schema_input))
 
 
 def _method_of(schema_input: io.Input) -> str:

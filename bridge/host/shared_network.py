@@ -26,14 +26,11 @@ def model_of(patcher: ModelPatcher) -> BaseModel:
     """
     model = patcher.model
     for path, value in _patched_objects(patcher).items():
-        # The copy has the module inside wherever torch.compile stands around one, so its paths lack that part.
-        names = [name for name in path.split(".") if name != _COMPILED]
+        # torch.compile around what stands in the model anyway changes nothing that is looked for.
         compiled = getattr(value, _COMPILED, None)  # the module inside, None for a value that is not compiled
-        # A patch that is only torch.compile around what stands in the model anyway needs no copy.
-        is_only_compiled = compiled is not None and compiled is network_within(
-            comfy.utils.get_attr(patcher.model, path)
-        )
-        if not is_only_compiled:
+        if compiled is None or compiled is not network_within(comfy.utils.get_attr(patcher.model, path)):
+            # The copy has the module inside wherever torch.compile stands around one, so its paths lack that part.
+            names = [name for name in path.split(".") if name != _COMPILED]
             model = _with_attribute(model, names, value)
     return model
 

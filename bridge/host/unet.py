@@ -1,5 +1,6 @@
 """The host's UNets: their attention layers and grids, what stands in a layer, and which family of models they are."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,17 +70,17 @@ def advice_between(width: int | None, wanted_width: int, advice: str = "") -> st
     own, or "".
     """
     wanted_family = families.family_of_text_width(wanted_width)
-    wants_unet = wanted_family is not None and wanted_family.unet
-    if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or wants_unet):
+    wants_other_network = wanted_family is not None and not wanted_family.unet
+    if families.SDXL_REFINER in (width, wanted_width) and not wants_other_network:
         return families.REFINER
     if advice:
         return advice
-    actual_family = families.family_of_text_width(width)
-    if wanted_family is None or not wants_unet:
+    if wanted_family is None or wants_other_network:
         return ONE_FAMILY
-    if actual_family is None or not actual_family.unet:
-        return f"{_choose_checkpoint(wanted_family.name)} {_methods_without_unet()}"
-    return _choose_checkpoint(wanted_family.name)
+    actual_family = families.family_of_text_width(width)
+    if actual_family is not None and actual_family.unet:
+        return _choose_checkpoint(wanted_family.name)
+    return f"{_choose_checkpoint(wanted_family.name)} {_methods_without_unet()}"
 
 
 def advice_on(model: ModelPatcher, advice: str) -> str:
@@ -166,10 +167,12 @@ def _widened_shape(patch: Any) -> tuple[int, ...] | None:
 
     It does what the host's calculate_shape does, which ComfyUI 0.3.64 does not have.
     """
-    if getattr(patch, "name", None) == "lora" and len(patch.weights) > 5 and isinstance(patch.weights[5], Sequence):
-        return tuple(patch.weights[5])  # a LoRA's sixth
-    if isinstance(patch, tuple) and patch[0] == "diff" and len(patch[-1]) > 1 and patch[-1][1]["pad_weight"]:
-        return tuple(patch[-1][0].shape)  # ("diff", (tensor, {"pad_weight": True}))
+    if getattr(patch, "name", None) == "lora":
+        reshape = patch.weights[5] if len(patch.weights) > 5 else None  # behind up, down, alpha, mid and dora_scale
+        return tuple(reshape) if isinstance(reshape, Sequence) else None
+    if isinstance(patch, tuple) and patch[0] == "diff":
+        tensor, *settings = patch[-1]  # ("diff", (tensor, {"pad_weight": True})), or without settings
+        return tuple(tensor.shape) if settings and settings[0]["pad_weight"] else None
     return None
 
 
@@ -249,7 +252,7 @@ def grids(unet: UNetModel, height: int, width: int) -> dict[tuple[str, int], Gri
     for block in unet.input_blocks:
         if any(hasattr(module, "op") for module in block):  # a Downsample, whose convolution is its `op`
             # A convolution with a stride of 2 halves each side, and an odd side is rounded up.
-            grid = -(-grid[0] // 2), -(-grid[1] // 2)
+            grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
         grids_of_inputs.append(grid)
     grid_of_block: dict[tuple[str, int], Grid] = {}
     for number, grid_of_input in enumerate(grids_of_inputs):

@@ -27,8 +27,9 @@ from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, require_family, tokens_of
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, check_conditioning
+from ..sampling.forward import Batch, ForwardInput
 from ..sampling.model_conds import ConditioningLost, OfNode
-from ..sampling.runs import Batch, ForwardInput, Run
+from ..sampling.runs import Run
 from .injections import Injection
 
 TransformerBlock = tuple[str, int]

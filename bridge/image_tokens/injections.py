@@ -28,8 +28,9 @@ from ..host.unet import Grid, Options, Replacement, grid_of
 from ..networks.file_attention import attend_whole_with, attend_with
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape, query_shape_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
+from ..sampling.forward import ForwardInput
+from ..sampling.made_rows import attention_of_other_pack
 from ..sampling.model_conds import CarriedOfPeople, InBoxes, OfNode
-from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from ...core.checks.errors import BadSetup
 from ..host.unet import dtype_of
 from ..networks.transformer_families import LayerStream, Stream
 from ..sampling.current_forward import current
+from ..sampling.forward import ForwardInput
 from ..sampling.model_conds import ConditioningLost
-from ..sampling.runs import ForwardInput
 from .layer_hooks import Forward
 from .people_layers import PeopleLayer
 from .token_weights import PeopleOnPicture, TokenWeights

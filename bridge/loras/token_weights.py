@@ -17,8 +17,8 @@ from ..networks.forward_layout import layout_of, with_front
 from ..networks.model_family import tokens_of
 from ..networks.transformer_families import Stream, TransformerFamily
 from ..sampling.current_forward import current
+from ..sampling.forward import ForwardInput
 from ..sampling.model_conds import ConditioningLost
-from ..sampling.runs import ForwardInput
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,8 +25,9 @@ from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation,
 from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_input_patch
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Site, part_around
+from ..sampling.forward import Batch, ForwardInput
 from ..sampling.model_conds import OfNode, rows_of_nodes
-from ..sampling.runs import Batch, ForwardInput, Run
+from ..sampling.runs import Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
 from .rank_weights import ZERO_TIME, RankWeights, zero_time_unknown
@@ -74,10 +75,10 @@ class TransformerLorasRun(Run[PersonLoras]):
         """
         network = network_of(forward_input.model)
         if network not in self._hooks:
-            self._hooks[network] = LayerHooks(self.modules_in(network))
-        mixed = "joins rows of people with different LoRAs"
+            self._hooks[network] = LayerHooks(self.arrival.modules_in(network))
+        mixed = self.arrival.error_around_model("joins rows of people with different LoRAs")
         # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
-        rows_by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
+        rows_by_node = rows_of_nodes(acting, len(forward_input.x), mixed, may_differ=False)
         nodes: list[TransformerNodeLoras] = []
         for number, of_rows in enumerate(rows_by_node):
             layers = self._layers_of(of_rows[0], network, forward_input)

@@ -75,8 +75,9 @@ from ..networks.layers import (
 )
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Site, part_around
+from ..sampling.forward import ForwardInput
+from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import OfNode
-from ..sampling.runs import ForwardInput, made_rows_error
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
 from .text_readings import PersonShare, TextReading, add_reading, make_readings, shares_of_node
@@ -158,7 +159,7 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = network_within(unet)
         if module not in self.networks:
-            self.networks[module] = LoraNetwork(self.modules_in(module), self._model)
+            self.networks[module] = LoraNetwork(self.arrival.modules_in(module), self._model)
         network = self.networks[module]
         query_shape = query_shape_of(self.layers, forward_input)
         block_grids = grids(unet, *forward_input.x.shape[-2:])

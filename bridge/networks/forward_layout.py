@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.attention.token_layout import TokenLayout
-from ..sampling.runs import ForwardInput
+from ..sampling.forward import ForwardInput
 from .model_family import network_of, tokens_of, transformer_family
 
 

@@ -29,8 +29,10 @@ from ..host.unet import (
     with_replacements,
 )
 from ..sampling.calls import Site
+from ..sampling.forward import Batch, ForwardInput
+from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import CarriedT, ConditioningLost
-from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
+from ..sampling.runs import Run
 from .file_attention import Attention, asked_for_in_layers, with_asked_for
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 

@@ -15,7 +15,7 @@ from ...core.attention.cross_attention import Block
 from ...core.checks.memory import is_out_of_memory
 from ..host.unet import Grid, Options, Replacement, grids, replacement_in, transformers
 from ..sampling.calls import modules_of
-from ..sampling.runs import ForwardInput
+from ..sampling.forward import ForwardInput
 
 NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """Errors of a function that is called on trial and needs more than a layer gives it, such as the memory of another

@@ -43,8 +43,10 @@ from ..networks.file_attention import (
     with_asked_for,
 )
 from ..sampling.calls import Calls, Site
+from ..sampling.forward import Batch, ForwardInput
+from ..sampling.made_rows import attention_of_other_pack, made_rows_error
 from ..sampling.model_conds import OfNode
-from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
+from ..sampling.runs import Run
 from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts
 

@@ -23,9 +23,9 @@ from ..host.shared_network import model_of
 from ..host.unet import Grid, pixels_of
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import carry
-from ..sampling.runs import with_runs
-from ..words.transformer.person_texts import TransformerWords
-from ..words.unet.person_texts import UnetWords
+from ..sampling.on_model import with_runs
+from ..words.transformer.words import TransformerWords
+from ..words.unet.words import UnetWords
 from .look import Look, LookRun, Sought
 
 

@@ -30,9 +30,11 @@ from ..sampling.areas import will_have_area
 from ..sampling.calls import Site
 from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
-from ..sampling.model_conds import Carried, OfNode
-from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, carry_instead, entries_with
-from ..words.unet.person_texts import UnetWords
+from ..sampling.forward import Batch, ForwardInput
+from ..sampling.made_rows import attention_of_other_pack
+from ..sampling.model_conds import Carried, OfNode, carry_instead, entries_with
+from ..sampling.runs import Run
+from ..words.unet.words import UnetWords
 
 _SDXL_LAYERS = 70
 _OF_SDXL = ("output", 0, 3)

@@ -11,6 +11,7 @@ an error of torch. Where a MODEL is connected, a run here makes the positions of
 is connected, the conditioning refuses a batch of several rows with a message.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ from ..networks.model_family import cells_per_token, network_of
 from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, SamplerInputs
+from ..sampling.forward import Batch, ForwardInput
 from ..sampling.model_conds import Carried, OfNode, carry
-from ..sampling.runs import Batch, ForwardInput, Run, with_runs
+from ..sampling.on_model import with_runs
+from ..sampling.runs import Run
 from .by_region import TokensChanged
 
 
@@ -68,10 +71,9 @@ class CentredBatch(Batch):
         offsets = [torch.zeros(self._picture, 3, dtype=torch.float32)]
         for reference in forward_input.references:
             own_rows, own_columns = _grid(reference, patch)
-            # Half of the rows and columns that the reference lacks: frame, row, column.
-            offset = torch.tensor(
-                [0.0, max(0, rows - own_rows) / 2, max(0, columns - own_columns) / 2], dtype=torch.float32
-            )
+            missing_rows = max(0, rows - own_rows)
+            missing_columns = max(0, columns - own_columns)
+            offset = torch.tensor([0.0, missing_rows / 2, missing_columns / 2], dtype=torch.float32)
             offsets.append(offset.expand(own_rows * own_columns, 3))
         self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
 
@@ -99,7 +101,7 @@ class CentredBatch(Batch):
 def _grid(latent: Tensor, patch: int) -> tuple[int, int]:
     """How many rows and columns of tokens a latent has, (B, C, ..., h, w). patch: cells to a side of a token."""
     height, width = latent.shape[-2:]
-    return -(-height // patch), -(-width // patch)
+    return math.ceil(height / patch), math.ceil(width / patch)
 
 
 class FrameTextsBatch(Batch):

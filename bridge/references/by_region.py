@@ -19,10 +19,12 @@ A person's weight says how strongly all these tokens read the person's reference
 hold, and where there are none, all tokens read all references, each by the weight of its person.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -47,8 +49,9 @@ from ..sampling.calls import Site
 from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
-from ..sampling.model_conds import Carried, ConditioningLost, OfNode, one_for_each_row
-from ..sampling.runs import Batch, ForwardInput, Run, carry_instead, entries_with
+from ..sampling.forward import Batch, ForwardInput
+from ..sampling.model_conds import Carried, OfNode, carry_instead, entries_with, one_for_each_row
+from ..sampling.runs import Run
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
 _PLAN = "likeness_regional_references_plan"
@@ -96,17 +99,13 @@ class RegionalReferences(Carried):
     row: int = 0
 
     @property
+    def by_row(self) -> bool:
+        return self.record.cast.by_row
+
+    @property
     def references(self) -> list[ReferenceLatent]:
         """What every reference latent of the entry shows; a latent of another node shows nobody."""
         return [_OF_ANOTHER_NODE if number is None else self.record.references[number] for number in self.numbers]
-
-    @property
-    def owners_in_row(self) -> tuple[int | None, ...]:
-        """For every reference latent of the entry its owner within one row of the batch; None for nobody.
-
-        Latents that show the person of their row (of_rows) have the owner 0: within a row they are of one person.
-        """
-        return tuple(0 if reference.of_rows else reference.owner for reference in self.references)
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -120,6 +119,13 @@ class RegionalReferences(Carried):
 
     def can_join_batch(self, other: Any) -> bool:
         return self is other
+
+    def has_same_people(self, other: RegionalReferences) -> bool:
+        """Whether rows that carry this and `other` have the same references, of the same people.
+
+        Where people have rows, these are copies for each row: then their node and latents have to be the same.
+        """
+        return self is other or (self.by_row and (self.source, self.numbers) == (other.source, other.numbers))
 
     @property
     def different_pictures(self) -> int:
@@ -177,6 +183,14 @@ def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) 
             raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
 
 
+class ActingReferences(NamedTuple):
+    """What acts in a forward. rows: what each row of the batch carries. strength: how far references are limited to
+    regions at this step, 0..1."""
+
+    rows: tuple[RegionalReferences, ...]
+    strength: float
+
+
 class RegionalReferencesRun(Run[RegionalReferences]):
     """One sampling run of a MODEL that reads references by region."""
 
@@ -197,8 +211,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
     ) -> Batch | None:
         """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
-        of_nodes: of one node, because People as References encodes its own
-        prompts, so no second node can add one. Where people have rows, each row has its own copy of the object.
+        of_nodes: of one node, because People as References encodes its own prompts, so no second node can add one.
 
         Raises ConditioningLost where other packs have joined rows whose references belong to different people, or have
         changed the number of references.
@@ -211,23 +224,16 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         all_read_all = strength == 0 and regional.record.is_read_as_it_is
         if not forward_input.references or all_read_all:
             return None
-        if regional.by_row:  # copies for each row: their node and latents have to be the same
-            differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
-        else:  # one object for all rows
-            differ = any(of_row is not regional for of_row in rows)
-        if differ:
-            raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
+        if not all(regional.has_same_people(of_row) for of_row in rows):
+            raise self.arrival.error_around_model("joins rows whose references belong to different people")
         reference_count = len(forward_input.references)
         if reference_count != len(regional.numbers):
             why = f"hands on {reference_count} reference pictures where the conditioning has {len(regional.numbers)}"
-            raise ConditioningLost(self._code_around_model, why)
-        return self.kept((tuple(rows), strength), forward_input)
+            raise self.arrival.error_around_model(why)
+        return self.kept(ActingReferences(tuple(rows), strength), forward_input)
 
-    def new_batch(
-        self, acting: tuple[tuple[RegionalReferences, ...], float], forward_input: ForwardInput
-    ) -> "RegionalReferencesBatch":
-        """The batch with its plans made. acting: (what each row of the batch carries, how far references are limited to
-        regions), as batch_for_forward gives it to `kept`."""
+    def new_batch(self, acting: ActingReferences, forward_input: ForwardInput) -> RegionalReferencesBatch:
+        """The batch with its plans made."""
         rows, strength = acting
         layout = layout_of(forward_input)  # without the words of Prompt per Person
         regions = None
@@ -274,9 +280,8 @@ class RegionalReferencesBatch(Batch):
         # Words and LoRAs of people act on their references only where references are limited to regions.
         self._people = _people_of(regional) if strength > 0 else None
         self._cells = cells_per_token(forward_input.model)
-        self._keeps_by_row = any(
-            reference.kept is not None and len(reference.kept) > 1 for reference in regional.references
-        )
+        kept = [reference.kept for reference in regional.references if reference.kept is not None]
+        self._keeps_by_row = any(len(of_reference) > 1 for of_reference in kept)
         family = taken_family(forward_input.model)
         self._family = family
         self._references = family.references
@@ -319,14 +324,14 @@ class RegionalReferencesBatch(Batch):
     @untraced  # words of Prompt per Person make the text longer, and how long is known in a forward only
     def _made_plan(self, stage: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. stage, text: as in `plan`."""
-        # Rows differ in weights and in what they keep alone, see RegionalReferencesRun.batch_for_forward.
+        # Rows differ in weights and in what they keep alone, see RegionalReferences.has_same_people.
         regional = self._rows[0]
         spans = self._spans(stage, text)
-        # Rows with the same weights, that keep the same tokens of references, have one key and are split alike.
+        groups_of_rows: list[tuple[Group, ...]] = []
         groups_by_key: dict[object, tuple[Group, ...]] = {}
-        # The second is the row's number where rows keep different tokens, else 0 for all rows.
-        keys = [(of_row.weights, of_row.row if self._keeps_by_row else 0) for of_row in self._rows]
-        for of_row, key in zip(self._rows, keys, strict=True):
+        for of_row in self._rows:
+            # Rows with the same weights, that keep the same tokens of references, are split alike.
+            key = of_row.weights, of_row.row if self._keeps_by_row else None
             if key not in groups_by_key:
                 groups_by_key[key] = groups(
                     spans,
@@ -336,15 +341,18 @@ class RegionalReferencesBatch(Batch):
                     strength=self._strength,
                     isolated=regional.record.isolated,
                 )
-        return Plan(spans, [groups_by_key[key] for key in keys], self._device)
+            groups_of_rows.append(groups_by_key[key])
+        return Plan(spans, groups_of_rows, self._device)
 
     def _read_references(self, of_row: RegionalReferences) -> list[ReadReference]:
         """How a row of the batch reads every reference latent."""
-        references = zip(of_row.references, of_row.owners_in_row, of_row.weights, strict=True)
-        return [
-            ReadReference(owner, reference.region, weight, reference.boost, self._kept_tokens(reference, of_row.row))
-            for reference, owner, weight in references
-        ]
+        read: list[ReadReference] = []
+        for reference in of_row.references:
+            owner = 0 if reference.of_rows else reference.owner  # within a row they are of one person
+            weight = of_row.record.weight_of(reference, of_row.row)
+            kept_tokens = self._kept_tokens(reference, of_row.row)
+            read.append(ReadReference(owner, reference.region, weight, reference.boost, kept_tokens))
+        return read
 
     def _kept_tokens(self, reference: ReferenceLatent, row: int) -> Tensor | None:
         """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them."""
@@ -359,16 +367,7 @@ class RegionalReferencesBatch(Batch):
 
     def _spans(self, stage: str, text: int) -> list[Span]:
         """The tokens of an attention, in their order, as spans of one kind. stage, text: as in `plan`."""
-        layout = replace(self._layout, common=text)
-        shown = self._rows[0].shown
-        if any(shown):
-            # The common text begins with the tokens that show references, but for before_shown. Tokens that other packs
-            # have put in front of it, which are neither common text nor words of people, have to be told apart from
-            # these.
-            words = 0 if current.texts is None else sum(current.texts.lengths)  # tokens of Prompt per Person
-            front = max(0, text - self._layout.common - words)
-            before = self._references.before_shown if self._references else 0
-            layout = replace(layout, front=front, common=text - front, shown=shown, before_shown=before)
+        layout = self._layout_with_text(text)
         if stage == LAYERS:
             return layout.spans()
         if stage == _PICTURES:
@@ -377,6 +376,19 @@ class RegionalReferencesBatch(Batch):
             return layout.text_spans()
         assert stage == self._family.looks_refiners
         return layout.seen_spans()
+
+    def _layout_with_text(self, text: int) -> TokenLayout:
+        """The layout of a forward whose common text has so many tokens.
+
+        The common text begins with the tokens that show references, but for before_shown. Tokens that other packs have
+        put in front of it, which are neither common text nor words of people, are told apart from these.
+        """
+        shown = self._rows[0].shown
+        if not any(shown):
+            return replace(self._layout, common=text)
+        front = max(0, text - self._layout.common - _tokens_of_words())
+        before = self._references.before_shown if self._references else 0
+        return replace(self._layout, front=front, common=text - front, shown=shown, before_shown=before)
 
     def options_with_attention(self, options: Options) -> Options:
         self._begin()
@@ -411,8 +423,8 @@ class RegionalReferencesBatch(Batch):
         plan: Plan | None = options.get(_PLAN)
         if plan is None:
             return None
-        # These are the queries of a block, but another node has added keys.
-        if queries in (plan.without_references, plan.total) and keys > plan.total:
+        is_of_block = queries in (plan.without_references, plan.total)
+        if is_of_block and keys > plan.total:  # another node has added keys
             raise TokensChanged(keys, plan.total)
         split = plan.of(queries, keys)
         if split is not None:
@@ -460,10 +472,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         the refiners of texts and of what was seen, the options hold the name of the refiners. The refiner of pictures
         is recognised by its number of queries.
         """
-        text = self._layout.common
-        words = current.texts  # the words of Prompt per Person in this forward, which follow the common text
-        if words is not None:
-            text += sum(words.lengths)
+        text = self._layout.common + _tokens_of_words()  # words follow the common text
         stage = options.get(REFINER, LAYERS)
         if stage == LAYERS and queries == self._layout.pictures:
             stage = _PICTURES
@@ -471,6 +480,11 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         if split is not None and stage == LAYERS:
             self.calls.count_part()
         return split
+
+
+def _tokens_of_words() -> int:
+    """How many tokens the words of people (Prompt per Person) have in the forward that is on."""
+    return 0 if current.texts is None else sum(current.texts.lengths)
 
 
 def _people_of(regional: RegionalReferences) -> CurrentReferences:

@@ -57,8 +57,8 @@ def area_of(area: Sequence[int]) -> Area:
     area: as the host has it, first the lengths of all dimensions and then where the area begins in each of them:
     (height, width, y, x), and for a video model (frames, height, width, frame, y, x), of which frames are left out.
     """
-    sides = len(area) // 2
-    height, width = area[sides - 2 : sides]
+    dimensions = len(area) // 2
+    height, width = area[:dimensions][-2:]
     y, x = area[-2:]
     return height, width, y, x
 

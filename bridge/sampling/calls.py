@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -70,9 +71,11 @@ class Calls:
         A part that is its own site is in `called` only where it was watched. Of all of them it is known how many calls
         there were: with as many calls as parts none is missed.
         """
+        missed = sites - self.called
         parts = {site for site in sites if isinstance(site, nn.Module)}
-        all_parts_called = self.part_count >= len(parts)
-        return sites - self.called - parts if all_parts_called else sites - self.called
+        if self.part_count >= len(parts):
+            missed -= parts
+        return missed
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -109,9 +112,11 @@ class KnownCalls:
 
         calls: what it has called. sites: those of its batch, all of which it should have called.
         """
+        of_batch = set(sites)
         # Sites that were called before are not watched, so of them it is looked here whether any was missed.
-        self._missed |= calls.missed(self.called.intersection(sites))
-        self.called = (self.called | calls.called.intersection(sites)) - self._missed
+        self._missed |= calls.missed(self.called & of_batch)
+        self.called |= calls.called & of_batch
+        self.called -= self._missed
 
 
 class Lost(NamedTuple):
@@ -125,39 +130,49 @@ class Lost(NamedTuple):
     asked: int
 
 
+@dataclass
+class Watched:
+    """A forward that is watched. lost: None where no site is lost, and until the forward has run."""
+
+    lost: Lost | None = None
+
+
 @contextmanager
 def watched(
-    calls: Calls, sites: Mapping[Site, nn.Module], network: nn.Module, known: KnownCalls, ask_all: bool
-) -> Iterator[list[Lost]]:
-    """Watch one forward. When the context closes, its list has one Lost if any site is lost, and else is empty.
+    calls: Calls, sites: Mapping[Site, nn.Module], network: nn.Module, known: KnownCalls, *, ask_all: bool
+) -> Iterator[Watched]:
+    """Watch one forward.
 
     sites: see Batch.sites. network: as the host calls it. known: of this network; it learns from the forward. ask_all:
     whether all sites are asked for, and not only those that no forward has called yet. Of a compiled network nothing is
     watched, except in the forward in which that is found out.
     """
-    losses: list[Lost] = []
+    forward = Watched()
     if known.is_compiled:
-        yield losses
+        yield forward
         return
-    asked_sites = {site: part for site, part in sites.items() if ask_all or site not in known.called}
-    known.is_compiled = bool(asked_sites) and _is_compiled(network)  # looked for only where it matters: that takes time
-    # In a compiled network no hooks are set, and so no parts are seen to run.
-    with calls.counting(), _running({} if known.is_compiled else asked_sites, calls) as parts_of_run:
-        yield losses
+    asked = {site: part for site, part in sites.items() if ask_all or site not in known.called}
+    known.is_compiled = bool(asked) and _is_compiled(network)  # looked for only where it matters: that takes time
+    parts_to_watch = {} if known.is_compiled else asked  # no hooks in a compiled network
+    with calls.counting(), _running(parts_to_watch, calls) as parts_of_run:
+        yield forward
         # The forward has run, and nothing has raised.
-        sites_of_run: list[Site] = []  # whose parts have run
         if not known.is_compiled:
-            sites_of_run = [site for site, part in asked_sites.items() if part in parts_of_run]
-        elif not calls.called.intersection(asked_sites):
-            # Of a compiled network it is unknown which parts run. But where none of the sites was called, all are lost.
-            sites_of_run = list(asked_sites)
-        lost = tuple(site for site in sites_of_run if site not in calls.called)
+            due = {site: part for site, part in asked.items() if part in parts_of_run}
+        elif calls.called.isdisjoint(asked):
+            due = asked  # it is unknown which parts have run, but where none of the sites was called, all are lost
+        else:
+            due = {}
         known.is_compiled |= calls.is_traced
-        is_certain = calls.is_begun and not calls.is_traced  # traced calls are not in calls.called
-        if lost and is_certain:
-            parts_of_lost = dict.fromkeys(asked_sites[site] for site in lost)  # each once, in their order
-            losses.append(Lost(lost, tuple(parts_of_lost), asked=len(sites_of_run)))
+        if calls.is_begun and not calls.is_traced:  # traced calls are not in calls.called
+            forward.lost = _lost(due, calls.called)
         known.learn(calls, sites)
+
+
+def _lost(due: Mapping[Site, nn.Module], called: set[Site]) -> Lost | None:
+    """Those of the sites that should have been called and were not, with their parts, each once and in their order."""
+    lost = {site: part for site, part in due.items() if site not in called}
+    return Lost(tuple(lost), tuple(dict.fromkeys(lost.values())), asked=len(due)) if lost else None
 
 
 @contextmanager
@@ -203,11 +218,12 @@ def part_around(modules: Mapping[str, nn.Module], layer: str) -> nn.Module:
     stands alone in that. modules: of the network, by name, with "" for the network.
     """
     names = layer.split(".")
-    # The part's name ends with the first number in the layer's, that of a block; without a number it is the first name.
-    length = next((number for number, name in enumerate(names[:-1], 1) if name.isdigit()), 1)
+    numbers = [index for index, name in enumerate(names[:-1]) if name.isdigit()]
+    # "double_blocks.3" of "double_blocks.3.img_attn.qkv", which has a number; "time_in" of "time_in.in_layer".
+    length = numbers[0] + 1 if numbers else 1
     part = modules[".".join(names[:length])]
-    has_others = sum(1 for _ in part.modules()) > 2  # itself and the layer
-    return part if has_others else modules[""]
+    is_alone = len(list(part.modules())) <= 2  # the part and the layer itself
+    return modules[""] if is_alone else part
 
 
 def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapping[str, Any]) -> str:
@@ -216,28 +232,37 @@ def code_of_others(network: nn.Module, parts: Sequence[nn.Module], options: Mapp
     Only the code nearest to `parts` is named: in the parts; else on the network itself; else among the patches of the
     options; else anywhere in the network. options: the transformer_options of the forward.
     """
-    inside = [module for part in parts for module in part.modules()]  # the parts, and all within them
-    replaced = [functions for module in inside for functions in _replaced_methods(module)]
-    patches: list[Any] = [options.get("optimized_attention_override")]
+    in_parts = (module for part in parts for module in part.modules())  # the parts, and all within them
+    functions = (
+        _replaced_methods(in_parts)
+        or _replaced_methods([network])
+        or _patches_of_others(options)
+        or _replaced_methods(network.modules())
+    )
+    return modules_of(functions)
+
+
+def _patches_of_others(options: Mapping[str, Any]) -> list[Any]:
+    """The functions of other packs among the patches in transformer_options."""
+    patches: list[Any] = []
+    if options.get("optimized_attention_override") is not None:
+        patches.append(options["optimized_attention_override"])
     for replacements in options.get("patches_replace", {}).values():
         patches.extend(replacements.values())
     for patches_of_kind in options.get("patches", {}).values():
         patches.extend(patches_of_kind)
-    for functions in (replaced, _replaced_methods(network), patches):  # from the nearest on
-        names = modules_of([function for function in functions if function is not None and _is_of_others(function)])
-        if names:
-            return names
-    # Nothing near: whatever stands anywhere in the network.
-    return modules_of([method for module in network.modules() for method in _replaced_methods(module)])
+    return [patch for patch in patches if _is_of_others(patch)]
 
 
-def _replaced_methods(module: nn.Module) -> list[Any]:
-    """The functions of other packs in the place of a module's methods, or of the methods of its class in the host."""
-    # What stands in the object itself under the name of a method, and then the forwards of its classes in the host.
-    methods = [value for name, value in vars(module).items() if callable(getattr(type(module), name, None))]
-    for kind in type(module).__mro__:
-        if kind.__module__.startswith(_HOST):
-            methods.extend(value for name, value in vars(kind).items() if "forward" in name and callable(value))
+def _replaced_methods(modules: Iterable[nn.Module]) -> list[Any]:
+    """The functions of other packs in the place of the modules' methods, or of the methods of their classes."""
+    methods: list[Any] = []
+    for module in modules:
+        # What stands in the object itself under the name of a method.
+        methods.extend(value for name, value in vars(module).items() if callable(getattr(type(module), name, None)))
+        for kind in type(module).__mro__:
+            if kind.__module__.startswith(_HOST):
+                methods.extend(value for name, value in vars(kind).items() if "forward" in name and callable(value))
     return [method for method in methods if _is_of_others(method)]
 
 

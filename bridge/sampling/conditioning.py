@@ -111,9 +111,9 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     start = options_before.get("clip_start_percent", 0.0)
     end = options_before.get("clip_end_percent", 1.0)
     boundary = percent - _BEFORE_THE_PERCENTAGE
-    if percent >= end:
+    if percent >= end:  # the range ends before the change
         return [[text_before, options_before.copy()]]
-    if boundary <= start:
+    if boundary <= start:  # it begins after the change
         return [[text_after, options_after]]
     # The object under CHANGES tells both halves from all other entries. An entry that was split before keeps its own.
     changes = {CHANGES: options_before.get(CHANGES, object())}
@@ -134,11 +134,12 @@ def changed_in_turn(parts: Sequence[tuple[float, Conditioning]]) -> Conditioning
     prompts in the same order, with the same ranges of a CLIP schedule.
     """
     entries: Conditioning = []
-    first, *later = parts
-    for number, first_entry in enumerate(first[1]):
+    (_, first_conditioning), *later = parts
+    for number, first_entry in enumerate(first_conditioning):
         in_turn = [first_entry]
         for start, conditioning in later:
-            in_turn[-1:] = changed_at(in_turn[-1], conditioning[number], start)
+            last = in_turn.pop()  # it ends where the next one begins
+            in_turn += changed_at(last, conditioning[number], start)
         entries += in_turn
     return entries
 
@@ -149,16 +150,15 @@ def named_as_one(entries: Iterable[RunEntry]) -> None:
     The uuid is the host's name of an entry: EasyCache keeps what it has of an entry under the uuid, and stops when the
     uuid is gone. entries: of one side (positive or negative), in the order of the schedule.
     """
-    first_uuids: dict[tuple[object, int], Any] = {}
-    entries_of_part: Counter[tuple[object, float]] = Counter()
+    # A node may have used a prompt twice, with a mask each: then every part of the schedule has two entries, and the
+    # n-th entry of a part follows the n-th of the part before.
+    first_uuids: dict[tuple[object, int], Any] = {}  # by CHANGES and n
+    counts: Counter[tuple[object, float]] = Counter()  # of entries so far, by CHANGES and the start of the part
     for entry in entries:
         if CHANGES in entry and "uuid" in entry:
-            # A node may have used a prompt twice, with a mask each: then every part of the schedule has two entries,
-            # and the n-th entry of a part follows the n-th of the part before.
-            part = entry[CHANGES], entry["clip_start_percent"]  # a part of the schedule is known by its start
-            number_in_part = entries_of_part[part]
-            entries_of_part[part] += 1
-            entry["uuid"] = first_uuids.setdefault((entry[CHANGES], number_in_part), entry["uuid"])
+            part = entry[CHANGES], entry["clip_start_percent"]
+            counts[part] += 1
+            entry["uuid"] = first_uuids.setdefault((entry[CHANGES], counts[part]), entry["uuid"])
 
 
 def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
@@ -185,14 +185,15 @@ def factor_between(before: Tensor, now: Tensor) -> float | None:
         return 1.0
     if now.dim() != before.dim() or now.shape[-1] != before.shape[-1] or now.shape[1] < before.shape[1]:
         return None
-    # Of the first row alone, and without tokens that have come behind: (1, T, width) each.
-    row_now = now[:1, : before.shape[1]]
-    row_before = before[:1].to(row_now)
-    largest = int(row_before.abs().argmax())  # by the largest number the factor is known most exactly
-    value_before = float(row_before.flatten()[largest])
+    tokens = before.shape[1]
+    row_now = now[0, :tokens].flatten()  # (T * width,)
+    row_before = before[0].flatten().to(row_now)
+    largest = row_before.abs().argmax()  # by the largest number the factor is known most exactly
+    value_before = float(row_before[largest])
     if not value_before:  # all numbers are 0, whatever they have been multiplied by
         return 1.0 if torch.equal(row_now, row_before) else None
-    factor = float(row_now.flatten()[largest]) / value_before
+    factor = float(row_now[largest]) / value_before
+    # Numbers are equal to a thousandth of themselves, and small ones to a hundred-thousandth of the largest.
     is_multiplied = torch.allclose(row_now, row_before * factor, rtol=1e-3, atol=1e-5 * abs(factor * value_before))
     return factor if is_multiplied else None
 

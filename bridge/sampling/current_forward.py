@@ -1,7 +1,7 @@
 """What a thread knows of the forward that is on in it, for what stands in a network and is given nothing but x.
 
 A layer is given x alone, so this is the only way by which what stands in it can find the forward that it is part of.
-`runs.call_network` lets the batches of a forward say what is known here, and sees to its end.
+`forward.call_network` lets the batches of a forward say what is known here, and sees to its end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ class CurrentReferences:
     names: tuple[str | None, ...]
 
 
+class Known(NamedTuple):
+    """What is known of a forward, under the names of CurrentForward."""
+
+    texts: CurrentTexts | None
+    references: CurrentReferences | None
+    embedded: int | None
+    additions: Any
+
+
 class CurrentForward(threading.local):
     """One for each thread: the host's MultiGPU CFG Split calls several networks at a time, and a MODEL may be sampled
     elsewhere meanwhile.
@@ -62,14 +71,17 @@ class CurrentForward(threading.local):
         self.additions: Any = None
         self.attributes: dict[tuple[int, str], Any] = {}
 
-    def known(self) -> tuple[Any, ...]:
+    def known(self) -> Known:
         """What is known now of the forward, to be given to `know_again`. `attributes` is no part of it."""
         # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
-        return self.texts, self.references, self.embedded, self.additions
+        return Known(self.texts, self.references, self.embedded, self.additions)
 
-    def know_again(self, known: tuple[Any, ...]) -> None:
+    def know_again(self, known: Known) -> None:
         """Know what `known` has given, and no more."""
-        self.texts, self.references, self.embedded, self.additions = known
+        self.texts = known.texts
+        self.references = known.references
+        self.embedded = known.embedded
+        self.additions = known.additions
 
 
 current = CurrentForward()

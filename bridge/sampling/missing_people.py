@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor
@@ -20,11 +19,10 @@ from torch import Tensor
 from ...core.checks.errors import joined
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
-from ..host.unet import Options
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
-from .rows import AttachedEntry, AttachedRows, Side, sample_of
+from .on_model import OnModel, put_on
+from .rows import Side
 from .run_notes import Start
-from .runs import OnModel, put_on
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
@@ -59,6 +57,46 @@ class ApplyNode(NeverCopied):
     several: bool
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
+
+    @property
+    def _are(self) -> str:
+        return "are" if self.several else "is"
+
+    def lost(self, missing_from: str, connected: str) -> str:
+        """The sentence about people that the node has put in and that are lost.
+
+        missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.
+        """
+        return (
+            f"{self.subject} {self._are} {missing_from}, though {connected} comes from {self.node_name}. Connect "
+            f"the positive output of {self.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep "
+            "only what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or "
+            "their weights."
+        )
+
+    def in_negative_alone(self, *, is_read: bool) -> str:
+        """The sentence about people that are in the negative prompt alone. is_read: whether the sampler computes it."""
+        effect = "keeps the picture away from them" if is_read else "is not read at a CFG of 1"
+        return (
+            f"{self.subject} {self._are} in the negative prompt of this sampler alone, which {effect}. To draw them, "
+            f"connect the positive output of {self.node_name} to positive."
+        )
+
+    def not_in_negative(self) -> str:
+        """The sentence about a negative prompt that does not come from the node, or has lost what the node put in."""
+        return (
+            f"The negative prompt of this sampler is not the negative output of {self.node_name}, so the picture is "
+            "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
+            "conditioning_to carries."
+        )
+
+    def tokens_changed(self) -> str:
+        """The sentence about ID tokens of the positive prompt that another node has changed."""
+        return (
+            f"The ID tokens of {self.subject} are no longer in the prompt as {self.node_name} has given them, "
+            "so the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change "
+            f"them: put that node in front of {self.node_name}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,28 +173,14 @@ class _PromptsAndSteps:
     """The prompts and steps of one run, which are compared with what apply nodes have put in."""
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
-        self._entries: list[RunEntry] = []
-        # The entries whose people are drawn: the entries of all prompts but the negative one. DualCFG has two such
-        # prompts beside the negative one, under names of their own.
+        self._guider = guider
+        self._start = start
+        self._negative: list[RunEntry] = list(guider.conds.get("negative") or ())
+        # The entries whose people are drawn, of all other prompts: DualCFG has two of them, under names of their own.
         self._drawn: list[RunEntry] = []
         for name, prompt in guider.conds.items():
-            self._entries.extend(prompt)
             if name != "negative":
                 self._drawn.extend(prompt)
-        self._negative = list(guider.conds.get("negative") or ())
-        self._sigmas = steps_of(start.sigmas)
-        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas). Then a range without a step of this
-        # sampler may have a step of the other, and no note is written. The first of two samplers ends with noise left,
-        # and the second begins without noise of its own.
-        self._is_a_part = is_unfinished(start.sigmas) or not start.has_noise
-        self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
-        # At a CFG of 1 the host does not compute the negative prompt, unless a node such as NAGuidance asks for it.
-        computes_negative = getattr(guider, "cfg", None) != 1 or guider.model_options.get("disable_cfg1_optimization")
-        self._reads_negative = bool(self._negative) and bool(computes_negative)
-        # Whether a node may compare the rows of a batch in attention, as NAGuidance does, or keep something for each of
-        # them, as Flux KV Cache does.
-        patches = guider.model_options["transformer_options"].get("patches", {})
-        self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
     def sentences(self, put_in: _PutIn) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.
@@ -166,27 +190,21 @@ class _PromptsAndSteps:
         come from the node.
         """
         apply_node = put_in.apply_node
-        drawn = _entries_of_side(self._drawn, apply_node, Side.POSITIVE)
-        moved = _entries_of_side(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
-        zeroed = [entry for entry in moved if is_zeroed(entry)]
-        # The entries that have the node's people. A zeroed copy has none.
+        drawn = _given_out(self._drawn, apply_node, Side.POSITIVE)
+        moved = _given_out(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
+        zeroed = [entry for entry in moved if is_zeroed(entry)]  # copies, which have nobody
         carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
         if not carrying:
-            if self._is_lost(put_in):
-                return [_lost_sentence(apply_node, "in no prompt of this sampler", "its MODEL")]
-            return []
-        sentences: list[str] = [] if drawn else [_in_negative_alone(apply_node, self._reads_negative)]
-        if not self._is_a_part:
-            ranges_of_entries = [_range_of(entry) for entry in carrying]
-            sentences += _ranges_without_step(
-                apply_node.node_name, apply_node.ranges, self._sigmas, self._model_sampling, ranges_of_entries
-            )
-        # A negative prompt that does not come from the node is computed in another forward than the positive one.
-        negative_matters = self._reads_negative and (apply_node.in_negative or self._compares_rows)
-        # A zeroed copy is meant so; and where nobody is drawn, a sentence speaks of the negative prompt already.
-        is_as_meant = zeroed or not drawn or _entries_of_side(self._negative, apply_node, Side.NEGATIVE)
-        if negative_matters and not is_as_meant:
-            sentences.append(_not_in_negative(apply_node))
+            return [apply_node.lost("in no prompt of this sampler", "its MODEL")] if self._is_lost(put_in) else []
+        sentences: list[str] = []
+        if not drawn:
+            sentences.append(apply_node.in_negative_alone(is_read=self._reads_negative()))
+        if not self._is_a_part():
+            sentences += self._ranges_without_step(apply_node, carrying)
+        # A zeroed copy is meant so. Where nobody is drawn, a sentence speaks of the negative prompt already.
+        has_own_negative = zeroed or _given_out(self._negative, apply_node, Side.NEGATIVE)
+        if drawn and not has_own_negative and self._needs_own_negative(apply_node):
+            sentences.append(apply_node.not_in_negative())
         return sentences
 
     def _is_lost(self, put_in: _PutIn) -> bool:
@@ -196,13 +214,44 @@ class _PromptsAndSteps:
         ends with this node's text but has lost its mark, as Concat makes it. Where nothing of ours is in any prompt,
         the user means a first pass without people.
         """
-        if any(_KEY in entry for entry in self._entries):
+        entries = self._drawn + self._negative
+        if any(_KEY in entry for entry in entries):
             return True
         context = put_in.context
-        return context is not None and any(_ends_with(entry, context) for entry in self._entries)
+        return context is not None and any(_ends_with(entry, context) for entry in entries)
+
+    def _reads_negative(self) -> bool:
+        """Whether the sampler computes a negative prompt: at a CFG of 1 only where a node such as NAGuidance asks."""
+        is_computed = getattr(self._guider, "cfg", None) != 1
+        return bool(self._negative) and bool(is_computed or self._guider.model_options.get("disable_cfg1_optimization"))
+
+    def _needs_own_negative(self, apply_node: ApplyNode) -> bool:
+        """Whether the picture is another one where the negative prompt does not come from the node.
+
+        It is then computed in another forward than the positive. That matters also where a node may compare the rows of
+        a batch in attention, as NAGuidance does, or keep something for each of them, as Flux KV Cache does.
+        """
+        patches = self._guider.model_options["transformer_options"].get("patches", {})
+        compares_rows = "attn1_output_patch" in patches or "post_input" in patches
+        return self._reads_negative() and (apply_node.in_negative or compares_rows)
+
+    def _is_a_part(self) -> bool:
+        """Whether two samplers may share one schedule (KSampler Advanced, Split Sigmas), of which this is one.
+
+        Then a range without a step here may have a step of the other. The first of two samplers ends with noise left,
+        and the second begins without noise of its own.
+        """
+        return is_unfinished(self._start.sigmas) or not self._start.has_noise
+
+    def _ranges_without_step(self, apply_node: ApplyNode, carrying: Sequence[RunEntry]) -> list[str]:
+        """A sentence for each range of the node without a step. carrying: the entries that have its people."""
+        model_sampling = self._guider.model_patcher.get_model_object("model_sampling")
+        ranges_of_entries = [_range_of(entry) for entry in carrying]
+        steps = steps_of(self._start.sigmas)
+        return ranges_without_step(apply_node.node_name, apply_node.ranges, steps, model_sampling, ranges_of_entries)
 
 
-def _entries_of_side(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
+def _given_out(entries: Sequence[RunEntry], apply_node: ApplyNode, side: Side) -> list[RunEntry]:
     """Those of the entries that the node gave out on this side, whichever prompt they are in now."""
     marked_entries: list[RunEntry] = []
     for entry in entries:
@@ -234,40 +283,7 @@ def _ends_with(entry: RunEntry, context: Tensor) -> bool:
     return end.shape == context.shape and torch.equal(end, context.to(end))
 
 
-def _lost_sentence(apply_node: ApplyNode, missing_from: str, connected: str) -> str:
-    """The sentence about people that an apply node has put in and that are lost.
-
-    missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.
-    """
-    verb = "are" if apply_node.several else "is"
-    return (
-        f"{apply_node.subject} {verb} {missing_from}, though {connected} comes from {apply_node.node_name}. Connect "
-        f"the positive output of {apply_node.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep "
-        "only what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
-        "weights."
-    )
-
-
-def _in_negative_alone(apply_node: ApplyNode, is_read: bool) -> str:
-    """The sentence about people that are in the negative prompt alone. is_read: whether this sampler computes it."""
-    verb = "are" if apply_node.several else "is"
-    effect = "keeps the picture away from them" if is_read else "is not read at a CFG of 1"
-    return (
-        f"{apply_node.subject} {verb} in the negative prompt of this sampler alone, which {effect}. To draw them, "
-        f"connect the positive output of {apply_node.node_name} to positive."
-    )
-
-
-def _not_in_negative(apply_node: ApplyNode) -> str:
-    """The sentence about a negative prompt that does not come from the node, or has lost what the node put in."""
-    return (
-        f"The negative prompt of this sampler is not the negative output of {apply_node.node_name}, so the picture is "
-        "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
-        "conditioning_to carries."
-    )
-
-
-def _ranges_without_step(
+def ranges_without_step(
     node_name: str,
     ranges: Sequence[NamedRange],
     steps: Sequence[float],
@@ -303,107 +319,4 @@ def _never_works(node_name: str, named_range: NamedRange, steps: Sequence[float]
         f"{node_name}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this "
         f"run begins there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the "
         "steps and the denoise of the sampler."
-    )
-
-
-class NetReport:
-    """The notes that a ControlNet collects in a run and shows under its node at the end, for a node without a MODEL.
-
-    apply_node: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
-    One object is shared by all copies of a net. `end_run` is not called for a cancelled run: the next one begins anew.
-    """
-
-    def __init__(self, apply_node: ApplyNode, control: NamedRange | None, tokens: NamedRange | None) -> None:
-        self._apply_node = apply_node
-        self._ranges = [named_range for named_range in (control, tokens) if named_range is not None]
-        self._model_sampling: Any = None
-        self._schedule: Tensor | None = None
-        self._sides = set[Side]()  # on which the net was seen in this run
-        self._sentences: list[str] = []
-        self._checked_entries = set[int]()  # ids of the entries whose tokens were checked in this run
-
-    def begin_run(self, model: BaseModel) -> None:
-        """Keep the run's model_sampling. Called before a run, once for every prompt that has the net.
-
-        So it forgets no notes: `_begin_schedule` does, in the first forward.
-        """
-        self._model_sampling = model.model_sampling
-
-    def see_forward(self, rows: AttachedRows, context: Tensor, options: Options) -> None:
-        """Called in every forward: note which sides have the net, and whether their texts still hold the ID tokens.
-
-        The first forward of a run begins the notes anew. context: the text that the rows read, (B, T, width). options:
-        the transformer_options of the forward.
-        """
-        schedule: Tensor | None = options.get("sample_sigmas")  # (steps + 1,), all sigmas of the run
-        # The host gives all forwards of a run the same tensor. Another tensor is that of the first forward of a new
-        # run.
-        if schedule is not self._schedule:
-            self._begin_schedule(schedule)
-        sides = rows.sides(context, options)
-        self._sides.update(sides)
-        # The rows of an entry stand together: (B / entries, T, width) of each.
-        contexts = context.chunk(len(rows.entries))
-        for entry, side, entry_context in zip(rows.entries, sides, contexts, strict=True):
-            # Each entry is checked once in a run. The run holds all entries, so no id can become that of another one. A
-            # side that is not the entry's own is that of a copy that was zeroed out on purpose: it is not checked.
-            if side is entry.side and id(entry) not in self._checked_entries:
-                self._checked_entries.add(id(entry))
-                self._check_tokens(entry, entry_context)
-
-    def _begin_schedule(self, schedule: Tensor | None) -> None:
-        """Forget the notes of the run before, and note in which ranges no step of this schedule, (steps + 1,), lies."""
-        self._forget()
-        self._schedule = schedule
-        # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
-        if schedule is not None and not is_unfinished(schedule):
-            name, steps = self._apply_node.node_name, steps_of(schedule)
-            self._sentences += _ranges_without_step(name, self._ranges, steps, self._model_sampling)
-
-    def _check_tokens(self, entry: AttachedEntry, context: Tensor) -> None:
-        """Note where the text that rows of an entry read, (B, T, width), no longer holds the node's ID tokens."""
-        if _holds_tokens(entry, context):
-            return
-        if entry.side is Side.POSITIVE:
-            self._sentences.append(_tokens_changed(self._apply_node))
-        elif context.any():  # not zeroed out on purpose
-            self._sentences.append(_not_in_negative(self._apply_node))
-
-    def end_run(self) -> None:
-        """Called at the end of a run, by every copy of the net: the first call writes the notes, and forgets them."""
-        if not self._sides:  # no forward since they were forgotten: another copy has written them
-            return
-        if Side.POSITIVE not in self._sides:
-            missing_from = "not in the positive prompt of this sampler"
-            self._sentences.append(_lost_sentence(self._apply_node, missing_from, "its negative prompt"))
-        sentences = dict.fromkeys(self._sentences)
-        notes.tell_of_run(self._apply_node.node_id, TOPIC, "\n".join(sentences))
-        self._forget()
-
-    def _forget(self) -> None:
-        self._schedule = None
-        self._sides = set()
-        self._sentences = []
-        self._checked_entries = set()
-
-
-def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
-    """Whether the text that rows of an entry read, (B, T, width), still holds the ID tokens of the entry.
-
-    True for an entry without ID tokens. Of all tokens a sample is compared.
-    """
-    if entry.tokens is None or entry.sample is None:
-        return True
-    sample = sample_of(context, entry.tokens)
-    if sample.shape != entry.sample.shape:
-        return False
-    return torch.allclose(sample, entry.sample.to(sample), rtol=1e-3, atol=1e-5)
-
-
-def _tokens_changed(apply_node: ApplyNode) -> str:
-    """The sentence about ID tokens of the positive prompt that another node has changed."""
-    return (
-        f"The ID tokens of {apply_node.subject} are no longer in the prompt as {apply_node.node_name} has given them, "
-        "so the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change "
-        f"them: put that node in front of {apply_node.node_name}."
     )

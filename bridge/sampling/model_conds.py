@@ -7,6 +7,7 @@ a `Run`: it learns who is in which row of each forward. What is then done with t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -20,7 +21,7 @@ from ...core.checks.errors import LikenessError, ModelNotPatched, counted
 from ..host.schedule import ScheduleRange
 from .areas import area_of
 from .canvas_check import NodeOfRun, Pictures
-from .conditioning import Conditioning, NeverCopied, SamplerInputs, factor_between, is_zeroed
+from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, factor_between, is_zeroed
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -84,7 +85,6 @@ class Carried(NeverCopied):
     that the MODEL has others. None for no such note.
     words_note_node: the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
-    by_row: whether each row of the batch reads another person; a run makes one Carried for each of them (for_picture).
     of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
     """
 
@@ -96,13 +96,17 @@ class Carried(NeverCopied):
     latents_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     words_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
-    by_row: bool = field(default=False, kw_only=True)
     of_negative: Self | None = field(default=None, kw_only=True)
 
     @property
     def active(self) -> bool:
         """Whether the UNet reads anything of it."""
         return True
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each row of the batch reads another person; a run makes one Carried for each (for_picture)."""
+        return False
 
     @property
     def acting_regions(self) -> Tensor | None:
@@ -221,11 +225,13 @@ OfNode = tuple[CarriedT, ...]
 class CarriedOfPeople(Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
-    per_person: the names of the fields, tensors or tuples, that have something of one person after the other. row: the
-    number of the person whose row this is; None for all rows. With by_row people act in all of their pictures.
+    per_person: the names of the fields, tensors or tuples, that have something of one person after the other. by_row:
+    as in Carried; people then act in all of their pictures. row: the number of the person whose row this is; None for
+    all rows.
     """
 
     per_person: ClassVar[tuple[str, ...]] = ()
+    by_row: bool = field(default=False, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     row: int | None = field(default=None, kw_only=True)
 
     @property
@@ -268,39 +274,35 @@ CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
 def one_for_each_row(of_node: OfNode[CarriedT], row_count: int) -> list[CarriedT]:
     """What each row of a batch reads of one node. row_count: rows of the batch."""
     rows_per_chunk = row_count // len(of_node)
-    return [carried for carried in of_node for _ in range(rows_per_chunk)]
+    rows: list[CarriedT] = []
+    for carried in of_node:
+        rows += [carried] * rows_per_chunk
+    return rows
 
 
 def rows_of_nodes(
     acting: Sequence[OfNode[CarriedOfPeopleT]],
     row_count: int,
-    code_around_model: str,
-    mixed: str,
+    mixed: ConditioningLost,
     *,
     may_differ: bool,
 ) -> list[tuple[CarriedOfPeopleT, ...]]:
     """What the rows of a batch read of each node: a tuple with one object for all rows, or with one for each row.
 
-    There is one for each row where people have rows, or where may_differ allows it and chunks differ.
-
-    row_count: of the batch. code_around_model, mixed: the two arguments of ConditioningLost, for the error. may_differ:
-    whether rows may read different things of one node.
-    Raises ConditioningLost where another pack has joined rows
-    - of different nodes, or
-    - of one node whose people have no rows, which read different things, without may_differ.
+    row_count: of the batch. may_differ: whether rows may read different things of one node also where people have no
+    rows. mixed: raised where another pack has joined rows of different nodes, or rows that may not differ and do.
     """
     nodes: list[tuple[CarriedOfPeopleT, ...]] = []
     for of_node in acting:
         first = of_node[0]
-        differ = any(carried is not first for carried in of_node)
-        one_node = all(carried.source is first.source for carried in of_node)
-        reads_by_row = first.by_row or (may_differ and differ)
-        if one_node and reads_by_row:
-            nodes.append(tuple(one_for_each_row(of_node, row_count)))
-        elif differ:
-            raise ConditioningLost(code_around_model, mixed)
-        else:
+        same_for_all_rows = all(carried is first for carried in of_node) and not first.by_row
+        is_of_one_node = all(carried.source is first.source for carried in of_node)
+        if same_for_all_rows:
             nodes.append((first,))
+        elif is_of_one_node and (first.by_row or may_differ):
+            nodes.append(tuple(one_for_each_row(of_node, row_count)))
+        else:
+            raise mixed
     return nodes
 
 
@@ -322,8 +324,8 @@ def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int)
 
     pixel_count, cell_count: of the whole side. One cell is pixel_count / cell_count pixels long.
     """
-    first = start * pixel_count // cell_count
-    end = -(-(start + length) * pixel_count // cell_count)  # rounded up: // rounds down, here a negative number
+    first = math.floor(start * pixel_count / cell_count)
+    end = math.ceil((start + length) * pixel_count / cell_count)
     return slice(first, end)
 
 
@@ -435,6 +437,19 @@ def carry_both(given: SamplerInputs, of_positive: CarriedT, of_negative: Carried
     """
     positive = carry(given.positive, replace(of_positive, of_negative=of_negative))
     return SamplerInputs(given.model, positive, carry(given.negative, of_negative))
+
+
+def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
+    """The entries of all sides that carry something under `key`."""
+    return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
+
+
+def carry_instead(entry: RunEntry, key: str, carried: Sequence[Carried], run: Run[Any] | None = None) -> None:
+    """Let an entry carry these under `key` from now on. The entry, which is of this sampling alone, is changed.
+
+    run: that reads them, once it has begun.
+    """
+    entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(tuple(carried), run)}
 
 
 def read_as_negative(guider: CFGGuider, key: str) -> None:

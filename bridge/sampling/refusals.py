@@ -6,7 +6,8 @@ them there, for all who use the checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -50,25 +51,32 @@ class Refusals:
 
         The innermost run ends its step first, so it raises; the others let the error through.
         """
-        step_before = self._of_step  # other code may compute a step of this run in the middle of another
-        of_outer_run: _OfStep | None = model_options.get(_REFUSALS)
-        of_step = of_outer_run or _OfStep()
-        model_options[_REFUSALS] = self._of_step = of_step
         out: list[Tensor] = []
-        try:
-            out = step()
-        except Exception as error:
-            # Where a refusal waits, any other error may come of the zeros of `put_off`.
-            if of_step.first is None or isinstance(error, LikenessError):
-                raise
-        finally:
-            self._of_step = step_before
-            if of_outer_run is None:
-                del model_options[_REFUSALS]
-        refusal, of_step.first = of_step.first, None  # taken out, so that no run around this one raises it again
-        if refusal is None:
+        with self._during_step(model_options) as of_step:
+            try:
+                out = step()
+            except Exception as error:
+                # Where a refusal waits, any other error may come of the zeros of `put_off`.
+                if of_step.first is None or isinstance(error, LikenessError):
+                    raise
+        if of_step.first is None:
             return out
+        refusal, of_step.first = of_step.first, None  # taken out, so that no run around this one raises it again
         try:
             raise refusal
         finally:
             del refusal  # else it would hold this frame, and the frame the error, until garbage is collected
+
+    @contextmanager
+    def _during_step(self, model_options: dict[str, Any]) -> Iterator[_OfStep]:
+        """A context around a step with what waits for its end: that of the run around this one, or a new one."""
+        step_before = self._of_step  # other code may compute a step of this run in the middle of another
+        of_outer_run: _OfStep | None = model_options.get(_REFUSALS)
+        self._of_step = of_outer_run or _OfStep()
+        model_options[_REFUSALS] = self._of_step
+        try:
+            yield self._of_step
+        finally:
+            self._of_step = step_before
+            if of_outer_run is None:
+                del model_options[_REFUSALS]

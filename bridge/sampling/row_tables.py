@@ -17,11 +17,19 @@ another pack has made a new tensor: to read numbers from a GPU makes the CPU wai
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .model_conds import Chunk
+
+
+class _Line(NamedTuple):
+    """The line of a row in a table: the number of its chunk, and the number of its picture in the chunk."""
+
+    chunk: int
+    picture: int
 
 
 class RowTables:
@@ -41,7 +49,7 @@ class RowTables:
         here until the run ends, so that no other tensor can get the id of one of them."""
         self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
         """The chunks of each table in `_tables`, by the id of the tensor: for a table that arrives unchanged."""
-        self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
+        self._chunks_by_lines: dict[tuple[_Line, ...], tuple[Chunk, ...]] = {}
         """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
         self._numbering_lock = threading.Lock()
 
@@ -65,17 +73,17 @@ class RowTables:
         What `chunks_of` is to give for this table is kept, too. The caller keeps the table itself in `_tables`.
         pictures: the numbers of the pictures that each chunk has.
         """
-        lines: list[tuple[int, int]] = []
+        lines: list[_Line] = []
         for chunk in chunks:
             chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
             self._chunk_by_number[chunk_number] = chunk
-            lines.extend((chunk_number, picture_number) for picture_number in pictures)
+            lines.extend(_Line(chunk_number, picture) for picture in pictures)
         table = torch.tensor(lines, device=self._device)
         chunks_of_table = chunks
         people_have_rows = any(carried.by_row for chunk in chunks for carried in chunk.carried)
         # Readers of a chunk count its pictures from 0 on. A window may begin later, so each row is a chunk there.
         if people_have_rows or self.window:
-            chunks_of_table = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
+            chunks_of_table = tuple(map(self._chunk_of_row, lines))
         self._chunks_by_table_id[id(table)] = chunks_of_table
         self._chunks_by_lines[tuple(lines)] = chunks_of_table
         return table
@@ -89,14 +97,15 @@ class RowTables:
         chunks = self._chunks_by_table_id.get(id(table))
         if chunks is not None:
             return chunks
-        lines = tuple(map(tuple, table.tolist()))
+        lines = tuple(_Line(*line) for line in table.tolist())
         chunks = self._chunks_by_lines.get(lines)
         if chunks:
             return chunks
         # Another pack has moved, repeated or left out rows.
-        return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
+        return tuple(map(self._chunk_of_row, lines))
 
-    def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
+    def _chunk_of_row(self, line: _Line) -> Chunk:
         """What one row of a chunk carries, as a chunk of its own."""
-        chunk = self._chunk_by_number[chunk_number]
-        return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)
+        chunk = self._chunk_by_number[line.chunk]
+        picture = int(line.picture)  # a table that another pack has changed may hold floats
+        return Chunk(tuple(item.for_picture(picture) for item in chunk.carried), chunk.size)

@@ -103,23 +103,28 @@ def notes_on_words(carried: Sequence[Carried], before: Tensor, now: Tensor) -> d
         node = item.words_note_node
         if node is None or not item.words:
             continue
-        name = node.node_name
-        notes_of_nodes[node] = ""  # takes the note of an earlier run away
-        all_words = torch.cat(list(item.words), dim=1)  # (B, tokens of all words, width)
-        times = _strength(before) / _strength(all_words)
-        is_as_strong = 1 / _MUCH_STRONGER < times < _MUCH_STRONGER
-        if factor_between(before, now) is None:
-            notes_of_nodes[node] = (
-                f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
-                f"words of people stay as they were. Put that node in front of {name}."
-            )
-        elif not is_as_strong:
-            notes_of_nodes[node] = (
-                f"{name}: the prompt is about {times:.2g} times as strong as the words of people. If Conditioning "
-                f"(Multiply) in front of {name} has multiplied it, put that node behind {name}, where it multiplies "
-                "both."
-            )
+        notes_of_nodes[node] = _note_on_words(node.node_name, item.words, before, now)
     return notes_of_nodes
+
+
+def _note_on_words(name: str, words: Sequence[Tensor], before: Tensor, now: Tensor) -> str:
+    """The note that words no longer fit the prompt, or "", which takes the note of an earlier run away.
+
+    name: of the node. words: (1, T, width) each. before, now: as in notes_on_words.
+    """
+    if factor_between(before, now) is None:
+        return (
+            f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
+            f"words of people stay as they were. Put that node in front of {name}."
+        )
+    times = _strength(before) / _strength(torch.cat(list(words), dim=1))
+    if 1 / _MUCH_STRONGER < times < _MUCH_STRONGER:
+        return ""
+    return (
+        f"{name}: the prompt is about {times:.2g} times as strong as the words of people. If Conditioning "
+        f"(Multiply) in front of {name} has multiplied it, put that node behind {name}, where it multiplies "
+        "both."
+    )
 
 
 def _strength(text: Tensor) -> float:

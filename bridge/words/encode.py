@@ -19,10 +19,10 @@ from ..sampling.conditioning import Conditioning, SamplerInputs, check_condition
 from ..sampling.missing_people import NamedRange
 from ..sampling.model_conds import carry
 from ..sampling.runs import Run
-from .transformer.person_texts import TransformerWords
 from .transformer.run import TransformerWordsRun
-from .unet.person_texts import UnetWords
+from .transformer.words import TransformerWords
 from .unet.run import UnetWordsRun
+from .unet.words import UnetWords
 
 
 def text_read(given: SamplerInputs, node_name: str) -> ModelText:
@@ -60,36 +60,51 @@ def applied(
     """
     reader = _reader_of(text)
     all_runs = [reader.run, *runs]
-    with_words = [number for number, words in enumerate(all_words) if words]  # the numbers of the people with words
-    if not with_words:
-        return scope.outputs(given, all_runs, ranges, names, in_negative=in_negative)
-    # Of the people whom the prompts carry: by row that is everybody, because every row has its person.
-    numbers = list(range(len(all_words))) if scope.by_row else with_words
-    words_of_people = [all_words[number] for number in numbers]
-    clips_of_people = [clips[number] for number in numbers]
-    parts = words_by_schedule(clips_of_people, words_of_people, text.width, reader.clip_advice)
-    source = object()  # both sides and all parts are from one node, so they have one source
-    # Without regions everybody's is the whole picture: (people, 1, 1).
-    regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32) if scope.regions is None else scope.regions
-    strengths = regions[numbers] * strength  # (people of `numbers`, H, W), how strongly each pixel reads the words
-    no_words = reader.carried(source, scope, numbers, strengths, parts[0]).without_people()  # any part will do
-    positive: Conditioning = []
-    for part in parts:  # the host gives one part at least
-        carried = replace(reader.carried(source, scope, numbers, strengths, part), of_negative=no_words)
-        positive += carry(within(given.positive, part.schedule), carried)
-    inputs_with_words = SamplerInputs(given.model, positive, carry(given.negative, no_words))
-    return scope.outputs(inputs_with_words, all_runs, ranges, names, in_negative=in_negative)
+    if any(all_words):
+        people = _people_with_words(scope, all_words, strength)
+        clips_of_people = [clips[number] for number in people.numbers]
+        words_of_people = [all_words[number] for number in people.numbers]
+        parts = words_by_schedule(clips_of_people, words_of_people, text.width, reader.clip_advice)
+        no_words = reader.carried(people, parts[0]).without_people()  # the host gives one part at least; any will do
+        positive: Conditioning = []
+        for part in parts:
+            carried = replace(reader.carried(people, part), of_negative=no_words)
+            positive += carry(within(given.positive, part.schedule), carried)
+        given = SamplerInputs(given.model, positive, carry(given.negative, no_words))
+    return scope.outputs(given, all_runs, ranges, names, in_negative=in_negative)
+
+
+class _PeopleWithWords(NamedTuple):
+    """The people whose words the prompts carry. The same object for both sides and all parts of the schedule.
+
+    source: of the node, see Carried. numbers: of these people among those of the scope. strengths: (people, H, W), how
+    strongly each pixel reads their words.
+    """
+
+    source: object
+    scope: Scope
+    numbers: Sequence[int]
+    strengths: Tensor
+
+
+def _people_with_words(scope: Scope, all_words: Sequence[str], strength: float) -> _PeopleWithWords:
+    """The people with words; by row everybody, because every row has its person. Arguments as in `applied`."""
+    numbers = [number for number, words in enumerate(all_words) if words or scope.by_row]
+    regions = scope.regions
+    if regions is None:  # everybody's is the whole picture
+        regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32)
+    return _PeopleWithWords(object(), scope, numbers, regions[numbers] * strength)
 
 
 class _Reader(NamedTuple):
     """How a MODEL reads words about single people.
 
-    run: the class of the run that reads them. carried: makes the Carried that holds them; its arguments are those of
-    `_words_of_unet`. clip_advice: which CLIP they need, for an error.
+    run: the class of the run that reads them. carried: makes the Carried that holds them in one part of the schedule.
+    clip_advice: which CLIP they need, for an error.
     """
 
     run: type[Run[Any]]
-    carried: Callable[[object, Scope, Sequence[int], Tensor, PeopleWords], UnetWords | TransformerWords]
+    carried: Callable[[_PeopleWithWords, PeopleWords], UnetWords | TransformerWords]
     clip_advice: str
 
 
@@ -100,39 +115,31 @@ def _reader_of(text: ModelText) -> _Reader:
     return _Reader(TransformerWordsRun, _words_of_transformer, advice)
 
 
-def _words_of_unet(
-    source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
-) -> UnetWords:
-    """What the positive of a UNet carries of people.
-
-    source: of the node, see Carried. numbers: of the people whom it carries, among those of the scope. strengths:
-    (people, H, W), of these people. words: of these people; by row, a person may have 0 tokens.
-    """
+def _words_of_unet(people: _PeopleWithWords, words: PeopleWords) -> UnetWords:
+    """What the positive of a UNet carries of people. words: theirs; by row, a person may have 0 tokens."""
     return UnetWords(
-        source=source,
+        source=people.source,
         schedule=WHOLE_SCHEDULE,
-        regions=strengths,
+        regions=people.strengths,
         counts=tuple(tokens.shape[1] for tokens in words.tokens),
         tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
-        by_row=scope.by_row,
-        canvas_node=scope.canvas_node,
-        words_note_node=scope.node_of_run,
+        by_row=people.scope.by_row,
+        canvas_node=people.scope.canvas_node,
+        words_note_node=people.scope.node_of_run,
     )
 
 
-def _words_of_transformer(
-    source: object, scope: Scope, numbers: Sequence[int], strengths: Tensor, words: PeopleWords
-) -> TransformerWords:
+def _words_of_transformer(people: _PeopleWithWords, words: PeopleWords) -> TransformerWords:
     """What the positive of a transformer carries of people. The arguments are those of `_words_of_unet`."""
-    names_apart = scope.taking.names_apart
+    names_apart = people.scope.taking.names_apart
     return TransformerWords(
-        source=source,
+        source=people.source,
         schedule=WHOLE_SCHEDULE,
-        regions=strengths,
+        regions=people.strengths,
         texts=tuple(words.tokens),
-        names=tuple(names_apart[number] for number in numbers),
-        by_row=scope.by_row,
+        names=tuple(names_apart[number] for number in people.numbers),
+        by_row=people.scope.by_row,
         t5=tuple(words.t5) if any(words.t5) else (),
-        canvas_node=scope.canvas_node,
-        words_note_node=scope.node_of_run,
+        canvas_node=people.scope.canvas_node,
+        words_note_node=people.scope.node_of_run,
     )

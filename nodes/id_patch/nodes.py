@@ -22,10 +22,11 @@ from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
 from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
-from ...bridge.sampling.missing_people import ApplyNode, NamedRange, NetReport, apply_node_of_people, with_missing_notes
-from ...bridge.sampling.runs import with_runs
-from ...bridge.words.unet.person_texts import id_tokens_by_region
+from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, with_missing_notes
+from ...bridge.sampling.net_report import NetReport
+from ...bridge.sampling.on_model import with_runs
 from ...bridge.words.unet.run import UnetWordsRun
+from ...bridge.words.unet.words import id_tokens_by_region
 from ...core import taking_part
 from ...core.cast import Cast, Member, in_order_of_places, require_places, require_somebody
 from ...core.checks.errors import BadCast, counted

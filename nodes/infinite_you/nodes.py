@@ -21,7 +21,8 @@ from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schema import photos_input, range_inputs
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, other_net
-from ...bridge.sampling.missing_people import NamedRange, NetReport, apply_node_of_people
+from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people
+from ...bridge.sampling.net_report import NetReport
 from ...core.cast import Cast, Member, Person, PlacedCast, is_a
 from ...core.checks.errors import WrongBaseModel, gathered
 from ...core.families import FLUX

@@ -24,7 +24,7 @@ from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry_both
-from ...bridge.sampling.runs import with_runs
+from ...bridge.sampling.on_model import with_runs
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside

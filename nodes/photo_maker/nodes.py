@@ -25,8 +25,8 @@ from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.run_notes import tell_of_checkpoint
-from ...bridge.words.unet.person_texts import UnetWords
 from ...bridge.words.unet.run import UnetWordsRun
+from ...bridge.words.unet.words import UnetWords
 from ...core import taking_part
 from ...core.cast import Cast, Member, Person
 from ...core.checks.errors import WrongBaseModel, listed

@@ -28,8 +28,8 @@ from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, marked, model_with_notes
 from ...bridge.sampling.model_conds import carry
+from ...bridge.sampling.on_model import with_runs
 from ...bridge.sampling.rows import Side
-from ...bridge.sampling.runs import with_runs
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens
 from ...core.attention.reference_groups import belongs
@@ -557,7 +557,6 @@ def read_by_region(
         strength=0.0 if read_regions is None else read_regions.settings.region_strength,
         everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
         canvas_node=NodeOfRun(NAME, node_id),
-        by_row=record.cast.by_row,
     )
     assert given.model is not None
     model = with_runs(given.model, RegionalReferencesRun)

@@ -28,7 +28,7 @@ from ...bridge.parts.sharing_run import SharingRun
 from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
-from ...bridge.sampling.runs import with_runs
+from ...bridge.sampling.on_model import with_runs
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts
 from ...core.parts.resizing import prepare, targets

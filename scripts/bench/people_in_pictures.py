@@ -20,7 +20,7 @@ from pack.bridge.references.by_region import RegionalReferences, RegionalReferen
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from pack.bridge.sampling.canvas_check import NodeOfRun
 from pack.bridge.sampling.model_conds import carry
-from pack.bridge.sampling.runs import with_runs
+from pack.bridge.sampling.on_model import with_runs
 from pack.core.places.region_settings import REGIONS, RegionSettings
 from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind

@@ -28,7 +28,7 @@ from pack.bridge.host.unet import attention_widths, grids, transformers
 from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.parts.sharing_run import SharingRun
 from pack.bridge.sampling.conditioning import SamplerInputs
-from pack.bridge.sampling.runs import with_runs
+from pack.bridge.sampling.on_model import with_runs
 from pack.core.attention.cross_attention import Block
 from pack.core.cast import Lora, Member, PlacedCast, RowCast
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside

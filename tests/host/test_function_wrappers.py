@@ -14,8 +14,9 @@ from graphs import DEFAULTS, UNCONNECTED, Node, ours, value
 from method_rows import around, bypassed, latents, two
 from other_packs import in_tiles, only_what_it_knows, rows_of_tiles, without_the_first_step
 from pack.bridge.parts.sharing_run import PartsCache
-from pack.bridge.sampling import runs
+from pack.bridge.sampling.forward import Batch
 from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.runs import Run
 from sample_values import a_person, unplaced
 
 EVERYWHERE: dict[str, dict[str, Any]] = {
@@ -115,9 +116,7 @@ def test_nothing_of_a_run_is_left_behind_it() -> None:
     try:
         for applied in nodes:
             latents(two(applied), outputs_by_node)
-        objects_left = [
-            thing for thing in gc.get_objects() if issubclass(type(thing), (runs.Run, runs.Batch, PartsCache))
-        ]
+        objects_left = [thing for thing in gc.get_objects() if issubclass(type(thing), (Run, Batch, PartsCache))]
     finally:
         gc.enable()
     assert not objects_left

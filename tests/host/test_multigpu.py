@@ -15,7 +15,7 @@ from host_sampling import applied, latent_of
 from marks import each
 from method_rows import Row, rows
 from pack.bridge.image_tokens.blocks import BlocksRun
-from pack.bridge.sampling.runs import ForwardInput
+from pack.bridge.sampling.forward import ForwardInput
 
 multigpu = pytest.importorskip("comfy.multigpu", reason="an older ComfyUI has no MultiGPU CFG Split")
 OF_UNETS = [row for row in rows() if row.of_unets and row.runs_here]

@@ -15,8 +15,8 @@ from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.forward import ForwardInput
 from pack.bridge.sampling.model_conds import ConditioningLost
-from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words.transformer.run import TransformerWordsRun
 from pack.bridge.words.transformer.slots import TextSlot
 from pack.core.attention.word_groups import TextLayout, split_by_words

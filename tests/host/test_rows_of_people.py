@@ -286,7 +286,7 @@ def test_rows_that_another_pack_joins_read_what_each_carries_or_are_refused():
     """Both of one node, as for two areas of the picture."""
     here = PersonLoras(object(), ScheduleRange(), names=("Anna",), layers={}, regions=EVERYWHERE)
     there = replace(here, regions=torch.zeros_like(EVERYWHERE))
-    join = partial(rows_of_nodes, row_count=4, code_around_model="a_pack", mixed="joins rows")
+    join = partial(rows_of_nodes, row_count=4, mixed=ConditioningLost("a_pack", "joins rows"))
     assert join([(here, here)], may_differ=True) == [(here,)], "one for all rows"
     assert join([(here, there)], may_differ=True) == [(here, here, there, there)]
     with pytest.raises(ConditioningLost, match=r"a_pack\) joins rows"):

@@ -18,7 +18,7 @@ from pack.bridge.sampling.conditioning import factor_between
 from pack.bridge.sampling.model_conds import Carried, CarriedCond, Chunk
 from pack.bridge.sampling.row_tables import RowTables
 from pack.bridge.words.unet import run as unet_run
-from pack.bridge.words.unet.person_texts import UnetWords
+from pack.bridge.words.unet.words import UnetWords
 from pack.core.cast import PlacedCast
 from pack.core.checks.value_checks import BadPicture
 from peers import apply

@@ -6,7 +6,7 @@ from diffusers import DDIMScheduler
 from drawn import picture
 from pack.bridge.image_tokens.injections import InjectionsRun
 from pack.bridge.parts.sharing_run import SharingRun
-from pack.bridge.sampling.runs import with_runs
+from pack.bridge.sampling.on_model import with_runs
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from parts_made import HEIGHT, WIDTH

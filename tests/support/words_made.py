@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
-from pack.bridge.words.transformer.person_texts import TransformerWords
+from pack.bridge.words.transformer.words import TransformerWords
 from torch import Tensor
 
 

@@ -116,34 +116,29 @@ class TextsAlone:
         (B, T, C). Where texts of references stand among them, there are more tokens than `lengths` counts: then the
         refiner is called once, and its attention is split (WordsReading).
         """
-        lengths = self._texts.lengths()
-        total = sum(lengths)
-        if x.shape[1] != total:
+        if x.shape[1] != sum(self._texts.lengths()):
             return block(x, *args, **kwargs)
         call = _BlockCall(block, x, args, kwargs)
         parts: list[Tensor] = []
-        start = 0
-        for number, length in enumerate(lengths):
-            text = slice(start, start + length)
-            slot = self._texts.slots[number - 1] if number else None  # 0 is the common text
+        for number, tokens in enumerate(self._texts.tokens_of_texts()):
+            slot = self._texts.slot_of(number)
             if slot is not None and not slot.is_full:
-                parts.append(self._of_rows_by_length(call, slot, number, text))
-            elif length:  # of a text without tokens nothing is computed
-                parts.append(call.of_text(number, text))
-            start += length
+                parts.append(self._of_rows_by_length(call, slot, number, tokens))
+            elif tokens.stop > tokens.start:  # of a text without tokens nothing is computed
+                parts.append(call.of_text(number, tokens))
         return torch.cat(parts, dim=1)
 
-    def _of_rows_by_length(self, call: _BlockCall, slot: TextSlot, number: int, text: slice) -> Tensor:
+    def _of_rows_by_length(self, call: _BlockCall, slot: TextSlot, number: int, tokens: slice) -> Tensor:
         """What a block gives of the words in a slot, (B, tokens of the slot, C), with zeros for what fills it up.
 
-        Rows with equally many words are computed in one call. number: of the text. text: the tokens of the slot.
+        Rows with equally many words are computed in one call. number: of the text. tokens: of the slot, among all.
         """
-        out = torch.zeros_like(call.x[:, text])
+        out = torch.zeros_like(call.x)
         for rows in slot.rows_of_lengths.values():
             filler = self._texts.filler(slot, rows[0])  # of all these rows: they have equally many words
-            words = slice(text.start + filler.front, text.stop - filler.behind)
-            out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
-        return out
+            words = slice(tokens.start + filler.front, tokens.stop - filler.behind)
+            out[rows, words] = call.of_text(number, words, rows)
+        return out[:, tokens]
 
     def _embed_all(
         self,
@@ -162,9 +157,9 @@ class TextsAlone:
         arguments of the host.
         """
         sizes = (self._texts.common, *self._texts.sizes)
-        # These calls pass unchanged: those that embed a reference, for which `embedded` is its number, those without a
-        # text, and those with another text than ours.
-        if current.embedded is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
+        has_our_texts = cap_feats is not None and cap_feats.shape[1] == sum(sizes)
+        embeds_reference = current.embedded is not None
+        if embeds_reference or not has_our_texts:
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):  # 0: the common text
@@ -184,8 +179,8 @@ class TextsAlone:
         """The captions of everybody's words, each embedded by itself. texts: (B, T, text width) of each slot."""
         captions: list[_Caption] = []
         for number, text in enumerate(texts, 1):  # 0 is the common text
-            slot = self._texts.slots[number - 1]
-            if not slot.is_full:
+            slot = self._texts.slot_of(number)
+            if slot is not None and not slot.is_full:
                 captions.append(self._caption_of_rows(call, slot, number, text))
             elif text.shape[1]:
                 captions.append(call.of_text(number, text))
@@ -204,6 +199,7 @@ class TextsAlone:
             captions[length] = call.of_text(number, text[rows, :length], rows)
         # The rotations of the longest words are those of the whole slot: shorter words end at the same position.
         longest = captions[slot.tokens]
+        size = self._texts.padded(slot.tokens)  # tokens of the slot, as the blocks are given it
         out = longest.tokens.new_zeros(self._texts.row_count, size, longest.tokens.shape[-1])
         for length, rows in slot.rows_of_lengths.items():
             tokens = captions[length].tokens

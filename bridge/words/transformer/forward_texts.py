@@ -11,7 +11,7 @@ from ....core.checks.errors import BadSetup
 from ...networks.forward_layout import layout_of, reads_looks, with_front
 from ...networks.model_family import network_of
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.runs import ForwardInput
+from ...sampling.forward import ForwardInput
 from .slots import TextSlot, filled_up
 
 
@@ -72,6 +72,19 @@ class ForwardTexts:
     def lengths(self) -> list[int]:
         """How many tokens the blocks are given: of the common text, and then of each slot of words."""
         return [self.padded(size) for size in (self.common, *self.sizes)]
+
+    def slot_of(self, number: int) -> TextSlot | None:
+        """The slot of a text by its number, see CurrentTexts.alone; None for the common text, 0."""
+        return self.slots[number - 1] if number else None
+
+    def tokens_of_texts(self) -> list[slice]:
+        """Where each text stands among all of them, as the blocks are given them; the common one first."""
+        texts: list[slice] = []
+        start = 0
+        for length in self.lengths():
+            texts.append(slice(start, start + length))
+            start += length
+        return texts
 
     def filler(self, slot: TextSlot, row: int) -> Filler:
         """How many tokens in this row fill up a slot, as the blocks are given it.

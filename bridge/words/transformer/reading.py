@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
@@ -35,12 +36,24 @@ class _BlockTokens:
     picture: int
 
 
-class _WordsAttention(NamedTuple):
-    """An attention that has words in it. stage: as in WordsReading._make_split. text: tokens of all texts, with
-    whatever stands in front of them."""
+class _Place(Enum):
+    """Where in the network an attention with words stands."""
 
-    stage: str
+    BLOCK = "block"
+    REFINER = "refiner of texts"
+    READER = "text_reader"
+
+
+class _WordsAttention(NamedTuple):
+    """An attention that has words in it.
+
+    text: tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens it has.
+    """
+
+    place: _Place
     text: int
+    queries: int
+    keys: int
 
 
 class WordsReading:
@@ -61,21 +74,18 @@ class WordsReading:
         There is one for the text_reader, or else one for the blocks and, with texts of references, one for refiners.
         """
         text = self._texts.tokens()
-        reader = self._texts.family.text_reader
-        if reader:
-            self._split_for(reader, text, queries=self._picture, keys=text).on(device)
+        if self._texts.family.text_reader:
+            self._split_for(_WordsAttention(_Place.READER, text, queries=self._picture, keys=text)).on(device)
             return
         total = self._texts.layout_with(text).total
-        self._split_for(LAYERS, text, queries=total, keys=total).on(device)
+        self._split_for(_WordsAttention(_Place.BLOCK, text, queries=total, keys=total)).on(device)
         if self._texts.references_have_texts:
-            self._split_for(self._texts.family.refiners, text, queries=text, keys=text).on(device)
+            self._split_for(_WordsAttention(_Place.REFINER, text, queries=text, keys=text)).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
         """An InputPatch: the block's inputs, in which everybody's words have new positions.
 
         It also leaves a _BlockTokens in the options, in place, for `split`.
-        Words get the positions that they would have as the common text, so that each text counts from its own
-        beginning. The tokens: [in front, by others][common text][words of slot 1][of slot 2] ...
         Raises ConditioningLost where tokens of the picture are missing.
         """
         picture = block_inputs["img"].shape[1]
@@ -83,19 +93,26 @@ class WordsReading:
             raise ConditioningLost("", f"leaves {picture} of the picture's {self._picture} tokens")
         text = block_inputs["txt"].shape[1]
         block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
-        axes = self._texts.family.counted_axes
-        if not axes:
+        if not self._texts.family.counted_axes:
             return block_inputs
-        positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
-        start = text - sum(self._texts.sizes)  # of the words of the first slot
+        return {**block_inputs, "txt_ids": self._positions(block_inputs["txt_ids"])}
+
+    def _positions(self, given: Tensor) -> Tensor:
+        """The positions of all texts, (B, T, axes), with those that each person's words would have as the common text.
+
+        So each text counts from its own beginning. given: the network's, which count through all texts. The tokens:
+        [in front, by others][common text][words of slot 1][of slot 2] ...
+        """
+        positions = given.clone()
+        start = positions.shape[1] - sum(self._texts.sizes)  # of the words of the first slot
         start_of_common = start - self._texts.common
+        first_of_common = given[:, start_of_common : start_of_common + 1]  # (B, 1, axes)
         for size in self._texts.sizes:
             count = torch.arange(size, device=positions.device, dtype=positions.dtype)
-            for axis in axes:
-                first_position = positions[:, start_of_common : start_of_common + 1, axis]
-                positions[:, start : start + size, axis] = first_position + count
+            for axis in self._texts.family.counted_axes:
+                positions[:, start : start + size, axis] = first_of_common[:, :, axis] + count
             start += size
-        return {**block_inputs, "txt_ids": positions}
+        return positions
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """The split of one attention by who reads whose words; None for one without words. See attention.Reading.
@@ -105,59 +122,57 @@ class WordsReading:
         attention = self._attention_with_words(queries, keys, options)
         if attention is None:
             return None
-        if attention.stage in (LAYERS, self._texts.family.text_reader):
+        if attention.place is not _Place.REFINER:
             self._calls.count_part()
-        return self._split_for(attention.stage, attention.text, queries, keys)
+        return self._split_for(attention)
 
     def _attention_with_words(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
-        """Which attention this is; None for one that has no words in it. The arguments are those of `split`.
-
-        It is known by the name of its text_reader, by the name of its refiner and its number of tokens, or by its
-        number of tokens alone, depending on the family.
-        """
+        """Which attention this is; None for one that has no words in it. The arguments are those of `split`."""
         family = self._texts.family
         if family.text_reader:
-            reader: str | None = options.get(TEXT_READER)
-            return None if reader is None else _WordsAttention(reader, keys)
+            return _WordsAttention(_Place.READER, keys, queries, keys) if TEXT_READER in options else None
         if family.own_captions:
-            stage: str = options.get(REFINER, LAYERS)
-            text = self._texts.tokens()
-            # How many tokens an attention with words has, by its stage. Refiners of looks have no words.
-            totals = {LAYERS: self._texts.layout_with(text).total, family.refiners: text}
-            has_words = queries == totals.get(stage) and keys == queries
-            return _WordsAttention(stage, text) if has_words else None
+            return self._attention_by_stage(queries, keys, options)
         tokens: _BlockTokens | None = options.get(_TOKENS)
         # An attention with words has the queries of text and picture at least. A node that keeps the keys of references
         # from an earlier step asks without the references, with fewer queries than keys.
         if tokens is None or not keys >= queries >= tokens.text + self._picture:
             return None
-        return _WordsAttention(LAYERS, tokens.text)
+        return _WordsAttention(_Place.BLOCK, tokens.text, queries, keys)
 
-    def _split_for(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
-        """The split of `_make_split`, made once for all layers and steps. Arguments as there."""
-        key = stage, text, queries, keys, current.references  # the last: _owned reads it
+    def _attention_by_stage(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
+        """`_attention_with_words` where a network counts its texts itself: the stage and the number of tokens tell."""
+        text = self._texts.tokens()
+        stage: str = options.get(REFINER, LAYERS)
+        if stage == LAYERS:
+            attention = _WordsAttention(_Place.BLOCK, text, queries, keys)
+            total = self._texts.layout_with(text).total
+        elif stage == self._texts.family.refiners:
+            attention = _WordsAttention(_Place.REFINER, text, queries, keys)
+            total = text
+        else:  # a refiner of looks
+            return None
+        return attention if queries == keys == total else None
+
+    def _split_for(self, attention: _WordsAttention) -> AnySplit:
+        """The split of `_make_split`, made once for all layers and steps."""
+        key = *attention, current.references  # the last: _owned reads it
         if key not in self._splits:
-            self._splits[key] = self._make_split(stage, text, queries, keys)
+            self._splits[key] = self._make_split(attention)
         return self._splits[key]
 
     @untraced  # only in a forward is it known whose references there are
-    def _make_split(self, stage: str, text: int, queries: int, keys: int) -> AnySplit:
-        """A new split of an attention by who reads whose words, for every row of the batch.
-
-        stage: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
-        tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
-        """
-        is_reader = stage == self._texts.family.text_reader
-        is_refiner = not is_reader and stage != LAYERS
-        layout = self._layout(is_reader, is_refiner, text, queries, keys)
-        split_texts = split_by_readers if is_reader else split_by_words
+    def _make_split(self, attention: _WordsAttention) -> AnySplit:
+        """A new split of an attention by who reads whose words, for every row of the batch."""
+        layout = self._layout(attention)
+        split_texts = split_by_readers if attention.place is _Place.READER else split_by_words
         splits: list[Split] = []
         split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
         for row in range(self._texts.row_count):
             lengths = tuple(slot.lengths[slot.in_row(row)] for slot in self._texts.slots)
             # (slots, picture tokens): how often each slot is read there
             weights = torch.stack([slot.weights[slot.in_row(row)] for slot in self._texts.slots])
-            if is_refiner:
+            if attention.place is _Place.REFINER:
                 weights = weights[:, :0]  # no picture there
             # Rows with the same lengths of words, and so the same fillers, and with the same weights share a split.
             key = lengths, weights.numpy().tobytes()
@@ -167,21 +182,19 @@ class WordsReading:
             splits.append(split_of[key])
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
 
-    def _layout(self, is_reader: bool, is_refiner: bool, text: int, queries: int, keys: int) -> TextLayout:
+    def _layout(self, attention: _WordsAttention) -> TextLayout:
         """Where the texts stand in an attention, without fillers.
 
-        is_reader: whether it is that of the text_reader. is_refiner: whether it is that of a refiner. If it is neither,
-        it is that of a block. The other arguments are those of _make_split. Raises ConditioningLost where queries of
-        the picture are missing.
+        Raises ConditioningLost where queries of the picture are missing.
         """
-        tokens = self._texts.layout_with(text)
-        if is_reader and queries != self._picture:
-            raise ConditioningLost("", f"asks with {queries} of the picture's {self._picture} tokens")
-        if is_reader:  # its queries are the picture alone
+        tokens = self._texts.layout_with(attention.text)
+        owned: tuple[OwnedTokens, ...] = ()
+        if attention.place is _Place.READER:  # its queries are the picture alone
+            if attention.queries != self._picture:
+                raise ConditioningLost("", f"asks with {attention.queries} of the picture's {self._picture} tokens")
             picture_start = 0
-            owned = ()
-        elif is_refiner:  # it has no picture: one of 0 tokens begins behind the texts
-            picture_start = text
+        elif attention.place is _Place.REFINER:  # it has no picture: one of 0 tokens begins behind the texts
+            picture_start = attention.text
             owned = self._owned(tokens.text_spans())
         else:
             picture_start = tokens.picture_start
@@ -190,8 +203,8 @@ class WordsReading:
             common_end=tokens.before_common + tokens.common,
             counts=tokens.words,
             picture_start=picture_start,
-            queries=queries,
-            keys=keys,
+            queries=attention.queries,
+            keys=attention.keys,
             # In front stand texts of references and then tokens of other packs, such as USO's; in families whose texts
             # are last also picture and references. Tokens of other packs belong to the common text, which words do not
             # read.

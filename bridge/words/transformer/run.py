@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,13 +24,14 @@ from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
-from ...sampling.model_conds import OfNode, rows_of_nodes
-from ...sampling.runs import Batch, ForwardInput, Run, entries_with
+from ...sampling.forward import Batch, ForwardInput
+from ...sampling.model_conds import OfNode, entries_with, rows_of_nodes
+from ...sampling.runs import Run
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
-from .person_texts import TransformerWords
 from .reading import WordsReading
 from .slots import filled_up, left_padded, slots_of
+from .words import TransformerWords
 
 
 class TransformerWordsRun(Run[TransformerWords]):
@@ -57,11 +59,10 @@ class TransformerWordsRun(Run[TransformerWords]):
         for words_of_nodes in self._words_of_entries:
             tokens = sum(_tokens_added(words, family, network) for words in words_of_nodes)
             most_tokens = max(most_tokens, tokens)
-        *others, height, width = noise_shape  # (B, C, h, w) or (B, C, frames, h, w)
+        *others, height, width = noise_shape
         frames = others[2] if len(others) > 2 else 1
-        cells = most_tokens * cells_per_token(base_model) ** 2
-        more_rows_of_cells = -(-cells // (width * frames))  # rounded up
-        return [*others, height + more_rows_of_cells, width]
+        cells = most_tokens * cells_per_token(base_model) ** 2  # a token is a square of cells (latent pixels)
+        return [*others, height + math.ceil(cells / (width * frames)), width]
 
     def new_batch(
         self, acting: tuple[OfNode[TransformerWords], ...], forward_input: ForwardInput
@@ -70,8 +71,8 @@ class TransformerWordsRun(Run[TransformerWords]):
 
         Raises ConditioningLost where other packs have joined rows of different nodes' words.
         """
-        mixed = "joins rows in which different words are read"
-        by_node = rows_of_nodes(acting, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
+        mixed = self.arrival.error_around_model("joins rows in which different words are read")
+        by_node = rows_of_nodes(acting, len(forward_input.x), mixed, may_differ=True)
         # Rows that share a TransformerWords share what is made of it.
         as_read = {words: _as_read(words, forward_input) for of_rows in by_node for words in of_rows}
         return TransformerWordsBatch([[as_read[words] for words in of_rows] for of_rows in by_node], forward_input)
@@ -105,6 +106,30 @@ def _tokens_added(words: TransformerWords, family: TransformerFamily, network: A
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
         lengths.append(filled_up(length, family, network))
     return max(lengths, default=0) if words.by_row else sum(lengths)
+
+
+_TEXT_PLACE = 1
+"""The place of the text among the arguments by position, behind the timestep."""
+
+
+@dataclass
+class _Arguments:
+    """The arguments of a network, of which other packs give some by position and some by name."""
+
+    by_position: list[Any]
+    by_name: dict[str, Any]
+
+    def change(self, place: int | None, name: str, changed: Callable[[Any], Any]) -> None:
+        """Put what `changed` makes of an argument in its place. Nothing happens where the call does not have it.
+
+        place: by position; None where the network takes no such argument. name: by which it may be given instead.
+        """
+        if place is None:
+            return
+        if place < len(self.by_position):
+            self.by_position[place] = changed(self.by_position[place])
+        elif name in self.by_name:
+            self.by_name[name] = changed(self.by_name[name])
 
 
 class TransformerWordsBatch(Batch):
@@ -146,43 +171,23 @@ class TransformerWordsBatch(Batch):
         The text's number of tokens and its mask are made to fit. It sets `_texts.common` to the length of this text.
         Raises BadSetup for a mask of text and picture together.
         """
-        by_name = dict(kwargs)
-        by_position = list(args)  # the timestep, the text and so on
         # By name alone: networks with such a mask take it among their **kwargs, so it has no place.
-        if self._family.joint_mask and by_name.get("attention_mask") is not None:
+        if self._family.joint_mask and kwargs.get("attention_mask") is not None:
             raise BadSetup(
                 "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the "
                 "conditioning, which knows nothing of the words of single people.",
                 "Set strength_type of that node to multiply and strength to 1, or take it out.",
             )
-        text: Tensor = by_position[1] if len(by_position) > 1 else by_name["context"]
+        arguments = _Arguments(list(args), dict(kwargs))
+        arguments.change(_TEXT_PLACE, "context", self._with_words)
+        arguments.change(self._family.number_place, "num_tokens", lambda number: number + sum(self._texts.sizes))
+        arguments.change(self._family.mask_place, "attention_mask", self._lengthened)
+        return tuple(arguments.by_position), arguments.by_name
+
+    def _with_words(self, text: Tensor) -> Tensor:
+        """The text of the network, (B, T, width), with everybody's words behind it. It sets `_texts.common`."""
         self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
-        longer = torch.cat([text, self._words.to(text)], dim=1)
-        if len(by_position) > 1:
-            by_position[1] = longer
-        else:
-            by_name["context"] = longer
-        self._count_tokens(by_position, by_name)
-        mask_place = self._family.mask_place
-        if mask_place is not None:
-            if len(by_position) > mask_place:
-                by_position[mask_place] = self._lengthened(by_position[mask_place])
-            elif "attention_mask" in by_name:
-                by_name["attention_mask"] = self._lengthened(by_name["attention_mask"])
-        return tuple(by_position), by_name
-
-    def _count_tokens(self, by_position: list[Any], by_name: dict[str, Any]) -> None:
-        """Add the tokens of everybody's words to the text's number of tokens, in place.
-
-        Nothing happens where the network takes no such number, or the call has none.
-        """
-        number_place = self._family.number_place
-        if number_place is None:
-            return
-        if len(by_position) > number_place:
-            by_position[number_place] += sum(self._texts.sizes)
-        elif "num_tokens" in by_name:
-            by_name["num_tokens"] += sum(self._texts.sizes)
+        return torch.cat([text, self._words.to(text)], dim=1)
 
     def _lengthened(self, mask: Tensor | None) -> Tensor | None:
         """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).

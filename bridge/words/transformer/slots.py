@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -14,8 +14,8 @@ from ....core.attention.token_groups import in_steps
 from ...networks.forward_layout import Padding
 from ...networks.model_family import regions_on_tokens, tokens_of
 from ...networks.transformer_families import TransformerFamily
-from ...sampling.runs import ForwardInput
-from .person_texts import TransformerWords
+from ...sampling.forward import ForwardInput
+from .words import TransformerWords
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,24 +79,51 @@ def slots_of(
 
     node: its TransformerWords, one for all rows of the batch, or one for each row.
     """
-    # (people, picture tokens) each; rows that share a TransformerWords share it.
-    weights_of: dict[TransformerWords, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
-    no_words = torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32)
-    nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32)
+    nobody = _PersonInRow(
+        name=None,
+        text=torch.zeros(1, 0, forward_input.context.shape[-1], dtype=torch.float32),
+        weights=torch.zeros(tokens_of(forward_input.model, forward_input.x), dtype=torch.float32),
+    )
+    # Rows that share a TransformerWords share what it says of people.
+    people_of = {of_row: _people_of(of_row, nobody, forward_input, family) for of_row in node}
     slots: list[TextSlot] = []
     # Rows of the positive have all people, those of the negative have nobody.
-    for person in range(max(len(of_row.texts) for of_row in node)):
-        names: set[str] = set()
-        texts: list[Tensor] = []
-        weights: list[Tensor] = []
+    for number in range(max(len(people) for people in people_of.values())):
+        rows: list[_PersonInRow] = []
         for of_row in node:
-            has_words = person < len(of_row.texts) and of_row.texts[person].shape[1] > 0
-            texts.append(left_padded(of_row.texts[person], family) if has_words else no_words)
-            weights.append(weights_of[of_row][person] if has_words else nowhere)
-            names.update(of_row.names[person : person + 1])
+            people = people_of[of_row]
+            rows.append(people[number] if number < len(people) else nobody)
+        names = {row.name for row in rows if row.name is not None}
         # Where people have rows, each row has one person alone, and all of them share the slot.
-        slots.append(TextSlot(names.pop() if len(names) == 1 else "", tuple(texts), torch.stack(weights)))
+        name = names.pop() if len(names) == 1 else ""
+        slots.append(TextSlot(name, tuple(row.text for row in rows), torch.stack([row.weights for row in rows])))
     return slots
+
+
+class _PersonInRow(NamedTuple):
+    """The words of one person as a row of the batch has them.
+
+    name: None for nobody. text: (1, T, width), T is 0 without words. weights: (picture tokens,), see TextSlot.
+    """
+
+    name: str | None
+    text: Tensor
+    weights: Tensor
+
+
+def _people_of(
+    words: TransformerWords, nobody: _PersonInRow, forward_input: ForwardInput, family: TransformerFamily
+) -> list[_PersonInRow]:
+    """The people of a TransformerWords, as its rows have them. nobody: what is read of who has no words."""
+    weights = _on_picture(words, forward_input)  # (people, picture tokens)
+    people: list[_PersonInRow] = []
+    for number, text in enumerate(words.texts):
+        name = words.names[number] if words.names else None
+        if text.shape[1]:
+            people.append(_PersonInRow(name, left_padded(text, family), weights[number]))
+        else:
+            people.append(nobody._replace(name=name))
+    return people
 
 
 def _on_picture(words: TransformerWords, forward_input: ForwardInput) -> Tensor:

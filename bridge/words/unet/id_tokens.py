@@ -14,10 +14,10 @@ from ...networks.layers import query_shape_of
 from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS
 from ...sampling.conditioning import IDTokens
-from ...sampling.runs import ForwardInput, call_network
+from ...sampling.forward import ForwardInput, call_network
 from .others import length_without_inline_tokens
-from .person_texts import UnetWords, guessed_repeats, id_tokens_read_everywhere
 from .run import UnetWordsBatch
+from .words import UnetWords, guessed_repeats, id_tokens_read_everywhere
 
 _KEY = "likeness_id_tokens_read"
 """The key of our wrapper among the host's wrappers around the UNet's forward."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ....core.attention.cross_attention import EXCLUDED
 from ...networks.row_tracking import repeat_rows
-from .person_texts import UnetWords, WordsByChunk, guessed_repeats
+from .words import UnetWords, WordsByChunk, guessed_repeats
 
 
 def with_appended_tokens(words_by_chunk: WordsByChunk) -> WordsByChunk:
@@ -63,6 +63,7 @@ def bias_of_other_rows(
     context: Tensor,
     appended: Tensor,
     source_rows: Tensor,
+    *,
     words_by_chunk: WordsByChunk,
     text_length: int,
     row_count: int,
@@ -79,16 +80,17 @@ def bias_of_other_rows(
     """
     appended_count = appended.shape[1]
     repeats_of_chunks = [words_of_nodes[0].repeats_in(text_length) for words_of_nodes in words_by_chunk]
-    our_repeats = repeat_rows(torch.tensor(repeats_of_chunks, device=context.device), row_count, dim=0)  # (our rows,)
-    # (B,): the logarithm of how often the text of a row is repeated, divided by how often ours is.
-    log_of_excess = (guessed_repeats(context) / our_repeats[source_rows]).log()
+    our_repeats = repeat_rows(torch.tensor(repeats_of_chunks, device=context.device), row_count, dim=0)[source_rows]
+    log_of_excess = (guessed_repeats(context) / our_repeats).log()  # (B,)
     bias_of_appended = log_of_excess[:, None].expand(-1, appended_count)
-    in_chunks = [_were_inline(words_of_nodes, appended_count) for words_of_nodes in words_by_chunk]
-    were_inline = repeat_rows(torch.stack(in_chunks), row_count, dim=0).to(context.device)  # (our rows, appended_count)
-    # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
-    same = context[:, :, None, 0] == appended[:, None, :, 0]
-    read_twice = (same & were_inline[source_rows][:, None]).any(dim=2)  # (B, T)
-    return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
+
+    in_chunks = torch.stack([_were_inline(words_of_nodes, appended_count) for words_of_nodes in words_by_chunk])
+    were_inline = repeat_rows(in_chunks, row_count, dim=0).to(context.device)[source_rows]  # (B, appended_count)
+    # One channel is enough to tell whether two tokens are the same.
+    is_same = context[:, :, 0].unsqueeze(2) == appended[:, :, 0].unsqueeze(1)  # (B, T, appended_count)
+    is_read_twice = (is_same & were_inline.unsqueeze(1)).any(dim=2)  # (B, T)
+    bias_of_text = is_read_twice * EXCLUDED
+    return torch.cat([bias_of_text, bias_of_appended], dim=1).unsqueeze(1)
 
 
 def _were_inline(words_of_nodes: Sequence[UnetWords], appended_count: int) -> Tensor:

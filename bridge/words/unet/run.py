@@ -54,10 +54,11 @@ from ...networks.other_attention import layers_ignoring_text
 from ...networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 from ...sampling.calls import modules_of
 from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
-from ...sampling.model_conds import ConditioningLost, OfNode
-from ...sampling.runs import ForwardInput, attention_of_other_pack, carry_instead, entries_with
+from ...sampling.forward import ForwardInput
+from ...sampling.made_rows import attention_of_other_pack
+from ...sampling.model_conds import ConditioningLost, OfNode, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
-from .person_texts import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
+from .words import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
@@ -247,7 +248,12 @@ class UnetWordsBatch(CrossAttentionBatch):
         appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
         if source_rows is not None:
             extra_options[self._other_rows_key] = bias_of_other_rows(
-                context, appended, source_rows, self._words_by_chunk, self._text_length, self.row_count
+                context,
+                appended,
+                source_rows,
+                words_by_chunk=self._words_by_chunk,
+                text_length=self._text_length,
+                row_count=self.row_count,
             )
         for_keys = torch.cat([context, appended], dim=1)
         # Most often the host gives one tensor for both, and one is enough.
@@ -267,20 +273,8 @@ class UnetWordsBatch(CrossAttentionBatch):
             return self.batch_of_other_texts.attention_output(layer_index, before, q, k, v, extra_options)
         if self.appended_count and _APPENDED not in extra_options:
             raise patches_dropped()
-        grid = grid_of(extra_options)
-        text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
-        bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, N, keys and padding)
-        bias = of_source_rows(bias, source_rows, dim=0)  # (B, N, keys and padding)
-        pixels: Tensor | None = extra_options.get(PIXELS)
-        if pixels is None:
-            advice = "Take that node out, or use one person without regions."
-            check_tokens(q, grid, "read whose words", advice)
-        else:
-            bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
+        bias = self._bias(q, k, source_rows, extra_options)  # (B, N, keys and padding)
         padding = bias.shape[-1] - k.shape[1]
-        if source_rows is not None:
-            bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
-            bias = bias + functional.pad(bias_of_rows.to(q), (0, padding))
         # On a CPU the host's choices would keep all logits in memory.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         padded_keys = functional.pad(k, (0, 0, 0, padding))
@@ -294,11 +288,34 @@ class UnetWordsBatch(CrossAttentionBatch):
         #     other pack's (text + more)  +  ours (text and people in one softmax)  -  plain (text)
         # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
         # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
+        text_length = k.shape[1] - self.appended_count
         text_keys = self._for_other_pack(k[:, :text_length], layer_index)
         text_values = self._for_other_pack(v[:, :text_length], layer_index)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
+
+    def _bias(self, q: Tensor, k: Tensor, source_rows: Tensor | None, extra_options: Options) -> Tensor:
+        """What is added to the logits in this call of a layer: (B, N, keys and padding).
+
+        q: (B, N, C). k: (B, keys, C). source_rows: see the method of that name. Raises TokensMoved where another pack
+        has made other tokens of the pixels.
+        """
+        grid = grid_of(extra_options)
+        text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
+        bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, pixels, keys and padding)
+        bias = of_source_rows(bias, source_rows, dim=0)  # (B, pixels, keys and padding)
+        pixels: Tensor | None = extra_options.get(PIXELS)
+        if pixels is None:
+            advice = "Take that node out, or use one person without regions."
+            check_tokens(q, grid, "read whose words", advice)
+        else:
+            bias = bias.index_select(1, pixels)
+        if source_rows is None:
+            return bias
+        bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
+        padding = bias.shape[-1] - k.shape[1]
+        return bias + functional.pad(bias_of_rows.to(q), (0, padding))
 
     def _for_other_pack(self, text: Tensor, layer_index: int) -> Tensor:
         """The keys or values of the text, (B, T, C), as another pack's function reads them in a layer.
@@ -320,22 +337,18 @@ def _appended_tokens(words_by_chunk: WordsByChunk, row_count: int, appended_coun
 
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
-    width = 0  # stays 0 where nothing is appended at all
-    for words_of_nodes in words_by_chunk:
-        for words in words_of_nodes:
-            if words.tokens is not None:
-                width = max(width, words.tokens.shape[-1])
     rows_per_chunk = row_count // len(words_by_chunk)
-    tokens_of_chunks: list[Tensor] = []
+    of_chunks: list[list[Tensor]] = []  # for each chunk the tokens of each node that appends any, (rows, tokens, width)
     for words_of_nodes in words_by_chunk:
-        # It begins with no token, for a chunk in which no node has any.
-        tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)]
-        for words in words_of_nodes:
-            if words.tokens is not None:
-                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(words.tokens, rows_per_chunk))
-        tokens = torch.cat(tokens_of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
-        tokens_of_chunks.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
-    return torch.cat(tokens_of_chunks)
+        appended = [words.tokens for words in words_of_nodes if words.tokens is not None]
+        of_chunks.append([comfy.utils.repeat_to_batch_size(tokens, rows_per_chunk) for tokens in appended])
+    width = max((tokens.shape[-1] for of_nodes in of_chunks for tokens in of_nodes), default=0)
+    no_tokens = torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)  # for a chunk in which no node has any
+    filled_up: list[Tensor] = []
+    for of_nodes in of_chunks:
+        tokens = torch.cat([no_tokens, *of_nodes], dim=1)
+        filled_up.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
+    return torch.cat(filled_up)
 
 
 class TextBiases:
@@ -378,26 +391,23 @@ class TextBiases:
 
     def _make_bias_of_chunk(self, words_of_nodes: Sequence[UnetWords], grid: Grid, text_length: int) -> Tensor:
         """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
-        # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
-        # and for the appended tokens, which follow.
-        owners_in_text = torch.full((text_length,), EVERYBODY)  # owners of inline tokens are written into it below
-        owners = [owners_in_text]
+        # The owner of every token: inline and appended tokens are of a person, all others of the text are everybody's.
+        of_text = torch.full((text_length,), EVERYBODY)
+        of_appended: list[Tensor] = []
         regions: list[Tensor] = []
         people_count = 0  # of the nodes so far: people are numbered through all nodes
         for words in words_of_nodes:
-            owners_of_node = words.owners(people_count)
+            owners = words.owners(people_count)
             if words.inline_count:
-                positions = words.inline_positions(self._text_length)
-                repeats = len(positions) // len(owners_of_node)  # how often the host has repeated the entry's text
-                owners_in_text[positions] = owners_of_node.repeat(repeats)
+                of_text[words.inline_positions(self._text_length)] = owners.repeat(words.repeats_in(self._text_length))
             elif words.tokens is not None:
-                owners.append(owners_of_node)
+                of_appended.append(owners)
             regions.append(self._regions_of(words))
             people_count += len(words.counts)
-        owners_of_keys = torch.cat(owners)
+        of_keys = torch.cat([of_text, *of_appended])
         key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
-        owners_of_keys = functional.pad(owners_of_keys, (0, key_count - len(owners_of_keys)), value=NOBODY)
-        return region_bias(regions, owners_of_keys, grid)
+        of_keys = functional.pad(of_keys, (0, key_count - len(of_keys)), value=NOBODY)
+        return region_bias(regions, of_keys, grid)
 
     def _regions_of(self, words: UnetWords) -> Tensor:
         """How strongly each person's tokens are read, (people, H, W).

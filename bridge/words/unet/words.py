@@ -34,6 +34,7 @@ class UnetWords(CarriedOfPeople):
     counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
+    was_inline: whether the appended tokens were taken out of the text, see `appended_instead`.
     by_row: appended tokens are then read in all of their person's row, and regions, (people, 1, 1), say how strongly.
     The UnetWords of one row has counts, tokens and regions of that person alone.
 
@@ -49,6 +50,7 @@ class UnetWords(CarriedOfPeople):
     start: int = 0
     text_length: int = 0
     inline_tokens: Tensor | None = None
+    was_inline: bool = False
 
     @property
     def words(self) -> Sequence[Tensor]:
@@ -69,14 +71,6 @@ class UnetWords(CarriedOfPeople):
         """How many tokens of people stand in the text."""
         return sum(self.counts) if self.tokens is None else 0
 
-    @property
-    def was_inline(self) -> bool:
-        """Whether the appended tokens were taken out of the text.
-
-        `appended_instead` gives such a text one tensor as tokens and as inline_tokens.
-        """
-        return self.tokens is self.inline_tokens
-
     def can_join_batch(self, other: Any) -> bool:
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
@@ -84,21 +78,23 @@ class UnetWords(CarriedOfPeople):
     def different_pictures(self) -> int:
         """Also one for each row of a text whose rows have different inline tokens."""
         of_people = super().different_pictures
-        if of_people or self.inline_tokens is None or len(self.inline_tokens) == 1:
-            return of_people
-        return len(self.inline_tokens)
+        row_count = 1 if self.inline_tokens is None else len(self.inline_tokens)
+        return row_count if row_count > 1 and not of_people else of_people
 
     def of_picture(self, number: int) -> Self:
         """The words of one row: with by_row the tokens of its person, else those of everybody."""
-        inline_tokens = self.inline_tokens
-        if not super().different_pictures:
-            assert inline_tokens is not None
-            return replace(self, inline_tokens=inline_tokens[number : number + 1])
+        if super().different_pictures:  # people have rows
+            return self._of_person(number)
+        assert self.inline_tokens is not None
+        return replace(self, inline_tokens=self.inline_tokens[number : number + 1])
+
+    def _of_person(self, number: int) -> Self:
+        """The words of one person, whose row of the batch it is. number: of the person, from 0."""
         assert self.tokens is not None  # inline tokens have regions, and no rows
         start = sum(self.counts[:number])
         tokens = self.tokens[:, start : start + self.counts[number]]
-        if inline_tokens is not None:
-            inline_tokens = inline_tokens[:1]  # (B, 0, width) -> (1, 0, width): nothing that differs by row
+        # There are no inline tokens, (B, 0, width). Of one row they count as equal for all rows.
+        inline_tokens = None if self.inline_tokens is None else self.inline_tokens[:1]
         return replace(super().of_picture(number), tokens=tokens, inline_tokens=inline_tokens)
 
     def without_people(self) -> Self:
@@ -131,9 +127,10 @@ class UnetWords(CarriedOfPeople):
 
         text_length: how many tokens are left of the entry's text.
         """
-        tokens = self.inline_tokens if self.tokens is None else self.tokens
+        was_inline = self.tokens is None
+        tokens = self.inline_tokens if was_inline else self.tokens
         key = "appended instead", text_length
-        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))
+        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length, was_inline=was_inline))
 
     def owners(self, first_number: int) -> Tensor:
         """The number of the person of each token, (sum of counts,). first_number: of the first person."""
@@ -213,8 +210,7 @@ def guessed_repeats(context: Tensor) -> Tensor:
     # From the longest part to the shortest, so that the shortest that fits is what remains.
     for length in range(token_count // 2, 1, -1):  # not 1: then all tokens would be the same
         if token_count % length == 0:
-            # A text repeats its first `length` tokens where every later token is the one that stands `length` before
-            # it.
-            repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
-            times = torch.where(repeated, token_count // length, times)
+            parts = channel.unflatten(1, (-1, length))  # (B, times, length)
+            is_repeated = (parts == parts[:, :1]).flatten(1).all(dim=1) & differs
+            times = torch.where(is_repeated, token_count // length, times)
     return times

@@ -1,0 +1,139 @@
+"""One forward of a MODEL: what it is given, and the Batch, which has all that its rows read ready for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from comfy.model_base import BaseModel
+from comfy.patcher_extension import WrapperExecutor
+from torch import Tensor, nn
+
+from ..host.unet import Options, dtype_of
+from .calls import Calls, Site
+from .current_forward import current
+
+
+class ForwardInput(NamedTuple):
+    """What one forward is given.
+
+    model: the host's.
+    x: (B, C, h, w), or (B, C, T, h, w) of a video model.
+    sigmas: (B,).
+    context: the text, (B, T, width).
+    options: the host's transformer_options.
+    references: latents of reference pictures, in the shape of x each.
+    reference_texts: of Z-Image, the texts beside the references, (B, T, width) each, and those after the prompt.
+    reference_looks: of Z-Image, what a vision encoder has seen of the references, (B, h, w, C) each.
+    """
+
+    model: BaseModel
+    x: Tensor
+    sigmas: Tensor
+    context: Tensor
+    options: Options
+    references: Sequence[Tensor] = ()
+    reference_texts: Sequence[Tensor] = ()
+    reference_looks: Sequence[Tensor] = ()
+
+    def like(self) -> Tensor:
+        """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
+        return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+    @property
+    def key(self) -> Hashable:
+        """All that a Batch may be made of in a forward, as a key.
+
+        What changes from step to step is no part of it: the sigmas, and the numbers in the tensors. The MODEL is,
+        because the host's MultiGPU CFG Split samples with several, each in a thread of its own.
+        """
+        references = (self.references, self.reference_texts, self.reference_looks)
+        shapes = tuple(tuple(tensor.shape for tensor in tensors) for tensors in references)
+        return self.model, self.x.shape, self.x.device, self.context.shape[1], shapes
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A batch on its way from `Run.wrap_apply_model` to `Run.wrap_diffusion_model`, through wrappers of other packs.
+
+    row_table: the tensor that the batch was made of, which travels beside it. forward_input: that it was made for.
+    """
+
+    batch: Batch
+    row_table: Tensor
+    forward_input: ForwardInput
+
+    def arrives_unchanged(self, row_table: Tensor, x: Tensor) -> bool:
+        """Whether no pack has moved rows on the way, nor cut the picture. row_table, x: as they arrive."""
+        return row_table is self.row_table and x.shape[-2:] == self.forward_input.x.shape[-2:]
+
+
+class Batch:
+    """What the rows of one forward read, ready on the device.
+
+    row_count: the number of rows. calls: which of its sites in the network have been called.
+    """
+
+    row_count: int
+
+    def __init__(self) -> None:
+        self.calls = Calls()
+
+    def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
+        """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
+
+        modules: of the network, see Run.modules_in. A site that is a str is the name of a layer: something is added to
+        what that layer gives.
+        """
+        raise NotImplementedError
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with this batch's attention around whatever stands in the layers.
+
+        The network is called right after. Hooks of a batch in the network are given x alone. So a batch that has some
+        puts here into `current` (current_forward.py) what they need to know of the forward.
+        """
+        raise NotImplementedError
+
+    def prepared(self) -> AbstractContextManager[None]:
+        """A context that is open during a whole forward, outside of what torch.compile sees.
+
+        A batch that needs something to stand in the network puts it there when the context opens, and takes it out when
+        it closes, whatever is raised.
+        """
+        return nullcontext()
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with which the network is called after the latents. A batch may change them; here they stay.
+
+        args: by position, (timestep, text, ...). kwargs: by name; the text may be here too, as `context`.
+        """
+        return args, kwargs
+
+    def after_network_call(self) -> None:
+        """Called when the network has run with `options_with_attention`, or anything has raised."""
+
+
+def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Call the network with the batch in its transformer_options, which come last where they are not named.
+
+    The batch may put something into `current` for the call. Afterwards, also when anything has raised, `current` is as
+    it was before: a network may be called inside of another one's forward. The call counts as begun (calls.is_begun).
+    """
+    batch.calls.is_begun = True
+    args, kwargs = batch.network_arguments(args, kwargs)
+    before = current.known()
+    try:
+        if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
+            args = *args[:-1], batch.options_with_attention(args[-1])
+        else:
+            kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
+        return executor(x, *args, **kwargs)
+    finally:
+        current.know_again(before)
+        batch.after_network_call()
