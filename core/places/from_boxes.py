@@ -132,17 +132,15 @@ def layout(
     text_boxes = written(text)
     # The editor keeps the boxes that it began with: other linked boxes than these have changed since.
     links_changed = for_editor(begin.boxes) != editor_began_with
+    boxes = drawn_boxes or text_boxes or begin.boxes
     if begin.boxes and links_changed and not text_boxes:
         boxes = begin.boxes
-    else:
-        boxes = drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
+    # Where there are slots, there is one for each of begin.boxes.
     slots: list[Slot] = []
-    for index, marked in enumerate(boxes):
-        if index < len(begin.slots):  # where there are slots, there is one for each of begin.boxes
-            slots.append(_into_box(begin.slots[index], begin.boxes[index].box, marked.box, canvas))
-        else:
-            slots.append(_place_of_box(marked.box, shows, body, canvas))
+    for slot, old, new in zip(begin.slots, begin.boxes, boxes, strict=False):
+        slots.append(_into_box(slot, old.box, new.box, canvas))
+    slots += [_place_of_box(new.box, shows, body, canvas) for new in boxes[len(slots) :]]
     verb = "is" if len(boxes) == 1 else "are"
     reason = f", there {verb} {counted(len(boxes), 'box', 'boxes')}"
     notes = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), reason)
@@ -226,14 +224,15 @@ def _into_box(slot: Slot, old: Box, new: Box, canvas: CanvasSize) -> Slot:
     The place keeps its proportions. It becomes as large as the new box holds, and stands at the top of the box, in
     the middle across.
     """
+    old_left, old_top, old_right, old_bottom = old
+    left, top, right, bottom = new
     # A linked box may have no width or height to divide by.
-    width_ratio = (new[2] - new[0]) / max(old[2] - old[0], LEAST)
-    height_ratio = (new[3] - new[1]) / max(old[3] - old[1], LEAST)
-    scale = min([width_ratio, height_ratio])
-    # The shifts that bring the scaled middle of the old box to the middle of the new one, and its top to the new top.
-    shift_x = (new[0] + new[2]) / 2 - scale * (old[0] + old[2]) / 2
-    shift_y = new[1] - scale * old[1]
-    return _moved(slot, Fit(scale, scale, shift_x, shift_y), canvas)
+    width_ratio = (right - left) / max(old_right - old_left, LEAST)
+    height_ratio = (bottom - top) / max(old_bottom - old_top, LEAST)
+    scale = min(width_ratio, height_ratio)
+    old_middle = (old_left + old_right) / 2
+    middle = (left + right) / 2
+    return _moved(slot, Fit(scale, scale, shift_x=middle - scale * old_middle, shift_y=top - scale * old_top), canvas)
 
 
 def _moved(slot: Slot, fit: Fit, canvas: CanvasSize) -> Slot:
@@ -266,10 +265,12 @@ def _moved_mask(mask: Tensor, fit: Fit, canvas: CanvasSize) -> Tensor:
     """A mask (H, W) moved by `fit`, as a mask (height, width) of `canvas`; 0 where the old one did not reach."""
     width, height = canvas
     old_height, old_width = mask.shape
-    # x_new = x_old * scale + shift, so x_old = (x_new - shift) / scale. x_new is the middle of each pixel of the new
-    # mask. grid_sample wants x_old with -1 at the left edge of the old mask and 1 at its right edge.
-    xs = 2 * (torch.arange(width, dtype=torch.float32) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
-    ys = 2 * (torch.arange(height, dtype=torch.float32) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
+    # `fit` takes x of the old mask to x * scale + shift, so each pixel of the new one comes from (x - shift) / scale.
+    # grid_sample wants that from -1 at the left edge of the old mask to 1 at its right edge.
+    middles_x = torch.arange(width, dtype=torch.float32) + 0.5  # of the new pixels
+    middles_y = torch.arange(height, dtype=torch.float32) + 0.5
+    xs = 2 * (middles_x - fit.shift_x) / (fit.scale_x * old_width) - 1
+    ys = 2 * (middles_y - fit.shift_y) / (fit.scale_y * old_height) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
     picture = mask.float()[None, None]  # (1, 1, H, W)
     moved_picture = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)
@@ -295,17 +296,14 @@ def read(boxes: object) -> tuple[Marked, ...]:
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
-    as_list: Any = [boxes] if isinstance(boxes, Mapping) else boxes
-    dictionaries = poses.dictionaries(as_list)
-    # None where `boxes` is no list of dictionaries: then it may be a list with a list of boxes for each picture.
-    if dictionaries is None and isinstance(boxes, (list, tuple)):
-        pictures = cast("Sequence[Any]", boxes)  # not empty: an empty list is a list of no dictionaries
-        # A list that begins with a box and goes on with something else is not several pictures, and refused below.
-        begins_with_a_box = poses.dictionaries(pictures[:1]) is not None
-        if len(pictures) > 1 and not begins_with_a_box:
-            problem = f"they are of {len(pictures)} pictures, a layout is made of one"
+    entries = cast("Sequence[Any]", boxes if isinstance(boxes, (list, tuple)) else [boxes])
+    of_one_picture: object = entries
+    if entries and not isinstance(entries[0], Mapping):  # a list of boxes for each picture
+        if len(entries) > 1:
+            problem = f"they are of {len(entries)} pictures, a layout is made of one"
             raise BadBoxes(problem, "Give the detector one picture")
-        dictionaries = poses.dictionaries(pictures[0])
+        of_one_picture = entries[0]
+    dictionaries = poses.dictionaries(of_one_picture)
     if dictionaries is None:
         problem = f"they are {value_checks.named(boxes)} without x, y, width and height"
         raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")

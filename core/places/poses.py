@@ -193,10 +193,11 @@ def _part(
     notes: gets a line for numbers that are not those of such a part.
     """
     numbers = _flat(person.get(f"{name}_keypoints_2d"))
-    if numbers is None or len(numbers) not in (0, *(3 * count for count in counts)):
+    expected = [3 * count for count in counts]
+    if numbers is None or len(numbers) not in (0, *expected):
         has = "something else than numbers" if numbers is None else counted(len(numbers), "number")
-        expected = " or ".join(str(3 * count) for count in counts)
-        notes.append(f"Person {number}: {name}_keypoints_2d left out, it has {has} instead of {expected}")
+        instead = " or ".join(map(str, expected))
+        notes.append(f"Person {number}: {name}_keypoints_2d left out, it has {has} instead of {instead}")
         return None
     points = _in_triples(numbers)
     return tuple(points) if any(confidence > 0 for _, _, confidence in points) else None

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..cast import Box, Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
+from ..cast import Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
 from ..checks.errors import BadCast, BadLayout, BadSize, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
 from ..pictures.tensors import as_masks, joined_masks
@@ -127,16 +127,23 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
     if slot is None or slot.box is None:
         return torch.zeros(cast.height, cast.width, dtype=torch.float32)
     face = box_region(widened(slot.box, shape.margin), cast.width, cast.height, shape.feather)
-    if shape.extent == "face" or slot.pose is None:
+    if shape.extent == "face":
         return face
-    reach = shape.margin * _width_of(slot.box)
-    body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
-    for staying_slot in staying:
-        if staying_slot.pose is not None and staying_slot.box is not None:
-            staying_reach = _HAIR * _width_of(staying_slot.box)
-            staying_body = body_region(staying_slot.pose, staying_reach, cast.width, cast.height, shape.feather)
-            body = torch.minimum(body, 1 - staying_body)
-    return torch.maximum(face, body)
+    region = _skeleton_region(slot, cast, shape.margin, shape.feather)
+    for other in staying:
+        region = torch.minimum(region, 1 - _skeleton_region(other, cast, _HAIR, shape.feather))
+    return torch.maximum(face, region)
+
+
+def _skeleton_region(slot: Slot, cast: PlacedCast, margin: float, feather: float) -> Tensor:
+    """What lies around the skeleton of a place, (H, W) 0..1; zeros for a place without skeleton or face box.
+
+    margin: how far it reaches, in widths of the face box.
+    """
+    if slot.pose is None or slot.box is None:
+        return torch.zeros(cast.height, cast.width, dtype=torch.float32)
+    left, _, right, _ = slot.box
+    return body_region(slot.pose, margin * (right - left), cast.width, cast.height, feather)
 
 
 def body_of_place(layout: Layout, number: int) -> Tensor:
@@ -158,10 +165,6 @@ def require_box(slot: Slot | None, name: str) -> Slot:
         advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(name, "its place has neither a face box nor a mask", advice)
     return slot
-
-
-def _width_of(box: Box) -> float:
-    return box[2] - box[0]
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
@@ -271,17 +274,14 @@ def from_masks(
         raise BadRegion(names, "the masks are all zero", TRY_OTHER_WORDS)
     slots = [*(member.slot for member in cast.people), *staying]  # the index of a person is that of their slot
     without_edge = replace(shape, feather=0)
-    places = [region_of_slot(slot, cast, without_edge) for slot in slots]
-    shares = _shares_in_common(places, fitted)  # (places, masks)
-    best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
-    outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
-    used = [mask for mask in range(len(fitted)) if mask not in outside and int(owners[mask]) in indices]
+    shares = _shares_in_common([region_of_slot(slot, cast, without_edge) for slot in slots], fitted)  # (slots, masks)
+    largest = shares.max(0)  # for each mask the largest share, and the index of the slot that has it: (masks,) each
+    is_in_place = largest.values >= _IN_PLACE
+    is_theirs = torch.isin(largest.indices, torch.tensor(indices))
+    used = (is_in_place & is_theirs).nonzero().flatten().tolist()
+    outside = (~is_in_place).nonzero().flatten().tolist()
     if not used:
-        nearest = float(shares[indices].max())
-        why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
-        if nearest >= _IN_PLACE:  # that mask was given to the other place
-            why += ", and another place has as much of it or more"
-        raise BadRegion(names, why, f"Detect them in a picture of the layout's shape. {TRY_OTHER_WORDS}")
+        raise _no_mask_in_place(names, masks=len(fitted), nearest=float(shares[indices].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
@@ -291,6 +291,17 @@ def from_masks(
         canvas = f"{cast.width}x{cast.height} px"
         notes.append(f"The masks are {mask_size} and the layout {canvas}: they are stretched over it.")
     return PersonMask(joined_masks(fitted[used]), notes)
+
+
+def _no_mask_in_place(names: str, masks: int, nearest: float) -> BadRegion:
+    """The error for masks of which none belongs to some people.
+
+    masks: how many there are. nearest: the largest share that one of them has in common with a place of these people.
+    """
+    why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
+    if nearest >= _IN_PLACE:  # that mask was given to the other place
+        why += ", and another place has as much of it or more"
+    return BadRegion(names, why, f"Detect them in a picture of the layout's shape. {TRY_OTHER_WORDS}")
 
 
 def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Tensor:
