@@ -33,10 +33,11 @@ def notes(
         for label, mean in zip(labels, means_to_others(similarity), strict=True):
             if mean is not None and mean < same_from:
                 unlike.append(f"{label} ({name}, {mean:.2f})")
+        is_copy = similarity >= _ONE_PHOTO
         for index, label in enumerate(labels):
-            earlier = next((other for other in range(index) if similarity[index, other] >= _ONE_PHOTO), None)
-            if earlier is not None:
-                twice.append(f"{labels[earlier]} and {label}")
+            copies_before = [labels[other] for other in range(index) if is_copy[index, other]]
+            if copies_before:
+                twice.append(f"{copies_before[0]} and {label}")
     advice = f"; one person from {same_from:g}: look at {look_at}"
     return [
         *gathered("Hardly like the others of their person", first_few(unlike), advice),

@@ -14,10 +14,8 @@ from .combining import combine
 
 def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
     """The recognisers that all people or faces have, by name. embeddings: of each, by recogniser."""
-    common: set[str] | None = None
-    for recognisers in embeddings:
-        common = set(recognisers) if common is None else common & set(recognisers)
-    return sorted(common or ())
+    recognisers = [set(each) for each in embeddings]
+    return sorted(set[str].intersection(*recognisers)) if recognisers else []
 
 
 def known_by(people: Iterable[Person]) -> list[str]:

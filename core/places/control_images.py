@@ -6,6 +6,7 @@ All of them are to the pixel as the authors' code draws them with OpenCV 4, see 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -80,10 +81,8 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
-        joints_of_limbs: set[int] = set()  # joints without a limb are not drawn
-        for limb in seen_limbs(joints):
-            joints_of_limbs.update((limb.start, limb.end))
-        for number in sorted(joints_of_limbs):
+        # Joints without a limb are not drawn.
+        for number in sorted({number for limb in seen_limbs(joints) for number in (limb.start, limb.end)}):
             x, y, _ = joints[number]
             disc(below, int(x), int(y), _JOINT_RADIUS, _LIMB_COLORS[number])
     above = np.array(below)
@@ -166,13 +165,12 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
 
 def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
     """Draw the lines of the fingers, and the points over them. points: the 21 of a Hand, the wrist first, or none."""
-    for number, color in enumerate(_FINGER_COLORS[: len(points)]):  # no line without points
-        # Four lines for each finger, line n to point n + 1: a finger's first line begins at the wrist, point 0, the
-        # others at point n.
-        start = points[number if number % 4 else 0]
-        end = points[number + 1]
-        if _is_drawn(start) and _is_drawn(end):
-            thick_line(canvas, _pixel(start), _pixel(end), color)
+    wrist, fingers = points[:1], points[1:]  # both empty without points, so that no line is drawn
+    for first in range(0, len(fingers), 4):  # four points for each finger
+        lines = pairwise([*wrist, *fingers[first : first + 4]])
+        for (start, end), color in zip(lines, _FINGER_COLORS[first : first + 4], strict=True):
+            if _is_drawn(start) and _is_drawn(end):
+                thick_line(canvas, _pixel(start), _pixel(end), color)
     _draw_points(canvas, points, _JOINT_RADIUS, _FINGER_POINT_COLOR)
 
 
@@ -204,18 +202,18 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     Each face is drawn by itself, as in InstantID's draw_kps, so that a single face is exactly the published drawing.
     Of several drawings the largest value of each pixel counts.
     """
-    keypoint_picture = np.zeros((height, width, 3), np.uint8)
+    all_faces = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        image = np.zeros_like(keypoint_picture)  # this face alone
+        lines = np.zeros_like(all_faces)
         for number, point in enumerate(points):
             if number != NOSE:
-                _draw_limb(image, point, points[NOSE], _KEYPOINT_COLORS[number])
+                _draw_limb(lines, point, points[NOSE], _KEYPOINT_COLORS[number])
         # As in draw_kps: the lines are darkened, then the discs are drawn over them.
-        image = (image * _DARKENED).astype(np.uint8)
+        one_face = (lines * _DARKENED).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
-            disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
-        keypoint_picture = np.maximum(keypoint_picture, image)
-    return torch.as_tensor(keypoint_picture).float() / 255
+            disc(one_face, int(x), int(y), _KEYPOINT_RADIUS, color)
+        all_faces = np.maximum(all_faces, one_face)
+    return torch.as_tensor(all_faces).float() / 255
 
 
 class NoKeypoints(LikenessError):

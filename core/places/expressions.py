@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ..cast import FacePoints, Joint, Keypoints, Layout, Point, Slot
+from ..cast import FacePoints, Keypoints, Layout, Point, Slot
 from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
 from . import bodies, poses
@@ -149,20 +149,14 @@ def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Sl
     """
     photo_keypoints = keypoints_of(points)
     scale = bodies.head_of_face(keypoints) / bodies.head_of_face(photo_keypoints)
-    # Points as complex numbers x + iy are turned by a multiplication by a number of length 1. The best turn of five
-    # points (source) onto five others (target), both around their middles, is the direction of the sum of
-    # target * conj(source).
+    # Points are x + iy, which a product with a number of length 1 turns. The best turn of five points (source) onto
+    # five others (target), both around their middles, is the direction of the sum of target * conj(source).
     source = np.array([complex(*point) for point in photo_keypoints])
     target = np.array([complex(*point) for point in keypoints])
     fit = np.sum((target - target.mean()) * np.conj(source - source.mean()))
     turn = complex(fit / abs(fit)) if abs(fit) else 1 + 0j
-
-    def move(point: Joint) -> Joint:
-        """Where a point of the photo lies at the place, with its confidence."""
-        moved = complex(target.mean()) + scale * turn * (complex(*point[:2]) - complex(source.mean()))
-        return (moved.real, moved.imag, point[2])
-
-    return replace(slot, face_points=poses.moved(points, move))
+    face_points = poses.turned(points, complex(source.mean()), complex(target.mean()), factor=scale * turn)
+    return replace(slot, face_points=face_points)
 
 
 def _mirrored(points: FacePoints) -> FacePoints:
@@ -177,8 +171,9 @@ def _notes(number: int, place: Keypoints, photo: Keypoints) -> list[str]:
     height = bodies.FACE_HEIGHT * bodies.head_of_face(place)
     if height < _RUNS_TOGETHER:
         notes.append(f"Place {number}: face {height:.0f} px tall, below {_RUNS_TOGETHER} px its points run together")
-    angles = [math.degrees(math.asin(bodies.sine_of_turn(face))) for face in (photo, place)]
-    degrees = round(abs(angles[0] - angles[1]))
+    photo_turn = math.asin(bodies.sine_of_turn(photo))  # radians
+    place_turn = math.asin(bodies.sine_of_turn(place))
+    degrees = round(abs(math.degrees(photo_turn) - math.degrees(place_turn)))
     if degrees > _OTHER_TURN:
         notes.append(f"Place {number}: the photo's head is turned otherwise by {degrees} degrees, the body stays")
     return notes

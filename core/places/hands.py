@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..cast import Hand, Joint, Layout, Pose, Slot
+from ..cast import Hand, Layout, Pose, Slot
 from . import bodies, poses
 from .expressions import ExpressiveLayout
 from .poses import OpenPose
@@ -17,7 +17,7 @@ _WRISTS = {"left": 9, "right": 10}
 
 @dataclass(frozen=True)
 class _Forearm:
-    """Its ends as x + iy, so that a product with a number of length 1 is a turn."""
+    """Its ends, x + iy."""
 
     elbow: complex
     wrist: complex
@@ -98,15 +98,8 @@ def _scale(slot: Slot, person: OpenPose, own: _Forearm, in_photo: _Forearm) -> f
     return abs(own.way) / abs(in_photo.way)
 
 
-def _moved(hand: Hand, forearm: _Forearm, own: _Forearm, scale: float) -> Hand | None:
+def _moved(hand: Hand, forearm: _Forearm, own: _Forearm, scale: float) -> Hand:
     """The hand at the wrist of the place's own forearm. forearm: of the photo."""
     turn = own.way / forearm.way
     turn /= abs(turn)
-
-    def move(point: Joint) -> Joint:
-        """Where a point of the photo's hand lies at the place, with its confidence."""
-        from_wrist = complex(*point[:2]) - forearm.wrist
-        at_place = own.wrist + scale * turn * from_wrist
-        return (at_place.real, at_place.imag, point[2])
-
-    return poses.moved(hand, move)
+    return poses.turned(hand, forearm.wrist, own.wrist, factor=scale * turn)

@@ -126,6 +126,19 @@ def moved(points: Sequence[Joint] | None, move: Callable[[Joint], Joint]) -> tup
     return None if points is None else tuple(near(move(point)) for point in points)
 
 
+def turned(points: Sequence[Joint], origin: complex, target: complex, factor: complex) -> tuple[Joint, ...]:
+    """Points that are turned and scaled about `origin`, which comes to `target`, as `near` leaves them.
+
+    Positions are x + iy. A product with `factor` scales by its length and turns by its angle.
+    """
+
+    def move(point: Joint) -> Joint:
+        to = target + factor * (complex(*point[:2]) - origin)
+        return (to.real, to.imag, point[2])
+
+    return tuple(near(move(point)) for point in points)
+
+
 def _one_frame(pose_keypoint: object) -> Mapping[str, Any]:
     """The dictionary of the only picture, empty where there is none. Raises BadPoses for several pictures."""
     frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
