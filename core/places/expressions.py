@@ -113,24 +113,24 @@ def _mean_of(points: FacePoints, numbers: Sequence[int]) -> Point:
     return (float(x), float(y))
 
 
-def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mirror: bool) -> ExpressiveLayout:
-    """The layout with the first face at this place (from 1), the second face at the next place, and so on.
+def with_expressions(layout: Layout, faces: Sequence[FacePoints], first_place: int, mirror: bool) -> ExpressiveLayout:
+    """The layout with the first face at `first_place` (from 1), the second face at the next place, and so on.
 
     Each face is turned, shifted and scaled as a whole to fit the face of its place, so that its shape stays that of the
     photo. mirror: whether left and right of the photos are exchanged. Raises BadExpression where there are fewer places
     than faces, and for a place without face keypoints.
     """
-    last = place + len(faces) - 1
+    last = first_place + len(faces) - 1
     if last > len(layout.slots):
         raise BadExpression(
-            f"The expressions are for places {place} to {last}, and the layout has "
+            f"The expressions are for places {first_place} to {last}, and the layout has "
             f"{counted(len(layout.slots), 'place')}.",
             "Choose a lower Place (place), or give fewer photos.",
         )
     slots = list(layout.slots)
     notes: list[str] = []
     drawn_faces = map(_mirrored, faces) if mirror else faces
-    for number, points in enumerate(drawn_faces, place):  # numbers of places begin at 1
+    for number, points in enumerate(drawn_faces, first_place):  # numbers of places begin at 1
         slot = slots[number - 1]
         if slot.keypoints is None:
             raise BadExpression(
@@ -165,14 +165,14 @@ def _mirrored(points: FacePoints) -> FacePoints:
     return tuple((-x, y, confidence) for x, y, confidence in others)
 
 
-def _notes(number: int, place: Keypoints, photo: Keypoints) -> list[str]:
-    """A line for each thing that does not fit well. number: of the place. place, photo: the keypoints of both faces."""
+def _notes(number: int, of_place: Keypoints, of_photo: Keypoints) -> list[str]:
+    """A line for each thing that does not fit well. number: of the place. of_place, of_photo: the faces' keypoints."""
     notes: list[str] = []
-    height = bodies.FACE_HEIGHT * bodies.head_of_face(place)
+    height = bodies.FACE_HEIGHT * bodies.head_of_face(of_place)
     if height < _RUNS_TOGETHER:
         notes.append(f"Place {number}: face {height:.0f} px tall, below {_RUNS_TOGETHER} px its points run together")
-    photo_turn = math.asin(bodies.sine_of_turn(photo))  # radians
-    place_turn = math.asin(bodies.sine_of_turn(place))
+    photo_turn = math.asin(bodies.sine_of_turn(of_photo))  # radians
+    place_turn = math.asin(bodies.sine_of_turn(of_place))
     degrees = round(abs(math.degrees(photo_turn) - math.degrees(place_turn)))
     if degrees > _OTHER_TURN:
         notes.append(f"Place {number}: the photo's head is turned otherwise by {degrees} degrees, the body stays")

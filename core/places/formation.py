@@ -164,14 +164,14 @@ def _noses_over_benches(rows: Sequence[Row], bench: float) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Who has a place, before there is one. does: one of ACTIONS."""
+class Figure:
+    """Somebody to be placed. does: one of ACTIONS."""
 
     build: Build
     does: str
 
 
-def formation(people: Sequence[Standing], framing: str, row_count: int) -> Formation:
+def formation(people: Sequence[Figure], framing: str, row_count: int) -> Formation:
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
     fewest, remainder = divmod(len(people), row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front

@@ -109,8 +109,8 @@ def smoothness(maps: Tensor, size: tuple[int, int]) -> float:
     It tells a layer that knows who stands where from the others, whose maps are noise. size: (h, w).
     """
     grids = evened(maps).view(len(maps), *size)
-    beside = (grids[:, :, 1:] * grids[:, :, :-1]).mean()
-    below = (grids[:, 1:] * grids[:, :-1]).mean()
+    beside = (grids[:, :, 1:] * grids[:, :, :-1]).mean()  # of each cell and the one to its left
+    below = (grids[:, 1:] * grids[:, :-1]).mean()  # of each cell and the one above it
     # NaN, from maps of one row or column or from NaN in a map, counts as noise.
     return float((beside + below).nan_to_num() / 2)
 

@@ -130,11 +130,9 @@ def layout(
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
-    # The editor keeps the boxes that it began with: other linked boxes than these have changed since.
     links_changed = for_editor(begin.boxes) != editor_began_with
-    boxes = drawn_boxes or text_boxes or begin.boxes
-    if begin.boxes and links_changed and not text_boxes:
-        boxes = begin.boxes
+    begins_anew = links_changed and not text_boxes
+    boxes = (begins_anew and begin.boxes) or drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
     # Where there are slots, there is one for each of begin.boxes.
     slots: list[Slot] = []
@@ -215,7 +213,9 @@ def _cut_to_canvas(box: Box, canvas: CanvasSize) -> Box:
 
 def _beside(box: Box, canvas: CanvasSize) -> bool:
     """Whether no part of a box lies on the canvas."""
-    return box[0] >= canvas[0] or box[1] >= canvas[1] or box[2] <= 0 or box[3] <= 0
+    x0, y0, x1, y1 = box
+    width, height = canvas
+    return x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0
 
 
 def _into_box(slot: Slot, old: Box, new: Box, canvas: CanvasSize) -> Slot:

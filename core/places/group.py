@@ -9,7 +9,7 @@ from ..checks.errors import BadLayout, counted, gathered, listed
 from ..pictures.geometry import check_size
 from . import bodies
 from .actions import ACTIONS, GROUP_PHOTO, BodySides
-from .formation import FRAMINGS, Formation, Standing, formation
+from .formation import FRAMINGS, Figure, Formation, formation
 from .people_text import Described
 from .rows import Row, Spacing
 
@@ -40,7 +40,7 @@ def layout(
     everybody = counted(count, "person", "people")
     if row_count > count:
         raise BadLayout(f"{row_count} rows are too many for {everybody}.", "Set rows to 0, which chooses, or to fewer.")
-    chosen = _chosen_formation(_standing(count, action, people), framing, row_count, width, height)
+    chosen = _chosen_formation(_figures(count, action, people), framing, row_count, width, height)
     if chosen.largest_head(width, height) < chosen.least_head:
         least_width = _up_to_8(chosen.least_width * chosen.least_head)
         least_height = _up_to_8(chosen.least_height() * chosen.least_head)
@@ -73,7 +73,7 @@ def notes(
 
     They name actions that are out of the picture, people with nobody to hold, and people who do not reach a neighbour.
     """
-    chosen = _chosen_formation(_standing(count, action, people), framing, row_count, width, height)
+    chosen = _chosen_formation(_figures(count, action, people), framing, row_count, width, height)
     beside = chosen.spacing(width, height).beside
     lines: list[str] = []
     for name in dict.fromkeys(posed.does for posed in chosen.people):
@@ -91,21 +91,21 @@ def notes(
     return tuple(lines)
 
 
-def _standing(count: int, action: str, people: Sequence[Described]) -> list[Standing]:
+def _figures(count: int, action: str, people: Sequence[Described]) -> list[Figure]:
     """`count` people, their builds scaled so that the tallest has a head of 1.
 
     action: of those for whom no action is described. people: a description of each, none for adults alone.
     """
     described = people or [Described()] * count
     tallest = max(person.build.head for person in described)
-    standing: list[Standing] = []
+    figures: list[Figure] = []
     for person in described:
         build = replace(person.build, head=person.build.head / tallest)
-        standing.append(Standing(build, person.action or action))
-    return standing
+        figures.append(Figure(build, person.action or action))
+    return figures
 
 
-def _chosen_formation(people: Sequence[Standing], framing: str, row_count: int, width: int, height: int) -> Formation:
+def _chosen_formation(people: Sequence[Figure], framing: str, row_count: int, width: int, height: int) -> Formation:
     """The formation of people in a picture of this width and height in pixels. row_count: 0 chooses.
 
     With 0, formations of 1 to MOST_ROWS rows are compared:

@@ -36,8 +36,8 @@ class _Arm:
     forearm: _Forearm | None
 
 
-def with_hands(layout: Layout, people: Sequence[OpenPose], place: int, mirror: bool) -> ExpressiveLayout:
-    """The layout with the hands of the first person at this place (from 1), of the second at the next place, and so on.
+def with_hands(layout: Layout, people: Sequence[OpenPose], first_place: int, mirror: bool) -> ExpressiveLayout:
+    """The layout with the hands of the first person at `first_place` (from 1), of the second at the next, and so on.
 
     A hand is moved from the wrist in the photo to the wrist of the place, turned about it by the angle between the two
     forearms, and scaled as the heads are: a forearm that points at the camera is short in a picture, a head is not. A
@@ -46,7 +46,7 @@ def with_hands(layout: Layout, people: Sequence[OpenPose], place: int, mirror: b
     """
     slots = list(layout.slots)
     notes: list[str] = []
-    for number, person in enumerate(people, place):
+    for number, person in enumerate(people, first_place):
         slot = slots[number - 1]
         if not person.left_hand and not person.right_hand:
             notes.append(f"Place {number}: the photo shows no hands")

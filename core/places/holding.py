@@ -140,10 +140,10 @@ def _leader_first(row: Sequence[Posed], pair: tuple[int, int], action: Action) -
     else the one nearer the middle of the row, else the left one.
     """
     middle = (len(row) - 1) / 2
-
-    def rank(index: int) -> tuple[bool, float, float]:
-        """Lowest for the leader."""
-        return (has_to_lead and row[index].action is not action, -row[index].nose_to_floor, abs(index - middle))
-
     has_to_lead = action.holding is not None and action.holding.other == Hands()
-    return sorted(pair, key=rank)
+
+    def lowest_leads(index: int) -> tuple[bool, float, float]:
+        posed = row[index]
+        return (has_to_lead and posed.action is not action, -posed.nose_to_floor, abs(index - middle))
+
+    return sorted(pair, key=lowest_leads)

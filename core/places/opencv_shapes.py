@@ -59,17 +59,18 @@ def ellipse(canvas: Pixels, x: int, y: int, axes: tuple[int, int], angle: int, c
     corners = [corner for corner, _ in groupby(outline)]  # each once, although many degrees may give the same pixel
     for start, end in pairwise([corners[-1], *corners]):
         _draw_line(canvas, start, end, color)
-    _fill_polygon(canvas, [(x * _ONE, y * _ONE) for x, y in corners], color)
+    _fill_polygon(canvas, [(column * _ONE, row * _ONE) for column, row in corners], color)
 
 
 def thick_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     """Draw a line two pixels thick, with round ends; one of no length is a cross of five pixels."""
-    way = (end[0] - start[0], end[1] - start[1])
-    length = math.hypot(*way)
-    first, last = ((x * _ONE, y * _ONE) for x, y in (start, end))
+    right = end[0] - start[0]
+    down = end[1] - start[1]
+    length = math.hypot(right, down)
     if length:
         # One pixel at right angles to the line, in fixed point numbers; round() rounds halves to even, as cvRound does.
-        across = (round(way[1] * (_ONE / length)), round(-way[0] * (_ONE / length)))
+        across = (round(down * (_ONE / length)), round(-right * (_ONE / length)))
+        first, last = ((x * _ONE, y * _ONE) for x, y in (start, end))
         # In the order around the rectangle: both corners at the start, then both at the end.
         corners = [_shifted(first, across, 1), _shifted(first, across, -1)]
         corners += [_shifted(last, across, -1), _shifted(last, across, 1)]
@@ -159,23 +160,17 @@ def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
 def _columns_of_side(corners: list[Pixel]) -> list[int]:
     """The column of one side of a polygon in every row, from its first corner down to above the lowest one.
 
-    corners: all corners of the polygon, from the highest around to the highest again. The side ends at the lowest.
-    Corners and columns are in fixed point numbers.
+    corners: all corners of the polygon, from the highest around to the highest again; the edges that lead up are the
+    other side. Corners and columns are in fixed point numbers.
     """
-    lowest = max(_rounded(y) for _, y in corners)  # row
-    top = _rounded(corners[0][1])  # row
-    columns: list[int] = []  # of the rows from `top` on
+    columns: list[int] = []
     for (x, y), (next_x, next_y) in pairwise(corners):
         rows = _rounded(next_y) - _rounded(y)
-        last_row = top + len(columns) - 1  # the last row of which the column is known already
-        # Only an edge that leads down to rows without a column gives columns.
-        if rows > 0 and _rounded(next_y) > last_row:
+        if rows > 0:
             # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).
             step = math.trunc(((next_x - x) * 2 + rows) / (2 * rows))
             columns += [x + step * row for row in range(rows)]
-        if _rounded(next_y) == lowest:
-            break
-    return columns[: lowest - top]
+    return columns
 
 
 def _rounded(fixed: int) -> int:

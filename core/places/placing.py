@@ -61,42 +61,36 @@ class CannotMatch(LikenessError):
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> PeopleOfPlaces:
     """The index in the cast of the person in each place, None for a place that stays empty.
 
-    The list has the people of the cast and those of `Cast.absent`, whose places stay empty.
-    order: one of ORDERS. How many places the layout must have is in brackets; "one each" is as many as the list has
-    people, or as many as the cast has, and then the absent are not counted.
-        "custom": as custom_order says, see `_numbers_of_text` (any number).
-        "last places": as listed, in the last places of the layout (one each, or more than the list has people).
-        "largest faces": the first person has the place of the largest face box, and so on (as many as the cast has
-        people, or more).
-        "match faces": the person whose photos are most like the face that stood in the place (one each).
-        "left to right": as listed, in the places from left to right (one each).
-        "as listed": as listed, in the order of the places (one each).
-    Raises BadCast for another number of places, BadOrder for custom_order, and for "match faces" CannotMatch and
-    BadEmbedding.
+    order: one of ORDERS, which `_numbers_of_places` explains. Places of people who are absent stay empty.
+    Raises BadCast for another number of places than the order needs, BadOrder for custom_order, and for "match faces"
+    CannotMatch and BadEmbedding.
     """
     index_of = {number: index for index, number in enumerate(cast.numbers)}  # nobody who is absent, and not 0
     return tuple(index_of.get(number) for number in _numbers_of_places(cast, layout.slots, order, custom_order))
 
 
 def _numbers_of_places(cast: Cast, slots: Sequence[Slot], order: str, custom_order: str) -> Sequence[int]:
-    """The number of the person in each place, in the list from 1; 0 for an empty place. As `assign` says."""
+    """The number of the person in each place, 0 for an empty one: numbers in the list, from 1.
+
+    The list is everybody who was listed, the people of the cast and those who are absent. What is raised: see `assign`.
+    """
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == CUSTOM:
         return _numbers_of_text(custom_order, _names_listed(cast), len(slots))
-    if order == LAST_PLACES and len(slots) > len(listed_people):
+    if order == LAST_PLACES and len(slots) > len(listed_people):  # the places before the list stay empty
         return [*[0] * (len(slots) - len(listed_people)), *listed_people]
-    if order == LARGEST_FACES and len(slots) >= len(cast.people):
+    if order == LARGEST_FACES and len(slots) >= len(cast.people):  # the first person has the largest face
         return _handed_out(cast.numbers, _largest_first(slots), len(slots))
-    # The orders that are left, and the two above with fewer places.
+    # All others need a place for everybody in the cast, or for everybody in the list.
     if len(slots) not in (len(cast.people), len(listed_people)):
         raise _wrong_place_count(cast, len(slots))
-    if order == MATCH_FACES:
+    if order == MATCH_FACES:  # each person has the place of the face that is most like them
         return _handed_out(cast.numbers, _most_like(with_names(cast.people), slots), len(slots))
-    numbers = cast.numbers if len(slots) == len(cast.people) else listed_people
+    as_listed = cast.numbers if len(slots) == len(cast.people) else listed_people
     if order == LEFT_TO_RIGHT:
         left_to_right = sorted(range(len(slots)), key=lambda place: slots[place].center)  # by x, then by y
-        return _handed_out(numbers, left_to_right, len(slots))
-    return numbers
+        return _handed_out(as_listed, left_to_right, len(slots))
+    return as_listed
 
 
 def _names_listed(cast: Cast) -> list[str]:

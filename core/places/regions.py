@@ -275,22 +275,24 @@ def from_masks(
     slots = [*(member.slot for member in cast.people), *staying]  # the index of a person is that of their slot
     without_edge = replace(shape, feather=0)
     shares = _shares_in_common([region_of_slot(slot, cast, without_edge) for slot in slots], fitted)  # (slots, masks)
-    largest = shares.max(0)  # for each mask the largest share, and the index of the slot that has it: (masks,) each
-    is_in_place = largest.values >= _IN_PLACE
-    is_theirs = torch.isin(largest.indices, torch.tensor(indices))
-    used = (is_in_place & is_theirs).nonzero().flatten().tolist()
-    outside = (~is_in_place).nonzero().flatten().tolist()
+    best, owners = shares.max(0)  # for each mask its largest share, and the index of the slot that has it
+    outside = [mask for mask, share in enumerate(best) if share < _IN_PLACE]
+    used = [mask for mask, owner in enumerate(owners) if mask not in outside and int(owner) in indices]
     if not used:
         raise _no_mask_in_place(names, masks=len(fitted), nearest=float(shares[indices].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
-    notes = [note]
-    if tuple(masks.shape[-2:]) != size:
-        mask_size = f"{masks.shape[-1]}x{masks.shape[-2]} px"
-        canvas = f"{cast.width}x{cast.height} px"
-        notes.append(f"The masks are {mask_size} and the layout {canvas}: they are stretched over it.")
-    return PersonMask(joined_masks(fitted[used]), notes)
+    return PersonMask(joined_masks(fitted[used]), [note, *_note_on_stretched(masks, cast)])
+
+
+def _note_on_stretched(masks: Tensor, cast: PlacedCast) -> list[str]:
+    """A line where masks (masks, h, w) do not have the size of the canvas; [] otherwise."""
+    height, width = masks.shape[-2:]
+    if (width, height) == (cast.width, cast.height):
+        return []
+    canvas = f"{cast.width}x{cast.height} px"
+    return [f"The masks are {width}x{height} px and the layout {canvas}: they are stretched over it."]
 
 
 def _no_mask_in_place(names: str, masks: int, nearest: float) -> BadRegion:
@@ -330,16 +332,16 @@ def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
     return int(shares.argmax()) if is_alone and largest >= _IN_PLACE else None
 
 
-def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
+def _shares_in_common(regions: Sequence[Tensor], masks: Tensor) -> Tensor:
+    """What each region and each mask have in common, as a share of the smaller of the two: (regions, masks), 0..1.
 
-    So the share is 1 where the whole mask lies in the place, and where the mask covers the whole place.
-    places: (H, W) each. masks: (masks, H, W).
+    So the share is 1 where the whole mask lies in the region, and where the mask covers the whole region.
+    regions: (H, W) each. masks: (masks, H, W).
     """
-    common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)
-    place_sizes = torch.stack(list(places)).sum((1, 2))[:, None]  # (places, 1)
+    common = torch.stack([torch.minimum(masks, region).sum((1, 2)) for region in regions])  # (regions, masks)
+    region_sizes = torch.stack(list(regions)).sum((1, 2))[:, None]  # (regions, 1)
     mask_sizes = masks.sum((1, 2))  # (masks,)
-    return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
+    return common / torch.minimum(mask_sizes, region_sizes).clamp(min=1e-6)
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:

@@ -89,9 +89,10 @@ class Row:
         """The noses, in heads from the middle of the group. beside: as in `distances`."""
         noses = [posed.x * beside for posed in self.people]
         distances = self.distances(beside)
-        if all(distance == beside for distance in distances):
+        some_stand_nearer = any(distance < beside for distance in distances)
+        if not some_stand_nearer:
             return noses
-        # Those who hold each other stand nearer, so the row is shorter. Its middle stays where it is.
+        # So the row is shorter. Its middle stays where it is.
         from_first = list(accumulate(distances, initial=0.0))  # each nose, seen from the first one
         first = (noses[0] + noses[-1] - from_first[-1]) / 2
         return [x + first for x in from_first]
