@@ -68,7 +68,7 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     # A photo with several faces is not one person's, whatever its name.
     names = np.array(["" if face.number_in_photo else folded(name_of(face.file)) for face in faces])
     same_name = (names[:, None] == names) & (names != "")
-    return of_two_photos & torch.from_numpy(same_name)
+    return of_two_photos & torch.as_tensor(same_name)
 
 
 def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:

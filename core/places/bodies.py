@@ -120,10 +120,10 @@ def body(
         for side, offset in ((_LEFT, left_offset), (_RIGHT, right_offset)):
             if offset is None:
                 joints.append((0.0, 0.0, 0.0))  # hidden: confidence 0
-                continue
-            outwards, downwards = offset
-            beside_nose = moved(nose, across, side * outwards * head_height)
-            joints.append((*moved(beside_nose, down, downwards * head_height), 1.0))
+            else:
+                outwards, downwards = offset
+                beside_nose = moved(nose, across, side * outwards * head_height)
+                joints.append((*moved(beside_nose, down, downwards * head_height), 1.0))
     return tuple(joints)
 
 

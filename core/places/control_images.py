@@ -166,9 +166,10 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
 def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
     """Draw the lines of the fingers, and the points over them. points: the 21 of a Hand, the wrist first, or none."""
     wrist, fingers = points[:1], points[1:]  # both empty without points, so that no line is drawn
-    for first in range(0, len(fingers), 4):  # four points for each finger
-        lines = pairwise([*wrist, *fingers[first : first + 4]])
-        for (start, end), color in zip(lines, _FINGER_COLORS[first : first + 4], strict=True):
+    for first in range(0, len(fingers), 4):  # each finger has four points, and a line to each from the one before
+        points_of_finger = fingers[first : first + 4]
+        colors = _FINGER_COLORS[first : first + 4]
+        for (start, end), color in zip(pairwise([*wrist, *points_of_finger]), colors, strict=True):
             if _is_drawn(start) and _is_drawn(end):
                 thick_line(canvas, _pixel(start), _pixel(end), color)
     _draw_points(canvas, points, _JOINT_RADIUS, _FINGER_POINT_COLOR)

@@ -86,14 +86,10 @@ def regions_of_faces(
 ) -> Tensor | None:
     """The regions in which the faces of a cast act, (people, H, W); None for the whole picture.
 
-    With `mask`, the regions are its masks. Without it, a person's region is the mask of their place, else their face
-    box, widened as `shape` says.
-    With REGIONS, a pixel that several widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all
-    of them, as in the authors' code.
-    None: everybody has a row of the batch; or one person is alone, without a mask or with one that is 1 everywhere.
-    The row of who takes no part is zeros where their place has neither mask nor box.
-    mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
-    for messages. acts_in: REGIONS or FACE_BOXES.
+    It is None where everybody has a row of the batch, and where one person is alone without a mask, or with one that is
+    1 everywhere.
+    mask: (people, h, w), one for everybody in the cast, those of weight 0 included; None for regions around the faces.
+    shape: of extent "face". node_name: for messages. acts_in: REGIONS or FACE_BOXES.
     Checks only people who take part. Raises NotPlaced, and BadRegion for a place without box and mask, for an empty
     region and for two equal ones. Also raises BadRegion for masks where everybody has a row, and for another number of
     masks than people in the cast.
@@ -113,7 +109,12 @@ def regions_of_faces(
 
 
 def _regions_around_faces(taking: TakingPart, shape: RegionShape, node_name: str, acts_in: str) -> Tensor:
-    """`regions_of_faces` without masks: (people, H, W)."""
+    """The regions of everybody around their faces: (people, H, W). The arguments are those of `regions_of_faces`.
+
+    A region is the mask of the place, else the face box, widened as `shape` says. With REGIONS, a pixel that several
+    widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all of them, as in the authors' code.
+    The region of who takes no part is zeros where their place has neither mask nor box.
+    """
     acting_cast = require_places(replace(taking.cast, people=taking.people), node_name)
     people = _standing(taking.cast)
     regions: list[Tensor] = []

@@ -77,8 +77,10 @@ class Formation:
         """
         front_first = self.rows[::-1]
         if self.framing == "full":
-            return _noses_over_benches(front_first, bench=rise)[::-1]
-        return _noses_over_edge(front_first, rise, _SHOWN[self.framing])[::-1]
+            heights = _noses_over_benches(front_first, bench=rise)
+        else:
+            heights = _noses_over_edge(front_first, rise, _SHOWN[self.framing])
+        return heights[::-1]
 
     def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation. rise: of a row over the row in front."""

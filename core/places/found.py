@@ -239,11 +239,9 @@ def _owners(maps: Tensor, size: tuple[int, int], balance: Balance) -> Tensor:
     for number in range(_ROUNDS):
         unbiased = adjusted - bias  # `adjusted` holds the bias of the last round already: it is subtracted twice
         shares = (1 - _KEPT) * _from_0_to_1(unbiased) + _KEPT * shares
-        counts = torch.bincount(unbiased.argmax(0), minlength=people)[
-            :, None
-        ]  # (P, 1), how many cells each owns so far
+        counts = torch.bincount(unbiased.argmax(0), minlength=people)  # (P,), how many cells each owns so far
         step = balance.rate * scale * _NEXT_STEP**number
-        bias = bias + (counts - cells / people).sign() * step
+        bias = bias + (counts - cells / people).sign()[:, None] * step
         bias = bias.clamp(-_MOST_BIAS * scale, _MOST_BIAS * scale)
         away = _squared_distances(shares, size, balance.wide)
         adjusted = maps - bias + _means_around(shares, size) * balance.neighbours - away * balance.gravity

@@ -85,19 +85,16 @@ def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: s
         return _start_of_layout(linked, canvas, fit, shows)
     detected = read(linked)
     onto_canvas = Fit.into(picture or canvas, canvas, fit)
-    boxes = tuple(
-        replace(detection, box=_cut_to_canvas(onto_canvas.box(detection.box), canvas))
-        for detection in detected
-        if detection.label in ("", shows)
-    )
-    other_labels = sorted({detection.label for detection in detected} - {"", shows})
-    if not other_labels:
+    shown = [marked for marked in detected if marked.label in ("", shows)]
+    boxes = tuple(replace(marked, box=_cut_to_canvas(onto_canvas.box(marked.box), canvas)) for marked in shown)
+    if len(shown) == len(detected):
         return LinkedBoxes(boxes)
-    if not boxes:
+    other_labels = listed(sorted({marked.label for marked in detected} - {"", shows}))
+    if not shown:
         count = counted(len(detected), "box", "boxes")
-        problem = f"boxes_show is {shows}, and {count} are labelled {listed(other_labels)}"
+        problem = f"boxes_show is {shows}, and {count} are labelled {other_labels}"
         raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
-    left_out = f"{len(detected) - len(boxes)} labelled {listed(other_labels)}"
+    left_out = f"{len(detected) - len(shown)} labelled {other_labels}"
     return LinkedBoxes(boxes, notes=tuple(gathered("Boxes left out", [left_out])))
 
 
@@ -114,37 +111,42 @@ def layout(
 ) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
-    The boxes are those of one source, the first of these that has any:
-    1. the links, where there is no text and the linked boxes have changed since the editor began with them: the editor
-       then begins anew with them, so what was drawn before is out of date;
-    2. the editor; 3. the text; 4. the links.
-    Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one, of a
-    person who looks into the camera: the box is the face, or it holds the whole person, with the head at its top.
-    Notes are those of `begin`, and lines about places without a box and about a text that is not used.
-
-    drawn: the boxes of the editor, as `read` takes them; None for none.
-    editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
-    text: lines of boxes, see `written`.
-    shows: one of SHOWS. body: "bust", "half", "full" or "none".
+    Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one.
+    drawn: the boxes of the editor, as `read` takes them; None for none. editor_began_with: the boxes that the editor
+    began with, as `for_editor` makes them; None for none. text: lines of boxes, see `written`. Which of them count:
+    `_chosen`. shows: one of SHOWS. body: "bust", "half", "full" or "none".
     Raises BadBoxes and BadInput.
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
     links_changed = for_editor(begin.boxes) != editor_began_with
-    begins_anew = links_changed and not text_boxes
-    boxes = (begins_anew and begin.boxes) or drawn_boxes or text_boxes or begin.boxes
+    boxes = _chosen(begin.boxes, links_changed, drawn_boxes, text_boxes)
     _check(boxes, canvas, shows)
-    # Where there are slots, there is one for each of begin.boxes.
     slots: list[Slot] = []
-    for slot, old, new in zip(begin.slots, begin.boxes, boxes, strict=False):
-        slots.append(_into_box(slot, old.box, new.box, canvas))
-    slots += [_place_of_box(new.box, shows, body, canvas) for new in boxes[len(slots) :]]
+    for index, marked in enumerate(boxes):
+        if index < len(begin.slots):  # where there are slots, there is one for each of begin.boxes
+            slots.append(_into_box(begin.slots[index], begin.boxes[index].box, marked.box, canvas))
+        else:
+            slots.append(_place_of_box(marked.box, shows, body, canvas))
     verb = "is" if len(boxes) == 1 else "are"
     reason = f", there {verb} {counted(len(boxes), 'box', 'boxes')}"
     notes = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), reason)
     if drawn_boxes and text_boxes and _rectangles(drawn_boxes) != _rectangles(text_boxes):
         notes.insert(0, "Boxes as drawn, not as in the text")
     return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, (*begin.notes, *notes))
+
+
+def _chosen(
+    linked: tuple[Marked, ...], links_changed: bool, drawn: tuple[Marked, ...], written: tuple[Marked, ...]
+) -> tuple[Marked, ...]:
+    """The boxes of the editor, else of the text, else of the links.
+
+    links_changed: whether the linked boxes are others than the editor began with. Without a text the editor then begins
+    anew with them, so what was drawn before is out of date.
+    """
+    if linked and links_changed and not written:
+        return linked
+    return drawn or written or linked
 
 
 def _rectangles(boxes: Sequence[Marked]) -> list[Box]:
@@ -171,7 +173,8 @@ def _check(boxes: Sequence[Marked], canvas: CanvasSize, shows: str) -> None:
 def _place_of_box(box: Box, shows: str, body: str, canvas: CanvasSize) -> Slot:
     """A new place of which only the box is known: a person who looks into the camera.
 
-    shows: whether the box is the face or holds the whole person. body: "bust", "half", "full" or "none".
+    shows: whether the box is the face, or holds the whole person with the head at its top. body: "bust", "half",
+    "full" or "none".
     """
     if shows == "face":
         nose, head = bodies.nose_and_head(box)
@@ -296,18 +299,26 @@ def read(boxes: object) -> tuple[Marked, ...]:
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
-    entries = cast("Sequence[Any]", boxes if isinstance(boxes, (list, tuple)) else [boxes])
-    of_one_picture: object = entries
-    if entries and not isinstance(entries[0], Mapping):  # a list of boxes for each picture
-        if len(entries) > 1:
-            problem = f"they are of {len(entries)} pictures, a layout is made of one"
-            raise BadBoxes(problem, "Give the detector one picture")
-        of_one_picture = entries[0]
-    dictionaries = poses.dictionaries(of_one_picture)
+    dictionaries = poses.dictionaries(_of_one_picture(boxes))
     if dictionaries is None:
         problem = f"they are {value_checks.named(boxes)} without x, y, width and height"
         raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
     return tuple(_marked(number, dictionary) for number, dictionary in enumerate(dictionaries, 1))
+
+
+def _of_one_picture(boxes: object) -> object:
+    """A list of boxes, where `boxes` is one box, such a list, or a list that holds one such list; else anything.
+
+    Raises BadBoxes for a list of several such lists.
+    """
+    entries = cast("Sequence[Any]", boxes if isinstance(boxes, (list, tuple)) else [boxes])
+    begins_with_a_box = not entries or isinstance(entries[0], Mapping)
+    if begins_with_a_box:
+        return entries
+    if len(entries) > 1:
+        problem = f"they are of {len(entries)} pictures, a layout is made of one"
+        raise BadBoxes(problem, "Give the detector one picture")
+    return entries[0]
 
 
 def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:

@@ -47,8 +47,9 @@ def _example_order(text: str, people_count: int, place_count: int) -> list[int]:
     """
     chosen_place = number_in(text.strip()) or 0
     if people_count == 1 and 1 <= chosen_place <= place_count:
-        return [int(place == chosen_place) for place in range(1, place_count + 1)]
-    return [max(0, number) for number in range(people_count, people_count - place_count, -1)]
+        return [1 if place == chosen_place else 0 for place in range(1, place_count + 1)]
+    from_last = range(people_count, 0, -1)
+    return [*from_last, *[0] * place_count][:place_count]
 
 
 class CannotMatch(LikenessError):

@@ -238,18 +238,18 @@ def _root(hand: Hand) -> Point:
     return next(point[:2] for point in hand if point[2] > 0)
 
 
-def _joints(person: int, numbers: Any) -> list[Joint]:
+def _joints(number: int, numbers: Any) -> list[Joint]:
     """The joints of one person, from "pose_keypoints_2d"; empty where that is None or empty.
 
-    person: the number of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
+    number: of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
     triples. Raises BadPoses for something else, and for another number of joints.
     """
     flat = _flat(numbers)
     if flat is None:
-        raise BadPoses(f"person {person} holds something else than numbers")
+        raise BadPoses(f"person {number} holds something else than numbers")
     if flat and len(flat) != 3 * _JOINTS:
         has = counted(len(flat), "number")
-        raise BadPoses(f"person {person} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
+        raise BadPoses(f"person {number} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
     return _in_triples(flat)
 
 
