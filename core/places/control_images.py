@@ -5,7 +5,6 @@ All of them are to the pixel as the authors' code draws them with OpenCV 4, see 
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,7 +29,11 @@ def skeletons(layout: Layout, by_row: bool) -> Tensor:
 
     Returns (1 or places, height, width, 3), black where there is no skeleton.
     """
-    return _draw_people(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
+
+    def draw(slots: Sequence[Slot]) -> Tensor:
+        return skeleton([slot.pose for slot in slots if slot.pose], layout.width, layout.height)
+
+    return _pictures(draw, layout, by_row)
 
 
 def keypoints(layout: Layout, by_row: bool) -> Tensor:
@@ -38,7 +41,11 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
 
     Returns (1 or places, height, width, 3), black where there are none.
     """
-    return _draw_people(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
+
+    def draw(slots: Sequence[Slot]) -> Tensor:
+        return face_keypoints([slot.keypoints for slot in slots if slot.keypoints], layout.width, layout.height)
+
+    return _pictures(draw, layout, by_row)
 
 
 def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: bool = False) -> Tensor:
@@ -47,23 +54,20 @@ def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: b
     hands_and_faces: whether these are drawn, too. thick: whether limbs grow with the picture, as xinsir's nets were
     trained. Returns (1 or places, height, width, 3).
     """
-    draw = partial(_dwpose_picture, hands_and_faces=hands_and_faces, thick=thick)
-    return _draw_people(draw, layout.slots, layout, by_row)
+
+    def draw(slots: Sequence[Slot]) -> Tensor:
+        return _dwpose_picture(slots, layout.width, layout.height, hands_and_faces, thick)
+
+    return _pictures(draw, layout, by_row)
 
 
-def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
-    """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
+def _pictures(draw: Callable[[Sequence[Slot]], Tensor], layout: Layout, by_row: bool) -> Tensor:
+    """The places of a layout, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: called as draw(figures, width, height), it gives a picture (height, width, 3). figures: one of each place:
-    its skeleton or its face keypoints, None where it has none; for DWPose the Slot itself. A place without a figure
-    still has its picture with `by_row`, which is black.
+    draw: makes a picture (height, width, 3) of some places.
     """
-    figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
-    pictures: list[Tensor] = []
-    for of_picture in figures_of_pictures:
-        existing = [figure for figure in of_picture if figure]
-        pictures.append(draw(existing, layout.width, layout.height))
-    return torch.stack(pictures)
+    slots_of_pictures = [[slot] for slot in layout.slots] if by_row else [layout.slots]
+    return torch.stack([draw(slots) for slots in slots_of_pictures])
 
 
 _JOINT_RADIUS = 4

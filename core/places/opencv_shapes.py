@@ -151,9 +151,11 @@ def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
     around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
-    sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=True)
-    for y, (one_side, other_side) in enumerate(sides, _rounded(corners[highest][1])):
-        first, last = sorted((one_side, other_side))
+    top = _rounded(around[0][1])  # row
+    one_side = _columns_of_side(around)
+    other_side = _columns_of_side(around[::-1])
+    for y, columns in enumerate(zip(one_side, other_side, strict=True), top):
+        first, last = sorted(columns)
         _draw_row(canvas, y, _rounded(first), _rounded(last), color)
 
 

@@ -257,29 +257,24 @@ def report(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces, lines_o
 def troubles(
     cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces, order: str, custom_order: str = ""
 ) -> list[str]:
-    """What may go wrong, a line for each kind, in this order: a custom order that is not read, people without a face,
-    noses off the canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out,
-    people of weight 0, and people who stand in a place that a text describes for another number.
-
-    order: the one by which `assign` has given the places. No line says that a place is empty which may belong to
-    somebody who stays in the picture: with LAST_PLACES a place before those of the list, with LARGEST_FACES every free
-    place.
-    """
+    """What may go wrong, a line for each kind. order: the one by which `assign` has given the places."""
     standing = _standing(cast, layout, people_of_places)
-    present = [each for each in standing if each.member.weight > 0]
-    off_canvas = [each for each in present if geometry.off_canvas(each.square, layout.width, layout.height)]
-    squares = [(each.member.name, each.square) for each in present if each not in off_canvas]
-    small = [each for each in present if each.face_size is not None and each.face_size < SMALL_FACE]
-    elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
-    without_place: list[str] = []
-    for index, (number, member) in enumerate(zip(cast.numbers, cast.people, strict=True)):
-        if index not in people_of_places:
-            without_place.append(_with_number(member.person.name, number))
-    as_listed = sorted(standing, key=lambda each: each.listed)
-    weightless = [each.member.name for each in as_listed if each.member.weight <= 0]
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", [_with_number(name, number) for number, name in cast.absent]),
+        *_notes_on_faces([each for each in standing if each.member.weight > 0], layout),
+        *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
+        *_notes_on_left_out(cast, standing),
+        *_note_on_prompts(standing, layout),
+    ]
+
+
+def _notes_on_faces(present: Sequence[Standing], layout: Layout) -> list[str]:
+    """Lines about faces that are off the canvas, too close to each other, or too small."""
+    off_canvas = [each for each in present if geometry.off_canvas(each.square, layout.width, layout.height)]
+    squares = [(each.member.name, each.square) for each in present if each not in off_canvas]
+    small = [each for each in present if each.face_size is not None and each.face_size < SMALL_FACE]
+    return [
         *gathered(
             "Nose off the canvas",
             [f"{each.member.name} at ({each.slot.center[0]:.0f}, {each.slot.center[1]:.0f})" for each in off_canvas],
@@ -291,20 +286,41 @@ def troubles(
             [f"{each.member.name} {each.face_size}" for each in small],
             f" px; {SMALL_FACE} needed: larger canvas or closer framing",
         ),
-        *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
-        *gathered("Left out, without a place", without_place),
-        *gathered("Weight 0, as if absent", weightless),
-        *gathered(
-            "The layout's prompts are by place",
-            [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
-            ": as listed makes them fit the people's numbers",
-        ),
     ]
 
 
+def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
+    """Lines about people of the cast who have no place, and about people in a place who have weight 0."""
+    with_place = {each.listed for each in standing}
+    without_place: list[str] = []
+    weightless: list[str] = []
+    for number, member in zip(cast.numbers, cast.people, strict=True):
+        if number not in with_place:
+            without_place.append(_with_number(member.person.name, number))
+        elif member.weight <= 0:
+            weightless.append(member.name)
+    return [
+        *gathered("Left out, without a place", without_place),
+        *gathered("Weight 0, as if absent", weightless),
+    ]
+
+
+def _note_on_prompts(standing: Sequence[Standing], layout: Layout) -> list[str]:
+    """A line about people who stand in a place that a text describes for somebody of another number."""
+    elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
+    return gathered(
+        "The layout's prompts are by place",
+        [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
+        ": as listed makes them fit the people's numbers",
+    )
+
+
 def _empty_places(cast: Cast, people_of_places: PeopleOfPlaces, order: str) -> list[int]:
-    """The numbers of the places that stay empty, without those of people who may stay in the picture."""
-    staying = 0  # the number of the last place that may belong to somebody who stays
+    """The numbers of the places that stay empty, without those that may belong to somebody who stays in the picture.
+
+    With LAST_PLACES these are the places before those of the list, with LARGEST_FACES all free places.
+    """
+    staying = 0  # the number of the last of them
     if order == LAST_PLACES:
         staying = len(people_of_places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:
