@@ -38,9 +38,15 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
     slots: list[Slot] = []
     for face in faces.faces:
         keypoints = tuple(into.point(point) for point in face.keypoints)
-        pose = skeleton_around(keypoints, body, canvas)
-        slot = Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
-        slots.append(replace(slot, face_points=poses.moved(face.points, into.joint)))
+        slot = Slot(
+            keypoints[NOSE],
+            into.box(face.box),
+            keypoints,
+            skeleton_around(keypoints, body, canvas),
+            embeddings=face.embeddings,
+            face_points=poses.moved(face.points, into.joint),
+        )
+        slots.append(slot)
     return Layout(*canvas, tuple(slots))
 
 
