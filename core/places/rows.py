@@ -1,6 +1,5 @@
 """A row of a group: how far apart its people stand, how much they differ in height, and where their arms go."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -43,10 +42,6 @@ class Row:
     def alone(self) -> list[int]:
         """The indices of those who want to hold a neighbour, and do not."""
         return [index for index, posed in enumerate(self.people) if posed.action.holding and index not in self.in_holds]
-
-    def places(self, indices: Iterable[int]) -> list[int]:
-        """The numbers of the places of these people."""
-        return [self.first_place + index for index in indices]
 
     @property
     def tallest(self) -> float:
