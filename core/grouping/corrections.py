@@ -40,8 +40,7 @@ def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: S
         for key in correction.keys:
             for face in _faces_meant(key, correction.name, faces, corrected, files):
                 corrected[face] = correction.name
-    # The names before the corrections come first in this list, so that their spelling counts. They are then cut off.
-    return one_spelling([*names, *corrected])[len(names) :]
+    return one_spelling(corrected, known=names)
 
 
 def _parsed(text: str) -> Iterator[Correction]:

@@ -50,7 +50,9 @@ def _names_borne(face: PhotoFace) -> list[str]:
     return [] if face.number_in_photo else names_of(face.file)
 
 
-def one_spelling(names: Sequence[str]) -> list[str]:
-    """The names, each as it was written first: anna is Anna where Anna came before."""
+def one_spelling(names: Sequence[str], known: Sequence[str] = ()) -> list[str]:
+    """The names, each as it was written first: anna is Anna where Anna came before. known: names before these."""
     first_spelling: dict[str, str] = {}
-    return [first_spelling.setdefault(folded(name), name) for name in names]
+    for name in (*known, *names):
+        first_spelling.setdefault(folded(name), name)
+    return [first_spelling[folded(name)] for name in names]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from . import bodies
 from .actions import ACTIONS, BodySides, Distance
@@ -140,11 +140,13 @@ def _noses_over_edge(rows: Sequence[Row], rise: float, shown: float) -> list[flo
     below_nose = shown + bodies.CROWN  # CROWN is below 0: noses lie that much below the crowns
     # So high that everybody in the front row, however much lower than the highest, shows that much.
     front_height = max(front.drop(index) + below_nose * posed.build.head for index, posed in enumerate(front.people))
-    # How much higher people reach from the floor of the front row than their row rises. Where that is above 0, their
-    # row is raised by it, and all rows behind are, too.
-    above_rise = [row.tallest - front.tallest - number * rise for number, row in enumerate(rows)]
-    raised = accumulate(above_rise, max)  # it begins with the front row's 0
-    return [front_height + number * rise + extra for number, extra in enumerate(raised)]
+    heights: list[float] = []
+    raised = 0.0  # how much higher a row is than its rises make it; all rows behind a raised one are raised, too
+    for number, row in enumerate(rows):
+        taller = row.tallest - front.tallest  # how much higher their noses are where both rows stand on one floor
+        raised = max(raised, taller - number * rise)
+        heights.append(front_height + number * rise + raised)
+    return heights
 
 
 def _noses_over_benches(rows: Sequence[Row], bench: float) -> list[float]:
