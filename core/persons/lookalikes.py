@@ -112,7 +112,7 @@ def _limits(of_people: Sequence[float]) -> Tensor:
 def _nearest(people: Sequence[Person], recogniser: str) -> Tensor:
     """For each two people the cosine of the two photos that are most alike: (people, people).
 
-    It is infinite where one of them has no photo by this recogniser, so that no limit tells them apart.
+    It is infinite, and so above every limit, where one of them has no photo by this recogniser.
     """
     nearest = torch.full((len(people), len(people)), torch.inf, dtype=torch.float32)
     with_photo = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]

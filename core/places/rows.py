@@ -125,11 +125,13 @@ class Row:
 
     def _free_postures(self, beside: float) -> list[BodySides]:
         """The postures of the row, in own heads, with the arms of people who hold nobody."""
-        rooms = [None, *self.distances(beside), None]  # before, between and behind the people; nobody beyond the ends
+        rooms = [None, *self.distances(beside), None]  # to the neighbours of everybody; nobody is beyond the ends
+        is_before_others = self.number > 0
         sides: list[BodySides] = []
-        for posed, (before, behind) in zip(self.people, pairwise(rooms), strict=True):
-            # A person's left side is on the viewer's right, beside the next one of the row.
-            sides.append(posed.free_posture(self.number > 0, left_distance=behind, right_distance=before))
+        for posed, (viewers_left, viewers_right) in zip(self.people, pairwise(rooms), strict=True):
+            # A person's left side is on the viewer's right.
+            posture = posed.free_posture(is_before_others, left_distance=viewers_right, right_distance=viewers_left)
+            sides.append(posture)
         return sides
 
     def _noses(self, beside: float) -> list[Point]:
