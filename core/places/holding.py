@@ -90,6 +90,11 @@ class Hold:
     leader: int
     other: int
 
+    @property
+    def gap(self) -> int:
+        """The index of the distance between the two in Row.distances: that of the one on the viewer's left."""
+        return min(self.leader, self.other)
+
 
 def holds(row: Sequence[Posed]) -> list[Hold]:
     """Who holds whom in a row: first pairs of the same wish, then the others, each from left to right.

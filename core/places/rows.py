@@ -70,14 +70,11 @@ class Row:
         return most * (2 * fraction - 1)
 
     def distances(self, beside: float) -> list[float]:
-        """From nose to nose along the row, in heads. beside: of neighbours who do not hold each other.
-
-        The first is that of the people 0 and 1.
-        """
+        """From nose to nose along the row, in heads. beside: of neighbours who do not hold each other."""
         distances = [beside] * (len(self.people) - 1)
         for hold in self.holds:
             mean_width = (self.people[hold.leader].width + self.people[hold.other].width) / 2
-            distances[min(hold.leader, hold.other)] = min(beside, hold.apart * mean_width)
+            distances[hold.gap] = min(beside, hold.apart * mean_width)
         return distances
 
     def across(self, beside: float) -> list[float]:
@@ -114,7 +111,7 @@ class Row:
             leader, other = (Partner(noses[index], self.people[index].build, sides[index]) for index in pair)
             drawn = self._drawn_arms(hold)
             if drawn:
-                held = touching.hold_as_drawn(drawn, leader, other, distances[min(pair)])
+                held = touching.hold_as_drawn(drawn, leader, other, distances[hold.gap])
             else:
                 held = touching.hold(hold.holding, leader, other)
             for index, posture in zip(pair, held, strict=True):
