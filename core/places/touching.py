@@ -165,14 +165,18 @@ def _held(hands: Hands, person: Partner, neighbour: Partner) -> HoldingPosture:
     it would pass over a face, and where it is the far one and does not reach.
     """
     near = person.side_of(neighbour)
-    near_arm = _reach(hands.near, person, neighbour, near, near) if hands.near else None
-    far_arm = _reach(hands.far, person, neighbour, -near, near) if hands.far else None
     sides = person.sides
-    if hands.near and near_arm:
-        sides = _with_arm(sides, near, person.offsets(near, near_arm, hands.near.hidden))
-    if hands.far and far_arm and far_arm.reaches:
-        sides = _with_arm(sides, -near, person.offsets(-near, far_arm, hands.far.hidden))
-    return HoldingPosture(sides, reaches=hands.near is None or (near_arm is not None and near_arm.reaches))
+    reaches = True
+    if hands.near:
+        bent = _reach(hands.near, person, neighbour, near)
+        reaches = bent is not None and bent.reaches
+        if bent:
+            sides = _with_arm(sides, near, person.offsets(near, bent, hands.near.hidden))
+    if hands.far:
+        bent = _reach(hands.far, person, neighbour, -near)
+        if bent and bent.reaches:
+            sides = _with_arm(sides, -near, person.offsets(-near, bent, hands.far.hidden))
+    return HoldingPosture(sides, reaches)
 
 
 def hold_as_drawn(
@@ -196,18 +200,18 @@ def _with_arm(sides: BodySides, side: int, joints: Sequence[Point | None]) -> Bo
     return BodySides(sides.left, with_arm(sides.right, joints))
 
 
-def _reach(touch: Touch, person: Partner, neighbour: Partner, side: int, near: int) -> BentArm | None:
+def _reach(touch: Touch, person: Partner, neighbour: Partner, side: int) -> BentArm | None:
     """An arm of `person` that passes over no face: the first that reaches what is to be touched, else the first.
 
-    side: of the arm. near: the person's side at which the neighbour stands.
+    side: of the arm.
     """
     shoulder = person.joint(side, _SHOULDER)
     arms: list[BentArm] = []
     for spot in touch.spots:
-        for target in _points(spot, neighbour, -near):  # -near: the neighbour's side at which the person stands
+        for target in _points(spot, neighbour, neighbour.side_of(person)):
             arms += [arm(shoulder, target, person.bones, side, bend) for bend in spot.bends]
     if not touch.spots:
-        hand = _common_hand(person, neighbour, near)
+        hand = _common_hand(person, neighbour)
         arms += [arm(shoulder, hand, person.bones, side, bend) for bend in BENDS]
     faces = (person.face, neighbour.face)
     clear = [bent for bent in arms if not _over_faces(shoulder, bent, touch.hidden, faces)]
@@ -243,14 +247,14 @@ def _points(spot: Spot, person: Partner, near: int) -> list[Point]:
     return points
 
 
-def _common_hand(person: Partner, neighbour: Partner, near: int) -> Point:
+def _common_hand(person: Partner, neighbour: Partner) -> Point:
     """The point where the hands of two people meet, the same for both.
 
     From left to right it lies between their shoulders, nearer to the one whose hand hangs higher. It is as high as that
     hand, or lower where an arm does not reach that high. y grows downwards, so the higher of two has the smaller y.
     """
-    x, y = person.joint(near, _SHOULDER)
-    other_x, other_y = neighbour.joint(-near, _SHOULDER)
+    x, y = person.joint(person.side_of(neighbour), _SHOULDER)
+    other_x, other_y = neighbour.joint(neighbour.side_of(person), _SHOULDER)
     length = _HANGING * sum(person.bones)
     other_length = _HANGING * sum(neighbour.bones)
     hanging_y = y + length
