@@ -131,5 +131,6 @@ def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
     counts = [len(rows) for rows in photos]
     units = torch.cat(list(photos))
     cosines = units @ units.T  # (all photos, all photos)
-    of_people = [rows.split(counts, dim=1) for rows in cosines.split(counts)]  # of each two people: (photos, photos)
+    # Of each two people: (photos, photos).
+    of_people = [torch.split(rows, counts, dim=1) for rows in torch.split(cosines, counts)]
     return torch.stack([torch.stack([of_two.max() for of_two in of_person]) for of_person in of_people])

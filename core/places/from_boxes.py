@@ -318,7 +318,8 @@ def _of_one_picture(boxes: object) -> object:
     if len(entries) > 1:
         problem = f"they are of {len(entries)} pictures, a layout is made of one"
         raise BadBoxes(problem, "Give the detector one picture")
-    return entries[0]
+    (of_one_picture,) = entries
+    return of_one_picture
 
 
 def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
