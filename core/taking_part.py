@@ -57,18 +57,18 @@ class TakingPart:
         Nodes compare these names to see that they have the same person. The numbers of people in the cast would not do,
         because one node may be given everybody and another one a single person.
         """
-        people_before: Counter[str] = Counter()  # name -> how many people before this one have it
+        so_far: Counter[str] = Counter()  # name -> how many people have it
         apart: list[str] = []
-        for member in self.cast.people:
+        for member, acts in zip(self.cast.people, self.acts, strict=True):
             name = member.person.name
             if member.person.by_lora_alone and name == UNNAMED:
                 # Several nodes may have an unnamed person each. A person's `crops` stay the same object in all nodes.
                 name = f"{name} {id(member.person.crops)}"
-            number = people_before[name]
-            people_before[name] += 1
-            # A name has no line break, so this is nobody else's.
-            apart.append(f"{name}\n{number}" if number else name)
-        return [name for name, acts in zip(apart, self.acts, strict=True) if acts]
+            if acts:
+                # A name has no line break, so this is nobody else's.
+                apart.append(f"{name}\n{so_far[name]}" if so_far[name] else name)
+            so_far[name] += 1
+        return apart
 
 
 def present_in(linked: Cast | Person) -> TakingPart:

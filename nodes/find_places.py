@@ -200,7 +200,7 @@ class _Where:
     bodies: the region of each place, (places, H, W)."""
 
     layout: Layout
-    people_of_places: placing.Places
+    people_of_places: placing.PeopleOfPlaces
     bodies: Tensor
 
 

@@ -36,8 +36,9 @@ import torch
 
 from ..cast import Layout, Point, Pose
 from ..checks.errors import BadLayout
-from ..places.bodies import CROWN, HALF_HEAD, NECK_BELOW_NOSE, SEEN, head_of_pose, middle, torso, unit
+from ..places.bodies import CROWN, HALF_HEAD, NECK_BELOW_NOSE, SEEN, head_of_pose, torso
 from ..places.shapes import SHORTEST
+from ..places.vectors import middle, unit
 from .iuv import Surface
 
 _Array = npt.NDArray[np.float64]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -65,12 +66,9 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     if by_face:
         return of_two_photos
     # A photo with several faces is not one person's, whatever its name.
-    names = ["" if face.number_in_photo else folded(name_of(face.file)) for face in faces]
-    # A number for each name that occurs, and for each face the number of its name, -1 for no name.
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
-    number_of_face = torch.tensor([numbers.get(name, -1) for name in names])  # (faces,)
-    same_name = (number_of_face[:, None] == number_of_face) & (number_of_face >= 0)
-    return of_two_photos & same_name
+    names = np.array(["" if face.number_in_photo else folded(name_of(face.file)) for face in faces])
+    same_name = (names[:, None] == names) & (names != "")
+    return of_two_photos & torch.as_tensor(same_name)
 
 
 def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:

@@ -40,8 +40,7 @@ def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: S
         for key in correction.keys:
             for face in _faces_meant(key, correction.name, faces, corrected, files):
                 corrected[face] = correction.name
-    # The names before the corrections come first in this list, so that their spelling counts. They are then cut off.
-    return one_spelling([*names, *corrected])[len(names) :]
+    return one_spelling(corrected, known=names)
 
 
 def _parsed(text: str) -> Iterator[Correction]:
@@ -50,13 +49,11 @@ def _parsed(text: str) -> Iterator[Correction]:
         keys: list[str] = []  # left sides of which the name has not come yet
         # Quotation marks stand around either side, not around both.
         for piece in filter(None, map(plain, with_commas(line).split(","))):
-            left_side, colon, last_part = re.sub(f"[{COLONS}]", ":", piece).rpartition(":")
-            if not colon:
-                # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a
-                # colon back as its last part.
+            *left_side, last_part = re.sub(f"[{COLONS}]", ":", piece).rsplit(":", 1)
+            if not left_side:  # the 7 of "7, 9: -", whose name follows after others
                 keys.append(unquoted(last_part))
                 continue
-            keys.append(unquoted(left_side))
+            keys.append(unquoted(left_side[0]))
             yield Correction(tuple(keys), _checked_name(piece, keys[-1], unquoted(last_part)))
             keys = []
         if keys:

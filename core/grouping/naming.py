@@ -37,11 +37,11 @@ def _name_by_files(members: Sequence[int], borne: Sequence[Sequence[str]]) -> st
     in_all = Counter(name for names in borne for name in names)
     in_group = Counter(name for member in members for name in borne[member])
     own_names = {name for name, count in in_group.items() if 2 * count > in_all[name]}
-    # Of each member the first name that is the group's own: the folder's comes before the file's.
-    first_names: list[str] = []
+    counts: Counter[str] = Counter()
     for member in members:
-        first_names += [name for name in borne[member] if name in own_names][:1]
-    return max(first_names, key=first_names.count, default="")
+        own = [name for name in borne[member] if name in own_names]
+        counts.update(own[:1])  # the folder's name comes before the file's
+    return max(counts, key=lambda name: counts[name], default="")
 
 
 def _names_borne(face: PhotoFace) -> list[str]:
@@ -50,7 +50,9 @@ def _names_borne(face: PhotoFace) -> list[str]:
     return [] if face.number_in_photo else names_of(face.file)
 
 
-def one_spelling(names: Sequence[str]) -> list[str]:
-    """The names, each as it was written first: anna is Anna where Anna came before."""
+def one_spelling(names: Sequence[str], known: Sequence[str] = ()) -> list[str]:
+    """The names, each as it was written first: anna is Anna where Anna came before. known: names before these."""
     first_spelling: dict[str, str] = {}
-    return [first_spelling.setdefault(folded(name), name) for name in names]
+    for name in (*known, *names):
+        first_spelling.setdefault(folded(name), name)
+    return [first_spelling[folded(name)] for name in names]

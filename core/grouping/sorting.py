@@ -40,10 +40,8 @@ class SortedFaces:
     @property
     def labelled(self) -> dict[str, list[tuple[str, Face]]]:
         """Name -> a pair for each of that person's photos: what a note calls the photo, and the face in it."""
-        return {
-            name: [(self.faces[member].label, self.faces[member].face) for member in members]
-            for name, members in self.people.items()
-        }
+        pairs = [(face.label, face.face) for face in self.faces]
+        return {name: [pairs[member] for member in members] for name, members in self.people.items()}
 
     @property
     def left_out(self) -> list[int]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from ..cast import Face
 from ..checks.errors import counted, first_few, gathered
 from ..faces import analysis
@@ -27,21 +29,32 @@ def notes(
     for name, members in people.items():
         labels = [label for label, _ in members]
         faces = [face for _, face in members]
-        if len(faces) < 2 or not faces[0].embeddings:
-            continue
-        similarity = similarities(faces)
-        for label, mean in zip(labels, means_to_others(similarity), strict=True):
-            if mean is not None and mean < same_from:
-                unlike.append(f"{label} ({name}, {mean:.2f})")
-        for index, label in enumerate(labels):
-            earlier = next((other for other in range(index) if similarity[index, other] >= _ONE_PHOTO), None)
-            if earlier is not None:
-                twice.append(f"{labels[earlier]} and {label}")
+        if len(faces) >= 2 and faces[0].embeddings:
+            similarity = similarities(faces)
+            means = zip(labels, means_to_others(similarity), strict=True)
+            unlike += [
+                f"{label} ({name}, {mean:.2f})" for label, mean in means if mean is not None and mean < same_from
+            ]
+            twice += _copies(labels, similarity)
     advice = f"; one person from {same_from:g}: look at {look_at}"
     return [
         *gathered("Hardly like the others of their person", first_few(unlike), advice),
         *gathered("One photo twice", first_few(twice)),
     ]
+
+
+def _copies(labels: Sequence[str], similarity: Tensor) -> list[str]:
+    """Pairs of faces that come from one photo: each that has been there before, with the first one of it.
+
+    labels: of the faces. similarity: (faces, faces).
+    """
+    is_copy = similarity >= _ONE_PHOTO
+    pairs: list[str] = []
+    for index, label in enumerate(labels):
+        before = [labels[other] for other in range(index) if is_copy[index, other]]
+        if before:
+            pairs.append(f"{before[0]} and {label}")
+    return pairs
 
 
 def report(result: SortedFaces) -> list[str]:

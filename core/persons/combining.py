@@ -35,14 +35,13 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     recognisers: those of the face model that found the faces. The person has portraits if every face has one.
     Raises BadEmbedding.
     """
-    by_recogniser: dict[str, Tensor] = {}
+    if not faces:
+        no_photos = {recogniser: torch.zeros(0, EMBEDDING, dtype=torch.float32) for recogniser in recognisers}
+        return Person(name, no_photos, torch.zeros(0, CROP, CROP, 3, dtype=torch.float32))
+    by_recogniser: dict[str, Tensor] = {}  # (faces, EMBEDDING) each
     for recogniser in recognisers:
-        by_recogniser[recogniser] = torch.zeros(0, EMBEDDING, dtype=torch.float32)  # (faces, EMBEDDING)
-        if faces:
-            by_recogniser[recogniser] = torch.stack([face.embeddings[recogniser] for face in faces])
-    crops = torch.zeros(0, CROP, CROP, 3, dtype=torch.float32)
-    if faces:
-        crops = torch.stack([face.crop for face in faces])
+        by_recogniser[recogniser] = torch.stack([face.embeddings[recogniser] for face in faces])
+    crops = torch.stack([face.crop for face in faces])
     one_person_from: dict[str, float] = {}  # recogniser -> limit; of several faces the last one's counts
     for face in faces:
         one_person_from.update(face.one_person_from)
@@ -52,7 +51,7 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
 def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
     """The portraits of all faces, one after the other; None where a face has none."""
     of_faces = [face.portrait for face in faces if face.portrait]
-    if not faces or len(of_faces) != len(faces):
+    if len(of_faces) < len(faces):
         return None
     return Portraits(
         torch.cat([portrait.aligned for portrait in of_faces]),

@@ -85,34 +85,42 @@ def _kin_lines(people: Sequence[Person], alike: _Alike) -> list[str]:
 def _alike(people: Sequence[Person]) -> _Alike:
     """All people compared with each other by each recogniser that both have."""
     count = len(people)
-    # Tables (people, people) over all people, filled recogniser by recogniser: the smallest cosine, infinite where no
-    # recogniser has compared the two; whether any recogniser tells them apart; whether any takes them for strangers.
     cosines = torch.full((count, count), torch.inf, dtype=torch.float32)
-    differ = torch.zeros(count, count, dtype=torch.bool)
-    strangers = torch.zeros(count, count, dtype=torch.bool)
+    one_person = torch.ones(count, count, dtype=torch.bool)
+    kin = torch.ones(count, count, dtype=torch.bool)
     for recogniser in {recogniser for person in people for recogniser in person.embeddings}:
-        # The people with a photo by this recogniser; the lists and tensors below are over these people alone.
-        numbers = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
-        if not numbers:
-            continue
-        photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
-        stated_limits = [people[number].one_person_from.get(recogniser) for number in numbers]
-        one_person_from = torch.tensor([limit or ONE_PERSON for limit in stated_limits], dtype=torch.float32)
+        nearest = _nearest(people, recogniser)
+        cosines = cosines.minimum(nearest)
+        stated_limits = [person.one_person_from.get(recogniser) for person in people]
+        one_person &= nearest >= _limits([limit or ONE_PERSON for limit in stated_limits])
         # A stated limit for one person is the limit for kin as well, see KIN.
-        kin_from = torch.tensor([limit or KIN for limit in stated_limits], dtype=torch.float32)
-        # The index of the rows and columns of these people in the tables of all people.
-        pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
-        nearest = _nearest_photos(photos)
-        cosines[pairs] = cosines[pairs].minimum(nearest)
-        # Two people may come from two files of one recogniser: the stricter limit counts.
-        differ[pairs] |= nearest < torch.maximum(one_person_from[:, None], one_person_from)
-        strangers[pairs] |= nearest < torch.maximum(kin_from[:, None], kin_from)
+        kin &= nearest >= _limits([limit or KIN for limit in stated_limits])
     share_a_recogniser = ~cosines.isinf()
     return _Alike(
         cosines=cosines.masked_fill(~share_a_recogniser, -1.0),
-        one_person=share_a_recogniser & ~differ,
-        kin=share_a_recogniser & ~strangers,
+        one_person=share_a_recogniser & one_person,
+        kin=share_a_recogniser & kin,
     )
+
+
+def _limits(of_people: Sequence[float]) -> Tensor:
+    """The limit for each two people, (people, people): they may come from two files, whose stricter limit counts."""
+    limits = torch.tensor(of_people, dtype=torch.float32)
+    return torch.maximum(limits[:, None], limits)
+
+
+def _nearest(people: Sequence[Person], recogniser: str) -> Tensor:
+    """For each two people the cosine of the two photos that are most alike: (people, people).
+
+    It is infinite, and so above every limit, where one of them has no photo by this recogniser.
+    """
+    nearest = torch.full((len(people), len(people)), torch.inf, dtype=torch.float32)
+    with_photo = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
+    if with_photo:
+        photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in with_photo]
+        rows = torch.tensor(with_photo)[:, None]
+        nearest[rows, torch.tensor(with_photo)] = _nearest_photos(photos)
+    return nearest
 
 
 def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
@@ -123,6 +131,6 @@ def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
     counts = [len(rows) for rows in photos]
     units = torch.cat(list(photos))
     cosines = units @ units.T  # (all photos, all photos)
-    # The largest cosine over the photos of one person, first among the rows, then among the columns.
-    of_person = torch.stack([rows.amax(0) for rows in torch.split(cosines, counts)])  # (people, all photos)
-    return torch.stack([columns.amax(1) for columns in torch.split(of_person, counts, dim=1)])  # (people, people)
+    # Of each two people: (photos, photos).
+    of_people = [torch.split(rows, counts, dim=1) for rows in torch.split(cosines, counts)]
+    return torch.stack([torch.stack([of_two.max() for of_two in of_person]) for of_person in of_people])

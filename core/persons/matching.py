@@ -14,10 +14,8 @@ from .combining import combine
 
 def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
     """The recognisers that all people or faces have, by name. embeddings: of each, by recogniser."""
-    common: set[str] | None = None
-    for recognisers in embeddings:
-        common = set(recognisers) if common is None else common & set(recognisers)
-    return sorted(common or ())
+    recognisers = [set(each) for each in embeddings]
+    return sorted(set[str].intersection(*recognisers)) if recognisers else []
 
 
 def known_by(people: Iterable[Person]) -> list[str]:
@@ -42,12 +40,11 @@ def similarities(
 
 
 def shared_by_nature(people: Sequence[Person], recogniser: str, node_name: str) -> Tensor:
-    """How like everybody else a perfect picture of each person is: (people, people), 1 on the diagonal.
+    """How like everybody a perfect picture of each person is, in parts of how like that person it is: (people, people).
 
-    A row is the picture of one person i, a column the person j with whom the picture is compared.
-    With m the mean of a person's photos, each brought to length 1, the value is (m_i . m_j) / (m_i . m_i): how like
-    person j the mean of person i is, divided by how like person i it is. Where both have one photo, the value is the
-    cosine of the two photos. Raises what `combine` does.
+    A row is one person's picture, a column whom it is compared with, so the diagonal is 1. The picture is taken to be
+    the mean of the photos, each brought to length 1. Of two people with one photo each it is the cosine of the photos.
+    Raises what `combine` does.
     """
     photos = [combine(person, recogniser, "sequence", node_name).float() for person in people]  # (photos, 512) each
     means = torch.stack([normalize(rows, dim=-1).mean(0) for rows in photos])  # (people, 512)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 
 from ..cast import Box, Joint, Keypoints, Point, Pose
+from .vectors import between, dot, middle, moved, rightward, unit
 
 SEEN = 0.3
 """A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""
@@ -112,28 +113,18 @@ def body(
     nose: px. head_height: crown to chin, px. left, right: the postures of the person's own sides, None for a right side
     as the left one. down: the unit vector from head to feet.
     """
+    across = rightward(down)
     joints: list[Joint] = [(*nose, 1.0)]
     # In COCO's order the joints follow the nose in pairs, the left one first.
     for left_offset, right_offset in zip(left, right or left, strict=True):
         for side, offset in ((_LEFT, left_offset), (_RIGHT, right_offset)):
             if offset is None:
                 joints.append((0.0, 0.0, 0.0))  # hidden: confidence 0
-                continue
-            offset_in_pixels = (side * offset[0] * head_height, offset[1] * head_height)
-            joints.append((*_turned(nose, offset_in_pixels, down), 1.0))
+            else:
+                outwards, downwards = offset
+                beside_nose = moved(nose, across, side * outwards * head_height)
+                joints.append((*moved(beside_nose, down, downwards * head_height), 1.0))
     return tuple(joints)
-
-
-def _turned(origin: Point, offset: Point, down: Point) -> Point:
-    """The point at an offset from `origin`, after the offset is turned so that its y runs along the unit vector `down`.
-
-    Its x then runs at right angles to `down`, along (down y, -down x).
-    """
-    x, y = offset
-    down_x, down_y = down
-    turned_x = origin[0] + x * down_y + y * down_x
-    turned_y = origin[1] - x * down_x + y * down_y
-    return (turned_x, turned_y)
 
 
 _NOSE_BEFORE_EYES = 0.12
@@ -149,45 +140,75 @@ _FAR_EAR_HIDDEN = 0.5
 def body_around(keypoints: Keypoints, amount: str) -> Pose:
     """The skeleton of a standing person whose eyes and nose are these keypoints.
 
-    Where the head is turned sideways, neck and body are moved to the other side of the nose; beyond 30 degrees the far
-    ear is hidden. The body hangs straight down. Where the head is tilted by more than 45 degrees, the body is tilted
-    alike. amount: bust, half or full; joints below are hidden.
+    Where the head is turned sideways, neck and body are moved to the other side of the nose. The body hangs straight
+    down. Where the head is tilted by more than 45 degrees, the body is tilted alike.
+    amount: bust, half or full; joints below are hidden.
     """
     viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
-    head_height = head_of_face(keypoints)
-    eyes = middle(viewers_left_eye, viewers_right_eye)
-    down = unit(eyes, middle(keypoints[3], keypoints[4]))
-    across = (down[1], -down[0])  # to the viewer's right on an upright face
-    turn = sine_of_turn(keypoints)
-    # 45 degrees: the y of a unit vector is its cosine to straight down.
-    body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
-    # The neck and the ears are further from the camera than the tip of the nose. As the head turns to one side, they
-    # move to the other side of the nose in the picture.
-    behind_nose = -_NECK_BEHIND_NOSE * head_height * turn
-    trunk = body(_moved(nose, across, behind_nose), head_height, STANDING, down=body_down)
-    between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head_height)
-    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height  # the root is the cosine of the angle
-    # A head that is turned to the viewer's right hides the person's left ear.
-    left_ear = (*_moved(between_ears, across, _LEFT * to_ear), float(turn <= _FAR_EAR_HIDDEN))
-    right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), float(turn >= -_FAR_EAR_HIDDEN))
+    axes = _axes_of(keypoints)
+    # 45 degrees: the y of a vector of length 1 is its cosine to straight down.
+    body_down = (0.0, 1.0) if axes.down[1] > math.sqrt(0.5) else axes.down
+    trunk = body(moved(nose, axes.across, axes.neck), axes.head_height, STANDING, down=body_down)
     left_eye = (*viewers_right_eye, 1.0)
     right_eye = (*viewers_left_eye, 1.0)
     # The face is that of the keypoints, all below it that of the standing person.
-    joints = ((*nose, 1.0), left_eye, right_eye, left_ear, right_ear, *trunk[_LEFT_SHOULDER:])
+    joints = ((*nose, 1.0), left_eye, right_eye, *_ears(axes), *trunk[_LEFT_SHOULDER:])
     shown_count = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
     return _hidden(joints, range(shown_count, len(joints)))
 
 
-def sine_of_turn(keypoints: Keypoints) -> float:
-    """The sine of the angle by which a head is turned sideways, positive towards the viewer's right.
+@dataclass(frozen=True)
+class _FaceAxes:
+    """How a face lies in the picture.
 
-    The tip of the nose is _NOSE_BEFORE_EYES in front of the eyes, and moves sideways by that distance times the sine.
+    eyes: the point between them. down, across: of length 1, from the eyes to the mouth, and at right angles to that, to
+    the viewer's right. head_height: crown to chin, px. turn: the sine of the angle by which the head is turned
+    sideways, positive towards the viewer's right.
     """
-    viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
-    eyes = middle(viewers_left_eye, viewers_right_eye)
-    down_x, down_y = unit(eyes, middle(keypoints[3], keypoints[4]))
-    sideways = _dot((nose[0] - eyes[0], nose[1] - eyes[1]), (down_y, -down_x))
-    return max(-1.0, min(1.0, sideways / (_NOSE_BEFORE_EYES * head_of_face(keypoints))))
+
+    eyes: Point
+    down: Point
+    across: Point
+    head_height: float
+    turn: float
+
+    @property
+    def neck(self) -> float:
+        """How far `across` the neck and the ears are moved against the tip of the nose, px.
+
+        They are further from the camera. As the head turns to one side, they move to the other side of the nose.
+        """
+        return -_NECK_BEHIND_NOSE * self.head_height * self.turn
+
+
+def _axes_of(keypoints: Keypoints) -> _FaceAxes:
+    left_eye, right_eye, nose, left_corner, right_corner = keypoints  # left and right are the viewer's
+    eyes = middle(left_eye, right_eye)
+    down = unit(eyes, middle(left_corner, right_corner))
+    across = rightward(down)
+    head_height = head_of_face(keypoints)
+    # The tip of the nose is in front of the eyes: it moves sideways by that distance times the sine of the turn.
+    turn = dot(between(eyes, nose), across) / (_NOSE_BEFORE_EYES * head_height)
+    return _FaceAxes(eyes, down, across, head_height, max(-1.0, min(1.0, turn)))
+
+
+def sine_of_turn(keypoints: Keypoints) -> float:
+    """The sine of the angle by which a head is turned sideways, positive towards the viewer's right."""
+    return _axes_of(keypoints).turn
+
+
+def _ears(axes: _FaceAxes) -> tuple[Joint, Joint]:
+    """The person's left and right ear; the far one is hidden where the head is turned by more than 30 degrees."""
+    beside_eyes = moved(axes.eyes, axes.across, axes.neck)
+    between_ears = moved(beside_eyes, axes.down, _EARS_BELOW_EYES * axes.head_height)
+    cosine = math.sqrt(1 - axes.turn * axes.turn)
+    to_ear = _EARS[0] * cosine * axes.head_height
+    left_ear = moved(between_ears, axes.across, _LEFT * to_ear)
+    right_ear = moved(between_ears, axes.across, _RIGHT * to_ear)
+    # A head that is turned to the viewer's right hides the person's left ear.
+    left_confidence = float(axes.turn <= _FAR_EAR_HIDDEN)
+    right_confidence = float(axes.turn >= -_FAR_EAR_HIDDEN)
+    return (*left_ear, left_confidence), (*right_ear, right_confidence)
 
 
 def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
@@ -278,6 +299,15 @@ class Nose:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class _Clue:
+    """Joints from which a nose is guessed. nose_below: how far it lies below them, in heads."""
+
+    name: str
+    joints: tuple[Joint, ...]
+    nose_below: float
+
+
 def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
     """The nose of a pose, guessed from eyes, ears or neck where it is not seen; None where these are not seen either.
 
@@ -286,18 +316,17 @@ def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
     nose = pose[_NOSE]
     if nose[2] >= SEEN:
         return Nose(nose[:2])
-    # The clue, its joints, and how far the nose is below them, in heads. The first clue with a seen joint counts.
     clues = (
-        ("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), _EYES_ABOVE_NOSE),
-        ("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), _EARS_ABOVE_NOSE),
-        ("neck", (neck,), -NECK_BELOW_NOSE),
+        _Clue("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), nose_below=_EYES_ABOVE_NOSE),
+        _Clue("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), nose_below=_EARS_ABOVE_NOSE),
+        _Clue("neck", (neck,), nose_below=-NECK_BELOW_NOSE),
     )
-    for words, joints, down in clues:
-        seen_joints = [joint for joint in joints if joint[2] >= SEEN]
+    for clue in clues:
+        seen_joints = [joint for joint in clue.joints if joint[2] >= SEEN]
         if seen_joints:
             x = sum(joint[0] for joint in seen_joints) / len(seen_joints)
             y = sum(joint[1] for joint in seen_joints) / len(seen_joints)
-            return Nose((x, y + down * head_height), f"nose guessed from the {words}")
+            return Nose((x, y + clue.nose_below * head_height), f"nose guessed from the {clue.name}")
     return None
 
 
@@ -316,13 +345,12 @@ def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
     if viewers_left_eye[2] < SEEN or viewers_right_eye[2] < SEEN:
         return face_keypoints(nose, head_height)
     eyes = middle(viewers_left_eye, viewers_right_eye)
-    down = (nose[0] - eyes[0], nose[1] - eyes[1])  # from the eyes to the nose; the mouth lies on the same line
-    # The distance from eyes to mouth, in distances from eyes to nose.
-    eyes_to_mouth = (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE
-    mouth = _moved(eyes, down, eyes_to_mouth)
-    across = (viewers_right_eye[0] - viewers_left_eye[0], viewers_right_eye[1] - viewers_left_eye[1])
-    left_corner = _moved(mouth, across, -_HALF_MOUTH)
-    right_corner = _moved(mouth, across, _HALF_MOUTH)
+    # The mouth lies on the line from the eyes through the nose, further away as in a face that looks into the camera.
+    eyes_to_nose = between(eyes, nose)
+    mouth = moved(eyes, eyes_to_nose, (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE)
+    eye_to_eye = between(viewers_left_eye, viewers_right_eye)
+    left_corner = moved(mouth, eye_to_eye, -_HALF_MOUTH)
+    right_corner = moved(mouth, eye_to_eye, _HALF_MOUTH)
     return (viewers_left_eye[:2], viewers_right_eye[:2], nose, left_corner, right_corner)
 
 
@@ -379,11 +407,11 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
     joints = openpose(pose)
     hidden: set[int] = set()
     for chain in _CHAINS:
-        for number, (start, end) in enumerate(pairwise(chain), 1):  # number: place of `end` in the chain
-            if any(passes(joints[start], joints[end], head) for head in front):
-                # The limb's end and all joints after it. Never the first of a chain, and so never the neck.
-                hidden.update(_OPENPOSE_FROM_COCO[point] for point in chain[number:])
-                break
+        is_hidden = False
+        for start, end in pairwise(chain):
+            is_hidden = is_hidden or any(passes(joints[start], joints[end], head) for head in front)
+            if is_hidden:
+                hidden.add(_OPENPOSE_FROM_COCO[end])  # an end is never the neck, which COCO has not
     return _hidden(pose, hidden)
 
 
@@ -391,12 +419,11 @@ def passes(start: Joint, end: Joint, head: Head) -> bool:
     """Whether a limb passes over a face; a limb whose end is not seen passes over none."""
     if end[2] <= SEEN:
         return False
-    limb = (end[0] - start[0], end[1] - start[1])
-    to_nose = (head.nose[0] - start[0], head.nose[1] - start[1])
-    length_squared = _dot(limb, limb) or 1.0  # 1 for a limb of no length, by which nothing can be divided
+    limb = between(start, end)
+    length_squared = dot(limb, limb) or 1.0  # 1 for a limb of no length, by which nothing can be divided
     # How far along the limb the point nearest to the nose lies: 0 at its start, 1 at its end.
-    along = _dot(to_nose, limb) / length_squared
-    nearest = _moved(start[:2], limb, max(0.0, min(1.0, along)))
+    along = dot(between(start, head.nose), limb) / length_squared
+    nearest = moved(start, limb, max(0.0, min(1.0, along)))
     return math.dist(nearest, head.nose) < HALF_HEAD * head.height
 
 
@@ -440,12 +467,12 @@ def torso(pose: Pose) -> tuple[Point, ...]:
     if head_height is None or (nose[2] <= SEEN and not (left and right)):
         return ()
     if left is None:
-        standing = (nose[0] + _SHOULDERS[0] * head_height, nose[1] + _SHOULDERS[1] * head_height)
-        left = _mirrored(right, nose) if right else standing
+        left = _mirrored(right, nose) if right else moved(nose, _SHOULDERS, head_height)
     right = right or _mirrored(left, nose)
-    down = _down(left, right, nose)
-    right_hip = _seen_point(pose[_RIGHT_HIP]) or _moved(right, down, _SHOULDERS_TO_HIPS * head_height)
-    left_hip = _seen_point(pose[_LEFT_HIP]) or _moved(left, down, _SHOULDERS_TO_HIPS * head_height)
+    to_hips = _down(left, right, nose)
+    length = _SHOULDERS_TO_HIPS * head_height
+    right_hip = _seen_point(pose[_RIGHT_HIP]) or moved(right, to_hips, length)
+    left_hip = _seen_point(pose[_LEFT_HIP]) or moved(left, to_hips, length)
     return (left, right, right_hip, left_hip)
 
 
@@ -459,38 +486,16 @@ def _mirrored(point: Point, nose: Joint) -> Point:
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:
-    """The unit vector from shoulders to hips. left, right: the shoulders.
+    """The vector of length 1 from shoulders to hips. left, right: the shoulders.
 
     It points straight down, but not for a person who lies: where the line between the shoulders is steeper than 45
     degrees and the nose is seen, it is at right angles to this line, away from the nose.
     """
     across_x, across_y = unit(right, left)
-    if abs(across_x) >= abs(across_y) or nose[2] <= SEEN:
+    is_upright = abs(across_x) >= abs(across_y)
+    if is_upright or nose[2] <= SEEN:
         return (0.0, 1.0)
-    between = middle(left, right)
-    nose_to_shoulders = (between[0] - nose[0], between[1] - nose[1])
-    # Two vectors are at right angles to `across`. The torso follows the one that points away from the nose.
-    side = 1 if _dot((-across_y, across_x), nose_to_shoulders) > 0 else -1
-    return (-across_y * side, across_x * side)
-
-
-def middle(a: Sequence[float], b: Sequence[float]) -> Point:
-    """The point half way between two."""
-    return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
-
-
-def unit(a: Point, b: Point) -> Point:
-    """The unit vector from one point to another; straight down where they are the same."""
-    length = math.dist(a, b)
-    if not length:
-        return (0.0, 1.0)
-    return ((b[0] - a[0]) / length, (b[1] - a[1]) / length)
-
-
-def _dot(a: Point, b: Point) -> float:
-    return a[0] * b[0] + a[1] * b[1]
-
-
-def _moved(point: Point, direction: Point, times: float) -> Point:
-    """The point, moved so many times the vector `direction`."""
-    return (point[0] + direction[0] * times, point[1] + direction[1] * times)
+    one_way = (-across_y, across_x)
+    other_way = (across_y, -across_x)
+    away_from_nose = between(nose, middle(left, right))
+    return one_way if dot(one_way, away_from_nose) > 0 else other_way

@@ -71,20 +71,28 @@ class Build:
         eye, ear, shoulder, elbow, wrist, hip, knee, ankle = posture
         assert shoulder is not None
         assert hip is not None
-        # Widths grow as `limbs`; downwards the neck grows from the chin on, and the trunk from the shoulder on.
-        own_shoulder = (shoulder[0] * self.limbs, _CHIN + (shoulder[1] - _CHIN) * self.limbs)
-        own_hip = (hip[0] * self.limbs, own_shoulder[1] + (hip[1] - shoulder[1]) * self.trunk)
+        neck = _Part(_CHIN, _CHIN, self.limbs)
+        arm = _Part(shoulder[1], neck.own_y(shoulder[1]), self.limbs)
+        trunk = _Part(shoulder[1], arm.own_start, self.trunk)
+        leg = _Part(hip[1], trunk.own_y(hip[1]), self.legs)
+        below = ((neck, shoulder), (arm, elbow), (arm, wrist), (trunk, hip), (leg, knee), (leg, ankle))
+        return (eye, ear, *(joint and (joint[0] * self.limbs, part.own_y(joint[1])) for part, joint in below))
 
-        def below(start: tuple[float, float], own_start: tuple[float, float], length: float, ends: Posture) -> Posture:
-            """The joints of a limb below its start, with the ways down from there times `length`; None stays None.
 
-            start, own_start: the adult's and this person's.
-            """
-            return tuple(end and (end[0] * self.limbs, own_start[1] + (end[1] - start[1]) * length) for end in ends)
+class _Part(NamedTuple):
+    """A part of a body from its upper end down.
 
-        arm = below(shoulder, own_shoulder, self.limbs, (elbow, wrist))
-        leg = below(hip, own_hip, self.legs, (knee, ankle))
-        return (eye, ear, own_shoulder, *arm, own_hip, *leg)
+    start, own_start: the height of that end in the posture of an adult, and in that of a person of another build.
+    length: relative to the adult's.
+    """
+
+    start: float
+    own_start: float
+    length: float
+
+    def own_y(self, y: float) -> float:
+        """Where a joint is that an adult has at this height."""
+        return self.own_start + (y - self.start) * self.length
 
 
 ADULT = Build()
@@ -124,7 +132,7 @@ def _age(years: float) -> _Age:
     # From 1 on, so that there is a row before; ages below YOUNGEST continue the line of the first two rows.
     after = bisect_left(_AGES, years, lo=1, key=lambda age: age.years)
     first, second = _AGES[after - 1], _AGES[after]
-    share = (years - first.years) / (second.years - first.years)
+    share = (years - first.years) / (second.years - first.years)  # of the way between the two rows
     return _Age(*(start + share * (end - start) for start, end in zip(first, second, strict=True)))
 
 

@@ -5,7 +5,7 @@ All of them are to the pixel as the authors' code draws them with OpenCV 4, see 
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -29,7 +29,11 @@ def skeletons(layout: Layout, by_row: bool) -> Tensor:
 
     Returns (1 or places, height, width, 3), black where there is no skeleton.
     """
-    return _draw_people(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
+
+    def draw(slots: Sequence[Slot]) -> Tensor:
+        return skeleton([slot.pose for slot in slots if slot.pose], layout.width, layout.height)
+
+    return _pictures(draw, layout, by_row)
 
 
 def keypoints(layout: Layout, by_row: bool) -> Tensor:
@@ -37,7 +41,11 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
 
     Returns (1 or places, height, width, 3), black where there are none.
     """
-    return _draw_people(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
+
+    def draw(slots: Sequence[Slot]) -> Tensor:
+        return face_keypoints([slot.keypoints for slot in slots if slot.keypoints], layout.width, layout.height)
+
+    return _pictures(draw, layout, by_row)
 
 
 def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: bool = False) -> Tensor:
@@ -46,23 +54,20 @@ def dwpose(layout: Layout, by_row: bool, hands_and_faces: bool = False, thick: b
     hands_and_faces: whether these are drawn, too. thick: whether limbs grow with the picture, as xinsir's nets were
     trained. Returns (1 or places, height, width, 3).
     """
-    draw = partial(_dwpose_picture, hands_and_faces=hands_and_faces, thick=thick)
-    return _draw_people(draw, layout.slots, layout, by_row)
+
+    def draw(slots: Sequence[Slot]) -> Tensor:
+        return _dwpose_picture(slots, layout.width, layout.height, hands_and_faces, thick)
+
+    return _pictures(draw, layout, by_row)
 
 
-def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
-    """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
+def _pictures(draw: Callable[[Sequence[Slot]], Tensor], layout: Layout, by_row: bool) -> Tensor:
+    """The places of a layout, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: called as draw(figures, width, height), it gives a picture (height, width, 3). figures: one of each place:
-    its skeleton or its face keypoints, None where it has none; for DWPose the Slot itself. A place without a figure
-    still has its picture with `by_row`, which is black.
+    draw: makes a picture (height, width, 3) of some places.
     """
-    figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
-    pictures: list[Tensor] = []
-    for of_picture in figures_of_pictures:
-        existing = [figure for figure in of_picture if figure]
-        pictures.append(draw(existing, layout.width, layout.height))
-    return torch.stack(pictures)
+    slots_of_pictures = [[slot] for slot in layout.slots] if by_row else [layout.slots]
+    return torch.stack([draw(slots) for slots in slots_of_pictures])
 
 
 _JOINT_RADIUS = 4
@@ -80,10 +85,8 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
-        joints_of_limbs: set[int] = set()  # joints without a limb are not drawn
-        for limb in seen_limbs(joints):
-            joints_of_limbs.update((limb.start, limb.end))
-        for number in sorted(joints_of_limbs):
+        # Joints without a limb are not drawn.
+        for number in sorted({number for limb in seen_limbs(joints) for number in (limb.start, limb.end)}):
             x, y, _ = joints[number]
             disc(below, int(x), int(y), _JOINT_RADIUS, _LIMB_COLORS[number])
     above = np.array(below)
@@ -166,13 +169,13 @@ def _draw_body(canvas: Pixels, joints: Sequence[Joint], half_thickness: int) -> 
 
 def _draw_hand(canvas: Pixels, points: Sequence[Joint]) -> None:
     """Draw the lines of the fingers, and the points over them. points: the 21 of a Hand, the wrist first, or none."""
-    for number, color in enumerate(_FINGER_COLORS[: len(points)]):  # no line without points
-        # Four lines for each finger, line n to point n + 1: a finger's first line begins at the wrist, point 0, the
-        # others at point n.
-        start = points[number if number % 4 else 0]
-        end = points[number + 1]
-        if _is_drawn(start) and _is_drawn(end):
-            thick_line(canvas, _pixel(start), _pixel(end), color)
+    wrist, fingers = points[:1], points[1:]  # both empty without points, so that no line is drawn
+    for first in range(0, len(fingers), 4):  # each finger has four points, and a line to each from the one before
+        points_of_finger = fingers[first : first + 4]
+        colors = _FINGER_COLORS[first : first + 4]
+        for (start, end), color in zip(pairwise([*wrist, *points_of_finger]), colors, strict=True):
+            if _is_drawn(start) and _is_drawn(end):
+                thick_line(canvas, _pixel(start), _pixel(end), color)
     _draw_points(canvas, points, _JOINT_RADIUS, _FINGER_POINT_COLOR)
 
 
@@ -204,18 +207,18 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     Each face is drawn by itself, as in InstantID's draw_kps, so that a single face is exactly the published drawing.
     Of several drawings the largest value of each pixel counts.
     """
-    keypoint_picture = np.zeros((height, width, 3), np.uint8)
+    all_faces = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        image = np.zeros_like(keypoint_picture)  # this face alone
+        lines = np.zeros_like(all_faces)
         for number, point in enumerate(points):
             if number != NOSE:
-                _draw_limb(image, point, points[NOSE], _KEYPOINT_COLORS[number])
+                _draw_limb(lines, point, points[NOSE], _KEYPOINT_COLORS[number])
         # As in draw_kps: the lines are darkened, then the discs are drawn over them.
-        image = (image * _DARKENED).astype(np.uint8)
+        one_face = (lines * _DARKENED).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
-            disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
-        keypoint_picture = np.maximum(keypoint_picture, image)
-    return torch.as_tensor(keypoint_picture).float() / 255
+            disc(one_face, int(x), int(y), _KEYPOINT_RADIUS, color)
+        all_faces = np.maximum(all_faces, one_face)
+    return torch.as_tensor(all_faces).float() / 255
 
 
 class NoKeypoints(LikenessError):

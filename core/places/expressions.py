@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ..cast import FacePoints, Joint, Keypoints, Layout, Point, Slot
+from ..cast import FacePoints, Keypoints, Layout, Point, Slot
 from ..checks.errors import LikenessError, counted
 from ..faces import landmarks
 from . import bodies, poses
@@ -113,24 +113,24 @@ def _mean_of(points: FacePoints, numbers: Sequence[int]) -> Point:
     return (float(x), float(y))
 
 
-def with_expressions(layout: Layout, faces: Sequence[FacePoints], place: int, mirror: bool) -> ExpressiveLayout:
-    """The layout with the first face at this place (from 1), the second face at the next place, and so on.
+def with_expressions(layout: Layout, faces: Sequence[FacePoints], first_place: int, mirror: bool) -> ExpressiveLayout:
+    """The layout with the first face at `first_place` (from 1), the second face at the next place, and so on.
 
     Each face is turned, shifted and scaled as a whole to fit the face of its place, so that its shape stays that of the
     photo. mirror: whether left and right of the photos are exchanged. Raises BadExpression where there are fewer places
     than faces, and for a place without face keypoints.
     """
-    last = place + len(faces) - 1
+    last = first_place + len(faces) - 1
     if last > len(layout.slots):
         raise BadExpression(
-            f"The expressions are for places {place} to {last}, and the layout has "
+            f"The expressions are for places {first_place} to {last}, and the layout has "
             f"{counted(len(layout.slots), 'place')}.",
             "Choose a lower Place (place), or give fewer photos.",
         )
     slots = list(layout.slots)
     notes: list[str] = []
     drawn_faces = map(_mirrored, faces) if mirror else faces
-    for number, points in enumerate(drawn_faces, place):  # numbers of places begin at 1
+    for number, points in enumerate(drawn_faces, first_place):  # numbers of places begin at 1
         slot = slots[number - 1]
         if slot.keypoints is None:
             raise BadExpression(
@@ -149,20 +149,14 @@ def _with_expression(slot: Slot, keypoints: Keypoints, points: FacePoints) -> Sl
     """
     photo_keypoints = keypoints_of(points)
     scale = bodies.head_of_face(keypoints) / bodies.head_of_face(photo_keypoints)
-    # Points as complex numbers x + iy are turned by a multiplication by a number of length 1. The best turn of five
-    # points (source) onto five others (target), both around their middles, is the direction of the sum of
-    # target * conj(source).
+    # Points are x + iy, which a product with a number of length 1 turns. The best turn of five points (source) onto
+    # five others (target), both around their middles, is the direction of the sum of target * conj(source).
     source = np.array([complex(*point) for point in photo_keypoints])
     target = np.array([complex(*point) for point in keypoints])
     fit = np.sum((target - target.mean()) * np.conj(source - source.mean()))
     turn = complex(fit / abs(fit)) if abs(fit) else 1 + 0j
-
-    def move(point: Joint) -> Joint:
-        """Where a point of the photo lies at the place, with its confidence."""
-        moved = complex(target.mean()) + scale * turn * (complex(*point[:2]) - complex(source.mean()))
-        return (moved.real, moved.imag, point[2])
-
-    return replace(slot, face_points=poses.moved(points, move))
+    face_points = poses.turned(points, complex(source.mean()), complex(target.mean()), factor=scale * turn)
+    return replace(slot, face_points=face_points)
 
 
 def _mirrored(points: FacePoints) -> FacePoints:
@@ -171,14 +165,15 @@ def _mirrored(points: FacePoints) -> FacePoints:
     return tuple((-x, y, confidence) for x, y, confidence in others)
 
 
-def _notes(number: int, place: Keypoints, photo: Keypoints) -> list[str]:
-    """A line for each thing that does not fit well. number: of the place. place, photo: the keypoints of both faces."""
+def _notes(number: int, of_place: Keypoints, of_photo: Keypoints) -> list[str]:
+    """A line for each thing that does not fit well. number: of the place. of_place, of_photo: the faces' keypoints."""
     notes: list[str] = []
-    height = bodies.FACE_HEIGHT * bodies.head_of_face(place)
+    height = bodies.FACE_HEIGHT * bodies.head_of_face(of_place)
     if height < _RUNS_TOGETHER:
         notes.append(f"Place {number}: face {height:.0f} px tall, below {_RUNS_TOGETHER} px its points run together")
-    angles = [math.degrees(math.asin(bodies.sine_of_turn(face))) for face in (photo, place)]
-    degrees = round(abs(angles[0] - angles[1]))
+    photo_turn = math.asin(bodies.sine_of_turn(of_photo))  # radians
+    place_turn = math.asin(bodies.sine_of_turn(of_place))
+    degrees = round(abs(math.degrees(photo_turn) - math.degrees(place_turn)))
     if degrees > _OTHER_TURN:
         notes.append(f"Place {number}: the photo's head is turned otherwise by {degrees} degrees, the body stays")
     return notes

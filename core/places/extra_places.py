@@ -137,20 +137,19 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
     # One and a half heads above the highest nose, and one head below the lowest.
     top = min(y for _, y in noses) - 1.5 * usual_head
     bottom = max(y for _, y in noses) + usual_head
-    for row in _steps_on_canvas(top, bottom, step, layout.height):
-        for column in _steps_on_canvas(left, right, step, layout.width):
-            nose = (left + column * step, top + row * step)
-            yield _Spot(nose, head_height or _head_at(nose, neighbours, layout))
+    for y in _steps_on_canvas(top, bottom, step, layout.height):
+        for x in _steps_on_canvas(left, right, step, layout.width):
+            yield _Spot((x, y), head_height or _head_at((x, y), neighbours, layout))
 
 
-def _steps_on_canvas(first: float, last: float, step: float, side: int) -> range:
-    """The numbers n for which first + n * step lies from `first` to `last` and on the canvas.
+def _steps_on_canvas(first: float, last: float, step: float, side: int) -> list[float]:
+    """The positions from `first` to `last`, a step apart, that lie on the canvas.
 
-    Positions far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
+    Those far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
     """
-    first_number = max(0, math.ceil(-first / step))  # the least n with first + n * step >= 0
-    last_number = math.floor((min(last, side) - first) / step)
-    return range(first_number, last_number + 1)
+    steps_to_canvas = max(0, math.ceil(-first / step))
+    steps_to_end = math.floor((min(last, side) - first) / step)
+    return [first + number * step for number in range(steps_to_canvas, steps_to_end + 1)]
 
 
 def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:

@@ -5,7 +5,7 @@ another node, and so takes pixels from the others; who has weight 0 takes none. 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -86,38 +86,43 @@ def regions_of_faces(
 ) -> Tensor | None:
     """The regions in which the faces of a cast act, (people, H, W); None for the whole picture.
 
-    With `mask`, the regions are its masks. Without it, a person's region is the mask of their place, else their face
-    box, widened as `shape` says.
-    With REGIONS, a pixel that several widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all
-    of them, as in the authors' code.
-    None: everybody has a row of the batch; or one person is alone, without a mask or with one that is 1 everywhere.
-    The row of who takes no part is zeros where their place has neither mask nor box.
-    mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
-    for messages. acts_in: REGIONS or FACE_BOXES.
+    It is None where everybody has a row of the batch, and where one person is alone without a mask, or with one that is
+    1 everywhere.
+    mask: (people, h, w), one for everybody in the cast, those of weight 0 included; None for regions around the faces.
+    shape: of extent "face". node_name: for messages. acts_in: REGIONS or FACE_BOXES.
     Checks only people who take part. Raises NotPlaced, and BadRegion for a place without box and mask, for an empty
     region and for two equal ones. Also raises BadRegion for masks where everybody has a row, and for another number of
     masks than people in the cast.
     """
     cast = taking.cast
+    if mask is None and (taking.is_alone or cast.by_row):
+        return None
     if mask is not None:
         check_one_picture(cast)
         regions = masks_of(mask, cast, cast.people)
-    elif taking.is_alone or cast.by_row:
-        return None
     else:
-        acting_cast = require_places(replace(cast, people=taking.people), node_name)
-        people = _standing(cast)
-        of_people: list[Tensor] = []
-        for member, takes_part in zip(people, taking.acts, strict=True):
-            of_people.append(_face_region(member, acting_cast, needs_box=takes_part, shape=shape))
-        regions = torch.stack(of_people)  # (people, H, W)
-        if acts_in == REGIONS:
-            regions = _divided(regions, people, shape.feather)
+        regions = _regions_around_faces(taking, shape, node_name, acts_in)
     acting_regions = require_distinct(regions[list(taking.acts)], taking.people)
     # A mask that is 1 everywhere limits its person to nothing.
-    if mask is not None and taking.is_alone and bool((acting_regions == 1).all()):
-        return None
-    return regions
+    is_everywhere = mask is not None and bool((acting_regions == 1).all())
+    return None if taking.is_alone and is_everywhere else regions
+
+
+def _regions_around_faces(taking: TakingPart, shape: RegionShape, node_name: str, acts_in: str) -> Tensor:
+    """The regions of everybody around their faces: (people, H, W). The arguments are those of `regions_of_faces`.
+
+    A region is the mask of the place, else the face box, widened as `shape` says. With REGIONS, a pixel that several
+    widened boxes reach goes to the nearest face. With FACE_BOXES it belongs to all of them, as in the authors' code.
+    The region of who takes no part is zeros where their place has neither mask nor box.
+    """
+    acting_cast = require_places(replace(taking.cast, people=taking.people), node_name)
+    people = _standing(taking.cast)
+    regions: list[Tensor] = []
+    for member, takes_part in zip(people, taking.acts, strict=True):
+        regions.append(_face_region(member, acting_cast, needs_box=takes_part, shape=shape))
+    if acts_in == FACE_BOXES:
+        return torch.stack(regions)
+    return torch.stack(_divided(regions, people, shape.feather))
 
 
 def _standing(cast: Cast) -> list[Member]:
@@ -125,40 +130,54 @@ def _standing(cast: Cast) -> list[Member]:
     return [member if member.weight > 0 else replace(member, slot=None) for member in cast.people]
 
 
-def _divided(regions: Tensor, people: Sequence[Member], feather: float) -> Tensor:
-    """The regions (people, H, W), each without the pixels that are nearer to the face of another one.
+@dataclass(frozen=True)
+class _AroundFace:
+    """The surroundings of a face box.
+
+    region: (H, W), in which the face acts. distance: (H, W), how far each pixel is from the box, in sizes of the box.
+    size: the longer side of the box, px.
+    """
+
+    region: Tensor
+    distance: Tensor
+    size: float
+
+
+def _divided(regions: Sequence[Tensor], people: Sequence[Member], feather: float) -> list[Tensor]:
+    """The regions (H, W), each without the pixels that are nearer to the face of another one.
 
     Only regions around face boxes are cut, and only such regions cut others. A region that is the mask of a place stays
-    as it is.
-    All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
+    as it is. All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
     Why: in a group, widened boxes reach over the faces of neighbours. Were pixels shared in proportion alone, a fifth
     of what is read at a face of eight people would be read of others.
-    regions: a row for each of the people. feather: the width in px of the soft border between two regions.
+    regions: of each of the people. feather: the width in px of the soft border between two regions.
     """
-    height, width = regions.shape[-2:]
-    from_face: dict[int, Tensor] = {}  # by the index of the person: how far each pixel is from the face, in face sizes
-    sizes: dict[int, float] = {}  # the longer side of the face box, px
-    for index, member in enumerate(people):
+    around: dict[int, _AroundFace] = {}  # index of a person with a face box and a region of pixels -> what is around it
+    for index, (member, region) in enumerate(zip(people, regions, strict=True)):
         slot = member.slot
-        if slot is not None and slot.box is not None and slot.mask is None:
-            from_face[index] = box_distance(slot.box, width, height)
-            sizes[index] = longer_side(slot.box)
-    divided = regions.clone()
-    for index, distance in from_face.items():
-        if not regions[index].any():  # off the canvas: there is nothing to cut, and no window
-            continue
-        left, top, right, below = bounds(regions[index])
-        window = slice(top, below), slice(left, right)
-        share_left = torch.ones_like(regions[index][window])  # (h, w), how much of the region stays at each pixel
-        for other, other_distance in from_face.items():
-            # Whose region does not reach the window takes nothing: in a group, most others.
-            if other == index or not regions[other][window].any():
-                continue
-            size = (sizes[index] + sizes[other]) / 2
-            share = _share_of_nearer(distance[window], other_distance[window], size=size, feather=feather)
-            share_left = torch.minimum(share_left, share)
-        divided[index][window] *= share_left
+        if slot is not None and slot.box is not None and slot.mask is None and region.any():
+            height, width = region.shape
+            around[index] = _AroundFace(region, box_distance(slot.box, width, height), longer_side(slot.box))
+    divided = list(regions)
+    for index, own in around.items():
+        divided[index] = _without_nearer(own, [other for other in around.values() if other is not own], feather)
     return divided
+
+
+def _without_nearer(own: _AroundFace, others: Sequence[_AroundFace], feather: float) -> Tensor:
+    """The region (H, W) of a face without the pixels that are nearer to other faces. feather: as in `_divided`."""
+    left, top, right, below = bounds(own.region)
+    window = slice(top, below), slice(left, right)  # all else is 0, whatever is cut
+    region = own.region.clone()
+    share_left = torch.ones_like(region[window])  # how much of the region stays at each pixel
+    for other in others:
+        if other.region[window].any():  # in a group, most others do not reach the window
+            share = _share_of_nearer(
+                own.distance[window], other.distance[window], size=(own.size + other.size) / 2, feather=feather
+            )
+            share_left = torch.minimum(share_left, share)
+    region[window] *= share_left
+    return region
 
 
 def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feather: float) -> Tensor:
@@ -172,8 +191,9 @@ def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feat
     # Half of the difference: with each pixel on the way to the other face, one distance grows and the other shrinks.
     beyond_border = (distance - other_distance) * size / 2  # px
     share = soft_edge(beyond_border, feather / 2)
-    share = torch.where((distance == 0) & (other_distance > 0), 1.0, share)
-    return torch.where((other_distance == 0) & (distance > 0), 0.0, share)
+    in_face, in_other = distance == 0, other_distance == 0  # a pixel of both is neither's alone
+    share = share.masked_fill(in_face & ~in_other, 1.0)
+    return share.masked_fill(in_other & ~in_face, 0.0)
 
 
 def _face_region(member: Member, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:

@@ -109,8 +109,8 @@ def smoothness(maps: Tensor, size: tuple[int, int]) -> float:
     It tells a layer that knows who stands where from the others, whose maps are noise. size: (h, w).
     """
     grids = evened(maps).view(len(maps), *size)
-    beside = (grids[:, :, 1:] * grids[:, :, :-1]).mean()
-    below = (grids[:, 1:] * grids[:, :-1]).mean()
+    beside = (grids[:, :, 1:] * grids[:, :, :-1]).mean()  # of each cell and the one to its left
+    below = (grids[:, 1:] * grids[:, :-1]).mean()  # of each cell and the one above it
     # NaN, from maps of one row or column or from NaN in a map, counts as noise.
     return float((beside + below).nan_to_num() / 2)
 
@@ -160,11 +160,13 @@ def _without_specks(mask: Tensor) -> Tensor:
     import scipy.ndimage  # pyright: ignore[reportMissingTypeStubs]
 
     ndimage: Any = scipy.ndimage
-    # (h, w): the number of the piece at each cell, from 1; 0 where the mask is 0
-    pieces = torch.as_tensor(ndimage.label(mask.numpy())[0], dtype=torch.long)
-    sizes = torch.bincount(pieces.flatten())  # by piece, in cells
-    sizes[0] = 0  # what is outside of the mask is no piece
-    is_large = sizes >= max(1.0, float(sizes.max()) * _SPECK)  # by piece; at least 1.0, so that piece 0 never is
+    if not mask.any():
+        return mask
+    labels, _ = ndimage.label(mask.numpy())
+    pieces = torch.as_tensor(labels, dtype=torch.long)  # (h, w): the number of each cell's piece, 0 outside of the mask
+    sizes = torch.bincount(pieces.flatten())  # (pieces + 1,), in cells
+    is_large = sizes >= float(sizes[1:].max()) * _SPECK
+    is_large[0] = False  # what is outside of the mask is no piece
     return is_large[pieces].float()
 
 
@@ -229,32 +231,44 @@ def _owners(maps: Tensor, size: tuple[int, int], balance: Balance) -> Tensor:
     - balance.rate: the whole map of a person is lowered where the person owns more than an equal part of the cells,
       and raised where less.
     """
-    height, width = size
     people, cells = maps.shape
-    down = torch.linspace(-1, 1, height, dtype=torch.float32).repeat_interleave(width)  # (N,)
-    across = torch.linspace(-1, 1, width, dtype=torch.float32).repeat(height) * balance.wide
-    around = torch.full((people, 1, 3, 3), 1 / 8, dtype=torch.float32)  # the mean of the eight cells around a cell
-    around[:, :, 1, 1] = 0
     scale = max(float(maps.max() - maps.min()), 1e-4)  # the range of the maps
     bias = maps.new_zeros(people, 1)  # what is taken from the whole map of each person
     shares = _from_0_to_1(maps)  # (P, N), soft: how much of each cell is a person's
     adjusted = maps
     for number in range(_ROUNDS):
-        # `adjusted` holds the bias of the last round already: for shares and counts it is subtracted a second time.
-        shares = (1 - _KEPT) * _from_0_to_1(adjusted - bias) + _KEPT * shares
-        mass = shares.sum(1, keepdim=True) + 1e-6  # (P, 1), as are y and x, the middle of a person's cells
-        y = (shares * down).sum(1, keepdim=True) / mass
-        x = (shares * across).sum(1, keepdim=True) / mass
-        owners = (adjusted - bias).argmax(0)  # (N,), so far
-        counts = torch.bincount(owners, minlength=people)[:, None]  # (P, 1), how many cells each person owns
+        unbiased = adjusted - bias  # `adjusted` holds the bias of the last round already: it is subtracted twice
+        shares = (1 - _KEPT) * _from_0_to_1(unbiased) + _KEPT * shares
+        counts = torch.bincount(unbiased.argmax(0), minlength=people)  # (P,), how many cells each owns so far
         step = balance.rate * scale * _NEXT_STEP**number
-        bias = bias + (counts - cells / people).sign() * step
+        bias = bias + (counts - cells / people).sign()[:, None] * step
         bias = bias.clamp(-_MOST_BIAS * scale, _MOST_BIAS * scale)
-        # (1, P, h, w): for each cell the mean share of the eight cells around; groups: each person's by itself
-        votes = functional.conv2d(shares.view(1, people, height, width), around, padding=1, groups=people)
-        away = (down - y) ** 2 + (across - x) ** 2  # (P, N), the squared distance from that middle
-        adjusted = maps - bias + votes.view(people, cells) * balance.neighbours - away * balance.gravity
+        away = _squared_distances(shares, size, balance.wide)
+        adjusted = maps - bias + _means_around(shares, size) * balance.neighbours - away * balance.gravity
     return adjusted.argmax(0)
+
+
+def _means_around(shares: Tensor, size: tuple[int, int]) -> Tensor:
+    """For each cell and person the mean share of the eight cells around, 0 off the picture: (P, N), as `shares`."""
+    people = len(shares)
+    around = torch.full((people, 1, 3, 3), 1 / 8, dtype=torch.float32)
+    around[:, :, 1, 1] = 0  # the cell itself
+    grids = shares.view(1, people, *size)
+    return functional.conv2d(grids, around, padding=1, groups=people).view(people, -1)  # groups: each person alone
+
+
+def _squared_distances(shares: Tensor, size: tuple[int, int], wide: float) -> Tensor:
+    """How far each cell is from the middle of each person's shares, squared: (P, N), as `shares`.
+
+    The picture is 2 high, and 2 * `wide` wide.
+    """
+    height, width = size
+    ys = torch.linspace(-1, 1, height, dtype=torch.float32).repeat_interleave(width)  # (N,)
+    xs = torch.linspace(-1, 1, width, dtype=torch.float32).repeat(height) * wide
+    sums = shares.sum(1, keepdim=True) + 1e-6  # (P, 1)
+    middle_y = (shares * ys).sum(1, keepdim=True) / sums
+    middle_x = (shares * xs).sum(1, keepdim=True) / sums
+    return (ys - middle_y) ** 2 + (xs - middle_x) ** 2
 
 
 def _from_0_to_1(maps: Tensor) -> Tensor:

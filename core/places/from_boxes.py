@@ -85,19 +85,16 @@ def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: s
         return _start_of_layout(linked, canvas, fit, shows)
     detected = read(linked)
     onto_canvas = Fit.into(picture or canvas, canvas, fit)
-    boxes = tuple(
-        replace(detection, box=_cut_to_canvas(onto_canvas.box(detection.box), canvas))
-        for detection in detected
-        if detection.label in ("", shows)
-    )
-    other_labels = sorted({detection.label for detection in detected} - {"", shows})
-    if not other_labels:
+    shown = [marked for marked in detected if marked.label in ("", shows)]
+    boxes = tuple(replace(marked, box=_cut_to_canvas(onto_canvas.box(marked.box), canvas)) for marked in shown)
+    if len(shown) == len(detected):
         return LinkedBoxes(boxes)
-    if not boxes:
+    other_labels = listed(sorted({marked.label for marked in detected} - {"", shows}))
+    if not shown:
         count = counted(len(detected), "box", "boxes")
-        problem = f"boxes_show is {shows}, and {count} are labelled {listed(other_labels)}"
+        problem = f"boxes_show is {shows}, and {count} are labelled {other_labels}"
         raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
-    left_out = f"{len(detected) - len(boxes)} labelled {listed(other_labels)}"
+    left_out = f"{len(detected) - len(shown)} labelled {other_labels}"
     return LinkedBoxes(boxes, notes=tuple(gathered("Boxes left out", [left_out])))
 
 
@@ -114,28 +111,16 @@ def layout(
 ) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
-    The boxes are those of one source, the first of these that has any:
-    1. the links, where there is no text and the linked boxes have changed since the editor began with them: the editor
-       then begins anew with them, so what was drawn before is out of date;
-    2. the editor; 3. the text; 4. the links.
-    Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one, of a
-    person who looks into the camera: the box is the face, or it holds the whole person, with the head at its top.
-    Notes are those of `begin`, and lines about places without a box and about a text that is not used.
-
-    drawn: the boxes of the editor, as `read` takes them; None for none.
-    editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
-    text: lines of boxes, see `written`.
-    shows: one of SHOWS. body: "bust", "half", "full" or "none".
+    Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one.
+    drawn: the boxes of the editor, as `read` takes them; None for none. editor_began_with: the boxes that the editor
+    began with, as `for_editor` makes them; None for none. text: lines of boxes, see `written`. Which of them count:
+    `_chosen`. shows: one of SHOWS. body: "bust", "half", "full" or "none".
     Raises BadBoxes and BadInput.
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
-    # The editor keeps the boxes that it began with: other linked boxes than these have changed since.
     links_changed = for_editor(begin.boxes) != editor_began_with
-    if begin.boxes and links_changed and not text_boxes:
-        boxes = begin.boxes
-    else:
-        boxes = drawn_boxes or text_boxes or begin.boxes
+    boxes = _chosen(begin.boxes, links_changed, drawn_boxes, text_boxes)
     _check(boxes, canvas, shows)
     slots: list[Slot] = []
     for index, marked in enumerate(boxes):
@@ -149,6 +134,19 @@ def layout(
     if drawn_boxes and text_boxes and _rectangles(drawn_boxes) != _rectangles(text_boxes):
         notes.insert(0, "Boxes as drawn, not as in the text")
     return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, (*begin.notes, *notes))
+
+
+def _chosen(
+    linked: tuple[Marked, ...], links_changed: bool, drawn: tuple[Marked, ...], written: tuple[Marked, ...]
+) -> tuple[Marked, ...]:
+    """The boxes of the editor, else of the text, else of the links.
+
+    links_changed: whether the linked boxes are others than the editor began with. Without a text the editor then begins
+    anew with them, so what was drawn before is out of date.
+    """
+    if linked and links_changed and not written:
+        return linked
+    return drawn or written or linked
 
 
 def _rectangles(boxes: Sequence[Marked]) -> list[Box]:
@@ -175,7 +173,8 @@ def _check(boxes: Sequence[Marked], canvas: CanvasSize, shows: str) -> None:
 def _place_of_box(box: Box, shows: str, body: str, canvas: CanvasSize) -> Slot:
     """A new place of which only the box is known: a person who looks into the camera.
 
-    shows: whether the box is the face or holds the whole person. body: "bust", "half", "full" or "none".
+    shows: whether the box is the face, or holds the whole person with the head at its top. body: "bust", "half",
+    "full" or "none".
     """
     if shows == "face":
         nose, head = bodies.nose_and_head(box)
@@ -217,7 +216,9 @@ def _cut_to_canvas(box: Box, canvas: CanvasSize) -> Box:
 
 def _beside(box: Box, canvas: CanvasSize) -> bool:
     """Whether no part of a box lies on the canvas."""
-    return box[0] >= canvas[0] or box[1] >= canvas[1] or box[2] <= 0 or box[3] <= 0
+    x0, y0, x1, y1 = box
+    width, height = canvas
+    return x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0
 
 
 def _into_box(slot: Slot, old: Box, new: Box, canvas: CanvasSize) -> Slot:
@@ -226,14 +227,15 @@ def _into_box(slot: Slot, old: Box, new: Box, canvas: CanvasSize) -> Slot:
     The place keeps its proportions. It becomes as large as the new box holds, and stands at the top of the box, in
     the middle across.
     """
+    old_left, old_top, old_right, old_bottom = old
+    left, top, right, bottom = new
     # A linked box may have no width or height to divide by.
-    width_ratio = (new[2] - new[0]) / max(old[2] - old[0], LEAST)
-    height_ratio = (new[3] - new[1]) / max(old[3] - old[1], LEAST)
-    scale = min([width_ratio, height_ratio])
-    # The shifts that bring the scaled middle of the old box to the middle of the new one, and its top to the new top.
-    shift_x = (new[0] + new[2]) / 2 - scale * (old[0] + old[2]) / 2
-    shift_y = new[1] - scale * old[1]
-    return _moved(slot, Fit(scale, scale, shift_x, shift_y), canvas)
+    width_ratio = (right - left) / max(old_right - old_left, LEAST)
+    height_ratio = (bottom - top) / max(old_bottom - old_top, LEAST)
+    scale = min(width_ratio, height_ratio)
+    old_middle = (old_left + old_right) / 2
+    middle = (left + right) / 2
+    return _moved(slot, Fit(scale, scale, shift_x=middle - scale * old_middle, shift_y=top - scale * old_top), canvas)
 
 
 def _moved(slot: Slot, fit: Fit, canvas: CanvasSize) -> Slot:
@@ -266,10 +268,12 @@ def _moved_mask(mask: Tensor, fit: Fit, canvas: CanvasSize) -> Tensor:
     """A mask (H, W) moved by `fit`, as a mask (height, width) of `canvas`; 0 where the old one did not reach."""
     width, height = canvas
     old_height, old_width = mask.shape
-    # x_new = x_old * scale + shift, so x_old = (x_new - shift) / scale. x_new is the middle of each pixel of the new
-    # mask. grid_sample wants x_old with -1 at the left edge of the old mask and 1 at its right edge.
-    xs = 2 * (torch.arange(width, dtype=torch.float32) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
-    ys = 2 * (torch.arange(height, dtype=torch.float32) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
+    # `fit` takes x of the old mask to x * scale + shift, so each pixel of the new one comes from (x - shift) / scale.
+    # grid_sample wants that from -1 at the left edge of the old mask to 1 at its right edge.
+    middles_x = torch.arange(width, dtype=torch.float32) + 0.5  # of the new pixels
+    middles_y = torch.arange(height, dtype=torch.float32) + 0.5
+    xs = 2 * (middles_x - fit.shift_x) / (fit.scale_x * old_width) - 1
+    ys = 2 * (middles_y - fit.shift_y) / (fit.scale_y * old_height) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
     picture = mask.float()[None, None]  # (1, 1, H, W)
     moved_picture = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)
@@ -295,21 +299,27 @@ def read(boxes: object) -> tuple[Marked, ...]:
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
-    as_list: Any = [boxes] if isinstance(boxes, Mapping) else boxes
-    dictionaries = poses.dictionaries(as_list)
-    # None where `boxes` is no list of dictionaries: then it may be a list with a list of boxes for each picture.
-    if dictionaries is None and isinstance(boxes, (list, tuple)):
-        pictures = cast("Sequence[Any]", boxes)  # not empty: an empty list is a list of no dictionaries
-        # A list that begins with a box and goes on with something else is not several pictures, and refused below.
-        begins_with_a_box = poses.dictionaries(pictures[:1]) is not None
-        if len(pictures) > 1 and not begins_with_a_box:
-            problem = f"they are of {len(pictures)} pictures, a layout is made of one"
-            raise BadBoxes(problem, "Give the detector one picture")
-        dictionaries = poses.dictionaries(pictures[0])
+    dictionaries = poses.dictionaries(_of_one_picture(boxes))
     if dictionaries is None:
         problem = f"they are {value_checks.named(boxes)} without x, y, width and height"
         raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
     return tuple(_marked(number, dictionary) for number, dictionary in enumerate(dictionaries, 1))
+
+
+def _of_one_picture(boxes: object) -> object:
+    """A list of boxes, where `boxes` is one box, such a list, or a list that holds one such list; else anything.
+
+    Raises BadBoxes for a list of several such lists.
+    """
+    entries = cast("Sequence[Any]", boxes if isinstance(boxes, (list, tuple)) else [boxes])
+    begins_with_a_box = not entries or isinstance(entries[0], Mapping)
+    if begins_with_a_box:
+        return entries
+    if len(entries) > 1:
+        problem = f"they are of {len(entries)} pictures, a layout is made of one"
+        raise BadBoxes(problem, "Give the detector one picture")
+    (of_one_picture,) = entries
+    return of_one_picture
 
 
 def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:

@@ -1,22 +1,43 @@
 """The hands of people in photos, brought to the wrists of the people in a layout."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ..cast import Hand, Joint, Layout, Pose, Slot
+from ..cast import Hand, Layout, Pose, Slot
 from . import bodies, poses
 from .expressions import ExpressiveLayout
 from .poses import OpenPose
 
-_Forearm = tuple[complex, complex]
-"""Elbow and wrist as x + iy: a turn of such points is a product with a number of length 1."""
+_OTHER_SIDE = {"left": "right", "right": "left"}
+"""The sides of a person, as the fields of hands begin."""
+_ELBOWS = {"left": 7, "right": 8}
+_WRISTS = {"left": 9, "right": 10}
+"""Numbers of joints in a Pose."""
 
-_FOREARMS = {"left": (7, 9), "right": (8, 10)}
-"""Side of a person -> elbow and wrist in a Pose."""
+
+@dataclass(frozen=True)
+class _Forearm:
+    """Its ends, x + iy."""
+
+    elbow: complex
+    wrist: complex
+
+    @property
+    def way(self) -> complex:
+        """From elbow to wrist."""
+        return self.wrist - self.elbow
 
 
-def with_hands(layout: Layout, people: Sequence[OpenPose], place: int, mirror: bool) -> ExpressiveLayout:
-    """The layout with the hands of the first person at this place (from 1), of the second at the next place, and so on.
+@dataclass(frozen=True)
+class _Arm:
+    """An arm in a photo, as far as it is seen."""
+
+    hand: Hand | None
+    forearm: _Forearm | None
+
+
+def with_hands(layout: Layout, people: Sequence[OpenPose], first_place: int, mirror: bool) -> ExpressiveLayout:
+    """The layout with the hands of the first person at `first_place` (from 1), of the second at the next, and so on.
 
     A hand is moved from the wrist in the photo to the wrist of the place, turned about it by the angle between the two
     forearms, and scaled as the heads are: a forearm that points at the camera is short in a picture, a head is not. A
@@ -25,67 +46,60 @@ def with_hands(layout: Layout, people: Sequence[OpenPose], place: int, mirror: b
     """
     slots = list(layout.slots)
     notes: list[str] = []
-    for number, person in enumerate(people, place):
-        arms = _arms(person, mirror)
-        if not any(hand for hand, _ in arms.values()):
+    for number, person in enumerate(people, first_place):
+        slot = slots[number - 1]
+        if not person.left_hand and not person.right_hand:
             notes.append(f"Place {number}: the photo shows no hands")
-        for side, (hand, forearm) in arms.items():
-            if hand is None:
-                continue
-            slot = slots[number - 1]
-            own_forearm = _forearm(slot.pose or (), side)
-            if forearm is None or own_forearm is None:
-                where = "photo" if forearm is None else "layout"
+        hands: dict[str, Hand | None] = {}  # field of the Slot -> hand
+        for side in _OTHER_SIDE:
+            arm = _mirrored_arm(person, side) if mirror else _arm(person, side)
+            own = _forearm(slot.pose, side)
+            if arm.hand and arm.forearm and own:
+                hands[f"{side}_hand"] = _moved(arm.hand, arm.forearm, own, _scale(slot, person, own, arm.forearm))
+            elif arm.hand:
+                where = "layout" if arm.forearm else "photo"
                 notes.append(f"Place {number}: {side} hand left out, the {where} shows no elbow or no wrist of it")
-                continue
-            scale = _scale(slot, person, own_forearm, forearm)
-            slots[number - 1] = replace(slot, **{f"{side}_hand": _moved(hand, forearm, own_forearm, scale)})
+        slots[number - 1] = replace(slot, **hands)
     return ExpressiveLayout(replace(layout, slots=tuple(slots)), notes)
 
 
-def _arms(person: OpenPose, mirror: bool) -> dict[str, tuple[Hand | None, _Forearm | None]]:
-    """Side -> the hand and the forearm of a person in a photo, None for what is not seen."""
-    pose = poses.coco(person.joints)
-    hands = {"left": person.left_hand, "right": person.right_hand}
-    arms = {side: (hand, _forearm(pose, side)) for side, hand in hands.items()}
-    if not mirror:
-        return arms
-    # Mirrored at x = 0, where -conj(x + iy) is -x + iy: hands are moved to their wrists later.
-    mirrored: dict[str, tuple[Hand | None, _Forearm | None]] = {}
-    for side, other_side in (("left", "right"), ("right", "left")):
-        hand, forearm = arms[other_side]
-        mirrored_hand = poses.moved(hand, lambda point: (-point[0], point[1], point[2]))
-        ends = None if forearm is None else (-forearm[0].conjugate(), -forearm[1].conjugate())
-        mirrored[side] = (mirrored_hand, ends)
-    return mirrored
+def _arm(person: OpenPose, side: str) -> _Arm:
+    hand = person.left_hand if side == "left" else person.right_hand
+    return _Arm(hand, _forearm(poses.coco(person.joints), side))
 
 
-def _forearm(pose: Pose, side: str) -> _Forearm | None:
+def _mirrored_arm(person: OpenPose, side: str) -> _Arm:
+    """What a mirror at x = 0 makes the arm of this side: the other one. Where it lies is no matter: it is moved."""
+    arm = _arm(person, _OTHER_SIDE[side])
+    hand = poses.moved(arm.hand, lambda point: (-point[0], point[1], point[2]))
+    if arm.forearm is None:
+        return _Arm(hand, None)
+    # -conj(x + iy) is -x + iy.
+    return _Arm(hand, _Forearm(-arm.forearm.elbow.conjugate(), -arm.forearm.wrist.conjugate()))
+
+
+def _forearm(pose: Pose | None, side: str) -> _Forearm | None:
     """The forearm of this side; None where an end is not seen, or both ends are in one point."""
-    ends = [pose[joint] for joint in _FOREARMS[side]] if pose else []
-    if not ends or any(end[2] <= bodies.SEEN for end in ends) or ends[0][:2] == ends[1][:2]:
+    if not pose:
         return None
-    elbow, wrist = (complex(*end[:2]) for end in ends)
-    return elbow, wrist
+    elbow, wrist = pose[_ELBOWS[side]], pose[_WRISTS[side]]
+    are_seen = elbow[2] > bodies.SEEN and wrist[2] > bodies.SEEN
+    if not are_seen or elbow[:2] == wrist[:2]:
+        return None
+    return _Forearm(complex(*elbow[:2]), complex(*wrist[:2]))
 
 
-def _scale(slot: Slot, person: OpenPose, own_forearm: _Forearm, forearm: _Forearm) -> float:
+def _scale(slot: Slot, person: OpenPose, own: _Forearm, in_photo: _Forearm) -> float:
     """How many times larger the place's person is than the one in the photo: by heads, else by forearms."""
     own_head = bodies.head_of_pose(slot.pose) if slot.pose else None
     head = bodies.head_of_pose(poses.coco(person.joints))
     if own_head and head:
         return own_head / head
-    return abs(own_forearm[1] - own_forearm[0]) / abs(forearm[1] - forearm[0])
+    return abs(own.way) / abs(in_photo.way)
 
 
-def _moved(hand: Hand, forearm: _Forearm, own_forearm: _Forearm, scale: float) -> Hand | None:
+def _moved(hand: Hand, forearm: _Forearm, own: _Forearm, scale: float) -> Hand:
     """The hand at the wrist of the place's own forearm. forearm: of the photo."""
-    turn = (own_forearm[1] - own_forearm[0]) / (forearm[1] - forearm[0])
+    turn = own.way / forearm.way
     turn /= abs(turn)
-
-    def move(point: Joint) -> Joint:
-        """Where a point of the photo's hand lies at the place, with its confidence."""
-        at_place = own_forearm[1] + scale * turn * (complex(*point[:2]) - forearm[1])
-        return (at_place.real, at_place.imag, point[2])
-
-    return poses.moved(hand, move)
+    return poses.turned(hand, forearm.wrist, own.wrist, factor=scale * turn)

@@ -38,9 +38,15 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
     slots: list[Slot] = []
     for face in faces.faces:
         keypoints = tuple(into.point(point) for point in face.keypoints)
-        pose = skeleton_around(keypoints, body, canvas)
-        slot = Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
-        slots.append(replace(slot, face_points=poses.moved(face.points, into.joint)))
+        slot = Slot(
+            keypoints[NOSE],
+            into.box(face.box),
+            keypoints,
+            skeleton_around(keypoints, body, canvas),
+            embeddings=face.embeddings,
+            face_points=poses.moved(face.points, into.joint),
+        )
+        slots.append(slot)
     return Layout(*canvas, tuple(slots))
 
 
@@ -70,22 +76,19 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     canvas = (width or poses_in_picture.width, height or poses_in_picture.height)
     check_size("The layout", *canvas)
     into = Fit.into((poses_in_picture.width, poses_in_picture.height), canvas, fit)
-    places: list[_PosePlace] = []
-    for person in poses_in_picture.people:
-        place = _place_of_pose(person.moved(into.joint))
-        if place is not None:
-            places.append(place)
+    everybody = [_place_of_pose(person.moved(into.joint)) for person in poses_in_picture.people]
+    places = [place for place in everybody if place is not None]
     if not places:
         raise BadPoses("no person in it shows a head or a neck", "Use a picture that shows people from the neck up.")
     twice = _found_twice([place.slot.pose or () for place in places])
     unique = [place for index, place in enumerate(places) if index not in twice]
     notes = [f"Place {number}: {place.note}" for number, place in enumerate(unique, 1) if place.note]
     notes += poses_in_picture.notes
-    without_head = len(poses_in_picture.people) - len(places)
+    without_head = everybody.count(None)
     if without_head:
-        notes.append(f"{without_head} of {len(poses_in_picture.people)} people left out: neither head nor neck is seen")
+        notes.append(f"{without_head} of {len(everybody)} people left out: neither head nor neck is seen")
     if twice:
-        notes.append(f"{len(twice)} of {len(poses_in_picture.people)} people left out: found twice")
+        notes.append(f"{len(twice)} of {len(everybody)} people left out: found twice")
     return PoseLayout(Layout(*canvas, tuple(place.slot for place in unique)), notes)
 
 
@@ -117,12 +120,12 @@ def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
     Of the skeletons of one person, the one with the most joints stays, of equal ones the first.
     """
     joints_seen = [sum(joint[2] >= bodies.SEEN for joint in skeleton) for skeleton in skeletons]
-    most_joints_first = sorted(range(len(skeletons)), key=lambda index: joints_seen[index], reverse=True)
     twice: set[int] = set()
-    for rank, index in enumerate(most_joints_first):
-        earlier = most_joints_first[:rank]  # also those that are left out, which show the same person as one that stays
-        if any(bodies.same_person(skeletons[index], skeletons[other]) for other in earlier):
+    better: list[Pose] = []  # also those that are left out, which show the same person as one that stays
+    for index in sorted(range(len(skeletons)), key=lambda index: -joints_seen[index]):
+        if any(bodies.same_person(skeletons[index], other) for other in better):
             twice.add(index)
+        better.append(skeletons[index])
     return twice
 
 
@@ -153,18 +156,18 @@ def _place_of_mask(number: int, mask: Tensor, canvas: CanvasSize, body: str) -> 
             "out."
         )
         raise BadLayout(f"No mask is painted for place {number}: mask {number} ({size}) is empty.", advice)
-    height_and_width = (canvas[1], canvas[0])
-    if mask.shape != height_and_width:
-        stretched = functional.interpolate(mask[None, None], height_and_width, mode="bilinear", antialias=True)
-        mask = stretched[0, 0]  # (height, width)
+    width, height = canvas
+    if mask.shape != (height, width):
+        stretched = functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)
+        mask = stretched[0, 0]
     region = mask > mask.amax() / 2  # (height, width); in parts of its own maximum, for masks that are faint
     left, top, right, below = bounds(region)
     head_height = head_held(right - left, below - top, body)
-    beside_head = region[top : top + max(1, round(head_height))]  # the rows that the head takes
-    x = float(beside_head.nonzero()[:, 1].float().mean()) + 0.5  # the mean column; a pixel's middle is half a pixel on
-    # The crown is at `top`, and CROWN, which is below 0, is the way from the nose up to it.
-    slot = facing((x, top - bodies.CROWN * head_height), head_height, body, canvas)
-    return replace(slot, mask=mask)
+    head_rows = region[top : top + max(1, round(head_height))]
+    columns = head_rows.nonzero()[:, 1]  # of each of the region's pixels in these rows
+    x = float(columns.float().mean()) + 0.5  # a pixel's middle is half a pixel on
+    y = top - bodies.CROWN * head_height  # the crown is at `top`; CROWN, the way from the nose up to it, is below 0
+    return replace(facing((x, y), head_height, body, canvas), mask=mask)
 
 
 def head_held(width: float, height: float, body: str) -> float:

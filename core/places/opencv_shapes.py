@@ -59,17 +59,18 @@ def ellipse(canvas: Pixels, x: int, y: int, axes: tuple[int, int], angle: int, c
     corners = [corner for corner, _ in groupby(outline)]  # each once, although many degrees may give the same pixel
     for start, end in pairwise([corners[-1], *corners]):
         _draw_line(canvas, start, end, color)
-    _fill_polygon(canvas, [(x * _ONE, y * _ONE) for x, y in corners], color)
+    _fill_polygon(canvas, [(column * _ONE, row * _ONE) for column, row in corners], color)
 
 
 def thick_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     """Draw a line two pixels thick, with round ends; one of no length is a cross of five pixels."""
-    way = (end[0] - start[0], end[1] - start[1])
-    length = math.hypot(*way)
-    first, last = ((x * _ONE, y * _ONE) for x, y in (start, end))
+    right = end[0] - start[0]
+    down = end[1] - start[1]
+    length = math.hypot(right, down)
     if length:
         # One pixel at right angles to the line, in fixed point numbers; round() rounds halves to even, as cvRound does.
-        across = (round(way[1] * (_ONE / length)), round(-way[0] * (_ONE / length)))
+        across = (round(down * (_ONE / length)), round(-right * (_ONE / length)))
+        first, last = ((x * _ONE, y * _ONE) for x, y in (start, end))
         # In the order around the rectangle: both corners at the start, then both at the end.
         corners = [_shifted(first, across, 1), _shifted(first, across, -1)]
         corners += [_shifted(last, across, -1), _shifted(last, across, 1)]
@@ -95,39 +96,51 @@ def _draw_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     (x, y), (last_x, last_y) = sorted(clipped, key=lambda point: point[0])
     width = last_x - x
     height = abs(last_y - y)
+    down = 1 if last_y >= y else -1
     longer = max(width, height)
     shorter = min(width, height)
     for step in range(longer + 1):
         # How far the line has moved along its shorter side: shorter * step / longer, rounded to the nearest whole pixel
         # and halves down, which is floor(x + 1 / 2 - 1 / (2 * longer)) in whole numbers.
         aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
-        across, down = (step, aside) if width >= height else (aside, step)
-        canvas[y + down if last_y >= y else y - down, x + across] = color
+        across, downwards = (step, aside) if width >= height else (aside, step)
+        canvas[y + down * downwards, x + across] = color
 
 
 def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
     """The part of a line that is on the canvas, or None (OpenCV's clipLine). right, bottom: the last column and row.
 
-    As there, rows are cut first, then columns; and the start first, then the end against the start that is left.
+    As there, rows are cut first, then columns.
     """
-    for axis, last in ((1, bottom), (0, right)):
-        if max(start[axis], end[axis]) < 0 or min(start[axis], end[axis]) > last:
-            return None
-        start = _moved_inside(start, end, axis, last)
-        end = _moved_inside(end, start, axis, last)
-    return start, end
+    turned = _cut(_turned(start), _turned(end), bottom)
+    return turned and _cut(_turned(turned[0]), _turned(turned[1]), right)
 
 
-def _moved_inside(point: Pixel, other_end: Pixel, axis: int, last: int) -> Pixel:
-    """An end of a line, moved along the line until its coordinate on this axis is from 0 to `last`."""
-    if 0 <= point[axis] <= last:
+def _turned(point: Pixel) -> Pixel:
+    """y, x for x, y, and back."""
+    return (point[1], point[0])
+
+
+def _cut(start: Pixel, end: Pixel, last: int) -> tuple[Pixel, Pixel] | None:
+    """The part of a line whose first coordinate is from 0 to `last`; None where there is none.
+
+    As in OpenCV, the start is cut first, then the end against the start that is left.
+    """
+    if max(start[0], end[0]) < 0 or min(start[0], end[0]) > last:
+        return None
+    start = _moved_inside(start, end, last)
+    return start, _moved_inside(end, start, last)
+
+
+def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
+    """An end of a line, moved along the line until its first coordinate is from 0 to `last`."""
+    along, aside = point
+    edge = max(0, min(along, last))
+    if edge == along:
         return point
-    edge = 0 if point[axis] < 0 else last
-    across = 1 - axis
     # int() cuts the decimals off, as OpenCV's cast does.
-    moved = int(float(edge - point[axis]) * (other_end[across] - point[across]) / (other_end[axis] - point[axis]))
-    aside = point[across] + moved
-    return (edge, aside) if axis == 0 else (aside, edge)
+    moved = int(float(edge - along) * (other_end[1] - aside) / (other_end[0] - along))
+    return (edge, aside + moved)
 
 
 def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
@@ -138,32 +151,28 @@ def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
     around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
-    sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=True)
-    for y, (one_side, other_side) in enumerate(sides, _rounded(corners[highest][1])):
-        first, last = sorted((one_side, other_side))
+    top = _rounded(around[0][1])  # row
+    one_side = _columns_of_side(around)
+    other_side = _columns_of_side(around[::-1])
+    for y, columns in enumerate(zip(one_side, other_side, strict=True), top):
+        first, last = sorted(columns)
         _draw_row(canvas, y, _rounded(first), _rounded(last), color)
 
 
 def _columns_of_side(corners: list[Pixel]) -> list[int]:
     """The column of one side of a polygon in every row, from its first corner down to above the lowest one.
 
-    corners: all corners of the polygon, from the highest around to the highest again. The side ends at the lowest.
-    Corners and columns are in fixed point numbers.
+    corners: all corners of the polygon, from the highest around to the highest again; the edges that lead up are the
+    other side. Corners and columns are in fixed point numbers.
     """
-    lowest = max(_rounded(y) for _, y in corners)  # row
-    top = _rounded(corners[0][1])  # row
-    columns: list[int] = []  # of the rows from `top` on
+    columns: list[int] = []
     for (x, y), (next_x, next_y) in pairwise(corners):
         rows = _rounded(next_y) - _rounded(y)
-        last_row = top + len(columns) - 1  # the last row of which the column is known already
-        # Only an edge that leads down to rows without a column gives columns.
-        if rows > 0 and _rounded(next_y) > last_row:
+        if rows > 0:
             # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).
             step = math.trunc(((next_x - x) * 2 + rows) / (2 * rows))
             columns += [x + step * row for row in range(rows)]
-        if _rounded(next_y) == lowest:
-            break
-    return columns[: lowest - top]
+    return columns
 
 
 def _rounded(fixed: int) -> int:
@@ -182,17 +191,17 @@ def _draw_fixed_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> 
     if clipped is None:
         return
     is_flat = abs(clipped[1][0] - clipped[0][0]) > abs(clipped[1][1] - clipped[0][1])
-    axis = 0 if is_flat else 1  # the axis along which every step is a whole pixel
-    first, last = clipped if clipped[1][axis] >= clipped[0][axis] else clipped[::-1]
-    longer = last[axis] - first[axis]
-    # What the other axis moves in a pixel of this one; OpenCV's division cuts towards 0. As there, | 1 makes an even
-    # length odd, so that it is never 0.
-    step = math.trunc((last[1 - axis] - first[1 - axis]) * _ONE / (longer | 1))
+    # Both ends as (along, aside): in x, y for a flat line and in y, x for a steep one. Every step is a pixel along.
+    ends = clipped if is_flat else [_turned(end) for end in clipped]
+    first, last = sorted(ends, key=lambda end: end[0])
+    length = last[0] - first[0]
+    # What a line moves aside in a pixel; OpenCV's division cuts towards 0. As there, | 1 makes an even length odd, so
+    # that it is never 0.
+    step = math.trunc((last[1] - first[1]) * _ONE / (length | 1))
     pixels = [(_rounded(last[0]), _rounded(last[1]))]  # as there, the end is drawn by itself: steps may miss it
-    for number in range(longer // _ONE + 1):
-        along = _rounded(first[axis]) + number
-        aside = _rounded(first[1 - axis] + step * number)
-        pixels.append((along, aside) if is_flat else (aside, along))
-    for x, y in pixels:
+    for number in range(length // _ONE + 1):
+        pixels.append((_rounded(first[0]) + number, _rounded(first[1] + step * number)))
+    for pixel in pixels:
+        x, y = pixel if is_flat else _turned(pixel)
         if 0 <= x < width and 0 <= y < height:
             canvas[y, x] = color

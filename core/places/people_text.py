@@ -57,13 +57,12 @@ def read(text: str, count: int) -> tuple[Described, ...]:
     people: dict[int, Described] = {}
     place = 0
     for item in items_in(text) if text.strip() else ():
-        # All three are texts. Without a colon, `number` is the whole item, and `colon` and `after` are empty.
-        number, colon, after = re.sub(f"[{COLONS}]", ":", item, count=1).partition(":")
         place += 1  # unless the item has a number of its own, it is about the next place
         if not item:  # nothing is said of this place
             continue
-        if colon:
-            numbered = number_in(plain(number))
+        *before_colon, person = re.split(f"[{COLONS}]", item, maxsplit=1)
+        if before_colon:
+            numbered = number_in(plain(before_colon[0]))
             if numbered is None:
                 raise _bad(item, "before the colon stands no number of a place")
             place = numbered
@@ -71,7 +70,7 @@ def read(text: str, count: int) -> tuple[Described, ...]:
             raise _bad(item, f"it is about place {place}, and there are places 1 to {count}")
         if place in people:
             raise _bad(item, f"place {place} is described already")
-        people[place] = _read_person(item, after if colon else item)
+        people[place] = _read_person(item, person)
     return tuple(people.get(place, Described()) for place in range(1, count + 1))
 
 
@@ -90,29 +89,26 @@ def _read_person(item: str, text: str) -> Described:
     match = _PERSON.fullmatch(plain(unicodedata.normalize("NFKC", text)).lower())
     if match is None:
         raise _bad(item, "it is not understood")
-    noun_text = match["noun"] or ""
-    noun = _NOUNS.get(noun_text)
-    action = match["action"] or ""
-    height = float(match["height"] or 0)  # cm, 0 where none is written
-    if match["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
+    said = match.groupdict(default="")  # texts: noun, years, height and action
+    action = said["action"]
+    noun = _NOUNS.get(said["noun"])
+    height = float(said["height"] or 0)  # cm, 0 where none is written
+    if said["height"] and not builds.SHORTEST <= height <= builds.TALLEST:
         raise _bad(item, f"heights are from {builds.SHORTEST} to {builds.TALLEST} cm")
-    is_age_written = bool(match["years"])
-    if is_age_written:
-        years = float(match["years"])
+    if said["years"]:
+        years = told_years = float(said["years"])
         youngest, oldest = (noun.youngest, noun.oldest) if noun else (builds.YOUNGEST, _OLDEST)
         if not youngest <= years <= oldest:
-            raise _bad(item, f"the age of {noun_text or 'people'} is from {youngest} to {oldest} years")
+            raise _bad(item, f"the age of {said['noun'] or 'people'} is from {youngest} to {oldest} years")
     elif noun:
-        years = noun.years
+        years = told_years = noun.years
     elif height:
         years = builds.usual_age(height)
+        told_years = round(years)  # an age by the height has decimals, and the prompt is to have whole years
     else:
         return Described(action=action, words=action)
     build = builds.build(years, noun.sex if noun else "", height)
-    # An age by the height has decimals, and the prompt is to have whole years.
-    is_age_by_height = not noun and not is_age_written
-    said_years = round(years) if is_age_by_height else years
-    return Described(build, action, _words(noun_text, said_years, is_age_written, action))
+    return Described(build, action, _words(said["noun"], told_years, bool(said["years"]), action))
 
 
 def _words(noun: str, years: float, is_age_written: bool, action: str) -> str:

@@ -36,21 +36,21 @@ def numbered_layout(
     boxes: one per place, drawn in thin lines. Returns (height, width, 3) float32 0..1.
     """
     canvas = (layout.width, layout.height)
-    picture = Image.new("RGB", canvas, BACKGROUND)
-    if background is not None:
-        picture = _FITTED[fit](as_picture(background), canvas)
-    sheet = Sheet(picture)
-    for number, box in enumerate(boxes):
-        sheet.frame(box, color_of(number), line=1)
-    place_boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(place_boxes, faces, strict=False):  # not strict, because `faces` may be empty
+    if background is None:
+        sheet = Sheet(Image.new("RGB", canvas, BACKGROUND))
+    else:
+        sheet = Sheet(_FITTED[fit](as_picture(background), canvas))
+    for index, box in enumerate(boxes):
+        sheet.frame(box, color_of(index), line=1)
+    face_boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
+    for index, face in enumerate(faces):
         if face is not None:
-            sheet.fill(box, face)
-    for number, slot in enumerate(layout.slots):
-        _draw_slot(sheet, slot, color_of(number))
-    for number, box in enumerate(place_boxes):
-        name = captions[number] if captions else ""
-        sheet.label(str(number + 1), name, box[:2], color_of(number), sheet.room(box, place_boxes))
+            sheet.fill(face_boxes[index], face)
+    for index, slot in enumerate(layout.slots):
+        _draw_slot(sheet, slot, color_of(index))
+    for index, box in enumerate(face_boxes):
+        name = captions[index] if captions else ""
+        sheet.label(str(index + 1), name, box[:2], color_of(index), sheet.room(box, face_boxes))
     sheet.footer(notes)
     return sheet.tensor()
 
@@ -63,26 +63,34 @@ def read_regions(regions: Tensor, people: Sequence[Member]) -> Tensor:
     regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
     """
     numbers = [member.place or number for number, member in enumerate(people, 1)]
-    background = torch.tensor(BACKGROUND, dtype=torch.float32)
-    picture = background.expand(*regions.shape[1:], 3) / 255
-    for share, number in zip(region_weights(regions), numbers, strict=True):
-        color = torch.tensor(color_of(number - 1), dtype=torch.float32)
-        # 510: at a share of 1, half way from the background to the colour.
-        picture = picture + share[..., None] * (color - background) / 510
-    sheet = Sheet(as_picture(picture))
-    for number, member, region in zip(numbers, people, regions, strict=True):
-        slot = member.slot or Slot((0.0, 0.0))  # one of which nothing is drawn
-        if slot.box:
+    colors = [color_of(number - 1) for number in numbers]
+    sheet = Sheet(as_picture(_in_colors(region_weights(regions), colors)))
+    for index, member in enumerate(people):
+        slot = member.slot
+        if slot and slot.box:
             box = slot.box
-            sheet.frame(box, color_of(number - 1))
-        else:  # the label is at the pixels of the region, the last column and row included
-            left, top, right, below = bounds(region)
+            sheet.frame(box, colors[index])
+        else:  # around the pixels of the region, the last column and row included
+            left, top, right, below = bounds(regions[index])
             box = (float(left), float(top), float(right - 1), float(below - 1))
-        for point in slot.keypoints or ():
-            sheet.dot(point, color_of(number - 1))
+        for point in (slot and slot.keypoints) or ():
+            sheet.dot(point, colors[index])
         width = 2.4 * (box[2] - box[0])
-        sheet.label(str(number), member.person.name, box[:2], color_of(number - 1), width)
+        sheet.label(str(numbers[index]), member.person.name, box[:2], colors[index], width)
     return sheet.tensor()
+
+
+def _in_colors(shares: Tensor, colors: Sequence[Color]) -> Tensor:
+    """Shares (people, H, W) as a picture (H, W, 3), 0..1, in a colour for each person.
+
+    A pixel that is one person's alone is half way from the background to the colour.
+    """
+    background = torch.tensor(BACKGROUND, dtype=torch.float32)
+    picture = background.expand(*shares.shape[1:], 3) / 255
+    for share, color in zip(shares, colors, strict=True):
+        to_color = torch.tensor(color, dtype=torch.float32) - background  # 0..255
+        picture = picture + share[..., None] * to_color / (2 * 255)
+    return picture
 
 
 def acting(shares: Tensor | None, people: Sequence[Member], by_row: bool) -> Tensor | None:
@@ -128,12 +136,14 @@ _CORE_ALPHA = 70
 
 def _draw_mask(sheet: Sheet, mask: Tensor, color: Color) -> None:
     """Draw a mask (H, W), pale inside and with an edge as wide as the sheet's lines."""
-    inside = (mask.float() > 0.5).float()[None, None]  # (1, 1, H, W)
-    window = 2 * sheet.line + 1
-    # `core` is the mask without its edge: the smallest value in a square window around each pixel. torch has only the
-    # largest, so that of the negated mask is negated. One side after the other takes less time than the whole square.
-    largest_in_column = max_pool2d(-inside, (window, 1), 1, (sheet.line, 0))
-    core = -max_pool2d(largest_in_column, (1, window), 1, (0, sheet.line))
-    alpha = (inside - core) * _EDGE_ALPHA + core * _CORE_ALPHA
-    stencil = Image.fromarray(alpha[0, 0].byte().numpy())
-    sheet.picture.paste(color, (0, 0), stencil)
+    inside = mask.float() > 0.5
+    outside = (~inside).float()[None]  # (1, H, W)
+    # Whether some pixel of the square around each is outside. The largest value of columns, and of these that of rows,
+    # takes less time than that of squares.
+    side = 2 * sheet.line + 1
+    in_column = max_pool2d(outside, (side, 1), stride=1, padding=(sheet.line, 0))
+    is_near_outside = max_pool2d(in_column, (1, side), stride=1, padding=(0, sheet.line))[0] > 0
+    alpha = torch.zeros(mask.shape, dtype=torch.uint8)
+    alpha[inside] = _CORE_ALPHA
+    alpha[inside & is_near_outside] = _EDGE_ALPHA
+    sheet.picture.paste(color, (0, 0), Image.fromarray(alpha.numpy()))

@@ -1,11 +1,11 @@
 """Who stands where: people bound to places, and what may go wrong with it in plain words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from ..cast import UNNAMED, Cast, Layout, Member, Person, PlacedCast, Slot
+from ..cast import UNNAMED, Absent, Cast, Layout, Member, Person, PlacedCast, Slot
 from ..checks.errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..checks.names import People
 from ..checks.text import number_in, plain
@@ -22,8 +22,8 @@ ORDERS = (LEFT_TO_RIGHT, "as listed", MATCH_FACES, CUSTOM, LAST_PLACES, LARGEST_
 SMALL_FACE = 96
 """Faces under this many pixels lose their likeness."""
 
-Places = tuple[int | None, ...]
-"""Per place of a layout the index of the person who stands there, or None."""
+PeopleOfPlaces = tuple[int | None, ...]
+"""Per place of a layout the index in the cast of the person who stands there, or None."""
 
 
 class BadOrder(LikenessError):
@@ -47,8 +47,9 @@ def _example_order(text: str, people_count: int, place_count: int) -> list[int]:
     """
     chosen_place = number_in(text.strip()) or 0
     if people_count == 1 and 1 <= chosen_place <= place_count:
-        return [int(place == chosen_place) for place in range(1, place_count + 1)]
-    return [max(0, number) for number in range(people_count, people_count - place_count, -1)]
+        return [1 if place == chosen_place else 0 for place in range(1, place_count + 1)]
+    from_last = range(people_count, 0, -1)
+    return [*from_last, *[0] * place_count][:place_count]
 
 
 class CannotMatch(LikenessError):
@@ -58,74 +59,67 @@ class CannotMatch(LikenessError):
         super().__init__(f"People cannot be matched with the faces of the layout: {why}.", advice)
 
 
-def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
+def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> PeopleOfPlaces:
     """The index in the cast of the person in each place, None for a place that stays empty.
 
-    order: one of ORDERS.
-        "custom": as custom_order says, see `_numbers_of_text`.
-        "last places": as listed, in the last places of the layout. The places before these stay empty.
-        "largest faces": the first person has the place of the largest face box, and so on.
-        "match faces": the person whose photos are most like the face that stood in the place.
-        "left to right": as listed, in the places from left to right.
-        "as listed": as listed, in the order of the places.
-    The list has the people of the cast and those of `Cast.absent`. How many places the layout must have:
-        "custom": any number.
-        "last places": as many as the list has people, or more; or as many as the cast has.
-        "largest faces": as many as the cast has people, or more.
-        The others: as many as the list has people, or as many as the cast has.
-    With as many places as the list has people, those of people who are absent stay free.
-    Raises BadCast for another number of places, BadOrder for custom_order, and for "match faces" CannotMatch and
-    BadEmbedding.
+    order: one of ORDERS, which `_numbers_of_places` explains. Places of people who are absent stay empty.
+    Raises BadCast for another number of places than the order needs, BadOrder for custom_order, and for "match faces"
+    CannotMatch and BadEmbedding.
     """
-    place_count = len(layout.slots)
+    index_of = {number: index for index, number in enumerate(cast.numbers)}  # nobody who is absent, and not 0
+    return tuple(index_of.get(number) for number in _numbers_of_places(cast, layout.slots, order, custom_order))
+
+
+def _numbers_of_places(cast: Cast, slots: Sequence[Slot], order: str, custom_order: str) -> Sequence[int]:
+    """The number of the person in each place, 0 for an empty one: numbers in the list, from 1.
+
+    The list is everybody who was listed, the people of the cast and those who are absent. What is raised: see `assign`.
+    """
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
-    # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
-    index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == CUSTOM:
-        present = zip(cast.numbers, (member.person.name for member in cast.people), strict=True)
-        # Entries of both are (number in the list, name).
-        names = [name for _, name in sorted([*present, *cast.absent])]
-        numbers_by_place = _numbers_of_text(custom_order, names, place_count)
-        # None for 0, an empty place, and for a person who is absent.
-        return tuple(index_of.get(number) for number in numbers_by_place)
-    if order == LAST_PLACES and place_count > len(listed_people):
-        free = [None] * (place_count - len(listed_people))
-        last_places = [index_of.get(number) for number in listed_people]
-        return (*free, *last_places)
-    if order == LARGEST_FACES and place_count >= len(cast.people):
-        return _places_by_size(layout.slots, len(cast.people))
-    # The orders that are left, and the two above with fewer places.
-    if place_count not in (len(cast.people), len(listed_people)):
-        raise _wrong_place_count(cast, place_count)
-    if order == MATCH_FACES:
-        return _places_by_likeness(with_names(cast.people), layout.slots)
-    # With a place for everybody who was listed, those who are absent are counted, and theirs stay free.
-    numbers = cast.numbers if place_count == len(cast.people) else listed_people
-    place_order = list(range(place_count))
+        return _numbers_of_text(custom_order, _names_listed(cast), len(slots))
+    if order == LAST_PLACES and len(slots) > len(listed_people):  # the places before the list stay empty
+        return [*[0] * (len(slots) - len(listed_people)), *listed_people]
+    if order == LARGEST_FACES and len(slots) >= len(cast.people):  # the first person has the largest face
+        return _handed_out(cast.numbers, _largest_first(slots), len(slots))
+    # All others need a place for everybody in the cast, or for everybody in the list.
+    if len(slots) not in (len(cast.people), len(listed_people)):
+        raise _wrong_place_count(cast, len(slots))
+    if order == MATCH_FACES:  # each person has the place of the face that is most like them
+        return _handed_out(cast.numbers, _most_like(with_names(cast.people), slots), len(slots))
+    as_listed = cast.numbers if len(slots) == len(cast.people) else listed_people
     if order == LEFT_TO_RIGHT:
-        place_order.sort(key=lambda place: layout.slots[place].center)  # by x, then by y
-    number_at = dict(zip(place_order, numbers, strict=True))  # index of the place -> number of the person in the list
-    return tuple(index_of.get(number_at[place]) for place in range(place_count))
+        left_to_right = sorted(range(len(slots)), key=lambda place: slots[place].center)  # by x, then by y
+        return _handed_out(as_listed, left_to_right, len(slots))
+    return as_listed
 
 
-def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
-    """As `assign` gives them: the first person has the place of the largest face box, the second the next largest.
+def _names_listed(cast: Cast) -> list[str]:
+    """The names of everybody in the list, also of those who are absent."""
+    present = [Absent(number, member.person.name) for number, member in zip(cast.numbers, cast.people, strict=True)]
+    return [name for _, name in sorted([*present, *cast.absent])]
 
-    Places without a box come last.
+
+def _handed_out(numbers: Iterable[int], places: Iterable[int | None], place_count: int) -> list[int]:
+    """The number of the person in each place, 0 where there is none.
+
+    numbers: of people. places: for each of these people the index of their place; further ones stay empty.
     """
+    number_at = dict(zip(places, numbers, strict=False))
+    return [number_at.get(place, 0) for place in range(place_count)]
+
+
+def _largest_first(slots: Sequence[Slot]) -> list[int]:
+    """The indices of places, that of the largest face box first. Places without a box come last."""
     no_box = (0.0, 0.0, 0.0, 0.0)
-    sizes = [geometry.area(slot.box or no_box) for slot in slots]
-    largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
-    person_at = {place: person for person, place in enumerate(largest_first[:people_count])}
-    return tuple(person_at.get(place) for place in range(len(slots)))
+    return sorted(range(len(slots)), key=lambda place: -geometry.area(slots[place].box or no_box))
 
 
 def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
-    # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left; [] for a
-    # count below 0.
-    empty = [0] * (place_count - len(cast.people))
-    order = ",".join(map(str, [*cast.numbers[:place_count], *empty]))
+    # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left.
+    example = [*cast.numbers, *[0] * place_count][:place_count]
+    order = ",".join(map(str, example))
     left_out = ""
     if cast.absent:
         left_out = f" (left out: {listed([name for _, name in cast.absent])})"
@@ -137,18 +131,14 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     )
 
 
-def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
-    """The people of the cast who have a place, each with their slot and its number, in the order of the cast.
-
-    places: for each place of the layout the index of its person in the cast, as `assign` gives it.
-    """
-    number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
-    people = tuple(
-        replace(member, slot=layout.slots[number_of[index] - 1], place=number_of[index])
-        for index, member in enumerate(cast.people)
-        if index in number_of
-    )
-    return PlacedCast(people, layout.width, layout.height)
+def place(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces) -> PlacedCast:
+    """The people of the cast who have a place, each with their slot and its number, in the order of the cast."""
+    placed: list[Member] = []
+    for index, member in enumerate(cast.people):
+        if index in people_of_places:
+            place_index = people_of_places.index(index)
+            placed.append(replace(member, slot=layout.slots[place_index], place=place_index + 1))
+    return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
 def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[int]:
@@ -180,15 +170,14 @@ def _numbers_of_text(text: str, names: Sequence[str], place_count: int) -> list[
     return numbers
 
 
-def _places_by_likeness(persons: Sequence[Person], slots: Sequence[Slot]) -> Places:
-    """The people in the places whose faces they are most like: the sum of all similarities is as large as possible.
+def _most_like(persons: Sequence[Person], slots: Sequence[Slot]) -> list[int | None]:
+    """For each person the index of the place whose face they are most like: the sum of all similarities is largest.
 
-    Similarities by all recognisers that every person and every place has are added. With fewer people than places,
-    places stay free. Raises CannotMatch and BadEmbedding.
+    Similarities by all recognisers that every person and every place has are added. Nobody is without a place: there
+    are as many places as people, or more. Raises CannotMatch and BadEmbedding.
     """
     recognisers = _common_recognisers(persons, slots)
     faces = [slot.embeddings for slot in slots]
-    # The sum, over recognisers, of the mean cosine of the photos
     likeness = torch.zeros(len(persons), len(slots), dtype=torch.float32)
     for recogniser in recognisers:
         cosines = similarities(persons, faces, recogniser, "Place Cast")  # (people, places)
@@ -196,9 +185,7 @@ def _places_by_likeness(persons: Sequence[Person], slots: Sequence[Slot]) -> Pla
             if not row.isfinite().all():
                 raise BadEmbedding(person.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
         likeness = likeness + cosines
-    # Nobody is without a place: `assign` has refused layouts of fewer places than people.
-    person_at = {place: index for index, place in enumerate(assigned(likeness))}
-    return tuple(person_at.get(place) for place in range(len(slots)))
+    return assigned(likeness)
 
 
 def _common_recognisers(persons: Sequence[Person], slots: Sequence[Slot]) -> Sequence[str]:
@@ -245,19 +232,19 @@ class Standing:
         return geometry.patch_rect(self.slot.center)
 
 
-def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
+def _standing(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces) -> list[Standing]:
     """Everybody who has a place, in the order of the places."""
     standing: list[Standing] = []
-    for number, (index, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
+    for number, (index, slot) in enumerate(zip(people_of_places, layout.slots, strict=True), 1):
         if index is not None:
             standing.append(Standing(number, cast.people[index], cast.numbers[index], slot))
     return standing
 
 
-def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequence[str]) -> str:
+def report(cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces, lines_of_troubles: Sequence[str]) -> str:
     """A line for each person, with the place, and then what may go wrong, as `troubles` gives it."""
     lines: list[str] = []
-    for standing in _standing(cast, layout, places):
+    for standing in _standing(cast, layout, people_of_places):
         x, y = standing.slot.center
         line = f"Place {standing.number}: {standing.member.name} at ({round(x)}, {round(y)})"
         if standing.face_size is not None:
@@ -267,28 +254,27 @@ def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequen
     return "\n".join(lines)
 
 
-def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> list[str]:
-    """What may go wrong, a line for each kind, in this order: a custom order that is not read, people without a face,
-    noses off the canvas, noses too close to each other, faces under SMALL_FACE pixels, empty places, people left out,
-    people of weight 0, and people who stand in a place that a text describes for another number.
-
-    places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
-    gave them. No line says that a place is empty which may belong to somebody who stays in the picture: with
-    LAST_PLACES a place before those of the list, with LARGEST_FACES every free place.
-    """
-    standing = _standing(cast, layout, places)
-    present = [each for each in standing if each.member.weight > 0]
-    off_canvas = [each for each in present if geometry.off_canvas(each.square, layout.width, layout.height)]
-    squares = [(each.member.name, each.square) for each in present if each not in off_canvas]
-    small = [each for each in present if each.face_size is not None and each.face_size < SMALL_FACE]
-    elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
-    with_place = {each.listed for each in standing}
-    people = list(zip(cast.numbers, cast.people, strict=True))
-    without_place = [_with_number(member.person.name, number) for number, member in people if number not in with_place]
-    weightless = [member.name for number, member in people if number in with_place and member.weight <= 0]
+def troubles(
+    cast: Cast, layout: Layout, people_of_places: PeopleOfPlaces, order: str, custom_order: str = ""
+) -> list[str]:
+    """What may go wrong, a line for each kind. order: the one by which `assign` has given the places."""
+    standing = _standing(cast, layout, people_of_places)
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", [_with_number(name, number) for number, name in cast.absent]),
+        *_notes_on_faces([each for each in standing if each.member.weight > 0], layout),
+        *_note_on_empty_places(_empty_places(cast, people_of_places, order), layout),
+        *_notes_on_left_out(cast, standing),
+        *_note_on_prompts(standing, layout),
+    ]
+
+
+def _notes_on_faces(present: Sequence[Standing], layout: Layout) -> list[str]:
+    """Lines about faces that are off the canvas, too close to each other, or too small."""
+    off_canvas = [each for each in present if geometry.off_canvas(each.square, layout.width, layout.height)]
+    squares = [(each.member.name, each.square) for each in present if each not in off_canvas]
+    small = [each for each in present if each.face_size is not None and each.face_size < SMALL_FACE]
+    return [
         *gathered(
             "Nose off the canvas",
             [f"{each.member.name} at ({each.slot.center[0]:.0f}, {each.slot.center[1]:.0f})" for each in off_canvas],
@@ -300,25 +286,46 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
             [f"{each.member.name} {each.face_size}" for each in small],
             f" px; {SMALL_FACE} needed: larger canvas or closer framing",
         ),
-        *_note_on_empty_places(_empty_places(cast, places, order), layout),
-        *gathered("Left out, without a place", without_place),
-        *gathered("Weight 0, as if absent", weightless),
-        *gathered(
-            "The layout's prompts are by place",
-            [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
-            ": as listed makes them fit the people's numbers",
-        ),
     ]
 
 
-def _empty_places(cast: Cast, places: Places, order: str) -> list[int]:
-    """The numbers of the places that stay empty, without those of people who may stay in the picture."""
-    staying = 0  # the number of the last place that may belong to somebody who stays
+def _notes_on_left_out(cast: Cast, standing: Sequence[Standing]) -> list[str]:
+    """Lines about people of the cast who have no place, and about people in a place who have weight 0."""
+    with_place = {each.listed for each in standing}
+    without_place: list[str] = []
+    weightless: list[str] = []
+    for number, member in zip(cast.numbers, cast.people, strict=True):
+        if number not in with_place:
+            without_place.append(_with_number(member.person.name, number))
+        elif member.weight <= 0:
+            weightless.append(member.name)
+    return [
+        *gathered("Left out, without a place", without_place),
+        *gathered("Weight 0, as if absent", weightless),
+    ]
+
+
+def _note_on_prompts(standing: Sequence[Standing], layout: Layout) -> list[str]:
+    """A line about people who stand in a place that a text describes for somebody of another number."""
+    elsewhere = [each for each in standing if each.number in layout.described and each.listed != each.number]
+    return gathered(
+        "The layout's prompts are by place",
+        [f"{each.member.person.name} ({each.listed}) in place {each.number}" for each in elsewhere],
+        ": as listed makes them fit the people's numbers",
+    )
+
+
+def _empty_places(cast: Cast, people_of_places: PeopleOfPlaces, order: str) -> list[int]:
+    """The numbers of the places that stay empty, without those that may belong to somebody who stays in the picture.
+
+    With LAST_PLACES these are the places before those of the list, with LARGEST_FACES all free places.
+    """
+    staying = 0  # the number of the last of them
     if order == LAST_PLACES:
-        staying = len(places) - len(cast.people) - len(cast.absent)
+        staying = len(people_of_places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:
-        staying = len(places)
-    return [number for number, person in enumerate(places, 1) if person is None and number > staying]
+        staying = len(people_of_places)
+    return [number for number, index in enumerate(people_of_places, 1) if index is None and number > staying]
 
 
 def _with_number(name: str, number: int) -> str:

@@ -82,9 +82,9 @@ def read(pose_keypoint: object, nobody: bool = False) -> OpenPoses:
     width, height = _size_of(frame)
     notes: list[str] = []
     poses: list[OpenPose] = []
-    for number, person in enumerate(people, 1):
-        joints = _joints(number, person.get("pose_keypoints_2d"))
-        pose = _with_hands_and_face(number, person, joints or [_UNSEEN] * _JOINTS, notes)
+    for number, keypoints in enumerate(people, 1):
+        joints = _joints(number, keypoints.get("pose_keypoints_2d"))
+        pose = _with_hands_and_face(_Listed(number, keypoints, notes), joints or [_UNSEEN] * _JOINTS)
         if not joints and not _seen_points(pose):  # neither a body nor anything else: nobody
             continue
         if _is_in_parts(pose):  # each alone: editors that join the people of two nodes leave them as they came
@@ -124,6 +124,19 @@ def near(joint: Joint) -> Joint:
 def moved(points: Sequence[Joint] | None, move: Callable[[Joint], Joint]) -> tuple[Joint, ...] | None:
     """Points that are moved one by one, as `near` leaves them; None for None."""
     return None if points is None else tuple(near(move(point)) for point in points)
+
+
+def turned(points: Sequence[Joint], origin: complex, target: complex, factor: complex) -> tuple[Joint, ...]:
+    """Points that are turned and scaled about `origin`, which comes to `target`, as `near` leaves them.
+
+    Positions are x + iy. A product with `factor` scales by its length and turns by its angle.
+    """
+
+    def move(point: Joint) -> Joint:
+        to = target + factor * (complex(*point[:2]) - origin)
+        return (to.real, to.imag, point[2])
+
+    return tuple(near(move(point)) for point in points)
 
 
 def _one_frame(pose_keypoint: object) -> Mapping[str, Any]:
@@ -171,35 +184,40 @@ def _seen_points(person: OpenPose) -> list[Joint]:
     return [point for point in points if point[2] > 0]
 
 
-def _with_hands_and_face(number: int, person: Mapping[str, Any], joints: list[Joint], notes: list[str]) -> OpenPose:
+@dataclass(frozen=True)
+class _Listed:
+    """A dictionary of a list of people. number: from 1. notes: gets a line for each part that is left out."""
+
+    number: int
+    keypoints: Mapping[str, Any]
+    notes: list[str]
+
+    def part(self, name: str, counts: Sequence[int]) -> tuple[Joint, ...] | None:
+        """The points of a hand or of the face; None where none is seen, or where the numbers are not those of a part.
+
+        name: of the part, in the key of the dictionary. counts: how many points it may have.
+        """
+        numbers = _flat(self.keypoints.get(f"{name}_keypoints_2d"))
+        expected = [3 * count for count in counts]
+        if numbers is None or len(numbers) not in (0, *expected):
+            has = "something else than numbers" if numbers is None else counted(len(numbers), "number")
+            instead = " or ".join(map(str, expected))
+            self.notes.append(f"Person {self.number}: {name}_keypoints_2d left out, it has {has} instead of {instead}")
+            return None
+        points = _in_triples(numbers)
+        return tuple(points) if any(confidence > 0 for _, _, confidence in points) else None
+
+
+def _with_hands_and_face(person: _Listed, joints: list[Joint]) -> OpenPose:
     """The person with these joints, and with hands and face points, each hand on the side of the wrist it is nearer to.
 
     The sides in the names of the hands are not relied on: SDPose names them the other way round than DWPose.
-    number: of the person, from 1. notes: gets a line for each part that is no hand or face, and is left out.
     """
-    left_hand = _part(number, person, "hand_left", (_HAND_POINTS,), notes)
-    right_hand = _part(number, person, "hand_right", (_HAND_POINTS,), notes)
+    left_hand = person.part("hand_left", (_HAND_POINTS,))
+    right_hand = person.part("hand_right", (_HAND_POINTS,))
     if _are_exchanged((left_hand, right_hand), [joints[wrist] for wrist in _WRISTS]):
         left_hand, right_hand = right_hand, left_hand
-    return OpenPose(joints, left_hand, right_hand, _part(number, person, "face", FACE_POINTS, notes))
-
-
-def _part(
-    number: int, person: Mapping[str, Any], name: str, counts: Sequence[int], notes: list[str]
-) -> tuple[Joint, ...] | None:
-    """The points of a hand or of the face; None where none is seen, or where the numbers are not those of such a part.
-
-    number: of the person, from 1. name: of the part, in the key of the dictionary. counts: how many points it may have.
-    notes: gets a line for numbers that are not those of such a part.
-    """
-    numbers = _flat(person.get(f"{name}_keypoints_2d"))
-    if numbers is None or len(numbers) not in (0, *(3 * count for count in counts)):
-        has = "something else than numbers" if numbers is None else counted(len(numbers), "number")
-        expected = " or ".join(str(3 * count) for count in counts)
-        notes.append(f"Person {number}: {name}_keypoints_2d left out, it has {has} instead of {expected}")
-        return None
-    points = _in_triples(numbers)
-    return tuple(points) if any(confidence > 0 for _, _, confidence in points) else None
+    return OpenPose(joints, left_hand, right_hand, person.part("face", FACE_POINTS))
 
 
 def _are_exchanged(hands: Sequence[Hand | None], wrists: Sequence[Joint]) -> bool:
@@ -224,18 +242,18 @@ def _root(hand: Hand) -> Point:
     return next(point[:2] for point in hand if point[2] > 0)
 
 
-def _joints(person: int, numbers: Any) -> list[Joint]:
+def _joints(number: int, numbers: Any) -> list[Joint]:
     """The joints of one person, from "pose_keypoints_2d"; empty where that is None or empty.
 
-    person: the number of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
+    number: of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
     triples. Raises BadPoses for something else, and for another number of joints.
     """
     flat = _flat(numbers)
     if flat is None:
-        raise BadPoses(f"person {person} holds something else than numbers")
+        raise BadPoses(f"person {number} holds something else than numbers")
     if flat and len(flat) != 3 * _JOINTS:
         has = counted(len(flat), "number")
-        raise BadPoses(f"person {person} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
+        raise BadPoses(f"person {number} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
     return _in_triples(flat)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..cast import Box, Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
+from ..cast import Cast, Layout, Member, PlacedCast, Slot, is_a, require_places
 from ..checks.errors import BadCast, BadLayout, BadSize, LikenessError, counted, listed
 from ..checks.value_checks import TRY_OTHER_WORDS
 from ..pictures.tensors import as_masks, joined_masks
@@ -127,16 +127,23 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
     if slot is None or slot.box is None:
         return torch.zeros(cast.height, cast.width, dtype=torch.float32)
     face = box_region(widened(slot.box, shape.margin), cast.width, cast.height, shape.feather)
-    if shape.extent == "face" or slot.pose is None:
+    if shape.extent == "face":
         return face
-    reach = shape.margin * _width_of(slot.box)
-    body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
-    for staying_slot in staying:
-        if staying_slot.pose is not None and staying_slot.box is not None:
-            staying_reach = _HAIR * _width_of(staying_slot.box)
-            staying_body = body_region(staying_slot.pose, staying_reach, cast.width, cast.height, shape.feather)
-            body = torch.minimum(body, 1 - staying_body)
-    return torch.maximum(face, body)
+    region = _skeleton_region(slot, cast, shape.margin, shape.feather)
+    for other in staying:
+        region = torch.minimum(region, 1 - _skeleton_region(other, cast, _HAIR, shape.feather))
+    return torch.maximum(face, region)
+
+
+def _skeleton_region(slot: Slot, cast: PlacedCast, margin: float, feather: float) -> Tensor:
+    """What lies around the skeleton of a place, (H, W) 0..1; zeros for a place without skeleton or face box.
+
+    margin: how far it reaches, in widths of the face box.
+    """
+    if slot.pose is None or slot.box is None:
+        return torch.zeros(cast.height, cast.width, dtype=torch.float32)
+    left, _, right, _ = slot.box
+    return body_region(slot.pose, margin * (right - left), cast.width, cast.height, feather)
 
 
 def body_of_place(layout: Layout, number: int) -> Tensor:
@@ -158,10 +165,6 @@ def require_box(slot: Slot | None, name: str) -> Slot:
         advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(name, "its place has neither a face box nor a mask", advice)
     return slot
-
-
-def _width_of(box: Box) -> float:
-    return box[2] - box[0]
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
@@ -271,26 +274,36 @@ def from_masks(
         raise BadRegion(names, "the masks are all zero", TRY_OTHER_WORDS)
     slots = [*(member.slot for member in cast.people), *staying]  # the index of a person is that of their slot
     without_edge = replace(shape, feather=0)
-    places = [region_of_slot(slot, cast, without_edge) for slot in slots]
-    shares = _shares_in_common(places, fitted)  # (places, masks)
-    best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
-    outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
-    used = [mask for mask in range(len(fitted)) if mask not in outside and int(owners[mask]) in indices]
+    shares = _shares_in_common([region_of_slot(slot, cast, without_edge) for slot in slots], fitted)  # (slots, masks)
+    best, owners = shares.max(0)  # for each mask its largest share, and the index of the slot that has it
+    outside = [mask for mask, share in enumerate(best) if share < _IN_PLACE]
+    used = [mask for mask, owner in enumerate(owners) if mask not in outside and int(owner) in indices]
     if not used:
-        nearest = float(shares[indices].max())
-        why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
-        if nearest >= _IN_PLACE:  # that mask was given to the other place
-            why += ", and another place has as much of it or more"
-        raise BadRegion(names, why, f"Detect them in a picture of the layout's shape. {TRY_OTHER_WORDS}")
+        raise _no_mask_in_place(names, masks=len(fitted), nearest=float(shares[indices].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
-    notes = [note]
-    if tuple(masks.shape[-2:]) != size:
-        mask_size = f"{masks.shape[-1]}x{masks.shape[-2]} px"
-        canvas = f"{cast.width}x{cast.height} px"
-        notes.append(f"The masks are {mask_size} and the layout {canvas}: they are stretched over it.")
-    return PersonMask(joined_masks(fitted[used]), notes)
+    return PersonMask(joined_masks(fitted[used]), [note, *_note_on_stretched(masks, cast)])
+
+
+def _note_on_stretched(masks: Tensor, cast: PlacedCast) -> list[str]:
+    """A line where masks (masks, h, w) do not have the size of the canvas; [] otherwise."""
+    height, width = masks.shape[-2:]
+    if (width, height) == (cast.width, cast.height):
+        return []
+    canvas = f"{cast.width}x{cast.height} px"
+    return [f"The masks are {width}x{height} px and the layout {canvas}: they are stretched over it."]
+
+
+def _no_mask_in_place(names: str, masks: int, nearest: float) -> BadRegion:
+    """The error for masks of which none belongs to some people.
+
+    masks: how many there are. nearest: the largest share that one of them has in common with a place of these people.
+    """
+    why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
+    if nearest >= _IN_PLACE:  # that mask was given to the other place
+        why += ", and another place has as much of it or more"
+    return BadRegion(names, why, f"Detect them in a picture of the layout's shape. {TRY_OTHER_WORDS}")
 
 
 def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Tensor:
@@ -319,16 +332,16 @@ def owner_of_mask(mask: Tensor, regions: Tensor) -> int | None:
     return int(shares.argmax()) if is_alone and largest >= _IN_PLACE else None
 
 
-def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
+def _shares_in_common(regions: Sequence[Tensor], masks: Tensor) -> Tensor:
+    """What each region and each mask have in common, as a share of the smaller of the two: (regions, masks), 0..1.
 
-    So the share is 1 where the whole mask lies in the place, and where the mask covers the whole place.
-    places: (H, W) each. masks: (masks, H, W).
+    So the share is 1 where the whole mask lies in the region, and where the mask covers the whole region.
+    regions: (H, W) each. masks: (masks, H, W).
     """
-    common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)
-    place_sizes = torch.stack(list(places)).sum((1, 2))[:, None]  # (places, 1)
+    common = torch.stack([torch.minimum(masks, region).sum((1, 2)) for region in regions])  # (regions, masks)
+    region_sizes = torch.stack(list(regions)).sum((1, 2))[:, None]  # (regions, 1)
     mask_sizes = masks.sum((1, 2))  # (masks,)
-    return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
+    return common / torch.minimum(mask_sizes, region_sizes).clamp(min=1e-6)
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """Shapes of regions: boxes and bodies on a canvas, with a soft edge. Values are 0..1, lengths pixels."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     joints = openpose(pose)
     corners = torso(pose)
     segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
-    segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)  # the four edges of the torso
+    segments += pairwise((*corners, *corners[:1]))  # the four edges of the torso
     distance = torch.full((height, width), float("inf"), dtype=torch.float32)  # of each pixel from the nearest segment
     # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1

@@ -99,10 +99,10 @@ BONES = (1.281, 1.024)
 @pytest.mark.parametrize("bend", [1.0, 0.5, 0.0, -0.25])
 @pytest.mark.parametrize("size", [1.0, 0.6])
 def test_an_arm_reaches_its_target_with_bones_of_one_length_on_both_sides(size: float, bend: float) -> None:
-    upper, lower = (bone * size for bone in BONES)
+    bones = upper, lower = touching.Bones(*(bone * size for bone in BONES))
     steps = [step * 0.2 for step in range(-14, 15)]
     for x, y in itertools.product(steps, repeat=2):
-        elbow, wrist, reaches = touching.arm((3.0, 2.0), (3 + x, 2 + y), (upper, lower), touching.LEFT, bend)
+        elbow, wrist, reaches = touching.arm((3.0, 2.0), (3 + x, 2 + y), bones, touching.LEFT, bend)
         distance = math.hypot(x, y)
         assert reaches == (distance <= 0.995 * (upper + lower))
         assert math.dist(wrist, (3 + x, 2 + y)) == pytest.approx(0 if reaches else distance - 0.995 * (upper + lower))
@@ -112,7 +112,7 @@ def test_an_arm_reaches_its_target_with_bones_of_one_length_on_both_sides(size: 
         assert lower**2 - math.dist(elbow, wrist) ** 2 > -1e-9
         if distance > 0.74 * size:
             assert lower**2 - math.dist(elbow, wrist) ** 2 == pytest.approx(depth, abs=1e-9)
-        mirrored = touching.arm((-3.0, 2.0), (-3 - x, 2 + y), (upper, lower), touching.RIGHT, bend)
+        mirrored = touching.arm((-3.0, 2.0), (-3 - x, 2 + y), bones, touching.RIGHT, bend)
         assert mirrored.elbow == pytest.approx((-elbow[0], elbow[1]))
 
 
