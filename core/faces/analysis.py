@@ -127,21 +127,24 @@ def recognise(
         embeddings[recogniser.id] = of_faces
         if recogniser.one_person_from is not None:
             one_person_from[recogniser.id] = recogniser.one_person_from
-    return tuple(
-        Face(
-            face.box,
-            face.keypoints,
-            face.score,
-            crop=to_image(crops[CROP][index]),
-            embeddings={identifier: of_faces[index] for identifier, of_faces in embeddings.items()},
-            portrait=_portraits(picture, face, crops[ALIGNED][index]) if portraits else None,
-            certain=face.certain,
-            one_person_from=one_person_from,
-            unseen_below=face.unseen_below,
-            points=face.points,
+    recognised: list[Face] = []
+    for index, face in enumerate(faces):
+        portrait = _portraits(picture, face, crops[ALIGNED][index]) if portraits else None
+        recognised.append(
+            Face(
+                face.box,
+                face.keypoints,
+                face.score,
+                crop=to_image(crops[CROP][index]),
+                embeddings={identifier: of_faces[index] for identifier, of_faces in embeddings.items()},
+                portrait=portrait,
+                certain=face.certain,
+                one_person_from=one_person_from,
+                unseen_below=face.unseen_below,
+                points=face.points,
+            )
         )
-        for index, face in enumerate(faces)
-    )
+    return tuple(recognised)
 
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:

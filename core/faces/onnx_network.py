@@ -82,20 +82,11 @@ def plan(program: Program) -> NetworkPlan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    weights: dict[str, Tensor] = {}
-    constants: dict[str, Tensor] = {}
+    read = {name: fixed[name] for step in steps for name in step.reads if name in fixed}
+    given = {name: fixed[name] for name in program.outputs if name in fixed}  # perhaps read by no step
     sizes = _names_of_sizes(steps)
-    names_read = dict.fromkeys(name for step in steps for name in step.reads)  # each once, in their order
-    for name in names_read:
-        if name not in fixed:  # the picture, or what a step makes
-            continue
-        if fixed[name].is_floating_point() and name not in sizes:
-            weights[name] = fixed[name]
-        else:
-            constants[name] = fixed[name]
-    for name in program.outputs:  # an output may be a fixed value that no step reads
-        if name in fixed and name not in weights:
-            constants[name] = fixed[name]
+    weights = {name: value for name, value in read.items() if value.is_floating_point() and name not in sizes}
+    constants = {name: value for name, value in (read | given).items() if name not in weights}
     numbers = _numbered(weights)
     # The keys of a Network's state_dict. Names of one tensor give one key.
     state = {f"weights.{numbers[name]}.weight": tensor for name, tensor in weights.items()}

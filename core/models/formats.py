@@ -75,15 +75,12 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
     pattern: sizes, of which None stands for any size; "..." at its beginning or its end stands for any number of
     further sizes.
     """
-    shape = tuple(tensor.shape)
     sizes = [size for size in pattern if size != "..."]
-    if "..." in pattern:
-        # Leave the further sizes out, at the beginning or at the end. A shape that is too short stays too short.
-        excess = max(0, len(shape) - len(sizes))
-        shape = shape[excess:] if pattern[0] == "..." else shape[: len(sizes)]
-    if len(shape) != len(sizes):
+    further = tensor.ndim - len(sizes)  # how many sizes "..." has to stand for
+    if further < 0 or (further > 0 and "..." not in pattern):
         return False
-    return all(size in (None, actual) for actual, size in zip(shape, sizes, strict=True))
+    compared = tensor.shape[further:] if pattern[:1] == ["..."] else tensor.shape[: len(sizes)]
+    return all(size in (None, actual) for actual, size in zip(compared, sizes, strict=True))
 
 
 @cache

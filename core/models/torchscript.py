@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,6 +74,11 @@ class Storage:
 
     dtype: torch.dtype
     data: bytearray
+
+    @property
+    def length(self) -> int:
+        """How many numbers there are."""
+        return len(self.data) // self.dtype.itemsize
 
 
 @dataclass(eq=False)
@@ -180,6 +185,14 @@ class _Members:
         return self._archive.read(member)
 
 
+class _Placed(NamedTuple):
+    """An object in the network. prefix: how the names of its tensors begin. depth: how many modules are around it."""
+
+    value: Any
+    prefix: str
+    depth: int
+
+
 def _named_tensors(root: Any) -> dict[str, Tensor]:
     """The tensors below a module by their names, "backbone.stem.weight" and so on. A tensor that stands in several
     places has several names.
@@ -188,10 +201,10 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
     named.
     """
     tensors: dict[str, Tensor] = {}
-    waiting: list[tuple[str, int, Any]] = [("", 0, root)]  # (beginning of its tensors' names, depth, module)
+    waiting = [_Placed(root, prefix="", depth=0)]
     entries = 0
     while waiting:
-        prefix, depth, module = waiting.pop()
+        module, prefix, depth = waiting.pop()
         if depth > _DEEPEST:
             raise Refused(f"a TorchScript archive with modules {depth} deep within each other")
         attributes: Mapping[Any, Any] = module.attributes if isinstance(module, Module) else {}
@@ -206,7 +219,7 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
             if isinstance(value, Tensor):
                 tensors[plain(f"{prefix}{name}")] = value
             else:
-                waiting.append((f"{prefix}{name}.", depth + 1, value))
+                waiting.append(_Placed(value, f"{prefix}{name}.", depth + 1))
     return tensors
 
 
@@ -248,18 +261,12 @@ def _taken(stack: list[list[Any]], opcode: pickletools.OpcodeInfo) -> list[Any]:
 
     Raises LookupError where there are too few.
     """
-    needed = len(opcode.stack_before)
-    behind_mark: list[Any] = []
-    if pickletools.markobject in opcode.stack_before:
-        needed -= 2  # the mark, and whatever is behind it
-        behind_mark = stack.pop()
-    values = stack[-1]
-    first = len(values) - needed
-    if first < 0:
+    needed = [kind for kind in opcode.stack_before if kind not in (pickletools.markobject, pickletools.stackslice)]
+    behind_mark = stack.pop() if pickletools.markobject in opcode.stack_before else []
+    if len(stack[-1]) < len(needed):
         raise LookupError("too little on the stack")
-    taken = values[first:] + behind_mark
-    del values[first:]
-    return taken
+    taken = [stack[-1].pop() for _ in needed]  # the last one first
+    return taken[::-1] + behind_mark
 
 
 def _result(opcode: str, values: list[Any]) -> Any:
@@ -352,20 +359,17 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
         raise Refused("a TorchScript archive with a tensor of an unknown kind")
-    shape = tuple(shape)
-    stride = tuple(stride)
     if len(shape) != len(stride) or min(numbers) < 0:
-        raise Refused(f"a TorchScript archive with a tensor of shape {shape} and strides {stride}")
+        raise Refused(f"a TorchScript archive with a tensor of shape {tuple(shape)} and strides {tuple(stride)}")
     count = math.prod(shape)
     if not count:
-        return torch.empty(shape, dtype=storage.dtype)
-    length = len(storage.data) // storage.dtype.itemsize
-    last = offset  # where the last number of the tensor lies
-    for size, step in zip(shape, stride, strict=True):
-        last += (size - 1) * step
+        return torch.empty(tuple(shape), dtype=storage.dtype)
+    last = offset + sum(
+        (size - 1) * step for size, step in zip(shape, stride, strict=True)
+    )  # where its last number lies
     # With a stride of 0 a tensor of any size reaches over few numbers, so the count is checked as well.
-    if last >= length or count > length:
-        raise Refused(f"a TorchScript archive with a tensor of shape {shape} in {length} numbers")
+    if last >= storage.length or count > storage.length:
+        raise Refused(f"a TorchScript archive with a tensor of shape {tuple(shape)} in {storage.length} numbers")
     return torch.frombuffer(storage.data, dtype=storage.dtype).as_strided(shape, stride, offset)
 
 

@@ -246,7 +246,9 @@ def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
         return named
     values = _list(node.get("widgets_values"))
     names = names_in_row(node)
-    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))  # the last may have no value
+    if len(values) > len(names):
+        return {}
+    return dict(zip(names, values, strict=False))  # the last names may have no value
 
 
 def names_in_row(node: Mapping[str, Any]) -> list[str]:
