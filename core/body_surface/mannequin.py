@@ -368,7 +368,7 @@ class _Figure:
             """As _Shape.half_width: of a capsule, whose radius changes evenly from start to end."""
             share = (pixels_along / max(length, SHORTEST)).clip(0, 1)  # 0 at the start, 1 at the end
             radius = start_radius + (end_radius - start_radius) * share
-            beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
+            beyond = abs(pixels_along - pixels_along.clip(0, length))  # px beyond either end
             # The ends are round: `beyond` px from the centre of a circle its half chord is sqrt(radius^2 - beyond^2).
             return np.sqrt(np.maximum(radius**2 - beyond**2, _LEAST_SQUARE))
 

@@ -564,9 +564,10 @@ def _levels_of(boxes: Tensor) -> Tensor:
     widths = boxes[:, 2] - boxes[:, 0]
     heights = boxes[:, 3] - boxes[:, 1]
     sides = (widths * heights).sqrt()
-    # 1e-8 as in detectron2: a box without area has a logarithm, too.
-    numbers = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)  # 2 for p2 to 5 for p5
-    return numbers.long() - 2
+    # The sides of a level's boxes are twice those of the level before. 1e-8 as in detectron2: a box without area has a
+    # logarithm, too.
+    level = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)  # 2 for p2 to 5 for p5
+    return level.long() - 2
 
 
 class DensePose(nn.Module):

@@ -206,28 +206,23 @@ class _Photo:
     def _upright_face(self, face: Detection, turns: int) -> Detection:
         """A doubtful face as it is seen in the turn in which it is upright; not `certain` where that cannot be told.
 
-        turns: how often the picture was turned where the face was found. The face is cut out and looked at in all
-        turns:
-
-        - It scores best upright in `turns`: `face` itself is returned.
-        - It scores best upright in another turn: the face as it is seen there; `face` itself, not certain, where its
-          score is below _SURE.
-        - It is seen upright in no turn, as happens to small and drawn faces: `face` itself, certain where its
-          keypoints are upright in `turns`.
+        turns: how often the picture was turned where the face was found. It is `face` itself that is returned, unless
+        the face, cut out and looked at in all turns, is seen better and surely in another one.
         """
+        not_certain = replace(face, certain=False)
         upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
         for turned in range(4):
             detection = self._seen_again(face, turned, _WHICH_TURN)
             if detection:
                 upright[turned] = detection
-        if not upright:
-            return face if _is_upright(face, turns) else replace(face, certain=False)
+        if not upright:  # as happens to small and drawn faces
+            return face if _is_upright(face, turns) else not_certain
         # Of turns with the same score the one in which the face was found.
         best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
         if best == turns:
             return face
         located = self._seen_again(face, best, _WHERE) or upright[best]
-        return located if located.score >= _SURE else replace(face, certain=False)
+        return located if located.score >= _SURE else not_certain
 
     def _seen_again(self, face: Detection, turns: int, closer_look: _CloserLook) -> Detection | None:
         """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.

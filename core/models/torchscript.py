@@ -161,10 +161,13 @@ class _Members:
         dtype = _DTYPES.get(kind.name)
         if dtype is None or not isinstance(key, str) or not isinstance(length, int) or length < 0:
             raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
-        known = self._storages.get((key, dtype, length))
-        if known:
-            return known
-        byte_count = length * dtype.itemsize
+        storage_id = (key, dtype, length)
+        if storage_id not in self._storages:
+            self._storages[storage_id] = Storage(dtype, self._numbers(key, length * dtype.itemsize))
+        return self._storages[storage_id]
+
+    def _numbers(self, key: str, byte_count: int) -> bytearray:
+        """The bytes of a member below data/. Raises Refused as `storage` does."""
         # Members of a crafted zip may overlap, so that a small file holds any amount of numbers.
         self._bytes_left -= byte_count
         if self._bytes_left < 0:
@@ -173,9 +176,7 @@ class _Members:
         member = self._members.get(name)
         if member is None or member.file_size != byte_count:
             raise Refused(f"a TorchScript archive without the {byte_count} bytes of {plain(name, 100)}")
-        storage = Storage(dtype, bytearray(self._read(member, byte_count)))
-        self._storages[key, dtype, length] = storage
-        return storage
+        return bytearray(self._read(member, byte_count))
 
     def _read(self, member: zipfile.ZipInfo, longest: int) -> bytes:
         """The bytes of a member. Raises Refused for more than `longest`, and for a compressed member: torch does not
