@@ -119,14 +119,13 @@ def recognise(
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
     embeddings: dict[str, Tensor] = {}  # id of a recogniser -> (faces, 512)
-    one_person_from: dict[str, float] = {}
     for recogniser in recognisers:
-        of_faces = recogniser.embed(crops[recogniser.crop_size])  # (faces, 512)
+        of_faces = recogniser.embed(crops[recogniser.crop_size])
         if why := why_bad(of_faces):
             raise BadEmbedding(where, recogniser.id, why)
         embeddings[recogniser.id] = of_faces
-        if recogniser.one_person_from is not None:
-            one_person_from[recogniser.id] = recogniser.one_person_from
+    cosines = {recogniser.id: recogniser.one_person_from for recogniser in recognisers}
+    one_person_from = {identifier: cosine for identifier, cosine in cosines.items() if cosine is not None}
     recognised: list[Face] = []
     for index, face in enumerate(faces):
         portrait = _portraits(picture, face, crops[ALIGNED][index]) if portraits else None
