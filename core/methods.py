@@ -93,6 +93,12 @@ class Method:
         """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
         return not kinds.isdisjoint({self.node, *self.applies})
 
+    def reads_embeddings_with(self, file_format: str) -> bool:
+        """Whether it reads embeddings with a file of this format, as IP-Adapter does with those of FaceID alone."""
+        if not self.recogniser:
+            return False
+        return not self.embedding_formats or file_format.startswith(self.embedding_formats)
+
 
 def read(path: Path) -> Method:
     """The method of a method.json.

@@ -345,7 +345,7 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     error_of_link = _dead_link(key, published)
     if error_of_link is not None:
         return error_of_link
-    subfolders, file_names = packs.folder_and_names(published)
+    subfolders, file_names = packs.place_of_files(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
         # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the

@@ -135,16 +135,17 @@ class Surface:
         number: of the body, from 1. iuv: as of a Surface.
         """
         height, width = self.person.shape
+        # The rectangle of the canvas that the body covers.
         top = max(0, y)
         left = max(0, x)
-        # The part of the body that is on the canvas. A body that begins below or right of it gives an empty piece: with
-        # `height` alone the end of the slice would be below its start, or negative, which counts from the end.
-        piece = iuv[:, top - y : max(top, height) - y, left - x : max(left, width) - x]
-        rows = slice(top, top + piece.shape[1])
-        columns = slice(left, left + piece.shape[2])
-        on_body = piece[2] > 0  # (h, w): the number of the part, 0 for none
-        self.iuv[:, rows, columns] = torch.where(on_body, piece, self.iuv[:, rows, columns])
-        self.person[rows, columns] = torch.where(on_body, number, self.person[rows, columns])
+        bottom = min(height, y + iuv.shape[1])
+        right = min(width, x + iuv.shape[2])
+        if top >= bottom or left >= right:
+            return
+        piece = iuv[:, top - y : bottom - y, left - x : right - x]
+        on_body = piece[2] > 0  # (bottom - top, right - left): the number of the part is 0 where there is no body
+        self.iuv[:, top:bottom, left:right][:, on_body] = piece[:, on_body]
+        self.person[top:bottom, left:right][on_body] = number
 
     @property
     def image(self) -> Tensor:

@@ -22,13 +22,13 @@ the end, `across` from -1 at one rim to 1 at the other. Three signs say where th
                    on the torso      ->                         on the torso      <-
                    on the left arm   ->                         on the right arm  ->
 
-On a shape that points elsewhere all of it is turned: with `down` the unit vector from start to end and (x, y) the way
-from its start, across = (x * down_y - y * down_x) * across_sign, in pixels.
+On a shape that points elsewhere all of it is turned, see `_Axis`.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ from ..places.vectors import middle, unit
 from .iuv import Surface
 
 _Array = npt.NDArray[np.float64]
+_Coordinate = TypeVar("_Coordinate", float, _Array)
 _HalfWidth = Callable[[_Array], _Array]
 """How far down an axis pixels are, px -> half the width of a shape there, px."""
 _Plane = tuple[float, float, float]
@@ -117,8 +118,8 @@ _WAIST_SHARE = 0.92
 _CROTCH_BELOW_HIPS = 0.3
 _HALF_CROTCH = 0.02
 """Half the width of the torso at its lower end: nearly a point, between the thighs."""
-_HAND_FROM_WRIST = (0.1, 0.42)
-"""Start and end of the axis of a hand, beyond the wrist. With its round ends the hand reaches over the wrist."""
+_HAND_START, _HAND_END = 0.1, 0.42
+"""How far beyond the wrist the axis of a hand starts and ends. With its round ends the hand reaches over the wrist."""
 _TOES_OUTWARDS = 0.1
 _TOES_BELOW_ANKLE = 0.26
 
@@ -186,14 +187,16 @@ def draw_layout(layout: Layout) -> Surface:
     or too little of it is seen to tell its size, and where nobody is on the canvas.
     """
     surface = Surface.empty(layout.width, layout.height)
-    numbered_slots = enumerate(layout.slots, 1)
-    for number, slot in sorted(numbered_slots, key=lambda number_and_slot: number_and_slot[1].center[1]):
+    slots = layout.slots
+    for index in sorted(range(len(slots)), key=lambda index: slots[index].center[1]):
+        slot = slots[index]
+        place_number = index + 1
         head_height = head_of_pose(slot.pose) if slot.pose else None
         if slot.pose is None or head_height is None:
             advice = "Make the layout with body = full or half, with Layout for a Group or with Layout from Picture."
-            raise BadLayout(f"Place {number} has no skeleton to draw a body around.", advice)
+            raise BadLayout(f"Place {place_number} has no skeleton to draw a body around.", advice)
         for shape in _Figure(slot.pose, head_height).shapes():
-            shape.draw(surface, number)
+            shape.draw(surface, place_number)
     if not surface.person.any():
         raise BadLayout("No place of the layout is on its canvas.", "Move the places onto it.")
     return surface
@@ -203,12 +206,13 @@ def draw_layout(layout: Layout) -> Surface:
 class _Axis:
     """The line around which a shape is painted.
 
-    origin: a point of it, px. down: the unit vector along it. start: where the shape begins, from the origin, px.
-    length: of the shape, px.
+    origin: a point of it, px. down: the unit vector along it. across_sign: see the top of the module. start: where the
+    shape begins, from the origin, px. length: of the shape, px.
     """
 
     origin: Point
     down: Point
+    across_sign: int
     start: float
     length: float
 
@@ -216,20 +220,28 @@ class _Axis:
         """The point of the line at a distance from the origin, px."""
         return (self.origin[0] + self.down[0] * distance, self.origin[1] + self.down[1] * distance)
 
+    def distance_along(self, x: _Coordinate, y: _Coordinate) -> _Coordinate:
+        """How far down the axis from its origin points lie, px."""
+        return (x - self.origin[0]) * self.down[0] + (y - self.origin[1]) * self.down[1]
+
+    def distance_across(self, x: _Coordinate, y: _Coordinate) -> _Coordinate:
+        """How far beside the axis points lie, in the direction in which `across` grows, px."""
+        # Times (down_y, -down_x), which is `down` turned by 90 degrees: (1, 0) for an axis that points down.
+        to_the_side = (x - self.origin[0]) * self.down[1] - (y - self.origin[1]) * self.down[0]
+        return to_the_side * self.across_sign
+
 
 @dataclass(frozen=True)
 class _Shape:
     """A limb, a torso or a head around an axis, with the charts that are drawn on it.
 
     half_width: of the shape, by the distance along the axis from its origin, both px. widest: the largest half width,
-    px. across_sign: see the top of the module. middle_across: the distance, in the direction of `across`, from the axis
-    to the middle of the shape, px.
+    px. middle_across: the distance across from the axis to the middle of the shape, px.
     """
 
     axis: _Axis
     half_width: _HalfWidth
     widest: float
-    across_sign: int
     charts: Sequence[_Chart]
     middle_across: float = 0.0
 
@@ -240,26 +252,24 @@ class _Shape:
         start = axis.point_at(axis.start)
         end = axis.point_at(axis.start + axis.length)
         reach = self.widest + abs(self.middle_across)
-        x0, x1 = _pixel_range(start[0], end[0], reach, width)
-        y0, y1 = _pixel_range(start[1], end[1], reach, height)
-        if x0 >= x1 or y0 >= y1:
+        columns = _pixel_range(start[0], end[0], reach, width)
+        rows = _pixel_range(start[1], end[1], reach, height)
+        if not columns or not rows:  # beside the canvas
             return
-        center_y, center_x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # of pixels, (rows, columns) each
-        x = center_x - axis.origin[0]
-        y = center_y - axis.origin[1]
-        pixels_along = x * axis.down[0] + y * axis.down[1]
-        pixels_across = (x * axis.down[1] - y * axis.down[0]) * self.across_sign - self.middle_across
-        # -1 to 1 from one side of the shape to the other, and from its start to its end.
-        across = pixels_across / self.half_width(pixels_along)
+        x, y = np.meshgrid(np.array(columns) + 0.5, np.array(rows) + 0.5)  # centres of the pixels, (rows, columns) each
+        pixels_along = axis.distance_along(x, y)
+        pixels_across = axis.distance_across(x, y) - self.middle_across
+        # -1 to 1 from the start of the shape to its end, and from one side to the other.
         along = 2 * (pixels_along - axis.start) / axis.length - 1
-        iuv = np.zeros((3, *along.shape), np.uint8)  # V, U and part of every pixel, as the surface keeps them
+        across = pixels_across / self.half_width(pixels_along)
+        v, u, part = (np.zeros(along.shape, np.uint8) for _ in range(3))
         for chart in self.charts:
             # Both ends of a band belong to it: a pixel on the rim itself lies in one of the bands.
             visible = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
-            iuv[0][visible] = _coordinate(chart.v, along, across)[visible]
-            iuv[1][visible] = _coordinate(chart.u, along, across)[visible]
-            iuv[2][visible] = chart.part
-        surface.draw_body(place_number, x0, y0, torch.as_tensor(iuv))
+            v[visible] = _coordinate(chart.v, along, across)[visible]
+            u[visible] = _coordinate(chart.u, along, across)[visible]
+            part[visible] = chart.part
+        surface.draw_body(place_number, columns.start, rows.start, torch.as_tensor(np.stack([v, u, part])))
 
 
 def _coordinate(plane: _Plane, along: _Array, across: _Array) -> npt.NDArray[np.uint8]:
@@ -312,12 +322,10 @@ class _Figure:
         """
         start = self._joint(limb.start, side)
         end = self._joint(limb.end, side)
-        if start is None:
-            return None
-        if end is None and limb.start == _HIP:
+        if start and not end and limb.start == _HIP:
             # A hip without a knee: the knee is taken to be below the edge of the picture, straight down.
             end = (start[0], start[1] + _THIGH_LENGTH * self.head_height)
-        if end is None:
+        if not start or not end:
             return None
         charts = limb.front if self.front else limb.behind
         return self._capsule(start, end, limb.radii, side, charts[side])
@@ -329,11 +337,12 @@ class _Figure:
         if not elbow or not wrist:
             return None
         x, y = unit(elbow, wrist)  # the direction of the forearm
-        start, end = [  # of the hand's axis, on the line of the forearm
-            (wrist[0] + x * distance * self.head_height, wrist[1] + y * distance * self.head_height)
-            for distance in _HAND_FROM_WRIST
-        ]
-        return self._capsule(start, end, _HAND_RADII, side, _HAND[side])
+
+        def beyond_wrist(heads: float) -> Point:
+            """The point on the line of the forearm that lies so many heads beyond the wrist."""
+            return (wrist[0] + x * heads * self.head_height, wrist[1] + y * heads * self.head_height)
+
+        return self._capsule(beyond_wrist(_HAND_START), beyond_wrist(_HAND_END), _HAND_RADII, side, _HAND[side])
 
     def _foot(self, side: int) -> _Shape | None:
         """The foot of one side below its ankle, the toes outwards."""
@@ -360,15 +369,14 @@ class _Figure:
             """As _Shape.half_width: of a capsule, whose radius changes evenly from start to end."""
             share = (pixels_along / max(length, SHORTEST)).clip(0, 1)  # 0 at the start, 1 at the end
             radius = start_radius + (end_radius - start_radius) * share
-            beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
+            beyond = abs(pixels_along - pixels_along.clip(0, length))  # px beyond either end
             # The ends are round: `beyond` px from the centre of a circle its half chord is sqrt(radius^2 - beyond^2).
             return np.sqrt(np.maximum(radius**2 - beyond**2, _LEAST_SQUARE))
 
         # The shape begins a radius in front of `start` and ends a radius behind `end`.
         axis_length = length + start_radius + end_radius
-        axis = _Axis(origin=start, down=unit(start, end), start=-start_radius, length=axis_length)
-        across_sign = side * self.facing_sign
-        return _Shape(axis, half_width, max(start_radius, end_radius), across_sign, charts)
+        axis = _Axis(start, unit(start, end), side * self.facing_sign, start=-start_radius, length=axis_length)
+        return _Shape(axis, half_width, max(start_radius, end_radius), charts)
 
     def _torso(self) -> _Shape | None:
         """The torso from the neck to the crotch, with straight outlines between shoulders, waist and hips."""
@@ -383,20 +391,24 @@ class _Figure:
         half_hips = math.dist(left_hip, right_hip) / 2 + _FLESH_AT_HIP * head_height
         half_waist = (half_shoulders + 2 * half_hips) / 3 * _WAIST_SHARE
         neck = -_NECK_ABOVE_SHOULDERS * head_height
-        crotch = length + _CROTCH_BELOW_HIPS * head_height
-        # The half widths at these distances down the axis from its origin between the shoulders, px.
-        distances = [neck, 0, _WAIST_DOWN * length, length, crotch]
-        half_widths = [_HALF_NECK * head_height, half_shoulders, half_waist, half_hips, _HALF_CROTCH * head_height]
+        outline = (  # (distance down the axis from its origin between the shoulders, half width there), px
+            (neck, _HALF_NECK * head_height),
+            (0, half_shoulders),
+            (_WAIST_DOWN * length, half_waist),
+            (length, half_hips),
+            (length + _CROTCH_BELOW_HIPS * head_height, _HALF_CROTCH * head_height),
+        )
+        distances, half_widths = zip(*outline, strict=True)
 
         def half_width(pixels_along: _Array) -> _Array:
-            """As _Shape.half_width: straight lines between the half widths above."""
+            """As _Shape.half_width: straight lines between the points of the outline."""
             return np.interp(pixels_along, distances, half_widths)
 
         down = unit(between_shoulders, between_hips)
         axis_length = length + _NECK_ABOVE_SHOULDERS * head_height + _CROTCH_BELOW_HIPS * head_height
-        axis = _Axis(origin=between_shoulders, down=down, start=neck, length=axis_length)
+        axis = _Axis(between_shoulders, down, self.facing_sign, start=neck, length=axis_length)
         charts = _TORSO if self.front else _TORSO_BEHIND
-        return _Shape(axis, half_width, max(half_widths), self.facing_sign, charts)
+        return _Shape(axis, half_width, max(half_widths), charts)
 
     def _head(self) -> _Shape | None:
         """An ellipse from the crown to the chin, and the neck below the nose; None where no nose is seen."""
@@ -414,52 +426,40 @@ class _Figure:
         crown = CROWN * head_height
         chin = _CHIN_BELOW_NOSE * head_height
         neck_end = max(math.dist(neck, nose[:2]) - _HEAD_ABOVE_SHOULDERS * head_height, chin)
+        skull_center = (crown + chin) / 2
+        half_skull = (chin - crown) / 2
 
         def half_width(pixels_along: _Array) -> _Array:
             """As _Shape.half_width: of the ellipse of the skull, and below the nose at least of the neck."""
-            from_middle = (pixels_along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
+            from_middle = (pixels_along - skull_center) / half_skull  # -1 at the crown, 1 at the chin
             ellipse = np.sqrt(np.maximum(1 - from_middle**2, _LEAST_SQUARE))
             half_neck = _HALF_NECK * (pixels_along > 0)  # 0 above the nose
             return np.maximum(ellipse * HALF_HEAD, half_neck) * head_height
 
+        axis = _Axis(nose[:2], down, self.facing_sign, start=crown, length=neck_end - crown)
+        # The middle of the skull lies between the ears; where only one is seen, half way from it to the nose, which is
+        # on the axis. So its distance across is half of the sum of theirs.
+        skull_middle = sum(axis.distance_across(x, y) for x, y, seen in self.pose[_EARS] if seen > SEEN) / 2
         widest = HALF_HEAD * head_height
-        skull_middle = self._skull_middle(down)
         charts = _head_charts(_seam(skull_middle, widest), self.front)
-        axis = _Axis(origin=nose[:2], down=down, start=crown, length=neck_end - crown)
-        return _Shape(axis, half_width, widest, self.facing_sign, charts, middle_across=skull_middle)
-
-    def _skull_middle(self, down: Point) -> float:
-        """The distance across from the nose to the middle of the skull, px; 0 where no ear is seen.
-
-        The middle lies between the ears; where only one is seen, half way from it to the nose. down: the unit vector
-        from the nose to the neck.
-        """
-        nose = self.pose[_NOSE]
-        across = 0.0  # of the ears that are seen, summed, to the right of the picture where `down` points down
-        for ear in self.pose[_EARS]:
-            if ear[2] > SEEN:
-                across += (ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0]
-        # Of two ears this is the mean of their distances, of one ear half of its distance.
-        return self.facing_sign * across / 2
+        return _Shape(axis, half_width, widest, charts, middle_across=skull_middle)
 
 
-def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int, int]:
-    """The pixels that a shape may touch in one direction, x or y: the first, and the one after the last.
+def _pixel_range(start: float, end: float, reach: float, side: int) -> range:
+    """The columns or rows of pixels that a shape may touch; none where it lies beside the canvas.
 
     start, end: the coordinates of the ends of the shape's axis. reach: the largest distance from the axis, px. side: of
     the canvas in this direction, px.
     """
-    return (
-        max(0, math.floor(min(start, end) - reach)),
-        min(side, math.ceil(max(start, end) + reach) + 1),
-    )
+    first = max(0, math.floor(min(start, end) - reach))
+    return range(first, min(side, math.ceil(max(start, end) + reach) + 1))
 
 
 def _seam(skull_middle: float, widest: float) -> float:
     """Where the halves of a face meet, in the skull's own `across`: 0 in the middle of the skull, 1 at its rim.
 
-    They meet at the nose, at most _MOST_SEAM from the middle. skull_middle: how far it lies from the nose, along
-    `across`. widest: from the middle to the rim. Both in px.
+    They meet at the nose, at most _MOST_SEAM from the middle. skull_middle: how far across from the nose the middle
+    lies. widest: from the middle to the rim. Both in px.
     """
     return max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
 

@@ -10,7 +10,7 @@ counts; arXiv 1703.06870 (Mask R-CNN), 1612.03144 (feature pyramids), 1706.05587
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,19 +35,19 @@ _MOST_BODIES = 100
 _MOST_PROPOSALS = 1000
 """The most proposals of each level of the pyramid before overlapping ones are left out, and of all levels
 afterwards."""
-_ANCHORS = (32.0, 64.0, 128.0, 256.0, 512.0)
-"""Sides in pixels of the boxes that a level of the pyramid starts from, p2 to p6."""
 _STRIDES = (4, 8, 16, 32, 64)
-"""Pixels between two places of a level."""
-_SHAPES = (0.5, 1.0, 2.0)
-"""Height over width of these boxes."""
+"""Pixels of the photo between two places of a level of the pyramid, p2 to p6."""
+_ANCHOR_STRIDES = 8
+"""Side of the square boxes that a level starts from, in its strides: 32 pixels on p2 to 512 on p6."""
+_RATIOS = (0.5, 1.0, 2.0)
+"""Height over width of the boxes that a level starts from; all three have the area of the square one."""
 _LARGEST_STEP = math.log(1000 / 16)
 """The logarithm of how many times larger a box may become."""
 _PROPOSAL_OVERLAP = 0.7
 _BODY_OVERLAP = 0.5
 """The largest overlap of two boxes that both stay, as intersection over union."""
-_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""The factors by which the box head was trained to multiply x, y, width and height, see `moved`."""
+_MIDDLE_WEIGHT, _SIZE_WEIGHT = 10.0, 5.0
+"""The factors by which the box head was trained to multiply what it says, see `moved`."""
 _BOX_SIDE = 7
 _SURFACE_SIDE = 28
 """Sides of the square of features that is cut out for a box: for the box head, and for the surface head."""
@@ -91,31 +91,33 @@ _NORM_EPSILON = 1e-5
 def _with_folded_normalisations(weights: State) -> dict[str, Tensor]:
     """The weights with each convolution and the frozen batch normalisation after it as one convolution with a bias.
 
-    norm(conv(x)) = gain * (weight x - mean) / sqrt(variance + epsilon) + shift. With scale = gain / sqrt(variance +
-    epsilon) that is (scale * weight) x + (shift - mean * scale).
     In a file the normalisation is a part of its convolution ("layer.weight", "layer.norm.weight"). One without fixed
     statistics (group normalisation, of the surface head) cannot be folded: it stays a layer of NormalisedConvolution,
     where the convolution is called "layer.conv".
     """
     folded = dict(weights)
     for name in weights:
-        layer = name.removesuffix(".norm.weight")
-        is_norm = layer != name
-        # A normalisation without fixed statistics: its convolution is renamed.
-        if is_norm and f"{layer}.norm.running_var" not in weights and f"{layer}.weight" in weights:
-            folded[f"{layer}.conv.weight"] = weights[f"{layer}.weight"]
-    for name, variance in weights.items():
-        if not name.endswith(".norm.running_var"):
+        if not name.endswith(".norm.weight"):
             continue
-        layer = name.removesuffix(".norm.running_var")
-        weight = weights[f"{layer}.weight"]  # (out, in, h, w)
-        mean = weights[f"{layer}.norm.running_mean"]  # (out,), as gain, shift and variance
-        gain = weights[f"{layer}.norm.weight"]
-        shift = weights[f"{layer}.norm.bias"]
-        scale = gain.double() / (variance.double() + _NORM_EPSILON).sqrt()
-        folded[f"{layer}.weight"] = (weight.double() * scale.reshape(-1, 1, 1, 1)).float()
-        folded[f"{layer}.bias"] = (shift.double() - mean.double() * scale).float()
+        layer = name.removesuffix(".norm.weight")
+        if f"{layer}.norm.running_var" in weights:
+            folded[f"{layer}.weight"], folded[f"{layer}.bias"] = _folded(layer, weights)
+        elif f"{layer}.weight" in weights:
+            folded[f"{layer}.conv.weight"] = weights[f"{layer}.weight"]
     return folded
+
+
+def _folded(layer: str, weights: State) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that also does what the frozen normalisation behind it does.
+
+    norm(conv(x)) = gain * (weight x - mean) / sqrt(variance + epsilon) + shift. With scale = gain / sqrt(variance +
+    epsilon) that is (scale * weight) x + (shift - mean * scale).
+    """
+    weight = weights[f"{layer}.weight"].double()  # (out, in, h, w)
+    norm = {name: tensor.double() for name, tensor in below(f"{layer}.norm.", weights).items()}  # (out,) each
+    scale = norm["weight"] / (norm["running_var"] + _NORM_EPSILON).sqrt()
+    bias = norm["bias"] - norm["running_mean"] * scale
+    return (weight * scale.reshape(-1, 1, 1, 1)).float(), bias.float()
 
 
 def _channels(state: State, layer: str) -> int:
@@ -216,17 +218,16 @@ class Pyramid(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """What these layers give: (1, 3, H, W) -> (1, C, H/s, W/s) for s = 4, 8, 16, 32 and 64: the levels p2 to p6."""
         features = self.bottom_up(x)  # four sizes, of the stages 2 to 5
-        levels: list[Tensor] = []
+        levels: list[Tensor] = []  # the coarsest first
         coarser = None
-        for stage in (5, 4, 3, 2):
-            level = self.get_submodule(f"fpn_lateral{stage}")(features[stage - 2])
+        for stage, feature in zip((5, 4, 3, 2), reversed(features), strict=True):
+            level = self.get_submodule(f"fpn_lateral{stage}")(feature)
             if coarser is not None:
                 level = level + functional.interpolate(coarser, scale_factor=2.0, mode="nearest")
             coarser = level
-            levels.insert(0, self.get_submodule(f"fpn_output{stage}")(level))
-        # p6: every second place of p5.
-        levels.append(functional.max_pool2d(levels[-1], 1, stride=2))
-        return levels
+            levels.append(self.get_submodule(f"fpn_output{stage}")(level))
+        p6 = functional.max_pool2d(levels[0], 1, stride=2)  # every second place of p5
+        return [*reversed(levels), p6]
 
 
 class ProposalHead(nn.Module):
@@ -236,8 +237,8 @@ class ProposalHead(nn.Module):
     def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.conv = ops.Conv2d(width, width, 3, padding=1, **factory)
-        self.objectness_logits = ops.Conv2d(width, len(_SHAPES), 1, **factory)
-        self.anchor_deltas = ops.Conv2d(width, 4 * len(_SHAPES), 1, **factory)
+        self.objectness_logits = ops.Conv2d(width, len(_RATIOS), 1, **factory)
+        self.anchor_deltas = ops.Conv2d(width, 4 * len(_RATIOS), 1, **factory)
 
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """What these layers give for a level (1, C, h, w): of each anchor box, in the order of `_anchor_boxes`, a score
@@ -247,6 +248,13 @@ class ProposalHead(nn.Module):
         scores = self.objectness_logits(x)[0].movedim(0, -1).flatten()
         moves = self.anchor_deltas(x)[0].movedim(0, -1).reshape(-1, 4)
         return scores, moves
+
+
+class _Scored(NamedTuple):
+    """Boxes (N, 4) in pixels of the photo, and how likely each holds a body (N,)."""
+
+    boxes: Tensor
+    scores: Tensor
 
 
 class Proposals(nn.Module):
@@ -261,72 +269,58 @@ class Proposals(nn.Module):
 
         size: (width, height) of the photo in pixels.
         """
-        boxes_of_levels: list[Tensor] = []
-        scores_of_levels: list[Tensor] = []
-        level_numbers: list[Tensor] = []
-        for number, level in enumerate(levels):
-            scores, moves = self.rpn_head(level)
-            best = scores.topk(min(len(scores), _MOST_PROPOSALS))
-            height, width = level.shape[2:]
-            anchors = _anchor_boxes(height, width, _ANCHORS[number], _STRIDES[number]).to(level.device)
-            boxes_of_levels.append(moved(anchors[best.indices], moves[best.indices].float(), weights=(1, 1, 1, 1)))
-            scores_of_levels.append(best.values.float())
-            level_numbers.append(torch.full_like(best.indices, number))
-        boxes = _clipped(torch.cat(boxes_of_levels), size)  # (all, 4)
-        scores = torch.cat(scores_of_levels)  # (all,)
-        level_of = torch.cat(level_numbers)  # (all,)
+        of_levels = [self._of_level(level, stride) for level, stride in zip(levels, _STRIDES, strict=True)]
+        boxes = _clipped(torch.cat([found.boxes for found in of_levels]), size)  # (all, 4)
+        scores = torch.cat([found.scores for found in of_levels])  # (all,)
+        # Boxes of different levels are in different groups, and so not compared.
+        level_of = torch.cat(
+            [torch.full_like(found.scores, number) for number, found in enumerate(of_levels)]
+        )  # (all,)
         usable = boxes.isfinite().all(1) & scores.isfinite() & _has_area(boxes)
         boxes = boxes[usable]
-        # Boxes of different levels are in different groups, and so not compared.
         separate = _separate(boxes, scores[usable], level_of[usable], _PROPOSAL_OVERLAP)
         return boxes[separate[:_MOST_PROPOSALS]]
 
+    def _of_level(self, level: Tensor, stride: int) -> _Scored:
+        """The likeliest boxes of one level, (1, C, h, w). stride: pixels between two of its places."""
+        scores, moves = self.rpn_head(level)
+        best = scores.topk(min(len(scores), _MOST_PROPOSALS))
+        anchors = _anchor_boxes(level.shape[2], level.shape[3], stride).to(level.device)
+        return _Scored(moved(anchors[best.indices], moves[best.indices].float()), best.values.float())
 
-def _anchor_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
+
+def _anchor_boxes(height: int, width: int, stride: int) -> Tensor:
     """The boxes that a level of the pyramid starts from, (height * width * 3, 4) in pixels of the photo.
 
-    Three boxes of different shapes and of one area, side * side, stand around every place of the level. The order is
-    that of ProposalHead: row by row, place by place, then the shapes. height, width: of the level, in places. stride:
-    pixels between two places.
+    Around every place of the level stands a box of each of _RATIOS. The order is that of ProposalHead: row by row,
+    place by place, then the ratios. height, width: of the level, in places. stride: pixels between two places.
     """
-    around_zero: list[list[float]] = []
-    for shape in _SHAPES:
-        box_width = math.sqrt(side * side / shape)
-        box_height = shape * box_width  # of the area side * side
-        around_zero.append([-box_width / 2, -box_height / 2, box_width / 2, box_height / 2])
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32) * stride,
-        torch.arange(width, dtype=torch.float32) * stride,
-        indexing="ij",
-    )
-    places = torch.stack([x, y, x, y], -1)  # (h, w, 4)
-    boxes = places[:, :, None] + torch.tensor(around_zero, dtype=torch.float32)  # (h, w, 1, 4) + (3, 4) -> (h, w, 3, 4)
-    return boxes.reshape(-1, 4)
+    half_sizes: list[list[float]] = []
+    for ratio in _RATIOS:
+        box_width = math.sqrt((_ANCHOR_STRIDES * stride) ** 2 / ratio)
+        half_sizes.append([box_width / 2, ratio * box_width / 2])
+    half = torch.tensor(half_sizes, dtype=torch.float32)  # (3, 2): of width and height
+    rows = torch.arange(height, dtype=torch.float32) * stride
+    columns = torch.arange(width, dtype=torch.float32) * stride
+    middles = torch.cartesian_prod(rows, columns).flip(-1)[:, None]  # (places, 1, 2): x and y, row by row
+    return torch.cat([middles - half, middles + half], -1).reshape(-1, 4)
 
 
-def moved(boxes: Tensor, moves: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+def moved(boxes: Tensor, moves: Tensor, middle_weight: float = 1.0, size_weight: float = 1.0) -> Tensor:
     """Boxes (N, 4) moved and resized as a layer says, (N, 4).
 
-    moves: (N, 4), for each box four numbers, each multiplied by its weight: how far the middle goes right, in widths of
-    the box; how far it goes down, in heights; and the logarithms of the factors by which width and height grow.
-    weights: of these four numbers, as the layer was trained.
+    moves: (N, 4), for each box how far its middle goes right, in widths of the box, and down, in heights; then the
+    logarithms of the factors by which width and height grow. middle_weight, size_weight: the factors by which the layer
+    was trained to multiply the first two numbers, and the last two.
     Source: detectron2, modeling/box_regression.py, Box2BoxTransform.apply_deltas.
     """
-    width = boxes[:, 2] - boxes[:, 0]
-    height = boxes[:, 3] - boxes[:, 1]
-    x = boxes[:, 0] + width / 2  # of the middle
-    y = boxes[:, 1] + height / 2
-    right = moves[:, 0] / weights[0]
-    down = moves[:, 1] / weights[1]
-    log_wider = moves[:, 2] / weights[2]
-    log_higher = moves[:, 3] / weights[3]
-    new_x = right * width + x
-    new_y = down * height + y
-    new_width = log_wider.clamp(max=_LARGEST_STEP).exp() * width
-    new_height = log_higher.clamp(max=_LARGEST_STEP).exp() * height
-    half_width = new_width / 2
-    half_height = new_height / 2
-    return torch.stack([new_x - half_width, new_y - half_height, new_x + half_width, new_y + half_height], 1)
+    # (N, 2) each: x and y, or width and height.
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    middles = boxes[:, :2] + sizes / 2
+    new_middles = moves[:, :2] / middle_weight * sizes + middles
+    growth = (moves[:, 2:] / size_weight).clamp(max=_LARGEST_STEP).exp()
+    new_half_sizes = growth * sizes / 2
+    return torch.cat([new_middles - new_half_sizes, new_middles + new_half_sizes], 1)
 
 
 def _clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -391,7 +385,7 @@ class BoxPredictor(nn.Module):
         """
         probabilities = self.cls_score(x).float().softmax(1)  # (N, 2): a body, and nothing
         scores = probabilities[:, 0]
-        boxes = moved(boxes, self.bbox_pred(x).float(), _BOX_WEIGHTS)
+        boxes = moved(boxes, self.bbox_pred(x).float(), _MIDDLE_WEIGHT, _SIZE_WEIGHT)
         usable = boxes.isfinite().all(1) & (scores > _SCORE)
         boxes = _clipped(boxes[usable], size)
         scores = scores[usable]
@@ -410,28 +404,28 @@ class Decoder(nn.Module):
     def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
         hidden = _channels(state, "roi_heads.decoder.p2.0")
-        # p5 is 8 times smaller than p2, so it is enlarged three times, once after each convolution; and so on. p2 is
-        # not enlarged, but has a convolution, too.
-        for level, convolutions in (("p2", 1), ("p3", 1), ("p4", 2), ("p5", 3)):
+        # Name of a level -> names of its convolutions. After each comes an enlargement, by which p5, which is 8 times
+        # smaller than p2, gets its size; p2 has a convolution alone. Here `forward` enlarges: in the published network
+        # enlargements are layers, which have the odd numbers.
+        convolutions = {"p2": ("0",), "p3": ("0",), "p4": ("0", "2"), "p5": ("0", "2", "4")}
+        for level, names in convolutions.items():
             layers = nn.Sequential()
-            for number in range(convolutions):
-                # In the published network every second layer is an enlargement, so the names of weights have even
-                # numbers. Here `forward` enlarges.
-                inputs = width if number == 0 else hidden
-                layers.add_module(str(2 * number), ops.Conv2d(inputs, hidden, 3, padding=1, **factory))
+            for name in names:
+                inputs = width if name == "0" else hidden
+                layers.add_module(name, ops.Conv2d(inputs, hidden, 3, padding=1, **factory))
             self.add_module(level, layers)
         self.predictor = ops.Conv2d(hidden, width, 1, **factory)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """What these layers give: levels (1, C, H/s, W/s) for s = 4, 8, 16 and 32 -> (1, C, H/4, W/4)."""
-        total = None
-        for number, level in enumerate(levels):  # p2 to p5
+        p2, *coarser = levels
+        total = functional.relu(self.get_submodule("p2")(p2))
+        for name, level in zip(("p3", "p4", "p5"), coarser, strict=True):
             x = level
-            for layer in self.get_submodule(f"p{number + 2}").children():
+            for layer in self.get_submodule(name).children():
                 x = functional.relu(layer(x))
-                if number > 0:  # p2 has the size already
-                    x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            total = x if total is None else total + x
+                x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            total = total + x
         return self.predictor(total)
 
 
@@ -570,9 +564,10 @@ def _levels_of(boxes: Tensor) -> Tensor:
     widths = boxes[:, 2] - boxes[:, 0]
     heights = boxes[:, 3] - boxes[:, 1]
     sides = (widths * heights).sqrt()
-    # 1e-8 as in detectron2: a box without area has a logarithm, too.
-    numbers = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)  # 2 for p2 to 5 for p5
-    return numbers.long() - 2
+    # The sides of a level's boxes are twice those of the level before. 1e-8 as in detectron2: a box without area has a
+    # logarithm, too.
+    level = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)  # 2 for p2 to 5 for p5
+    return level.long() - 2
 
 
 class DensePose(nn.Module):

@@ -119,29 +119,31 @@ def recognise(
     # Side in px -> a crop of every face. Recognisers of one size share the crops.
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
     embeddings: dict[str, Tensor] = {}  # id of a recogniser -> (faces, 512)
-    one_person_from: dict[str, float] = {}
     for recogniser in recognisers:
-        of_faces = recogniser.embed(crops[recogniser.crop_size])  # (faces, 512)
+        of_faces = recogniser.embed(crops[recogniser.crop_size])
         if why := why_bad(of_faces):
             raise BadEmbedding(where, recogniser.id, why)
         embeddings[recogniser.id] = of_faces
-        if recogniser.one_person_from is not None:
-            one_person_from[recogniser.id] = recogniser.one_person_from
-    return tuple(
-        Face(
-            face.box,
-            face.keypoints,
-            face.score,
-            crop=to_image(crops[CROP][index]),
-            embeddings={identifier: of_faces[index] for identifier, of_faces in embeddings.items()},
-            portrait=_portraits(picture, face, crops[ALIGNED][index]) if portraits else None,
-            certain=face.certain,
-            one_person_from=one_person_from,
-            unseen_below=face.unseen_below,
-            points=face.points,
+    cosines = {recogniser.id: recogniser.one_person_from for recogniser in recognisers}
+    one_person_from = {identifier: cosine for identifier, cosine in cosines.items() if cosine is not None}
+    recognised: list[Face] = []
+    for index, face in enumerate(faces):
+        portrait = _portraits(picture, face, crops[ALIGNED][index]) if portraits else None
+        recognised.append(
+            Face(
+                face.box,
+                face.keypoints,
+                face.score,
+                crop=to_image(crops[CROP][index]),
+                embeddings={identifier: of_faces[index] for identifier, of_faces in embeddings.items()},
+                portrait=portrait,
+                certain=face.certain,
+                one_person_from=one_person_from,
+                unseen_below=face.unseen_below,
+                points=face.points,
+            )
         )
-        for index, face in enumerate(faces)
-    )
+    return tuple(recognised)
 
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:

@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -87,14 +88,19 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) for point in _FFHQ_TEMPLATE]
     source = _source(_robust_fit(points, targets), FFHQ)
-    # The steps of torch's grid_sample in float32: pixels -> -1..1 -> pixels. They round as it does; grid_sample itself
-    # would need the whole photo in floats.
     height, width = picture.shape[:2]
-    x = ((source.real * 2 + 1) / width - 1).float()
-    y = ((source.imag * 2 + 1) / height - 1).float()
-    x = (x + 1) * (width / 2) - 0.5
-    y = (y + 1) * (height / 2) - 0.5
+    x = _rounded_by_grid_sample(source.real, width)
+    y = _rounded_by_grid_sample(source.imag, height)
     return _sampled(torch.as_tensor(picture), x, y, _FFHQ_OUTSIDE)
+
+
+def _rounded_by_grid_sample(coordinate: Tensor, side: int) -> Tensor:
+    """A coordinate of points, px, as torch's grid_sample rounds it, which itself would need the whole photo in floats.
+
+    side: of the photo along this coordinate, px.
+    """
+    from_middle = ((coordinate * 2 + 1) / side - 1).float()  # -1 to 1, from one edge of the photo to the other
+    return (from_middle + 1) * (side / 2) - 0.5
 
 
 class _Similarity(NamedTuple):
@@ -104,9 +110,10 @@ class _Similarity(NamedTuple):
     factor: complex
     shift: complex
 
-    def error(self, point: complex, target: complex) -> float:
-        """The square of how far from its target a point comes to lie."""
-        return abs(self.factor * point + self.shift - target) ** 2
+    def errors(self, points: Sequence[complex], targets: Sequence[complex]) -> list[float]:
+        """The squares of how far from its target each point comes to lie."""
+        pairs = zip(points, targets, strict=True)
+        return [abs(self.factor * point + self.shift - target) ** 2 for point, target in pairs]
 
 
 def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> _Similarity:
@@ -115,25 +122,19 @@ def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> _Simil
     First each pair of points gives an exact fit, and the one with the least median error over all points is taken. Then
     the points within 2.5 robust deviations of it are fitted by least squares (Rousseeuw and Leroy 1987).
     """
-    least_median = math.inf
-    errors_of_best: list[float] = []  # of each point, by the fit with the least median so far
+    fits: list[_Similarity] = []
     for first, second in _DRAWN_PAIRS:
         between = points[second] - points[first]
-        if not between:
-            continue  # through two points in one place there is no turn
-        factor = (targets[second] - targets[first]) / between
-        fit = _Similarity(factor, targets[first] - factor * points[first])
-        errors = [fit.error(point, target) for point, target in zip(points, targets, strict=True)]
-        median = sorted(errors)[len(errors) // 2]
-        if median < least_median:
-            least_median = median
-            errors_of_best = errors
+        if between:  # through two points in one place there is no turn
+            factor = (targets[second] - targets[first]) / between
+            fits.append(_Similarity(factor, targets[first] - factor * points[first]))
+    errors = min((fit.errors(points, targets) for fit in fits), key=median)
     count = len(points)
     # OpenCV's limit: 2 is how many points make a fit, and 0.001 px is left where all fit exactly.
     # 1.4826 times their median is the standard deviation of errors that are spread normally.
-    largest_distance = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(least_median), 0.001)  # px
+    largest_distance = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(median(errors)), 0.001)  # px
     limit = largest_distance**2  # errors are squares
-    inside = [number for number, error in enumerate(errors_of_best) if error <= limit]
+    inside = [number for number, error in enumerate(errors) if error <= limit]
     return _least_squares([points[number] for number in inside], [targets[number] for number in inside])
 
 
@@ -174,9 +175,11 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor, outside: Sequence[int] = (0, 
     height, width = pixels.shape[:2]
     # Colours are mixed as differences from the background, so that a neighbour outside counts as background.
     background = torch.tensor(outside, dtype=x.dtype)
-    left, top = x.floor(), y.floor()
+    left = x.floor()
+    top = y.floor()
     # A neighbour weighs less the further it is away: 1 minus the distance, along each axis.
-    right_share, lower_share = x - left, y - top
+    right_share = x - left
+    lower_share = y - top
     total = torch.zeros(*x.shape, 3, dtype=x.dtype)
     for row, row_share in ((top, 1 - lower_share), (top + 1, lower_share)):
         for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
@@ -215,20 +218,20 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     has 11 fractional bits, of which 4 are cut off. Then two rows are mixed: times the weight of its row a number has
     7 + 11 = 18 fractional bits, of which 16 are cut off, and the last 2 are rounded.
     """
-    left, right, right_weight = _neighbours(pixels.shape[1], width)  # (width,) each
-    above, below, below_weight = _neighbours(pixels.shape[0], height)  # (height,) each
+    columns = _neighbours(pixels.shape[1], width)
+    rows = _neighbours(pixels.shape[0], height)
 
-    def mixed_along_rows(row_numbers: Tensor) -> Tensor:
+    def mixed_in_rows(row_numbers: Tensor) -> Tensor:
         """The rows of the picture with these numbers, (height,), each resized to the new width by mixing two pixels:
         (height, width, 3) with 7 fractional bits."""
-        rows = pixels.index_select(0, row_numbers)  # (height, W, 3)
-        mixed = rows.index_select(1, left) * (2048 - right_weight[:, None])
-        mixed += rows.index_select(1, right) * right_weight[:, None]
+        chosen = pixels.index_select(0, row_numbers)  # (height, W, 3)
+        mixed = chosen.index_select(1, columns.first) * columns.first_weight[:, None]
+        mixed += chosen.index_select(1, columns.second) * columns.second_weight[:, None]
         mixed >>= 4
         return mixed
 
-    upper = mixed_along_rows(above).mul_(2048 - below_weight[:, None, None])  # 18 fractional bits
-    lower = mixed_along_rows(below).mul_(below_weight[:, None, None])
+    upper = mixed_in_rows(rows.first).mul_(rows.first_weight[:, None, None])  # 18 fractional bits
+    lower = mixed_in_rows(rows.second).mul_(rows.second_weight[:, None, None])
     upper >>= 16
     lower >>= 16
     upper += lower  # 2 fractional bits
@@ -237,16 +240,23 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     return upper.to(torch.uint8)
 
 
-def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two pixels between which each new pixel lies, for a side of `old` pixels that is resized to `new`.
+class _Neighbours(NamedTuple):
+    """The two old pixels between which each new pixel lies along a side, (new,) each: their indices, and their weights
+    in 2048ths."""
 
-    Returns the indices of the first and of the second, and the weight of the second in 2048ths, (new,) each.
-    """
+    first: Tensor
+    second: Tensor
+    first_weight: Tensor
+    second_weight: Tensor
+
+
+def _neighbours(old: int, new: int) -> _Neighbours:
+    """The neighbours of each new pixel along a side of `old` pixels that is resized to `new`."""
     # The centre of each new pixel in old pixels, 0 at the centre of the first old pixel: centres lie half a pixel from
     # the edge. OpenCV keeps it as a float of 32 bits.
     center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
     floor = center.floor()
-    weight = ((center - floor) * 2048).round().int()
+    second_weight = ((center - floor) * 2048).round().int()
     first = floor.long().clamp(0, old - 1)
     second = (floor.long() + 1).clamp(0, old - 1)
-    return first, second, weight
+    return _Neighbours(first, second, 2048 - second_weight, second_weight)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from ..cast import Box, CanvasSize
 from ..checks.errors import counted
-from ..pictures.geometry import Fit, shorter_side
+from ..pictures.geometry import Fit, middle_of, shorter_side
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
 from .bgr_pictures import TEMPLATE
 from .finding import Detection
@@ -105,8 +105,8 @@ def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
 
 _BOX_WIDTH = 82
 _BOX_HEIGHT = 104
-_BOX_MIDDLE = (56, 66)
-"""Width, height and middle (x, y) of SCRFD's box around a face, in pixels of ArcFace's template of 112x112 px, after
+_BOX_MIDDLE_X, _BOX_MIDDLE_Y = 56, 66
+"""Width, height and middle of SCRFD's box around a face, in pixels of ArcFace's template of 112x112 px, after
 the face is aligned to the template: the median of 30 faces in photos."""
 
 
@@ -118,7 +118,8 @@ def _face_in_box(box: Box) -> Detection:
     """
     x0, y0, x1, y1 = box
     scale = max((x1 - x0) / _BOX_WIDTH, (y1 - y0) / _BOX_HEIGHT)
-    left = (x0 + x1) / 2 - _BOX_MIDDLE[0] * scale
-    top = (y0 + y1) / 2 - _BOX_MIDDLE[1] * scale
+    middle_x, middle_y = middle_of(box)
+    left = middle_x - _BOX_MIDDLE_X * scale  # of the template, in pixels of the photo
+    top = middle_y - _BOX_MIDDLE_Y * scale
     keypoints = tuple((left + x * scale, top + y * scale) for x, y in TEMPLATE)
     return Detection(box, keypoints, score=1.0)

@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from ..cast import CROP, Box, FacePoints, Keypoints, Point
 from ..pictures.geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
+from ..places.bodies import middle
 from .bgr_pictures import Picture
 
 
@@ -185,43 +186,43 @@ class _Photo:
                 result.append(seen)
             else:
                 turned_faces.append(seen)
-        if not turned_faces and len(result) >= expected:
-            return tuple(result)
+        if turned_faces or len(result) < expected:
+            turned_faces += self._upright_in_other_turns(view)
+        # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
+        for face in _surest_first(turned_faces):
+            if not _is_among(face, result):
+                result.append(face)
+        return tuple(_surest_first(result))
+
+    def _upright_in_other_turns(self, view: View) -> list[Detection]:
+        """The faces that are seen clearly and upright in the whole picture, turned in another way than in `view`."""
+        upright: list[Detection] = []
         for turns in range(4):
             if turns != view.turns:
                 faces = self.look(replace(view, turns=turns))
-                turned_faces += [face for face in faces if face.score >= _SURE and _is_upright(face, turns)]
-        # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
-        for face in sorted(turned_faces, key=lambda face: -face.score):
-            if not _is_among(face, result):
-                result.append(face)
-        return tuple(sorted(result, key=lambda face: -face.score))
+                upright += [face for face in faces if face.score >= _SURE and _is_upright(face, turns)]
+        return upright
 
     def _upright_face(self, face: Detection, turns: int) -> Detection:
         """A doubtful face as it is seen in the turn in which it is upright; not `certain` where that cannot be told.
 
-        turns: how often the picture was turned where the face was found. The face is cut out and looked at in all
-        turns:
-
-        - It scores best upright in `turns`: `face` itself is returned.
-        - It scores best upright in another turn: the face as it is seen there; `face` itself, not certain, where its
-          score is below _SURE.
-        - It is seen upright in no turn, as happens to small and drawn faces: `face` itself, certain where its
-          keypoints are upright in `turns`.
+        turns: how often the picture was turned where the face was found. It is `face` itself that is returned, unless
+        the face, cut out and looked at in all turns, is seen better and surely in another one.
         """
+        not_certain = replace(face, certain=False)
         upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
         for turned in range(4):
             detection = self._seen_again(face, turned, _WHICH_TURN)
             if detection:
                 upright[turned] = detection
-        if not upright:
-            return face if _is_upright(face, turns) else replace(face, certain=False)
+        if not upright:  # as happens to small and drawn faces
+            return face if _is_upright(face, turns) else not_certain
         # Of turns with the same score the one in which the face was found.
         best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
         if best == turns:
             return face
         located = self._seen_again(face, best, _WHERE) or upright[best]
-        return located if located.score >= _SURE else replace(face, certain=False)
+        return located if located.score >= _SURE else not_certain
 
     def _seen_again(self, face: Detection, turns: int, closer_look: _CloserLook) -> Detection | None:
         """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.
@@ -246,12 +247,18 @@ class _Photo:
         return max(candidates, key=lambda candidate: candidate.score, default=None)
 
 
+def _surest_first(faces: Iterable[Detection]) -> list[Detection]:
+    return sorted(faces, key=lambda face: -face.score)
+
+
 def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
-    """The vector from the eyes to the mouth, twice as long, in the picture turned `turns` times: x to the right, y
-    down."""
+    """The vector from the middle of the eyes to that of the mouth in the picture turned `turns` times, px: x to the
+    right, y down."""
     left_eye, right_eye, _, left_mouth, right_mouth = face.keypoints
-    across = left_mouth[0] + right_mouth[0] - left_eye[0] - right_eye[0]
-    down = left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1]
+    eyes_x, eyes_y = middle(left_eye, right_eye)
+    mouth_x, mouth_y = middle(left_mouth, right_mouth)
+    across = mouth_x - eyes_x
+    down = mouth_y - eyes_y
     for _ in range(turns):
         # A counter-clockwise turn brings the right edge to the top: what led downwards now leads to the right.
         across, down = down, -across
@@ -277,9 +284,10 @@ def _is_upright(face: Detection, turns: int) -> bool:
 
 def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
     """Whether one of these detections is of the same face: the middle of either box lies in the other box."""
-    return any(
-        _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box) for other in others
-    )
+    for other in others:
+        if _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box):
+            return True
+    return False
 
 
 def _is_inside(point: Point, box: Box) -> bool:
@@ -356,14 +364,16 @@ def _with_small_faces(detector: Detector, picture: Picture, faces: Sequence[Dete
     longer = max(picture.shape[:2])
     a_pixel = longer / _FIRST  # of what the network reads at the first look, in pixels of the picture
     unseen_below = _FOUND_FROM * a_pixel
+    small_are_found = unseen_below <= _LEAST_LOOKED_FOR
+    readable_are_found = unseen_below <= CROP
     all_are_clear = all(shorter_side(face.box) / a_pixel >= _CLEAR_FROM for face in faces)
-    if unseen_below <= _LEAST_LOOKED_FOR or (unseen_below <= CROP and all_are_clear):
+    if small_are_found or (readable_are_found and all_are_clear):
         return faces
     side = _closer_side(longer)
     if side > _FIRST:  # else the network would read no more than at the first look
         faces = _decided_by_a_closer_look(faces, detector(picture, side), _SMALL * a_pixel)
         unseen_below = _FOUND_FROM * longer / side
-    return [replace(face, unseen_below=unseen_below) for face in sorted(faces, key=lambda face: -face.score)]
+    return [replace(face, unseen_below=unseen_below) for face in _surest_first(faces)]
 
 
 def _closer_side(longer: int) -> int:

@@ -130,22 +130,25 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     down = mesh[_CHIN] - mesh[_FOREHEAD]
     down /= max(float(np.hypot(*down)), 1.0)  # of length 1; a damaged mesh of no height would divide by 0
     down_x, down_y = float(down[0]), float(down[1])
-    # The columns of `turn`: to the viewer's right on an upright face, and down the face. turn_back is its inverse.
-    turn = np.array([(down_y, down_x), (-down_x, down_y)])
-    turn_back = np.array([(down_y, -down_x), (down_x, down_y)])
+    # The columns: to the viewer's right on an upright face, and down the face. A turn is undone by its transpose.
+    turn: npt.NDArray[np.float64] = np.array([(down_y, down_x), (-down_x, down_y)])
     # Both in turned coordinates: x across the face, y down the face.
     upright = mesh @ turn  # (468 or 478, 2)
     moved = jaw @ turn  # (17, 2)
-    for number in range(len(moved)):
-        height = float(moved[number, 1])
-        above = upright[upright[:, 1] <= height]  # (a, 2)
-        below = upright[upright[:, 1] > height]  # (b, 2)
-        is_chin = number == _JAW // 2
-        if is_chin or not len(above) or not len(below):  # at the very top or bottom no line crosses this height
-            continue
-        # Where the lines between all points above and all below cross this height; the outermost is on the outline.
-        share = (height - above[:, None, 1]) / (below[None, :, 1] - above[:, None, 1])  # (a, b)
-        crossings = above[:, None, 0] + share * (below[None, :, 0] - above[:, None, 0])
-        is_on_left = number < _JAW // 2  # the viewer's
-        moved[number, 0] = crossings.min() if is_on_left else crossings.max()
-    return moved @ turn_back
+    chin = _JAW // 2  # the middle one; before it come those on the viewer's left
+    for number in range(_JAW):
+        crossings = _crossings(upright, float(moved[number, 1]))
+        if number != chin and crossings.size:
+            moved[number, 0] = crossings.min() if number < chin else crossings.max()  # the outermost, on the outline
+    return moved @ turn.transpose()
+
+
+def _crossings(points: npt.NDArray[np.float64], height: float) -> npt.NDArray[np.float64]:
+    """Where a height is crossed by the lines from every point above it to every point below: x, (above, below).
+
+    points: (n, 2), x and y. None is above, or below, at the very top or bottom: then no line crosses the height.
+    """
+    above = points[points[:, 1] <= height][:, None]  # (above, 1, 2)
+    below = points[points[:, 1] > height][None]  # (1, below, 2)
+    share = (height - above[..., 1]) / (below[..., 1] - above[..., 1])
+    return above[..., 0] + share * (below[..., 0] - above[..., 0])

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
-from ..cast import CROP, EMBEDDING, Face, Faces
+from ..cast import CROP, EMBEDDING, CanvasSize, Face, Faces
 from ..checks.errors import UnsupportedCheckpoint
 from ..models import formats, packs
 from ..models.files import stamp
 from ..models.manifest import is_standin
-from ..models.onnx_file import Kind, Program, inspect, read
+from ..models.onnx_file import Graph, Kind, Program, inspect, read
 from ..models.tensors import State
 from ..pictures.geometry import shorter_side
 from . import analysis, ir_se50, onnx_session, scrfd
@@ -102,11 +102,10 @@ class Files:
             if packs.maybe_recogniser(name):
                 identifier = packs.recogniser_id(name, os.path.getsize(path))
                 paths.setdefault(identifier, path)
-        for path in sorted(self.others.values(), key=is_standin):  # the stand-in last
-            path_size_and_time = stamp(path)
-            if _is_ir_se50(*path_size_and_time):
-                paths[packs.IR_SE50] = path
-                break
+        standin_last = sorted(self.others.values(), key=is_standin)
+        ir_se50 = next((path for path in standin_last if _is_ir_se50(*stamp(path))), None)
+        if ir_se50:
+            paths[packs.IR_SE50] = ir_se50
         return paths
 
     def detectors(self, pack: str) -> "Detectors":
@@ -248,17 +247,23 @@ def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd
     Raises UnsupportedCheckpoint, and with a provider NoOnnxRuntime.
     """
     graph = inspect(path)
-    fixed_size = None  # any size fits
-    if len(graph.inputs[0]) == 4:  # (batch, channels, height, width); a file may also leave its shape out
-        _, _, fixed_height, fixed_width = graph.inputs[0]  # of the picture; 0 where the file leaves a size open
-        if fixed_height and fixed_width:
-            fixed_size = (fixed_width, fixed_height)
+    fixed_size = _fixed_size(graph)
     width, height = fixed_size or scrfd.SIZE
     output_sizes = scrfd.output_sizes(len(graph.outputs), width, height)
     picture_shape = (1, 3, height, width)
     if provider is not None:
         return scrfd.Scrfd(onnx_session.opened(path, provider, picture_shape, output_sizes), fixed_size)
     return scrfd.Scrfd(opened(read(path), hold, picture_shape, output_sizes), fixed_size)
+
+
+def _fixed_size(graph: Graph) -> CanvasSize | None:
+    """Width and height of the only pictures that a network takes, px; None where it takes any."""
+    shape = graph.inputs[
+        0
+    ]  # (batch, channels, height, width), 0 for a size that the file leaves open; or no shape at all
+    if len(shape) != 4 or 0 in shape[2:]:
+        return None
+    return shape[3], shape[2]
 
 
 def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:

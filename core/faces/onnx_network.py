@@ -82,20 +82,11 @@ def plan(program: Program) -> NetworkPlan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    weights: dict[str, Tensor] = {}
-    constants: dict[str, Tensor] = {}
+    read = {name: fixed[name] for step in steps for name in step.reads if name in fixed}
+    given = {name: fixed[name] for name in program.outputs if name in fixed}  # perhaps read by no step
     sizes = _names_of_sizes(steps)
-    names_read = dict.fromkeys(name for step in steps for name in step.reads)  # each once, in their order
-    for name in names_read:
-        if name not in fixed:  # the picture, or what a step makes
-            continue
-        if fixed[name].is_floating_point() and name not in sizes:
-            weights[name] = fixed[name]
-        else:
-            constants[name] = fixed[name]
-    for name in program.outputs:  # an output may be a fixed value that no step reads
-        if name in fixed and name not in weights:
-            constants[name] = fixed[name]
+    weights = {name: value for name, value in read.items() if value.is_floating_point() and name not in sizes}
+    constants = {name: value for name, value in (read | given).items() if name not in weights}
     numbers = _numbered(weights)
     # The keys of a Network's state_dict. Names of one tensor give one key.
     state = {f"weights.{numbers[name]}.weight": tensor for name, tensor in weights.items()}
@@ -153,6 +144,10 @@ class Weight(nn.Module):
 
     def __init__(self, empty: Tensor) -> None:
         super().__init__()
+        if empty.ndim == 4:
+            # With channels last a CPU needs half the time for a detector, and a quarter less for a recogniser. Only
+            # tensors of four dimensions have that memory format.
+            empty = empty.contiguous(memory_format=torch.channels_last)
         self.weight = nn.Parameter(empty, requires_grad=False)
         self.register_parameter("bias", None)  # as a layer has it
 
@@ -165,19 +160,8 @@ class Network(nn.Module):
         empty = [torch.empty_like(tensor, device=device, dtype=dtype) for tensor in planned.state.values()]
         self.weights = nn.ModuleList(Weight(tensor) for tensor in empty)
         self._plan = planned
-        self._last_use: dict[str, int | None] = {}
-        """The number of the step after which a value may go, by its name; None for an output of the graph."""
-        for number, step in enumerate(planned.steps):
-            for name in step.reads:
-                self._last_use[name] = number
-        for name in planned.outputs:
-            self._last_use[name] = None
-        for module in self.weights:
-            parameter: Any = module.weight
-            # With channels last a CPU needs half the time for a detector, and a quarter less for a recogniser. Only
-            # tensors of four dimensions have that memory format.
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self._last_use = {name: number for number, step in enumerate(planned.steps) for name in step.reads}
+        """The number of the last step that reads a value, by its name."""
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The graph's outputs for a picture (1, 3, H, W), in the order of the file.
@@ -207,7 +191,7 @@ class Network(nn.Module):
                 room = f"{made_bytes / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any"
                 raise _unsupported(self._plan.path, f"whose values take {room}")
             for name in step.reads:
-                if self._last_use[name] == number:
+                if self._last_use[name] == number and name not in self._plan.outputs:
                     values.pop(name, None)  # weights are not among the values
         return [self._value(name, values, pixels.device) for name in self._plan.outputs]
 

@@ -75,15 +75,22 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 # Layers with weights
 
 
-def _padding(strides: Ints, pads: Ints, dilations: Ints = (1, 1)) -> list[int]:
-    """The padding as torch takes it, [on top and bottom, on left and right].
+# On the meta device, where a network is tried, torch accepts numbers with which it then fails or crashes on a real
+# picture: strides and dilations that are not above 0, and any pads.
 
-    pads: (top, left, bottom, right), as ONNX has them. Raises UnknownValue where two opposite sides differ. Raises it
-    too for strides, dilations and pads that torch accepts on the meta device, and then fails or crashes with on a real
-    picture.
+
+def _steps(numbers: Ints, attribute: str) -> list[int]:
+    """Strides or dilations as torch takes them: (down, right). Raises UnknownValue unless they are above 0."""
+    _require(min(numbers) > 0, attribute)
+    return list(numbers)
+
+
+def _padding(pads: Ints) -> list[int]:
+    """The padding as torch takes it: [on top and bottom, on left and right].
+
+    pads: (top, left, bottom, right), as ONNX has them. Raises UnknownValue where two opposite sides differ, and for
+    more than _MOST_PADDING.
     """
-    _require(min(strides) > 0, "strides")
-    _require(min(dilations) > 0, "dilations")
     top, left, bottom, right = pads
     alike = (top, left) == (bottom, right)
     _require(alike and all(0 <= side <= _MOST_PADDING for side in pads), "pads")
@@ -106,10 +113,12 @@ def convolution(
     weight: (out, C / group, height, width) of the kernel. kernel_shape repeats the last two sizes of the weight and is
     not read. Raises UnknownValue for other values of attributes.
     """
-    padding = _padding(strides, pads, dilations)
+    stride = _steps(strides, "strides")
+    dilation = _steps(dilations, "dilations")
+    padding = _padding(pads)
     _require(weight.ndim == 4 and all(weight.shape), "kernel_shape")
     _require_floats(weight, bias)
-    return functional.conv2d(x, weight, bias, list(strides), padding, list(dilations), group)
+    return functional.conv2d(x, weight, bias, stride, padding, dilation, group)
 
 
 def linear(
@@ -168,8 +177,9 @@ def max_pool(
     dilations: Ints = (1, 1),
 ) -> Tensor:
     """The maximum of each window of (B, C, H, W)."""
-    padding = _padding(strides, pads, dilations)
-    return functional.max_pool2d(x, list(kernel_shape), list(strides), padding, list(dilations), bool(ceil_mode))
+    stride = _steps(strides, "strides")
+    dilation = _steps(dilations, "dilations")
+    return functional.max_pool2d(x, list(kernel_shape), stride, _padding(pads), dilation, bool(ceil_mode))
 
 
 def average_pool(
@@ -182,9 +192,9 @@ def average_pool(
     pads: Ints = (0, 0, 0, 0),
 ) -> Tensor:
     """The mean of each window of (B, C, H, W)."""
-    padding = _padding(strides, pads)
-    size = list(kernel_shape)
-    return functional.avg_pool2d(x, size, list(strides), padding, bool(ceil_mode), bool(count_include_pad))
+    stride = _steps(strides, "strides")
+    padding = _padding(pads)
+    return functional.avg_pool2d(x, list(kernel_shape), stride, padding, bool(ceil_mode), bool(count_include_pad))
 
 
 _REPEATS_PIXELS = (("half_pixel", "round_prefer_floor"), ("asymmetric", "floor"))
@@ -209,13 +219,13 @@ def resize(
     Raises UnknownValue for other multiples and modes.
     """
     _require(mode == "nearest", "mode")
-    rounding = (coordinate_transformation_mode, nearest_mode)
-    _require(rounding in _REPEATS_PIXELS, "coordinate_transformation_mode or nearest_mode")
-    new_shape = _numbers(sizes)
-    whole_multiples = all(size and size % old == 0 for size, old in zip(new_shape, x.shape, strict=True))
-    same_channels = new_shape[:2] == list(x.shape[:2])  # B and C stay
-    _require(same_channels and whole_multiples, "scales")
-    return functional.interpolate(x, size=new_shape[2:], mode="nearest")
+    modes = (coordinate_transformation_mode, nearest_mode)
+    _require(modes in _REPEATS_PIXELS, "coordinate_transformation_mode or nearest_mode")
+    *batch_and_channels, new_height, new_width = _numbers(sizes)
+    height, width = x.shape[2:]
+    whole_multiples = new_height % height == 0 and new_width % width == 0 and new_height > 0 and new_width > 0
+    _require(batch_and_channels == list(x.shape[:2]) and whole_multiples, "scales")
+    return functional.interpolate(x, size=[new_height, new_width], mode="nearest")
 
 
 # Shapes

@@ -92,22 +92,7 @@ def opened(
     numbers each output must have for that picture. Raises NoOnnxRuntime where the provider does not start, and
     UnsupportedCheckpoint for another network.
     """
-    runtime = _onnxruntime(_word(name))
-    if hasattr(runtime, "disable_telemetry_events"):
-        runtime.disable_telemetry_events()  # on Windows onnxruntime would report its use to Microsoft
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors: its warnings name every operator that stays on the CPU
-    if name == "DmlExecutionProvider":
-        options.enable_mem_pattern = False  # DirectML does not support memory patterns
-    try:
-        session: Any = runtime.InferenceSession(path, options, providers=[name])
-    except Exception as error:  # onnxruntime has errors of its own, for each kind of damage
-        if is_out_of_memory(error):
-            raise
-        raise _unusable(path, in_one_line(error)) from error
-    # Where a library of the provider is missing, onnxruntime goes on with the CPU and says so on the console alone.
-    if name not in session.get_providers():
-        raise NoOnnxRuntime(f"onnxruntime could not start its {name}, of which a library is missing.", _word(name))
+    session = _session(path, name)
     picture = session.get_inputs()[0]
     dtype = np.float16 if picture.type == "tensor(float16)" else np.float32
 
@@ -127,6 +112,27 @@ def opened(
     if actual_sizes != list(output_sizes):
         raise _unusable(path, f"it gives {listed(actual_sizes)} numbers instead of {listed(output_sizes)}")
     return run
+
+
+def _session(path: str, name: str) -> Any:
+    """The InferenceSession of a file on one provider. Arguments and errors are those of `opened`."""
+    runtime = _onnxruntime(_word(name))
+    if hasattr(runtime, "disable_telemetry_events"):
+        runtime.disable_telemetry_events()  # on Windows onnxruntime would report its use to Microsoft
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors: its warnings name every operator that stays on the CPU
+    if name == "DmlExecutionProvider":
+        options.enable_mem_pattern = False  # DirectML does not support memory patterns
+    try:
+        session: Any = runtime.InferenceSession(path, options, providers=[name])
+    except Exception as error:  # onnxruntime has errors of its own, for each kind of damage
+        if is_out_of_memory(error):
+            raise
+        raise _unusable(path, in_one_line(error)) from error
+    # Where a library of the provider is missing, onnxruntime goes on with the CPU and says so on the console alone.
+    if name not in session.get_providers():
+        raise NoOnnxRuntime(f"onnxruntime could not start its {name}, of which a library is missing.", _word(name))
+    return session
 
 
 def _word(name: str) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,10 +57,14 @@ class Scrfd:
         # (height, width, 3) BGR -> (1, 3, height, width) RGB, -1..1 as insightface scales it
         network_input = (pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128
         outputs = self.network(network_input)
-        candidates = _candidates([output.cpu() for output in outputs], width, height)  # (n, 15)
-        candidates[:, 1:] /= scale  # pixels of the network's input -> of the picture
-        best = candidates[_without_overlaps(candidates[:, 0], candidates[:, 1:5])]
-        return [_detection(*map(float, row)) for row in best]  # the 15 columns in the order of its parameters
+        scores, boxes, keypoints = _candidates([output.cpu() for output in outputs], width, height)
+        # pixels of the network's input -> of the picture
+        boxes = boxes / scale
+        keypoints = keypoints / scale
+        return [
+            _detection(float(scores[index]), boxes[index], keypoints[index])
+            for index in _without_overlaps(scores, boxes)
+        ]
 
 
 def _canvas(picture: Picture, side: int) -> tuple[int, int]:
@@ -91,30 +96,42 @@ def output_sizes(outputs: int, width: int, height: int) -> list[int]:
     return sizes
 
 
-def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
-    """Every anchor that is surely on a face, in pixels of the network's input, (n, 15): score, box and five points.
+class _Candidates(NamedTuple):
+    """What a network says of n anchors, in pixels. scores: (n,). boxes: (n, 4). keypoints: (n, 5, 2), x and y each."""
 
-    One face has several anchors. outputs: the scores of every level, then the edges, then the points; edges and points
-    are in strides of their level. width, height: of the input, px.
+    scores: Tensor
+    boxes: Tensor
+    keypoints: Tensor
+
+
+def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> _Candidates:
+    """Every anchor that is surely on a face, in pixels of the network's input. One face has several anchors.
+
+    outputs: the scores of every level, then the edges, then the points; edges and points are in strides of their level.
+    width, height: of the input, px.
     """
     levels = _LEVELS[len(outputs)]
-    count = len(levels.strides)
-    candidates: list[Tensor] = []
+    of_levels: list[_Candidates] = []
     for level, stride in enumerate(levels.strides):
-        scores = outputs[level].reshape(-1, 1)  # (anchors, 1)
-        edges = outputs[count + level].reshape(-1, 4)  # (anchors, 4)
-        points = outputs[2 * count + level].reshape(-1, 10)  # (anchors, 10)
+        scores, edges, points = outputs[level :: len(levels.strides)]  # of this level
+        scores = scores.flatten()  # (anchors,)
+        edges = edges.reshape(-1, 4)
+        points = points.reshape(-1, 5, 2)
         rows = torch.arange(height // stride, dtype=torch.float32)
         columns = torch.arange(width // stride, dtype=torch.float32)
-        grid = torch.cartesian_prod(rows, columns).flip(-1)  # (points, 2): x and y, row by row
+        grid = torch.cartesian_prod(rows, columns).flip(-1)  # (places, 2): x and y, row by row
         anchors = grid.repeat_interleave(levels.anchors, 0) * float(stride)  # (anchors, 2), px
-        is_sure = scores[:, 0] >= _SURE  # (anchors,)
+        is_sure = scores >= _SURE  # (anchors,)
         anchors = anchors[is_sure]
         edges = edges[is_sure] * stride
         points = points[is_sure] * stride
-        boxes = torch.cat([anchors - edges[:, :2], anchors + edges[:, 2:]], 1)  # (sure, 4)
-        candidates.append(torch.cat([scores[is_sure], boxes, anchors.repeat(1, 5) + points], 1))  # (sure, 15)
-    return torch.cat(candidates)
+        boxes = torch.cat([anchors - edges[:, :2], anchors + edges[:, 2:]], 1)
+        of_levels.append(_Candidates(scores[is_sure], boxes, anchors[:, None] + points))
+    return _Candidates(
+        torch.cat([found.scores for found in of_levels]),
+        torch.cat([found.boxes for found in of_levels]),
+        torch.cat([found.keypoints for found in of_levels]),
+    )
 
 
 def _without_overlaps(scores: Tensor, boxes: Tensor) -> list[int]:
@@ -139,10 +156,7 @@ def _without_overlaps(scores: Tensor, boxes: Tensor) -> list[int]:
     return remaining
 
 
-def _detection(score: float, x0: float, y0: float, x1: float, y1: float, *coordinates: float) -> Detection:
-    """A face from the numbers of one row of `_candidates`.
-
-    coordinates: x and y of each of the five keypoints, one after the other.
-    """
-    keypoints = tuple(zip(coordinates[::2], coordinates[1::2], strict=True))
-    return Detection((x0, y0, x1, y1), keypoints, score)
+def _detection(score: float, box: Tensor, keypoints: Tensor) -> Detection:
+    """A face from what a network says of it. box: (4,). keypoints: (5, 2)."""
+    x0, y0, x1, y1 = map(float, box)
+    return Detection((x0, y0, x1, y1), tuple((float(x), float(y)) for x, y in keypoints), score)

@@ -215,13 +215,12 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
     A file under one of its names in any folder comes before a file whose name is the same in another spelling.
     """
     roots = [root for key in (model.key, *model.further) for root in folders.get(key, ())]
-    for root in roots:
-        for name in file.names:
-            for path in _paths(Path(root), name, model):
-                # Not Path.is_file: for names that no file can have, such as very long ones, which workflows may hold,
-                # it may raise OSError; os.path.isfile returns False.
-                if os.path.isfile(path):
-                    return path
+    for root, name in product(roots, file.names):
+        for path in _paths(Path(root), name, model):
+            # Not Path.is_file: for names that no file can have, such as very long ones, which workflows may hold, it
+            # may raise OSError; os.path.isfile returns False.
+            if os.path.isfile(path):
+                return path
     # Then names in another spelling: other capitals, accents or separators.
     for root in roots:
         path = spelled_otherwise(file.names, {there.name: there.path for there in folders.below(root)})
@@ -280,16 +279,14 @@ def _pack(model: Model, folders: Folders) -> Finding:
     # Another pack may do where a detector alone is needed: then `needs` has left the recogniser out of the files.
     detector = _first_detector(there) if len(model.files) == 1 else None
     if detector and not model.chosen:  # where a loader has chosen the pack, no other one is loaded in its place
-        pack, folder = detector
-        enough = f"Only a detector is needed, and {folder} has one."
-        choose = f"If the workflow has a Load Face Embedder, choose {pack} in it."
+        enough = f"Only a detector is needed, and {detector.folder} has one."
+        choose = f"If the workflow has a Load Face Embedder, choose {detector.pack} in it."
         return Finding(model.title, FOUND, (enough, choose))
     misplaced = _misplaced_pack(model, there, folders)
     if misplaced:
         return misplaced
     if detector:
-        pack, _ = detector
-        model = replace(model, alternatives=(f"choose the face pack {pack}, which is there",))
+        model = replace(model, alternatives=(f"choose the face pack {detector.pack}, which is there",))
     return _nothing(model, folders)
 
 
@@ -314,20 +311,26 @@ def _pack_there(model: Model, paths: Sequence[Path]) -> Finding:
     folder = paths[0].parent
     if lost:
         return Finding(model.title, MISSING, (f"{folder} has no {' and no '.join(lost)}.",), model)
-    if folder.parent.name.lower() == folder.name.lower():
-        nested = f"{folder}: nested twice, which Likeness reads and other packs may not."
-        return Finding(model.title, FOUND, (nested,))
-    return Finding(model.title, FOUND, (str(folder),))
+    is_nested_twice = folder.parent.name.lower() == folder.name.lower()
+    hint = ": nested twice, which Likeness reads and other packs may not." if is_nested_twice else ""
+    return Finding(model.title, FOUND, (f"{folder}{hint}",))
 
 
-def _first_detector(there: _Packs) -> tuple[str, Path] | None:
-    """The first pack with a detector with keypoints, and its folder; None where none has. Damaged files are passed
-    over. The demo's stand-in comes last."""
+class _DetectorThere(NamedTuple):
+    """A detector with keypoints that is there: its pack, and the folder in which its file lies."""
+
+    pack: str
+    folder: Path
+
+
+def _first_detector(there: _Packs) -> _DetectorThere | None:
+    """The detector of the first pack that has one with keypoints; None where none has. Damaged files are passed over.
+    The demo's stand-in comes last."""
     for pack in sorted(there, key=is_standin):
         for path in there[pack]:
             with suppress(UnsupportedCheckpoint):
                 if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
-                    return pack, path.parent
+                    return _DetectorThere(pack, path.parent)
     return None
 
 
@@ -340,13 +343,12 @@ def _misplaced_pack(model: Model, there: _Packs, folders: Folders) -> Finding | 
     found = _files_of_pack(model, folders)
     pack_of_folder = {path.parent: pack for pack, paths in there.items() for path in paths}
     for folder, names in found.names_in.items():
-        has_its_name = _is_called(model, folder)
-        # In a folder of another name some of the files do not make this pack; all of them do.
-        if len(names) < len(model.files) and not has_its_name:
-            continue
-        if folder in pack_of_folder and not has_its_name:  # the loader's menu shows it, under another name
-            choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
-            return Finding(model.title, RENAMED, (choose,))
+        if not _is_called(model, folder):
+            if len(names) < len(model.files):  # in a folder of another name all of the files make this pack, not some
+                continue
+            if folder in pack_of_folder:  # the loader's menu shows it, under that name
+                choose = f"{folder}: choose {pack_of_folder[folder]} in Load Face Embedder."
+                return Finding(model.title, RENAMED, (choose,))
         return Finding(model.title, MISPLACED, (_moving(model, folder, folders),))
     if found.archives:
         into = model.unpacked_into(target(model, folders))
@@ -371,9 +373,11 @@ def _files_of_pack(model: Model, folders: Folders) -> _PackFiles:
     file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
     archive_name = f"{folded(model.name)}.zip"
     found = _PackFiles({}, [])
-    for path in (file.path for file in folders.everything()):
+    for there in folders.everything():
+        path = there.path
         name = folded(path.name)
-        if name not in (archive_name, *file_of_name) or not os.path.isfile(path):  # a link may lead nowhere
+        has_its_name = name == archive_name or name in file_of_name
+        if not has_its_name or not os.path.isfile(path):  # a link may lead nowhere
             continue
         if name == archive_name:
             found.archives.append(path)

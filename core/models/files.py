@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from uuid import uuid4
@@ -90,15 +90,16 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
         if real in visited:
             continue
         visited.add(real)
-        # The first step of os.walk is this folder alone. It has no step where the folder cannot be read.
-        for _, subfolders, names in islice(os.walk(folder), 1):
-            # Real folders first, so that a link beside one does not take its name.
-            subfolders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
-            yield folder, [name for name in names if not name.startswith(BESIDE_FILES)]
-            for name in subfolders:
-                path = os.path.join(folder, name)
-                if name != ".git" and (links or not os.path.islink(path)):
-                    waiting.append(path)
+        this_folder = next(os.walk(folder), None)  # the first step of os.walk; none where the folder cannot be read
+        if this_folder is None:
+            continue
+        _, subfolders, names = this_folder
+        yield folder, [name for name in names if not name.startswith(BESIDE_FILES)]
+        # Real folders first, so that a link beside one does not take its name.
+        for name in sorted(subfolders, key=lambda name: (os.path.islink(os.path.join(folder, name)), name)):
+            path = os.path.join(folder, name)
+            if name != ".git" and (links or not os.path.islink(path)):
+                waiting.append(path)
 
 
 class FileBelow(NamedTuple):
@@ -110,15 +111,16 @@ class FileBelow(NamedTuple):
 
 def files_below(root: str, most_files: int) -> list[FileBelow]:
     """The first `most_files` files below `root` in the order of `walk`. Links that lead nowhere are among them."""
+    files = chain.from_iterable(_files_in(folder, names, root) for folder, names in walk(root))
+    return list(islice(files, most_files))
+
+
+def _files_in(folder: str, names: Sequence[str], root: str) -> Iterator[FileBelow]:
+    """The files of these names in a folder, which is `root` or lies below it, sorted."""
     root_length = len(os.path.join(root, ""))
-    files: list[FileBelow] = []
-    for folder, names in walk(root):
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            files.append(FileBelow(path[root_length:], path))
-            if len(files) == most_files:
-                return files
-    return files
+    for name in sorted(names):
+        path = os.path.join(folder, name)
+        yield FileBelow(path[root_length:], path)
 
 
 def dead_link(path: str) -> str | None:
@@ -172,15 +174,13 @@ def listing(root: str, links: bool = True) -> Listing:
     start_time = time.time_ns()
     folders = {root: _changed(root)}  # also where it cannot be walked
     files: list[FileBelow] = []
-    root_length = len(os.path.join(root, ""))
     for folder, names in walk(root, links):
         folders[folder] = _changed(folder)
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            files.append(FileBelow(path[root_length:], path))
+        for file in _files_in(folder, names, root):
+            files.append(file)
             # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
-            if dead_link(path) is not None:
-                folders[path] = _ABSENT
+            if dead_link(file.path) is not None:
+                folders[file.path] = _ABSENT
     new_listing = Listing(tuple(files), folders)
     _listings.pop((root, links), None)  # the last one is wrong by now, whether or not the new one is kept
     if max(folders.values()) < start_time - _SETTLED_NS:
@@ -260,22 +260,26 @@ def no_model(path: Path) -> str | None:
         head = file.read(512)
     if not head:
         return "an empty file"
+    kind = _kind_of_no_model(path, head)
+    return f"{kind} ({path.stat().st_size} bytes)" if kind else None
+
+
+def _kind_of_no_model(path: Path, head: bytes) -> str | None:
+    """As `no_model`, without the size. head: the first bytes, of which there is one at least."""
     if not any(head):  # room for a download that has stopped; tarfile takes zeros for an empty archive
-        return f"damaged or cut off while downloading ({path.stat().st_size} bytes)"
+        return "damaged or cut off while downloading"
     if is_safetensors(path):  # whose first bytes are a length, and may be those of anything
         return None
-    size = path.stat().st_size
     start = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     for beginning, description in _NOT_A_MODEL:
         if start.startswith(beginning) and ending(path.name) != ".gguf":
-            return f"{description} ({size} bytes)"
+            return description
     if ending(path.name) != ".json" and is_text(head):
-        kind = "JSON" if start.startswith((b"{", b"[")) else "text"
-        return f"{kind}, not a model ({size} bytes)"
+        return "JSON, not a model" if start.startswith((b"{", b"[")) else "text, not a model"
     # torch's own files are zips too, with a data.pkl in them.
     members = zip_members(path) if ending(path.name) in (*WEIGHTS, ".onnx") else []
     if members and not any(name.rpartition("/")[2] == "data.pkl" for name in members):
-        return f"a file packed with zip ({size} bytes)"
+        return "a file packed with zip"
     return None
 
 

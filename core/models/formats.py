@@ -75,15 +75,12 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
     pattern: sizes, of which None stands for any size; "..." at its beginning or its end stands for any number of
     further sizes.
     """
-    shape = tuple(tensor.shape)
     sizes = [size for size in pattern if size != "..."]
-    if "..." in pattern:
-        # Leave the further sizes out, at the beginning or at the end. A shape that is too short stays too short.
-        excess = max(0, len(shape) - len(sizes))
-        shape = shape[excess:] if pattern[0] == "..." else shape[: len(sizes)]
-    if len(shape) != len(sizes):
+    further = tensor.ndim - len(sizes)  # how many sizes "..." has to stand for
+    if further < 0 or (further > 0 and "..." not in pattern):
         return False
-    return all(size in (None, actual) for actual, size in zip(shape, sizes, strict=True))
+    compared = tensor.shape[further:] if pattern[:1] == ["..."] else tensor.shape[: len(sizes)]
+    return all(size in (None, actual) for actual, size in zip(compared, sizes, strict=True))
 
 
 @cache
@@ -111,24 +108,19 @@ def in_order(records: Sequence[Format]) -> tuple[Format, ...]:
             if general not in by_id:
                 raise BadRecord(FOLDERS, f"the format {record.id} is before {general!r}, which is no format")
             special_ids[general].append(record.id)
-    ordered: dict[str, Format] = {}
 
-    def put(identifier: str, waiting: tuple[str, ...]) -> None:
-        """Put a format at the end of `ordered`, behind all that are to be tried earlier, unless it is there already.
-
-        waiting: the more general formats that are put after this one; a format among them leads in a circle.
-        """
-        if identifier in waiting:
-            raise BadRecord(FOLDERS, f"before leads in a circle: {' before '.join([identifier, *reversed(waiting)])}")
-        if identifier in ordered:
-            return
+    def behind_special(identifier: str, general: tuple[str, ...]) -> list[str]:
+        """A format behind all that are to be tried before it. general: the formats that are to be tried after it."""
+        if identifier in general:
+            raise BadRecord(FOLDERS, f"before leads in a circle: {' before '.join([identifier, *reversed(general)])}")
+        ids: list[str] = []
         for special in special_ids[identifier]:
-            put(special, (*waiting, identifier))
-        ordered[identifier] = by_id[identifier]
+            ids += behind_special(special, (*general, identifier))
+        return [*ids, identifier]
 
-    for identifier in by_id:
-        put(identifier, waiting=())
-    return tuple(ordered.values())
+    # A format that comes several times counts where it comes first.
+    ordered = dict.fromkeys(each for identifier in by_id for each in behind_special(identifier, general=()))
+    return tuple(by_id[identifier] for identifier in ordered)
 
 
 def known(identifier: str) -> Format:

@@ -21,9 +21,7 @@ def non_commercial(method: Method, model: Model) -> list[Model]:
     model: the file. The pack counts only where the method reads embeddings with a file of this format.
     """
     needed = [model]
-    # Where embedding_formats is empty, files of every format read embeddings.
-    reads_embeddings = not method.embedding_formats or model.format.startswith(method.embedding_formats)
-    if method.recogniser and reads_embeddings:
+    if method.reads_embeddings_with(model.format):
         needed.append(packs.published(method.recogniser))
     return [entry for entry in needed if entry.commercial == "no"]
 

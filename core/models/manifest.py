@@ -5,7 +5,7 @@ A model may be released as a folder of several files. Standard library only: scr
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
@@ -165,10 +165,10 @@ def human(size: int | None) -> str:
 
 def together(listed: Sequence[Model]) -> str:
     """The size of all these models in words; "" for no model. Models without a stated size are named in it."""
-    unknown = [model.title for model in listed if model.size is None]
-    total = sum(model.size or 0 for model in listed)
     if not listed:
         return ""
+    unknown = [model.title for model in listed if model.size is None]
+    total = sum(model.size or 0 for model in listed)
     if not unknown:
         return human(total)
     names = joined(unknown)
@@ -196,27 +196,24 @@ def publication(name: str, keys: Sequence[str]) -> Model | None:
     first way in which any model has the name decides. People keep files in folders of their own, and workflows come
     from disks that do not tell capitals apart, so the last way is the last part of the name, in any capitals.
     """
-    for known_as, published in zip(_WAYS, _models_by_name(tuple(keys)), strict=True):
-        models_of_name = published.get(known_as(name))
+    for known_as in _WAYS:
+        models_of_name = _models_by_name(known_as, tuple(keys)).get(known_as(name))
         if models_of_name:
             return models_of_name[0] if len(models_of_name) == 1 else None
     return None
 
 
 @cache
-def _models_by_name(keys: tuple[str, ...]) -> list[dict[str, list[Model]]]:
-    """The published models of one file in the folders of these keys, by their names: a dictionary for each of _WAYS.
+def _models_by_name(known_as: Callable[[str], str], keys: tuple[str, ...]) -> dict[str, list[Model]]:
+    """The published models of one file in the folders of these keys, by their names as one of _WAYS gives them.
 
     It is kept, because a workflow may choose thousands of files.
     """
-    published: list[dict[str, list[Model]]] = []
-    for known_as in _WAYS:
-        models_of_name: dict[str, list[Model]] = {}
-        for model in models():
-            if model.key in keys and len(model.files) == 1 and not model.archive:
-                models_of_name.setdefault(known_as(model.name), []).append(model)
-        published.append(models_of_name)
-    return published
+    models_of_name: dict[str, list[Model]] = {}
+    for model in models():
+        if model.key in keys and len(model.files) == 1 and not model.archive:
+            models_of_name.setdefault(known_as(model.name), []).append(model)
+    return models_of_name
 
 
 def _last_part(name: str) -> str:

@@ -57,9 +57,8 @@ class Folders(dict[str, Sequence[str]]):
         # Real path -> the folder as it is configured: several keys may name one folder.
         roots = {os.path.realpath(root): root for searched in self.values() for root in searched}
         for real, root in roots.items():
-            others = [os.path.join(other, "") for other in roots if other != real]  # with a slash at the end
             # A folder inside of another one is left out: the files of the outer folder include its files.
-            if not real.startswith(tuple(others)):
+            if roots.keys().isdisjoint(map(str, Path(real).parents)):
                 yield from self.below(root)
 
     def crowded(self) -> list[str]:

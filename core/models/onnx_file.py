@@ -6,12 +6,13 @@ also copies the weights. Field numbers are those of onnx.proto (github.com/onnx/
 
 import mmap
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +32,8 @@ class _Field:
     MODEL_GRAPH = 7
     GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT = 1, 5, 11, 12
     NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 4, 5, 7
-    ATTRIBUTE_NAME, ATTRIBUTE_TEXT, ATTRIBUTE_TYPE = 1, 4, 20
+    ATTRIBUTE_NAME, ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_TEXT, ATTRIBUTE_TENSOR = 1, 2, 3, 4, 5
+    ATTRIBUTE_FLOATS, ATTRIBUTE_INTS, ATTRIBUTE_TYPE = 7, 8, 20
     TENSOR_SIZES, TENSOR_DATA_TYPE, TENSOR_NAME, TENSOR_RAW_DATA = 1, 2, 8, 9
     TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 13, 14
     VALUE_NAME, VALUE_TYPE = 1, 2
@@ -42,15 +44,22 @@ class _Field:
     ENTRY_KEY, ENTRY_VALUE = 1, 2
 
 
-# TensorProto's number of a data type -> torch's dtype, and the number of TensorProto's field in which the values stand
-# where they are not raw bytes. 0 is the number of no field: float16 is read from raw bytes alone.
+class _DataType(NamedTuple):
+    """A data type of TensorProto. values_field: the number of TensorProto's field in which the values stand where they
+    are not raw bytes; 0, the number of no field, for one that is read from raw bytes alone."""
+
+    dtype: torch.dtype
+    values_field: int
+
+
 _TYPES = {
-    1: (torch.float32, 4),
-    6: (torch.int32, 5),
-    7: (torch.int64, 7),
-    10: (torch.float16, 0),
-    11: (torch.float64, 10),
+    1: _DataType(torch.float32, 4),
+    6: _DataType(torch.int32, 5),
+    7: _DataType(torch.int64, 7),
+    10: _DataType(torch.float16, 0),
+    11: _DataType(torch.float64, 10),
 }
+"""TensorProto's number of a data type -> the data type."""
 _MOST_NUMBERS = 1_000_000
 """The most field headers and varints of a file that are read; the largest networks for faces have 80,000. Without a
 limit a file of nothing but small fields would take minutes."""
@@ -102,7 +111,6 @@ class Graph:
         return height == width and width in sides and embedding[1] == EMBEDDING
 
 
-_Result = TypeVar("_Result")
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Tensor
 
 
@@ -175,9 +183,11 @@ class _Message:
     """One message of protobuf: the bytes `start` to `end` of a file.
 
     The encoding is that of protobuf.dev/programming-guides/encoding: a field is a key, which holds the field's number
-    and its wire type, and a value. Wire type 0 is a varint, 1 has 8 bytes, 5 has 4, and 2 is a length and as many
-    bytes: a text, a message, or numbers packed together.
+    and its wire type in the lowest three bits, and a value. What the value is, the wire type tells: a varint, 4 or 8
+    bytes, or a length and as many bytes, which are a text, a message, or numbers packed together.
     """
+
+    _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
     def __init__(self, file: _File, start: int, end: int) -> None:
         self._file = file
@@ -192,14 +202,16 @@ class _Message:
         while position < self._end:
             key, position = self._file.varint(position, self._end)
             values = fields.setdefault(key >> 3, [])
-            wire_type = key & 7
-            if wire_type in (0, 2):
+            wire_type = key & 0b111
+            if wire_type == self._VARINT:
+                number, position = self._file.varint(position, self._end)
+                values.append(number)
+                continue
+            if wire_type == self._LENGTH:
                 length, position = self._file.varint(position, self._end)
             else:
-                length = {1: 8, 5: 4}[wire_type]  # KeyError for any other type; `_walked` catches it
-            if wire_type == 0:
-                values.append(length)  # no length, but the value itself
-                continue
+                # KeyError for any other type; `_opened` catches it
+                length = {self._EIGHT_BYTES: 8, self._FOUR_BYTES: 4}[wire_type]
             if position + length > self._end:
                 raise _Refused(*_CUT_OFF)
             values.append(_Message(self._file, position, position + length))
@@ -216,7 +228,7 @@ class _Message:
         for value in self._fields.get(number, ()):
             values += [value] if isinstance(value, int) else value._packed()
         # A number below 0 stands in the file as 64 bits of two's complement.
-        return tuple(value - (1 << 64) if value >> 63 else value for value in values)
+        return tuple(value if value < 2**63 else value - 2**64 for value in values)
 
     def _packed(self) -> Iterator[int]:
         """The varints of a message that holds nothing else."""
@@ -255,12 +267,9 @@ def inspect(path: str) -> Graph:
     Raises UnsupportedCheckpoint for a file that is no ONNX file or no whole one: empty, a web page, cut off, without
     permission to read, or of more fields than any network has.
     """
-
-    def graph_of(graph: _Message) -> Graph:
+    with _opened(path) as graph:
         inputs = tuple(_shape(value) for value in _inputs(graph))
         return Graph(inputs, tuple(_shape(value) for value in graph.all(_Field.GRAPH_OUTPUT)))
-
-    return _walked(path, graph_of)
 
 
 def read(path: str) -> Program:
@@ -268,9 +277,7 @@ def read(path: str) -> Program:
 
     Raises UnsupportedCheckpoint as `inspect` does, and for weights of unknown kinds or in another file.
     """
-
-    def program_of(graph: _Message) -> Program:
-        """The program of a GraphProto. Raises _Refused for too many nodes or weights, and for weights as above."""
+    with _opened(path) as graph:
         nodes = graph.all(_Field.GRAPH_NODE)
         initializers = graph.all(_Field.GRAPH_INITIALIZER)
         if max(len(nodes), len(initializers)) > _MOST_PARTS:
@@ -280,18 +287,17 @@ def read(path: str) -> Program:
         outputs = tuple(value.text(_Field.VALUE_NAME) for value in graph.all(_Field.GRAPH_OUTPUT))
         return Program(path, inputs[0], outputs, tuple(_node(node) for node in nodes), weights)
 
-    return _walked(path, program_of)
 
-
-def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
-    """The result of `extract`, which is called with the GraphProto of an ONNX file while the file is mapped.
+@contextmanager
+def _opened(path: str) -> Generator[_Message, None, None]:
+    """A context with the GraphProto of an ONNX file. What fails in it is a fault of the file.
 
     Raises UnsupportedCheckpoint, saying what the file is instead. Lack of memory is raised as it is.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             graphs = _Message(_File(data), 0, len(data)).all(_Field.MODEL_GRAPH)
-            return extract(graphs[0])
+            yield graphs[0]
     except OSError as error:
         if is_out_of_memory(error):
             raise
@@ -358,26 +364,26 @@ def _tensor(tensor: _Message) -> Tensor:
     if data_type not in _TYPES:
         problem = f"an ONNX file with weights of a kind that is unknown here ({data_type} in onnx.proto)"
         raise _Refused(problem, _OTHER_COPY)
-    shape = tensor.numbers(_Field.TENSOR_SIZES)
-    dtype, values_field = _TYPES[data_type]
+    values = _values(tensor, _TYPES[data_type])
+    values = values.float() if values.is_floating_point() else values.long()
+    return values.reshape(tensor.numbers(_Field.TENSOR_SIZES))
+
+
+def _values(tensor: _Message, data_type: _DataType) -> Tensor:
+    """All values of a TensorProto in a row."""
+    dtype, values_field = data_type
     content = tensor.contents(_Field.TENSOR_RAW_DATA)  # empty where the values stand in the field of their type
-    if dtype.is_floating_point:
-        content = content or tensor.contents(values_field)  # floats have the same bytes in both fields
-        values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor([], dtype=dtype)
-        return values.float().reshape(shape)
-    if content:
-        values = torch.frombuffer(content, dtype=dtype)
-    else:
-        values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # as varints
-    return values.long().reshape(shape)
+    if not content and not dtype.is_floating_point:
+        return torch.tensor(tensor.numbers(values_field), dtype=dtype)
+    content = content or tensor.contents(values_field)  # floats have the same bytes in both fields
+    return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
 _VALUE_OF: Mapping[int, Callable[[_Message], Attribute]] = {
-    1: lambda attribute: attribute.floats(2)[0],
-    2: lambda attribute: attribute.numbers(3)[0],
-    4: lambda attribute: _tensor(attribute.all(5)[0]),
-    6: lambda attribute: attribute.floats(7),
-    7: lambda attribute: attribute.numbers(8),
+    1: lambda attribute: attribute.floats(_Field.ATTRIBUTE_FLOAT)[0],
+    2: lambda attribute: attribute.numbers(_Field.ATTRIBUTE_INT)[0],
+    4: lambda attribute: _tensor(attribute.all(_Field.ATTRIBUTE_TENSOR)[0]),
+    6: lambda attribute: attribute.floats(_Field.ATTRIBUTE_FLOATS),
+    7: lambda attribute: attribute.numbers(_Field.ATTRIBUTE_INTS),
 }
-"""AttributeProto's number of a type (a float, an int, a tensor, floats, ints) -> its value, out of the field of that
-type. Networks for faces have no others than these and texts."""
+"""AttributeProto's number of a type -> its value. Networks for faces have no others than these and texts."""

@@ -7,6 +7,7 @@ antelopev2.
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from ..checks.names import ending, folded
 from .manifest import File, Model, model, models
@@ -52,12 +53,19 @@ def published(key: str) -> Model:
     return model(ANTELOPE)
 
 
-def folder_and_names(files_of: Model) -> tuple[list[str], list[str]]:
-    """Where the files of a pack or recogniser belong: a list of the folders below that of the model key (["models"] or
-    []), and the names of the files in the last of them."""
-    names = [file.names[0] for file in files_of.files]
-    below = ["models"] if names[0].startswith("models/") else []
-    return below, [name.removeprefix("models/") for name in names]
+class PlaceOfFiles(NamedTuple):
+    """Where the files of a pack or recogniser belong. folders: below that of the model key, the outer one first. names:
+    of the files, below the last of these folders."""
+
+    folders: list[str]
+    names: list[str]
+
+
+def place_of_files(entry: Model) -> PlaceOfFiles:
+    """Where the files of a published pack or recogniser belong."""
+    names = [file.names[0] for file in entry.files]
+    folders = ["models"] if names[0].startswith("models/") else []
+    return PlaceOfFiles(folders, [name.removeprefix("models/") for name in names])
 
 
 def where(key: str) -> str:
@@ -66,9 +74,9 @@ def where(key: str) -> str:
     key: the id of the pack or recogniser.
     """
     entry = published(key)
-    below, names = folder_and_names(entry)
-    folder = "/".join(["models", entry.key, *below])
-    return f"{', '.join(names)} in {folder}, from {entry.url} ({entry.size_text})"
+    place = place_of_files(entry)
+    folder = "/".join(["models", entry.key, *place.folders])
+    return f"{', '.join(place.names)} in {folder}, from {entry.url} ({entry.size_text})"
 
 
 def comes_with(entry: Model, name: str) -> bool:

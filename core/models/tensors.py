@@ -310,10 +310,8 @@ def check_weights(state: State) -> None:
 def check_pairs(state: State) -> None:
     """Raise ValueError, naming a layer, unless each "<layer>_lora.down.weight" has its "<layer>_lora.up.weight", and
     the other way round, and their shapes fit. The host would leave out such a layer without a word."""
-    for key in state:
-        if "_lora." not in key or not key.endswith((".down.weight", ".up.weight")):
-            continue
-        layer = key.rpartition("_lora.")[0]  # each layer is looked at twice, so that either key may be missing
+    halves = [key for key in state if "_lora." in key and key.endswith((".down.weight", ".up.weight"))]
+    for layer in dict.fromkeys(key.rpartition("_lora.")[0] for key in halves):  # each once
         up = state.get(f"{layer}_lora.up.weight")
         down = state.get(f"{layer}_lora.down.weight")
         if up is None or down is None or not _multiply(up, down):

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,6 +74,11 @@ class Storage:
 
     dtype: torch.dtype
     data: bytearray
+
+    @property
+    def length(self) -> int:
+        """How many numbers there are."""
+        return len(self.data) // self.dtype.itemsize
 
 
 @dataclass(eq=False)
@@ -156,10 +161,13 @@ class _Members:
         dtype = _DTYPES.get(kind.name)
         if dtype is None or not isinstance(key, str) or not isinstance(length, int) or length < 0:
             raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
-        known = self._storages.get((key, dtype, length))
-        if known:
-            return known
-        byte_count = length * dtype.itemsize
+        storage_id = (key, dtype, length)
+        if storage_id not in self._storages:
+            self._storages[storage_id] = Storage(dtype, self._numbers(key, length * dtype.itemsize))
+        return self._storages[storage_id]
+
+    def _numbers(self, key: str, byte_count: int) -> bytearray:
+        """The bytes of a member below data/. Raises Refused as `storage` does."""
         # Members of a crafted zip may overlap, so that a small file holds any amount of numbers.
         self._bytes_left -= byte_count
         if self._bytes_left < 0:
@@ -168,9 +176,7 @@ class _Members:
         member = self._members.get(name)
         if member is None or member.file_size != byte_count:
             raise Refused(f"a TorchScript archive without the {byte_count} bytes of {plain(name, 100)}")
-        storage = Storage(dtype, bytearray(self._read(member, byte_count)))
-        self._storages[key, dtype, length] = storage
-        return storage
+        return bytearray(self._read(member, byte_count))
 
     def _read(self, member: zipfile.ZipInfo, longest: int) -> bytes:
         """The bytes of a member. Raises Refused for more than `longest`, and for a compressed member: torch does not
@@ -178,6 +184,14 @@ class _Members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size > longest:
             raise Refused(f"a TorchScript archive whose {plain(member.filename, 100)} is compressed or too long")
         return self._archive.read(member)
+
+
+class _Placed(NamedTuple):
+    """An object in the network. prefix: how the names of its tensors begin. depth: how many modules are around it."""
+
+    value: Any
+    prefix: str
+    depth: int
 
 
 def _named_tensors(root: Any) -> dict[str, Tensor]:
@@ -188,10 +202,10 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
     named.
     """
     tensors: dict[str, Tensor] = {}
-    waiting: list[tuple[str, int, Any]] = [("", 0, root)]  # (beginning of its tensors' names, depth, module)
+    waiting = [_Placed(root, prefix="", depth=0)]
     entries = 0
     while waiting:
-        prefix, depth, module = waiting.pop()
+        module, prefix, depth = waiting.pop()
         if depth > _DEEPEST:
             raise Refused(f"a TorchScript archive with modules {depth} deep within each other")
         attributes: Mapping[Any, Any] = module.attributes if isinstance(module, Module) else {}
@@ -206,7 +220,7 @@ def _named_tensors(root: Any) -> dict[str, Tensor]:
             if isinstance(value, Tensor):
                 tensors[plain(f"{prefix}{name}")] = value
             else:
-                waiting.append((f"{prefix}{name}.", depth + 1, value))
+                waiting.append(_Placed(value, f"{prefix}{name}.", depth + 1))
     return tensors
 
 
@@ -248,18 +262,12 @@ def _taken(stack: list[list[Any]], opcode: pickletools.OpcodeInfo) -> list[Any]:
 
     Raises LookupError where there are too few.
     """
-    needed = len(opcode.stack_before)
-    behind_mark: list[Any] = []
-    if pickletools.markobject in opcode.stack_before:
-        needed -= 2  # the mark, and whatever is behind it
-        behind_mark = stack.pop()
-    values = stack[-1]
-    first = len(values) - needed
-    if first < 0:
+    needed = [kind for kind in opcode.stack_before if kind not in (pickletools.markobject, pickletools.stackslice)]
+    behind_mark = stack.pop() if pickletools.markobject in opcode.stack_before else []
+    if len(stack[-1]) < len(needed):
         raise LookupError("too little on the stack")
-    taken = values[first:] + behind_mark
-    del values[first:]
-    return taken
+    taken = [stack[-1].pop() for _ in needed]  # the last one first
+    return taken[::-1] + behind_mark
 
 
 def _result(opcode: str, values: list[Any]) -> Any:
@@ -352,20 +360,17 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
     numbers = (offset, *shape, *stride)
     if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
         raise Refused("a TorchScript archive with a tensor of an unknown kind")
-    shape = tuple(shape)
-    stride = tuple(stride)
     if len(shape) != len(stride) or min(numbers) < 0:
-        raise Refused(f"a TorchScript archive with a tensor of shape {shape} and strides {stride}")
+        raise Refused(f"a TorchScript archive with a tensor of shape {tuple(shape)} and strides {tuple(stride)}")
     count = math.prod(shape)
     if not count:
-        return torch.empty(shape, dtype=storage.dtype)
-    length = len(storage.data) // storage.dtype.itemsize
-    last = offset  # where the last number of the tensor lies
-    for size, step in zip(shape, stride, strict=True):
-        last += (size - 1) * step
+        return torch.empty(tuple(shape), dtype=storage.dtype)
+    last = offset + sum(
+        (size - 1) * step for size, step in zip(shape, stride, strict=True)
+    )  # where its last number lies
     # With a stride of 0 a tensor of any size reaches over few numbers, so the count is checked as well.
-    if last >= length or count > length:
-        raise Refused(f"a TorchScript archive with a tensor of shape {shape} in {length} numbers")
+    if last >= storage.length or count > storage.length:
+        raise Refused(f"a TorchScript archive with a tensor of shape {tuple(shape)} in {storage.length} numbers")
     return torch.frombuffer(storage.data, dtype=storage.dtype).as_strided(shape, stride, offset)
 
 

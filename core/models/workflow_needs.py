@@ -184,8 +184,8 @@ class _Workflow:
         self.files = {file: _publication(file) for file in self._chosen_files(texts)}  # reads nodes and kinds
         self.texts = texts | {model.name for model in self.files.values() if model}
         face_loaders = [node.values_of(["pack", "recognisers"]) for node in self.nodes if node.kind == _FACE_LOADER]
-        self.packs = _packs_called([pack for pack, _ in face_loaders])
-        self.recognisers = {recogniser for _, recogniser in face_loaders if recogniser}
+        self.packs = _packs_called(menus["pack"] for menus in face_loaders if "pack" in menus)
+        self.recognisers = {menus["recognisers"] for menus in face_loaders if menus.get("recognisers")}
         if self.kinds & _LOOKS_FOR_FACES:
             self.recognisers |= self._read_by_methods()
 
@@ -199,7 +199,7 @@ class _Workflow:
         for node in self.nodes:
             files += _chosen_by(node, menus)
             if node.kind == _ADAPTER_LOADER:
-                (adapter,) = node.values_of(["file"])
+                adapter = node.values_of(["file"]).get("file")
                 if adapter:
                     files.append(self._adapter(adapter, texts))
         unique_files = list(dict.fromkeys(files))
@@ -229,16 +229,10 @@ class _Workflow:
 
     def _read_by_methods(self) -> set[str]:
         """Ids of the recognisers whose embeddings the methods of the workflow read."""
-        formats = [model.format for model in models() if model.name in self.texts]  # of the files that are chosen
-        recognisers: set[str] = set()
-        for method in methods():
-            # Some methods read embeddings with files of some formats alone, as IP-Adapter with those of FaceID.
-            reads_embeddings = not method.embedding_formats or any(
-                file_format.startswith(method.embedding_formats) for file_format in formats
-            )
-            if method.recogniser and method.used_by(self.kinds) and reads_embeddings:
-                recognisers.add(method.recogniser)
-        return recognisers
+        # A method counts also before any file is chosen, where it reads embeddings with all files ("").
+        formats = ["", *(model.format for model in models() if model.name in self.texts)]
+        used = [method for method in methods() if method.used_by(self.kinds)]
+        return {method.recogniser for method in used if any(map(method.reads_embeddings_with, formats))}
 
     def needed(self) -> tuple[Model, ...]:
         """The models that `published` returns, whose docstring says which."""
@@ -249,14 +243,15 @@ class _Workflow:
                 kinds.update(method.applies)
         # The models that have the chosen recognisers, of those recognisers that some method reads.
         needed = {packs.published(recogniser).id for recogniser in self.recognisers & recognisers_read()}
-        face_packs = {model.id for model in models() if model.format == "face-pack"}
-        for model in models():
-            is_chosen_pack = model.id in face_packs and model.name in self.packs
-            if model.name in self.texts or is_chosen_pack or kinds & set(model.nodes):
-                needed.add(model.id)
-        if self._takes_any_pack() and not needed & face_packs:
+        needed |= {model.id for model in models() if self._has_chosen(model) or not kinds.isdisjoint(model.nodes)}
+        has_face_pack = any(model.format == "face-pack" and model.id in needed for model in models())
+        if self._takes_any_pack() and not has_face_pack:
             needed.add(packs.ANTELOPE)
         return tuple(model for model in models() if model.id in needed)
+
+    def _has_chosen(self, model: Model) -> bool:
+        """Whether a loader has chosen a published model by its name."""
+        return model.name in self.texts or (model.format == "face-pack" and model.name in self.packs)
 
     def _takes_any_pack(self) -> bool:
         """Whether a node looks for faces with whatever face pack is there, because neither a face model nor landmarks
@@ -266,7 +261,7 @@ class _Workflow:
         finders = {"face_landmarks"}
         if _FACE_LOADER in self.kinds:
             finders.add("face_model")
-        return any(node.kind in _LOOKS_FOR_FACES and not node.linked & finders for node in self.nodes)
+        return any(node.kind in _LOOKS_FOR_FACES and node.linked.isdisjoint(finders) for node in self.nodes)
 
     def as_chosen(self, model: Model) -> Model:
         """A published model as the workflow needs it.
@@ -274,16 +269,11 @@ class _Workflow:
         A face pack loses its recogniser where nothing reads it. A model gets the name under which loaders have chosen
         its file, to be looked for and fetched under this name.
         """
-        is_chosen = model.name in self.texts or model.name in self.packs
-        files = tuple(file for file in model.files if self._is_needed(file))
-        as_needed = replace(model, files=files, chosen=is_chosen)
         other_name = self._name_in_loaders(model)
-        if other_name is None:
-            return as_needed
-        (file,) = model.files  # only a model of one file is known by another name, see `publication`
-        # The address is written out, because it may be made of the name, which is the published one on the server.
-        renamed = replace(file, names=(other_name,), url=model.url_of(file, file.names[0]))
-        return replace(as_needed, name=other_name, files=(renamed,))
+        as_needed = replace(model, chosen=self._has_chosen(model))
+        if other_name is not None:
+            return _under_name(other_name, as_needed)
+        return replace(as_needed, files=tuple(file for file in model.files if self._is_needed(file)))
 
     def _name_in_loaders(self, model: Model) -> str | None:
         """Another name of a model's file that a loader has chosen, of several the first; None for its published name.
@@ -291,11 +281,7 @@ class _Workflow:
         None also where a loader has chosen the published name as well, and where the other name has letters that do not
         belong into a command: workflows come from strangers.
         """
-        chosen_names = [
-            spelled(file.name)
-            for file, published_as in self.files.items()
-            if published_as and published_as.id == model.id
-        ]
+        chosen_names = [spelled(file.name) for file, published_as in self.files.items() if published_as == model]
         if not chosen_names or model.name in chosen_names or not is_plain_name(chosen_names[0]):
             return None
         return chosen_names[0]
@@ -307,10 +293,17 @@ class _Workflow:
         return packs.recogniser_id(file.names[0], file.size or 0) in self.recognisers
 
 
-def _packs_called(chosen: Iterable[str | None]) -> list[str]:
-    """The packs that these values of menus mean, each once.
+def _under_name(name: str, model: Model) -> Model:
+    """A published model of one file under another name for this file; on the server it keeps its own."""
+    (file,) = model.files
+    # The address is written out, because it may be made of the name.
+    renamed = replace(file, names=(name,), url=model.url_of(file, file.names[0]))
+    return replace(model, name=name, files=(renamed,))
 
-    chosen: the values; None where a menu has none. NONE_FOUND means antelopev2, and NO_DETECTOR no pack.
+
+def _packs_called(chosen: Iterable[str]) -> list[str]:
+    """The packs that these values of menus mean, each once. NONE_FOUND means antelopev2, and NO_DETECTOR no pack.
+
     Raises BadSetup for more than MOST_FILES packs.
     """
     called: list[str] = []
@@ -346,27 +339,19 @@ def _menus() -> Mapping[str, Mapping[str, str]]:
 
 def _chosen_by(node: WorkflowNode, menus: Mapping[str, Mapping[str, str]]) -> list[Chosen]:
     """The files that a node has chosen, [] where it is no loader. menus: as LOADERS."""
-    menu = _with_rows(menus.get(node.kind, {}), node)  # name of an input -> model key
+    menu = menus.get(node.kind, {})  # name of an input -> model key
+    text_of_input = node.values_of([*menu])
     files: list[Chosen] = []
-    for key, name in zip(menu.values(), node.values_of(menu), strict=True):
-        if name is None or name in (packs.NONE_FOUND, _EMPTY_ROW):
-            continue
-        # In Load VAE a name without an ending is a VAE that the host has or puts together itself, such as pixel_space.
-        if key != "vae" or PurePath(name).suffix:
-            files.append(Chosen(key, name, _FURTHER.get(key, ())))
+    for input_name, key in menu.items():
+        names = [text_of_input[input_name]] if input_name in text_of_input else []
+        if "*" in input_name:  # a stack. Without names of inputs each text of the node is that of a row
+            names = [text for name, text in node.named.items() if fnmatchcase(name, input_name)] or node.texts
+        for name in names:
+            # In Load VAE a name without an ending is a VAE that the host has or puts together itself, as pixel_space.
+            is_of_host = key == "vae" and not PurePath(name).suffix
+            if name not in (packs.NONE_FOUND, _EMPTY_ROW) and not is_of_host:
+                files.append(Chosen(key, name, _FURTHER.get(key, ())))
     return files
-
-
-def _with_rows(menu: Mapping[str, str], node: WorkflowNode) -> dict[str, str]:
-    """A menu of LOADERS for this node: in the place of a name with a * stand the names of the node's own rows."""
-    keys: dict[str, str] = {}  # name of an input -> model key, as in LOADERS
-    for pattern, key in menu.items():
-        names = [pattern]
-        if "*" in pattern:
-            # Without names of inputs each text of the node is that of a row.
-            names = [name for name in node.named if fnmatchcase(name, pattern)] or node.texts
-        keys.update(dict.fromkeys(names, key))
-    return keys
 
 
 def _publication(file: Chosen) -> Model | None:
@@ -474,8 +459,9 @@ def _files_behind(prompt: Graph, link: Any) -> list[str]:
     waiting = [link]
     seen: set[str] = set()  # ids of nodes; a damaged prompt may have links in a circle
     for value in waiting:  # which grows
-        # "" for a value that is no link; no node has this id.
-        source = str(cast("list[object]", value)[0]) if isinstance(value, list) and value else ""
+        if not isinstance(value, list) or not value:
+            continue
+        source = str(cast("list[object]", value)[0])
         if source not in prompt or source in seen:
             continue
         seen.add(source)

@@ -4,7 +4,7 @@ Standard library only: scripts use this module where there is no torch yet.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from ..checks.errors import BadSetup
@@ -55,17 +55,14 @@ class WorkflowNode(NamedTuple):
     linked: set[str]
     named: dict[str, str]
 
-    def values_of(self, inputs: Iterable[str]) -> list[str | None]:
-        """The text in each of these inputs, None where there is none.
+    def values_of(self, inputs: Sequence[str]) -> dict[str, str]:
+        """The texts in these inputs by their names. An input without a text is not among them.
 
         Old workflows save values without names. Where the node has none of these names, its first text is taken for the
         first input, and so on.
         """
-        names = list(inputs)
-        if any(name in self.named for name in names):
-            return [self.named.get(name) for name in names]
-        missing_count = max(0, len(names) - len(self.texts))
-        return [*self.texts[: len(names)], *[None] * missing_count]
+        named = {name: self.named[name] for name in inputs if name in self.named}
+        return named or dict(zip(inputs, self.texts, strict=False))
 
 
 def workflow(text: str | bytes) -> dict[str, Any]:
@@ -111,20 +108,30 @@ class Link(NamedTuple):
     input: Any
 
 
+class Widget(NamedTuple):
+    """A widget in a subgraph. node: the id of its node, _BOX for one of the box itself. name: of the widget."""
+
+    node: str
+    name: str
+
+
+_BOX = "-1"
+
+
 class BoxValues(NamedTuple):
-    """What a box says of the widgets in its subgraph.
+    """What a box says of the widgets in its subgraph. A box is the node that stands for a subgraph.
 
     inputs: the value by the name of an input of the subgraph that leads to a widget; None where the widget's own value
-    counts. inside: by the id of a node in the subgraph and the name of its widget, where no input leads to it.
+    counts. inside: the value of a widget to which no input leads.
     """
 
     inputs: dict[str, Any]
-    inside: dict[tuple[str, str], Any]
+    inside: dict[Widget, Any]
 
     def set_in(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """The values of `inside` for a node of the subgraph, by the names of its widgets."""
         number = str(node.get("id"))
-        return {name: value for (inner, name), value in self.inside.items() if inner == number}
+        return {widget.name: value for widget, value in self.inside.items() if widget.node == number}
 
 
 _NO_BOX = BoxValues({}, {})
@@ -146,9 +153,8 @@ class _SavedNode(NamedTuple):
 def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     """The nodes of a saved workflow that are not switched off.
 
-    A box is the node that stands for a subgraph. After a box come the nodes of its subgraph, with the values that the
-    box gives them: newer frontends save a value that was changed on a box in the box alone, and the subgraph still has
-    the value with which it was made.
+    After a box come the nodes of its subgraph, with the values that the box gives them: newer frontends save a value
+    that was changed on a box in the box alone, and the subgraph still has the value with which it was made.
     """
     subgraph_of_type = subgraphs(graph)
     opened: set[str] = set()  # boxes with their texts whose subgraphs have been gone through
@@ -161,42 +167,54 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         node = saved.node
         if node.get("mode", 0) in SWITCHED_OFF:
             continue
-        kind = str(node.get("type", ""))
-        subgraph = subgraph_of_type.get(kind)
-        box_values = None if subgraph is None else values_of_box(node, subgraph)
-        values = _values(saved, box_values)
-        named = _texts_by_name(values)
-        # A node whose values have no names still has them in a row.
-        texts = [*named.values()] if values else _texts(node.get("widgets_values"))
-        linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
-        yield WorkflowNode(kind, texts, linked, named)
-        # A damaged file may have a box of a subgraph inside of this subgraph: opening the box would never end.
-        stands_in_itself = kind in saved.boxes
-        if subgraph is None or box_values is None or stands_in_itself:
+        subgraph = subgraph_of_type.get(str(node.get("type", "")))
+        if subgraph is None:
+            yield _read(node, _values(saved))
             continue
+        box_values = _box_values(saved, subgraph)
+        box = _read(node, box_values.inputs)
+        yield box
+        # A damaged file may have a box of a subgraph inside of this subgraph: opening the box would never end.
+        stands_in_itself = box.kind in saved.boxes
         # The same box with the same texts would give the same nodes again.
-        box_with_texts = f"{kind} {sorted(named.items())} {box_values.inside}"
-        if box_with_texts in opened:
+        box_with_texts = f"{box.kind} {sorted(box.named.items())} {box_values.inside}"
+        if stands_in_itself or box_with_texts in opened:
             continue
         opened.add(box_with_texts)
         level = _listed(subgraph, "nodes")
         count += len(level)
         _require_few(count)
-        # `values` instead of box_values.inputs: values of links and of outer boxes have replaced the box's own there.
-        waiting += _stacked(subgraph, level, BoxValues(values, box_values.inside), (*saved.boxes, kind))
+        waiting += _stacked(subgraph, level, box_values, (*saved.boxes, box.kind))
 
 
-def _values(saved: _SavedNode, box_values: BoxValues | None) -> dict[str, Any]:
-    """Name of an input -> its value, {} where the workflow has no names.
+def _read(node: Mapping[str, Any], values: Mapping[str, Any]) -> WorkflowNode:
+    """A saved node as a WorkflowNode. values: of its inputs, by their names."""
+    named = _texts_by_name(values)
+    # A node whose values have no names still has them in a row.
+    texts = [*named.values()] if values else _texts(node.get("widgets_values"))
+    linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
+    return WorkflowNode(str(node.get("type", "")), texts, linked, named)
+
+
+def _values(saved: _SavedNode) -> dict[str, Any]:
+    """Name of an input -> its value, for a node that is no box; {} where the workflow has no names.
 
     A value of a link counts over the node's own, and a value that the box around sets counts over both.
-    box_values: where the node is a box, what it says of its subgraph; None for any other node.
     """
-    values = _own_values(saved.node) if box_values is None else _known(box_values.inputs)
-    # A node without names gets no value of a link: with one here `_saved_nodes` would not read the texts in its row.
-    if values or box_values is not None:
+    values = _own_values(saved.node)
+    # A node without names gets no value of a link: with one here `_read` would not read the texts in its row.
+    if values:
         values |= _over_links(saved.node, saved.brought)
-    return values | saved.box.set_in(saved.node)  # the values of the box around come last, so that they count
+    return values | saved.box.set_in(saved.node)
+
+
+def _box_values(saved: _SavedNode, subgraph: Mapping[str, Any]) -> BoxValues:
+    """What a box says of its subgraph; of its inputs those alone of which it says anything. Values of links and of the
+    box around count over its own, as in `_values`."""
+    own = values_of_box(saved.node, subgraph)
+    inputs = {name: value for name, value in own.inputs.items() if value is not None}
+    inputs |= _over_links(saved.node, saved.brought)
+    return BoxValues(inputs | saved.box.set_in(saved.node), own.inside)
 
 
 def _stacked(graph: Graph, level: list[dict[str, Any]], box: BoxValues, boxes: tuple[str, ...]) -> list[_SavedNode]:
@@ -228,7 +246,9 @@ def _own_values(node: Mapping[str, Any]) -> dict[str, Any]:
         return named
     values = _list(node.get("widgets_values"))
     names = names_in_row(node)
-    return {} if len(names) < len(values) else dict(zip(names, values, strict=False))  # the last may have no value
+    if len(values) > len(names):
+        return {}
+    return dict(zip(names, values, strict=False))  # the last names may have no value
 
 
 def names_in_row(node: Mapping[str, Any]) -> list[str]:
@@ -262,48 +282,34 @@ def named_values(node: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are not None."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _brought(graph: Graph, level: list[dict[str, Any]], of_box: Mapping[str, Any]) -> dict[Any, Any]:
-    """Id of a link -> the value that it brings, where that comes from a Primitive node or from the box around.
+    """Id of a link -> the value that it brings, where that comes from a Primitive node or from the box around, perhaps
+    through reroutes, setters and getters.
 
-    From each link the way is followed back, through reroutes, setters and getters, to where the value begins. All links
-    on this way bring the value. A link whose way begins elsewhere brings none.
     graph: a workflow or a subgraph. level: its nodes. of_box: values of the box by the inputs of the subgraph.
     """
     inputs = _slots(graph)
     nodes_by_id = {str(node.get("id")): node for node in level}
     # Name -> setter; reversed, so that of several setters of one name the first one of `level` stays.
     setters = {first_value(node): node for node in reversed(level) if node.get("type") in SETTERS}
-    known_links = links(graph)
     brought: dict[Any, Any] = {}
-    followed: set[Any] = set()
-    for start in known_links:
-        passed: list[Any] = []  # the links from `start` back to where the value begins
-        number: Any = start  # of the link that is looked at
-        # Each link is gone over once in all, however many ways lead through it.
-        while isinstance(number, int) and number in known_links and number not in followed:
-            followed.add(number)
-            passed.append(number)
-            link = known_links[number]
-            if link.source == INPUTS:
-                name = _name(_at(inputs, link.output))
-                if name in of_box:
-                    brought[number] = of_box[name]
-                break
-            source: Mapping[str, Any] = nodes_by_id.get(str(link.source), {})
-            if source.get("type") == PRIMITIVE:
-                brought[number] = first_value(source)  # the way ends here: a Primitive node has no link before
-            link_before = _link_before(source, setters)
-            if link_before is None:
-                break
-            number = link_before
-        # `number` is where the way begins, or a link that another way has gone over already, with its value.
-        if number in brought:
-            brought |= dict.fromkeys(passed, brought[number])
+    links_behind: dict[int, list[Any]] = {}  # id of a link -> the links that get its value
+    for number, link in links(graph).items():
+        source: Mapping[str, Any] = nodes_by_id.get(str(link.source), {})
+        link_before = _link_before(source, setters)
+        if link.source == INPUTS:
+            name = _name(_at(inputs, link.output))
+            if name in of_box:
+                brought[number] = of_box[name]
+        elif source.get("type") == PRIMITIVE:
+            brought[number] = first_value(source)
+        elif isinstance(link_before, int):
+            links_behind.setdefault(link_before, []).append(number)
+    waiting = list(brought)
+    for number in waiting:  # which grows
+        for behind in links_behind.get(number, ()):
+            brought[behind] = brought[number]
+            waiting.append(behind)
     return brought
 
 
@@ -345,18 +351,9 @@ def links(graph: Graph) -> dict[Any, Link]:
         else:
             entry = _list(link)[:5]
         if len(entry) == 5 and isinstance(entry[0], int):
-            known[entry[0]] = Link(*entry[1:])  # source, output, target, input
+            number, source, output, target, slot = entry
+            known[number] = Link(source, output, target, slot)
     return known
-
-
-class _Widget(NamedTuple):
-    """A widget in a subgraph. node: the id of its node, _BOX for one of the box itself. name: of the widget."""
-
-    node: str
-    name: str
-
-
-_BOX = "-1"
 
 
 def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxValues:
@@ -371,53 +368,64 @@ def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxVal
     names = [_name(slot) for slot in _slots(subgraph)]  # of all inputs, in the order in which values are saved
     by_slot = [name for name in names if name in with_slot]
     by_widget = [name for name in names if name in with_slot or name in input_of_widget.values()]
-    # The fields of BoxValues.
-    inputs: dict[str, Any] = dict.fromkeys(by_widget)  # None: the widget's own value counts
-    inside: dict[tuple[str, str], Any] = {}
+    own_values: dict[str, Any] = dict.fromkeys(by_widget)  # None: the widget's own value counts
     named = box.get("widgets_values_named")
     row = _list(box.get("widgets_values"))
     listed_widgets = _listed_widgets(box)
     if isinstance(named, dict):
-        inputs |= {name: value for name, value in cast("dict[str, Any]", named).items() if name in inputs}
-    elif any(listed_widgets):
-        for widget, value in zip(listed_widgets, row, strict=False):
-            if widget is None or value is None:  # a widget that is only shown, or keeps its own value
-                continue
-            # A widget of the box has the name of its input.
-            input_name = widget.name if widget.node == _BOX else input_of_widget.get(widget)
-            if input_name is not None:
-                inputs[input_name] = value
-            elif widget.name not in CONTROLS:
-                inside[widget] = value  # a _Widget is equal to the pair (id of the node, name)
-    elif len(row) == len(by_slot):  # a value for each slot with a widget
-        inputs |= zip(by_slot, row, strict=True)
-    else:  # a value for each input that leads to a widget
-        inputs |= zip(by_widget, row, strict=False)
-    return BoxValues(inputs, inside)
+        inputs = {name: value for name, value in cast("dict[str, Any]", named).items() if name in own_values}
+        return BoxValues(own_values | inputs, {})
+    if any(listed_widgets):
+        listed = _values_of_listed(listed_widgets, row, input_of_widget)
+        return BoxValues(own_values | listed.inputs, listed.inside)
+    if len(row) == len(by_slot):
+        return BoxValues(own_values | dict(zip(by_slot, row, strict=True)), {})
+    return BoxValues(own_values | dict(zip(by_widget, row, strict=False)), {})
 
 
-def _listed_widgets(box: Mapping[str, Any]) -> list[_Widget | None]:
+def _values_of_listed(
+    widgets: Sequence[Widget | None], row: Sequence[Any], input_of_widget: Mapping[Widget, str]
+) -> BoxValues:
+    """What a row of values says, of which each is for one of the widgets that a box lists."""
+    listed = BoxValues({}, {})
+    for widget, value in zip(widgets, row, strict=False):
+        if widget is None or value is None:  # a widget that is only shown, or keeps its own value
+            continue
+        # A widget of the box has the name of its input.
+        input_name = widget.name if widget.node == _BOX else input_of_widget.get(widget)
+        if input_name is not None:
+            listed.inputs[input_name] = value
+        elif widget.name not in CONTROLS:
+            listed.inside[widget] = value
+    return listed
+
+
+def _listed_widgets(box: Mapping[str, Any]) -> list[Widget | None]:
     """The widgets that a box lists under `proxyWidgets`, in the order in which its values stand in their row.
 
     None in the place of an entry that is damaged, and of one that the box only shows.
     """
-    widgets: list[_Widget | None] = []
+    widgets: list[Widget | None] = []
     for entry in map(_list, _list(_dictionary(box.get("properties")).get("proxyWidgets"))):
-        is_preview = len(entry) > 1 and str(entry[1]).startswith(_PREVIEW)
-        widgets.append(None if len(entry) < 2 or is_preview else _Widget(str(entry[0]), str(entry[1])))
+        if len(entry) < 2 or str(entry[1]).startswith(_PREVIEW):
+            widgets.append(None)
+        else:
+            widgets.append(Widget(str(entry[0]), str(entry[1])))
     return widgets
 
 
-def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[_Widget, str]:
+def _inputs_with_widget(subgraph: Mapping[str, Any]) -> dict[Widget, str]:
     """The widgets in a subgraph that its inputs lead to, each -> the name of the subgraph's input."""
     inputs = _slots(subgraph)
     nodes_by_id = {str(node.get("id")): node for node in _listed(subgraph, "nodes")}
-    input_of_widget: dict[_Widget, str] = {}
+    input_of_widget: dict[Widget, str] = {}
     for link in links(subgraph).values():
+        if link.source != INPUTS:
+            continue
+        declared_input = _at(inputs, link.output)  # of the subgraph
         slot = _at(_slots(nodes_by_id.get(str(link.target), {})), link.input)  # of the node in the subgraph
-        declared_input = _at(inputs, link.output)  # of the subgraph, where the link begins at its inputs
-        if link.source == INPUTS and "widget" in slot and declared_input:
-            input_of_widget[_Widget(str(link.target), _name(slot))] = _name(declared_input)
+        if "widget" in slot and declared_input:
+            input_of_widget[Widget(str(link.target), _name(slot))] = _name(declared_input)
     return input_of_widget
 
 

@@ -285,7 +285,7 @@ CAUGHT = {
     "core/attention/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/manifest.py",  # its parsed
-    "core/models/onnx_file.py",  # its _walked
+    "core/models/onnx_file.py",  # its _opened
     "core/models/tensors.py",  # _trouble of core/models/doctor.py
     "core/models/workflow_nodes.py",  # read_workflow of scripts/models.py
 }

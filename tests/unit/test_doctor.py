@@ -307,7 +307,7 @@ def test_a_file_of_ones_own_is_looked_for_where_the_method_of_the_workflow_has_i
 
 def test_every_row_of_a_stack_of_loras_is_a_file():
     named = {"loras.0.lora_name": "a", "loras.0.strength": 1, "loras.1.lora_name": "none", "loras.12.lora_name": "b"}
-    for node in ({"widgets_values": named}, {"widgets_values": ["a", 0.5, True, "none", 1, True, "b", 1, False]}):
+    for node in ({"widgets_values": named}, {"widgets_values": ["a", 1, True, "a", 1, True, "none", 1, True, "b", 1]}):
         graph = {"nodes": [{"type": "LoadLoraModel", "inputs": [{"name": "model", "link": 1}], **node}]}
         assert [(file.key, file.name) for file in workflow_needs.loaded(graph)] == [("loras", "a"), ("loras", "b")]
 
