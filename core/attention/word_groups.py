@@ -157,19 +157,19 @@ def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[G
 
     Tokens that the same people own are one group. without_words: (keys,) bool.
     """
-    is_owned = torch.zeros(len(layout.counts), layout.queries, dtype=torch.bool)
+    is_owned = torch.zeros(layout.queries, len(layout.counts), dtype=torch.bool)  # (queries, people)
     for owned in layout.owned:
-        is_owned[owned.person, owned.tokens] = True
-    # A column says which people own a token. Each column that occurs is one kind of tokens: (people, kinds).
-    kinds: Tensor = cast("Any", is_owned).unique(dim=1)
+        is_owned[owned.tokens, owned.person] = True
     groups: list[Group] = []
-    for owners in kinds.T:  # (people,) bool
-        if owners.any():  # the other kind is the tokens that nobody owns
-            keys = without_words.clone()
-            for person in _numbers(owners):
-                keys[layout.words[int(person)]] = True
-            is_of_kind = (is_owned == owners[:, None]).all(dim=0)  # (queries,)
-            groups.append(Group(_numbers(is_of_kind), _numbers(keys)))
+    # Each set of people who own a token, once: (people,) bool.
+    for owners in cast("Any", is_owned).unique(dim=0):
+        if not owners.any():  # the tokens that nobody owns
+            continue
+        keys = without_words.clone()
+        for person in _numbers(owners):
+            keys[layout.words[int(person)]] = True
+        has_these_owners = (is_owned == owners).all(dim=1)  # (queries,)
+        groups.append(Group(_numbers(has_these_owners), _numbers(keys)))
     return groups
 
 
@@ -181,9 +181,7 @@ def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tenso
     groups: list[Group] = []
     for readers in readers_of(weights):
         keys = _keys_of(readers, layout.words, without_words)
-        has_all = bool((readers.shares == 1).all())  # these tokens are in no other group
-        shares = None if has_all else readers.shares
-        groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
+        groups.append(Group(readers.tokens + layout.picture_start, keys, readers.group_shares()))
     return groups
 
 
