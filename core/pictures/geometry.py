@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -148,15 +148,19 @@ def area(box: Box) -> float:
 
 def shared_area(a: Box, b: Box) -> float:
     """The area that two boxes have in common, in square pixels."""
-    width, height = _common_sides(a, b)
-    return max(0.0, width) * max(0.0, height)
+    left, top, right, bottom = in_common(a, b)
+    return max(0.0, right - left) * max(0.0, bottom - top)
 
 
-def _common_sides(a: Box, b: Box) -> tuple[float, float]:
-    """Width and height of what two boxes have in common; below 0 how far they are apart."""
+_Number = TypeVar("_Number", int, float)
+_Sides = tuple[_Number, _Number, _Number, _Number]
+
+
+def in_common(a: _Sides[_Number], b: _Sides[_Number]) -> _Sides[_Number]:
+    """What two boxes have in common. Where they are apart, its right is left of its left or its bottom above its top."""
     a_left, a_top, a_right, a_bottom = a
     b_left, b_top, b_right, b_bottom = b
-    return min(a_right, b_right) - max(a_left, b_left), min(a_bottom, b_bottom) - max(a_top, b_top)
+    return max(a_left, b_left), max(a_top, b_top), min(a_right, b_right), min(a_bottom, b_bottom)
 
 
 def longer_side(box: Box) -> float:
@@ -243,9 +247,9 @@ def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
     """Every pair of rectangles that overlap; rectangles that touch do not."""
     overlapping: list[Overlap] = []
     for (first, rect), (second, other_rect) in combinations(enumerate(rects), 2):
-        width, height = (int(side) for side in _common_sides(rect, other_rect))
-        if width > 0 and height > 0:
-            overlapping.append(Overlap(first, second, width, height))
+        left, top, right, bottom = in_common(rect, other_rect)
+        if left < right and top < bottom:
+            overlapping.append(Overlap(first, second, right - left, bottom - top))
     return overlapping
 
 

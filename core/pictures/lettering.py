@@ -52,7 +52,7 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
     """
     if most_lines != math.inf:  # without a limit all of the text is wanted
         text = text[:_MOST_LETTERS]
-    words = plain(text).split(" ")
+    words: list[str] = plain(text).split(" ")
     lines: list[str] = []
     while words:
         if len(lines) + 1 >= most_lines:  # no line may follow this one

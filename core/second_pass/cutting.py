@@ -120,18 +120,17 @@ def paste_mask(
     within_square = Fit(1, 1, -left, -top)
     mask = box_region(within_square.box(widened(box, mask_margin)), side, side, feather)  # (side, side)
     rim = max(feather, SHORTEST)  # px
-    centers = torch.arange(side, dtype=torch.float32) + 0.5  # of the pixels
-    x = centers[None, :]  # (1, side)
-    y = centers[:, None]  # (side, 1)
-    # Four ramps, from 0 at an edge up over `rim` pixels; above 1 they change nothing.
+    from_start = torch.arange(side, dtype=torch.float32) + 0.5  # px from the left or upper edge to each pixel's centre
+    from_end = side - from_start
+    # A ramp at each edge that lies within the picture, from 0 up over `rim` pixels; above 1 it changes nothing.
     if left > 0:
-        mask = torch.minimum(mask, x / rim)
+        mask = torch.minimum(mask, from_start[None, :] / rim)  # (1, side)
     if right < faces.width:
-        mask = torch.minimum(mask, (side - x) / rim)
+        mask = torch.minimum(mask, from_end[None, :] / rim)
     if top > 0:
-        mask = torch.minimum(mask, y / rim)
+        mask = torch.minimum(mask, from_start[:, None] / rim)  # (side, 1)
     if bottom < faces.height:
-        mask = torch.minimum(mask, (side - y) / rim)
+        mask = torch.minimum(mask, from_end[:, None] / rim)
     for kept_box in kept_boxes:
         mask = torch.minimum(mask, 1 - box_region(within_square.box(kept_box), side, side, feather))
     return mask
@@ -153,12 +152,12 @@ def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
 
     square: of the crop, in pixels of the picture. turns: quarter turns counter-clockwise. size: side of the crop, px.
     """
-    scale = size / (square[2] - square[0])
-    x = (point[0] - square[0]) * scale
-    y = (point[1] - square[1]) * scale
+    left, top, right, _ = square
+    scale = size / (right - left)
+    x = (point[0] - left) * scale
+    y = (point[1] - top) * scale
     for _ in range(turns):
-        # A quarter turn counter-clockwise, y down.
-        x, y = y, size - x
+        x, y = y, size - x  # counter-clockwise: the right edge becomes the upper one
     return x, y
 
 
