@@ -22,10 +22,11 @@ def token_mask(mask: Tensor, token_count: int) -> Tensor:
     The mask is brought to the grid by taking the nearest pixel, and is widened by one token on every side.
     """
     height, width = mask.shape
+    grid = (height, width)
     side = 1  # of a token, in pixels: a power of two, because every level of the UNet halves its grid, rounded up
-    while side * side * token_count < height * width:
+    while math.prod(grid) > token_count:
         side *= 2
-    grid = (math.ceil(height / side), math.ceil(width / side))
+        grid = (math.ceil(height / side), math.ceil(width / side))
     small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
     # The sum over a window of 3x3 is above 0 where the token or one of its eight neighbours is in the mask.
     widened = functional.conv2d(small, torch.ones(1, 1, 3, 3, dtype=torch.float32), padding=1).clamp(0, 1)

@@ -157,7 +157,7 @@ _Sides = tuple[_Number, _Number, _Number, _Number]
 
 
 def in_common(a: _Sides[_Number], b: _Sides[_Number]) -> _Sides[_Number]:
-    """What two boxes have in common. Where they are apart, its right is left of its left or its bottom above its top."""
+    """What two boxes have in common; its sides are below 0 where they lie apart."""
     a_left, a_top, a_right, a_bottom = a
     b_left, b_top, b_right, b_bottom = b
     return max(a_left, b_left), max(a_top, b_top), min(a_right, b_right), min(a_bottom, b_bottom)
