@@ -47,26 +47,22 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     exported = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
     try:
         state = own_weights(exported)
+        _check_weights(state, path)
+        return load.in_patcher(partial(DensePose, state), state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        raise _other_kind_error(path, error) from error
+        problem = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+
+
+def _check_weights(state: tensors.State, path: str) -> None:
+    """Raise UnsupportedCheckpoint for weights that no network can have. path: of their file."""
     try:
         tensors.check_weights(state)
     except ValueError as error:
         problem = f"a damaged DensePose network ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"Download it again. {_ADVICE}") from error
-    try:
-        return load.in_patcher(partial(DensePose, state), state)
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise _other_kind_error(path, error) from error
-
-
-def _other_kind_error(path: str, cause: Exception) -> UnsupportedCheckpoint:
-    problem = f"a TorchScript network of another kind ({in_one_line(cause)})"
-    return UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}")
 
 
 @dataclass(frozen=True)

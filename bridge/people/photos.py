@@ -149,28 +149,30 @@ def album(folder: str) -> Album:
 
 def _contents_of(path: str, root: str) -> Album:
     """The contents of the folder at `path`. root: the folder in which photos must lie, once links are followed."""
-    photos: list[tuple[str, Stamp]] = []
-    linked: list[str] = []
-    dead: list[str] = []
-    not_photos: list[str] = []
-    deeper: list[str] = []
+    names: dict[str, list[str]] = {kind: [] for kind in ("photos", "linked", "dead", "not_photos", "deeper")}
     for name in _names_in(path, root):
-        full_path = os.path.join(path, name)
-        is_folder = os.path.isdir(full_path)
-        # The first case that fits counts: a file that is no photo is one of not_photos, even if it is linked.
-        if dead_link(full_path) is not None:
-            dead.append(name)
-        elif not is_folder and not os.path.isfile(full_path):
-            continue  # neither, such as a pipe
-        elif not is_folder and not _is_photo(name):
-            not_photos.append(name)
-        elif not _lies_in(full_path, root):
-            linked.append(name)
-        elif is_folder and "/" in name:  # a folder in a folder of the folder
-            deeper.append(name)
-        elif not is_folder:  # a folder right in the folder is no entry: what lies in it comes by its own names
-            photos.append((name, stamp(full_path)))
-    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos), tuple(deeper))
+        kind = _kind_in_album(name, os.path.join(path, name), root)
+        if kind:
+            names[kind].append(name)
+    photos = [(name, stamp(os.path.join(path, name))) for name in names.pop("photos")]
+    return Album(tuple(photos), **{kind: tuple(of_kind) for kind, of_kind in names.items()})
+
+
+def _kind_in_album(name: str, path: str, root: str) -> str:
+    """The field of Album in which a file or folder is named, "" for none. name: as `_names_in` gives it."""
+    is_folder = os.path.isdir(path)
+    if dead_link(path) is not None:
+        return "dead"
+    if not is_folder and not os.path.isfile(path):  # such as a pipe
+        return ""
+    if not is_folder and not _is_photo(name):  # even if it is linked
+        return "not_photos"
+    if not _lies_in(path, root):
+        return "linked"
+    if not is_folder:
+        return "photos"
+    # What lies in a folder right in the folder comes by its own names.
+    return "deeper" if "/" in name else ""
 
 
 def _names_in(path: str, root: str) -> Iterator[str]:
