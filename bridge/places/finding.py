@@ -99,7 +99,7 @@ def look_at(
     guider.set_conds(positive, negative)
     guider.set_cfg(sampling.cfg)
     SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
-    if look.scores is None or look.hidden is None or look.predicted is None:
+    if look.seen is None or look.predicted is None:
         raise BadSetup(
             "Find Places has seen nothing of the people: at the step of look_at the model has read neither their "
             "words, nor ID tokens or reference pictures of as many people.",
@@ -110,10 +110,10 @@ def look_at(
     pixels = pixels_of(base_model)  # of a latent pixel's side
     height, width = (pixels * side for side in look.predicted.shape[-2:])
     return SeenPeople(
-        scores=look.scores,
-        hidden=look.hidden,
-        size=look.size,
-        side=look.cell * pixels,
+        scores=look.seen.scores,
+        hidden=look.seen.hidden,
+        size=look.seen.size,
+        side=look.seen.cell * pixels,
         canvas=(width, height),
         picture=shown(look.predicted, base_model.latent_format),
     )
@@ -155,16 +155,15 @@ def numbers_of_words(clip: CLIP, words: str, count: int) -> tuple[int, ...]:
     # Of the encoders of a model, the one whose tokens these are: with `count` tokens, else the one with the most.
     longest = max(ids_by_encoder, key=lambda encoder: len(ids_by_encoder[encoder]))
     name = next((name for name, ids in ids_by_encoder.items() if len(ids) == count), longest)
-    ids, empty = ids_by_encoder[name], _token_ids(clip, "")[name]
-    # Found by the empty text: what both begin with is the template's; what then follows in the empty one comes behind
-    # the words.
+    ids, empty_ids = ids_by_encoder[name], _token_ids(clip, "")[name]
+    # What both begin with is the template's; what then follows in the empty text comes behind the words.
     start = 0
-    while start < min(len(ids), len(empty)) and ids[start] == empty[start]:
+    while start < min(len(ids), len(empty_ids)) and ids[start] == empty_ids[start]:
         start += 1
-    ids_behind = {token_id for token_id in empty[start:] if token_id is not None}
-    first = max(start, len(ids) - count)  # the encoder gives the last `count` tokens alone
-    numbers = tuple(len(ids) - place for place in range(first, len(ids)) if ids[place] not in ids_behind)
-    return numbers or tuple(range(1, count + 1))
+    ids_behind = {token_id for token_id in empty_ids[start:] if token_id is not None}
+    numbers = [len(ids) - index for index in range(start, len(ids)) if ids[index] not in ids_behind]
+    given = [number for number in numbers if number <= count]  # the encoder gives the last `count` tokens alone
+    return tuple(given) or tuple(range(1, count + 1))
 
 
 def _token_ids(clip: CLIP, text: str) -> dict[str, list[int | None]]:

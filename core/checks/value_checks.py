@@ -205,17 +205,22 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
     Raises BadPicture for a text with NaN or infinity.
     """
     for entry in value:
-        text: Any = None  # for an entry that is no pair, which is refused below
-        options: Any = None
-        if isinstance(entry, (list, tuple)) and len(cast("Sequence[Any]", entry)) == 2:
-            text, options = cast("Sequence[Any]", entry)
-        if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
+        if not _is_entry(entry):
             raise BadInput(title, "something else under this name", _CONDITIONING)
+        text, options = entry
         for name, kinds in _OPTIONS.items():
             if name in options and not isinstance(options[name], kinds):
                 raise BadInput(title, f"CONDITIONING with {named(options[name])} under {name!r}", _CONDITIONING)
         if not text.isfinite().all():
             raise unusable_text(title)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this is a pair of a text (B, tokens, width), with tokens, and a dictionary."""
+    if not isinstance(entry, (list, tuple)) or len(cast("Sequence[Any]", entry)) != 2:
+        return False
+    text, options = cast("Sequence[Any]", entry)
+    return isinstance(text, Tensor) and text.ndim == 3 and text.shape[1] > 0 and isinstance(options, Mapping)
 
 
 def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
