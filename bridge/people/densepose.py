@@ -115,15 +115,14 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], most: int) -> list[
     file_stamp = stamp(path)
     photo_height, photo_width = photos.shape[1:3]
     photo_size = (photo_width, photo_height)
-    width = size[0] or photo_width
-    height = size[1] or photo_height
+    canvas = (size[0] or photo_width, size[1] or photo_height)
     # From the pixels of the network's picture to those of the photo, and from there to those of the canvas.
-    to_photo = Fit.into(iuv.network_size(photo_width, photo_height), photo_size, "stretch")
-    onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), "pad"))
-    surfaces = list[iuv.Surface]()
+    to_photo = Fit.into(iuv.network_size(*photo_size), photo_size, "stretch")
+    onto_canvas = to_photo.then(Fit.into(photo_size, canvas, "pad"))
+    surfaces: list[iuv.Surface] = []
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), start=1):
         bodies = _bodies(*file_stamp, _Picture.of_photo(photo), most)
-        surface = iuv.draw(bodies, onto_canvas, width, height)
+        surface = iuv.draw(bodies, onto_canvas, *canvas)
         if not surface.person.any():
             photo_in_words = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."

@@ -183,18 +183,20 @@ def _names_in(path: str, root: str) -> Iterator[str]:
     """
     real_path = os.path.realpath(path)
     names = _sorted_names(path)
-    # The real paths of the folder itself and of all that lies in it: links to these are not followed.
+    # The folder itself, and all that lies in it: links to these are not followed.
     looked_into = {real_path, *(os.path.join(real_path, name) for name in names)}
     for name in names:
         yield name
         folder = os.path.join(path, name)
+        if not os.path.isdir(folder) or not _lies_in(folder, root):
+            continue
         leads_to = os.path.realpath(folder)
-        # A folder that is no link is in looked_into under its own path, and is looked into here.
-        is_link_to_known = leads_to in looked_into and leads_to != os.path.join(real_path, name)
-        if os.path.isdir(folder) and _lies_in(folder, root) and not is_link_to_known:
-            looked_into.add(leads_to)
-            for below in _sorted_names(folder):
-                yield f"{name}/{below}"
+        is_link = leads_to != os.path.join(real_path, name)
+        if is_link and leads_to in looked_into:
+            continue
+        looked_into.add(leads_to)
+        for below in _sorted_names(folder):
+            yield f"{name}/{below}"
 
 
 def _sorted_names(path: str) -> list[str]:
@@ -212,20 +214,22 @@ def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
 
     folder: as the menu names it. path: its full path. contents: what lies in it.
     """
-    count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
-    why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
+    nothing = f"No photo lies in the folder {folder!r} ({path})"
     if contents.deeper:
-        why = f"No photo lies in the folder {folder!r} ({path}), nor in the folders in it."
-        return BadPhoto(why, f"Choose a folder nearer to the photos: {first_few(contents.deeper)[0]} lies deeper.")
-    if not contents.linked and not contents.dead:
-        return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
+        advice = f"Choose a folder nearer to the photos: {contents.deeper[0]} lies deeper."
+        return BadPhoto(f"{nothing}, nor in the folders in it.", advice)
+    count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
+    why = f"{nothing}, which has {counted(count, 'file')}."
+    advice = "Put the photos themselves into it, or choose another folder."
     if contents.linked:
         file = os.path.join(path, contents.linked[0])
-        why += f" {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder."
-    else:
+        return BadPhoto(
+            f"{why} {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder.", advice
+        )
+    if contents.dead:
         file = os.path.join(path, contents.dead[0])
-        why += f" {file} is a link to {dead_link(file)}, and there is no file."
-    return BadPhoto(why, "Put the photos themselves into it, or choose another folder.")
+        return BadPhoto(f"{why} {file} is a link to {dead_link(file)}, and there is no file.", advice)
+    return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
 
 
 @dataclass(frozen=True)

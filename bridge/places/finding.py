@@ -86,17 +86,15 @@ def look_at(
     assert given.model is not None
     look = Look(share)
     # source: an object of this look alone, which tells what it carries from that of other nodes.
-    sought = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=len(words))
+    nobody = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=0)
+    sought = replace(nobody, people_count=len(words))
     if any(words):
         lengths = _lengths_of_words(given.positive)
         of_people = tuple(numbers_of_words(clip, said, length) for said, length in zip(words, lengths, strict=True))
         sought = replace(sought, word_numbers=of_people, lengths=lengths)
-    positive = carry(given.positive, sought)
+    guider = CFGGuider(with_runs(given.model, LookRun))
     # Every chunk must carry a Sought, so the negative has one that seeks nobody.
-    negative = carry(given.negative, replace(sought, people_count=0, word_numbers=(), lengths=()))
-    model = with_runs(given.model, LookRun)
-    guider = CFGGuider(model)
-    guider.set_conds(positive, negative)
+    guider.set_conds(carry(given.positive, sought), carry(given.negative, nobody))
     guider.set_cfg(sampling.cfg)
     SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
     if look.seen is None or look.predicted is None:
@@ -136,12 +134,13 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
     if latent_format.latent_rgb_factors is None:
         return None
     # As arrays, because the host makes tensors of them: of lists it makes tensors of torch's default type.
-    colours: list[Any] = []
-    for colour in (latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias):
-        colours.append(None if colour is None else np.array(colour, np.float32))
+    factors = np.array(latent_format.latent_rgb_factors, np.float32)
+    bias = latent_format.latent_rgb_factors_bias
+    arguments: list[Any] = [factors, None if bias is None else np.array(bias, np.float32)]
     reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)  # older hosts know of none
-    previewer = Latent2RGBPreviewer(*colours) if reshape is None else Latent2RGBPreviewer(*colours, reshape)
-    picture = previewer.decode_latent_to_preview(latent.float().cpu())
+    if reshape is not None:
+        arguments.append(reshape)
+    picture = Latent2RGBPreviewer(*arguments).decode_latent_to_preview(latent.float().cpu())
     return torch.from_numpy(np.array(picture)).float() / 255
 
 

@@ -126,15 +126,11 @@ class Sought(Carried):
                 "Take Conditioning (Set Area) out in front of Find Places, and set set_cond_area of Conditioning (Set "
                 "Mask) to default.",
             )
-        conds = entry["model_conds"]
         text: Tensor = entry["cross_attn"]  # (B, T, width)
         with_text = replace(self, text=text.shape[1])
         # People are told apart by their words, else by ID tokens, else by references.
-        if self.word_numbers and UnetWords.key in conds:
-            of_other_nodes = conds[UnetWords.key].cond[:-1]  # the last is of the people who are sought
-            return replace(with_text, before=sum(words.appended_count for words in of_other_nodes))
-        if self.word_numbers:  # of a transformer, whose layout has the words of all nodes
-            return with_text
+        if self.word_numbers:
+            return replace(with_text, before=_words_of_other_nodes(entry))
         id_tokens: IDTokens | None = entry.get(ID_TOKENS)
         if id_tokens is not None and id_tokens.people_count == self.people_count:
             return replace(with_text, id_tokens=id_tokens)
@@ -166,11 +162,11 @@ class Sought(Carried):
         """
         tokens: list[list[int]] = [[] for _ in range(self.people_count)]
         if self.id_tokens is not None:
-            start, _, count = self.id_tokens
+            count = self.id_tokens.tokens_per_person
             # The host may repeat the entry's text to the length of another entry's: each copy has the ID tokens.
             for copy_start in range(0, text, self.text):
                 for person, of_person in enumerate(tokens):
-                    first = copy_start + start + person * count
+                    first = copy_start + self.id_tokens.start + person * count
                     of_person.extend(range(first, first + count))
         # Behind the text stand the words of other nodes, and then those of the first person, the second, ...
         ends = list(accumulate(self.lengths, initial=text + self.before))[1:]
@@ -205,6 +201,16 @@ class Sought(Carried):
             if owner is not None:
                 tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
         return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
+
+
+def _words_of_other_nodes(entry: RunEntry) -> int:
+    """How many tokens of other nodes a UNet reads before the words of the people who are sought.
+
+    0 for a transformer, whose layout has the words of all nodes.
+    """
+    words = entry["model_conds"].get(UnetWords.key)
+    # The last one is of the people who are sought.
+    return 0 if words is None else sum(of_node.appended_count for of_node in words.cond[:-1])
 
 
 class LookRun(Run[Sought]):

@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -361,7 +361,7 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
     if groups == 1:
         return low_rank
     down = torch.cat([low_rank.down] * groups)
-    up = torch.block_diag(*low_rank.up.chunk(groups))
+    up: Tensor = cast("Any", torch).block_diag(*low_rank.up.chunk(groups))
     front = low_rank.in_front
     if front is not None:
         front = InFront(torch.cat([front.down] * groups), torch.cat([front.up] * groups))

@@ -81,7 +81,7 @@ class _Comparison:
             sighting = Sighting(
                 person,
                 face,
-                similarities=tuple(table[:, face].tolist()),
+                similarities=tuple(float(similarity) for similarity in table[:, face]),
                 copy_paste=_copy_paste(self.persons[person], picture.faces[face], self.recogniser),
                 shared=self._shared[person],
             )
@@ -99,7 +99,7 @@ def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[flo
     if not are_kin.any():
         return [()] * len(persons)
     shares = shared_by_nature(persons, recogniser, NODE).where(are_kin, 0.0)
-    return [tuple(row) for row in shares.tolist()]
+    return [tuple(float(share) for share in row) for row in shares]
 
 
 def _copy_paste(person: Person, face: Face, recogniser: str) -> float | None:

@@ -168,7 +168,8 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
     if jpeg_bits > 8 and len(opened.getbands()) > 1:
         raise _unreadable(name, f"it is a JPEG 2000 picture of {jpeg_bits} bits a colour")
     bits = tag(opened, Tag.BitsPerSample) or 0
-    is_in_planes = tag(opened, Tag.PlanarConfiguration) == _IN_PLANES and (tag(opened, Tag.SamplesPerPixel) or 1) > 1
+    channels = tag(opened, Tag.SamplesPerPixel) or 1
+    is_in_planes = channels > 1 and tag(opened, Tag.PlanarConfiguration) == _IN_PLANES
     if is_in_planes and (bits > 8 or tag(opened, Tag.ExtraSamples) == _TIMES_ALPHA):
         raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
     if opened.mode == "F":

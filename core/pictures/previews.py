@@ -63,10 +63,10 @@ class Sheet:
         pad = max(2, self.letters // 6)
         number_font = font_for(number, self.letters)
         name_x = pad + self.pen.textlength(number, number_font) + pad  # from the left edge of the plate
-        name, name_font = self._shrunk_to(max(width, 3.5 * self.letters) - name_x - pad, name)
+        shown_name, name_font = self._shrunk_to(max(width, 3.5 * self.letters) - name_x - pad, name)
         plate_width = name_x
-        if name:
-            plate_width += self.pen.textlength(name, name_font) + pad
+        if shown_name:
+            plate_width += self.pen.textlength(shown_name, name_font) + pad
         _, _, _, number_height = number_font.getbbox("0")
         plate_height = number_height + pad
         left, bottom = anchor
@@ -76,7 +76,7 @@ class Sheet:
         text_y = y + plate_height - pad / 2
         # "lb": the lower left corner of the text stands there.
         self.pen.text((x + pad, text_y), number, fill=_BLACK, font=number_font, anchor="lb")
-        self.pen.text((x + name_x, text_y), name, fill=_BLACK, font=name_font, anchor="lb")
+        self.pen.text((x + name_x, text_y), shown_name, fill=_BLACK, font=name_font, anchor="lb")
 
     def _shrunk_to(self, width: float, name: str) -> tuple[str, Any]:
         """A name and its font: the largest of three in which it fits into `width` pixels, else cut in the smallest."""
@@ -130,15 +130,26 @@ class Sheet:
         y = self.picture.height - line_height * sum(map(len, lines_of_notes))
         self.pen.rectangle((0, y, *self.picture.size), fill=_WHITE)
         for note, lines in zip(notes, lines_of_notes, strict=True):
-            for line in lines:
-                self.pen.text((_FOOTER_EDGE, y), line, fill=_BLACK, font=font_for(note, size))
-                y += line_height
+            y = self.write(lines, (_FOOTER_EDGE, y), line_height, _BLACK, font_for(note, size))
 
     def _in_footer(self, notes: Sequence[str], size: int) -> list[list[str]]:
         """The lines of each note in the footer, in letters of this size."""
         width = self.picture.width - 2 * _FOOTER_EDGE
         most_lines = 2 if len(notes) < 3 else 1
         return [in_lines(note, font_for(note, size), width, most_lines) for note in notes]
+
+    def write(
+        self, lines: Sequence[str], start: Point, line_height: int, color: Color | str, font: Any, anchor: str = "la"
+    ) -> float:
+        """Write lines one below the other, and give the y of the next line. start: the first line's anchor, px.
+
+        anchor: of each line, as Pillow names it: "la" is its upper left corner, "ma" the middle of its upper edge.
+        """
+        x, y = start
+        for line in lines:
+            self.pen.text((x, y), line, color, font, anchor)
+            y += line_height
+        return y
 
     def tensor(self) -> Tensor:
         """The sheet as it is drawn now, (H, W, 3) float32 0..1."""
@@ -170,8 +181,8 @@ _OF_A_GROUP = 24
 """The most pictures of a group in a grouped sheet."""
 _GAP = 6
 """Between pictures and at the edges of a sheet, px."""
-_CAPTION_LETTERS, _CAPTION_LINE = 15, 20
-"""The size of a caption's letters and the distance of its lines, px."""
+_CAPTION_LETTERS, _CAPTION_LINE, _ABOVE_CAPTION = 15, 20, 3
+"""The size of a caption's letters, the distance of its lines, and that of the first one from the picture, px."""
 _STRIP = 24
 """The height of a caption of one line, px."""
 
@@ -223,18 +234,14 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
         x, y = grid.corner(index)
         picture = _with_longer_side(as_picture(crop), side)
         sheet.picture.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
-        for number, line in enumerate(lines_of_captions[index]):
-            _write_caption(sheet, line, _caption_font(captions[index]), x + side / 2, y + side + _CAPTION_LINE * number)
+        below = (x + side / 2, y + side + _ABOVE_CAPTION)
+        font = _caption_font(captions[index])
+        sheet.write(lines_of_captions[index], below, _CAPTION_LINE, _CAPTION, font, anchor="ma")
     return sheet.tensor()[None]
 
 
 def _caption_font(caption: str) -> Any:
     return font_for(caption, _CAPTION_LETTERS)
-
-
-def _write_caption(sheet: Sheet, line: str, font: Any, middle: float, top: float) -> None:
-    """Write a line of a caption around the x `middle`, 3 px below the y `top`."""
-    sheet.pen.text((middle, top + 3), line, _CAPTION, font, anchor="ma")  # "ma": the middle of its upper edge
 
 
 def _with_longer_side(picture: Image.Image, longer_side: int) -> Image.Image:
@@ -317,7 +324,8 @@ def _draw_grouped(sheet: Sheet, picture: GroupedPicture, left: int, top: int, si
     sheet.pen.rectangle((left, top, left + number_width + 8, top + 24), fill=color)
     sheet.pen.text((left + 4, top + 12), picture.number, _BLACK, number_font, "lm")
     caption_font = _caption_font(picture.caption)
-    _write_caption(sheet, cut_to(picture.caption, caption_font, side), caption_font, left + side / 2, top + side)
+    caption = cut_to(picture.caption, caption_font, side)
+    sheet.pen.text((left + side / 2, top + side + _ABOVE_CAPTION), caption, _CAPTION, caption_font, "ma")
 
 
 _WIDEST = 480
@@ -348,14 +356,12 @@ def table(title: str, rows: Sequence[TableRow]) -> Tensor:
     heading = in_lines(title, title_font, width - 2 * gap)
     y = _TITLE_LINE * len(heading) + 2 * gap  # the upper edge of the row that is drawn next
     sheet = Sheet(Image.new("RGB", (width, y + sum(heights)), BACKGROUND))
-    for index, line in enumerate(heading):
-        sheet.pen.text((gap, gap + _TITLE_LINE * index), line, _WHITE, title_font)
+    sheet.write(heading, (gap, gap), _TITLE_LINE, _WHITE, title_font)
     for row, lines, height in zip(rows, lines_of_details, heights, strict=True):
         sheet.pen.line((0, y - gap // 2, width, y - gap // 2), fill=_RULE)
         sheet.pen.text((gap, y), cut_to(row.subject, font, _WIDEST), _CAPTION, font)
         sheet.pen.text((states_x, y), row.state, _GREEN if row.is_good else _RED, font)
-        for index, line in enumerate(lines):
-            sheet.pen.text((details_x, y + _DETAIL_LINE * index), line, _DETAIL, font)
+        sheet.write(lines, (details_x, y), _DETAIL_LINE, _DETAIL, font)
         y += height
     return sheet.tensor()[None]
 

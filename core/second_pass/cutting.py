@@ -104,16 +104,12 @@ def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequen
 def paste_mask(
     box: Box, square: Rect, faces: Faces, kept_boxes: Sequence[Box], mask_margin: float, feather: float
 ) -> Tensor:
-    """Where a square is pasted back: 1 on the face and around it, falling to 0 over `feather` pixels of the picture.
+    """Where a square is pasted back, (side, side) float32: 1 on the face and around it, falling to 0 over `feather` px.
 
-    It is 0 at the edges of the square, except for edges that are edges of the picture, too. It is 0 on the faces in
-    `kept_boxes`.
+    It falls outside of the widened face box, as the soft edge of every region does. It is 0 on the faces in
+    `kept_boxes`, and at the edges of the square that lie within the picture: there is nothing beyond to blend with.
     box: of the face, in the picture, as are `square` and `kept_boxes`. faces: for the size of the picture alone.
-    mask_margin: how far around the face, in face sizes. Returns (side, side) float32 0..1.
-
-    The soft edges follow two rules. An edge of a box, as of every region, begins at the box and falls to 0 outside of
-    it (`shapes.soft_edge`). An edge of the square is 0 at the square's end and rises inside of it, because there is no
-    picture outside of it to blend with.
+    mask_margin: how far around the face, in face sizes.
     """
     left, top, right, bottom = square
     side = right - left
