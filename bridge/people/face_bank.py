@@ -15,6 +15,7 @@ import safetensors
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
+from torch import Tensor
 
 from ...core import persons
 from ...core.cast import Person
@@ -142,9 +143,7 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = persons.to_tensors(person)
-    # A digest of tensors and sorted metadata, not of the file: safetensors writes metadata in another order each time.
-    content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
-    saved = _Saved(person.name, node_id, content)
+    saved = _Saved(person.name, node_id, _digest(tensors, metadata))
     rivals = _rivals(saved, path, prompt, saved_in_run.get(key))
     if rivals:
         people = f"{saved} and {', '.join(rivals)}"
@@ -154,6 +153,11 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     saved_in_run[key] = saved
     _histories[key].add(saved, prompt)
     return path
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A digest of a person. Not of the file, as safetensors writes metadata in another order each time."""
+    return sha256(save(dict(tensors)) + repr(sorted(metadata.items())).encode()).digest()
 
 
 def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_run: _Saved | None) -> list[str]:

@@ -49,21 +49,24 @@ def unusable_text(title: str) -> BadPicture:
 
 def number(title: str, value: Any, least: float, largest: float, integer: bool) -> float:
     """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `largest`."""
-    try:
-        converted = int(value) if integer else float(value)
-        # int(1.5) is 1, which is not 1.5, and NaN equals nothing: both are no whole number or no number.
-        is_exact = bool(converted == value)
-        fits = is_exact and math.isfinite(converted) and least <= converted <= largest
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
-        converted = 0  # never returned
-        fits = False
-    if not fits:
+    converted = _converted(value, integer)
+    if converted is None or not least <= converted <= largest:
         noun = "a whole number" if integer else "a number"
         limits = f"from {_limit(least)}"
         if math.isfinite(largest):
             limits += f" to {_limit(largest)}"
         raise BadInput(title, named(value), f"{noun} {limits}")
     return converted
+
+
+def _converted(value: Any, integer: bool) -> float | None:
+    """A value as int or float; None where it is no finite number, or no whole one where `integer`."""
+    try:
+        converted = int(value) if integer else float(value)
+        # int(1.5) is 1, which is not 1.5, and NaN equals nothing.
+        return converted if bool(converted == value) and math.isfinite(converted) else None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
+        return None
 
 
 def _limit(limit: float) -> str:

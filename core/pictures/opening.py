@@ -104,15 +104,15 @@ _SEARCHED = 256
 """Line ends, or a head of old Macs, stand before some pictures, in at most so many bytes."""
 
 
-def _start(head: bytes) -> int:
+def _picture_start(head: bytes) -> int:
     """Where the picture of a file begins: 0, or behind a few bytes that stand before a JPEG or a PNG.
 
     head: the first bytes. A file of a known kind is not searched: it may hold such marks by chance.
     """
-    starts = [head.find(mark, 0, _SEARCHED) for mark in (b"\xff\xd8\xff", parts.PNG_START)]
     # BMP and PPM begin with b"BM" and b"P": kind_of does not know these.
     if head.startswith((b"BM", b"P")) or kind_of(head):
         return 0
+    starts = [head.find(mark, 0, _SEARCHED) for mark in (b"\xff\xd8\xff", parts.PNG_START)]
     return next((start for start in starts if start > 0), 0)
 
 
@@ -141,10 +141,7 @@ def _end_of_directory(data: bytes, order: Literal["little", "big"]) -> int:
 
 
 def _end_of_boxes(data: bytes) -> int:
-    """Where the last box of a file begins or ends, ISO 14496-12; 0 where a box does not say its size at its beginning.
-
-    The last box may reach beyond the data.
-    """
+    """Where the last box ends that begins in the data, ISO 14496-12; 0 where a box has its size elsewhere."""
     end = 0
     while end + 8 <= len(data):  # a box begins with its size and its kind, 4 bytes each
         size = int.from_bytes(data[end : end + 4], "big")
@@ -166,7 +163,7 @@ class Source:
 
     def __init__(self, file: io.BufferedIOBase, head: bytes) -> None:
         """head: the first bytes of the file."""
-        start = _start(head)
+        start = _picture_start(head)
         self._head = head[start:]
         self._file = file
         self._parts: parts.FileParts | None = None

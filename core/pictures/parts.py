@@ -6,7 +6,7 @@ pictures; Pillow refuses them, or does not, as any pack of ComfyUI has switched 
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ class FileParts:
 def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
     picture_pieces = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
-    told = _ToldByJpeg()  # what the segments that are left out say
+    left_out: list[_Segment] = []
     channels = 0
     first_scan = len(data)  # where it begins; the end of the file where there is no scan
     for segment in _segments(data):
@@ -70,7 +70,7 @@ def of_jpeg(data: bytes) -> FileParts:
         if segment.marker in _TABLES or segment.says_colors:
             picture_pieces.append(segment.whole)
         else:
-            told.add(segment)
+            left_out.append(segment)
     scans = _scans(data, first_scan)
     had_end = scans.end >= 0
     # Without the mark of the end its first byte may still be there: no codes end with it.
@@ -78,7 +78,7 @@ def of_jpeg(data: bytes) -> FileParts:
     return FileParts(
         b"".join(picture_pieces),
         _JPEG_END,
-        told.info(),
+        _info(left_out),
         had_end=had_end,
         scans=scans.count,
         has_all_scans=had_end or scans.are_all_of(channels),  # with the mark of its end a file is taken for whole
@@ -117,39 +117,26 @@ class _Segment(NamedTuple):
         return is_jfif or is_adobe
 
 
-@dataclass
-class _ToldByJpeg:
-    """What segments of a JPEG tell of the picture. A long EXIF is in several segments, and so is a long profile.
+def _info(segments: Sequence[_Segment]) -> Info:
+    """What segments tell of the picture, as FileParts.info. A long EXIF is in several segments, a long profile too."""
+    exif = _behind(_EXIF, 0xE1, segments)
+    xmp = _behind(_XMP, 0xE1, segments)
+    # A piece of a profile stands behind its number and how many pieces there are.
+    profile = {piece[0]: piece[2:] for piece in _behind(_PROFILE, 0xE2, segments) if len(piece) > 2}
+    info: Info = {}
+    if xmp:
+        info["xmp"] = xmp[-1]
+    if exif:
+        info["exif"] = _EXIF + b"".join(exif)
+    if profile:
+        info["icc_profile"] = b"".join(profile[number] for number in sorted(profile))
+    return info
 
-    profile: number of a piece -> the piece.
-    """
 
-    exif: list[bytes] = field(default_factory=list[bytes])
-    xmp: bytes | None = None
-    profile: dict[int, bytes] = field(default_factory=dict[int, bytes])
-
-    def add(self, segment: _Segment) -> None:
-        """Note what one segment tells; other segments than those of EXIF, XMP and a profile tell nothing."""
-        marker = segment.marker
-        content = segment.content
-        if marker == 0xE1 and content.startswith(_EXIF):
-            self.exif.append(content[len(_EXIF) :])
-        elif marker == 0xE1 and content.startswith(_XMP):
-            self.xmp = content[len(_XMP) :]
-        elif marker == 0xE2 and content.startswith(_PROFILE) and len(content) > len(_PROFILE) + 2:
-            number = content[len(_PROFILE)]
-            self.profile[number] = content[len(_PROFILE) + 2 :]  # behind its number and how many pieces there are
-
-    def info(self) -> Info:
-        """As FileParts.info."""
-        info: Info = {}
-        if self.xmp is not None:
-            info["xmp"] = self.xmp
-        if self.exif:
-            info["exif"] = _EXIF + b"".join(self.exif)
-        if self.profile:
-            info["icc_profile"] = b"".join(self.profile[number] for number in sorted(self.profile))
-        return info
+def _behind(title: bytes, marker: int, segments: Sequence[_Segment]) -> list[bytes]:
+    """What stands behind this title in each segment of this marker that begins with it."""
+    contents = [segment.content for segment in segments if segment.marker == marker]
+    return [content[len(title) :] for content in contents if content.startswith(title)]
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
