@@ -108,12 +108,13 @@ class Sheet:
 
         A box that is larger than the sheet stays empty. crop: the picture, (H, W, 1|3|4), as as_picture takes it.
         """
-        width = max(1, round(box[2] - box[0]))
-        height = max(1, round(box[3] - box[1]))
+        left, top, right, bottom = box
+        width = max(1, round(right - left))
+        height = max(1, round(bottom - top))
         if width > self.picture.width or height > self.picture.height:
             return
         fitted = ImageOps.fit(as_picture(crop), (width, height))
-        self.picture.paste(fitted, (round(box[0]), round(box[1])))
+        self.picture.paste(fitted, (round(left), round(top)))
 
     def footer(self, notes: Sequence[str]) -> None:
         """Draw lines of text at the lower edge.
