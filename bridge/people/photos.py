@@ -69,10 +69,12 @@ class LinkedAway(BadPhoto):
 
     def __init__(self, folder: str, path: str, root: str) -> None:
         leads_to = os.path.realpath(path)
-        advice = f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
         if os.path.isdir(leads_to):
             relation = "is a link to" if os.path.islink(path) else "lies behind a link, in"
             problem = f"The folder {folder!r} {relation} {leads_to}, outside of ComfyUI's input folder."
+            advice = (
+                f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
+            )
         else:
             problem = f"The folder {folder!r} is a link to {leads_to}, and there is no folder."
             advice = "Connect the disk that it leads to, and copy its photos into a folder of the input folder."

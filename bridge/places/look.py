@@ -184,19 +184,21 @@ class Sought(Carried):
     def in_layout(self, layout: TokenLayout, padded_to: int) -> list[list[int]]:
         """The numbers of each person's tokens among all tokens of a transformer.
 
-        They are the tokens of a person's references, thinned out to about _OF_REFERENCES; where references do not tell
-        people apart, those of the person's words. layout: with the words of people. padded_to: how many tokens a text
-        has at least, filled up in front.
+        They are tokens of a person's references; where these do not tell people apart, those of the person's words.
+        layout: with the words of people. padded_to: how many tokens a text has at least, filled up in front.
         """
-        placed_tokens = list(placed_spans(layout.spans()))
-        if not self.owners:
-            texts = [placed.tokens for placed in placed_tokens if placed.span.kind is TokenKind.WORDS]
-            own_texts = texts[len(texts) - len(self.lengths) :]  # the last ones, behind those of other nodes
-            # Behind a text's own tokens stand those with which a network fills it up.
-            pairs = zip(own_texts, self.lengths, strict=True)
-            return self._words([text.start + max(length, padded_to) for text, length in pairs])
+        if self.owners:
+            return self._references(layout)
+        texts = [placed.tokens for placed in placed_spans(layout.spans()) if placed.span.kind is TokenKind.WORDS]
+        own_texts = texts[len(texts) - len(self.lengths) :]  # the last ones, behind those of other nodes
+        # Behind a text's own tokens stand those with which a network fills it up.
+        pairs = zip(own_texts, self.lengths, strict=True)
+        return self._words([text.start + max(length, padded_to) for text, length in pairs])
+
+    def _references(self, layout: TokenLayout) -> list[list[int]]:
+        """The numbers of some tokens of each person's references, about _OF_REFERENCES spread over all of them."""
         tokens: list[list[int]] = [[] for _ in range(self.people_count)]
-        for placed in placed_tokens:
+        for placed in placed_spans(layout.spans()):
             owner = self.owners[placed.span.number] if placed.span.kind is TokenKind.REFERENCE else None
             if owner is not None:
                 tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))

@@ -181,12 +181,14 @@ class _Tokens:
         The text beside a reference, and what a vision encoder has seen of it, have the same kind and number. They stand
         in front of it, or in an attention without the picture.
         """
-        owners: list[ReadReference | None] = [None] * len(self.spans)
-        if any(span.kind is TokenKind.PICTURE for span in self.spans):
-            last_pieces = {s.number: index for index, s in enumerate(self.spans) if s.kind is TokenKind.REFERENCE}
-            for number, index in last_pieces.items():
-                owners[index] = self.references[number]
-        return owners
+        own: list[ReadReference | None] = [None] * len(self.spans)
+        if all(span.kind is not TokenKind.PICTURE for span in self.spans):
+            return own
+        # Number of a reference -> the index of its last span.
+        last_spans = {span.number: index for index, span in enumerate(self.spans) if span.kind is TokenKind.REFERENCE}
+        for number, index in last_spans.items():
+            own[index] = self.references[number]
+        return own
 
 
 _LEAST_BOOST = 1e-4

@@ -116,6 +116,14 @@ class Sheet:
         fitted = ImageOps.fit(as_picture(crop), (width, height))
         self.picture.paste(fitted, (round(left), round(top)))
 
+    def show(self, crop: Tensor, left: int, top: int, side: int) -> None:
+        """Draw a whole picture in its own shape in the middle of a square. crop: as of `fill`. left, top, side: px."""
+        picture = as_picture(crop)
+        scale = side / max(picture.size)
+        width = max(1, round(picture.width * scale))
+        height = max(1, round(picture.height * scale))
+        self.picture.paste(picture.resize((width, height)), (left + (side - width) // 2, top + (side - height) // 2))
+
     def footer(self, notes: Sequence[str]) -> None:
         """Draw lines of text at the lower edge.
 
@@ -233,8 +241,7 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     sheet = Sheet(Image.new("RGB", (grid.width, grid.height(len(crops))), _SHEET))
     for index, crop in enumerate(crops):
         x, y = grid.corner(index)
-        picture = _with_longer_side(as_picture(crop), side)
-        sheet.picture.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
+        sheet.show(crop, x, y, side)
         below = (x + side / 2, y + side + _ABOVE_CAPTION)
         font = _caption_font(captions[index])
         sheet.write(lines_of_captions[index], below, _CAPTION_LINE, _CAPTION, font, anchor="ma")
@@ -243,14 +250,6 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
 
 def _caption_font(caption: str) -> Any:
     return font_for(caption, _CAPTION_LETTERS)
-
-
-def _with_longer_side(picture: Image.Image, longer_side: int) -> Image.Image:
-    """The picture in its own shape, its longer side as long as this, in pixels."""
-    scale = longer_side / max(picture.size)
-    width = max(1, round(picture.width * scale))
-    height = max(1, round(picture.height * scale))
-    return picture.resize((width, height))
 
 
 class GroupedPicture(NamedTuple):

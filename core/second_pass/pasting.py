@@ -115,7 +115,7 @@ class _ColorStatistics:
 def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) -> Tensor:
     """A picture with the mean and the contrast of another, channel by channel (Reinhard et al. 2001, in RGB).
 
-    picture: is changed. original: gives mean and contrast. (s, s, 3) each. mask: (s, s), of the face.
+    picture: gets mean and contrast of original. (s, s, 3) each. mask: (s, s), of the face.
     match: one of MATCHES. Both pictures are measured around the mask or on it.
     Returns (s, s, 3) 0..1. That is the picture itself for "none", and where there is too little to measure.
     """
