@@ -51,7 +51,7 @@ def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -
             f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
             "Use it before it is cropped, or connect the cast that comes before Place Cast.",
         )
-    distances = torch.zeros(len(cast.people), len(faces), dtype=torch.float32)
+    distances = torch.zeros(len(cast.slots), len(faces), dtype=torch.float32)
     for person, slot in enumerate(cast.slots):
         for number, face in enumerate(faces):
             distances[person, number] = _distance(face, slot, scale_x, scale_y)

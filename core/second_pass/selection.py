@@ -158,14 +158,17 @@ def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
         if choice.use_places:
             return Need(needed=True, reason="no face found, cut out in their place")
         return Need(needed=False, reason="no face found, left as it is")
-    height = candidate.box[3] - candidate.box[1]
+    _, top, _, bottom = candidate.box
+    return _need_by_choice(bottom - top, candidate.similarity, choice)
+
+
+def _need_by_choice(height: float, similarity: float | None, choice: Choice) -> Need:
+    """Whether a face of this height in pixels needs the second pass. similarity: as of Candidate."""
     is_small = height < choice.smaller_than
     # Without photos nobody can say how alike a face is.
-    is_unlike = candidate.similarity is not None and candidate.similarity < choice.less_than
+    is_unlike = similarity is not None and similarity < choice.less_than
     by_choice = {SMALL: is_small, UNLIKE: is_unlike, SMALL_OR_UNLIKE: is_small or is_unlike, EVERYBODY: True}
     is_needed = by_choice[choice.who]
     outcome = "second pass" if is_needed else "left as it is"
-    likeness = "no photo to compare with"
-    if candidate.similarity is not None:
-        likeness = f"similarity {candidate.similarity:.2f}"
+    likeness = "no photo to compare with" if similarity is None else f"similarity {similarity:.2f}"
     return Need(is_needed, f"face {height:.0f} px high, {likeness}, {outcome}")
