@@ -15,7 +15,7 @@ from ..core.checks.names import among
 from ..core.checks.text import MOST_NAME_LETTERS, plain
 from ..core.models import doctor, doctor_findings, manifest, workflow_needs
 from ..core.models.doctor_findings import MISPLACED, OK, Diagnosis, Finding
-from ..core.pictures.previews import table
+from ..core.pictures.previews import TableRow, table
 from .categories import IN_FILES
 
 THIS = "this workflow"
@@ -155,12 +155,10 @@ class CheckModelFiles(io.ComfyNode):
         if cls.hidden and cls.hidden.prompt:
             prompt = cls.hidden.prompt
         diagnosis = report(workflow or THIS, prompt)
-        rows: list[tuple[str, str, str]] = []
-        good_rows: list[bool] = []
+        rows: list[TableRow] = []
         for finding in diagnosis.findings:
-            rows.append((finding.what, finding.state, finding.detail))
-            good_rows.append(finding.is_good)
-        picture = table(diagnosis.summary, rows, good_rows)
+            rows.append(TableRow(finding.what, finding.state, finding.detail, finding.is_good))
+        picture = table(diagnosis.summary, rows)
         ui_output = ui.PreviewImage(picture, cls=cls).as_dict()
         ui_output[SHOWN] = [json.dumps(diagnosis.as_json())]
         return io.NodeOutput(picture, diagnosis.text(), ui=ui_output)

@@ -47,26 +47,22 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     exported = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
     try:
         state = own_weights(exported)
+        _check_weights(state, path)
+        return load.in_patcher(partial(DensePose, state), state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        raise _other_kind_error(path, error) from error
+        problem = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+
+
+def _check_weights(state: tensors.State, path: str) -> None:
+    """Raise UnsupportedCheckpoint for weights that no network can have. path: of their file."""
     try:
         tensors.check_weights(state)
     except ValueError as error:
         problem = f"a damaged DensePose network ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"Download it again. {_ADVICE}") from error
-    try:
-        return load.in_patcher(partial(DensePose, state), state)
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise _other_kind_error(path, error) from error
-
-
-def _other_kind_error(path: str, cause: Exception) -> UnsupportedCheckpoint:
-    problem = f"a TorchScript network of another kind ({in_one_line(cause)})"
-    return UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}")
 
 
 @dataclass(frozen=True)
@@ -119,15 +115,14 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], most: int) -> list[
     file_stamp = stamp(path)
     photo_height, photo_width = photos.shape[1:3]
     photo_size = (photo_width, photo_height)
-    width = size[0] or photo_width
-    height = size[1] or photo_height
+    canvas = (size[0] or photo_width, size[1] or photo_height)
     # From the pixels of the network's picture to those of the photo, and from there to those of the canvas.
-    to_photo = Fit.into(iuv.network_size(photo_width, photo_height), photo_size, "stretch")
-    onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), "pad"))
-    surfaces = list[iuv.Surface]()
+    to_photo = Fit.into(iuv.network_size(*photo_size), photo_size, "stretch")
+    onto_canvas = to_photo.then(Fit.into(photo_size, canvas, "pad"))
+    surfaces: list[iuv.Surface] = []
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), start=1):
         bodies = _bodies(*file_stamp, _Picture.of_photo(photo), most)
-        surface = iuv.draw(bodies, onto_canvas, width, height)
+        surface = iuv.draw(bodies, onto_canvas, *canvas)
         if not surface.person.any():
             photo_in_words = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."

@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import safetensors
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.graph_utils import is_link
 from safetensors.torch import save
+from torch import Tensor
 
 from ...core import persons
 from ...core.cast import Person
@@ -54,14 +56,49 @@ _saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, _Saved]] = WeakKeyDict
 its entry ends.
 
 Paths are keys as core.checks.names.folded writes them: Windows and a Mac take Anna and anna for one file."""
-_last_saved: dict[str, _Saved] = {}
-"""By path of the file, who was saved last."""
-_savers: dict[str, dict[str, dict[str, Any]]] = {}
-"""By path of the file, and then by id of a Save Person node that has saved the person who is in the file now: that node
-and all nodes that it reads, as they stood in the prompt then."""
-_times_lost = Counter[str]()
-"""By path of the file, how often a saved person was lost: the file was gone when a graph that saves to it was run, or
-somebody else was written to it."""
+
+
+@dataclass
+class _History:
+    """What has become of a file since ComfyUI was started.
+
+    saved: who was saved to it last, None for nobody. savers: id of a Save Person node that has saved the person who is
+    in the file now -> that node and all nodes that it reads, as they stood in the prompt then. times_lost: how often a
+    saved person was lost: the file was gone when a graph that saves to it was run, or somebody else was written to it.
+    """
+
+    saved: _Saved | None = None
+    savers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    times_lost: int = 0
+
+    def has_somebody_else(self, saved: _Saved) -> bool:
+        """Whether the file is known to hold somebody else, who is lost when `saved` is written to it."""
+        return self.saved is not None and self.saved.content != saved.content
+
+    def add(self, saved: _Saved, prompt: Mapping[str, Any]) -> None:
+        """Note that somebody was written to the file. prompt: the graph that runs."""
+        if self.has_somebody_else(saved):
+            self.times_lost += 1
+            self.savers.clear()
+        self.saved = saved
+        if saved.node_id is not None:
+            self.savers[saved.node_id] = _with_sources(saved.node_id, prompt)
+
+    def unchanged_savers(self, prompt: Mapping[str, Any]) -> list[str]:
+        """The ids of nodes that saved the person who is in the file, and that stand unchanged in the graph since.
+
+        The host does not run them again, nor the nodes that they were expanded into (such as turns of a loop), so
+        nothing would save the person again.
+        """
+        return [
+            saver
+            for saver, sources in self.savers.items()
+            if saver in prompt and _with_sources(saver, prompt) == sources
+        ]
+
+
+_histories: defaultdict[str, _History] = defaultdict(_History)
+"""By path of the file."""
 
 
 def files() -> list[str]:
@@ -106,9 +143,7 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
     saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
     prompt = {} if graph is None else graph.get_original_prompt()
     tensors, metadata = persons.to_tensors(person)
-    # A digest of tensors and sorted metadata, not of the file: safetensors writes metadata in another order each time.
-    content = sha256(save(tensors) + repr(sorted(metadata.items())).encode()).digest()
-    saved = _Saved(person.name, node_id, content)
+    saved = _Saved(person.name, node_id, _digest(tensors, metadata))
     rivals = _rivals(saved, path, prompt, saved_in_run.get(key))
     if rivals:
         people = f"{saved} and {', '.join(rivals)}"
@@ -116,18 +151,13 @@ def save_person(person: Person, filename: str, node_id: str | None = None, graph
         raise CannotSave(why, "Give every Save Person, and every turn of a loop, a file name of its own.")
     _write(path, save(tensors, metadata))
     saved_in_run[key] = saved
-    if _saved_before(key, saved).content != content:  # somebody else was in the file, and is lost now
-        _times_lost[key] += 1
-        _savers.pop(key, None)
-    _last_saved[key] = saved
-    if node_id is not None:
-        _savers.setdefault(key, {})[node_id] = _with_sources(node_id, prompt)
+    _histories[key].add(saved, prompt)
     return path
 
 
-def _saved_before(key: str, saved: _Saved) -> _Saved:
-    """Who is in a file before `saved` is written to it; `saved` where that is unknown."""
-    return _last_saved.get(key, saved)
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A digest of a person. Not of the file, as safetensors writes metadata in another order each time."""
+    return sha256(save(dict(tensors)) + repr(sorted(metadata.items())).encode()).digest()
 
 
 def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_run: _Saved | None) -> list[str]:
@@ -138,15 +168,14 @@ def _rivals(saved: _Saved, path: str, prompt: Mapping[str, Any], saved_in_this_r
     """
     if saved_in_this_run is not None:  # its own save has found no rivals among the other nodes
         return [] if saved_in_this_run.content == saved.content else [str(saved_in_this_run)]
-    # The first save to this file in this run: the rivals are other nodes of the graph.
     rivals = _nodes_of_same_file(path, saved.node_id, prompt)
-    key = folded(path)
-    in_file = _saved_before(key, saved)
-    if rivals or in_file.content == saved.content:
+    history = _histories[folded(path)]
+    if rivals or history.saved is None or not history.has_somebody_else(saved):
         return rivals
     # No other node has this file's name now. But the person in the file would be lost, where a node that does not run
     # again, as nothing has changed for it, has saved that person.
-    return [f"{in_file.name} (node {saver})" for saver in _unchanged_savers(key, prompt) if saver != saved.node_id]
+    other_savers = [saver for saver in history.unchanged_savers(prompt) if saver != saved.node_id]
+    return [f"{history.saved.name} (node {saver})" for saver in other_savers]
 
 
 def _write(path: str, data: bytes) -> None:
@@ -168,26 +197,17 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any
     node_id: of the node that saves. Where a node of the graph has become other nodes while it ran, such as the turns of
     a loop, it is the id of that node of the graph, which may have no input `filename`.
     """
-    # A typed name or a link. Equal links give equal names.
-    filename = prompt.get(node_id or "", {}).get("inputs", {}).get("filename")
+    filename = prompt.get(node_id or "", {}).get("inputs", {}).get("filename")  # a typed name or a link
     rivals: list[str] = []
     for other_id, other_node in prompt.items():
-        is_other_saver = other_id != node_id and other_node["class_type"] == _SAVE_PERSON
+        if other_id == node_id or other_node["class_type"] != _SAVE_PERSON:
+            continue
         other_filename = other_node["inputs"].get("filename")
+        # Equal links give equal names, also where the name is not known before the run.
         has_same_input = filename is not None and other_filename == filename
-        if is_other_saver and (has_same_input or _is_name_of(path, other_filename, prompt)):
+        if has_same_input or _is_name_of(path, other_filename, prompt):
             rivals.append(f"node {other_id}")
     return rivals
-
-
-def _unchanged_savers(key: str, prompt: Mapping[str, Any]) -> list[str]:
-    """The ids of nodes that saved the person who is in this file, and that stand unchanged in the graph since.
-
-    The host does not run them again, nor the nodes that they were expanded into (such as turns of a loop), so nothing
-    would save the person again. key: the folded path of the file.
-    """
-    savers = _savers.get(key, {})
-    return [saver for saver, sources in savers.items() if saver in prompt and _with_sources(saver, prompt) == sources]
 
 
 def _with_sources(node_id: str, prompt: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,14 +244,15 @@ def fingerprint(filename: str | None) -> int:
     filename: None where it is linked, and so not known before the run. Then the losses of all files count.
     """
     if filename is None:
-        return _times_lost.total()
+        return sum(history.times_lost for history in _histories.values())
     try:
         path = _path_to_save(filename)
     except LikenessError:
         return 0  # the node raises it when it runs
+    history = _histories[folded(path)]
     if not os.path.exists(path):
-        _times_lost[folded(path)] += 1
-    return _times_lost[folded(path)]
+        history.times_lost += 1
+    return history.times_lost
 
 
 def _path_to_save(filename: object) -> str:

@@ -249,22 +249,29 @@ class _Loading:
     def recognisers(self, chosen: str) -> tuple[Recogniser, ...]:
         """The recogniser that was chosen by its id, all that can be used for ALL, or none for NO_RECOGNISER.
 
-        With ALL, damaged ones are added to left_out, networks of another kind are passed over, and the demo's stand-ins
-        are taken only where the pack is a stand-in. Raises UnsupportedCheckpoint for a chosen file that is damaged or
-        no recogniser. With ALL, where none can be used: the error about the first damaged one, or about none installed.
+        Raises UnsupportedCheckpoint for a chosen file that is damaged or no recogniser, and for ALL what
+        `_usable_recognisers` raises.
         """
         if chosen == NO_RECOGNISER:
             return ()
-        paths = self._files.recognisers(self._pack)
-        if chosen != ALL:
-            kind = _network_kind(chosen, paths[chosen])
-            if kind is not Kind.RECOGNISER:
-                expected = Kind.RECOGNISER.value
-                raise UnsupportedCheckpoint(paths[chosen], kind.value, expected, "Choose another recogniser.")
-            return (_opened_recogniser(chosen, *stamp(paths[chosen]), self._runs_on),)
+        if chosen == ALL:
+            return self._usable_recognisers()
+        path = self._files.recognisers(self._pack)[chosen]
+        kind = _network_kind(chosen, path)
+        if kind is not Kind.RECOGNISER:
+            raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
+        return (_opened_recogniser(chosen, *stamp(path), self._runs_on),)
+
+    def _usable_recognisers(self) -> tuple[Recogniser, ...]:
+        """All recognisers that can be used.
+
+        Damaged ones are added to left_out, networks of another kind are passed over, and the demo's stand-ins are taken
+        only where the pack is a stand-in. Raises, where none can be used, the error about the first damaged one, or
+        about none installed.
+        """
         usable: list[Recogniser] = []
         damaged: list[UnsupportedCheckpoint] = []
-        for identifier, path in paths.items():
+        for identifier, path in self._files.recognisers(self._pack).items():
             if is_standin(path) and not is_standin(self._pack):
                 continue  # it tells nobody apart
             try:
@@ -345,20 +352,25 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     error_of_link = _dead_link(key, published)
     if error_of_link is not None:
         return error_of_link
+    folder, file_names = _folder_and_names(published)
+    return error(file_in_words, file_names, [folder], published.url, published.size_text)
+
+
+def _folder_and_names(published: Model) -> tuple[str, list[str]]:
+    """The folder that the error about a missing pack or recogniser names, and its files as they lie below that folder.
+
+    A pack has a folder of its own, which is named with the files, as in antelopev2/glintr100.onnx; unless that folder
+    is one that is searched itself.
+    """
     subfolders, file_names = packs.place_of_files(published)
     roots = folders.folders(published.key)
-    if published.format == "face-pack":
-        # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
-        # files, as in antelopev2/glintr100.onnx; unless that folder is one that is searched itself.
-        place = packs.folder_for(published.name, roots)
-        folder = str(place)
-        file_names = [PurePath(name).name for name in file_names]
-        if folder not in roots:
-            folder = str(place.parent)
-            file_names = [f"{published.name}/{name}" for name in file_names]
-    else:
-        folder = os.path.join(roots[0], *subfolders)
-    return error(file_in_words, file_names, [folder], published.url, published.size_text)
+    if published.format != "face-pack":
+        return os.path.join(roots[0], *subfolders), file_names
+    own_folder = packs.folder_for(published.name, roots)
+    bare_names = [PurePath(name).name for name in file_names]
+    if str(own_folder) in roots:
+        return str(own_folder), bare_names
+    return str(own_folder.parent), [f"{published.name}/{name}" for name in bare_names]
 
 
 def _dead_link(key: str, published: Model) -> folders.DeadLink | None:

@@ -69,10 +69,12 @@ class LinkedAway(BadPhoto):
 
     def __init__(self, folder: str, path: str, root: str) -> None:
         leads_to = os.path.realpath(path)
-        advice = f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
         if os.path.isdir(leads_to):
             relation = "is a link to" if os.path.islink(path) else "lies behind a link, in"
             problem = f"The folder {folder!r} {relation} {leads_to}, outside of ComfyUI's input folder."
+            advice = (
+                f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
+            )
         else:
             problem = f"The folder {folder!r} is a link to {leads_to}, and there is no folder."
             advice = "Connect the disk that it leads to, and copy its photos into a folder of the input folder."
@@ -149,28 +151,30 @@ def album(folder: str) -> Album:
 
 def _contents_of(path: str, root: str) -> Album:
     """The contents of the folder at `path`. root: the folder in which photos must lie, once links are followed."""
-    photos: list[tuple[str, Stamp]] = []
-    linked: list[str] = []
-    dead: list[str] = []
-    not_photos: list[str] = []
-    deeper: list[str] = []
+    names: dict[str, list[str]] = {kind: [] for kind in ("photos", "linked", "dead", "not_photos", "deeper")}
     for name in _names_in(path, root):
-        full_path = os.path.join(path, name)
-        is_folder = os.path.isdir(full_path)
-        # The first case that fits counts: a file that is no photo is one of not_photos, even if it is linked.
-        if dead_link(full_path) is not None:
-            dead.append(name)
-        elif not is_folder and not os.path.isfile(full_path):
-            continue  # neither, such as a pipe
-        elif not is_folder and not _is_photo(name):
-            not_photos.append(name)
-        elif not _lies_in(full_path, root):
-            linked.append(name)
-        elif is_folder and "/" in name:  # a folder in a folder of the folder
-            deeper.append(name)
-        elif not is_folder:  # a folder right in the folder is no entry: what lies in it comes by its own names
-            photos.append((name, stamp(full_path)))
-    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos), tuple(deeper))
+        kind = _kind_in_album(name, os.path.join(path, name), root)
+        if kind:
+            names[kind].append(name)
+    photos = [(name, stamp(os.path.join(path, name))) for name in names.pop("photos")]
+    return Album(tuple(photos), **{kind: tuple(of_kind) for kind, of_kind in names.items()})
+
+
+def _kind_in_album(name: str, path: str, root: str) -> str:
+    """The field of Album in which a file or folder is named, "" for none. name: as `_names_in` gives it."""
+    is_folder = os.path.isdir(path)
+    if dead_link(path) is not None:
+        return "dead"
+    if not is_folder and not os.path.isfile(path):  # such as a pipe
+        return ""
+    if not is_folder and not _is_photo(name):  # even if it is linked
+        return "not_photos"
+    if not _lies_in(path, root):
+        return "linked"
+    if not is_folder:
+        return "photos"
+    # What lies in a folder right in the folder comes by its own names.
+    return "deeper" if "/" in name else ""
 
 
 def _names_in(path: str, root: str) -> Iterator[str]:
@@ -181,18 +185,20 @@ def _names_in(path: str, root: str) -> Iterator[str]:
     """
     real_path = os.path.realpath(path)
     names = _sorted_names(path)
-    # The real paths of the folder itself and of all that lies in it: links to these are not followed.
+    # The folder itself, and all that lies in it: links to these are not followed.
     looked_into = {real_path, *(os.path.join(real_path, name) for name in names)}
     for name in names:
         yield name
         folder = os.path.join(path, name)
+        if not os.path.isdir(folder) or not _lies_in(folder, root):
+            continue
         leads_to = os.path.realpath(folder)
-        # A folder that is no link is in looked_into under its own path, and is looked into here.
-        is_link_to_known = leads_to in looked_into and leads_to != os.path.join(real_path, name)
-        if os.path.isdir(folder) and _lies_in(folder, root) and not is_link_to_known:
-            looked_into.add(leads_to)
-            for below in _sorted_names(folder):
-                yield f"{name}/{below}"
+        is_link = leads_to != os.path.join(real_path, name)
+        if is_link and leads_to in looked_into:
+            continue
+        looked_into.add(leads_to)
+        for below in _sorted_names(folder):
+            yield f"{name}/{below}"
 
 
 def _sorted_names(path: str) -> list[str]:
@@ -210,20 +216,22 @@ def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
 
     folder: as the menu names it. path: its full path. contents: what lies in it.
     """
-    count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
-    why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
+    nothing = f"No photo lies in the folder {folder!r} ({path})"
     if contents.deeper:
-        why = f"No photo lies in the folder {folder!r} ({path}), nor in the folders in it."
-        return BadPhoto(why, f"Choose a folder nearer to the photos: {first_few(contents.deeper)[0]} lies deeper.")
-    if not contents.linked and not contents.dead:
-        return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
+        advice = f"Choose a folder nearer to the photos: {contents.deeper[0]} lies deeper."
+        return BadPhoto(f"{nothing}, nor in the folders in it.", advice)
+    count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
+    why = f"{nothing}, which has {counted(count, 'file')}."
+    advice = "Put the photos themselves into it, or choose another folder."
     if contents.linked:
         file = os.path.join(path, contents.linked[0])
-        why += f" {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder."
-    else:
+        return BadPhoto(
+            f"{why} {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder.", advice
+        )
+    if contents.dead:
         file = os.path.join(path, contents.dead[0])
-        why += f" {file} is a link to {dead_link(file)}, and there is no file."
-    return BadPhoto(why, "Put the photos themselves into it, or choose another folder.")
+        return BadPhoto(f"{why} {file} is a link to {dead_link(file)}, and there is no file.", advice)
+    return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
 
 
 @dataclass(frozen=True)

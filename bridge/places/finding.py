@@ -86,20 +86,18 @@ def look_at(
     assert given.model is not None
     look = Look(share)
     # source: an object of this look alone, which tells what it carries from that of other nodes.
-    sought = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=len(words))
+    nobody = Sought(source=object(), schedule=WHOLE_SCHEDULE, look=look, people_count=0)
+    sought = replace(nobody, people_count=len(words))
     if any(words):
         lengths = _lengths_of_words(given.positive)
         of_people = tuple(numbers_of_words(clip, said, length) for said, length in zip(words, lengths, strict=True))
         sought = replace(sought, word_numbers=of_people, lengths=lengths)
-    positive = carry(given.positive, sought)
+    guider = CFGGuider(with_runs(given.model, LookRun))
     # Every chunk must carry a Sought, so the negative has one that seeks nobody.
-    negative = carry(given.negative, replace(sought, people_count=0, word_numbers=(), lengths=()))
-    model = with_runs(given.model, LookRun)
-    guider = CFGGuider(model)
-    guider.set_conds(positive, negative)
+    guider.set_conds(carry(given.positive, sought), carry(given.negative, nobody))
     guider.set_cfg(sampling.cfg)
     SamplerCustomAdvanced().sample(sampling.noise, guider, sampling.sampler, sampling.sigmas, latent)
-    if look.scores is None or look.hidden is None or look.predicted is None:
+    if look.seen is None or look.predicted is None:
         raise BadSetup(
             "Find Places has seen nothing of the people: at the step of look_at the model has read neither their "
             "words, nor ID tokens or reference pictures of as many people.",
@@ -110,10 +108,10 @@ def look_at(
     pixels = pixels_of(base_model)  # of a latent pixel's side
     height, width = (pixels * side for side in look.predicted.shape[-2:])
     return SeenPeople(
-        scores=look.scores,
-        hidden=look.hidden,
-        size=look.size,
-        side=look.cell * pixels,
+        scores=look.seen.scores,
+        hidden=look.seen.hidden,
+        size=look.seen.size,
+        side=look.seen.cell * pixels,
         canvas=(width, height),
         picture=shown(look.predicted, base_model.latent_format),
     )
@@ -136,12 +134,13 @@ def shown(latent: Tensor, latent_format: Any) -> Tensor | None:
     if latent_format.latent_rgb_factors is None:
         return None
     # As arrays, because the host makes tensors of them: of lists it makes tensors of torch's default type.
-    colours: list[Any] = []
-    for colour in (latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias):
-        colours.append(None if colour is None else np.array(colour, np.float32))
+    factors = np.array(latent_format.latent_rgb_factors, np.float32)
+    bias = latent_format.latent_rgb_factors_bias
+    arguments: list[Any] = [factors, None if bias is None else np.array(bias, np.float32)]
     reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)  # older hosts know of none
-    previewer = Latent2RGBPreviewer(*colours) if reshape is None else Latent2RGBPreviewer(*colours, reshape)
-    picture = previewer.decode_latent_to_preview(latent.float().cpu())
+    if reshape is not None:
+        arguments.append(reshape)
+    picture = Latent2RGBPreviewer(*arguments).decode_latent_to_preview(latent.float().cpu())
     return torch.from_numpy(np.array(picture)).float() / 255
 
 
@@ -155,16 +154,15 @@ def numbers_of_words(clip: CLIP, words: str, count: int) -> tuple[int, ...]:
     # Of the encoders of a model, the one whose tokens these are: with `count` tokens, else the one with the most.
     longest = max(ids_by_encoder, key=lambda encoder: len(ids_by_encoder[encoder]))
     name = next((name for name, ids in ids_by_encoder.items() if len(ids) == count), longest)
-    ids, empty = ids_by_encoder[name], _token_ids(clip, "")[name]
-    # Found by the empty text: what both begin with is the template's; what then follows in the empty one comes behind
-    # the words.
+    ids, empty_ids = ids_by_encoder[name], _token_ids(clip, "")[name]
+    # What both begin with is the template's; what then follows in the empty text comes behind the words.
     start = 0
-    while start < min(len(ids), len(empty)) and ids[start] == empty[start]:
+    while start < min(len(ids), len(empty_ids)) and ids[start] == empty_ids[start]:
         start += 1
-    ids_behind = {token_id for token_id in empty[start:] if token_id is not None}
-    first = max(start, len(ids) - count)  # the encoder gives the last `count` tokens alone
-    numbers = tuple(len(ids) - place for place in range(first, len(ids)) if ids[place] not in ids_behind)
-    return numbers or tuple(range(1, count + 1))
+    ids_behind = {token_id for token_id in empty_ids[start:] if token_id is not None}
+    numbers = [len(ids) - index for index in range(start, len(ids)) if ids[index] not in ids_behind]
+    given = [number for number in numbers if number <= count]  # the encoder gives the last `count` tokens alone
+    return tuple(given) or tuple(range(1, count + 1))
 
 
 def _token_ids(clip: CLIP, text: str) -> dict[str, list[int | None]]:

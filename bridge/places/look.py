@@ -6,9 +6,11 @@ when everything else has been done to them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from comfy.samplers import CFGGuider
@@ -45,36 +47,44 @@ _OF_REFERENCES = 128
 """As many tokens of a person's references are enough, spread over all of them."""
 
 
-class Look:
-    """What one layer has seen of one picture: the layer that is known to tell who stands where, or the one whose maps
-    are smoothest.
+class Seen(NamedTuple):
+    """What one layer has seen of one picture.
 
-    share: of the steps, after which the look is taken. scores: (people, N), how strongly each cell reads each person.
-    hidden: (N, C). size: of the layer's grid, (h, w). cell: the side of its cells, in latent pixels. predicted: the
-    picture that the positive side predicts, a latent (B, C, h, w) of the model. None: nothing is seen yet.
+    scores: (people, N), how strongly each cell of the layer's grid reads each person. hidden: (N, C), of each cell.
+    size: of the grid, (h, w), N = h * w. cell: the side of a cell, in latent pixels.
+    """
+
+    scores: Tensor
+    hidden: Tensor
+    size: Grid
+    cell: int
+
+
+class Look:
+    """A look at a network in one step: what the layer has seen that is known to tell who stands where, or the one
+    whose maps are smoothest.
+
+    share: of the steps, after which the look is taken. predicted: the picture that the positive side predicts, a latent
+    (B, C, h, w) of the model. None: nothing is seen yet.
     """
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.scores: Tensor | None = None
-        self.hidden: Tensor | None = None
-        self.size: Grid = (0, 0)
-        self.cell = 1
+        self.seen: Seen | None = None
         self.predicted: Tensor | None = None
         self.is_done = False
         self._smoothest = -1.0
 
-    def take(self, scores: Tensor, hidden: Tensor, size: Grid, cell: int, is_known: bool) -> None:
-        """Keep what a layer sees, if its maps are smoother than those of all layers before. Arguments: see the class.
+    def take(self, seen: Seen, is_known: bool) -> None:
+        """Keep what a layer has seen, if its maps are smoother than those of all layers before.
 
         is_known: whether this layer is known to tell who stands where. Then it is kept whatever the others see.
         """
-        scores = scores.float().cpu()
-        smooth = 2.0 if is_known else smoothness(contrasted(scores), size)  # 2: above every smoothness
+        scores = seen.scores.float().cpu()
+        smooth = 2.0 if is_known else smoothness(contrasted(scores), seen.size)  # 2: above every smoothness
         if smooth > self._smoothest:
             self._smoothest = smooth
-            self.scores, self.hidden = scores, hidden.float().cpu()
-            self.size, self.cell = size, cell
+            self.seen = seen._replace(scores=scores, hidden=seen.hidden.float().cpu())
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +128,11 @@ class Sought(Carried):
                 "Take Conditioning (Set Area) out in front of Find Places, and set set_cond_area of Conditioning (Set "
                 "Mask) to default.",
             )
-        conds = entry["model_conds"]
         text: Tensor = entry["cross_attn"]  # (B, T, width)
         with_text = replace(self, text=text.shape[1])
         # People are told apart by their words, else by ID tokens, else by references.
-        if self.word_numbers and UnetWords.key in conds:
-            of_other_nodes = conds[UnetWords.key].cond[:-1]  # the last is of the people who are sought
-            return replace(with_text, before=sum(words.appended_count for words in of_other_nodes))
-        if self.word_numbers:  # of a transformer, whose layout has the words of all nodes
-            return with_text
+        if self.word_numbers:
+            return replace(with_text, before=_words_of_other_nodes(entry))
         id_tokens: IDTokens | None = entry.get(ID_TOKENS)
         if id_tokens is not None and id_tokens.people_count == self.people_count:
             return replace(with_text, id_tokens=id_tokens)
@@ -158,44 +164,57 @@ class Sought(Carried):
         """
         tokens: list[list[int]] = [[] for _ in range(self.people_count)]
         if self.id_tokens is not None:
-            start, _, count = self.id_tokens
+            count = self.id_tokens.tokens_per_person
             # The host may repeat the entry's text to the length of another entry's: each copy has the ID tokens.
-            for repeat in range(0, text, self.text):
+            for copy_start in range(0, text, self.text):
                 for person, of_person in enumerate(tokens):
-                    first = repeat + start + person * count
+                    first = copy_start + self.id_tokens.start + person * count
                     of_person.extend(range(first, first + count))
         # Behind the text stand the words of other nodes, and then those of the first person, the second, ...
-        end = text + self.before
-        for person, length in enumerate(self.lengths):
-            end += length
-            tokens[person].extend(end - number for number in self.word_numbers[person])
-        return tokens
+        ends = list(accumulate(self.lengths, initial=text + self.before))[1:]
+        return [of_person + words for of_person, words in zip(tokens, self._words(ends), strict=True)]
+
+    def _words(self, ends: Sequence[int]) -> list[list[int]]:
+        """The numbers of the tokens of each person's words; [] for all where nobody has words.
+
+        ends: where the text of each person ends.
+        """
+        if not self.lengths:
+            return [[] for _ in range(self.people_count)]
+        return [[end - number for number in numbers] for end, numbers in zip(ends, self.word_numbers, strict=True)]
 
     def in_layout(self, layout: TokenLayout, padded_to: int) -> list[list[int]]:
         """The numbers of each person's tokens among all tokens of a transformer.
 
-        They are the tokens of a person's references, thinned out to about _OF_REFERENCES; where references do not tell
-        people apart, those of the person's words. layout: with the words of people. padded_to: how many tokens a text
-        has at least, filled up in front.
+        They are tokens of a person's references; where these do not tell people apart, those of the person's words.
+        layout: with the words of people. padded_to: how many tokens a text has at least, filled up in front.
         """
-        tokens: list[list[int]] = [[] for _ in range(self.people_count)]
-        texts: list[slice] = []
-        for placed in placed_spans(layout.spans()):
-            if placed.span.kind is TokenKind.WORDS:
-                texts.append(placed.tokens)
-            if not self.owners or placed.span.kind is not TokenKind.REFERENCE:
-                continue
-            owner = self.owners[placed.span.number]
-            if owner is not None:  # the reference shows a person
-                tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
         if self.owners:
-            return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
-        # The words of the people sought are the last texts, so they are indexed from the end: person - people_count.
-        # A text's own tokens end at `end`; tokens that a network adds to fill it up stand behind them.
-        for person, length in enumerate(self.lengths):
-            end = texts[person - self.people_count].start + max(length, padded_to)
-            tokens[person].extend(end - number for number in self.word_numbers[person])
-        return tokens
+            return self._references(layout)
+        texts = [placed.tokens for placed in placed_spans(layout.spans()) if placed.span.kind is TokenKind.WORDS]
+        own_texts = texts[len(texts) - len(self.lengths) :]  # the last ones, behind those of other nodes
+        # Behind a text's own tokens stand those with which a network fills it up.
+        pairs = zip(own_texts, self.lengths, strict=True)
+        return self._words([text.start + max(length, padded_to) for text, length in pairs])
+
+    def _references(self, layout: TokenLayout) -> list[list[int]]:
+        """The numbers of some tokens of each person's references, about _OF_REFERENCES spread over all of them."""
+        tokens: list[list[int]] = [[] for _ in range(self.people_count)]
+        for placed in placed_spans(layout.spans()):
+            owner = self.owners[placed.span.number] if placed.span.kind is TokenKind.REFERENCE else None
+            if owner is not None:
+                tokens[owner].extend(range(placed.tokens.start, placed.tokens.stop))
+        return [of_person[:: len(of_person) // _OF_REFERENCES + 1] for of_person in tokens]
+
+
+def _words_of_other_nodes(entry: RunEntry) -> int:
+    """How many tokens of other nodes a UNet reads before the words of the people who are sought.
+
+    0 for a transformer, whose layout has the words of all nodes.
+    """
+    words = entry["model_conds"].get(UnetWords.key)
+    # The last one is of the people who are sought.
+    return 0 if words is None else sum(of_node.appended_count for of_node in words.cond[:-1])
 
 
 class LookRun(Run[Sought]):
@@ -263,7 +282,7 @@ class _UnetLook(CrossAttentionBatch):
         super().__init__(layers, query_shape_of(layers, forward_input))
         self._look = sought[0].look
         self._rows = _rows_of(sought, self.row_count)
-        self._latent = tuple(forward_input.x.shape[-2:])  # (h, w)
+        self._latent_height = forward_input.x.shape[-2]
         text = forward_input.context.shape[1]  # without the words of people: attention adds them
         self._tokens = next(carried for carried in sought if carried.active).in_unet_text(text)
         self._hidden: Tensor | None = None
@@ -293,30 +312,29 @@ class _UnetLook(CrossAttentionBatch):
 
         A layer that other packs have changed is passed over. q: (B, N, C). k: (B, T, C).
         """
-        size = grid_of(extra_options)
+        height, width = grid_of(extra_options)
         # Rows, tokens or cells of other packs: what they are is not known.
-        is_strange = SOURCE_ROWS in extra_options or len(q) != self.row_count or q.shape[1] != size[0] * size[1]
-        # Nor where the text ends before the tokens of people: another pack has put a shorter one there.
-        if is_strange or max(map(max, self._tokens)) >= k.shape[1]:
+        if SOURCE_ROWS in extra_options or len(q) != self.row_count or q.shape[1] != height * width:
+            return
+        if max(map(max, self._tokens)) >= k.shape[1]:  # another pack has put a shorter text there
             return
         heads = extra_options["n_heads"]
         scores: list[Tensor] = []
         for row in self._rows:
             # (heads, N, d) and (heads, T, d)
-            q_of_row, k_of_row = (x[row].unflatten(1, (heads, -1)).transpose(0, 1).float() for x in (q, k))
-            weights = (q_of_row @ k_of_row.mT / q_of_row.shape[-1] ** 0.5).softmax(-1)  # (heads, N, T)
+            queries, keys = (x[row].unflatten(1, (heads, -1)).transpose(0, 1).float() for x in (q, k))
+            weights = (queries @ keys.mT / queries.shape[-1] ** 0.5).softmax(-1)  # (heads, N, T)
             scores.append(scores_of_cross_attention(weights, self._tokens))
-        # The side of the layer's cells in latent pixels: a UNet halves its grid from level to level, rounding up.
-        cell = 1
-        while size[0] * cell < self._latent[0]:
+        cell = 1  # a UNet halves its grid from level to level, rounding up
+        while height * cell < self._latent_height:
             cell *= 2
-        is_known = self.layers[layer_index] == _OF_SDXL and len(self.layers) == _SDXL_LAYERS
         assert self._hidden is not None  # self-attention comes first
         hidden = self._hidden[self._rows].float().mean(0)  # (N, C)
-        self._look.take(torch.stack(scores).mean(0), hidden, size, cell, is_known)
+        is_known = self.layers[layer_index] == _OF_SDXL and len(self.layers) == _SDXL_LAYERS
+        self._look.take(Seen(torch.stack(scores).mean(0), hidden, (height, width), cell), is_known)
 
     def after_network_call(self) -> None:
-        self._look.is_done = self._look.scores is not None
+        self._look.is_done = self._look.seen is not None
 
 
 class _JointLook(Batch):
@@ -334,7 +352,7 @@ class _JointLook(Batch):
         height, width = (-(-side // self._cell) for side in forward_input.x.shape[-2:])
         self._size = height, width
         self._number = 0
-        """Of the next attention over all tokens."""
+        """Of the next attention over all tokens, as TransformerFamily.telling_block counts blocks."""
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         return {}
@@ -359,15 +377,15 @@ class _JointLook(Batch):
         if len(q) != self.row_count:
             return
         layout = replace(self._layout, words=() if current.texts is None else current.texts.lengths)
-        q, k = (x if options.get("skip_reshape") else x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k))
-        if q.shape[2] != layout.total or k.shape[2] != layout.total:
-            return  # of a refiner, or with tokens of other packs: where they stand is not known
+        if not options.get("skip_reshape"):
+            q, k = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k))  # (B, heads, N, d)
         if options.get("skip_output_reshape"):
             out = out.transpose(1, 2).flatten(2)  # (B, N, heads * d)
-        number = self._number  # of this attention, as TransformerFamily.telling_block counts blocks
+        if q.shape[2] != layout.total or k.shape[2] != layout.total:
+            return  # of a refiner, or with tokens of other packs: where they stand is not known
+        is_known = self._number == self._family.telling_block
         self._number += 1
-        picture_count = self._size[0] * self._size[1]
-        picture = slice(layout.picture_start, layout.picture_start + picture_count)
+        picture = slice(layout.picture_start, layout.picture_start + math.prod(self._size))
         tokens = self._sought.in_layout(layout, self._family.left_padded_to)
         scores: list[Tensor] = []
         for row in self._rows:
@@ -375,8 +393,7 @@ class _JointLook(Batch):
             keys = k[row].repeat_interleave(q.shape[1] // k.shape[1], dim=0).float()
             scores.append(scores_of_joint_attention(q[row, :, picture].float(), keys, tokens))
         hidden = out[self._rows, picture].float().mean(0)  # (N, C)
-        is_known = number == self._family.telling_block
-        self._look.take(torch.stack(scores).mean(0), hidden, self._size, self._cell, is_known)
+        self._look.take(Seen(torch.stack(scores).mean(0), hidden, self._size, self._cell), is_known)
 
     def after_network_call(self) -> None:
-        self._look.is_done = self._look.scores is not None
+        self._look.is_done = self._look.seen is not None

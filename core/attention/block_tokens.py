@@ -53,23 +53,15 @@ class BlockAttention(AttentionLayers):
 
         tokens: (people, T, input_width).
         """
-        keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * inner)
-        keys, values = keys_and_values.chunk(2, dim=-1)
-        keys, values = self.in_heads(keys), self.in_heads(values)  # (people, heads, T, head_dim) each
+        keys, values = self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)  # (people, T, inner) each
         # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
-        # A linear layer is x weight^T: to_q has a row of its weight for each query value, to_out a column for each
-        # value.
-        query_weight = self.to_q.weight.to(tokens)  # (inner, width)
-        output_weight = self.to_out.weight.T.to(tokens)  # (inner, width)
-        to_query = query_weight.unflatten(0, (-1, self.head_dim))  # (heads, head_dim, width)
-        to_picture = output_weight.unflatten(0, (-1, self.head_dim))  # (heads, head_dim, width)
-        gain = self.norm2.weight.to(tokens)  # (width,)
-        bias = self.norm2.bias.to(tokens)  # (width,)
-        projected = keys @ to_query / self.head_dim**0.5  # (people, heads, T, width): to_q^T key / r
+        to_query = self.to_q.weight.to(tokens).unflatten(0, (-1, self.head_dim))  # (heads, head_dim, width)
+        to_picture = self.to_out.weight.T.to(tokens).unflatten(0, (-1, self.head_dim))  # (heads, head_dim, width)
+        projected = self.in_heads(keys) @ to_query / self.head_dim**0.5  # (people, heads, T, width): to_q^T key / r
         return BlockTokens(
-            keys=projected * gain,
-            offset=projected @ bias,
-            values=values @ to_picture,
+            keys=projected * self.norm2.weight.to(tokens),
+            offset=projected @ self.norm2.bias.to(tokens),
+            values=self.in_heads(values) @ to_picture,
         )
 
 

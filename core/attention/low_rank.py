@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -165,14 +165,11 @@ class Loha(LoraKind):
         Where r * s is larger than a side of the product, the product itself is made instead, which takes less memory.
         As in the host, alpha is divided by r, the rank of the first pair.
         """
-        up_1, down_1 = self.up_1, self.down_1
-        up_2, down_2 = self.up_2, self.down_2
-        if self.core_1 is not None:
-            up_1, down_1 = _without_core(up_1.T, self.core_1, down_1)
-            up_2, down_2 = _without_core(up_2.T, _present(self.core_2), down_2)
-        down_1 = down_1.flatten(1)  # (r, in * h * w)
-        down_2 = down_2.flatten(1)  # (s, in * h * w)
-        if len(down_1) * len(down_2) > min(len(up_1), down_1.shape[1]):
+        has_cores = self.core_1 is not None
+        up_1, down_1 = _factors(self.up_1, self.core_1, self.down_1)  # (out, r), (r, in * h * w)
+        up_2, down_2 = _factors(self.up_2, _present(self.core_2) if has_cores else None, self.down_2)
+        rank = len(down_1) * len(down_2)
+        if rank > min(len(up_1), down_1.shape[1]):
             up, down = _two_matrices((up_1 @ down_1) * (up_2 @ down_2))
         else:
             up = torch.einsum("or,os->ors", up_1, up_2)  # (out, r, s)
@@ -224,11 +221,7 @@ class Lokr(LoraKind):
         """up (out_2, rank) and down (rank, in_2 * h * w), whose product is the second matrix."""
         if self.whole_2 is not None:
             return _two_matrices(self.whole_2.flatten(1))
-        up_2 = _present(self.up_2)
-        down_2 = _present(self.down_2)
-        if self.core_2 is not None:  # Tucker form: its up_2 is (rank, out_2), its down_2 (rank, in_2) without a kernel
-            up_2, down_2 = _without_core(up_2.T, self.core_2, down_2)  # (out_2, rank), (rank, in_2, h, w)
-        return _least_rank(up_2, down_2.flatten(1))
+        return _least_rank(*_factors(_present(self.up_2), self.core_2, _present(self.down_2)))
 
     def _rank(self) -> int | None:
         """The rank by which alpha is divided: of the second matrix, or of the first where the second is whole.
@@ -258,26 +251,25 @@ class Glora(LoraKind):
     alpha: float | None
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
-        """b1 and b2 add to what the layer gives, a1 and a2 to what it is given.
-
-        Sizes tell which form the file has. Both products of the older form are the other way round, so its pairs are
-        swapped first.
-        """
-        a1 = self.a1.flatten(1)
-        a2 = self.a2.flatten(1)
-        b1 = self.b1.flatten(1)
-        b2 = self.b2.flatten(1)
-        # In each form these four sizes are the rank, and so alike.
-        fits_older = b2.shape[1] == len(b1) == len(a1) == a2.shape[1]
-        fits_newer = len(b2) == b1.shape[1] == len(a2) == a1.shape[1]
-        # As the host does it: a file whose sizes fit both forms is read in the newer one. The exception is a square
-        # layer that is as wide as a2 has rows: there the file is read in the older form.
-        spans_square_layer = len(a2) == shape[0] == shape[1]
-        if fits_older and (not fits_newer or spans_square_layer):
-            a1, a2 = a2, a1
-            b1, b2 = b2, b1
+        """b1 and b2 add to what the layer gives, a1 and a2 to what it is given."""
+        a1, a2, b1, b2 = self.a1, self.a2, self.b1, self.b2
+        if self._is_older(shape):
+            a1, a2, b1, b2 = a2, a1, b2, b1
         scale = _scale(self.alpha, len(b2))
-        return _for_layer(b1, b2, scale, shape, InFront(down=a2, up=a1 * scale))
+        in_front = InFront(down=a2.flatten(1), up=a1.flatten(1) * scale)
+        return _for_layer(b1, b2, scale, shape, in_front)
+
+    def _is_older(self, shape: Sequence[int]) -> bool:
+        """Whether the file has the older form, by its sizes. shape: of the layer's weights.
+
+        As the host does it: a file whose sizes fit both forms is read in the newer one, but for a square layer that is
+        as wide as a2 has rows.
+        """
+        # In each form these four sizes are the rank, and so alike.
+        fits_older = self.b2.shape[1:].numel() == len(self.b1) == len(self.a1) == self.a2.shape[1:].numel()
+        fits_newer = len(self.b2) == self.b1.shape[1:].numel() == len(self.a2) == self.a1.shape[1:].numel()
+        spans_square_layer = len(self.a2) == shape[0] == shape[1]
+        return fits_older and (spans_square_layer or not fits_newer)
 
 
 LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": PlainLora, "loha": Loha, "lokr": Lokr, "glora": Glora}
@@ -295,11 +287,22 @@ def _without_core(up: Tensor, core: Tensor, down: Tensor) -> tuple[Tensor, Tenso
 
     up: (out, i). core: (i, j, h, w). down: (j, in).
     """
-    # i is larger than `out`: `up` is multiplied into the core, and an identity (out, out) takes its place.
-    if len(core) > len(up):
+    out_width, rank = up.shape
+    if rank > out_width:  # `up` becomes a part of the core, and an identity takes its place
         core = torch.einsum("oi,ij...->oj...", up, core)
-        up = _identity(len(up), up)
+        up = _identity(out_width, up)
     return up, torch.einsum("ij...,jr->ir...", core, down)
+
+
+def _factors(up: Tensor, core: Tensor | None, down: Tensor) -> tuple[Tensor, Tensor]:
+    """up (out, rank) and down (rank, in * h * w) of tensors as LoHa and LoKr have them.
+
+    Without a core they are (out, rank) and (rank, in, ...). In Tucker form `up` is (rank, out), `down` (rank, in), and
+    the core, (rank, rank, h, w), has the kernel.
+    """
+    if core is not None:
+        up, down = _without_core(up.T, core, down)
+    return up, down.flatten(1)
 
 
 def _two_matrices(whole: Tensor) -> tuple[Tensor, Tensor]:
@@ -348,27 +351,18 @@ def _for_layer(
 
 
 def in_groups(low_rank: LowRank, groups: int) -> LowRank:
-    """A LoRA for a convolution whose channels are read in groups, as torch's Conv2d has them.
+    """A LoRA for a convolution in groups, as torch's Conv2d has them: each group of outputs reads its group of inputs.
 
-    Such a layer has weights (out, in / groups, h, w), so `down` of its LoRA is (rank, in / groups, h, w). Each group
-    of outputs must read what `down` makes of its own group of inputs. So the new down, (groups * rank, in / groups, h,
-    w), is `down` once for each group: a convolution in groups with it gives the ranks of the first group, then those of
-    the second, and so on. The new up, (out, groups * rank), is block diagonal: the outputs of a group read the ranks of
-    that group and 0 of all others. In front of the layer each group of inputs gets the same addition: `in_front` has
-    (groups * rank, in / groups) and (in, rank), as torch's conv2d takes matrices of groups.
+    low_rank: for the layer's weights, (out, in / groups, h, w), so `down` is (rank, in / groups, h, w). In the result
+    every group has ranks of its own, those of the first group first: down (groups * rank, in / groups, h, w) is the
+    same for all groups, and up (out, groups * rank) is 0 for the ranks of other groups. In front of the layer each
+    group of inputs gets the same addition, of (groups * rank, in / groups) and (in, rank).
     """
     if groups == 1:
         return low_rank
-    once_in_other_dimensions = [1] * (low_rank.down.dim() - 1)
-    down = low_rank.down.repeat(groups, *once_in_other_dimensions)
-    out_width, rank = low_rank.up.shape
-    group_width = out_width // groups
-    up = torch.zeros(out_width, groups * rank, dtype=torch.float32).to(low_rank.up)
-    for group in range(groups):
-        rows = slice(group * group_width, (group + 1) * group_width)
-        ranks = slice(group * rank, (group + 1) * rank)
-        up[rows, ranks] = low_rank.up[rows]
+    down = torch.cat([low_rank.down] * groups)
+    up: Tensor = cast("Any", torch).block_diag(*low_rank.up.chunk(groups))
     front = low_rank.in_front
     if front is not None:
-        front = InFront(front.down.repeat(groups, 1), front.up.repeat(groups, 1))
+        front = InFront(torch.cat([front.down] * groups), torch.cat([front.up] * groups))
     return LowRank(down, up, front)

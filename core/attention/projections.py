@@ -150,10 +150,9 @@ class AdapterLayers(nn.ModuleDict):
         numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_KEYS)})
         for number in numbers:
             self[str(number)] = AdapterLayer(below(f"{number}.", state), ops=ops, **factory)
-        # (width of queries, width of tokens) of each layer.
-        shapes = [state[f"{number}.to_k_ip.weight"].shape for number in numbers]
-        self.widths = [int(shape[0]) for shape in shapes]
-        self.width = int(shapes[0][1])
+        key_weights = [state[f"{number}.to_k_ip.weight"] for number in numbers]  # (width of queries, width of tokens)
+        self.widths = [len(weight) for weight in key_weights]
+        self.width = key_weights[0].shape[1]
 
     def keys_and_values(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Tokens (people, T, width) -> per layer ((people, T, C), (people, T, C)), in diffusers' order."""
@@ -170,17 +169,16 @@ class EmbeddingProjection(nn.Module):
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        has_one_layer = "proj.weight" in state
-        first = state["proj.weight" if has_one_layer else "proj.0.weight"]
-        last = first if has_one_layer else state["proj.2.weight"]
-        inside, self.embedding = first.shape  # (out, in)
-        out = len(last)
+        if "proj.weight" in state:
+            out, self.embedding = state["proj.weight"].shape
+            self.proj = ops.Linear(self.embedding, out, **factory)
+        else:
+            inside, self.embedding = state["proj.0.weight"].shape
+            out = len(state["proj.2.weight"])
+            first = ops.Linear(self.embedding, inside, **factory)
+            self.proj = nn.Sequential(first, nn.GELU(), ops.Linear(inside, out, **factory))
         self.width = len(state["norm.weight"])
         self.tokens = out // self.width
-        # `inside` is the width between two layers; with one layer it is `out` itself.
-        self.proj = ops.Linear(self.embedding, inside, **factory)
-        if not has_one_layer:
-            self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
         self.norm = ops.LayerNorm(self.width, **factory)
 
     def forward(self, embeddings: Tensor) -> Tensor:

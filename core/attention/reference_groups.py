@@ -11,7 +11,7 @@ A boost of a reference is another thing: log(boost) on its own keys, for queries
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,137 +73,143 @@ def groups(
     above, and the rest of an attention in which all tokens read all references.
     isolated: whether tokens of references read no text and no picture.
     """
-    # How much of the output comes from an attention, and the regions to which references are limited in it.
-    attentions: list[tuple[float, Tensor | None]] = []
+    tokens = _Tokens(spans, references, isolated)
+    attentions: list[_Attention] = []
     if strength > 0 and regions is not None:
         outside = ~regions.any(dim=0)  # (picture tokens,) bool
-        attentions.append((strength, regions | outside if everybody_outside else regions))
+        attentions.append(_Attention(strength, regions | outside if everybody_outside else regions))
     if strength < 1:
-        attentions.append((1 - strength, None))
-    bias = _bias(spans, references)
-    left_out = _left_out(spans, references)
-    # Tokens that all read text and picture or all do not, and whose logits all get the bias or do not.
-    alike: dict[tuple[bool, bool], list[PlacedSpan]] = {}
-    for placed in placed_spans(spans):
-        reads_others = not isolated or placed.span.kind is not TokenKind.REFERENCE
-        has_bias = bias is not None and placed.span.kind is TokenKind.PICTURE
-        alike.setdefault((reads_others, has_bias), []).append(placed)
-    made: list[Group] = []
-    for share, read_regions in attentions:
-        for (reads_others, has_bias), placed_alike in alike.items():
-            weights = [_weights(placed.span, spans, references, read_regions, reads_others) for placed in placed_alike]
-            queries = torch.cat([torch.arange(placed.tokens.start, placed.tokens.stop) for placed in placed_alike])
-            for readers in readers_of(in_steps(torch.cat(weights, dim=1))):
-                shares: Tensor | None = readers.shares * share
-                if bool((shares == 1).all()):
-                    shares = None
-                keys = _keys_read(spans, readers.times, reads_others, left_out)
-                made.append(Group(queries[readers.tokens], keys, shares, bias if has_bias else None))
-    return tuple(made)
+        attentions.append(_Attention(1 - strength, regions=None))
+    return tuple(group for attention in attentions for group in _groups_of(attention, tokens))
 
 
-def _weights(
-    span: Span,
-    spans: Sequence[Span],
-    references: Sequence[ReadReference],
-    regions: Tensor | None,
-    reads_others: bool,
-) -> Tensor:
-    """How strongly the tokens of a span read each piece of a reference: (pieces, tokens of the span).
+@dataclass(frozen=True, eq=False)
+class _Attention:
+    """One of the attentions that are mixed. share: how much of the output comes from it. regions: (regions, picture
+    tokens) bool, to which references are limited; None where all tokens read all references."""
 
-    spans: all. The other arguments are those of `_reads`.
+    share: float
+    regions: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """All tokens in their order, and how the references among them are read. The fields are arguments of `groups`.
+
+    A piece is a span of a reference, or of what the text shows of one.
     """
-    weights: list[Tensor] = []
-    for piece in spans:
-        if piece.kind not in _OF_REFERENCES:
-            continue
-        reference = references[piece.number]
-        is_own = span.kind in _OF_REFERENCES and references[span.number].owner == reference.owner
-        weight = 1.0 if is_own else reference.weight
-        reads = _reads(span, piece, references, regions, reads_others)
-        weights.append(torch.full((span.count,), weight, dtype=torch.float32) * reads)
-    return torch.stack(weights)
 
+    spans: Sequence[Span]
+    references: Sequence[ReadReference]
+    isolated: bool
 
-def _reads(
-    span: Span, piece: Span, references: Sequence[ReadReference], regions: Tensor | None, reads_others: bool
-) -> bool | Tensor:
-    """Whether the tokens of a span read a piece of a reference: all alike, or each for itself, (tokens,) bool.
+    def read_others(self, span: Span) -> bool:
+        """Whether the tokens of a span read text and picture."""
+        return not self.isolated or span.kind is not TokenKind.REFERENCE
 
-    regions: (regions, picture tokens) bool; None where all tokens read all references. reads_others: whether the tokens
-    read text and picture.
-    """
-    reference = references[piece.number]
-    if piece.kind is TokenKind.SHOWN:  # a part of the text
-        return reads_others
-    if regions is None or reference.owner is None:
-        return True
-    if span.kind is TokenKind.PICTURE:
-        return regions[reference.region]
-    return span.kind is TokenKind.REFERENCE and references[span.number].owner == reference.owner
+    def weights(self, reader: Span, regions: Tensor | None) -> Tensor:
+        """How strongly the tokens of a span read each piece: (pieces, tokens). regions: of an _Attention."""
+        weights: list[Tensor] = []
+        for piece in self.spans:
+            if piece.kind in _OF_REFERENCES:
+                weight = 1.0 if self._has_same_owner(reader, piece) else self.references[piece.number].weight
+                reads = self._reads(reader, piece, regions)
+                weights.append(torch.full((reader.count,), weight, dtype=torch.float32) * reads)
+        return torch.stack(weights)
+
+    def _has_same_owner(self, reader: Span, piece: Span) -> bool:
+        """Whether a span is a piece as well, and both are one person's or nobody's."""
+        if reader.kind not in _OF_REFERENCES:
+            return False
+        return self.references[reader.number].owner == self.references[piece.number].owner
+
+    def _reads(self, reader: Span, piece: Span, regions: Tensor | None) -> bool | Tensor:
+        """Whether the tokens of a span read a piece: all alike, or each for itself, (tokens,) bool."""
+        reference = self.references[piece.number]
+        if piece.kind is TokenKind.SHOWN:  # a part of the text
+            return self.read_others(reader)
+        if regions is None or reference.owner is None:
+            return True
+        if reader.kind is TokenKind.PICTURE:
+            return regions[reference.region]
+        return reader.kind is TokenKind.REFERENCE and self._has_same_owner(reader, piece)
+
+    def bias(self) -> Tensor | None:
+        """What the picture's queries add to the logits of each token, (all tokens,): the logarithm of its boost.
+
+        It is 0 for tokens that are not a reference's own. None where no reference is boosted.
+        """
+        if all(reference.boost == 1 for reference in self.references):
+            return None
+        biases: list[Tensor] = []
+        for span, reference in zip(self.spans, self._own_references(), strict=True):
+            boost = reference.boost if reference else 1.0
+            biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
+        return torch.cat(biases)
+
+    def keys_read(self, times_of_pieces: Sequence[int], reads_others: bool) -> Tensor | None:
+        """The indices of all tokens that are read, each as often as it is read: (keys,). None for all, each once.
+
+        times_of_pieces: for each piece, in the order of the spans. reads_others: whether all other spans are read.
+        """
+        left_out = self._left_out()
+        if reads_others and left_out is None and all(times == 1 for times in times_of_pieces):
+            return None
+        times_left = iter(times_of_pieces)
+        keys_of_spans: list[Tensor] = []
+        for placed in placed_spans(self.spans):
+            times = next(times_left) if placed.span.kind in _OF_REFERENCES else int(reads_others)
+            keys_of_spans += [placed.numbers()] * times
+        keys = torch.cat(keys_of_spans)
+        return keys if left_out is None else keys[~left_out[keys]]
+
+    def _left_out(self) -> Tensor | None:
+        """Which tokens nobody reads, (all tokens,) bool; None where all are read."""
+        if all(reference.kept is None for reference in self.references):
+            return None
+        left_out: list[Tensor] = []
+        for span, reference in zip(self.spans, self._own_references(), strict=True):
+            of_span = torch.zeros(span.count, dtype=torch.bool)
+            if reference and reference.kept is not None:
+                of_span[: len(reference.kept)] = ~reference.kept  # behind these stand tokens that fill the reference up
+            left_out.append(of_span)
+        return torch.cat(left_out)
+
+    def _own_references(self) -> list[ReadReference | None]:
+        """For each span the reference picture whose own tokens it is, or None: the last REFERENCE span of its number.
+
+        The text beside a reference, and what a vision encoder has seen of it, have the same kind and number. They stand
+        in front of it, or in an attention without the picture.
+        """
+        own: list[ReadReference | None] = [None] * len(self.spans)
+        if all(span.kind is not TokenKind.PICTURE for span in self.spans):
+            return own
+        # Number of a reference -> the index of its last span.
+        last_spans = {span.number: index for index, span in enumerate(self.spans) if span.kind is TokenKind.REFERENCE}
+        for number, index in last_spans.items():
+            own[index] = self.references[number]
+        return own
 
 
 _LEAST_BOOST = 1e-4
 """As in Identity Edit's node, whose logarithm is finite."""
 
 
-def _bias(spans: Sequence[Span], references: Sequence[ReadReference]) -> Tensor | None:
-    """What the picture's queries add to the logits of each token, (all tokens,): the logarithm of its boost.
-
-    It is 0 for tokens that are not a reference's own. None where no reference is boosted.
-    """
-    if all(reference.boost == 1 for reference in references):
-        return None
-    biases: list[Tensor] = []
-    for span, is_own in zip(spans, _are_own(spans), strict=True):
-        boost = references[span.number].boost if is_own else 1.0
-        biases.append(torch.full((span.count,), math.log(max(boost, _LEAST_BOOST)), dtype=torch.float32))
-    return torch.cat(biases)
-
-
-def _left_out(spans: Sequence[Span], references: Sequence[ReadReference]) -> Tensor | None:
-    """Which tokens nobody reads, (all tokens,) bool; None where all are read."""
-    if all(reference.kept is None for reference in references):
-        return None
-    left_out: list[Tensor] = []
-    for span, is_own in zip(spans, _are_own(spans), strict=True):
-        of_span = torch.zeros(span.count, dtype=torch.bool)
-        kept = references[span.number].kept if is_own else None
-        if kept is not None:
-            of_span[: len(kept)] = ~kept  # behind these stand tokens that fill the reference up
-        left_out.append(of_span)
-    return torch.cat(left_out)
-
-
-def _are_own(spans: Sequence[Span]) -> list[bool]:
-    """For each span whether it is the tokens of a reference picture itself: the last REFERENCE span of its number.
-
-    The text beside a reference, and what a vision encoder has seen of it, have the same kind and number. They stand in
-    front of it, or in an attention without the picture.
-    """
-    if all(span.kind is not TokenKind.PICTURE for span in spans):
-        return [False] * len(spans)
-    last_pieces = {span.number: index for index, span in enumerate(spans) if span.kind is TokenKind.REFERENCE}
-    return [span.kind is TokenKind.REFERENCE and last_pieces[span.number] == index for index, span in enumerate(spans)]
-
-
-def _keys_read(
-    spans: Sequence[Span], times_of_pieces: Sequence[int], reads_others: bool, left_out: Tensor | None
-) -> Tensor | None:
-    """The indices of all tokens that are read, each as often as it is read: (keys,). None for all, each once.
-
-    times_of_pieces: for each piece of a reference, in the order of the spans. reads_others: whether all other spans are
-    read. left_out: (all tokens,) bool, those that nobody reads, or None.
-    """
-    if reads_others and left_out is None and all(times == 1 for times in times_of_pieces):
-        return None
-    times_left = iter(times_of_pieces)
-    keys_of_spans: list[Tensor] = []
-    for placed in placed_spans(spans):
-        times = next(times_left) if placed.span.kind in _OF_REFERENCES else int(reads_others)
-        keys_of_spans.extend([torch.arange(placed.tokens.start, placed.tokens.stop)] * times)
-    keys = torch.cat(keys_of_spans)
-    return keys if left_out is None else keys[~left_out[keys]]
+def _groups_of(attention: _Attention, tokens: _Tokens) -> Iterator[Group]:
+    """The groups of one of the attentions that are mixed."""
+    bias = tokens.bias()
+    # Spans that all read text and picture or all do not, and whose logits all get the bias or do not.
+    spans_alike: dict[tuple[bool, bool], list[PlacedSpan]] = {}
+    for placed in placed_spans(tokens.spans):
+        has_bias = bias is not None and placed.span.kind is TokenKind.PICTURE
+        spans_alike.setdefault((tokens.read_others(placed.span), has_bias), []).append(placed)
+    for (reads_others, has_bias), alike in spans_alike.items():
+        queries = torch.cat([placed.numbers() for placed in alike])
+        weights = torch.cat([tokens.weights(placed.span, attention.regions) for placed in alike], dim=1)
+        for readers in readers_of(in_steps(weights)):
+            keys = tokens.keys_read(readers.times, reads_others)
+            shares = readers.group_shares(attention.share)
+            yield Group(queries[readers.tokens], keys, shares, bias if has_bias else None)
 
 
 class Plan:

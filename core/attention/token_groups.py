@@ -37,6 +37,12 @@ class Group:
         others = [None if tensor is None else tensor.to(device) for tensor in (self.keys, self.shares, self.bias)]
         return Group(self.queries.to(device), *others)
 
+    def times(self, key_count: int) -> Tensor:
+        """How often each key is read, (all keys,). key_count: how many keys the attention has."""
+        if self.keys is None:
+            return torch.ones(key_count, dtype=torch.long)
+        return torch.bincount(self.keys, minlength=key_count)
+
     @property
     def bias_of_keys(self) -> Tensor | None:
         """(m,), what is added to the logits of each key that is read; None for nothing."""
@@ -71,37 +77,31 @@ class Split:
         shares in the joined group.
         """
         if other not in self._joined_with:
-            joined_groups = (_joined_groups(own, their, self.keys) for own, their in product(self.groups, other.groups))
-            self._joined_with[other] = Split(tuple(group for group in joined_groups if group is not None), self.keys)
+            shared_groups = (_shared_group(own, their, self.keys) for own, their in product(self.groups, other.groups))
+            self._joined_with[other] = Split(tuple(group for group in shared_groups if group is not None), self.keys)
         return self._joined_with[other]
 
 
-def _joined_groups(own: Group, their: Group, keys: int) -> Group | None:
+def _shared_group(own: Group, their: Group, keys: int) -> Group | None:
     """The group of the queries that two groups share, which read the keys that both read; None where they share none.
 
     keys: how many keys the attention has. A key that is read n times in one and m times in the other is read n * m
     times; what both add to its logits is added up.
     """
-    in_their = torch.isin(own.queries, their.queries)
-    if not in_their.any():
+    queries = own.queries[torch.isin(own.queries, their.queries)]  # (n,)
+    if not len(queries):
         return None
-    queries = own.queries[in_their]  # (n,)
-    shares = None
-    if own.shares is not None:
-        shares = own.shares[in_their]
-    if their.shares is not None:
-        # The queries of both groups ascend, so these shares stand in the order of `queries`.
-        of_their = their.shares[torch.isin(their.queries, queries)]
-        shares = of_their if shares is None else shares * of_their
+    # The queries of a group ascend, so the shares of those in `queries` stand in the same order in both groups.
+    shares = [group.shares[torch.isin(group.queries, queries)] for group in (own, their) if group.shares is not None]
     biases = [group.bias for group in (own, their) if group.bias is not None]
-    bias = torch.stack(biases).sum(dim=0) if biases else None  # (keys,)
-    times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each key is read in both
-    for group in (own, their):
-        if group.keys is not None:  # None: each key once, so `times` stays
-            times = times * torch.bincount(group.keys, minlength=keys)
-    if bool((times == 1).all()):
-        return Group(queries, None, shares, bias)  # keys None: all keys, each once
-    return Group(queries, torch.arange(keys).repeat_interleave(times), shares, bias)
+    times = own.times(keys) * their.times(keys)
+    reads_all_once = bool((times == 1).all())
+    return Group(
+        queries,
+        keys=None if reads_all_once else torch.arange(keys).repeat_interleave(times),
+        shares=torch.stack(shares).prod(dim=0) if shares else None,
+        bias=torch.stack(biases).sum(dim=0) if biases else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,24 +187,21 @@ def split_attention(
     out: Tensor | None = None
     for group in groups:
         group_q = q.index_select(token_dim, group.queries)
-        group_k = k
-        group_v = v
+        group_k, group_v = k, v
         if group.keys is not None:
             group_k = k.index_select(token_dim, group.keys)
             group_v = v.index_select(token_dim, group.keys)
         group_out = ask(group, group_q, group_k, group_v)
-        if out is None:
+        if out is None:  # now its other dimensions are known
             shape = list(group_out.shape)
             shape[output_token_dim] = q.shape[token_dim]
             out = group_out.new_zeros(shape)
-        # Queries of a group without shares are in no other group; the others are sums over their groups.
-        if group.shares is None:
+        if group.shares is None:  # these queries are in no other group
             out.index_copy_(output_token_dim, group.queries, group_out)
         else:
-            shape_of_shares = [1] * group_out.dim()
-            shape_of_shares[output_token_dim] = -1
-            shares = group.shares.to(group_out).view(shape_of_shares)
-            out.index_add_(output_token_dim, group.queries, group_out * shares)
+            tokens_last = group_out.movedim(output_token_dim, -1)
+            weighted = (tokens_last * group.shares.to(group_out)).movedim(-1, output_token_dim)
+            out.index_add_(output_token_dim, group.queries, weighted)
     assert out is not None
     return out
 
@@ -230,14 +227,19 @@ class Readers:
     tokens: Tensor
     shares: Tensor
 
+    def group_shares(self, strength: float = 1) -> Tensor | None:
+        """Group.shares where `strength` of what the tokens get is divided so: None where that is all of it."""
+        shares = self.shares * strength
+        return None if bool((shares == 1).all()) else shares
+
 
 def readers_of(weights: Tensor) -> list[Readers]:
     """Group the tokens by how often they read each thing. weights: (things, tokens), as `in_steps` gives them.
 
-    A weight of 1.25 at a token means: a quarter of the token's output comes from an attention in which it reads the
-    thing twice, three quarters from one in which it reads the thing once. Draw the output as a line from 0 to 1. Each
-    thing divides the line at one point, here 0.25: before the point it is read once more than after it. For a token
-    with a weight of 1.25 for A and 0.5 for B:
+    A weight of 1.25 means: a quarter of a token's output comes from an attention in which it reads the thing twice, the
+    rest from one in which it reads the thing once. Draw the output as a line from 0 to 1. Each thing divides the line
+    at the fraction of its weight: before that point it is read once more than after it. For a token with a weight of
+    1.25 for A and 0.5 for B:
 
         0 ------- 0.25 ------- 0.5 ------- 1
           A twice       A once      A once
@@ -246,18 +248,19 @@ def readers_of(weights: Tensor) -> list[Readers]:
     A token is in one Readers for each of its parts that has a length.
     """
     of_tokens = weights.T  # (tokens, things)
-    points = of_tokens % 1  # (tokens, things): where each thing divides the line; 0, the start, for whole weights
-    edges = functional.pad(points.sort(dim=1).values, (1, 0), value=0.0)
-    edges = functional.pad(edges, (0, 1), value=1.0)  # (tokens, parts + 1), with the start and the end of the line
-    shares = edges.diff(dim=1)  # (tokens, parts): the length of each part
+    points = (of_tokens % 1).sort(dim=1).values  # where things divide the line; 0, its start, for whole weights
+    starts = functional.pad(points, (1, 0), value=0.0)  # (tokens, parts): where each part of the line begins
+    ends = functional.pad(points, (0, 1), value=1.0)
+    lengths = ends - starts
     # At a point of the line a thing is read as often as what is left of its weight there, rounded up.
-    times = (of_tokens[:, None] - edges[:, :-1, None]).ceil().int()  # (tokens, parts, things)
-    has_length = shares > 0
+    times = (of_tokens[:, None] - starts[..., None]).ceil().int()  # (tokens, parts, things)
+    has_length = lengths > 0
     token_numbers = has_length.nonzero()[:, 0]  # of these parts, (n,), ascending
+    shares = lengths[has_length]  # (n,)
     # The different rows of `times`, and for each of these parts the number of its row.
     patterns, pattern_of = cast("Any", times[has_length]).unique(dim=0, return_inverse=True)
     readers: list[Readers] = []
     for number, pattern in enumerate(patterns):
         of_pattern = pattern_of == number  # (n,) bool
-        readers.append(Readers(pattern.tolist(), token_numbers[of_pattern], shares[has_length][of_pattern]))
+        readers.append(Readers(pattern.tolist(), token_numbers[of_pattern], shares[of_pattern]))
     return readers

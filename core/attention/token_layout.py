@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import torch
+from torch import Tensor
+
 
 class TokenKind(Enum):
     """What tokens are."""
@@ -33,6 +36,10 @@ class PlacedSpan:
 
     tokens: slice
     span: Span
+
+    def numbers(self) -> Tensor:
+        """The numbers of its tokens, (n,)."""
+        return torch.arange(self.tokens.start, self.tokens.stop)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ twice. At 1.25 a token gets a quarter of the result with the words twice, and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, cast
@@ -88,7 +87,7 @@ class TextLayout:
 
     @property
     def without_words(self) -> Tensor:
-        """Which keys are in no person's place, and so nobody's words: (keys,) bool."""
+        """Which keys are in no person's place, and so nobody's words: (keys,) bool, a new tensor each time."""
         without_words = torch.ones(self.keys, dtype=torch.bool)
         for place in self.places:
             without_words[place] = False
@@ -102,12 +101,11 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     tokens).
     """
     picture = slice(layout.picture_start, layout.picture_start + weights.shape[1])
-    without_words = layout.without_words
     groups = [
-        *_common_group(layout, picture, without_words),
-        *_groups_of_words(layout, picture, without_words, weights),
-        *_groups_of_owned_tokens(layout, without_words),
-        *_groups_of_picture(layout, without_words, weights),
+        *_common_group(layout, picture),
+        *_groups_of_words(layout, picture, weights),
+        *_groups_of_owned_tokens(layout),
+        *_groups_of_picture(layout, weights),
     ]
     return Split(tuple(groups), layout.keys)
 
@@ -117,33 +115,31 @@ def split_by_readers(layout: TextLayout, weights: Tensor) -> Split:
 
     layout: its queries are the tokens of the picture, and its keys those of all texts. weights: as in split_by_words.
     """
-    return Split(tuple(_groups_of_picture(layout, layout.without_words, weights)), layout.keys)
+    return Split(tuple(_groups_of_picture(layout, weights)), layout.keys)
 
 
-def _common_group(layout: TextLayout, picture: slice, without_words: Tensor) -> list[Group]:
+def _common_group(layout: TextLayout, picture: slice) -> list[Group]:
     """The tokens that are neither words, nor of the picture, nor a person's: they read all that is nobody's words.
 
-    The fillers are among them, so that every query is in a group; their results are not used. without_words: (keys,)
-    bool, the keys that are nobody's words.
+    The fillers are among them, so that every query is in a group; their results are not used.
     """
     is_common = torch.ones(layout.queries, dtype=torch.bool)
     for tokens in (picture, *layout.words, *(owned.tokens for owned in layout.owned)):
         is_common[tokens] = False
-    return [Group(_numbers(is_common), _numbers(without_words))] if is_common.any() else []
+    return [Group(_numbers(is_common), _numbers(layout.without_words))] if is_common.any() else []
 
 
-def _groups_of_words(layout: TextLayout, picture: slice, without_words: Tensor, weights: Tensor) -> list[Group]:
+def _groups_of_words(layout: TextLayout, picture: slice, weights: Tensor) -> list[Group]:
     """Each person's words: they read themselves, the picture in the person's region, and all that is neither words nor
     picture, but for the common text and what other packs have put in front of it.
 
-    A person without words has no group.
-    without_words: (keys,) bool. weights: (people, picture tokens).
+    A person without words has no group. weights: (people, picture tokens).
     """
     groups: list[Group] = []
     for words, region in zip(layout.words, weights, strict=True):
         if words.start == words.stop:
             continue
-        keys = without_words.clone()
+        keys = layout.without_words
         keys[layout.readable_front : layout.common_end] = False
         keys[picture] = region > 0
         keys[words] = True
@@ -152,38 +148,33 @@ def _groups_of_words(layout: TextLayout, picture: slice, without_words: Tensor, 
     return groups
 
 
-def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[Group]:
+def _groups_of_owned_tokens(layout: TextLayout) -> list[Group]:
     """Other tokens that belong to people: they read these people's words, and all that is nobody's words.
 
-    Tokens that the same people own are one group. without_words: (keys,) bool.
+    Tokens that the same people own are one group.
     """
-    is_owned = torch.zeros(len(layout.counts), layout.queries, dtype=torch.bool)
+    is_owned = torch.zeros(layout.queries, len(layout.counts), dtype=torch.bool)  # (queries, people)
     for owned in layout.owned:
-        is_owned[owned.person, owned.tokens] = True
-    # A column says which people own a token. Each column that occurs is one kind of tokens: (people, kinds).
-    kinds: Tensor = cast("Any", is_owned).unique(dim=1)
+        is_owned[owned.tokens, owned.person] = True
     groups: list[Group] = []
-    for owners in kinds.T:  # (people,) bool
-        if owners.any():  # the other kind is the tokens that nobody owns
-            keys = without_words.clone()
-            for person in _numbers(owners):
-                keys[layout.words[int(person)]] = True
-            is_of_kind = (is_owned == owners[:, None]).all(dim=0)  # (queries,)
-            groups.append(Group(_numbers(is_of_kind), _numbers(keys)))
+    # Each set of people who own a token, once: (people,) bool.
+    for owners in cast("Any", is_owned).unique(dim=0):
+        if not owners.any():  # the tokens that nobody owns
+            continue
+        keys = layout.without_words
+        for person in _numbers(owners):
+            keys[layout.words[int(person)]] = True
+        has_these_owners = (is_owned == owners).all(dim=1)  # (queries,)
+        groups.append(Group(_numbers(has_these_owners), _numbers(keys)))
     return groups
 
 
-def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tensor) -> list[Group]:
-    """The tokens of the picture, which may be in several groups with a share in each.
-
-    without_words: (keys,) bool. weights: (people, picture tokens).
-    """
+def _groups_of_picture(layout: TextLayout, weights: Tensor) -> list[Group]:
+    """The tokens of the picture, which may be in several groups with a share in each. weights: (people, tokens)."""
     groups: list[Group] = []
     for readers in readers_of(weights):
-        keys = _keys_of(readers, layout.words, without_words)
-        has_all = bool((readers.shares == 1).all())  # these tokens are in no other group
-        shares = None if has_all else readers.shares
-        groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
+        keys = _keys_of(readers, layout)
+        groups.append(Group(readers.tokens + layout.picture_start, keys, readers.group_shares()))
     return groups
 
 
@@ -192,14 +183,11 @@ def _numbers(mask: Tensor) -> Tensor:
     return mask.nonzero()[:, 0]
 
 
-def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
-    """The indices of the keys that readers read. The words of a person that are read n times stand there n times.
-
-    without_words: (keys,) bool, the keys that are nobody's words, which all readers read.
-    """
-    keys = without_words.clone()
+def _keys_of(readers: Readers, layout: TextLayout) -> Tensor:
+    """The indices of the keys that readers read: all that is nobody's words, and words as often as they are read."""
+    keys = layout.without_words
     repeated: list[Tensor] = []
-    for words, times in zip(words_of_people, readers.times, strict=True):
+    for words, times in zip(layout.words, readers.times, strict=True):
         if times:
             keys[words] = True
         for _ in range(times - 1):  # the first time is in `keys`

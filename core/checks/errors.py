@@ -125,12 +125,13 @@ class FaceNotFound(LikenessError):
     """
 
     def __init__(self, where: str, width: int, height: int, placeholder: bool = False, boxable: bool = True) -> None:
-        problem = f"No face found in {where} ({width}x{height} px)."
-        box_advice = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
-        advice = f"Use a photo in which the face is larger, sharper and not covered{box_advice if boxable else ''}."
         if placeholder:  # another photo is all that helps
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
             advice = "Choose your own photo."
+        else:
+            problem = f"No face found in {where} ({width}x{height} px)."
+            box_advice = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
+            advice = f"Use a photo in which the face is larger, sharper and not covered{box_advice if boxable else ''}."
         super().__init__(problem, advice)
 
 

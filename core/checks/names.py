@@ -88,10 +88,9 @@ class People:
         words: list[str] = []
         for item in filter(None, items_in(text)):
             parts = [unquoted(part) for part in item.split()]
-            are_known = [self.called(part) or number_in(part) is not None for part in parts]
-            # "Anna Lee" is one name where somebody is called so, or where no part is known.
-            is_one_word = bool(self.called(item)) or not any(are_known)
-            words += [item] if is_one_word else parts
+            means_parts = any(self.called(part) or number_in(part) is not None for part in parts)
+            # "Anna Lee" is one name where somebody is called so, or where no part of it means anybody.
+            words += parts if means_parts and not self.called(item) else [item]
         return [Meant(word, self.called(word)) for word in words]
 
 

@@ -38,6 +38,15 @@ def check_text(what: str, text: str) -> str:
     if len(text) > MOST_LETTERS:
         why = f"has {len(text)} letters, and {MOST_LETTERS} is the most that a text encoder is given"
         raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
+    depth = _depth_of_brackets(text)
+    if depth > DEEPEST:
+        why = f"has {depth} round brackets within each other, and {DEEPEST} is the most that can be read"
+        raise BadText(what, why, "Write the weight once, as in (smiling:1.3), or \\( for a bracket that is no weight.")
+    return text
+
+
+def _depth_of_brackets(text: str) -> int:
+    """How many round brackets of a text are within each other at most."""
     depth = 0
     deepest = 0
     for bracket in _BRACKET.findall(text):  # brackets behind a backslash change nothing
@@ -46,10 +55,7 @@ def check_text(what: str, text: str) -> str:
         elif bracket == ")":
             depth = max(0, depth - 1)
         deepest = max(deepest, depth)
-    if deepest > DEEPEST:
-        why = f"has {deepest} round brackets within each other, and {DEEPEST} is the most that can be read"
-        raise BadText(what, why, "Write the weight once, as in (smiling:1.3), or \\( for a bracket that is no weight.")
-    return text
+    return deepest
 
 
 def _lines(text: str) -> list[str]:

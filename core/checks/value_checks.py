@@ -49,21 +49,24 @@ def unusable_text(title: str) -> BadPicture:
 
 def number(title: str, value: Any, least: float, largest: float, integer: bool) -> float:
     """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `largest`."""
-    try:
-        converted = int(value) if integer else float(value)
-        # int(1.5) is 1, which is not 1.5, and NaN equals nothing: both are no whole number or no number.
-        is_exact = bool(converted == value)
-        fits = is_exact and math.isfinite(converted) and least <= converted <= largest
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
-        converted = 0  # never returned
-        fits = False
-    if not fits:
+    converted = _converted(value, integer)
+    if converted is None or not least <= converted <= largest:
         noun = "a whole number" if integer else "a number"
         limits = f"from {_limit(least)}"
         if math.isfinite(largest):
             limits += f" to {_limit(largest)}"
         raise BadInput(title, named(value), f"{noun} {limits}")
     return converted
+
+
+def _converted(value: Any, integer: bool) -> float | None:
+    """A value as int or float; None where it is no finite number, or no whole one where `integer`."""
+    try:
+        converted = int(value) if integer else float(value)
+        # int(1.5) is 1, which is not 1.5, and NaN equals nothing.
+        return converted if bool(converted == value) and math.isfinite(converted) else None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
+        return None
 
 
 def _limit(limit: float) -> str:
@@ -205,17 +208,22 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
     Raises BadPicture for a text with NaN or infinity.
     """
     for entry in value:
-        text: Any = None  # for an entry that is no pair, which is refused below
-        options: Any = None
-        if isinstance(entry, (list, tuple)) and len(cast("Sequence[Any]", entry)) == 2:
-            text, options = cast("Sequence[Any]", entry)
-        if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
+        if not _is_entry(entry):
             raise BadInput(title, "something else under this name", _CONDITIONING)
+        text, options = entry
         for name, kinds in _OPTIONS.items():
             if name in options and not isinstance(options[name], kinds):
                 raise BadInput(title, f"CONDITIONING with {named(options[name])} under {name!r}", _CONDITIONING)
         if not text.isfinite().all():
             raise unusable_text(title)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this is a pair of a text (B, tokens, width), with tokens, and a dictionary."""
+    if not isinstance(entry, (list, tuple)) or len(cast("Sequence[Any]", entry)) != 2:
+        return False
+    text, options = cast("Sequence[Any]", entry)
+    return isinstance(text, Tensor) and text.ndim == 3 and text.shape[1] > 0 and isinstance(options, Mapping)
 
 
 def face_landmarks(title: str, value: Mapping[str, Any]) -> None:

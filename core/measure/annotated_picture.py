@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..cast import Box, Point
+from ..cast import Box, CanvasSize, Point
 from ..pictures.geometry import patch_rect, shared_area
 from ..pictures.previews import Color, Sheet, as_picture, color_of
 from .report import MeasuredPicture, Report, Sighting
@@ -24,13 +24,18 @@ _LINE_HEIGHT = 1.4  # the height of a label, in heights of a large letter
 class _Plate:
     """A label at a face box, or at the place of a missing person.
 
-    number: the person's, see Report.numbers. text: what follows the number. color: the colour of that number.
+    number: of the person whom the face is most like, or who is missing, see Report.numbers. text: what follows it.
     """
 
-    number: str
+    number: int
     text: str
     box: Box
-    color: Color
+    is_missing: bool = False
+
+    @property
+    def color(self) -> Color:
+        """The colour of the person."""
+        return color_of(self.number - 1)
 
 
 def annotate(image: Tensor, report: Report, number: int) -> Tensor:
@@ -41,7 +46,12 @@ def annotate(image: Tensor, report: Report, number: int) -> Tensor:
     """
     sheet = Sheet(as_picture(image))
     picture = report.judged_pictures[number]
-    plates = _plates(sheet, report, picture)
+    plates = _plates(report, picture, sheet.picture.size)
+    for plate in plates:
+        if plate.is_missing:
+            left, top, right, bottom = plate.box
+            sheet.pen.line((left, top, right, bottom), plate.color, sheet.line)
+            sheet.pen.line((left, bottom, right, top), plate.color, sheet.line)
     for face in picture.stranger_faces:
         sheet.frame(picture.boxes[face], _STRANGER)
         sheet.label("?", "", sheet.below(picture.boxes[face]), _STRANGER)
@@ -50,41 +60,33 @@ def annotate(image: Tensor, report: Report, number: int) -> Tensor:
         sheet.frame(plate.box, plate.color)
     for plate in plates:
         anchor = _anchor(sheet, plate, picture)
-        sheet.label(plate.number, plate.text, anchor, plate.color, _width(sheet, plate, plates))
+        sheet.label(str(plate.number), plate.text, anchor, plate.color, _width(sheet, plate, plates))
     sheet.footer(_footer(report, picture))
     return sheet.tensor()
 
 
-def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Plate]:
-    """A plate per person who has a face or a place. Missing people are crossed out on the sheet."""
+def _plates(report: Report, picture: MeasuredPicture, size: CanvasSize) -> list[_Plate]:
+    """A plate per person who has a face or a place. size: of the picture, in pixels."""
     plates: list[_Plate] = []
     for sighting in picture.sightings:
-        # Index of a person: a face is labelled as whom it is most like, a place as who is missing there.
-        labelled = sighting.person if sighting.looks_like is None else sighting.looks_like
-        number = report.numbers[labelled]
-        color = color_of(number - 1)
-        if sighting.face is not None:
-            text = _text_of_face(report, sighting, labelled)
-            plates.append(_Plate(str(number), text, picture.boxes[sighting.face], color))
-            continue
         slot = report.people[sighting.person].slot
-        if slot:
-            width, height = sheet.picture.size
-            box = report.canvas_onto(width, height).box(slot.box or patch_rect(slot.center))
-            left, top, right, bottom = box
-            sheet.pen.line((left, top, right, bottom), color, sheet.line)
-            sheet.pen.line((left, bottom, right, top), color, sheet.line)
-            plates.append(_Plate(str(number), f"{report.names[labelled]} is missing", box, color))
+        if sighting.face is not None:
+            plates.append(_plate_of_face(report, sighting, picture.boxes[sighting.face]))
+        elif slot:
+            box = report.canvas_onto(*size).box(slot.box or patch_rect(slot.center))
+            text = f"{report.names[sighting.person]} is missing"
+            plates.append(_Plate(report.numbers[sighting.person], text, box, is_missing=True))
     return plates
 
 
-def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
-    """The text of a face's label. labelled: index of the person whom the face is most like."""
-    name = report.names[labelled]
-    if sighting.swapped:  # so the labelled person is the nearest other one
-        right_name = report.names[sighting.person]
-        return f"{name} {sighting.nearest_other:.2f}, not {right_name} {sighting.similarity:.2f}"
-    return f"{name} {sighting.similarity:.2f}"
+def _plate_of_face(report: Report, sighting: Sighting, box: Box) -> _Plate:
+    """The plate of a face: whom it is most like, and how much; where that is somebody else, also whose face it is."""
+    if sighting.swapped and sighting.looks_like is not None:  # who is swapped looks like somebody: for the type alone
+        name, right_name = report.names[sighting.looks_like], report.names[sighting.person]
+        text = f"{name} {sighting.nearest_other:.2f}, not {right_name} {sighting.similarity:.2f}"
+        return _Plate(report.numbers[sighting.looks_like], text, box)
+    text = f"{report.names[sighting.person]} {sighting.similarity:.2f}"
+    return _Plate(report.numbers[sighting.person], text, box)
 
 
 def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:

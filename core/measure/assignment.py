@@ -29,11 +29,8 @@ def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stra
     Raises BadSize as `faces_in_places` does.
     """
     faces = faces_in_places(picture.faces, (picture.width, picture.height), cast) if cast else assigned(table)
-    without_strangers: list[int | None] = []
-    for face in faces:
-        is_stranger = face is not None and bool(table[:, face].max() < stranger_below)
-        without_strangers.append(None if is_stranger else face)
-    return without_strangers
+    are_strangers = (table < stranger_below).all(dim=0)  # (faces,)
+    return [None if face is None or are_strangers[face] else face for face in faces]
 
 
 def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -> list[int | None]:
@@ -54,19 +51,16 @@ def faces_in_places(faces: Sequence[Face], size: CanvasSize, cast: PlacedCast) -
             f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
             "Use it before it is cropped, or connect the cast that comes before Place Cast.",
         )
-    distances = [[_distance(face, slot, scale_x, scale_y) for face in faces] for slot in cast.slots]
-    # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
-    distance = torch.tensor(distances, dtype=torch.float32).reshape(len(cast.people), len(faces))  # (people, faces)
-    # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. All faces within reach cost
-    # at most REACH for each person together. One that is out of reach costs more than that, so no person loses a face
-    # within reach for the sake of the sum.
-    too_far = torch.tensor(REACH * (len(cast.people) + 1), dtype=torch.float32)
-    face_of_person = assigned(-distance.where(distance <= REACH, too_far))
-    within_reach: list[int | None] = []
-    for person, face in enumerate(face_of_person):
-        near = face is not None and bool(distance[person, face] <= REACH)
-        within_reach.append(face if near else None)
-    return within_reach
+    distances = torch.zeros(len(cast.slots), len(faces), dtype=torch.float32)
+    for person, slot in enumerate(cast.slots):
+        for number, face in enumerate(faces):
+            distances[person, number] = _distance(face, slot, scale_x, scale_y)
+    is_near = distances <= REACH
+    # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. A face out of reach counts as
+    # further than everybody's reach together, so no person loses a face within reach for the sake of the sum.
+    beyond_all = torch.tensor(REACH * (len(cast.people) + 1), dtype=torch.float32)
+    face_of_person = assigned(-distances.where(is_near, beyond_all))
+    return [face if face is not None and is_near[person, face] else None for person, face in enumerate(face_of_person)]
 
 
 def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
@@ -75,8 +69,9 @@ def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
     scale_x, scale_y: from the canvas of the places onto the picture of the face.
     """
     x, y = face.keypoints[NOSE]
+    place_x, place_y = slot.center
+    distance = math.hypot(x - place_x * scale_x, y - place_y * scale_y)
     side_of_face = longer_side(face.box)
     side_of_place = longer_side(slot.box) * scale_x if slot.box else 0.0
-    distance = math.hypot(x - slot.center[0] * scale_x, y - slot.center[1] * scale_y)
     # At least a pixel: a damaged box of no size would divide by 0.
     return distance / max(side_of_face, side_of_place, 1.0)

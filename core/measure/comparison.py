@@ -62,9 +62,8 @@ def _no_people(cast: Cast | None) -> BadCast:
 def judges(loaded: Sequence[str], people: Sequence[Member], method: str) -> tuple[str, ...]:
     """The recognisers by which all people can be compared, the most independent of `method` first.
 
-    The first one decides who is who. The recogniser that `method` was trained with is biased, and comes last.
-    loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
-    UNKNOWN the recogniser of any method comes last.
+    The first one decides who is who. The recogniser that `method` was trained with is biased, and comes last; for
+    UNKNOWN so does that of any method. loaded: the recognisers of the face model. method: one of TRAINED_WITH.
     Raises EmbeddingMissing, with the recognisers of both sides, where they have none in common.
     """
     common_recognisers = in_common(member.person.embeddings for member in people)

@@ -1,7 +1,8 @@
 """How a report is made: from the faces of pictures, and from the people who are looked for in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,28 +37,56 @@ def measure(
     # people_to_find lets either all people have a place or none, so the first person stands for all.
     if is_a(cast, PlacedCast) and cast.people[0].slot:
         placed_cast = cast
-    judge = recognisers[0]  # it decides who is who; the other recognisers measure the same pairs of person and face
     persons = [member.person for member in cast.people]
-    shared = {recogniser: _shared_by_kin(persons, recogniser) for recogniser in recognisers}
+    comparisons = [_Comparison(persons, recogniser) for recogniser in recognisers]
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
     for picture in pictures:
-        embeddings = [face.embeddings for face in picture.faces]
-        tables = {name: similarities(persons, embeddings, name, NODE) for name in recognisers}  # (people, faces)
-        face_of_person = faces_of_people(picture, placed_cast, tables[judge], stranger_below)
-        for recogniser in recognisers:
-            table = tables[recogniser]
-            measured_picture = _measured_picture(
-                picture, persons, face_of_person, recogniser, table, shared[recogniser]
-            )
-            measured[recogniser].append(measured_picture)
+        tables = [comparison.table(picture) for comparison in comparisons]
+        # The first recogniser decides who is who; the others measure the same pairs of person and face.
+        face_of_person = faces_of_people(picture, placed_cast, tables[0], stranger_below)
+        for comparison, table in zip(comparisons, tables, strict=True):
+            measured[comparison.recogniser].append(comparison.measured(picture, face_of_person, table))
     return Report(
         people=cast.people,
         recognisers=tuple(recognisers),
-        pictures={recogniser: tuple(measured[recogniser]) for recogniser in recognisers},
+        pictures={recogniser: tuple(of_it) for recogniser, of_it in measured.items()},
         method=method,
         width=placed_cast.width if placed_cast else 0,
         height=placed_cast.height if placed_cast else 0,
     )
+
+
+class _Comparison:
+    """People compared with faces by one recogniser."""
+
+    def __init__(self, persons: Sequence[Person], recogniser: str) -> None:
+        self.persons = persons
+        self.recogniser = recogniser
+        self._shared = _shared_by_kin(persons, recogniser)
+
+    def table(self, picture: Faces) -> Tensor:
+        """How alike each person and each face of a picture are: (people, faces)."""
+        return similarities(self.persons, [face.embeddings for face in picture.faces], self.recogniser, NODE)
+
+    def measured(self, picture: Faces, face_of_person: Sequence[int | None], table: Tensor) -> MeasuredPicture:
+        """A picture by this recogniser.
+
+        face_of_person: per person the index of their face in the picture, None for a missing one. table: of `table`.
+        """
+        sightings: list[Sighting] = []
+        for person, face in enumerate(face_of_person):
+            if face is None:
+                sightings.append(Sighting(person))  # missing
+                continue
+            sighting = Sighting(
+                person,
+                face,
+                similarities=tuple(float(similarity) for similarity in table[:, face]),
+                copy_paste=_copy_paste(self.persons[person], picture.faces[face], self.recogniser),
+                shared=self._shared[person],
+            )
+            sightings.append(sighting)
+        return MeasuredPicture(tuple(face.box for face in picture.faces), tuple(sightings))
 
 
 def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[float, ...]]:
@@ -71,33 +100,6 @@ def _shared_by_kin(persons: Sequence[Person], recogniser: str) -> list[tuple[flo
         return [()] * len(persons)
     shares = shared_by_nature(persons, recogniser, NODE).where(are_kin, 0.0)
     return [tuple(float(share) for share in row) for row in shares]
-
-
-def _measured_picture(
-    picture: Faces,
-    persons: Sequence[Person],
-    face_of_person: Sequence[int | None],
-    recogniser: str,
-    table: Tensor,
-    shared: Sequence[tuple[float, ...]],
-) -> MeasuredPicture:
-    """One picture by one recogniser.
-
-    face_of_person: per person the index of their face in the picture, None for a missing one. table: (people, faces)
-    similarities. shared: of each person, as in Sighting.
-    """
-    sightings: list[Sighting] = []
-    for person, face in enumerate(face_of_person):
-        if face is None:
-            sightings.append(Sighting(person))  # missing
-            continue
-        similarities_of_face = tuple(float(similarity) for similarity in table[:, face])
-        copy_paste = _copy_paste(persons[person], picture.faces[face], recogniser)
-        sightings.append(
-            Sighting(person, face, similarities=similarities_of_face, copy_paste=copy_paste, shared=shared[person])
-        )
-    boxes = tuple(face.box for face in picture.faces)
-    return MeasuredPicture(boxes, tuple(sightings))
 
 
 def _copy_paste(person: Person, face: Face, recogniser: str) -> float | None:
@@ -128,17 +130,19 @@ def with_parts(report: Report, similarities: Sequence[Sequence[float]], labels: 
 
     similarities: per picture one cosine per part. labels: of the parts, in the same order.
     """
-    pictures: dict[str, tuple[MeasuredPicture, ...]] = {}
-    for recogniser, measured in report.pictures.items():
-        pairs = zip(measured, similarities, strict=True)
-        pictures[recogniser] = tuple(replace(picture, part_similarities=tuple(row)) for picture, row in pairs)
-    return replace(report, pictures=pictures, labels=tuple(labels))
+    compared = _with_each_picture(report, [{"part_similarities": tuple(row)} for row in similarities])
+    return replace(compared, labels=tuple(labels))
 
 
 def with_text_alignment(report: Report, alignments: Sequence[float]) -> Report:
     """The report with how alike each picture is to the prompt. alignments: per picture a cosine."""
+    return _with_each_picture(report, [{"text_alignment": alignment} for alignment in alignments])
+
+
+def _with_each_picture(report: Report, changes: Sequence[Mapping[str, Any]]) -> Report:
+    """The report with fields of its pictures changed, alike by all recognisers. changes: for each picture."""
     pictures: dict[str, tuple[MeasuredPicture, ...]] = {}
     for recogniser, measured in report.pictures.items():
-        pairs = zip(measured, alignments, strict=True)
-        pictures[recogniser] = tuple(replace(picture, text_alignment=alignment) for picture, alignment in pairs)
+        pairs = zip(measured, changes, strict=True)
+        pictures[recogniser] = tuple(replace(picture, **change) for picture, change in pairs)
     return replace(report, pictures=pictures)

@@ -27,13 +27,13 @@ def ranking(report: Report, name: str) -> list[int]:
         """Smaller is better, and the first number that differs decides."""
         picture = report.judged_pictures[number]
         value = values[number]
-        missing = picture.missing if less_is_better else 0
-        value_or_last = math.inf  # without the figure
-        if value is not None:
-            value_or_last = value if less_is_better else -value
+        if value is None:
+            value = math.inf  # comes last
+        elif not less_is_better:
+            value = -value
         return (
-            missing,
-            value_or_last,
+            picture.missing if less_is_better else 0,
+            value,
             -(association(picture) or 0.0),
             len(picture.stranger_faces),
             -(resemblance(picture) or 0.0),

@@ -58,11 +58,8 @@ class Sighting:
         """
         if not self.shared:
             return self.nearest_other
-        less_shared = [
-            similarity - share * self.similarity
-            for person, (similarity, share) in enumerate(zip(self.similarities, self.shared, strict=True))
-            if person != self.person
-        ]
+        others = [person for person in range(len(self.similarities)) if person != self.person]
+        less_shared = [self.similarities[person] - self.shared[person] * self.similarity for person in others]
         return max(less_shared, default=0.0)
 
     @property

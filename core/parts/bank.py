@@ -22,10 +22,11 @@ def token_mask(mask: Tensor, token_count: int) -> Tensor:
     The mask is brought to the grid by taking the nearest pixel, and is widened by one token on every side.
     """
     height, width = mask.shape
-    # Pixels a side of a token, a power of two, because every level of the UNet halves its grid, rounded up. A token has
-    # scale * scale pixels, so scale is the root of pixels by tokens.
-    scale = 1 << math.ceil(math.log2(height * width / token_count) / 2)
-    grid = (math.ceil(height / scale), math.ceil(width / scale))
+    grid = (height, width)
+    side = 1  # of a token, in pixels: a power of two, because every level of the UNet halves its grid, rounded up
+    while math.prod(grid) > token_count:
+        side *= 2
+        grid = (math.ceil(height / side), math.ceil(width / side))
     small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
     # The sum over a window of 3x3 is above 0 where the token or one of its eight neighbours is in the mask.
     widened = functional.conv2d(small, torch.ones(1, 1, 3, 3, dtype=torch.float32), padding=1).clamp(0, 1)
@@ -52,12 +53,9 @@ def window(mask: Tensor, cell: int) -> Rect:
             pieces.append(_in_cells(bounds(tokens > 0), tokens_per_cell))
     if not pieces:
         pieces.append(_in_cells(bounds(mask > 0), 8 * cell))  # in pixels, 8 of which are a latent pixel
-    left = min(piece[0] for piece in pieces)
-    top = min(piece[1] for piece in pieces)
-    right = max(piece[2] for piece in pieces)
-    below = max(piece[3] for piece in pieces)
+    lefts, tops, rights, belows = zip(*pieces, strict=True)
     # Cells -> latent pixels, cut at the edges of the latent, beyond which the last cells may reach.
-    return left * cell, top * cell, min(right * cell, width), min(below * cell, height)
+    return min(lefts) * cell, min(tops) * cell, min(max(rights) * cell, width), min(max(belows) * cell, height)
 
 
 def _in_cells(rect: Rect, units: int) -> Rect:
@@ -125,6 +123,18 @@ class PartWeights:
     weights: Sequence[float]
     targets: Tensor | None = None
 
+    def of_queries(self, grid: tuple[int, int]) -> Tensor:
+        """The weight of each part for each query of a layer, (parts, queries); (parts, 1) where all queries have one.
+
+        It is less by the share of the query's cell that lies outside of the part's target. grid: of the layer, (height,
+        width), a query for each of its cells.
+        """
+        weights = torch.tensor(self.weights, dtype=torch.float32)[:, None]  # (parts, 1)
+        if self.targets is None:
+            return weights
+        targets = functional.interpolate(self.targets[:, None].float(), size=grid, mode="area")  # (parts, 1, *grid)
+        return weights * targets.flatten(1)
+
 
 def key_bias(
     parts: Sequence[tuple[int, int]],
@@ -144,28 +154,19 @@ def key_bias(
     Returns (1, 1 or queries, keys) float32; None where nothing has to be added: no token dropped, no targets, and all
     weights 1.
     """
-    kept_counts = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
-    # (parts,)
-    dropped_counts = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts], dtype=torch.float32)
-    weights = torch.tensor(part_weights.weights, dtype=torch.float32)  # (parts,)
-    if part_weights.targets is None:
-        if not dropped_counts.any() and bool((weights == 1).all()):
-            return None
-        weights = weights[:, None]  # (parts, 1): the same for every query
-    else:
-        # The share of each query's cell that lies in the target of a part.
-        # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
-        regions = functional.interpolate(part_weights.targets[:, None].float(), size=grid, mode="area").flatten(1)
-        weights = weights[:, None] * regions
-    # The bias of the three kinds of keys, each (tokens, 1 | queries): 1 where it is the same for every query.
+    kept_counts, dropped_counts = torch.tensor(parts).T  # (parts,) each
+    weights = part_weights.of_queries(grid)
+    has_sinks = bool(dropped_counts.any())
+    if part_weights.targets is None and not has_sinks and bool((weights == 1).all()):
+        return None
+    # The bias of the kinds of keys, each (tokens, 1 | queries).
     of_picture = torch.zeros(picture_tokens, weights.shape[1], dtype=torch.float32)
-    of_kept = _log(weights).repeat_interleave(kept_counts, dim=0)  # (all kept tokens, 1 | queries)
-    of_sinks = of_kept[:0]  # no sinks: (0, 1 | queries)
-    if dropped_counts.any():
+    of_kept = _log(weights).repeat_interleave(kept_counts, dim=0)
+    biases = [of_picture, of_kept]
+    if has_sinks:
         dropped_weights = (weights * dropped_counts[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
-        of_sinks = _sinks(dropped_weights, dtype)
-    # (tokens, 1 | queries) -> (1, 1 | queries, tokens)
-    return torch.cat([of_picture, of_kept, of_sinks]).T[None]
+        biases.append(_sinks(dropped_weights, dtype))
+    return torch.cat(biases).T[None]  # (1, 1 | queries, tokens)
 
 
 def _sinks(token_count: Tensor, dtype: torch.dtype) -> Tensor:

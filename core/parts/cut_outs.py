@@ -51,11 +51,7 @@ def _piece(picture: Tensor, mask: Tensor) -> Tensor:
     # `resized` has rounded the mask to eight bits, which makes a very faint one 0: then the whole picture counts.
     if not (mask > 0).any():
         mask = torch.ones_like(mask)
-    inside = mask > 0.5
-    if not inside.any():
-        inside = mask > 0
-    left, top, right, below = bounds(inside)
-    rows = slice(top, below)
-    columns = slice(left, right)
-    share = mask[rows, columns][..., None]  # (h, w, 1)
-    return picture[rows, columns] * share + (1 - share)
+    left, top, right, below = bounds(mask > 0.5 if (mask > 0.5).any() else mask > 0)
+    piece = slice(top, below), slice(left, right)
+    opacity = mask[piece][..., None]  # (h, w, 1)
+    return picture[piece] * opacity + (1 - opacity)

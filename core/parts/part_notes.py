@@ -30,13 +30,17 @@ def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | 
     if mask is not None and is_unpainted(mask):
         lines.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {PAINT}.")
     lines += reminder([(repr(part.label), part.picture)])
-    if part.mask is None:
-        return lines
-    if part.mask.shape != part.picture.shape[:2]:
-        sizes = f"{size_text(part.mask)} and its picture {size_text(part.picture)}"
+    return lines if part.mask is None else [*lines, *_notes_on_mask(part, part.mask)]
+
+
+def _notes_on_mask(part: Part, mask: Tensor) -> list[str]:
+    """Lines about the mask of a part, (h, w)."""
+    lines: list[str] = []
+    if mask.shape != part.picture.shape[:2]:
+        sizes = f"{size_text(mask)} and its picture {size_text(part.picture)}"
         lines.append(f"The mask of {part.label!r} is {sizes}: the mask is stretched over the picture.")
-    share = share_of(part.mask)
-    if share > _INVERTED or _keeps_all_corners(part.mask):
+    share = share_of(mask)
+    if share > _INVERTED or _keeps_all_corners(mask):
         lines.append(
             f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
             "in between: the mask of a loaded picture is white where a picture is transparent."

@@ -10,7 +10,7 @@ import io
 import os
 from contextlib import suppress
 from itertools import product
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,7 +168,8 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
     if jpeg_bits > 8 and len(opened.getbands()) > 1:
         raise _unreadable(name, f"it is a JPEG 2000 picture of {jpeg_bits} bits a colour")
     bits = tag(opened, Tag.BitsPerSample) or 0
-    is_in_planes = tag(opened, Tag.PlanarConfiguration) == _IN_PLANES and (tag(opened, Tag.SamplesPerPixel) or 1) > 1
+    channels = tag(opened, Tag.SamplesPerPixel) or 1
+    is_in_planes = channels > 1 and tag(opened, Tag.PlanarConfiguration) == _IN_PLANES
     if is_in_planes and (bits > 8 or tag(opened, Tag.ExtraSamples) == _TIMES_ALPHA):
         raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
     if opened.mode == "F":
@@ -215,25 +216,31 @@ def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> I
 def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:
     """Grey of more than 8 bits, which Pillow would cut off at 255, as mode RGB.
 
-    White is the first of _WHITES that the numbers fit. Transparent pixels become white. Raises BadPhoto for numbers
-    that fit none. name, is_white_zero: as of `_on_white`.
+    Transparent pixels become white. Raises BadPhoto where the white is not known. name, is_white_zero: as of
+    `_on_white`.
     """
     numbers: npt.NDArray[Any] = np.asarray(picture)  # (H, W)
-    lowest, highest = int(numbers.min()), int(numbers.max())
-    whites = [white for white in _WHITES if highest <= white <= highest * _DARKEST]
-    if highest == 0:  # a picture that is all black, for which the line above finds no white: any white does
-        whites = [*_WHITES]
-    if not whites or lowest < 0:
-        readable = " or ".join(f"0 to {white}" for white in _WHITES)
-        raise _unreadable(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
+    white = _white_of(numbers, name)
     # 0.5 rounds: astype cuts the decimals off.
-    grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / whites[0]) + np.float32(0.5)).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
     if is_white_zero:
         grey = 255 - grey
     transparent: Any = picture.info.get("transparency")
     if isinstance(transparent, int):  # of a PNG: the number of the pixels that are transparent
         grey[numbers == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
+
+
+def _white_of(numbers: npt.NDArray[Any], name: str) -> int:
+    """The first of _WHITES that grey numbers (H, W) fit. Raises BadPhoto for none. name: of the file."""
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if lowest == highest == 0:  # all black, whatever white is
+        return _WHITES[0]
+    for white in _WHITES:
+        if lowest >= 0 and highest <= white <= highest * _DARKEST:
+            return white
+    readable = " or ".join(f"0 to {white}" for white in _WHITES)
+    raise _unreadable(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
 
 
 def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
@@ -256,9 +263,13 @@ def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
             return cms.profileToProfile(picture.getchannel("R"), own, srgb, outputMode="RGB")
         if kind == "CMYK" and opened.mode == "CMYK":
             return cms.profileToProfile(opened, own, srgb, outputMode="RGB")
-        # A profile of sRGB is not applied, so that its rounding changes no pixel. It is known by what it does to the
-        # colours of _PROBE, as its name says nothing.
-        difference = ImageChops.difference(_PROBE, cms.profileToProfile(_PROBE, own, srgb))
-        if max(most for _, most in cast("list[tuple[int, int]]", difference.getextrema())) > _ROUNDED:
+        # A profile of sRGB is not applied, so that its rounding changes no pixel. Its name does not tell it.
+        if not _are_alike(_PROBE, cms.profileToProfile(_PROBE, own, srgb)):
             cms.profileToProfile(picture, own, srgb, inPlace=True)
     return picture
+
+
+def _are_alike(picture: Image.Image, other: Image.Image) -> bool:
+    """Whether no value of two pictures of mode RGB differs by more than _ROUNDED."""
+    differences = np.asarray(ImageChops.difference(picture, other))
+    return bool((differences <= _ROUNDED).all())

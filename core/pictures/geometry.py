@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -60,10 +60,10 @@ def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell
     """
     width, height = size
     latent_width, latent_height = latent
-    # The ratios are equal where latent_width * height == latent_height * width. Where rounding has changed each side of
-    # one size by a cell at most, the products differ by at most `cell` times the sum of the other size's sides.
-    tolerance = cell * max(width + height, latent_width + latent_height)
-    if abs(latent_width * height - latent_height * width) > tolerance:
+    # latent_width / latent_height == width / height, as products. Each side may be off by a cell, which changes a
+    # product by a cell times the other factor.
+    difference = abs(latent_width * height - latent_height * width)
+    if difference > cell * max(width + height, latent_width + latent_height):
         expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
         advice = (
             "Give both the same width and height; another shape needs a layout, image and apply node of its own. "
@@ -111,15 +111,16 @@ class Fit:
         source, canvas: (width, height) in pixels. mode: `crop` fills the canvas and cuts evenly, `pad` shows all and
         leaves borders, `stretch` distorts.
         """
-        scale_x = canvas[0] / source[0]
-        scale_y = canvas[1] / source[1]
-        if mode != "stretch":
-            scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
-            scale_x = scale
-            scale_y = scale
-        shift_x = (canvas[0] - source[0] * scale_x) / 2
-        shift_y = (canvas[1] - source[1] * scale_y) / 2
-        return cls(scale_x, scale_y, shift_x, shift_y)
+        source_width, source_height = source
+        width, height = canvas
+        scale_x = width / source_width
+        scale_y = height / source_height
+        if mode == "crop":
+            scale_x = scale_y = max(scale_x, scale_y)
+        elif mode == "pad":
+            scale_x = scale_y = min(scale_x, scale_y)
+        # What the source is too large or too small is the same on both sides.
+        return cls(scale_x, scale_y, (width - source_width * scale_x) / 2, (height - source_height * scale_y) / 2)
 
     def point(self, point: Point) -> Point:
         """Where a point of the source picture lies on the canvas."""
@@ -147,13 +148,19 @@ def area(box: Box) -> float:
 
 def shared_area(a: Box, b: Box) -> float:
     """The area that two boxes have in common, in square pixels."""
-    width, height = _common_sides(a, b)
-    return max(0.0, width) * max(0.0, height)
+    left, top, right, bottom = in_common(a, b)
+    return max(0.0, right - left) * max(0.0, bottom - top)
 
 
-def _common_sides(a: Box, b: Box) -> tuple[float, float]:
-    """Width and height of what two boxes have in common; below 0 how far they are apart."""
-    return min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+_Number = TypeVar("_Number", int, float)
+_Sides = tuple[_Number, _Number, _Number, _Number]
+
+
+def in_common(a: _Sides[_Number], b: _Sides[_Number]) -> _Sides[_Number]:
+    """What two boxes have in common; its sides are below 0 where they lie apart."""
+    a_left, a_top, a_right, a_bottom = a
+    b_left, b_top, b_right, b_bottom = b
+    return max(a_left, b_left), max(a_top, b_top), min(a_right, b_right), min(a_bottom, b_bottom)
 
 
 def longer_side(box: Box) -> float:
@@ -173,7 +180,7 @@ def shorter_side(box: Box) -> float:
 
 def bounds(region: Tensor) -> Rect:
     """The smallest rectangle around the numbers of a region (H, W) that are not 0. There has to be one at least."""
-    rows = region.any(1).nonzero()  # (rows, 1)
+    rows = region.any(1).nonzero()  # (rows, 1), the numbers of the rows that hold such a number
     columns = region.any(0).nonzero()  # (columns, 1)
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
@@ -184,24 +191,25 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
     Its side is the box's longer side and `margin` times as much at both ends: at least SMALLEST, and never more than
     the shorter side of the picture. width, height: of the picture, px.
     """
-    length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
-    x0 = round((box[0] + box[2] - length) / 2)
-    y0 = round((box[1] + box[3] - length) / 2)
-    x0 = max(0, min(x0, width - length))
-    y0 = max(0, min(y0, height - length))
-    return x0, y0, x0 + length, y0 + length
+    left, top, right, bottom = box
+    side = round(longer_side(box) * (1 + 2 * margin))
+    side = min(max(side, SMALLEST), width, height)
+    x0 = round((left + right - side) / 2)  # the middle of the box, less half a side
+    y0 = round((top + bottom - side) / 2)
+    x0 = max(0, min(x0, width - side))
+    y0 = max(0, min(y0, height - side))
+    return x0, y0, x0 + side, y0 + side
 
 
 def upright(keypoints: Keypoints) -> int:
     """The number of quarter turns counter-clockwise, 0 to 3, after which the eyes are highest above the mouth."""
     left_eye, right_eye, _, left_corner, right_corner = keypoints
-    # The vector from the middle of the mouth to the middle of the eyes, twice as long.
-    up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
-    up_y = left_eye[1] + right_eye[1] - left_corner[1] - right_corner[1]
-    # A quarter turn counter-clockwise turns "to the right" into "up": (x, y) -> (y, -x), since y grows downwards.
-    # So the eyes are this far above the mouth after 0, 1, 2 and 3 turns. Of equal heights the fewest turns win.
-    heights = (-up_y, up_x, up_y, -up_x)
-    return max(range(4), key=lambda turns: (heights[turns], -turns))
+    # How far the eyes lie to the right of the mouth and below it (y grows downwards), the sum of both sides.
+    to_the_right = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
+    below = left_eye[1] + right_eye[1] - left_corner[1] - right_corner[1]
+    # How far they lie above it after 0, 1, 2 and 3 turns: the first turn brings up what is on the right.
+    heights = [-below, to_the_right, below, -to_the_right]
+    return heights.index(max(heights))  # of equal heights the fewest turns
 
 
 def patch_rect(center: Point, size: int = PATCH) -> Rect:
@@ -222,9 +230,7 @@ def off_canvas(patch: Rect, width: int, height: int) -> bool:
 
     A patch that merely crosses the border is cut, not dropped. width, height: of the canvas, px.
     """
-    left, top, _, _ = patch
-    x = left + PATCH // 2
-    y = top + PATCH // 2
+    x, y = middle_of(patch)
     return not (0 <= x < width and 0 <= y < height)
 
 
@@ -241,9 +247,9 @@ def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
     """Every pair of rectangles that overlap; rectangles that touch do not."""
     overlapping: list[Overlap] = []
     for (first, rect), (second, other_rect) in combinations(enumerate(rects), 2):
-        width, height = (int(side) for side in _common_sides(rect, other_rect))
-        if width > 0 and height > 0:
-            overlapping.append(Overlap(first, second, width, height))
+        left, top, right, bottom = in_common(rect, other_rect)
+        if left < right and top < bottom:
+            overlapping.append(Overlap(first, second, right - left, bottom - top))
     return overlapping
 
 
@@ -265,9 +271,9 @@ def with_patches(control: Tensor, patches: Sequence[Tensor], rects: Sequence[Rec
     """
     canvas = torch.zeros(control.shape[1:], dtype=torch.float32)  # (H, W, 3)
     for patch, rect in zip(patches, rects, strict=True):
-        x0, y0 = rect[:2]
+        left, top, _, _ = rect
         rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])
-        # The same rows and columns, counted from the patch's own corner.
-        on_picture = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]  # (3, h, w)
-        canvas[rows, columns] += on_picture.permute(1, 2, 0)  # (h, w, 3)
+        # The rows and columns of the patch that are on the canvas, counted from the patch's own corner.
+        visible = patch[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]  # (3, h, w)
+        canvas[rows, columns] += visible.movedim(0, -1)  # (h, w, 3)
     return control.float() + canvas  # (B, H, W, 3) + (H, W, 3)

@@ -110,5 +110,6 @@ def bits_of_jpeg_2000(head: bytes) -> int:
     if start < 0:
         return 0
     count = int.from_bytes(head[start + 40 : start + 42], "big")
-    components = head[start + 42 : start + 42 + 3 * count : 3]
-    return max(((component & 0x7F) + 1 for component in components), default=0)
+    first_bytes = head[start + 42 : start + 42 + 3 * count : 3]  # of the components
+    # Without the upper bit it is the number of bits less 1.
+    return max(((first_byte & 0x7F) + 1 for first_byte in first_bytes), default=0)

@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -51,37 +52,35 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
     """
     if most_lines != math.inf:  # without a limit all of the text is wanted
         text = text[:_MOST_LETTERS]
-    words = plain(text).split(" ")
+    words: list[str] = plain(text).split(" ")
     lines: list[str] = []
-    while words and len(lines) < most_lines - 1:  # all lines that may be followed by another one
-        count = _words_that_fit(words, font, width)
-        if not count:  # the first word is longer than a line: its first piece fills this line
-            words = [*_broken_word(words[0], font, width), *words[1:]]
-            count = 1
-        lines.append(" ".join(words[:count]))
-        words = words[count:]
-    if words:
-        lines.append(cut_to(" ".join(words), font, width))
+    while words:
+        if len(lines) + 1 >= most_lines:  # no line may follow this one
+            return [*lines, cut_to(" ".join(words), font, width)]
+        count = _count_that_fits(words, " ", font, width)
+        if count:
+            lines.append(" ".join(words[:count]))
+            words = words[count:]
+            continue
+        # The first word is longer than a line: its beginning, at least a letter, fills this line.
+        letter_count = max(1, _count_that_fits(words[0], "", font, width))
+        lines.append(words[0][:letter_count])
+        rest = words[0][letter_count:]
+        words = [rest, *words[1:]] if rest else words[1:]
     return lines
 
 
-def _words_that_fit(words: list[str], font: Any, width: float) -> int:
-    """How many of the first words fit into a line of `width` pixels, 0 to all."""
-    # Found by bisection, because texts grow with every word. bisect_right gives how many of the counts 1, 2, ... have
-    # texts that fit, and so the largest count that fits, 0 for none.
-    counts = range(1, len(words) + 1)
-    return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
+def _count_that_fits(pieces: Sequence[str], between: str, font: Any, width: float, end: str = "") -> int:
+    """How many of the first pieces of a text fit into a line of `width` pixels, 0 to all.
 
-
-def _broken_word(word: str, font: Any, width: float) -> list[str]:
-    """A word that is longer than a line, in two pieces: the letters that fit into the line, at least one, and the rest.
-
-    A word of one letter stays one piece, and "" gives [].
+    pieces: words or letters. between: what stands between two of them. end: what stands behind the last one.
     """
-    counts = range(1, len(word))  # bisected as in _words_that_fit
-    letter_count = bisect_right(counts, width, key=lambda letters_tried: font.getlength(word[:letters_tried])) or 1
-    pieces = [word[:letter_count], word[letter_count:]]
-    return [piece for piece in pieces if piece]
+
+    def width_of(count: int) -> float:
+        return font.getlength(between.join(pieces[:count]) + end)
+
+    # Bisected, because texts grow with every piece: of the counts 1, 2, ... as many fit as the largest that does.
+    return bisect_right(range(1, len(pieces) + 1), width, key=width_of)
 
 
 def cut_to(text: str, font: Any, width: float) -> str:
@@ -91,6 +90,5 @@ def cut_to(text: str, font: Any, width: float) -> str:
     text = plain(text[:_MOST_LETTERS])
     if font.getlength(text) <= width:
         return text
-    counts = range(1, len(text))  # bisected as in _words_that_fit
-    letter_count = bisect_right(counts, width, key=lambda letters_tried: font.getlength(text[:letters_tried] + DOTS))
+    letter_count = _count_that_fits(text[:-1], "", font, width, end=DOTS)
     return text[:letter_count] + DOTS if letter_count else ""

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from contextlib import suppress
 from types import FunctionType, SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,17 +104,16 @@ _SEARCHED = 256
 """Line ends, or a head of old Macs, stand before some pictures, in at most so many bytes."""
 
 
-def _start(head: bytes) -> int:
+def _picture_start(head: bytes) -> int:
     """Where the picture of a file begins: 0, or behind a few bytes that stand before a JPEG or a PNG.
 
     head: the first bytes. A file of a known kind is not searched: it may hold such marks by chance.
     """
-    for mark in (b"\xff\xd8\xff", parts.PNG_START):
-        start = head.find(mark, 0, _SEARCHED)
-        # BMP and PPM begin with b"BM" and b"P": kind_of does not know these.
-        if start > 0 and not kind_of(head) and not head.startswith((b"BM", b"P")):
-            return start
-    return 0
+    # BMP and PPM begin with b"BM" and b"P": kind_of does not know these.
+    if head.startswith((b"BM", b"P")) or kind_of(head):
+        return 0
+    starts = [head.find(mark, 0, _SEARCHED) for mark in (b"\xff\xd8\xff", parts.PNG_START)]
+    return next((start for start in starts if start > 0), 0)
 
 
 def _declared_bytes(data: bytes) -> int:
@@ -124,25 +123,36 @@ def _declared_bytes(data: bytes) -> int:
     """
     if data.startswith(b"RIFF"):
         return 8 + int.from_bytes(data[4:8], "little")
-    if data.startswith((b"II*\0", b"MM\0*")):
-        order = "little" if data.startswith(b"II") else "big"
-        # The first directory: 2 bytes with the number of its entries, 12 of each entry, 4 with the place of the next.
-        directory = int.from_bytes(data[4:8], order)
-        entries = int.from_bytes(data[directory : directory + 2], order)
-        return directory + 2 + 12 * entries + 4
-    if data[4:8] not in (b"ftyp", b"jP  "):
-        return 0
+    if data.startswith(b"II*\0"):
+        return _end_of_directory(data, "little")
+    if data.startswith(b"MM\0*"):
+        return _end_of_directory(data, "big")
+    return _end_of_boxes(data) if data[4:8] in (b"ftyp", b"jP  ") else 0
+
+
+def _end_of_directory(data: bytes, order: Literal["little", "big"]) -> int:
+    """Where the first directory of a TIFF ends.
+
+    It has 2 bytes with the number of its entries, 12 of each entry, and 4 with the place of the next directory.
+    """
+    start = int.from_bytes(data[4:8], order)
+    entry_count = int.from_bytes(data[start : start + 2], order)
+    return start + 2 + 12 * entry_count + 4
+
+
+def _end_of_boxes(data: bytes) -> int:
+    """Where the last box ends that begins in the data, ISO 14496-12; 0 where a box has its size elsewhere."""
     end = 0
-    while end + 8 <= len(data):  # boxes of ISO 14496-12, each with its size before it
-        byte_count = int.from_bytes(data[end : end + 4], "big")
-        if byte_count < 8:  # the last one, or one that has its size elsewhere
+    while end + 8 <= len(data):  # a box begins with its size and its kind, 4 bytes each
+        size = int.from_bytes(data[end : end + 4], "big")
+        if size < 8:  # 0: up to the end of the file; 1: the size stands elsewhere
             return 0
-        end += byte_count
+        end += size
     return end
 
 
 _DECODED_WHOLE = ("WEBP", "AVIF", "HEIF")
-"""What Pillow decodes as a whole before it asks a switch."""
+"""What Pillow decodes as a whole before it asks a switch: all lines can be had, or none."""
 
 
 class Source:
@@ -153,7 +163,7 @@ class Source:
 
     def __init__(self, file: io.BufferedIOBase, head: bytes) -> None:
         """head: the first bytes of the file."""
-        start = _start(head)
+        start = _picture_start(head)
         self._head = head[start:]
         self._file = file
         self._parts: parts.FileParts | None = None
@@ -170,16 +180,9 @@ class Source:
         Raises UnidentifiedImageError for what Pillow does not know, CutOff for a file that lacks bytes by what it says
         of itself, and whatever Pillow raises for a damaged one.
         """
-        data: bytes | None = None  # what Pillow gets; None for the file itself, from which it reads what it needs
-        if self._parts:
-            data = self._parts.file + tail + self._parts.end
-        elif tail:
-            self._file.seek(0)
-            data = self._file.read() + tail
-        file: Any = self._file if data is None else io.BytesIO(data)
-        # As many first bytes of what Pillow gets as there are of the file.
-        head = self._head if data is None else data[: len(self._head)]
-        for opener in _openers(head):
+        file = self._read_by_pillow(tail)
+        file.seek(0)
+        for opener in _openers(file.read(len(self._head))):
             file.seek(0)
             try:
                 opened = opener(file, "")
@@ -194,6 +197,15 @@ class Source:
             return opened
         self._require_all_bytes()
         raise UnidentifiedImageError
+
+    def _read_by_pillow(self, tail: bytes) -> io.BufferedIOBase:
+        """The parts alone of a file that has parts, else the file with the tail, or the file itself without one."""
+        if self._parts:
+            return io.BytesIO(self._parts.file + tail + self._parts.end)
+        if not tail:
+            return self._file
+        self._file.seek(0)
+        return io.BytesIO(self._file.read() + tail)
 
     def _require_all_bytes(self) -> None:
         """Raise CutOff where the file has fewer bytes than it says."""
@@ -210,24 +222,22 @@ class Source:
         raises for a damaged file.
         """
         opened = self.opened()
-        # Formats of which no single lines can be saved: all is decoded, or nothing.
-        if opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False):
-            try:
-                opened.load()
-            except Exception as error:
-                self._require_all_bytes()
-                raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
-            return opened
         if self._parts and not self._parts.has_all_scans:
             raise CutOff(f"it is cut off behind {counted(self.scans, 'scan')}: more belong to it")
         if self._parts and not self._parts.had_end:
             return self._loaded_though_damaged(cause=None)
+        is_decoded_whole = opened.format in _DECODED_WHOLE or getattr(opened, "use_load_libtiff", False)
         try:
-            _load_all(opened)
+            if is_decoded_whole:
+                opened.load()
+            else:
+                _load_all(opened)
         except Exception as error:  # damaged files make Pillow raise nearly anything
-            if opened.format == "JPEG2000":  # nobody knows of which pixels bytes are missing
-                raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
-            return self._loaded_though_damaged(error)
+            if is_decoded_whole:
+                self._require_all_bytes()
+            elif opened.format != "JPEG2000":  # of which nobody knows the pixels whose bytes are missing
+                return self._loaded_though_damaged(error)
+            raise CutOff(f"it is cut off or damaged ({in_one_line(error)})") from error
         return opened
 
     def _loaded_though_damaged(self, cause: Exception | None) -> Image.Image:
@@ -235,7 +245,7 @@ class Source:
 
         cause: what Pillow has raised for the file, None where it was not asked. Raises CutOff where a pixel is missing.
         """
-        is_whole = self._is_whole()
+        is_whole = self._whole_lines()
         if not is_whole.all():
             why = f"it is cut off or damaged: of its {len(is_whole)} lines {is_whole.sum()} are whole"
             raise CutOff(why) from cause
@@ -243,7 +253,7 @@ class Source:
         _load_what_is_there(opened)
         return opened
 
-    def _is_whole(self) -> npt.NDArray[np.bool_]:
+    def _whole_lines(self) -> npt.NDArray[np.bool_]:
         """For each line of the picture whether every pixel of it is in the file, (H,).
 
         The file is decoded over black with zeros behind its end, and twice over white with noise there. A pixel that is
@@ -251,28 +261,24 @@ class Source:
         """
         # Codes of a JPEG that restart at intervals are read on behind the next restart alone.
         restart = self._parts.next_restart if self._parts else b""
-        expected = self._over(0, _ZEROS)  # (H, W) or (H, W, channels)
-        differs = np.zeros(expected.shape, np.bool_)
+        over_black = self._pixels_over(0, _ZEROS)  # (H, W) or (H, W, channels)
+        is_whole = np.ones(len(over_black), np.bool_)
         for noise in (_NOISE, _NOISE[::-1]):  # the few codes that are missing at an end may decode alike by chance
-            differs |= self._over(_WHITE, noise + restart + noise) != expected
-        is_whole = ~differs.reshape(len(differs), -1).any(axis=1)
+            is_alike = self._pixels_over(_WHITE, noise + restart + noise) == over_black
+            is_whole &= is_alike.reshape(len(is_whole), -1).all(axis=1)
         # A JPEG or a PNG ends at the first line that is not whole: what follows may be alike by chance. Other formats,
         # such as BMP, may have their lines from below, so that the first ones are missing.
-        if self._parts:
-            is_whole = np.logical_and.accumulate(is_whole)
-        return is_whole
+        return np.logical_and.accumulate(is_whole) if self._parts else is_whole
 
-    def _over(self, fill: int, tail: bytes) -> npt.NDArray[Any]:
+    def _pixels_over(self, fill: int, tail: bytes) -> npt.NDArray[Any]:
         """The pixels that are there, (H, W) or (H, W, channels), with a plain colour where they are missing.
 
         Of a GIF it is the part that its first picture covers. fill: the colour, as Pillow's paste takes it. tail: as of
         `opened`.
         """
         opened: Any = self.opened(tail)
-        # (tiles, 4): left, top, right, bottom of each piece that is decoded; a TIFF has many, in lines or as a mosaic.
-        corners = np.array([tile[1] for tile in opened.tile])
-        left, top = corners[:, :2].min(0)
-        right, bottom = corners[:, 2:].max(0)
+        # Of each piece that is decoded its sides (left, top, right, bottom); a TIFF has many, in lines or as a mosaic.
+        lefts, tops, rights, bottoms = zip(*(tile[1] for tile in opened.tile), strict=True)
         # Pillow calls load_prepare when it has made room for the pixels, before it decodes the first of them.
         prepare = opened.load_prepare
 
@@ -284,7 +290,7 @@ class Source:
         with suppress(Exception):  # damaged files make Pillow raise nearly anything
             _load_what_is_there(opened)
         opened.tile = []  # else np.asarray would load the pixels once more
-        return np.asarray(opened)[top:bottom, left:right]
+        return np.asarray(opened)[min(tops) : max(bottoms), min(lefts) : max(rights)]
 
 
 _WHITE = 0xFFFFFFFF

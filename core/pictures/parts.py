@@ -6,8 +6,9 @@ pictures; Pillow refuses them, or does not, as any pack of ComfyUI has switched 
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 JPEG_START = b"\xff\xd8"
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -58,21 +59,18 @@ class FileParts:
 def of_jpeg(data: bytes) -> FileParts:
     """The parts of a JPEG. data: the file, from JPEG_START on."""
     picture_pieces = [data[:2]]  # the pieces of FileParts.file, in their order; the first is the mark of the beginning
-    told = _ToldByJpeg()  # what the segments that are left out say
-    first_scan = len(data)  # where it begins; the end of the file where there is no scan
+    left_out: list[_Segment] = []
     channels = 0
-    for start, end in _segments(data):
-        marker = data[start + 1]
-        content = data[start + 4 : end]
-        if marker == _SCAN:
-            first_scan = start
+    first_scan = len(data)  # where it begins; the end of the file where there is no scan
+    for segment in _segments(data):
+        if segment.marker == _SCAN:
+            first_scan = segment.start
             break
-        if marker in _FRAMES and len(content) > 5:
-            channels = content[5]  # behind a byte of precision and two each of height and width
-        if marker in _TABLES or _says_colors(marker, content):
-            picture_pieces.append(data[start:end])
+        channels = segment.channels or channels
+        if segment.marker in _TABLES or segment.says_colors:
+            picture_pieces.append(segment.whole)
         else:
-            told.add(marker, content)
+            left_out.append(segment)
     scans = _scans(data, first_scan)
     had_end = scans.end >= 0
     # Without the mark of the end its first byte may still be there: no codes end with it.
@@ -80,7 +78,7 @@ def of_jpeg(data: bytes) -> FileParts:
     return FileParts(
         b"".join(picture_pieces),
         _JPEG_END,
-        told.info(),
+        _info(left_out),
         had_end=had_end,
         scans=scans.count,
         has_all_scans=had_end or scans.are_all_of(channels),  # with the mark of its end a file is taken for whole
@@ -88,56 +86,69 @@ def of_jpeg(data: bytes) -> FileParts:
     )
 
 
-def _says_colors(marker: int, content: bytes) -> bool:
-    """Whether a segment tells decoders which colours the channels are: that of JFIF or that of Adobe."""
-    is_jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
-    is_adobe = marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12
-    return is_jfif or is_adobe
+class _Segment(NamedTuple):
+    """A segment of a JPEG. start: where it begins in the file. whole: the byte 0xFF, the marker, the length (two bytes)
+    and the content."""
+
+    start: int
+    whole: bytes
+
+    @property
+    def marker(self) -> int:
+        """The byte that says what kind of segment it is."""
+        return self.whole[1]
+
+    @property
+    def content(self) -> bytes:
+        """What stands behind the length."""
+        return self.whole[4:]
+
+    @property
+    def channels(self) -> int:
+        """How many channels the picture has, if this segment says it; else 0."""
+        # Behind a byte of precision and two each of height and width.
+        return self.content[5] if self.marker in _FRAMES and len(self.content) > 5 else 0
+
+    @property
+    def says_colors(self) -> bool:
+        """Whether it tells decoders which colours the channels are: the segment of JFIF or that of Adobe."""
+        is_jfif = self.marker == 0xE0 and self.content.startswith(b"JFIF\0") and len(self.content) >= 14
+        is_adobe = self.marker == 0xEE and self.content.startswith(b"Adobe") and len(self.content) >= 12
+        return is_jfif or is_adobe
 
 
-@dataclass
-class _ToldByJpeg:
-    """What segments of a JPEG tell of the picture. A long EXIF is in several segments, and so is a long profile.
-
-    profile: number of a piece -> the piece.
-    """
-
-    exif: list[bytes] = field(default_factory=list[bytes])
-    xmp: bytes | None = None
-    profile: dict[int, bytes] = field(default_factory=dict[int, bytes])
-
-    def add(self, marker: int, content: bytes) -> None:
-        """Note what one segment tells; other segments than those of EXIF, XMP and a profile tell nothing."""
-        if marker == 0xE1 and content.startswith(_EXIF):
-            self.exif.append(content[len(_EXIF) :])
-        elif marker == 0xE1 and content.startswith(_XMP):
-            self.xmp = content[len(_XMP) :]
-        elif marker == 0xE2 and content.startswith(_PROFILE) and len(content) > len(_PROFILE) + 2:
-            number = content[len(_PROFILE)]
-            self.profile[number] = content[len(_PROFILE) + 2 :]  # behind its number and how many pieces there are
-
-    def info(self) -> Info:
-        """As FileParts.info."""
-        info: Info = {}
-        if self.xmp is not None:
-            info["xmp"] = self.xmp
-        if self.exif:
-            info["exif"] = _EXIF + b"".join(self.exif)
-        if self.profile:
-            info["icc_profile"] = b"".join(self.profile[number] for number in sorted(self.profile))
-        return info
+def _info(segments: Sequence[_Segment]) -> Info:
+    """What segments tell of the picture, as FileParts.info. A long EXIF is in several segments, a long profile too."""
+    exif = _behind(_EXIF, 0xE1, segments)
+    xmp = _behind(_XMP, 0xE1, segments)
+    # A piece of a profile stands behind its number and how many pieces there are.
+    profile = {piece[0]: piece[2:] for piece in _behind(_PROFILE, 0xE2, segments) if len(piece) > 2}
+    info: Info = {}
+    if xmp:
+        info["xmp"] = xmp[-1]
+    if exif:
+        info["exif"] = _EXIF + b"".join(exif)
+    if profile:
+        info["icc_profile"] = b"".join(profile[number] for number in sorted(profile))
+    return info
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where each segment of a JPEG begins and ends, in the order of the file; bytes between them are passed over."""
+def _behind(title: bytes, marker: int, segments: Sequence[_Segment]) -> list[bytes]:
+    """What stands behind this title in each segment of this marker that begins with it."""
+    contents = [segment.content for segment in segments if segment.marker == marker]
+    return [content[len(title) :] for content in contents if content.startswith(title)]
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """The segments of a JPEG in the order of the file; bytes between them are passed over."""
     start = data.find(b"\xff", 2)
     while 0 <= start < len(data) - 4:
-        if data[start + 1] in _NO_SEGMENT:
-            end = start + 1
-        else:
-            # Behind the marker: the length counts its own two bytes and the content. A damaged one counts as 2.
-            end = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
-            yield start, end
+        end = start + 1
+        if data[end] not in _NO_SEGMENT:
+            # The length counts its own two bytes and the content; a damaged one may be less than these two.
+            length = int.from_bytes(data[start + 2 : start + 4], "big")
+            end = start + 2 + max(2, length)
+            yield _Segment(start, data[start:end])
         start = data.find(b"\xff", end)
 
 
@@ -163,13 +174,15 @@ class _Scans:
         coefficient, and a byte whose lower half is the last bit that is there.
         """
         self.count += 1
-        behind_channels = 1 + 2 * header[0] if header else 0
-        if len(header) < behind_channels + 3:
+        channels_end = 1 + 2 * header[0] if header else 0
+        channels = header[1:channels_end:2]
+        if len(header) < channels_end + 3:
             return
-        first, last, bits = header[behind_channels : behind_channels + 3]
-        for channel in header[1:behind_channels:2]:
+        first, last, bits = header[channels_end : channels_end + 3]
+        lowest_bit = bits & 15
+        for channel in channels:
             missing = self.missing_bits.setdefault(channel, bytearray(b"\xff" * 64))
-            missing[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)  # one number for all of them
+            missing[first : last + 1] = bytes([lowest_bit]) * (last + 1 - first)
 
     def are_all_of(self, channels: int) -> bool:
         """Whether the scans bring every bit of a picture of so many channels."""
@@ -183,16 +196,18 @@ def _scans(data: bytes, first_scan: int) -> _Scans:
     Behind the header of a scan come its pixels; the search for the next marker passes over them.
     """
     scans = _Scans()
-    segment_end = first_scan
-    while marker := _AMONG_SCANS.search(data, segment_end):
-        if marker[0] == _JPEG_END:  # marker[0]: the byte 0xFF and the marker's own
-            scans.end = marker.start()
+    searched_from = first_scan
+    while found := _AMONG_SCANS.search(data, searched_from):
+        if found[0] == _JPEG_END:
+            scans.end = found.start()
             break
-        length_at = marker.end()  # behind the marker: two bytes that count themselves and the content
-        segment_end = length_at + int.from_bytes(data[length_at : length_at + 2], "big")
-        if marker[0][1] == _SCAN:
+        # Behind the marker: a length of two bytes, which counts itself and the content.
+        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
+        segment_end = found.end() + length
+        if found[0][1] == _SCAN:
             scans.last = segment_end
-            scans.add(data[length_at + 2 : segment_end])
+            scans.add(data[found.end() + 2 : segment_end])
+        searched_from = segment_end
     return scans
 
 

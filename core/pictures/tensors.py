@@ -94,22 +94,20 @@ def without_row(name: str, number: int, row_count: int) -> str:
         return ""
     counts = f"{counted(number, name)} are given, and the latent has {counted(row_count, 'row')}"
     if number > row_count:
-        first = row_count + 1
-        unused = f"pictures {first} to {number} are"
-        if first == number:
-            unused = f"picture {first} is"
         return (
-            f"{counts}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
-            "Leave it out, or sample each piece with an apply node that is given its own pictures."
+            f"{counts}: {_pictures_are(row_count + 1, number)} not used. Rebatch Latents cuts a batch so, and every "
+            "piece gets the first pictures. Leave it out, or sample each piece with an apply node that is given its "
+            "own pictures."
         )
-    used_once_more = row_count % number  # how many pictures
-    repeated = f"pictures 1 to {used_once_more} are"
-    if used_once_more == 1:
-        repeated = "picture 1 is"
     return (
-        f"{counts}: they are used in turn, so {repeated} used once more than the others. Give one picture for all "
-        "rows, or one for each."
+        f"{counts}: they are used in turn, so {_pictures_are(1, row_count % number)} used once more than the others. "
+        "Give one picture for all rows, or one for each."
     )
+
+
+def _pictures_are(first: int, last: int) -> str:
+    """The beginning of a sentence: "pictures 2 to 5 are", "picture 2 is"."""
+    return f"picture {first} is" if first == last else f"pictures {first} to {last} are"
 
 
 def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
@@ -120,8 +118,7 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     whose shorter side would be below `multiple_of`.
     """
     size = (image.shape[2], image.shape[1])
-    # Rounded twice, as in infer.py: to the size in which the shorter side is SHORTER_SIDE, then from that size to the
-    # one in which the longer side is `longer_side`. The photo is resized to the second of these, then to `fitted`.
+    # As in infer.py the sides are rounded twice: with a shorter side of SHORTER_SIDE, then with the longer side wanted.
     rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
     scaled = [round(longer_side / max(rounded) * side) for side in rounded]
     fitted = [side // multiple_of * multiple_of for side in scaled]
@@ -147,13 +144,11 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     if mask is not None and len(mask) > 1:  # one mask is for all rows, and stays
         # The host uses masks in turn where there are fewer than rows.
         chosen["noise_mask"] = mask[[number % len(mask) for number in row_numbers]]
-    # For each row of the latent its row in the noise that a seed makes; without such a list, the row of its own number.
+    # Of each row of the latent the row in the noise that a seed makes; without numbers, that of its own number.
     noise_rows: Any = latent.get("batch_index")
-    if isinstance(noise_rows, Tensor):
-        noise_rows = [int(number) for number in noise_rows]
-    if not noise_rows:
+    if noise_rows is None or not len(noise_rows):
         noise_rows = range(len(samples))
-    chosen["batch_index"] = [noise_rows[number] for number in row_numbers]
+    chosen["batch_index"] = [int(noise_rows[number]) for number in row_numbers]
     return chosen
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 from torch import Tensor
 
 from ..checks.errors import gathered
+from ..pictures.geometry import Rect, in_common
 from .cutting import COVERED, Crop, Decision
 
 NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
@@ -77,21 +78,18 @@ def _overlapping(crops: Sequence[Crop], picture_count: int) -> list[str]:
 
 def _overlap(crop: Crop, other: Crop) -> bool:
     """Whether both crops are pasted onto some pixel of one picture."""
-    if crop.picture_index != other.picture_index:
+    left, top, right, bottom = in_common(crop.square, other.square)
+    if crop.picture_index != other.picture_index or left >= right or top >= bottom:
         return False
-    left = max(crop.square[0], other.square[0])
-    top = max(crop.square[1], other.square[1])
-    right = min(crop.square[2], other.square[2])
-    bottom = min(crop.square[3], other.square[3])
-    if left >= right or top >= bottom:
-        return False
+    are_pasted = [_mask_in(one, (left, top, right, bottom)) > 0 for one in (crop, other)]
+    return bool((are_pasted[0] & are_pasted[1]).any())
 
-    def in_common(crop: Crop) -> Tensor:
-        """Where a crop is pasted in the part of the picture that both squares have."""
-        x, y, _, _ = crop.square
-        return crop.mask[top - y : bottom - y, left - x : right - x] > 0
 
-    return bool((in_common(crop) & in_common(other)).any())
+def _mask_in(crop: Crop, rect: Rect) -> Tensor:
+    """The piece of a crop's mask that lies in a rectangle within its square, (h, w)."""
+    x, y, _, _ = crop.square
+    left, top, right, bottom = rect
+    return crop.mask[top - y : bottom - y, left - x : right - x]
 
 
 def _in_picture(text: str, picture_index: int, picture_count: int) -> str:

@@ -47,5 +47,6 @@ def _draw_label(sheet: Sheet, decision: Decision) -> None:
     box = decision.crop.square if decision.crop else candidate.box
     if not box:
         return
+    left, top, right, _ = box
     name = candidate.name if decision.crop else ""
-    sheet.label(str(candidate.number), name, box[:2], color_of(candidate.number - 1), box[2] - box[0])
+    sheet.label(str(candidate.number), name, (left, top), color_of(candidate.number - 1), width=right - left)

@@ -104,34 +104,29 @@ def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequen
 def paste_mask(
     box: Box, square: Rect, faces: Faces, kept_boxes: Sequence[Box], mask_margin: float, feather: float
 ) -> Tensor:
-    """Where a square is pasted back: 1 on the face and around it, falling to 0 over `feather` pixels of the picture.
+    """Where a square is pasted back, (side, side) float32: 1 on the face and around it, falling to 0 over `feather` px.
 
-    It is 0 at the edges of the square, except for edges that are edges of the picture, too. It is 0 on the faces in
-    `kept_boxes`.
+    It falls outside of the widened face box, as the soft edge of every region does. It is 0 on the faces in
+    `kept_boxes`, and at the edges of the square that lie within the picture: there is nothing beyond to blend with.
     box: of the face, in the picture, as are `square` and `kept_boxes`. faces: for the size of the picture alone.
-    mask_margin: how far around the face, in face sizes. Returns (side, side) float32 0..1.
-
-    The soft edges follow two rules. An edge of a box, as of every region, begins at the box and falls to 0 outside of
-    it (`shapes.soft_edge`). An edge of the square is 0 at the square's end and rises inside of it, because there is no
-    picture outside of it to blend with.
+    mask_margin: how far around the face, in face sizes.
     """
     left, top, right, bottom = square
     side = right - left
     within_square = Fit(1, 1, -left, -top)
     mask = box_region(within_square.box(widened(box, mask_margin)), side, side, feather)  # (side, side)
     rim = max(feather, SHORTEST)  # px
-    centers = torch.arange(side, dtype=torch.float32) + 0.5  # of the pixels
-    x = centers[None, :]  # (1, side)
-    y = centers[:, None]  # (side, 1)
-    # Four ramps, from 0 at an edge up over `rim` pixels; above 1 they change nothing.
+    from_start = torch.arange(side, dtype=torch.float32) + 0.5  # px from the left or upper edge to each pixel's centre
+    from_end = side - from_start
+    # A ramp at each edge that lies within the picture, from 0 up over `rim` pixels; above 1 it changes nothing.
     if left > 0:
-        mask = torch.minimum(mask, x / rim)
+        mask = torch.minimum(mask, from_start[None, :] / rim)  # (1, side)
     if right < faces.width:
-        mask = torch.minimum(mask, (side - x) / rim)
+        mask = torch.minimum(mask, from_end[None, :] / rim)
     if top > 0:
-        mask = torch.minimum(mask, y / rim)
+        mask = torch.minimum(mask, from_start[:, None] / rim)  # (side, 1)
     if bottom < faces.height:
-        mask = torch.minimum(mask, (side - y) / rim)
+        mask = torch.minimum(mask, from_end[:, None] / rim)
     for kept_box in kept_boxes:
         mask = torch.minimum(mask, 1 - box_region(within_square.box(kept_box), side, side, feather))
     return mask
@@ -153,12 +148,12 @@ def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
 
     square: of the crop, in pixels of the picture. turns: quarter turns counter-clockwise. size: side of the crop, px.
     """
-    scale = size / (square[2] - square[0])
-    x = (point[0] - square[0]) * scale
-    y = (point[1] - square[1]) * scale
+    left, top, right, _ = square
+    scale = size / (right - left)
+    x = (point[0] - left) * scale
+    y = (point[1] - top) * scale
     for _ in range(turns):
-        # A quarter turn counter-clockwise, y down.
-        x, y = y, size - x
+        x, y = y, size - x  # counter-clockwise: the right edge becomes the upper one
     return x, y
 
 

@@ -87,22 +87,21 @@ def _paste_crop(pasted: Pasted, images: Tensor, crop: Crop, picture: Tensor, mat
     images: the pictures before anything was pasted, by which colours are matched. picture: the sampled crop, (s, s, C).
     """
     x0, y0, x1, y1 = crop.square
-    # Both are views: what is copied into them changes the whole.
-    square = pasted.images[crop.picture_index, y0:y1, x0:x1]
-    square_of_mask = pasted.mask[crop.picture_index, y0:y1, x0:x1]
-    original = as_rgb(images[crop.picture_index, y0:y1, x0:x1])
+    square = (crop.picture_index, slice(y0, y1), slice(x0, x1))
     # Turned back, and made small again, to lie as the square does: (side, side, 3).
-    picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)
-    picture = match_colors(picture, original, crop.mask, match)
-    colors = square[..., : min(square.shape[-1], 3)]  # without alpha
+    turned_back = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)
+    new_colors = match_colors(turned_back, as_rgb(images[square]), crop.mask, match)
+    # Both are views: what is copied into them changes the whole.
+    colors = pasted.images[square][..., :3]  # (side, side, 1|3), without alpha
+    pasted_mask = pasted.mask[square]
     if colors.shape[-1] == 1:  # a picture of one channel gets the mean of the three
-        picture = picture.mean(-1, keepdim=True)
+        new_colors = new_colors.mean(-1, keepdim=True)
     mask = crop.mask[..., None]  # (side, side, 1)
-    mixed = torch.lerp(colors.float().cpu(), picture, mask).to(colors)
+    mixed = torch.lerp(colors.float().cpu(), new_colors, mask).to(colors)
     # Not lerp alone: float16 and float64 would lose digits on the way where nothing is pasted.
     colors.copy_(torch.where(mask.to(colors.device) > 0, mixed, colors))
     # Towards 1 by the mask, as white would be pasted: where crops overlap, both count.
-    square_of_mask.lerp_(square_of_mask.new_ones(()), crop.mask)
+    pasted_mask.lerp_(pasted_mask.new_ones(()), crop.mask)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class _ColorStatistics:
 def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) -> Tensor:
     """A picture with the mean and the contrast of another, channel by channel (Reinhard et al. 2001, in RGB).
 
-    picture: is changed. original: gives mean and contrast. (s, s, 3) each. mask: (s, s), of the face.
+    picture: gets mean and contrast of original. (s, s, 3) each. mask: (s, s), of the face.
     match: one of MATCHES. Both pictures are measured around the mask or on it.
     Returns (s, s, 3) 0..1. That is the picture itself for "none", and where there is too little to measure.
     """
@@ -129,12 +128,10 @@ def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) ->
     if weight.sum() < _FEWEST_PIXELS:
         return picture
     current = _color_statistics(picture, weight)
-    original_statistics = _color_statistics(original, weight)
-    gain = original_statistics.deviation / current.deviation.clamp(min=_FLAT)  # (3,)
-    # A flat channel has no contrast to match: its gain is 1.
-    gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3, dtype=torch.float32))
-    gain = gain.clamp(1 / _MOST_GAIN, _MOST_GAIN)
-    return ((picture - current.mean) * gain + original_statistics.mean).clamp(0, 1)
+    wanted = _color_statistics(original, weight)
+    gain = (wanted.deviation / current.deviation).clamp(1 / _MOST_GAIN, _MOST_GAIN)  # (3,)
+    gain[current.deviation <= _FLAT] = 1  # a flat channel has no contrast to match
+    return ((picture - current.mean) * gain + wanted.mean).clamp(0, 1)
 
 
 def _color_statistics(picture: Tensor, weight: Tensor) -> _ColorStatistics:

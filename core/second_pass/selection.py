@@ -1,9 +1,9 @@
 """Who needs the second pass, and why or why not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..cast import NOSE, Box, Cast, Faces, Keypoints, Member, PlacedCast, require_places, require_together
+from ..cast import NOSE, Box, Cast, Face, Faces, Keypoints, Member, PlacedCast, require_places, require_together
 from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
 from ..pictures.geometry import Fit
@@ -101,19 +101,14 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
     """
     per_picture: list[list[Candidate]] = []
     for picture_index, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
+        onto_picture = report.canvas_onto(faces.width, faces.height) if report.has_places else None
         people: list[Candidate] = []
         for sighting in measured.sightings:
-            member = report.people[sighting.person]
-            number = report.numbers[sighting.person]
-            if sighting.face is not None:
-                face = faces.faces[sighting.face]
-                box, keypoints, similarity = face.box, face.keypoints, sighting.similarity
-                people.append(Candidate(picture_index, member, number, box, keypoints, similarity, has_face=True))
-            elif report.has_places:
-                onto_picture = report.canvas_onto(faces.width, faces.height)
-                people.append(_in_place(picture_index, member, number, onto_picture))
+            person = Candidate(picture_index, report.people[sighting.person], report.numbers[sighting.person])
+            if sighting.face is None:
+                people.append(_in_place(person, onto_picture))
             else:
-                people.append(Candidate(picture_index, member, number))
+                people.append(_with_face(person, faces.faces[sighting.face], sighting.similarity))
         per_picture.append(people)
     return per_picture
 
@@ -126,28 +121,30 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
     per_picture: list[list[Candidate]] = []
     for picture_index, faces in enumerate(pictures):
         onto_picture = Fit(faces.width / cast.width, faces.height / cast.height, 0, 0)
+        face_of_person = faces_in_places(faces.faces, (faces.width, faces.height), cast)
         people: list[Candidate] = []
-        in_places = faces_in_places(faces.faces, (faces.width, faces.height), cast)
-        for member, face in zip(cast.people, in_places, strict=True):
-            if face is not None:
-                box, keypoints = faces.faces[face].box, faces.faces[face].keypoints
-                people.append(Candidate(picture_index, member, member.place, box, keypoints, has_face=True))
-            else:
-                people.append(_in_place(picture_index, member, member.place, onto_picture))
+        for member, face in zip(cast.people, face_of_person, strict=True):
+            person = Candidate(picture_index, member, member.place)
+            people.append(_in_place(person, onto_picture) if face is None else _with_face(person, faces.faces[face]))
         per_picture.append(people)
     return per_picture
 
 
-def _in_place(picture_index: int, member: Member, number: int, onto_picture: Fit) -> Candidate:
-    """A person whose face is not found in the picture, with the box and keypoints of their place.
+def _with_face(person: Candidate, face: Face, similarity: float | None = None) -> Candidate:
+    """A person and their face in the picture. similarity: as of Candidate."""
+    return replace(person, box=face.box, keypoints=face.keypoints, similarity=similarity, has_face=True)
 
-    onto_picture: brings the canvas onto the picture. The other arguments are fields of Candidate.
+
+def _in_place(person: Candidate, onto_picture: Fit | None) -> Candidate:
+    """A person whose face is not found in the picture, with the box and keypoints of their place, if they have one.
+
+    onto_picture: brings the canvas of the places onto the picture; None without places.
     """
-    slot = member.slot
-    if slot is None or slot.box is None or slot.keypoints is None:
-        return Candidate(picture_index, member, number)
+    slot = person.member.slot
+    if onto_picture is None or slot is None or slot.box is None or slot.keypoints is None:
+        return person
     keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-    return Candidate(picture_index, member, number, onto_picture.box(slot.box), keypoints)
+    return replace(person, box=onto_picture.box(slot.box), keypoints=keypoints)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
@@ -161,14 +158,17 @@ def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
         if choice.use_places:
             return Need(needed=True, reason="no face found, cut out in their place")
         return Need(needed=False, reason="no face found, left as it is")
-    height = candidate.box[3] - candidate.box[1]
+    _, top, _, bottom = candidate.box
+    return _need_by_choice(bottom - top, candidate.similarity, choice)
+
+
+def _need_by_choice(height: float, similarity: float | None, choice: Choice) -> Need:
+    """Whether a face of this height in pixels needs the second pass. similarity: as of Candidate."""
     is_small = height < choice.smaller_than
     # Without photos nobody can say how alike a face is.
-    is_unlike = candidate.similarity is not None and candidate.similarity < choice.less_than
+    is_unlike = similarity is not None and similarity < choice.less_than
     by_choice = {SMALL: is_small, UNLIKE: is_unlike, SMALL_OR_UNLIKE: is_small or is_unlike, EVERYBODY: True}
     is_needed = by_choice[choice.who]
     outcome = "second pass" if is_needed else "left as it is"
-    likeness = "no photo to compare with"
-    if candidate.similarity is not None:
-        likeness = f"similarity {candidate.similarity:.2f}"
+    likeness = "no photo to compare with" if similarity is None else f"similarity {similarity:.2f}"
     return Need(is_needed, f"face {height:.0f} px high, {likeness}, {outcome}")

@@ -222,7 +222,7 @@ def test_pictures_that_are_stretched_to_the_canvas_are_named():
     assert not part_notes.stretched(Parts((square,)), 512, 512)
 
 
-@pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)
+@pytest.mark.parametrize("size", [(1032, 776), (136, 1192), (80, 16)], ids=str)
 @pytest.mark.parametrize(("cell", "halvings"), [(8, 3), (4, 2)], ids=["sd15", "sdxl"])
 def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
     """And little else; also where the last token hangs over the edge of the picture."""

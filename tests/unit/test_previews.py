@@ -5,7 +5,7 @@ import torch
 from pack.core.cast import Layout, Member, Slot
 from pack.core.checks.errors import BadSetup
 from pack.core.pictures import lettering, previews
-from pack.core.pictures.previews import GroupedPicture, PictureGroup
+from pack.core.pictures.previews import GroupedPicture, PictureGroup, TableRow
 from pack.core.places.place_previews import numbered_layout, read_regions
 from PIL import Image, ImageDraw, ImageFont
 from tiny import people_made
@@ -83,16 +83,16 @@ def test_contact_sheet_keeps_together_what_belongs_together_and_has_room_for_lon
 def test_a_table_holds_every_letter_of_a_long_path() -> None:
     """A path without blanks is broken, not cut, and the picture grows with it."""
     path = "/".join(["folder", "x" * 40] * 10)
-    short = previews.table("Models", [("a model", "missing", "short")], [False])
-    long = previews.table("Models", [("a model", "missing", path)], [False])
+    short = previews.table("Models", [TableRow("a model", "missing", "short", False)])
+    long = previews.table("Models", [TableRow("a model", "missing", path, False)])
     assert long.shape[1] > short.shape[1]
     assert long.shape[2] == short.shape[2]
     font = lettering.font_for("", 16)
     lines = lettering.in_lines(path, font, 300)
     assert "".join(lines) == path
     assert max(map(font.getlength, lines)) <= 300
-    name = ("models--" + "x" * 300, "in the wrong place", "move it")
-    assert previews.table("Models", [name], [False]).shape[1] < 200, "no name takes the room of the last column"
+    name = TableRow("models--" + "x" * 300, "in the wrong place", "move it", False)
+    assert previews.table("Models", [name]).shape[1] < 200, "no name takes the room of the last column"
     assert lettering.in_lines("two", font, 1) == ["t", "w", "o"]
     assert lettering.cut_to("i" * 2000, font, 1e6) == "i" * 1000 == lettering.in_lines("i" * 2000, font, 1e6, 1)[0]
 
@@ -102,7 +102,7 @@ def test_a_table_names_files_in_letters_of_other_languages() -> None:
     name = "\u0416\u0430\u043d\u043d\u0430"
     expected = Image.new("RGB", (60, 22), previews.BACKGROUND)
     ImageDraw.Draw(expected).text((0, 0), name, (235, 235, 235), lettering.font_for(name, 16))
-    table = previews.table("Models", [(name, "found", "")], [True])[0]
+    table = previews.table("Models", [TableRow(name, "found", "", True)])[0]
     assert torch.equal(table[56:78, 14:74], previews.as_tensor(expected))
 
 
@@ -113,9 +113,9 @@ def has(picture: torch.Tensor, colour: tuple[int, int, int]) -> torch.Tensor:
 
 def test_good_states_of_a_table_are_green_and_bad_ones_red() -> None:
     green, red = (0, 190, 130), (255, 130, 120)
-    rows = [("a model", "found", "here"), ("a model", "missing", "nowhere")]
-    for good, upper, lower in (([True, False], green, red), ([False, True], red, green)):
-        table = previews.table("Models", rows, good)[0]
+    for is_good, upper, lower in ((True, green, red), (False, red, green)):
+        rows = [TableRow("a model", "found", "here", is_good), TableRow("a model", "missing", "nowhere", not is_good)]
+        table = previews.table("Models", rows)[0]
         rules = has(table, (52, 56, 64))
         assert rules.all(1).sum() == 2 and rules.sum() == 2 * table.shape[1], "a level line over each row"
         first = has(table, upper).nonzero()[:, 0].float().mean()
