@@ -83,10 +83,9 @@ class IPAdapterNet(nn.Module):
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.variant = variant(state)
         self.width = self.ip_adapter.width
-        # In FaceID Plus the resampler inside of the projection reads CLIP; the projection itself reads the embedding of
-        # the face. In all other files that read CLIP, the projection itself does. (Files that read a face embedding
-        # alone have a clip_width, too, which nobody asks for.)
-        clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)  # the part that reads CLIP
+        # In FaceID Plus a resampler inside of the projection reads CLIP, in other files that read it the projection
+        # itself. Files that read a face embedding alone have a clip_width, too, which nobody asks for.
+        clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
         self.clip_width: int = clip_reader.embedding
 
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float | None) -> Tensor:
@@ -96,9 +95,8 @@ class IPAdapterNet(nn.Module):
         stand one after the other.
         embeddings: (n, 512), of the faces. clip_features: image embeddings (n, clip_width), or hidden states
         (n, states, clip_width). Each of the two is None where the file does not read it; FaceID Plus alone reads both.
-        shortcut: for FaceID Plus, which makes tokens of the embedding, by which it then reads the hidden states. In
-        version 2 the result is multiplied with this number and added to the tokens. None is for version 1, in which
-        the result replaces the tokens. Other files ignore it.
+        shortcut: of FaceID Plus v2, how much of what it reads of the hidden states is added to the tokens of the
+        embedding; None for v1, in which it takes their place. Other files ignore it.
         """
         if embeddings is None:
             tokens = self.image_proj(clip_features)

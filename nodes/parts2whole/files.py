@@ -347,13 +347,10 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
     have the width of its layer, and all must read tokens of one width. decoupled, denoiser: the tensors of both files,
     under diffusers' names.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for key, tensor in decoupled.items():
-        if "_dc." in key:
-            shapes[key] = tuple(tensor.shape)  # (width of the layer, width of a token)
+    # (width of the layer, width of a token) of each projection.
+    shapes = {key: tuple(tensor.shape) for key, tensor in decoupled.items() if "_dc." in key}
     # The width of tokens that the first projection reads is expected of all. Without projections it does not matter.
-    first_shape = next(iter(shapes.values()), ())
-    token_width = first_shape[1:]  # a tuple of one number
+    token_width = next(iter(shapes.values()), ())[1:]  # a tuple of one number
     expected: dict[str, tuple[int, ...]] = {}
     key_ending = "attn2.to_k.weight"  # a cross-attention layer has one such key
     for key, tensor in denoiser.items():
