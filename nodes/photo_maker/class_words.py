@@ -196,12 +196,8 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
         if len(chunks[-1]) + len(repeated) > room:  # copies of a word are never divided
             chunks.append([])
         if index in copies:
-            chunks_before = len(chunks) - 1
             # Before the word there are whole chunks, the start token of this chunk, and the words in it so far.
-            positions.append(chunk_length * chunks_before + 1 + len(chunks[-1]))
+            positions.append((len(chunks) - 1) * chunk_length + 1 + len(chunks[-1]))
         chunks[-1] += repeated
-    filled_chunks: list[list[Token]] = []
-    for chunk in chunks:
-        padding = [pad] * (room - len(chunk))
-        filled_chunks.append([start, *chunk, end, *padding])
+    filled_chunks = [[start, *chunk, end, *[pad] * (room - len(chunk))] for chunk in chunks]
     return _Chunks(filled_chunks, positions)

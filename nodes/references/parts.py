@@ -62,12 +62,12 @@ def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
     """The index of the part's person among everybody in the cast. Arguments and errors as in owned_parts."""
     if len(everybody.people) == 1:
         return 0
-    advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
-    if masks is not None:
+    if masks is None:
+        advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
+    else:
         advice = "Connect the mask of the person, or a piece of it, to target_mask of that Part."
     if part.target is None:
-        why = "it has no target_mask, which says whose it is"
-        raise BadPart(part.label, why, advice)
+        raise BadPart(part.label, "it has no target_mask, which says whose it is", advice)
     owner = regions.owner_of_mask(part.target, regions.regions_of_everybody(everybody, masks, NAME))
     if owner is None:
         region = "place" if masks is None else "mask"
