@@ -12,6 +12,7 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced
 from ..bridge.people import photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
+from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
 from ..core import persons, taking_part
 from ..core.cast import UNNAMED, Absent, Cast, Member, require_together
 from ..core.checks.errors import BadCast, first_few, gathered, listed
@@ -20,7 +21,6 @@ from ..core.checks.text import names_in
 from ..core.faces import analysis, which
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
-from .person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
 from .sockets import CastSocket, FaceModelSocket, PersonSocket
 
 _INPUTS = 8

@@ -12,6 +12,7 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import face_box_editor
 from ..bridge.people import face_bank, face_model, photos
 from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
+from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
 from ..core import persons
 from ..core.cast import Person
 from ..core.checks.errors import FaceNotFound, counted
@@ -19,7 +20,6 @@ from ..core.checks.text import MOST_NAME_LETTERS, logger, plain
 from ..core.faces import by_hand, which
 from ..core.pictures import previews, tensors
 from .categories import IN_PEOPLE
-from .person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
 from .sockets import BoxesSocket, FaceLandmarksSocket, FaceModelSocket, PersonSocket
 
 

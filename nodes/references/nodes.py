@@ -4,7 +4,7 @@ A sentence for each person in the prompt tells the model who is who. With a MODE
 read in that person's region alone (bridge/references/by_region.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from ..sockets import CastOrPersonSocket, PartsSocket
 from . import NAME
 from .encoding import TRAININGS, EncoderFamily, check_model, encoded_pictures, family_as_set, unlike_training
 from .limits import EVERYBODY, NOBODY, ReferenceRegions, RegionLimit, regions_of_references
-from .parts import owned_parts
+from .parts import OwnedPart, owned_parts
 from .pictures import (
     AS_TRAINED,
     ORDERS,
@@ -132,41 +132,20 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_as_set(clip, settings.training, settings.encoder_size)
         taking = taking_part.present_in(cast)
         owned = owned_parts(parts, taking, settings.mask)
-        pictures_first = settings.pictures_first(family)
-        sources = references(
-            taking_part.present(taking.cast),
-            photos=settings.photos_per_person,
-            size=settings.size,
-            pictures=pictures,
-            pose=settings.pose_picture,
-            parts=owned,
-            pictures_first=pictures_first,
-        )
-        if settings.portrait_masks is not None:
-            sources = with_portrait_masks(sources, settings.portrait_masks, taking)
         read_range = ScheduleRange(settings.references_start_percent, settings.references_end_percent)
+        sources = _sources(settings, family, taking, pictures, owned)
         ranges = ranges_of_people(settings.reference_ranges, taking, read_range.checked("The references of people"))
-        if model is None and family.pictures.isolated:
-            why = f"training is {settings.training!r}, and no MODEL is connected."
-            raise BadSetup(why, f"Connect model of {NAME}.")
-        regions = None if model is None else _checked_regions(model, family, taking, sources, settings)
-        lines = unused_weights(taking, owned, model is not None or family.transformer is None)
-        lines += unlike_training(family, sources, pictures_first, settings.encoder_size, model is not None)
-        # With parts the mask has an effect without a MODEL, too: it says whose each part is.
-        lines += _without_effect(model, family, [name for name in _inputs_set(values) if name != "mask" or not owned])
-        if settings.reference_boost != 1 and not any(source.of_people for source in sources):
-            lines.append("reference_boost changes nothing: nobody has a reference")
-        notes.tell("\n".join([*lines, *_unused_by_row(taking.cast, parts, model, settings)]))
+        given = _Given(model, parts, settings, family, taking, owned, sources)
+        regions = given.checked_regions()
+        notes.tell("\n".join(given.note_lines()))
 
-        boost = 1.0 if model is None else settings.reference_boost
-        canvas = _canvas(taking.cast, settings.size)
         encoding = Encoding(
             clip=clip,
             family=family,
             texts=settings,
             cast=taking.cast,
             sources=sources,
-            pictures=encoded_pictures(vae, family, sources, canvas, boost),
+            pictures=encoded_pictures(vae, family, sources, _canvas(taking.cast, settings.size), given.boost),
             model=model,
             regions=regions,
         )
@@ -178,44 +157,92 @@ class PeopleAsReferences(io.ComfyNode):
         return io.NodeOutput(made.positive, made.negative, encoding.text(sources), model_out, ui=shown)
 
 
-def _checked_regions(
-    model: ModelPatcher, family: EncoderFamily, taking: TakingPart, sources: Sequence[Reference], settings: Settings
-) -> ReferenceRegions | None:
-    """The regions in which the MODEL reads references, see regions_of_references.
+def _sources(
+    settings: Settings,
+    family: EncoderFamily,
+    taking: TakingPart,
+    pictures: Tensor | None,
+    owned: Sequence[OwnedPart],
+) -> list[Reference]:
+    """The references of the people of weight above 0 and of their parts, of `pictures`, and of poses."""
+    sources = references(
+        taking_part.present(taking.cast),
+        photos=settings.photos_per_person,
+        size=settings.size,
+        pictures=pictures,
+        pose=settings.pose_picture,
+        parts=owned,
+        pictures_first=settings.pictures_first(family),
+    )
+    if settings.portrait_masks is None:
+        return sources
+    return with_portrait_masks(sources, settings.portrait_masks, taking)
 
-    Where a run has to change how the MODEL reads them, the MODEL is checked, which raises as check_model. taking: the
-    people of weight above 0.
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What is linked to the node and set on it, and what follows of it.
+
+    model: None where none is connected. family: of the text encoder. taking: the people of weight above 0. owned: their
+    parts. sources: the references.
     """
-    if family.transformer is None:
-        check_model(model, family)  # it raises, before anybody is asked for places
-    regions = regions_of_references(taking.cast, taking.people, settings, sources)
-    weights = [member.weight for member in taking.people]
-    weights += [source.part.part.weight for source in sources if source.part is not None]
-    needs_run = regions is not None or any(weight != 1 for weight in weights)
-    needs_run = needs_run or settings.reference_boost != 1 or settings.portrait_masks is not None
-    if needs_run or family.pictures.fitted or family.pictures.isolated:
-        check_model(model, family)
-    return regions
 
+    model: ModelPatcher | None
+    parts: Parts | None
+    settings: Settings
+    family: EncoderFamily
+    taking: TakingPart
+    owned: Sequence[OwnedPart]
+    sources: Sequence[Reference]
 
-def _without_effect(model: ModelPatcher | None, family: EncoderFamily, inputs_set: Sequence[str]) -> list[str]:
-    """A line of the note under the node that names inputs for regions without an effect; [] for none.
+    @property
+    def boost(self) -> float:
+        return 1.0 if self.model is None else self.settings.reference_boost
 
-    inputs_set: of those that need a MODEL.
-    """
-    if family.transformer is not None:
-        return optional_model.without_model(model, inputs_set, "references")
-    return [f"No effect with {family.model}: {listed(inputs_set)}"] if inputs_set else []
+    def checked_regions(self) -> ReferenceRegions | None:
+        """The regions in which a MODEL reads references, see regions_of_references.
 
+        Where a run has to change how the MODEL reads them, the MODEL is checked, which raises as check_model. Raises
+        BadSetup without a MODEL where the family needs one.
+        """
+        family = self.family
+        if self.model is None:
+            if family.pictures.isolated:
+                why = f"training is {self.settings.training!r}, and no MODEL is connected."
+                raise BadSetup(why, f"Connect model of {NAME}.")
+            return None
+        if family.transformer is None:
+            check_model(self.model, family)  # it raises, before anybody is asked for places
+        regions = regions_of_references(self.taking.cast, self.taking.people, self.settings, self.sources)
+        weights = [member.weight for member in self.taking.people] + [part.part.weight for part in self.owned]
+        is_changed = self.settings.reference_boost != 1 or self.settings.portrait_masks is not None
+        needs_run = regions is not None or is_changed or any(weight != 1 for weight in weights)
+        if needs_run or family.pictures.fitted or family.pictures.isolated:
+            check_model(self.model, family)
+        return regions
 
-def _unused_by_row(cast: Cast, parts: Parts | None, model: ModelPatcher | None, settings: Settings) -> list[str]:
-    """The lines of the note under the node about what has no effect where each person has a row of the batch."""
-    lines: list[str] = []
-    if cast.by_row and parts is not None:
-        lines.append(NO_PARTS)
-    if cast.by_row and model is not None and settings.region_strength > 0:
-        lines.append(optional_model.BY_ROW)
-    return lines
+    def note_lines(self) -> list[str]:
+        """The lines of the note under the node: what has no effect, and what a family was not trained with."""
+        settings, family, sources = self.settings, self.family, self.sources
+        has_model = self.model is not None
+        by_row = self.taking.cast.by_row
+        lines = unused_weights(self.taking, self.owned, has_model or family.transformer is None)
+        lines += unlike_training(
+            family, sources, settings.pictures_first(family), settings.encoder_size, has_model=has_model
+        )
+        # With parts the mask has an effect without a MODEL, too: it says whose each part is.
+        unused = [name for name in _inputs_set(settings) if name != "mask" or not self.owned]
+        if family.transformer is not None:
+            lines += optional_model.without_model(self.model, unused, "references")
+        elif unused:
+            lines.append(f"No effect with {family.model}: {listed(unused)}")
+        if settings.reference_boost != 1 and not any(source.of_people for source in sources):
+            lines.append("reference_boost changes nothing: nobody has a reference")
+        if by_row and self.parts is not None:
+            lines.append(NO_PARTS)
+        if by_row and has_model and settings.region_strength > 0:
+            lines.append(optional_model.BY_ROW)
+        return lines
 
 
 def _region_inputs() -> list[io.Input]:
@@ -238,14 +265,11 @@ def _boost_input() -> io.Float.Input:
     return schema.optional(io.Float.Input("reference_boost", default=1.0, min=0.0, max=10.0, step=0.05))
 
 
-def _inputs_set(values: Mapping[str, Any]) -> list[str]:
-    """The ids of those inputs that have no effect without a MODEL, and are set to something else than their default.
-
-    values: id of an input -> its value.
-    """
+def _inputs_set(settings: Settings) -> list[str]:
+    """The ids of those inputs that have no effect without a MODEL, and are set to something else than their default."""
     names: list[str] = []
     for entry in [*_region_inputs(), _boost_input(), _masks_input()]:
-        value = values.get(entry.id)
+        value = getattr(settings, entry.id)
         default = getattr(entry, "default", None)  # a mask has none, so any mask counts
         if isinstance(value, Tensor) or value not in (None, default):
             names.append(entry.id)

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field, replace
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge.host import notes
-from ..bridge.host.schema import advanced
-from ..bridge.people import photos
-from ..bridge.people.face_model import HostedFaceModel
-from ..bridge.people.photos import Photo
-from ..core import grouping
-from ..core.cast import Face
-from ..core.checks.errors import BadPhoto, FaceNotFound, gathered
-from ..core.faces import analysis, which
-from ..core.faces.bgr_pictures import Picture, is_placeholder, to_picture
-from ..core.faces.finding import Detection
-from ..core.pictures.geometry import Fit
-from ..core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from ...core import grouping
+from ...core.cast import Face
+from ...core.checks.errors import BadPhoto, FaceNotFound, gathered
+from ...core.faces import analysis, which
+from ...core.faces.bgr_pictures import Picture, is_placeholder, to_picture
+from ...core.faces.finding import Detection
+from ...core.pictures.geometry import Fit
+from ...core.pictures.tensors import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from ..host import notes
+from ..host.schema import advanced
+from . import photos
+from .face_model import HostedFaceModel
+from .photos import Photo
 
 AS_IT_IS = "as it is"
 AS_PUBLISHED = f"{LONGER_SIDE} px"
