@@ -293,7 +293,7 @@ def _fitted(picture: Tensor, canvas: CanvasSize, cell: int) -> Tensor:
     """
     canvas_width, canvas_height = (max(cell, side // cell * cell) for side in canvas)
     height, width = picture.shape[1:3]
-    fit = fitted(width, height, canvas_width, canvas_height)
+    fit = fitted((width, height), (canvas_width, canvas_height))
     top, left = (height - fit.cut_height) // 2, (width - fit.cut_width) // 2
     cut = picture[:, top : top + fit.cut_height, left : left + fit.cut_width].movedim(-1, 1)  # (1 or rows, 3, h, w)
     scaled = functional.interpolate(cut, size=(fit.height, fit.width), mode="bicubic", antialias=True)

@@ -11,7 +11,7 @@ from itertools import count, pairwise
 import torch
 from torch import Tensor
 
-from ...core.cast import UNNAMED, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
+from ...core.cast import UNNAMED, CanvasSize, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
 from ...core.checks.errors import BadSetup, counted, gathered, joined
 from ...core.parts.cut_outs import piece_of_part
 from ...core.persons import portraits
@@ -357,22 +357,23 @@ class Fit:
     height: int
 
 
-def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fit:
-    """How Identity Edit fits a picture into a canvas, without changing its proportions.
+def fitted(size: CanvasSize, canvas: CanvasSize) -> Fit:
+    """How Identity Edit fits a picture of this size into a canvas, without changing its proportions.
 
     A picture of nearly the same proportions fills the canvas, and what is too wide or too high of it is cut off. Any
     other one is scaled until it touches two edges, and cut so that both of its sides are whole tokens.
     """
+    width, height = size
+    canvas_width, canvas_height = canvas
     # The scale at which all of the picture lies within the canvas and touches two of its edges.
-    scale_inside = min(canvas_width / width, canvas_height / height)
-    fills_width = width * scale_inside >= canvas_width * _NEARLY
-    fills_height = height * scale_inside >= canvas_height * _NEARLY
-    if fills_width and fills_height:
+    scale = min(canvas_width / width, canvas_height / height)
+    is_nearly_as_wide = width * scale >= canvas_width * _NEARLY
+    is_nearly_as_high = height * scale >= canvas_height * _NEARLY
+    if is_nearly_as_wide and is_nearly_as_high:
         # The scale at which the picture covers all of the canvas.
         scale = max(canvas_width / width, canvas_height / height)
-        new_width, new_height = canvas_width, canvas_height
+        new_width, new_height = canvas
     else:
-        scale = scale_inside
         new_width = _whole_tokens(min(int(width * scale), canvas_width))
         new_height = _whole_tokens(min(int(height * scale), canvas_height))
     # The part of the picture that has the new size after scaling.

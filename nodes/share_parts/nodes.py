@@ -166,13 +166,17 @@ class SharePartsAttention(io.ComfyNode):
         size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
         schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked("The range of the parts")
-        source = object()
         self_reference = reference_of(model, parts, clip, vae, settings)
-        # strength scales the parts' share of the attention.
-        weights = PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size))
-        canvas_node = NodeOfRun(APPLY, notes.node_of(cls))
-        # For the negative, which attends to itself alone. None: no bank of parts that were recorded before sampling.
-        without_parts = SharedParts(source, schedule, None, weights, size=size, canvas_node=canvas_node)
+        # For the negative, which attends to itself alone.
+        without_parts = SharedParts(
+            source=object(),
+            schedule=schedule,
+            bank=None,  # no parts were recorded before sampling
+            # strength scales the parts' share of the attention.
+            weights=PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size)),
+            size=size,
+            canvas_node=NodeOfRun(APPLY, notes.node_of(cls)),
+        )
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
         ranges = (NamedRange("the parts", schedule),)

@@ -69,7 +69,7 @@ def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
     ],
 )  # fmt: skip
 def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
-    assert fitted(*size, *canvas) == Fit(*cut, *expected)
+    assert fitted(size, canvas) == Fit(*cut, *expected)
 
 
 @pytest.mark.parametrize(
