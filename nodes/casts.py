@@ -173,16 +173,15 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         face_model = face_model or default_face_model()
         reader = FaceReader(cls, face_model, photo_size)
         read_of_people: list[PhotosRead] = []
-        members: list[Member] = []
         for number, batches in stepwise(list(batches_by_number.items())):
             # number: of the input, and of the name in `names`. Inputs without a link leave gaps, so a person without a
             # name is called by the number in the cast.
-            number_in_cast = len(members) + 1
-            name = names_by_number.get(number, f"person {number_in_cast}")
+            name = names_by_number.get(number, f"person {len(read_of_people) + 1}")
             # In this node which_face has a word for each input, which holds for all photos of the input.
-            photos_read = _photos_read(reader, name, batches, which_faces.word_for_photo(number))
-            read_of_people.append(photos_read)
-            person = persons.from_faces(name, photos_read.faces, face_model.ids)
+            read_of_people.append(_photos_read(reader, name, batches, which_faces.word_for_photo(number)))
+        members: list[Member] = []
+        for number_in_cast, read in enumerate(read_of_people, 1):
+            person = persons.from_faces(read.name, read.faces, face_model.ids)
             members.append(Member(person, number=number_in_cast))
         # A note, where first photos are example pictures that the user has not replaced yet.
         lines = tensors.reminder([(read.name, read.photos[0].pixels) for read in read_of_people])

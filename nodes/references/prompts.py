@@ -40,11 +40,20 @@ class Texts:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The prompts of the node, encoded with some references. record: of these references."""
+    """The prompts of the node, encoded with the references of some people.
+
+    record: of these references. regions: in which a MODEL reads them; None for the whole picture.
+    """
 
     positive: Conditioning
     negative: Conditioning
     record: PeopleReferences
+    regions: ReferenceRegions | None
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether a MODEL needs a run for them. Otherwise the host reads the references as they are."""
+        return self.regions is not None or not self.record.is_read_as_it_is
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,7 +96,7 @@ class Encoding:
         negative_text = self.texts.negative_prompt or family.empty_negative
         positive = self._encoded(positive_text, shown, record)
         negative = self._encoded(negative_text, shown if family.negative_sees else [], record)
-        return Prompts(positive, negative, record)
+        return Prompts(positive, negative, record, self.regions if people else None)
 
     def _encoded(self, text: str, shown: Sequence[Tensor], record: PeopleReferences) -> Conditioning:
         """One prompt with the references of a record. shown: the pictures that the text encoder is shown."""
@@ -106,14 +115,11 @@ class Encoding:
         for people in dict.fromkeys(part.people for part in parts):  # several parts may have the same people
             prompts = self.prompts(people)
             made = SamplerInputs(model, prompts.positive, prompts.negative)
-            regions_read = self.regions if people else None
-            # Otherwise the host reads the references as they are, and the MODEL needs no run for them.
-            if model is not None and (regions_read is not None or not prompts.record.is_read_as_it_is):
-                made = read_by_region(made, prompts.record, regions_read, apply_node.node_id)
+            if model is not None and prompts.needs_run:
+                made = read_by_region(made, prompts.record, prompts.regions, apply_node.node_id)
                 if people:
-                    positive_of_people = marked(made.positive, apply_node, Side.POSITIVE)
-                    negative_of_people = marked(made.negative, apply_node, Side.NEGATIVE)
-                    made = SamplerInputs(made.model, positive_of_people, negative_of_people)
+                    made = _marked(made, apply_node)
+                    positive_of_people = made.positive
             by_people[people] = _as_network_reads(self.family, made)
             model = by_people[people].model
         if model is not None and positive_of_people:
@@ -123,6 +129,12 @@ class Encoding:
             changed_in_turn([(part.start, by_people[part.people].positive) for part in parts]),
             changed_in_turn([(part.start, by_people[part.people].negative) for part in parts]),
         )
+
+
+def _marked(given: SamplerInputs, apply_node: ApplyNode) -> SamplerInputs:
+    """The same MODEL, and prompts by whose marks a run knows that they come from this node."""
+    positive = marked(given.positive, apply_node, Side.POSITIVE)
+    return SamplerInputs(given.model, positive, marked(given.negative, apply_node, Side.NEGATIVE))
 
 
 def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
