@@ -150,7 +150,20 @@ def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: Tak
     masks: (1 or people, H, W), over a portrait each: one for all, or one for everybody in the cast, in their order.
     Raises BadSetup for another number, and for an empty mask.
     """
-    masks = as_masks(masks)
+    masks_of_people = _masks_of_people(as_masks(masks), taking)
+    masked: list[Reference] = []
+    for source in sources:
+        if not source.of_people or source.part is not None:  # no portrait
+            masked.append(source)
+        elif source.person is None or len(masks_of_people) == 1:
+            masked.append(replace(source, kept=masks_of_people))  # without a person it has a portrait in each row
+        else:
+            masked.append(replace(source, kept=masks_of_people[[source.person]]))
+    return masked
+
+
+def _masks_of_people(masks: Tensor, taking: TakingPart) -> Tensor:
+    """The masks of the people who take part, (1 or people, H, W). Arguments and errors as in with_portrait_masks."""
     cast = taking.cast
     # A cast of Crop Faces has a person in each row. The masks are for the people of the cast that Crop Faces was given.
     listed = cast.listed if is_a(cast, RowCast) else ()
@@ -160,20 +173,11 @@ def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: Tak
         raise BadSetup(f"portrait_masks has {of}.", "Connect one for all, or one for each.")
     if (masks.flatten(1).amax(dim=1) <= 0).any():
         raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
-    is_for_all = len(masks) == 1
-    if is_a(cast, RowCast) and listed and not is_for_all:
+    if len(masks) == 1:
+        return masks
+    if is_a(cast, RowCast) and listed:
         masks = masks[[number - 1 for number in cast.numbers_listed]]  # (rows, H, W): of the person in each row
-    if not is_for_all:
-        masks = masks[list(taking.acts)]  # (people, H, W), of those who take part
-    masked: list[Reference] = []
-    for source in sources:
-        if not source.of_people or source.part is not None:  # no portrait
-            masked.append(source)
-        elif source.person is None or is_for_all:
-            masked.append(replace(source, kept=masks))  # without a person it has a portrait in each row
-        else:
-            masked.append(replace(source, kept=masks[[source.person]]))
-    return masked
+    return masks[list(taking.acts)]
 
 
 def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[OwnedPart]) -> list[Reference]:
