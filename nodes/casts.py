@@ -55,19 +55,17 @@ class CastNode(io.ComfyNode):
         person_inputs = {name: value for name, value in people_and_weights.items() if name not in weight_inputs}
         weights = _by_number("Cast", "weight", weight_inputs)
         persons_by_number = _by_number("Cast", "person", person_inputs)
-        # Those of the linked cast come first, and the people of this node are appended.
-        present = list(cast_before.people)
-        absent = list(cast_before.absent)
-        names_without_face: list[str] = []
-        for input_number, person in persons_by_number.items():
-            # Absent people keep their number, so that the people after them are not renumbered.
-            number_in_cast = len(present) + len(absent) + 1
-            member = Member(person, weights.get(input_number, 1.0), number=number_in_cast)
-            if persons.photos_of(person):
-                present.append(member)
-            else:
-                absent.append(Absent(number_in_cast, person.name))
-                names_without_face.append(member.name)
+        members: list[Member] = []
+        # All have a number, so that the people after absent ones are not renumbered.
+        first_number = len(cast_before.people) + len(cast_before.absent) + 1
+        for number, (input_number, person) in enumerate(persons_by_number.items(), first_number):
+            members.append(Member(person, weights.get(input_number, 1.0), number=number))
+        with_face = [member for member in members if persons.photos_of(member.person)]
+        without_face = [member for member in members if not persons.photos_of(member.person)]
+        names_without_face = taking_part.names(without_face)
+        # Those of the linked cast come first.
+        present = [*cast_before.people, *with_face]
+        absent = [*cast_before.absent, *(Absent(member.number, member.person.name) for member in without_face)]
         if not present:
             why = "no person is connected"
             if names_without_face:

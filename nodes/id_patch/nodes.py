@@ -226,16 +226,20 @@ class ApplyIDPatch(io.ComfyNode):
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
         with_net = attachment.attach_to_both(given)
-        previews: list[ui.PreviewImage] = []
-        if image is None:  # this node has drawn the hint
-            previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
-        if scope is not None and scope.regions is not None:
-            picture = place_previews.read_regions(scope.regions, scope.people)[None]
-            previews.append(ui.PreviewImage(picture, cls=cls))
         model_out = optional_model.model_out(given.model, APPLY)
-        return io.NodeOutput(
-            with_net.positive, with_net.negative, model_out, ui=optional_model.joined_previews(previews)
-        )
+        previews = _previews(cls, hint if image is None else None, scope)
+        return io.NodeOutput(with_net.positive, with_net.negative, model_out, ui=previews)
+
+
+def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope | None) -> ui.PreviewImage | None:
+    """The previews of the hint, where this node has drawn it, and of the regions in which people are read."""
+    previews: list[ui.PreviewImage] = []
+    if drawn_hint is not None:
+        previews.append(ui.PreviewImage(drawn_hint.clamp(0, 1), cls=cls))
+    if scope is not None and scope.regions is not None:
+        picture = place_previews.read_regions(scope.regions, scope.people)[None]
+        previews.append(ui.PreviewImage(picture, cls=cls))
+    return optional_model.joined_previews(previews)
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
