@@ -136,10 +136,10 @@ def _check_skeletons(places: Layout, draw: str) -> None:
 
     A note under the node says so where hands and faces are asked for, and no place has any.
     """
-    draws_hands_or_faces = draw == DWPOSE_WHOLE and any(map(has_hands_or_face, places.slots))
-    if not draws_hands_or_faces:
-        layouts.require_skeletons(places)
-    if draw == DWPOSE_WHOLE and not draws_hands_or_faces:
+    if draw == DWPOSE_WHOLE and any(map(has_hands_or_face, places.slots)):
+        return
+    layouts.require_skeletons(places)
+    if draw == DWPOSE_WHOLE:
         notes.tell(NO_HANDS_OR_FACES)
 
 

@@ -142,7 +142,8 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
     It passes in two cases: everybody has words; or nobody has, and `positive` holds ID tokens or reference pictures, by
     which people are found. Reference pictures that count must be of the people who are placed.
     """
-    without_words = [name for name, said in zip(taking_part.names(people.people), words, strict=True) if not said]
+    names = taking_part.names(people.people)
+    without_words = [name for name, said in zip(names, words, strict=True) if not said]
     has_tokens_or_pictures = any(ID_TOKENS in options or REFERENCES in options for _, options in given.positive)
     if without_words and (any(words) or not has_tokens_or_pictures):
         raise BadSetup(
@@ -150,15 +151,15 @@ def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> Non
             "Write a line for each person: a name or number, a colon, and what tells them from the others, such as "
             "1: a woman with red hair.",
         )
+    if any(words):
+        return
     for _, options in given.positive:
-        # Reference pictures count only where people are found neither by words nor by ID tokens.
-        if any(words) or ID_TOKENS in options or REFERENCES not in options:
-            continue
+        if ID_TOKENS in options or REFERENCES not in options:
+            continue  # no pictures by which people are found
         shown = joined(taking_part.names(options[REFERENCES].present))
-        given_here = joined(taking_part.names(people.people))
-        if shown != given_here:
+        if shown != joined(names):
             raise BadSetup(
-                f"The reference pictures of positive are of {shown}, and the cast of Find Places is {given_here}.",
+                f"The reference pictures of positive are of {shown}, and the cast of Find Places is {joined(names)}.",
                 "Link the same cast to both nodes, or write a line for each person in prompts.",
             )
 

@@ -1,7 +1,7 @@
 """Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,23 +105,31 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             part_similarities = similarities(clip_vision, parts, as_rgb(images))
             labels = [part.label for part, *_ in parts.garments]  # all pictures of a garment have one label
             report = measure.with_parts(report, part_similarities, labels)
-        # Where an output has no value, an ExecutionBlocker stops the nodes that are linked to it, and the editor shows
-        # its reason there.
-        mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
+        alignments: list[float] = []
         if compares_prompt:
-            alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))  # a cosine for each picture
+            alignments = text_alignment(clip, clip_vision, settings.prompt, as_rgb(images))
             report = measure.with_text_alignment(report, alignments)
-            mean_alignment = sum(alignments) / len(alignments)
         people_without_photos = by_lora(cast) if cast else []
         notes.tell("\n".join([*people_without_photos, *measure.notes(report, installed_recognisers())]))
-        # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
-        totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
-        if report.people:
-            totals = measure.totals(report.judged_pictures)
-        annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
-        shown = ui.PreviewImage(annotated, cls=cls).as_dict()
-        shown["likeness_report"] = [json.dumps(report.as_json())]  # for who runs the graph over HTTP
-        return io.NodeOutput(report, annotated, measure.describe(report), *totals, mean_alignment, ui=shown)
+        return _outputs(cls, report, images, alignments)
+
+
+def _outputs(
+    cls: type[io.ComfyNode], report: measure.Report, images: Tensor, alignments: Sequence[float]
+) -> io.NodeOutput:
+    """The outputs of the node. One without a value stops the nodes that are linked to it, and the editor shows why.
+
+    alignments: of each picture with the prompt, a cosine; none where they are not compared.
+    """
+    # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
+    totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
+    if report.people:
+        totals = measure.totals(report.judged_pictures)
+    mean_alignment: Any = sum(alignments) / len(alignments) if alignments else ExecutionBlocker(NO_PROMPT)
+    annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
+    shown = ui.PreviewImage(annotated, cls=cls).as_dict()
+    shown["likeness_report"] = [json.dumps(report.as_json())]  # for who runs the graph over HTTP
+    return io.NodeOutput(report, annotated, measure.describe(report), *totals, mean_alignment, ui=shown)
 
 
 def _report_without_people(

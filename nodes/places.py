@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge.host import notes
 from ..bridge.host.schema import advanced, body_input, boxes_editor, face_sizes_input, optional
 from ..core import taking_part
-from ..core.cast import Cast, Faces, Layout, Slot, require_places, require_together
+from ..core.cast import Cast, Faces, Layout, require_places, require_together
 from ..core.checks.errors import BadLayout, listed
 from ..core.pictures import geometry
 from ..core.places import (
@@ -186,14 +186,17 @@ class ExpressionFromPhoto(io.ComfyNode):
             why = f"Expression from Photo reads one thing; connected: {listed(connected) or 'none'}."
             raise BadExpression(why, advice)
         people = [] if poses is None else expressions.of_poses(poses)
-        faces = [person.face_points or () for person in people]
-        if face_landmarks is not None:
+        if face_landmarks is None:
+            faces = [person.face_points or () for person in people]
+        else:
             faces = expressions.of_meshes(face_landmarks)
         expressive = expressions.with_expressions(layout, faces, place, mirror)
         lines = list(expressive.notes)
-        if hands:
+        if hands and not people:
+            lines.append("Hands come with poses, face landmarks have none")
+        elif hands:
             expressive = with_hands(expressive.layout, people, place, mirror)
-            lines += expressive.notes if people else ["Hands come with poses, face landmarks have none"]
+            lines += expressive.notes
         notes.tell("\n".join(lines))
         preview = place_previews.numbered_layout(expressive.layout, notes=lines[: place_previews.MOST_LINES])[None]
         return _layout_output(cls, expressive.layout, preview)
@@ -347,15 +350,10 @@ class PlaceCast(io.ComfyNode):
         require_together(cast, "Place Cast")
         # For each place the index of its person in cast.people; None where the place stays free.
         people_of_places = placing.assign(cast, layout, order, custom_order)
-        names: list[str] = []
-        faces: list[Tensor | None] = []  # (112, 112, 3) of each place, for the preview
-        for person_index in people_of_places:
-            person = None if person_index is None else cast.people[person_index].person
-            names.append("" if person is None else person.name)
-            face = None
-            if person is not None and len(person.crops) > 0:
-                face = person.crops[0]
-            faces.append(face)
+        people = [None if index is None else cast.people[index].person for index in people_of_places]
+        names = ["" if person is None else person.name for person in people]
+        # For the preview, (112, 112, 3) of each place; None also for a person without photos.
+        faces = [None if person is None else next(iter(person.crops), None) for person in people]
         troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
         preview = place_previews.numbered_layout(layout, names, troubles[: place_previews.MOST_LINES], faces)[None]
         regions_set = RegionSettings(**region_settings)
@@ -415,9 +413,10 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         notes.tell("\n".join(lines))
         # The region of all people is drawn in the colour of the first place, as if it were that place's mask.
         colour_of_place = max(person, 1)
-        slots: list[Slot] = []
-        for number, slot in enumerate(placed_cast.slots, 1):
-            slots.append(replace(slot, mask=region if number == colour_of_place else None))
+        slots = [
+            replace(slot, mask=region if number == colour_of_place else None)
+            for number, slot in enumerate(placed_cast.slots, 1)
+        ]
         layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
         names = taking_part.names(cast.people)

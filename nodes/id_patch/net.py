@@ -186,25 +186,23 @@ def check_patches(image: Tensor, participants: Participants, node_name: str) -> 
     Also raises BadCast where people have a row of the batch each and the image has another number of rows.
     image: (B, H, W, 3), of the size of the canvas. node_name: of the node that was given the image, for messages.
     """
-    for picture, members in _with_their_people(image, participants, node_name):
-        _check_picture(picture, members, node_name)
+    for picture, in_picture in _pictures(image, participants, node_name):
+        _check_picture(picture, participants.members[in_picture], node_name)
 
 
-def _with_their_people(
-    image: Tensor, participants: Participants, node_name: str
-) -> list[tuple[Tensor, Sequence[Participant]]]:
-    """Pictures, each with the participants who stand in it.
+def _pictures(image: Tensor, participants: Participants, node_name: str) -> list[tuple[Tensor, slice]]:
+    """Pictures (B, H, W, 3), and which of the participants stand in each.
 
-    Usually that is the whole image (B, H, W, 3) with all participants. Where people have a row of the batch each, it is
-    each row as (1, H, W, 3) with one participant, in their order.
+    Usually that is the whole image with all participants. Where people have a row of the batch each, it is each row as
+    (1, H, W, 3) with one participant, in their order.
     Raises BadCast, naming the node, for another number of rows than participants.
     """
-    members = participants.members
     if not participants.cast.by_row:
-        return [(image, members)]
-    if len(image) != len(members):
-        raise rows_missing(node_name, len(members), "the image", len(image))
-    return [(picture[None], [member]) for picture, member in zip(image, members, strict=True)]
+        return [(image, slice(None))]
+    count = len(participants.members)
+    if len(image) != count:
+        raise rows_missing(node_name, count, "the image", len(image))
+    return [(image[number : number + 1], slice(number, number + 1)) for number in range(count)]
 
 
 def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str) -> None:
@@ -279,10 +277,8 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     """
     if participants.cast.by_row and len(control) == 1:
         control = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
-    # The pictures together have all participants, in the order of `patches`: each takes as many as it has.
-    patches_left = iter(patches)
     rows: list[Tensor] = []
-    for picture, members in _with_their_people(control, participants, node_name):
-        rects = [member.rect for member in members]
-        rows.append(with_patches(picture, [next(patches_left) for _ in members], rects))
+    for picture, in_picture in _pictures(control, participants, node_name):
+        rects = [member.rect for member in participants.members[in_picture]]
+        rows.append(with_patches(picture, patches[in_picture], rects))
     return torch.cat(rows)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...bridge.apply import optional_model
 from ...bridge.apply.begin import OnBodies, begin
+from ...bridge.apply.scope import Scope
 from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
@@ -222,23 +223,24 @@ class ApplyIDPatch(io.ComfyNode):
         scope = begin(cls, APPLY, taking, settings.strength, mask, where, more=lines, nothing=NO_IDENTITIES)
         people = _People.of(participants, id_patch, settings, notes.node_of(cls))
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
-        # A preview of the hint only where this node has drawn it.
-        previews = [ui.PreviewImage(hint.clamp(0, 1), cls=cls)] if image is None else []
-        given = SamplerInputs(model, positive, negative)
-        if scope is not None:  # somebody is applied
-            given = people.with_tokens(given)
-            if scope.regions is not None:  # with a MODEL, and one picture for all
-                people.check_texts(given)
-                given = people.read_by_region(given, scope.regions)
-                picture = place_previews.read_regions(scope.regions, scope.people)[None]
-                previews.append(ui.PreviewImage(picture, cls=cls))
+        given = people.put_into(SamplerInputs(model, positive, negative), scope)
         percents = (settings.start_percent, settings.end_percent)
         attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
         with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(given.model, APPLY)
-        return io.NodeOutput(
-            with_net.positive, with_net.negative, model_out, ui=optional_model.joined_previews(previews)
-        )
+        previews = _previews(cls, hint if image is None else None, scope)
+        return io.NodeOutput(with_net.positive, with_net.negative, model_out, ui=previews)
+
+
+def _previews(cls: type[io.ComfyNode], drawn_hint: Tensor | None, scope: Scope | None) -> ui.PreviewImage | None:
+    """The previews of the hint, where this node has drawn it, and of the regions in which people are read."""
+    previews: list[ui.PreviewImage] = []
+    if drawn_hint is not None:
+        previews.append(ui.PreviewImage(drawn_hint.clamp(0, 1), cls=cls))
+    if scope is not None and scope.regions is not None:
+        picture = place_previews.read_regions(scope.regions, scope.people)[None]
+        previews.append(ui.PreviewImage(picture, cls=cls))
+    return optional_model.joined_previews(previews)
 
 
 def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
@@ -289,6 +291,16 @@ class _People:
         require_somebody(cast, APPLY)
         skeletons = control_images.skeletons(in_order_of_places(cast).layout, cast.by_row)  # (1 or people, H, W, 3)
         return condition_image(skeletons, self.id_patch.patches(self.faces), self.participants, APPLY)
+
+    def put_into(self, given: SamplerInputs, scope: Scope | None) -> SamplerInputs:
+        """The MODEL and both prompts with the ID tokens of the people in a scope; None where nobody is applied."""
+        if scope is None:
+            return given
+        with_tokens = self.with_tokens(given)
+        if scope.regions is None:  # they are read in the whole picture
+            return with_tokens
+        self.check_texts(with_tokens)
+        return self.read_by_region(with_tokens, scope.regions)
 
     def with_tokens(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with ID tokens appended.

@@ -180,29 +180,33 @@ class ApplyInfiniteYou(io.ComfyNode):
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
         hint = _hint(scope.cast, scope.people, settings.keypoints)
-        size = None
-        # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
-        if is_a(scope.cast, PlacedCast) and (scope.placed or hint.any()):
-            size = (scope.cast.width, scope.cast.height)
-        net_range = NamedRange("InfuseNet", scope.schedule)
-        apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id)
-        net_of_people = NetOfPeople(
-            name="InfuseNet",
-            people=scope.people,
-            regions=scope.regions,
-            boxes=scope.boxes,
-            by_row=scope.by_row,
-            node_of_run=scope.node_of_run,
-            tokens=infinite_you.tokens(scope.people, settings.photos),
-            guidance=GUIDANCE,
-            size=size,
-            report=NetReport(apply_node, net_range, tokens=None),  # no tokens are appended to the texts
-            advice=FLUX_ADVICE,
-        )
-        net = PersonControlNet(control_net, net_of_people)
+        net = PersonControlNet(control_net, _net_of_people(infinite_you, scope, settings.photos, hint))
         attachment = Attachment(net, hint, settings.strength, percents, vae)
         with_net = attachment.attach_to_both(SamplerInputs(None, positive, negative))
         return io.NodeOutput(with_net.positive, with_net.negative, ui=_preview(cls, scope, hint))
+
+
+def _net_of_people(infinite_you: InfiniteYou, scope: Scope, photos: str, hint: Tensor) -> NetOfPeople:
+    """What InfuseNet reads of the people in a scope. photos: as in InfiniteYou.tokens. hint: from _hint."""
+    size = None
+    # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
+    if is_a(scope.cast, PlacedCast) and (scope.placed or hint.any()):
+        size = (scope.cast.width, scope.cast.height)
+    apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id)
+    return NetOfPeople(
+        name="InfuseNet",
+        people=scope.people,
+        regions=scope.regions,
+        boxes=scope.boxes,
+        by_row=scope.by_row,
+        node_of_run=scope.node_of_run,
+        tokens=infinite_you.tokens(scope.people, photos),
+        guidance=GUIDANCE,
+        size=size,
+        # No tokens are appended to the texts.
+        report=NetReport(apply_node, NamedRange("InfuseNet", scope.schedule), tokens=None),
+        advice=FLUX_ADVICE,
+    )
 
 
 def _missing_keypoints(people: Sequence[Member]) -> list[str]:

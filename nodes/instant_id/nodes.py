@@ -142,10 +142,7 @@ class ApplyInstantID(io.ComfyNode):
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             source = carried[0].source
             net = TokenControlNet(control_net, source, no_face_tokens, IDENTITY_NET, ITS_FILE)
-            # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
-            # not check it again when it reads the hint.
-            canvas_node = None if scope.placed else scope.node_of_run
-            of_net = NetSettings(instant_id.width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
+            of_net = _net_settings(scope, instant_id.width)
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
             given = attachment.attach_to_both(given)
         return scope.applied(given, carried, ranges)
@@ -170,6 +167,14 @@ def _injections(
     # (people,): what each person's values in attention are multiplied with
     scales = torch.tensor([weight * member.weight for member in people], dtype=torch.float32)
     return injections(loaded, scope, (face_tokens, no_faces), scales)
+
+
+def _net_settings(scope: Scope, width: int) -> NetSettings:
+    """The settings of IdentityNet. width: of one token."""
+    # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need not
+    # check it again when it reads the hint.
+    canvas_node = None if scope.placed else scope.node_of_run
+    return NetSettings(width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

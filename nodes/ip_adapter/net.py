@@ -83,10 +83,9 @@ class IPAdapterNet(nn.Module):
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.variant = variant(state)
         self.width = self.ip_adapter.width
-        # In FaceID Plus the resampler inside of the projection reads CLIP; the projection itself reads the embedding of
-        # the face. In all other files that read CLIP, the projection itself does. (Files that read a face embedding
-        # alone have a clip_width, too, which nobody asks for.)
-        clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)  # the part that reads CLIP
+        # In FaceID Plus a resampler inside of the projection reads CLIP, in other files that read it the projection
+        # itself. Files that read a face embedding alone have a clip_width, too, which nobody asks for.
+        clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
         self.clip_width: int = clip_reader.embedding
 
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float | None) -> Tensor:
@@ -96,9 +95,8 @@ class IPAdapterNet(nn.Module):
         stand one after the other.
         embeddings: (n, 512), of the faces. clip_features: image embeddings (n, clip_width), or hidden states
         (n, states, clip_width). Each of the two is None where the file does not read it; FaceID Plus alone reads both.
-        shortcut: for FaceID Plus, which makes tokens of the embedding, by which it then reads the hidden states. In
-        version 2 the result is multiplied with this number and added to the tokens. None is for version 1, in which
-        the result replaces the tokens. Other files ignore it.
+        shortcut: of FaceID Plus v2, how much of what it reads of the hidden states is added to the tokens of the
+        embedding; None for v1, in which it takes their place. Other files ignore it.
         """
         if embeddings is None:
             tokens = self.image_proj(clip_features)
@@ -214,6 +212,8 @@ LAYOUT = "layout"
 BOTH = f"{STYLE} and {LAYOUT}"
 ALL = "all"
 CHOICES = (STYLE, LAYOUT, BOTH, ALL)
+_KINDS = {STYLE: (STYLE,), LAYOUT: (LAYOUT,), BOTH: (STYLE, LAYOUT)}
+"""A choice -> what of a picture its layers make."""
 
 BlockNumber = tuple[str, int]
 """("input" | "middle" | "output", number): a block of the UNet, as the host counts."""
@@ -226,12 +226,12 @@ def _block_numbers(**numbers_by_part: Sequence[int]) -> frozenset[BlockNumber]:
 
 _SDXL = _block_numbers(input=(4, 5, 7, 8), output=range(6), middle=(0,))
 _SD15 = _block_numbers(input=(1, 2, 4, 5, 7, 8), output=range(3, 12), middle=(0,))
-_BLOCKS_BY_CHOICE: Mapping[frozenset[BlockNumber], Mapping[str, frozenset[BlockNumber]]] = {
+_BLOCKS_BY_KIND: Mapping[frozenset[BlockNumber], Mapping[str, frozenset[BlockNumber]]] = {
     _SDXL: {STYLE: _block_numbers(output=(1,)), LAYOUT: _block_numbers(input=(8,))},
     _SD15: {STYLE: _block_numbers(output=(3, 4, 5)), LAYOUT: _block_numbers(input=(7, 8), middle=(0,))},
 }
-"""The blocks that have cross-attention in a UNet, by which SDXL and SD1.5 are told apart -> for each choice the blocks
-among them that make the style, or the layout, of a picture."""
+"""The blocks that have cross-attention in a UNet, by which SDXL and SD1.5 are told apart -> the blocks among them that
+make the style, and the layout, of a picture."""
 
 
 def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
@@ -244,8 +244,8 @@ def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
     if choice == ALL:
         return [True] * len(layers)
     blocks = [(part, number) for part, number, _ in layers]
-    blocks_by_choice = _BLOCKS_BY_CHOICE.get(frozenset(blocks))
-    if blocks_by_choice is None:
+    blocks_by_kind = _BLOCKS_BY_KIND.get(frozenset(blocks))
+    if blocks_by_kind is None:
         # dict.fromkeys takes repetitions out and keeps the order.
         unet_blocks = listed([f"{part} {number}" for part, number in dict.fromkeys(blocks)])
         raise BadSetup(
@@ -253,10 +253,7 @@ def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
             f"the blocks {unet_blocks}, as in neither SDXL nor SD1.5.",
             f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",
         )
-    chosen_blocks: set[BlockNumber] = set()
-    for kind in (STYLE, LAYOUT):
-        if kind in choice:  # the text of BOTH contains that of STYLE and that of LAYOUT
-            chosen_blocks |= blocks_by_choice[kind]
+    chosen_blocks = frozenset[BlockNumber]().union(*(blocks_by_kind[kind] for kind in _KINDS[choice]))
     return [block in chosen_blocks for block in blocks]
 
 

@@ -295,17 +295,14 @@ class StylePerPerson(io.ComfyNode):
         when = When(STYLES, settings.start_percent, settings.end_percent)
         # For each set of tokens whether the style acts: one set for all, or by row one for each person.
         shares = [True]
-        # Three cases of where the style acts: in the whole picture or a mask; by row; in regions of people.
         if cast is None or mask is not None:
             scope = _scope_of_picture(cls, cast, mask, when) if settings.weight else None
         else:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, settings.who)
-            if placed.by_row:
-                shares = in_style
             taking = _taking_part(placed, in_style)
-            where = OnBodies(alone=False)
-            scope = begin(cls, STYLES, taking, settings.weight, mask=None, where=where, when=when, nothing=NOBODY)
+            scope = begin(cls, STYLES, taking, settings.weight, None, OnBodies(alone=False), when, nothing=NOBODY)
+            shares = in_style if placed.by_row else [True]
         if scope is None:
             return io.NodeOutput(model, positive, negative)
         given = SamplerInputs(model, positive, negative)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,11 +59,8 @@ def choices() -> list[str]:
     for root in folders.folders(KEY):
         # Links to a file that is not there are left out.
         files = [name for name, path in listing(root).files if dead_link(path) is None]
-        releases: set[str] = set()  # folders in which files of a release lie
-        for file in files:
-            folder = manifest.folder_of(file)
-            if folder is not None:
-                releases.add(folder)
+        # The folders in which files of a release lie.
+        releases = {folder for folder in map(manifest.folder_of, files) if folder is not None}
         single_files = [file for file in files if ending(file) in SAFETENSORS]
         for name in [*releases, *single_files]:
             # What lies in a release belongs to it, and is no choice of its own.
@@ -87,10 +85,8 @@ def path_of(name: str) -> str:
     name = among(name, available) or name
     if same_name(name, MODEL.name) and name not in available and len(available) == 1:
         name = available[0]
-    roots = folders.folders(KEY)
-    if not name:
-        roots = []  # an empty menu sends an empty name, which would be every root itself
-    for root in roots:
+    # An empty menu sends an empty name, which would be every root itself.
+    for root in folders.folders(KEY) if name else []:
         path = root if name == "." else folders.path_within(root, name)
         if ending(path) in SAFETENSORS and os.path.isfile(path):
             return path
@@ -198,33 +194,32 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     """
     _check_family(state, path)
     try:
-        host_names = comfy.utils.unet_to_diffusers(_counts(state))  # diffusers' name of a tensor -> the host's
-    except IndexError:  # a ControlNet, for instance, has no up blocks: all its tensors are unknown below
-        host_names = dict[str, str]()
-    host_state: dict[str, Tensor] = {}
-    unknown: list[str] = []
-    for key, tensor in state.items():
-        if key in host_names:
-            host_state[host_names[key]] = tensor
-        else:
-            unknown.append(key)
-    host_keys = set(host_state)
-    try:
         check_all_floats(state)
-        if unknown:
-            raise _incomplete_unet(path, unknown)  # UnsupportedCheckpoint is none of the errors that are caught below
-        # The host takes tensors out of the dict that it is given, so `host_keys` was made before.
-        model = comfy.sd.load_diffusion_model_state_dict(host_state)
+        host_state = _under_host_names(state, path)  # UnsupportedCheckpoint is none of the errors that are caught below
+        # The host takes tensors out of the dict that it is given: a copy.
+        model = comfy.sd.load_diffusion_model_state_dict({**host_state})
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
         raise _refused(path, f"a damaged SD1.5 UNet ({in_one_line(error)})") from error
     if model is None:  # the host recognises no model by these layers
         raise _incomplete_unet(path, [])
-    missing = model.model.diffusion_model.state_dict().keys() - host_keys
+    missing = model.model.diffusion_model.state_dict().keys() - host_state.keys()
     if missing:
         raise _incomplete_unet(path, list(missing))
     return model
+
+
+def _under_host_names(state: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
+    """The tensors of a UNet, which come under diffusers' names. Raises UnsupportedCheckpoint for unknown ones."""
+    try:
+        host_names = comfy.utils.unet_to_diffusers(_counts(state))  # diffusers' name of a tensor -> the host's
+    except IndexError:  # a ControlNet, for instance, has no up blocks: all its tensors are unknown
+        host_names = dict[str, str]()
+    unknown = [key for key in state if key not in host_names]
+    if unknown:
+        raise _incomplete_unet(path, unknown)
+    return {host_names[key]: tensor for key, tensor in state.items()}
 
 
 def _check_family(state: Mapping[str, Tensor], path: str) -> None:
@@ -232,20 +227,20 @@ def _check_family(state: Mapping[str, Tensor], path: str) -> None:
 
     state: its tensors under diffusers' names.
     """
-    width: int | None = None  # None where no tensor says it
-    channels: int | None = None
-    # Slices and not indices: a damaged tensor may lack the dimension. The sum of one number is that number, and the sum
-    # of an empty slice is 0, where an index would raise IndexError.
-    for key, tensor in state.items():
-        if key.endswith("attn2.to_k.weight"):
-            width = sum(tensor.shape[-1:])
-            break
-    if "conv_in.weight" in state:
-        channels = sum(state["conv_in.weight"].shape[1:2])
+    to_key = next((tensor for key, tensor in state.items() if key.endswith("attn2.to_k.weight")), None)
+    width = _size_of(to_key, -1)
+    channels = _size_of(state.get("conv_in.weight"), 1)
     if width != _TEXT_WIDTH or channels != _CHANNELS:
         file_format = identify(state)
         kind = "something unknown" if file_format is None else file_format.title
         raise _refused(path, f"no SD1.5 UNet but {kind} (text width {width}, latents of {channels} channels)")
+
+
+def _size_of(tensor: Tensor | None, dimension: int) -> int | None:
+    """The size of a dimension; None without a tensor, and 0 where a damaged tensor lacks the dimension."""
+    if tensor is None:
+        return None
+    return tensor.shape[dimension] if -tensor.dim() <= dimension < tensor.dim() else 0
 
 
 def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
@@ -352,13 +347,10 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
     have the width of its layer, and all must read tokens of one width. decoupled, denoiser: the tensors of both files,
     under diffusers' names.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for key, tensor in decoupled.items():
-        if "_dc." in key:
-            shapes[key] = tuple(tensor.shape)  # (width of the layer, width of a token)
+    # (width of the layer, width of a token) of each projection.
+    shapes = {key: tuple(tensor.shape) for key, tensor in decoupled.items() if "_dc." in key}
     # The width of tokens that the first projection reads is expected of all. Without projections it does not matter.
-    first_shape = next(iter(shapes.values()), ())
-    token_width = first_shape[1:]  # a tuple of one number
+    token_width = next(iter(shapes.values()), ())[1:]  # a tuple of one number
     expected: dict[str, tuple[int, ...]] = {}
     key_ending = "attn2.to_k.weight"  # a cross-attention layer has one such key
     for key, tensor in denoiser.items():
@@ -394,18 +386,16 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
     return completed
 
 
+_UP_TRANSFORMER = re.compile(r"up_blocks\.(\d+)\.attentions\.(\d+)\.transformer_blocks\.(\d+)\.")
+
+
 def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
     """The prefixes of the keys of all layers that come after the input of the last self-attention.
 
     unet: the tensors of a whole UNet, under diffusers' keys.
     """
-    numbers: list[tuple[int, int, int]] = []  # level, attention and depth of each transformer on the way up
-    for key in unet:
-        if key.startswith("up_blocks.") and ".transformer_blocks." in key:
-            # up_blocks.LEVEL.attentions.NUMBER.transformer_blocks.DEPTH.norm1.weight
-            words = key.split(".")
-            numbers.append((int(words[1]), int(words[3]), int(words[5])))
-    level, number, depth = max(numbers)  # the last one that runs
+    # The last transformer that runs is that of the highest numbers: of the level, of the attention in it, of its depth.
+    level, number, depth = max(tuple(map(int, match.groups())) for match in map(_UP_TRANSFORMER.match, unet) if match)
     attention = f"up_blocks.{level}.attentions.{number}"
     transformer = f"{attention}.transformer_blocks.{depth}"
     return (

@@ -37,11 +37,9 @@ class DecoupledAttn(AdapterLayers):
 
         n counts the cross-attention layers in diffusers' order, see _position.
         """
-        keys = [key for key in state if key.endswith("to_k_dc.weight")]
-        layers = [key.removesuffix("to_k_dc.weight") for key in keys]
-        layers.sort(key=_position)
+        layers = [key.removesuffix("to_k_dc.weight") for key in state if key.endswith("to_k_dc.weight")]
         own_tensors: dict[str, Tensor] = {}
-        for number, layer in enumerate(layers):
+        for number, layer in enumerate(sorted(layers, key=_position)):
             own_tensors[f"{number}.to_k_ip.weight"] = state[f"{layer}to_k_dc.weight"]
             own_tensors[f"{number}.to_v_ip.weight"] = state[f"{layer}to_v_dc.weight"]
         return own_tensors
@@ -72,29 +70,26 @@ def token_regions(targets: Sequence[Tensor | None]) -> list[TokenRegion]:
     targets: of each garment, (H, W); None, or 1 in all pixels, for everywhere. Garments with equal targets share a
     region. A garment for everywhere is read in every region, and in the rest of the picture, which is one more region.
     """
-    everywhere: list[int] = []
-    regions: list[Tensor] = []  # all different
-    garments_of_regions: list[list[int]] = []  # the numbers of each region's own garments
+    # Number of a garment that is read in a part of the picture alone -> where.
+    limited: dict[int, Tensor] = {}
     for number, target in enumerate(targets):
-        if target is None or bool((target == 1).all()):
-            everywhere.append(number)
-            continue
-        equal_regions = [index for index, region in enumerate(regions) if torch.equal(region, target)]  # one or none
-        if equal_regions:
-            garments_of_regions[equal_regions[0]].append(number)
-        else:
+        if target is not None and not (target == 1).all():
+            limited[number] = target
+    everywhere = [number for number in range(len(targets)) if number not in limited]
+    regions: list[Tensor] = []  # all different
+    for target in limited.values():
+        if not any(torch.equal(region, target) for region in regions):
             regions.append(target)
-            garments_of_regions.append([number])
-    if not regions:  # all garments are for everywhere
+    if not regions:
         return [TokenRegion(None, tuple(everywhere))]
+    read_there: list[TokenRegion] = []
+    for region in regions:
+        own = [number for number, target in limited.items() if torch.equal(region, target)]
+        read_there.append(TokenRegion(region, tuple(sorted([*everywhere, *own]))))
     if everywhere:
-        # The rest of the picture, where those for everywhere are read alone.
-        regions.append(1 - torch.stack(regions).sum(dim=0).clamp(max=1))
-        garments_of_regions.append([])
-    return [
-        TokenRegion(region, tuple(sorted([*everywhere, *of_region])))
-        for region, of_region in zip(regions, garments_of_regions, strict=True)
-    ]
+        rest = 1 - torch.stack(regions).sum(dim=0).clamp(max=1)
+        read_there.append(TokenRegion(rest, tuple(everywhere)))
+    return read_there
 
 
 def padded(embeds: Sequence[Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
 """Parts2Whole: load the released networks, encode parts with them, and put the parts into a picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.model_management
 import torch
@@ -31,7 +31,7 @@ from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens
 from ...core.parts.part_notes import pose_hint, strange_labels, stretched
 from ...core.parts.parts import Part, Parts
 from ...core.parts.parts_preview import sheet
-from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
+from ...core.parts.resizing import pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, files_of, load_parts2whole, path_of
@@ -81,28 +81,35 @@ def encode(
     present = parts.present  # the parts of weight above 0
     part_targets = targets(present, width, height)
     regions = _token_regions(parts, part_targets)
-    reference = networks.reference
     prepared_parts = [prepare(part, width, height) for part in present]
-    # (1, T, width) each
-    texts = [text_of(clip, part.label, reference, _CLIP_ADVICE).tokens for part in present]
+    # One network after the other reads all parts: each has to be loaded once.
+    texts = [text_of(clip, part.label, networks.reference, _CLIP_ADVICE).tokens for part in present]  # (1, T, width)
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
+    shown: list[_Shown] = []
+    for prepared, text in zip(prepared_parts, texts, strict=True):
+        latent = latent_of(vae, prepared, networks.reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
+        shown.append(_Shown(networks.reference.model.process_latent_in(latent), text, prepared.mask))
     tokens = _tokens_of_garments(parts, embeds)  # (1, width) of each garment
-    latents: list[Tensor] = []
-    for prepared_part in prepared_parts:
-        latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
-        latents.append(reference.model.process_latent_in(latent))
     masks = [region.region for region in regions if region.region is not None]
-    banks = _record_parts(reference, latents, texts, prepared_parts)  # one for each part, all with the same layers
-    joined_bank = {block: tuple(bank[block] for bank in banks) for block in banks[0]}  # of every part in each layer
     return Features(
         networks=networks,
-        bank=joined_bank,
+        bank=_recorded(networks.reference, shown),
         weights=tuple(parts.weights),
         targets=part_targets,
         tokens=torch.cat([padded([tokens[number] for number in region.garments]) for region in regions]),
         regions=torch.stack(masks) if masks else None,
         size=size,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What the reference UNet is shown of a part. latent: (1, 4, h, w). text: of the label, (1, T, width). mask: of the
+    part, (height, width), 0..1."""
+
+    latent: Tensor
+    text: Tensor
+    mask: Tensor
 
 
 def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegion]:
@@ -130,9 +137,8 @@ def _tokens_of_garments(parts: Parts, embeds: Sequence[Tensor]) -> list[Tensor]:
 
     embeds: (1, width) of each part present.
     """
-    weighted: dict[Part, Tensor] = {}
-    for part, weight, embed in zip(parts.present, parts.weights, embeds, strict=True):
-        weighted[part] = weight * embed
+    weighted_embeds = [weight * embed for weight, embed in zip(parts.weights, embeds, strict=True)]
+    weighted = dict(zip(parts.present, weighted_embeds, strict=True))
     return [torch.stack([weighted[part] for part in garment]).sum(dim=0) for garment in parts.garments]
 
 
@@ -152,24 +158,18 @@ def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: in
     return embeds
 
 
-def _record_parts(
-    reference: ModelPatcher, latents: list[Tensor], texts: list[Tensor], prepared_parts: list[Prepared]
-) -> list[dict[Block, PartTokens]]:
-    """For each part, what the reference UNet sees of it at t = 0: for each self-attention layer the tokens inside the
-    part's mask.
-
-    latents: (1, C, h, w) of each part. texts: (1, T, width) of each label. prepared_parts: the parts with their masks.
-    """
-    comfy.model_management.load_models_gpu([reference], memory_required=reference.memory_required(latents[0].shape))
-    banks: list[dict[Block, PartTokens]] = []
-    for number in stepwise(range(len(latents))):
-        recorded = record_at_zero(reference, latents[number], texts[number])
-        bank: dict[Block, PartTokens] = {}
-        for block, states in recorded.items():  # (tokens, C)
-            weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1: the mask at each token
-            bank[block] = tokens_inside(weights, states).of(states)  # those alone whose weight is above 0
-        banks.append(bank)
-    return banks
+def _recorded(reference: ModelPatcher, shown: Sequence[_Shown]) -> Bank:
+    """What the reference UNet sees of the parts at t = 0: for each self-attention layer the tokens of every part, of
+    which those inside the part's mask are kept."""
+    size = shown[0].latent.shape
+    comfy.model_management.load_models_gpu([reference], memory_required=reference.memory_required(size))
+    bank: dict[Block, list[PartTokens]] = {}
+    for part in stepwise(shown):
+        for block, states in record_at_zero(reference, part.latent, part.text).items():  # (tokens, C)
+            weights = token_mask(part.mask, len(states))  # (tokens,), 0..1: the mask at each token
+            tokens = tokens_inside(weights, states).of(states)  # those alone whose weight is above 0
+            bank.setdefault(block, []).append(tokens)
+    return {block: tuple(of_parts) for block, of_parts in bank.items()}
 
 
 # Conditioning
@@ -235,24 +235,25 @@ def put_in(
 ) -> SamplerInputs:
     """The same MODEL, and positive and negative with what lets the UNet read the parts.
 
-    strength: scales the parts' share of the attention and the values of their
-    image tokens; at 0 only the pose is left. pose: (B, channels, h, w) from pose_features, added on both sides, or None
-    for no pose. node_id: in the graph, or None outside of one. Raises BadParts.
+    strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
+    pose: (B, channels, h, w) from pose_features, added on both sides, or None for no pose. node_id: in the graph, or
+    None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
     canvas_node = NodeOfRun(APPLY, node_id)
-    poses = None if pose is None else Pictures("pose picture", canvas_node)
-    weights = PartWeights([weight * strength for weight in features.weights], features.targets)
-
-    def shared(bank: Bank | None) -> SharedParts:
-        """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
-        size = features.size
-        return SharedParts(source, schedule, bank, weights, pose, size=size, poses=poses, canvas_node=canvas_node)
-
-    # The negative attends to itself alone, and at strength 0 the positive, too: then both carry only the pose.
-    with_parts = share_with(given, shared(features.bank if strength else None), shared(bank=None))
+    without_parts = SharedParts(
+        source,
+        schedule,
+        bank=None,  # a side without a bank attends to itself alone: the negative, and both at strength 0
+        weights=PartWeights([weight * strength for weight in features.weights], features.targets),
+        pose=pose,
+        size=features.size,
+        poses=None if pose is None else Pictures("pose picture", canvas_node),
+        canvas_node=canvas_node,
+    )
     if not strength:
-        return with_parts
+        return share_with(given, without_parts, without_parts)
+    with_parts = share_with(given, replace(without_parts, bank=features.bank), without_parts)
     return carry_both(with_parts, *_image_tokens(features, strength, schedule, source))
 
 

@@ -53,40 +53,46 @@ class PromptLayout:
     positions: list[int]
 
 
-def lay_out_class_words(
-    prompt: TokenizedPrompt,
-    trigger: TokenizedPrompt,
-    empty: TokenizedPrompt,
-    trigger_word: str,
-    names: Sequence[str],
-    copy_counts: Sequence[int],
-) -> PromptLayout:
-    """A prompt without its triggers, in which the class word of each person stands as often as copy_counts says.
+@dataclass(frozen=True)
+class TriggeredPrompt:
+    """A prompt with its triggers.
 
-    prompt, trigger, empty: the text, the trigger word and an empty text, as the host tokenizes them. trigger_word: as
-    it is written, for messages. names: of the people, in the order of their triggers in the text. copy_counts:
-    for each person how often the class word stands. The copies of a word are never divided between two chunks.
-    Raises BadTrigger unless there is one trigger behind a word for each person, at the same position for every text
-    encoder; BadCast where one chunk cannot hold the copies.
+    text, trigger, empty: the prompt, the trigger word and an empty text, as the host tokenizes them. trigger_word: as
+    it is written, for messages. names: of the people, in the order of their triggers in the text.
     """
-    prompt_with_copies: dict[str, Sequence[Sequence[Token]]] = {}
-    positions_by_encoder: list[list[int]] = []
-    for encoder in prompt:
-        tokens = _tokens_of_words(prompt[encoder])
-        trigger_tokens = _tokens_of_words(trigger[encoder])
+
+    text: TokenizedPrompt
+    trigger: TokenizedPrompt
+    empty: TokenizedPrompt
+    trigger_word: str
+    names: Sequence[str]
+
+    def laid_out(self, copy_counts: Sequence[int]) -> PromptLayout:
+        """The prompt without its triggers, in which the class word of each person stands as often as copy_counts says.
+
+        The copies of a word are never divided between two chunks. Raises BadTrigger unless there is one trigger behind
+        a word for each person, at the same position for every text encoder; BadCast where one chunk cannot hold the
+        copies.
+        """
+        by_encoder = {encoder: self._in_chunks(encoder, copy_counts) for encoder in self.text}
+        first, *others = by_encoder.values()
+        if any(other.positions != first.positions for other in others):
+            # The texts of both encoders are joined token by token, so a class word must have one position in both.
+            why = "An embedding before a class word has not as many tokens for each of the two text encoders"
+            raise BadTrigger(why, self.trigger_word, self.names)
+        return PromptLayout({encoder: read.chunks for encoder, read in by_encoder.items()}, first.positions)
+
+    def _in_chunks(self, encoder: str, copy_counts: Sequence[int]) -> "_Chunks":
+        """The prompt as one text encoder reads it. Arguments and errors are those of laid_out."""
+        tokens = _tokens_of_words(self.text[encoder])
+        trigger_tokens = _tokens_of_words(self.trigger[encoder])
         starts = _trigger_starts(tokens, trigger_tokens)
         class_words = _class_words(starts, len(trigger_tokens))
-        _check_class_words(class_words, trigger_word, names)
+        _check_class_words(class_words, self.trigger_word, self.names)
         without_triggers = _without_triggers(tokens, starts, len(trigger_tokens))
         copies_of_token = dict(zip(class_words, copy_counts, strict=True))  # index of a class word -> its copies
-        chunks = _in_chunks(without_triggers, copies_of_token, empty[encoder][0])
-        prompt_with_copies[encoder] = chunks.chunks
-        positions_by_encoder.append(chunks.positions)
-    if any(positions != positions_by_encoder[0] for positions in positions_by_encoder):
-        # The texts of both encoders are joined token by token, so a class word must have one position in both.
-        why = "An embedding before a class word has not as many tokens for each of the two text encoders"
-        raise BadTrigger(why, trigger_word, names)
-    return PromptLayout(prompt_with_copies, positions_by_encoder[0])
+        (empty_chunk,) = self.empty[encoder]
+        return _in_chunks(without_triggers, copies_of_token, empty_chunk)
 
 
 def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:
@@ -190,12 +196,8 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
         if len(chunks[-1]) + len(repeated) > room:  # copies of a word are never divided
             chunks.append([])
         if index in copies:
-            chunks_before = len(chunks) - 1
             # Before the word there are whole chunks, the start token of this chunk, and the words in it so far.
-            positions.append(chunk_length * chunks_before + 1 + len(chunks[-1]))
+            positions.append((len(chunks) - 1) * chunk_length + 1 + len(chunks[-1]))
         chunks[-1] += repeated
-    filled_chunks: list[list[Token]] = []
-    for chunk in chunks:
-        padding = [pad] * (room - len(chunk))
-        filled_chunks.append([start, *chunk, end, *padding])
+    filled_chunks = [[start, *chunk, end, *[pad] * (room - len(chunk))] for chunk in chunks]
     return _Chunks(filled_chunks, positions)

@@ -21,7 +21,7 @@ from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import text_width
 from ...bridge.loras.adapter_files import with_lora
-from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_at, check_conditioning
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.run_notes import tell_of_checkpoint
@@ -38,7 +38,7 @@ from ...core.models.tensors import below
 from ...core.persons import embeddings, portraits
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
-from .class_words import TRIGGER, lay_out_class_words
+from .class_words import TRIGGER, TriggeredPrompt
 from .net import PhotoMakerNet
 
 METHOD = method("photo_maker")
@@ -143,6 +143,7 @@ def encode_prompt(
     """
     for user_text in (text, trigger):
         check_text(f"The text {plain(user_text, 60)!r}", user_text)
+    names = [member.name for member in people]  # also of people of weight 0, who have a trigger in the text, too
     text_tokens = clip.tokenize(text, return_word_ids=True)
     trigger_tokens = clip.tokenize(trigger, return_word_ids=True)
     empty_tokens = clip.tokenize("", return_word_ids=True)
@@ -151,28 +152,28 @@ def encode_prompt(
         family = f"another family (text encoders {listed(sorted(encoders))})"
         raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
 
-    names = [member.name for member in people]  # also of people of weight 0, who have a trigger in the text, too
-    copies = [1] * len(people)  # of each class word: once in the plain text. Raised below for the fused text
-    plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
-    photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)
+    prompt = TriggeredPrompt(text_tokens, trigger_tokens, empty_tokens, trigger, names)
+    plain_layout = prompt.laid_out([1] * len(people))
+    photo_tokens: dict[int, Tensor] = {}  # number of a person of weight above 0 -> (n, width)
     for number, member in enumerate(people):
         if member.weight > 0:
             photo_tokens[number] = loaded.tokens(member)
-            copies[number] = len(photo_tokens[number])  # one copy of the class word for each token
-    fused_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
-    positions = fused_layout.positions
+    # One copy of a class word for each token; the word of a person of weight 0 stands once.
+    copies = [len(photo_tokens[number]) if number in photo_tokens else 1 for number in range(len(people))]
+    fused_layout = prompt.laid_out(copies)
+    class_words = {number: ClassWord(fused_layout.positions[number], copies[number]) for number in photo_tokens}
 
     plain_text: Conditioning = clip.encode_from_tokens_scheduled(plain_layout.prompt)
-    fused_text: Conditioning = clip.encode_from_tokens_scheduled(fused_layout.prompt)
+    repeated_text: Conditioning = clip.encode_from_tokens_scheduled(fused_layout.prompt)
     _check_text_encoding(plain_text, text, loaded.net.width)
-    # One person after the other is fused into the text: each changes only the positions of their own class word.
-    for number, tokens in photo_tokens.items():
-        entries: Conditioning = []
-        for context, options in fused_text:
-            entries.append([loaded.fused(context, positions[number], tokens, people[number].weight), options])
-        fused_text = entries
-    class_words = [ClassWord(positions[number], copies[number]) for number in photo_tokens]
-    return EncodedPrompt(plain_text, fused_text, class_words)
+    fused_text: Conditioning = []
+    for context, options in repeated_text:
+        # One person after the other: each changes only their own class word.
+        fused = context
+        for number, tokens in photo_tokens.items():
+            fused = loaded.fused(fused, class_words[number].position, tokens, people[number].weight)
+        fused_text.append([fused, options])
+    return EncodedPrompt(plain_text, fused_text, [*class_words.values()])
 
 
 def _check_text_encoding(encoded: Conditioning, text: str, width: int) -> None:
@@ -259,9 +260,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         if scope is None:
             return io.NodeOutput(model, encoded.plain, negative)
         sides = _sides(encoded, negative, scope)
-        positive: Conditioning = []
-        for entry_before, entry_after in zip(sides.before, sides.after, strict=True):
-            positive += changed_at(entry_before, entry_after, settings.start_percent)
+        positive = changed_in_turn([(0.0, sides.before), (settings.start_percent, sides.after)])
         # Name of a layer in a LoRA's file -> name of its weight in the UNet.
         layer_names = comfy.lora.model_lora_keys_unet(model_of(model), {})
         model_with_lora = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)

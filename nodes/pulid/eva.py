@@ -157,12 +157,11 @@ def rotation_table(cells: int) -> Tensor:
     half = HEAD_DIM // 2
     speeds = _THETA ** -(torch.arange(0, half, 2, dtype=torch.float32) / half)  # (half / 2,)
     positions = torch.arange(cells, dtype=torch.float32) / cells * _TRAINED_CELLS
-    angles = (positions[:, None] * speeds).repeat_interleave(2, dim=-1)  # (cells, half)
-    # (rows, columns, half) each: by_row is alike in all columns, by_column in all rows.
-    by_row = angles[:, None].expand(cells, cells, half)
-    by_column = angles[None].expand(cells, cells, half)
-    table = torch.cat([by_row, by_column], dim=-1).flatten(0, 1)  # (cells * cells, HEAD_DIM)
-    return torch.stack([table.cos(), table.sin()])
+    rows, columns = torch.meshgrid(positions, positions, indexing="ij")  # (cells, cells) each
+    by_row, by_column = rows[..., None] * speeds, columns[..., None] * speeds  # (cells, cells, half / 2) each
+    angles = torch.cat([by_row, by_column], dim=-1).flatten(0, 1)  # (cells * cells, half): one of each pair
+    of_both = angles.repeat_interleave(2, dim=-1)  # (cells * cells, HEAD_DIM)
+    return torch.stack([of_both.cos(), of_both.sin()])
 
 
 def _rotated(x: Tensor, rotation: Tensor) -> Tensor:

@@ -89,6 +89,27 @@ class FaceParserNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The logits of each class at each pixel, (n, 19, H, W). pictures: (n, 3, H, W), RGB 0..1."""
+        eighth, context = self._details_and_context(pictures)
+        # Details and context are fused, and each channel is raised by how much it matters in the whole picture.
+        x = self._conv(torch.cat([eighth, context], dim=1), "ffm.convblk.conv").relu()
+        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), "ffm.conv1").relu()  # (n, C, 1, 1)
+        gate = self._conv(gate, "ffm.conv2").sigmoid()
+        x = self._conv(x * gate + x, "conv_out.conv.conv").relu()
+        x = self._conv(x, "conv_out.conv_out")
+        return functional.interpolate(x, pictures.shape[-2:], mode="bilinear", align_corners=True)
+
+    def _details_and_context(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """What the pictures show in detail, and what around each point, (n, C, H / 8, W / 8) each."""
+        eighth, sixteenth, last = self._levels(pictures)
+        # What the whole picture shows, and then from coarse to fine what each level adds.
+        whole = self._conv(last.mean(dim=(2, 3), keepdim=True), "cp.conv_avg.conv").relu()  # (n, C, 1, 1)
+        context = self._refined(last, "cp.arm32") + whole
+        context = self._conv(_enlarged(context, sixteenth), "cp.conv_head32.conv").relu()
+        context = self._refined(sixteenth, "cp.arm16") + context
+        return eighth, self._conv(_enlarged(context, eighth), "cp.conv_head16.conv").relu()
+
+    def _levels(self, pictures: Tensor) -> list[Tensor]:
+        """The last three levels of the ResNet, at 1/8, 1/16 and 1/32 of the picture's side."""
         mean = torch.tensor(_MEAN, dtype=torch.float32).to(pictures)[:, None, None]  # (3, 1, 1)
         deviation = torch.tensor(_DEVIATION, dtype=torch.float32).to(pictures)[:, None, None]
         x = self._conv((pictures - mean) / deviation, "cp.resnet.conv1").relu()
@@ -98,20 +119,7 @@ class FaceParserNet(nn.Module):
             for number in range(_DEPTH):
                 x = self._residual(x, f"cp.resnet.layer{level}.{number}")
             levels.append(x)
-        _, eighth, sixteenth, last = levels  # 1/8, 1/16 and 1/32 of the picture's side
-        # The context: what the whole picture shows, then from coarse to fine what each level adds.
-        whole = self._conv(last.mean(dim=(2, 3), keepdim=True), "cp.conv_avg.conv").relu()  # (n, C, 1, 1)
-        context = self._refined(last, "cp.arm32") + whole
-        context = self._conv(_enlarged(context, sixteenth), "cp.conv_head32.conv").relu()
-        context = self._refined(sixteenth, "cp.arm16") + context
-        context = self._conv(_enlarged(context, eighth), "cp.conv_head16.conv").relu()
-        # Details and context are fused, and each channel is raised by how much it matters in the whole picture.
-        x = self._conv(torch.cat([eighth, context], dim=1), "ffm.convblk.conv").relu()
-        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), "ffm.conv1").relu()  # (n, C, 1, 1)
-        gate = self._conv(gate, "ffm.conv2").sigmoid()
-        x = self._conv(x * gate + x, "conv_out.conv.conv").relu()
-        x = self._conv(x, "conv_out.conv_out")
-        return functional.interpolate(x, pictures.shape[-2:], mode="bilinear", align_corners=True)
+        return levels[1:]
 
     def _conv(self, x: Tensor, name: str) -> Tensor:
         """What the convolution of this name in the file gives of x, (n, C, h, w)."""

@@ -127,18 +127,22 @@ class IDFormer(nn.Module):
 
     def tokens(self, ids: Tensor, states: Sequence[Tensor]) -> Tensor:
         """The tokens of all photos of a person together, (1, 32, width). ids, states: as in IDEncoder.forward."""
-        # 5 tokens of each photo, all photos side by side: (1, photos * 5, inside)
-        of_ids = self.id_embedding_mapping(ids).unflatten(-1, (-1, self.inside)).flatten(0, 1)[None]
+        # 5 tokens of each photo: (1, photos * 5, inside)
+        of_ids = _side_by_side(self.id_embedding_mapping(ids).unflatten(-1, (-1, self.inside)))
         # Bare parameters are outside the host's cast-on-use layers, hence the explicit casts.
         latents = torch.cat([self.latents.to(ids), of_ids], dim=1)  # (1, queries + photos * 5, inside)
         layers_of_state = len(self.layers) // len(states)  # each hidden state has its own layers, in order
         for number, state in enumerate(states):
-            all_photos = state.flatten(0, 1)[None]  # (1, photos * (1 + patches), state_width)
-            of_state = self.get_submodule(f"mapping_{number}")(all_photos)
+            of_state = self.get_submodule(f"mapping_{number}")(_side_by_side(state))
             inputs = torch.cat([of_ids, of_state], dim=1)  # (1, photos * (5 + 1 + patches), inside)
             for layer in self.layers[number * layers_of_state : (number + 1) * layers_of_state]:
                 latents = layer(inputs, latents)
         return latents[:, : self.queries] @ self.proj_out.to(ids)
+
+
+def _side_by_side(tokens: Tensor) -> Tensor:
+    """The tokens of each photo as those of one text: (photos, T, C) -> (1, photos * T, C)."""
+    return tokens.flatten(0, 1)[None]
 
 
 def _encoder(state: State, *, ops: Any, **factory: Any) -> IDEncoder | IDFormer:

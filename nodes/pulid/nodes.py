@@ -272,10 +272,7 @@ class ApplyPuLID(io.ComfyNode):
         check_fits(pulid, METHOD, given, APPLY)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
-        zero_tokens = settings.zero_tokens
-        if zero_tokens == _BY_THE_FILE:
-            is_v1_1 = pulid.net.reads_photos_together
-            zero_tokens = _V1_1_ZERO_TOKENS if is_v1_1 else _V1_ZERO_TOKENS[settings.projection]
+        zero_tokens = _zero_tokens(pulid.net, settings)
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
         scales = torch.tensor(
             [settings.weight * member.weight for member in scope.people], dtype=torch.float32
@@ -284,6 +281,14 @@ class ApplyPuLID(io.ComfyNode):
         for injection in injections(pulid, scope, sides, scales):
             carried.append(replace(injection, reads=PROJECTIONS[settings.projection]))
         return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)])
+
+
+def _zero_tokens(net: EncoderNet, settings: SettingsOfSDXL) -> int:
+    """How many tokens of zeros stand behind those of a person."""
+    if settings.zero_tokens != _BY_THE_FILE:
+        return settings.zero_tokens
+    is_v1_1 = net.reads_photos_together
+    return _V1_1_ZERO_TOKENS if is_v1_1 else _V1_ZERO_TOKENS[settings.projection]
 
 
 def _with_zeros(tokens: Tensor, count: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import comfy.conds
@@ -19,7 +20,7 @@ from ...bridge.host.unet import ONE_FAMILY
 from ...bridge.networks import model_family
 from ...bridge.networks.families import TRANSFORMERS, WITHOUT_REGIONS
 from ...bridge.networks.transformer_families import ReferencePictures, TransformerFamily
-from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
+from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
 from ...bridge.sampling.conditioning import Conditioning
 from ...core.cast import CanvasSize, rows_missing
 from ...core.checks.errors import BadSetup, WrongBaseModel, counted, joined, listed
@@ -84,22 +85,21 @@ def family_as_set(clip: CLIP, training: str, encoder_size: int) -> EncoderFamily
 
 def family_of(clip: CLIP) -> EncoderFamily:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
-    name = type(getattr(clip, "tokenizer", clip)).__name__
-    models: list[str] = []
-    encoders: list[str] = []
-    given_references = [(transformer, transformer.references) for transformer in TRANSFORMERS]
-    for transformer, pictures in (*given_references, *((None, pictures) for pictures in WITHOUT_REGIONS)):
-        if pictures is None:
-            continue
-        if name in pictures.tokenizers:
+    families: list[EncoderFamily] = []
+    for transformer in TRANSFORMERS:
+        if transformer.references is not None:
+            families.append(EncoderFamily(transformer.references.model, transformer, transformer.references))
+    families += [EncoderFamily(pictures.model, None, pictures) for pictures in WITHOUT_REGIONS]
+    tokenizer = type(getattr(clip, "tokenizer", clip)).__name__
+    for family in families:
+        if tokenizer in family.pictures.tokenizers:
             # A tokenizer may have a name of its own for the models; "" stands for that of the family.
-            return EncoderFamily(pictures.tokenizers[name] or pictures.model, transformer, pictures)
-        models.append(pictures.model)
-        encoders.append(f"for {pictures.model} {pictures.text_encoder}")
+            return replace(family, model=family.pictures.tokenizers[tokenizer] or family.model)
+    encoders = [f"for {family.model} {family.pictures.text_encoder}" for family in families]
     raise WrongBaseModel(
         "The clip input",
-        name.removesuffix("Tokenizer"),
-        f"the text encoder of {joined(models, 'or')}",
+        tokenizer.removesuffix("Tokenizer"),
+        f"the text encoder of {joined([family.model for family in families], 'or')}",
         f"Load it with Load CLIP and the right type: {', '.join(encoders)}.",
     )
 
@@ -161,9 +161,10 @@ def unlike_training(
         lines.append(f"encoder_size changes nothing: the text encoder of {family.model} sees no pictures")
     if encoder_size and family.pictures.shown_as_encoded:
         lines.append(f"encoder_size changes nothing: {family.model} has one size for its text encoder and its VAE")
-    smallest, largest = family.pictures.trained_sizes or (0, encoder_size)  # where none is known, any size fits
-    if encoder_size and not smallest <= encoder_size <= largest:
-        lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
+    if encoder_size and family.pictures.trained_sizes:
+        smallest, largest = family.pictures.trained_sizes
+        if not smallest <= encoder_size <= largest:
+            lines.append(f"encoder_size is {encoder_size}: {family.model} was trained with {smallest} to {largest}")
     if family.pictures.fitted and count and not has_model:
         lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
     if family.transformer is None and any(source.of_people for source in sources):
@@ -171,21 +172,42 @@ def unlike_training(
     return lines
 
 
-def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor]:
-    """The latent of each picture of the references, (1 or rows, *family.pictures.latent, h, w).
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """A picture of a reference as its latent. source: the reference, which may have several pictures."""
+
+    source: Reference
+    latent: ReferenceLatent
+
+
+def encoded_pictures(
+    vae: VAE, family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize, boost: float
+) -> list[EncodedPicture]:
+    """The pictures of all references, in their order, as latents.
 
     Pictures are scaled before they are encoded, as the host's nodes do. canvas: (width, height) of the picture that is
-    drawn, into which pictures of some families are fitted. Raises WrongBaseModel for the VAE of another model, which is
-    known when the first picture is encoded; BadPicture for a latent with NaN or infinity.
+    drawn, into which pictures of some families are fitted. boost: of pictures that show people. Raises WrongBaseModel
+    for the VAE of another model, which is known when the first picture is encoded; BadPicture for a latent with NaN or
+    infinity.
     """
-    pictures: list[Tensor] = []
-    for reference in sources:
-        pictures += [_at_its_size(family, picture, reference.area, canvas) for picture in reference.pictures]
-    return [_latent(vae, family, picture) for picture in stepwise(pictures)]
+    encoded: list[EncodedPicture] = []
+    pairs = [(reference, picture) for reference in sources for picture in reference.pictures]
+    for source, picture in stepwise(pairs):
+        latent = ReferenceLatent(
+            _latent(vae, family, _at_its_size(family, picture, source.area, canvas)),
+            owner=source.person,
+            region=source.region,
+            strength=1.0 if source.part is None else source.part.part.weight,
+            boost=boost if source.of_people else 1.0,
+            kept=_kept(family, source, picture, canvas),
+            of_rows=source.of_rows,
+        )
+        encoded.append(EncodedPicture(source, latent))
+    return encoded
 
 
 def _at_its_size(family: EncoderFamily, picture: Tensor, area: int, canvas: CanvasSize) -> Tensor:
-    """A picture (1 or rows, H, W, C) as it is encoded. The other arguments are those of latents_of."""
+    """A picture (1 or rows, H, W, C) as it is encoded. The other arguments are those of encoded_pictures."""
     if family.pictures.fitted:
         return _fitted(picture, canvas, family.pictures.cell)
     return _at_area(family, picture, area)
@@ -201,22 +223,17 @@ def _at_area(family: EncoderFamily, picture: Tensor, area: int) -> Tensor:
     return _scaled(picture, width, height, family.pictures.scaling)
 
 
-def kept_of(family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor | None]:
-    """For each picture which of its latent pixels are read, (1 or rows, h, w), 0..1; None for all of them.
+def _kept(family: EncoderFamily, source: Reference, picture: Tensor, canvas: CanvasSize) -> Tensor | None:
+    """Which of the latent pixels of a picture are read, (1 or rows, h, w), 0..1; None for all of them.
 
-    A mask is scaled and fitted as its picture is, so that it lies over the latent. Arguments as in latents_of.
+    The mask is scaled and fitted as the picture is, so that it lies over the latent. canvas: as in encoded_pictures.
     """
-    kept_of_pictures: list[Tensor | None] = []
-    for reference in sources:
-        for picture in reference.pictures:
-            if reference.kept is None:
-                kept_of_pictures.append(None)
-                continue
-            height, width = picture.shape[1:3]
-            mask = functional.interpolate(reference.kept[:, None], (height, width), mode="area")  # (1 or rows, 1, H, W)
-            scaled = _at_its_size(family, mask.movedim(1, 3), reference.area, canvas)  # (1 or rows, height, width, 1)
-            kept_of_pictures.append(functional.avg_pool2d(scaled[..., 0], family.pictures.cell))
-    return kept_of_pictures
+    if source.kept is None:
+        return None
+    over_picture = functional.interpolate(source.kept[:, None], picture.shape[1:3], mode="area")
+    as_picture = over_picture.movedim(1, 3)  # (1 or rows, H, W, 1)
+    scaled = _at_its_size(family, as_picture, source.area, canvas)  # (1 or rows, height, width, 1)
+    return functional.avg_pool2d(scaled[..., 0], family.pictures.cell)
 
 
 def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tuple[int, int]:
@@ -231,7 +248,7 @@ def _size_at(family: EncoderFamily, picture: Tensor, area: int, step: int) -> tu
 
 
 def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
-    """The latent of one picture: (1 or rows, *family.pictures.latent, h, w). Raises as latents_of.
+    """The latent of one picture: (1 or rows, *family.pictures.latent, h, w). Raises as encoded_pictures.
 
     scaled: the picture at the size at which it is encoded, (1 or rows, H, W, 3).
     """
@@ -276,7 +293,7 @@ def _fitted(picture: Tensor, canvas: CanvasSize, cell: int) -> Tensor:
     """
     canvas_width, canvas_height = (max(cell, side // cell * cell) for side in canvas)
     height, width = picture.shape[1:3]
-    fit = fitted(width, height, canvas_width, canvas_height)
+    fit = fitted((width, height), (canvas_width, canvas_height))
     top, left = (height - fit.cut_height) // 2, (width - fit.cut_width) // 2
     cut = picture[:, top : top + fit.cut_height, left : left + fit.cut_width].movedim(-1, 1)  # (1 or rows, 3, h, w)
     scaled = functional.interpolate(cut, size=(fit.height, fit.width), mode="bicubic", antialias=True)
@@ -322,10 +339,9 @@ def encoded(
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
-    row_count = max((len(picture) for picture in encoder_pictures), default=1)
     shown = [reference.shown for reference in record.references]
     rows: list[Conditioning] = []
-    for row in range(row_count):
+    for row in range(max((len(picture) for picture in encoder_pictures), default=1)):
         # A picture with one row is the same in all of them.
         pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
         weights = [record.weight_of(reference, row) for reference in record.references]
@@ -333,14 +349,13 @@ def encoded(
             rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, shown))
         else:
             rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.references)))
-    all_rows: Conditioning = []
+    in_one_batch: Conditioning = []
     # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
-        texts = torch.cat([text_of_row for text_of_row, _ in entry_of_rows])  # (rows, T, width)
         _, options_of_first = entry_of_rows[0]
-        all_rows.append([texts, options_of_first])
-    conditioning(label, all_rows)  # it raises BadPicture
-    return all_rows
+        in_one_batch.append([torch.cat([text_of_row for text_of_row, _ in entry_of_rows]), options_of_first])
+    conditioning(label, in_one_batch)  # it raises BadPicture
+    return in_one_batch
 
 
 def _encoded_row(
@@ -387,33 +402,42 @@ def _mark(family: EncoderFamily, number: int) -> str:
     return family.pictures.mark.format(name=name, picture=_VISION)
 
 
-def shown_tokens(
-    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], up_to_last_person: int
-) -> tuple[int, ...]:
-    """How many tokens of a text show each picture, its mark included. They are the first tokens of the text but for
-    `before_shown` of the family.
+def with_shown(
+    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], record: PeopleReferences
+) -> PeopleReferences:
+    """The record, which then says how many tokens of a text show each picture, its mark included (`shown`).
 
-    A text is encoded on trial for each size of a picture. encoder_pictures: from pictures_for_encoder().
-    up_to_last_person: how many pictures there are up to the last one of a person. Those behind it are not looked at,
-    and have 0.
+    Pictures behind the last one of a person are not looked at, and keep 0. A text is encoded on trial for each size of
+    a picture. encoder_pictures: from pictures_for_encoder(), one of each reference of the record.
     """
+    is_of_people = [reference.owner is not None or reference.of_rows for reference in record.references]
+    looked_at = max((number for number, is_one in enumerate(is_of_people, 1) if is_one), default=0)
     text = "a"  # any will do
-    ((text_alone, _), *_) = _encoded_with(clip, family, text, {})  # (1, T, width), of the first entry
-    # Size of a picture -> how many tokens it and the mark "Picture 1" add to a text. Other marks may be longer.
-    tokens_of_size: dict[torch.Size, int] = {}
-    shown: list[int] = []
-    first_mark_length = 0  # in tokens, of the first picture's mark
-    for number, picture in enumerate(encoder_pictures[:up_to_last_person], 1):
-        # Of the one encoder that such a CLIP has; a mark is a single chunk.
-        (mark_chunks,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
-        mark_length = len(mark_chunks[0])
-        first_mark_length = first_mark_length or mark_length
+    text_alone = _first_text(_encoded_with(clip, family, text, {}))
+    tokens_of_size: dict[torch.Size, int] = {}  # of a picture without its mark
+    references = list(record.references)
+    for number, picture in enumerate(encoder_pictures[:looked_at], 1):
         size = picture.shape[1:3]
         if size not in tokens_of_size:
-            ((text_with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
-            tokens_of_size[size] = text_with_one.shape[1] - text_alone.shape[1]
-        shown.append(tokens_of_size[size] + mark_length - first_mark_length)
-    return (*shown, *[0] * (len(encoder_pictures) - up_to_last_person))
+            text_with_one = _first_text(_encoded_with(clip, family, text, {1: picture[:1]}))
+            added = text_with_one.shape[1] - text_alone.shape[1]
+            tokens_of_size[size] = added - _mark_length(clip, family, 1)
+        shown = _mark_length(clip, family, number) + tokens_of_size[size]
+        references[number - 1] = replace(references[number - 1], shown=shown)
+    return replace(record, references=tuple(references))
+
+
+def _first_text(prompt: Conditioning) -> Tensor:
+    """The text of the first entry, (1, T, width)."""
+    text, _options = prompt[0]
+    return text
+
+
+def _mark_length(clip: CLIP, family: EncoderFamily, number: int) -> int:
+    """How many tokens the mark of a picture has."""
+    # llama_template="{}": the mark alone. Such a CLIP has one encoder, to which a mark is one chunk of tokens.
+    (chunks,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
+    return len(chunks[0])
 
 
 def _encoded_by_weight(
@@ -430,35 +454,43 @@ def _encoded_by_weight(
     text in the mean is how much its level lies above the level before. So texts with a picture of weight w have w in
     all, and texts without it 1 - w. With weights of 0.3 and 1: 0.3 of the text with both, 0.7 of the text with one.
     The tokens that show a picture are the mean of the texts that have it; the network reads them by w
-    (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown: from
-    shown_tokens().
+    (core/attention/reference_groups.py). weights: of the pictures; those above 1 count as 1. shown: of each picture,
+    from with_shown().
     """
     # Texts begin with the same token behind pictures and without them, where a mark ends with a space, too.
     text = text.lstrip("\r\n")
     mark = family.pictures.mark
     text_alone = mark[len(mark.rstrip()) :] + text
     levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
-    mixed: Conditioning = []  # the weighted sum so far of each entry, (1, T, width); T of the text with all pictures
-    shares = torch.zeros(0, dtype=torch.float32)  # the sum so far of the shares of each token, (T, 1)
-    level_before = 0.0
+    prompts: list[Conditioning] = []  # of each level
     for level in levels:
         pictures_in_text = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
-        entries = _encoded_with(clip, family, text if pictures_in_text else text_alone, pictures_in_text)
-        if not mixed:  # the lowest level: the text with all pictures, which has the most tokens
-            mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
-            shares = torch.zeros(mixed[0][0].shape[1], 1, dtype=torch.float32)
-        # Which of the T tokens this text has: not those that show pictures of a weight below this level.
-        are_there = torch.ones(len(shares), dtype=torch.bool)
-        of_pictures = torch.arange(sum(shown)) + family.pictures.before_shown
-        for tokens, weight in zip(of_pictures.split(list(shown)), weights, strict=True):
-            are_there[tokens] = weight >= level
+        prompts.append(_encoded_with(clip, family, text if pictures_in_text else text_alone, pictures_in_text))
+    # The text of the lowest level has all pictures, and so all T tokens. A text has those of at least its level.
+    levels_of_tokens = torch.ones(_first_text(prompts[0]).shape[1], dtype=torch.float64)  # (T,)
+    of_pictures = slice(family.pictures.before_shown, family.pictures.before_shown + sum(shown))
+    levels_of_tokens[of_pictures] = torch.tensor(weights, dtype=torch.float64).repeat_interleave(torch.tensor(shown))
+    mixed: Conditioning = []
+    for entry_of_levels in zip(*prompts, strict=True):
+        texts = [text_of_level for text_of_level, _ in entry_of_levels]
+        _, options = entry_of_levels[0]
+        mixed.append([_mean_of_levels(texts, levels, levels_of_tokens), options])
+    return mixed
+
+
+def _mean_of_levels(texts: Sequence[Tensor], levels: Sequence[float], levels_of_tokens: Tensor) -> Tensor:
+    """The weighted mean of texts, (1, T, width). A token's mean is that of the texts that have it.
+
+    texts: of each level, with those of the T tokens whose own level, (T,), is no lower, (1, up to T, width).
+    """
+    mean = torch.zeros_like(texts[0])  # the lowest level has all T tokens
+    shares = torch.zeros(len(levels_of_tokens), 1, dtype=torch.float32)  # the sum of the shares of each token
+    for text, (level_before, level) in zip(texts, pairwise([0.0, *levels]), strict=True):
+        is_there = levels_of_tokens >= level
         share = level - level_before
-        shares[are_there] += share
-        for (out, _), (of_entry, _) in zip(mixed, entries, strict=True):
-            out[:, are_there] += share * of_entry
-        level_before = level
-    # The sum of the shares is 1, and less for tokens that some texts lack.
-    return [[out / shares.to(out), options] for out, options in mixed]
+        mean[:, is_there] += share * text
+        shares[is_there] += share
+    return mean / shares.to(mean)  # a sum of shares is 1, and less for tokens that some texts lack
 
 
 _FRAME_TEXTS = "reference_latents_text_embeds"
@@ -473,9 +505,7 @@ def _frame_texts(clip: CLIP, references: int) -> list[Tensor]:
     frame_texts: list[Tensor] = []
     for template in [_FRAME_BEFORE, *[_FRAME_BETWEEN] * (references - 1), _FRAME_BEHIND]:
         # llama_template="{}": the text is encoded as it is, without the usual template around it.
-        entries = clip.encode_from_tokens_scheduled(clip.tokenize(template, llama_template="{}"))
-        text, _options = entries[0]
-        frame_texts.append(text)
+        frame_texts.append(_first_text(clip.encode_from_tokens_scheduled(clip.tokenize(template, llama_template="{}"))))
     return frame_texts
 
 

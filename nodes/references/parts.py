@@ -1,8 +1,9 @@
 """Parts of people, such as clothes, as references of their own: whose each is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 
 from torch import Tensor
 
@@ -46,16 +47,14 @@ def owned_parts(parts: Parts | None, taking: TakingPart, masks: Tensor | None) -
     the cast, (people, H, W); None for the places. Raises BadPart for a part that is nobody's, NotPlaced, and BadRegion
     for another number of masks.
     """
-    everybody, present = taking.cast, taking.people
-    if parts is None or not present or everybody.by_row:
+    if parts is None or not taking.people or taking.cast.by_row:
         return []
     owned: list[OwnedPart] = []
     for number, garment in enumerate(parts.garments):
-        # All pictures of a garment have one target.
-        owner = everybody.people[_owner(garment[0], everybody, masks)]
-        # By the object, because two people may be equal. One index, or none for an owner of weight 0.
-        owners = [index for index, member in enumerate(present) if member is owner]
-        owned += [OwnedPart(part, index, number) for index in owners for part in garment]
+        owner = _owner(garment[0], taking.cast, masks)  # all pictures of a garment have one target
+        if taking.acts[owner]:
+            person = sum(taking.acts[:owner])  # as many of those present are before the owner
+            owned += [OwnedPart(part, person, number) for part in garment]
     return owned
 
 
@@ -63,12 +62,12 @@ def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
     """The index of the part's person among everybody in the cast. Arguments and errors as in owned_parts."""
     if len(everybody.people) == 1:
         return 0
-    advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
-    if masks is not None:
+    if masks is None:
+        advice = "Connect Mask of a Person's Place, with the number of the person, to target_mask of that Part."
+    else:
         advice = "Connect the mask of the person, or a piece of it, to target_mask of that Part."
     if part.target is None:
-        why = "it has no target_mask, which says whose it is"
-        raise BadPart(part.label, why, advice)
+        raise BadPart(part.label, "it has no target_mask, which says whose it is", advice)
     owner = regions.owner_of_mask(part.target, regions.regions_of_everybody(everybody, masks, NAME))
     if owner is None:
         region = "place" if masks is None else "mask"
@@ -76,19 +75,17 @@ def _owner(part: Part, everybody: Cast, masks: Tensor | None) -> int:
     return owner
 
 
-def words_of(parts: Sequence[tuple[OwnedPart, str]]) -> str:
+def words_of(pictures: Mapping[OwnedPart, str]) -> str:
     """How a person's sentence goes on: ", wearing the shoes from image 2 and with the hat from image 3".
 
-    It is "" without parts. parts: all parts of the person, garment by garment, each with what the model calls its
-    picture.
+    It is "" without parts. pictures: each part of the person, garment by garment -> what the model calls its picture.
     """
     phrases: list[str] = []
     verb_before = ""  # of the phrase before: it is not said twice in a row
     # Pictures of one garment follow each other, and are named in one phrase.
-    for _, of_garment in groupby(parts, key=lambda part_and_number: part_and_number[0].garment):
-        garment = list(of_garment)
-        part, _ = garment[0]
-        phrase = f"{part.thing} from {joined([number for _, number in garment])}"
-        phrases.append(phrase if part.verb == verb_before else f"{part.verb} {phrase}")
-        verb_before = part.verb
+    for _, of_garment in groupby(pictures, attrgetter("garment")):
+        first, *others = of_garment
+        phrase = f"{first.thing} from {joined([pictures[part] for part in (first, *others)])}"
+        phrases.append(phrase if first.verb == verb_before else f"{first.verb} {phrase}")
+        verb_before = first.verb
     return f", {joined(phrases)}" if phrases else ""

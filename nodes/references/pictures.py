@@ -4,14 +4,14 @@ Whoever has a place is described by it as a viewer sees it: "left: Anna, from Pi
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 import torch
 from torch import Tensor
 
-from ...core.cast import UNNAMED, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
+from ...core.cast import UNNAMED, CanvasSize, Cast, Member, RowCast, Slot, in_order_of_places, is_a, places_of
 from ...core.checks.errors import BadSetup, counted, gathered, joined
 from ...core.parts.cut_outs import piece_of_part
 from ...core.persons import portraits
@@ -78,13 +78,27 @@ class Reference:
         """Whether the pictures show people of the cast."""
         return self.of_rows or self.person is not None
 
+    @property
+    def has_sentence(self) -> bool:
+        return bool(self.before_numbers or self.after_numbers)
+
+    def is_read_with(self, people: Collection[int]) -> bool:
+        """Whether it is read where these people are: it is of one of them, or shows nobody of the cast.
+
+        people: their indices; where each has a row of the batch, all of them or nobody.
+        """
+        if self.of_rows:
+            return bool(people)
+        return self.person is None or self.person in people
+
 
 def references(
     cast: Cast,
+    *,
     photos: int,
     size: int,
-    pictures: Tensor | None,
-    pose: bool,
+    pictures: Tensor | None = None,
+    pose: bool = False,
     parts: Sequence[OwnedPart] = (),
     pictures_first: bool = False,
 ) -> list[Reference]:
@@ -136,31 +150,34 @@ def with_portrait_masks(sources: Sequence[Reference], masks: Tensor, taking: Tak
     masks: (1 or people, H, W), over a portrait each: one for all, or one for everybody in the cast, in their order.
     Raises BadSetup for another number, and for an empty mask.
     """
-    masks = as_masks(masks)
+    masks_of_people = _masks_of_people(as_masks(masks), taking)
+    masked: list[Reference] = []
+    for source in sources:
+        if not source.of_people or source.part is not None:  # no portrait
+            masked.append(source)
+        elif source.person is None or len(masks_of_people) == 1:
+            masked.append(replace(source, kept=masks_of_people))  # without a person it has a portrait in each row
+        else:
+            masked.append(replace(source, kept=masks_of_people[[source.person]]))
+    return masked
+
+
+def _masks_of_people(masks: Tensor, taking: TakingPart) -> Tensor:
+    """The masks of the people who take part, (1 or people, H, W). Arguments and errors as in with_portrait_masks."""
     cast = taking.cast
-    everybody = cast.people
     # A cast of Crop Faces has a person in each row. The masks are for the people of the cast that Crop Faces was given.
     listed = cast.listed if is_a(cast, RowCast) else ()
-    count = len(listed or everybody)
-    if len(masks) not in (1, count):
-        of = f"{counted(len(masks), 'mask')} for {counted(count, 'person', 'people')}"
+    people_count = len(listed or cast.people)
+    if len(masks) not in (1, people_count):
+        of = f"{counted(len(masks), 'mask')} for {counted(people_count, 'person', 'people')}"
         raise BadSetup(f"portrait_masks has {of}.", "Connect one for all, or one for each.")
     if (masks.flatten(1).amax(dim=1) <= 0).any():
         raise BadSetup("A mask of portrait_masks is empty.", "Paint what is read of the portrait.")
-    if is_a(cast, RowCast) and listed and len(masks) > 1:
-        # One for each row, (rows, H, W): the mask of the person in that row.
-        masks = masks[[number - 1 for number in cast.numbers_listed]]
-    masked: list[Reference] = []
-    for source in sources:
-        kept = masks  # the one mask of all, or with rows the masks of all rows, whose portraits are one reference
-        if source.person is not None and len(masks) > 1:
-            member = taking.people[source.person]
-            # By the object, because two people may be equal.
-            number = next(number for number, other in enumerate(everybody) if other is member)
-            kept = masks[number : number + 1]  # (1, H, W)
-        is_portrait = source.of_people and source.part is None
-        masked.append(replace(source, kept=kept) if is_portrait else source)
-    return masked
+    if len(masks) == 1:
+        return masks
+    if is_a(cast, RowCast) and listed:
+        masks = masks[[number - 1 for number in cast.numbers_listed]]  # (rows, H, W): of the person in each row
+    return masks[list(taking.acts)]
 
 
 def _references_of_people(cast: Cast, photos: int, size: int, parts: Sequence[OwnedPart]) -> list[Reference]:
@@ -265,10 +282,10 @@ def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
     A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture {}".
     """
     captioned_pictures: list[Captioned] = []
-    for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
-        for picture, number in zip(reference.pictures, numbers, strict=True):
-            for row, caption in zip(picture, reference.captions, strict=True):
-                captioned_pictures.append(Captioned(row, f"{number}: {caption}" if caption else number))
+    for numbered in _numbered(sources, word):
+        for picture, name in zip(numbered.reference.pictures, numbered.names, strict=True):
+            for row, caption in zip(picture, numbered.reference.captions, strict=True):
+                captioned_pictures.append(Captioned(row, f"{name}: {caption}" if caption else name))
     return captioned_pictures
 
 
@@ -277,21 +294,8 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
 
     word: what the model calls a picture, such as "Picture {}". position: where the lines stand, one of SENTENCES.
     """
-    lines: list[str] = []
-    numbered = list(zip(sources, _numbers(sources, word), strict=True))
-    for reference, numbers in numbered:
-        if not reference.before_numbers and not reference.after_numbers:
-            continue  # it has no sentence
-        words = ""
-        if reference.person is not None:
-            # The parts of this person, None for the photos, and the number of the first picture: a part has only one.
-            of_person = [(other.part, number) for other, (number, *_) in numbered if other.person == reference.person]
-            words = words_of([(part, number) for part, number in of_person if part is not None])
-        sentence = f"{reference.before_numbers}{joined(numbers)}{words}{reference.after_numbers}"
-        if not reference.before_numbers:
-            # A sentence that begins with the word for a picture begins with a capital: FLUX says "image 3".
-            sentence = sentence[0].upper() + sentence[1:]
-        lines.append(sentence)
+    numbered = _numbered(sources, word)
+    lines = [_sentence(one, numbered) for one in numbered if one.reference.has_sentence]
     if position == BEFORE:
         lines = [*lines, prompt]
     elif position == AFTER:
@@ -301,20 +305,35 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
     return "\n".join(line for line in lines if line)
 
 
-def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
-    """For each reference what the model calls its pictures, such as "Picture 1" and "Picture 2".
+@dataclass(frozen=True, eq=False)
+class _Numbered:
+    """A reference, and what the model calls each of its pictures, such as "Picture 1" and "Picture 2"."""
 
-    The numbers count the pictures of all references, from 1.
+    reference: Reference
+    names: Sequence[str]
+
+
+def _numbered(sources: Sequence[Reference], word: str) -> list[_Numbered]:
+    """The references with the numbers of their pictures, which are counted through all references from 1."""
+    numbers = count(1)
+    return [_Numbered(source, [word.format(next(numbers)) for _ in source.pictures]) for source in sources]
+
+
+def _sentence(numbered: _Numbered, everything: Sequence[_Numbered]) -> str:
+    """The sentence of a reference, and of the parts of its person among all references.
+
+    Such as: "left: Anna, from Picture 1, wearing the shoes from Picture 2."
     """
-    next_number = 1
-    numbers_of_references: list[list[str]] = []
-    for reference in sources:
-        numbers: list[str] = []
-        for _ in reference.pictures:
-            numbers.append(word.format(next_number))
-            next_number += 1
-        numbers_of_references.append(numbers)
-    return numbers_of_references
+    reference = numbered.reference
+    names_of_parts: dict[OwnedPart, str] = {}
+    for other in everything:
+        part = other.reference.part
+        if part is not None and part.person == reference.person:
+            names_of_parts[part] = other.names[0]  # a part has one picture
+    words = words_of(names_of_parts)
+    sentence = f"{reference.before_numbers}{joined(numbered.names)}{words}{reference.after_numbers}"
+    # One that begins with the word for a picture begins with a capital: FLUX says "image 3".
+    return sentence if reference.before_numbers else sentence[0].upper() + sentence[1:]
 
 
 def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
@@ -342,22 +361,23 @@ class Fit:
     height: int
 
 
-def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fit:
-    """How Identity Edit fits a picture into a canvas, without changing its proportions.
+def fitted(size: CanvasSize, canvas: CanvasSize) -> Fit:
+    """How Identity Edit fits a picture of this size into a canvas, without changing its proportions.
 
     A picture of nearly the same proportions fills the canvas, and what is too wide or too high of it is cut off. Any
     other one is scaled until it touches two edges, and cut so that both of its sides are whole tokens.
     """
+    width, height = size
+    canvas_width, canvas_height = canvas
     # The scale at which all of the picture lies within the canvas and touches two of its edges.
-    scale_inside = min(canvas_width / width, canvas_height / height)
-    fills_width = width * scale_inside >= canvas_width * _NEARLY
-    fills_height = height * scale_inside >= canvas_height * _NEARLY
-    if fills_width and fills_height:
+    scale = min(canvas_width / width, canvas_height / height)
+    is_nearly_as_wide = width * scale >= canvas_width * _NEARLY
+    is_nearly_as_high = height * scale >= canvas_height * _NEARLY
+    if is_nearly_as_wide and is_nearly_as_high:
         # The scale at which the picture covers all of the canvas.
         scale = max(canvas_width / width, canvas_height / height)
-        new_width, new_height = canvas_width, canvas_height
+        new_width, new_height = canvas
     else:
-        scale = scale_inside
         new_width = _whole_tokens(min(int(width * scale), canvas_width))
         new_height = _whole_tokens(min(int(height * scale), canvas_height))
     # The part of the picture that has the new size after scaling.
@@ -371,54 +391,48 @@ def _whole_tokens(side: int) -> int:
     return max(_TOKEN, side // _TOKEN * _TOKEN)
 
 
+@dataclass(frozen=True)
+class _Standing:
+    """Somebody with a place. person: their index among all people."""
+
+    person: int
+    slot: Slot
+
+
 def _place_names(people: Sequence[Member]) -> list[str]:
     """For every person where they stand, in words and as a viewer sees it: "back row, left".
 
     It is "" for people without a place, and for a person who is the only one with a place.
     """
-    # The places, and for each of them the index of the person who stands there.
-    slots: list[Slot] = []
-    people_numbers: list[int] = []
-    for number, member in enumerate(people):
-        if member.slot:
-            slots.append(member.slot)
-            people_numbers.append(number)
     place_names = [""] * len(people)
-    rows = _rows(slots)  # of indices in `slots`
+    rows = _rows([_Standing(number, member.slot) for number, member in enumerate(people) if member.slot])
     names_of_rows = _names_in_line(len(rows), ("back", "front"), "middle", " row")
     for row, name_of_row in zip(rows, names_of_rows, strict=True):
-        from_the_left = sorted(row, key=lambda index: slots[index].center)
+        from_the_left = sorted(row, key=lambda standing: standing.slot.center)
         names_across = _names_in_line(len(row), ("left", "right"), "center", "")
-        for index, name_across in zip(from_the_left, names_across, strict=True):
-            words = [word for word in (name_of_row, name_across) if word]
-            place_names[people_numbers[index]] = ", ".join(words)
+        for standing, name_across in zip(from_the_left, names_across, strict=True):
+            place_names[standing.person] = ", ".join(filter(None, (name_of_row, name_across)))
     return place_names
 
 
-def _rows(slots: Sequence[Slot]) -> list[list[int]]:
-    """Indices of places, in rows from the back of the group to the front. The back is higher in the picture.
+def _rows(group: Sequence[_Standing]) -> list[list[_Standing]]:
+    """A group of people in rows, from the back to the front. The back is higher in the picture.
 
     A face begins a new row where it is lower than the face above it by _NEXT_ROW of the larger head. Rows are told
     apart only where people stand behind others, that is where two neighbouring rows overlap from left to right. People
     who stand one beside the other, each a little lower than the next, are one row.
     """
-    if not slots:
-        return []
-    rows: list[list[int]] = []
+    rows: list[list[_Standing]] = []
     above: Slot | None = None  # the place that is next above the current one in the picture
-    for index in sorted(range(len(slots)), key=lambda index: slots[index].center[1]):
-        slot = slots[index]
-        if above is None or _is_in_front(slot, above):
+    for standing in sorted(group, key=lambda standing: standing.slot.center[1]):
+        if above is None or _is_in_front(standing.slot, above):
             rows.append([])
-        rows[-1].append(index)
-        above = slot
+        rows[-1].append(standing)
+        above = standing.slot
     # One pair of neighbouring rows that overlaps is enough for all rows to count.
-    for row, next_row in pairwise(rows):
-        ends = _ends([slots[index] for index in row])
-        next_ends = _ends([slots[index] for index in next_row])
-        if ends.left < next_ends.right and next_ends.left < ends.right:
-            return rows
-    return [list(range(len(slots)))]
+    if any(_overlap(row, next_row) for row, next_row in pairwise(rows)):
+        return rows
+    return [list(group)]
 
 
 def _is_in_front(slot: Slot, above: Slot) -> bool:
@@ -428,38 +442,37 @@ def _is_in_front(slot: Slot, above: Slot) -> bool:
     return distance > _NEXT_ROW * larger_head
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """The left and the right end of a row of people, in pixels of the canvas."""
-
-    left: float
-    right: float
-
-
-def _ends(row: Sequence[Slot]) -> _Ends:
-    """The ends of a row, half a head beyond the outermost noses."""
-    return _Ends(
-        left=min(slot.center[0] - 0.5 * head_of(slot) for slot in row),
-        right=max(slot.center[0] + 0.5 * head_of(slot) for slot in row),
-    )
+def _overlap(row: Sequence[_Standing], other: Sequence[_Standing]) -> bool:
+    """Whether two rows overlap from left to right. A row ends half a head beyond its outermost noses."""
+    left, right = _ends(row)
+    other_left, other_right = _ends(other)
+    return left < other_right and other_left < right
 
 
-def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) -> list[str]:
+def _ends(row: Sequence[_Standing]) -> tuple[float, float]:
+    """The left and the right end of a row, in pixels of the canvas."""
+    slots = [standing.slot for standing in row]
+    left = min(slot.center[0] - 0.5 * head_of(slot) for slot in slots)
+    right = max(slot.center[0] + 0.5 * head_of(slot) for slot in slots)
+    return left, right
+
+
+def _names_in_line(length: int, ends: tuple[str, str], middle: str, noun: str) -> list[str]:
     """The names of the members of a line, from its first end to its last: "left", "second from the left", "center".
 
-    A line is the people of one row, or the rows of a group. Members are named from the nearer end. count: how many
+    A line is the people of one row, or the rows of a group. Members are named from the nearer end. length: how many
     members the line has; a line of one member needs no name, so its name is "". ends: the names of both ends. middle:
     the name of the member in the middle, which a line of an odd count has. noun: follows a name, such as " row".
     """
-    if count == 1:
+    if length == 1:
         return [""]
     member_names: list[str] = []
-    for index in range(count):
+    for index in range(length):
         from_first = index + 1  # 1 is the end itself
-        from_last = count - index
-        if 2 * index == count - 1:
+        from_last = length - index
+        if from_first == from_last:
             member_names.append(f"{middle}{noun}")
-        elif from_first <= from_last:
+        elif from_first < from_last:
             member_names.append(_name_from_end(from_first, ends[0], noun))
         else:
             member_names.append(_name_from_end(from_last, ends[1], noun))

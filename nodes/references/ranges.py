@@ -1,7 +1,9 @@
 """When each person's references are read, "Anna: 0 - 0.5; Ben: 0.4 - 1", as parts of the schedule."""
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.sampling.conditioning import JUST_BEHIND
@@ -47,20 +49,33 @@ def _range(text: str, name: str) -> ScheduleRange:
     return schedule.checked(f"The reference of {name}")
 
 
-def parts_of_schedule(ranges: Sequence[ScheduleRange]) -> list[tuple[float, frozenset[int]]]:
-    """The parts of the schedule in which the same people are read: where each begins, from 0 on, and who they are.
+@dataclass(frozen=True)
+class PartOfSchedule:
+    """A part of the schedule, from `start` to where the next one starts. people: the indices of those who are read."""
+
+    start: float
+    people: frozenset[int]
+
+
+def parts_of_schedule(ranges: Sequence[ScheduleRange]) -> list[PartOfSchedule]:
+    """The parts of the schedule in which the same people are read, the first from 0 on.
 
     ranges: of each person; each includes both of its ends, but for an empty one, in which nobody is read.
     """
-    spans = {  # index of the person -> where the range begins, and where it is over
-        person: (schedule.start, schedule.end + JUST_BEHIND if schedule.end < 1 else 2.0)
-        for person, schedule in enumerate(ranges)
-        if not schedule.is_empty
-    }
-    cuts = sorted({0.0, *(cut for span in spans.values() for cut in span if cut < 1)})
-    parts: list[tuple[float, frozenset[int]]] = []
-    for cut in cuts:
-        read = frozenset(person for person, (start, over) in spans.items() if start <= cut < over)
-        if not parts or parts[-1][1] != read:
-            parts.append((cut, read))
+    changes = {0.0}
+    for schedule in ranges:
+        changes |= {schedule.start, _over(schedule)}
+    parts: list[PartOfSchedule] = []
+    for change in sorted(changes):
+        held = [schedule.start <= change < _over(schedule) for schedule in ranges]
+        people = frozenset(person for person, is_held in enumerate(held) if is_held)
+        if change < 1 and (not parts or parts[-1].people != people):
+            parts.append(PartOfSchedule(change, people))
     return parts
+
+
+def _over(schedule: ScheduleRange) -> float:
+    """Where a range is over: an empty one where it starts, one that holds to the end of the schedule never."""
+    if schedule.is_empty:
+        return schedule.start
+    return schedule.end + JUST_BEHIND if schedule.end < 1 else math.inf

@@ -77,18 +77,14 @@ def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settin
     is_inpainting(model, latents.shape[1])  # it raises here already, and not first when the sampler has begun
     masks = [prepared.mask for prepared in prepared_parts]  # (height, width) each
     cell = coarsest_token_side(unet_of(model))  # in latent pixels; windows are whole cells
-    contexts: list[comfy.conds.CONDCrossAttn] = []
-    adm_of_parts: list[Any] = []
-    windows: list[Rect] = []
-    for part, mask in zip(present, masks, strict=True):
-        text = text_of(clip, part.label, model, _SAME_CHECKPOINT)
-        # In latent pixels. Without a crop it is the whole part.
-        part_window = window(mask, cell) if settings.crop_to_mask else (0, 0, width // 8, height // 8)
-        contexts.append(comfy.conds.CONDCrossAttn(text.tokens))
-        adm_of_parts.append(_adm(model, text.pooled, (width, height), part_window))
-        windows.append(part_window)
+    # In latent pixels. Without a crop it is the whole part.
+    whole = (0, 0, width // 8, height // 8)
+    windows = [window(mask, cell) if settings.crop_to_mask else whole for mask in masks]
+    texts = [text_of(clip, part.label, model, _SAME_CHECKPOINT) for part in present]
+    pairs = zip(texts, windows, strict=True)
+    adm_of_parts = [_adm(model, text.pooled, (width, height), of_part) for text, of_part in pairs]
     # The parts are one batch, so their texts must have one length: the host's concat repeats shorter ones.
-    first_context, *other_contexts = contexts
+    first_context, *other_contexts = [comfy.conds.CONDCrossAttn(text.tokens) for text in texts]
     return SelfReference(
         latents=latents,
         contexts=first_context.concat(other_contexts),
@@ -170,13 +166,17 @@ class SharePartsAttention(io.ComfyNode):
         size = (settings.width, settings.height)
         geometry.check_size("The picture", *size)
         schedule = ScheduleRange(settings.start_percent, settings.end_percent).checked("The range of the parts")
-        source = object()
         self_reference = reference_of(model, parts, clip, vae, settings)
-        # strength scales the parts' share of the attention.
-        weights = PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size))
-        canvas_node = NodeOfRun(APPLY, notes.node_of(cls))
-        # For the negative, which attends to itself alone. None: no bank of parts that were recorded before sampling.
-        without_parts = SharedParts(source, schedule, None, weights, size=size, canvas_node=canvas_node)
+        # For the negative, which attends to itself alone.
+        without_parts = SharedParts(
+            source=object(),
+            schedule=schedule,
+            bank=None,  # no parts were recorded before sampling
+            # strength scales the parts' share of the attention.
+            weights=PartWeights([weight * settings.strength for weight in parts.weights], targets(present, *size)),
+            size=size,
+            canvas_node=NodeOfRun(APPLY, notes.node_of(cls)),
+        )
         # For the positive. Unlike in Parts2Whole the parts are recorded while sampling (live), and not before.
         with_parts = replace(without_parts, live=self_reference)
         ranges = (NamedRange("the parts", schedule),)

@@ -134,20 +134,21 @@ def _cut_by_mask(label: str, picture: Tensor, mask: Tensor) -> Tensor:
     Raises BadPart where nothing is left of the mask.
     """
     fitted = functional.interpolate(mask[None, None].float(), size=picture.shape[:2], mode="nearest")
-    mask_255 = (fitted * 255).round()  # (1, 1, H, W)
+    mask_255 = (fitted[0, 0] * 255).round()  # (H, W)
     if not mask_255.any():
         raise BadPart(label, "nothing is left of its mask", "Mask more of the person.")
-    left, top, right, bottom = bounds(mask_255[0, 0])
-    mask_255 = mask_255[..., top:bottom, left:right]  # (1, 1, height, width)
-    border = (2, 2, 2, 2)  # of a blur of 5 pixels: left, right, top, bottom
-    # OpenCV reflects the picture at the border. torch can reflect 2 pixels only where a side has at least 3.
-    padding = "reflect" if min(mask_255.shape[2:]) > 2 else "replicate"
-    padded = functional.pad(mask_255, border, padding)
-    blur = _BLUR[:, None] * _BLUR  # (5, 5): in both directions
-    blurred = functional.conv2d(padded, blur[None, None])  # (1, 1, height, width)
-    rounded = blurred.add(0.5).floor()  # OpenCV rounds halves up
-    soft = rounded[0, 0, :, :, None] / 255  # (height, width, 1), 0..1
-    within_bounds = picture[top:bottom, left:right].clamp(0, 1)
-    pixels = (within_bounds * 255).round()  # (height, width, 3), 0..255
+    left, top, right, bottom = bounds(mask_255)
+    soft = _blurred(mask_255[top:bottom, left:right])[..., None] / 255  # (height, width, 1), 0..1
+    pixels = (picture[top:bottom, left:right].clamp(0, 1) * 255).round()  # (height, width, 3), 0..255
     # White (255) shows where the mask is 0. The released code casts the mix to uint8, which cuts the fraction off.
     return (255 * (1 - soft) + soft * pixels).floor() / 255
+
+
+def _blurred(mask: Tensor) -> Tensor:
+    """A mask (height, width), 0..255, blurred over 5 pixels as OpenCV does it."""
+    # OpenCV reflects the picture at the border. torch can reflect 2 pixels only where a side has at least 3.
+    padding = "reflect" if min(mask.shape) > 2 else "replicate"
+    padded = functional.pad(mask[None, None], (2, 2, 2, 2), padding)  # left, right, top, bottom
+    blur = _BLUR[:, None] * _BLUR  # (5, 5): in both directions
+    blurred = functional.conv2d(padded, blur[None, None])[0, 0]
+    return blurred.add(0.5).floor()  # OpenCV rounds halves up

@@ -160,45 +160,38 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
     raised for more people than the file can tell apart there. features: one of each person. weight: of the node.
     """
     net = loaded.net
-    people = scope.people
     in_whole_picture = scope.regions is None and not scope.by_row
-    if in_whole_picture and len(people) > net.most_people:
-        names = listed(taking_part.names(people))
-        count = f"{net.most_people} people apart in the whole picture, not {len(people)}"
+    if in_whole_picture and len(scope.people) > net.most_people:
+        names = listed(taking_part.names(scope.people))
+        count = f"{net.most_people} people apart in the whole picture, not {len(scope.people)}"
         advice = "Give each person a place with Place Cast, or connect one mask each: by region there may be more."
         raise BadCast(f"StoryMaker tells at most {count}: {names}.", advice)
     if scope.regions is not None:
         # The background counts as one more person, the first, whose region is what the others leave.
-        shares = with_background(scope.regions)  # (1 + people, H, W)
-        scope = replace(scope, regions=shares)
-
-    def joined(background: Tensor, people_values: Tensor) -> Tensor:
-        """Values of the background's tokens and of people's tokens, in the order in which the UNet reads the tokens.
-
-        background: (1, 20, ...). people_values: (people, 20, ...). Returns (softmaxes, tokens of a softmax, ...): (1,
-        20 + 20 * people, ...) in the whole picture, (1 + people, 40, ...) by region, and (people, 40, ...) by row.
-        """
-        if in_whole_picture:
-            return together(background, people_values)
-        rows = apart(background, people_values)
-        if scope.by_row:
-            return rows[1:]  # each row of the batch shows a person, none the background alone
-        return rows
-
+        scope = replace(scope, regions=with_background(scope.regions))  # (1 + people, H, W)
     background = net.background().cpu()  # (1, 20, width)
-    token_count = background.shape[1]
-    people_weights = torch.tensor([member.weight for member in people], dtype=torch.float32)[:, None]  # (people, 1)
-    token_weights = people_weights.expand(-1, token_count)  # (people, 20)
-    background_weights = torch.ones_like(token_weights[:1])  # (1, 20)
-    scales = joined(background_weights, token_weights) * weight  # of each token's values
-
-    negative_features = [person_features.unconditional for person_features in features]
+    weights = torch.tensor([member.weight for member in scope.people], dtype=torch.float32)
+    weights_of_tokens = weights[:, None].expand(-1, background.shape[1])  # (people, 20)
+    scales = _in_softmaxes(scope, torch.ones_like(weights_of_tokens[:1]), weights_of_tokens) * weight  # of the values
     sides: list[Tensor] = []
-    for features_of_side in (features, negative_features):
-        features_on_device = [_on_network_device(loaded, person_features) for person_features in features_of_side]
-        tokens = net.tokens(features_on_device, alone=scope.by_row).cpu()  # (people, 20, width)
-        sides.append(joined(background, tokens))
+    for of_side in (features, [person_features.unconditional for person_features in features]):
+        on_device = [_on_network_device(loaded, person_features) for person_features in of_side]
+        tokens = net.tokens(on_device, alone=scope.by_row).cpu()  # (people, 20, width)
+        sides.append(_in_softmaxes(scope, background, tokens))
     return injections(loaded, scope, sides, scales)
+
+
+def _in_softmaxes(scope: Scope, background: Tensor, people: Tensor) -> Tensor:
+    """Values of the background's tokens and of people's tokens, in the order in which the UNet reads the tokens.
+
+    background: (1, 20, ...). people: (people, 20, ...). Returns (softmaxes, tokens of a softmax, ...): (1, 20 + 20 *
+    people, ...) in the whole picture, (1 + people, 40, ...) by region, and (people, 40, ...) by row.
+    """
+    if scope.regions is None and not scope.by_row:
+        return together(background, people)
+    softmaxes = apart(background, people)
+    # Each row of the batch shows a person, none the background alone.
+    return softmaxes[1:] if scope.by_row else softmaxes
 
 
 def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:

@@ -328,7 +328,9 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family, training
     template = clip.tokenizer.llama_template_images.replace(VISION, "")
     if family == KREA_2:
         template = clip.tokenizer.llama_template
-    *rooms, _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, room, False, pictures_first=True))
+    *rooms, _, ben = pictures_for_encoder(
+        family_of(clip), references(cast, photos=1, size=128, pictures=room, pictures_first=True)
+    )
     tokens = clip.tokenize(f"{marks_of_others}in a park", images=[*rooms, ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     *of_rooms, of_anna, of_ben = [reference.shown for reference in options[REFERENCES].references]
@@ -373,7 +375,7 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
     assert regional(positive).cond[0].names == (
         "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",
     )  # fmt: skip
-    (cut_out,) = references(pair(), 1, 128, None, False, [OwnedPart(shoes, 0, 0)])[1].pictures
+    (cut_out,) = references(pair(), photos=1, size=128, parts=[OwnedPart(shoes, 0, 0)])[1].pictures
     assert torch.equal(cut_out[0], shoes.picture[10:100, 20:80])
     alone = apply(family, replace(pair(), people=()), cut_out, size=128)[0]
     assert torch.equal(record.references[1].latent, alone[0][1][LATENTS][0])
@@ -523,7 +525,7 @@ def test_a_mask_of_a_portrait_is_its_person_s_in_a_row_of_crop_faces_too():
     """Of the cast that Crop Faces was given, whatever the order of its rows. Masks are of any kind of the host's."""
     rows = RowCast(pair().people[::-1], 128, 128, listed=("Anna", "Ben"), numbers_listed=(2, 1))
     masks = torch.eye(2).bool()[:, None]  # the left half for Anna, the right one for Ben
-    sources = references(rows, 1, 128, None, pose=False)
+    sources = references(rows, photos=1, size=128)
     (of_each,) = with_portrait_masks(sources, masks, taking_part.present_in(rows))
     assert torch.equal(of_each.kept, masks.flip(0).float())
     (of_all,) = with_portrait_masks(sources, masks[0], taking_part.present_in(rows))

@@ -14,7 +14,7 @@ from pack.core.models import manifest, packs
 from pack.core.models.doctor import examine
 from pack.core.models.doctor_findings import FOUND, MISPLACED, MISSING
 from pack.core.models.model_folders import Folders, fetching, move, target
-from pack.nodes.people import LoadFaceEmbedder
+from pack.nodes.faces import LoadFaceEmbedder
 from shared import standins
 from standins_made import Standins
 

@@ -21,7 +21,10 @@ from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.persons import EmbeddingMissing, combine
 from pack.core.pictures.tensors import resized_photo
-from pack.nodes import people as nodes
+from pack.nodes import people
+from pack.nodes.casts import CastFromPhotos, CastNode
+from pack.nodes.faces import TORCH, DetectFaces, LoadFaceEmbedder
+from pack.nodes.people import BlendTwoPeople, LoadPerson, PersonNode, SavePerson
 from safetensors.torch import load_file
 from torch.nn.functional import cosine_similarity, interpolate
 
@@ -60,8 +63,8 @@ def pack(models):
 
 
 def load(pack="antelopev2", recognisers="all found", *saved):
-    assert nodes.LoadFaceEmbedder.validate_inputs(pack, recognisers) is True
-    return nodes.LoadFaceEmbedder.execute(pack, recognisers, *saved or ["auto"]).args[0]
+    assert LoadFaceEmbedder.validate_inputs(pack, recognisers) is True
+    return LoadFaceEmbedder.execute(pack, recognisers, *saved or ["auto"]).args[0]
 
 
 @pytest.fixture
@@ -87,12 +90,12 @@ def options(node, name):
 
 def detect(model, image, order="left to right", min_size=0, max_faces=0, *landmarks):
     """(faces, picture, count)."""
-    return nodes.DetectFaces.execute(model, image, order, min_size, max_faces, *landmarks).args
+    return DetectFaces.execute(model, image, order, min_size, max_faces, *landmarks).args
 
 
 def person_of(model, image, name="Yao", which_face="only", missing="error", *landmarks, **size):
     """(person, crops, report)."""
-    return nodes.PersonNode.execute(model, image, name, which_face, missing, *landmarks, **size).args
+    return PersonNode.execute(model, image, name, which_face, missing, *landmarks, **size).args
 
 
 def embedded(person, recogniser=MBF):
@@ -114,25 +117,25 @@ def test_every_layout_is_found_and_loads(models):
     for folder in ("insightface/buffalo_s/buffalo_s", "more/insightface/models/buffalo_m", "insightface"):
         put(real_faces.DETECTOR, models / folder / "det_500m.onnx")
         put(real_faces.RECOGNISER, models / folder / "w600k_mbf.onnx")
-    assert options(nodes.LoadFaceEmbedder, "pack") == ["buffalo_m", "buffalo_s", "loose files", NO_DETECTOR]
-    assert options(nodes.LoadFaceEmbedder, "recognisers") == LISTED
-    assert all(load(pack, MBF).ids == [MBF] for pack in options(nodes.LoadFaceEmbedder, "pack")[:3])
+    assert options(LoadFaceEmbedder, "pack") == ["buffalo_m", "buffalo_s", "loose files", NO_DETECTOR]
+    assert options(LoadFaceEmbedder, "recognisers") == LISTED
+    assert all(load(pack, MBF).ids == [MBF] for pack in options(LoadFaceEmbedder, "pack")[:3])
 
 
 def test_what_is_not_linked_is_nothing(face_model):
     """Faces are found by what a new Load Face Embedder loads."""
     photo = {"image": picture("YAO"), "order": "left to right", "min_size": 0, "max_faces": 0}
-    assert nodes.DetectFaces.execute(**photo).args[2] == detect(face_model, photo["image"])[2] == 1
+    assert DetectFaces.execute(**photo).args[2] == detect(face_model, photo["image"])[2] == 1
 
 
 def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
     """On torch the provider means nothing."""
-    fingerprint, name = nodes.LoadFaceEmbedder.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
+    fingerprint, name = LoadFaceEmbedder.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
     (pack / name).unlink()
     shutil.copyfile(real_faces.DETECTOR, pack / name)
     chosen = ("antelopev2", "all found")
     before = load()
-    assert options(nodes.LoadFaceEmbedder, "backend") == ["torch", "onnxruntime"]
+    assert options(LoadFaceEmbedder, "backend") == ["torch", "onnxruntime"]
     for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "torch"]):
         assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved)
         assert len(before.get_models()) == 2
@@ -146,14 +149,14 @@ def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
 
 def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(models):
     """As soon as it is chosen: it is in the menu, too. What is linked is left to the run."""
-    assert options(nodes.LoadFaceEmbedder, "pack") == ["none found", NO_DETECTOR]
-    assert options(nodes.LoadPerson, "file") == ["none found"]
+    assert options(LoadFaceEmbedder, "pack") == ["none found", NO_DETECTOR]
+    assert options(LoadPerson, "file") == ["none found"]
     zip_ = "insightface/models", "deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB"
     facexlib = "facexlib", "arcface_ir_se50.pth (175 MB)"
 
     def lacks(model, folder, address, *chosen):
         error = errors.RecogniserMissing if "recogniser" in model else errors.ModelMissing
-        message = refused(nodes.LoadFaceEmbedder, *chosen, error=error)
+        message = refused(LoadFaceEmbedder, *chosen, error=error)
         assert message.startswith(f"{model} was not found: ") and address in message, message
         assert f" not in {models}/{folder}." in message and "press R in ComfyUI" in message, message
 
@@ -162,14 +165,14 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
     lacks("The face recogniser arcface-ir-se50", *facexlib, "buffalo_s", IR_SE50)
     lacks("A face recogniser", *zip_, "buffalo_s", "all found")
-    assert IR_SE50 in options(nodes.LoadFaceEmbedder, "recognisers")
-    nobody = refused(nodes.LoadPerson, "none found")
+    assert IR_SE50 in options(LoadFaceEmbedder, "recognisers")
+    nobody = refused(LoadPerson, "none found")
     folder = models / "likeness_faces"
     assert nobody.startswith(f"No saved person is called 'none found' in {folder}.")
     assert "press R" in nobody
-    assert nodes.LoadFaceEmbedder.validate_inputs(None, "all found") is True
-    assert nodes.LoadPerson.validate_inputs(None) is True
-    assert nodes.LoadPerson.fingerprint_inputs(None) == ""
+    assert LoadFaceEmbedder.validate_inputs(None, "all found") is True
+    assert LoadPerson.validate_inputs(None) is True
+    assert LoadPerson.fingerprint_inputs(None) == ""
     with pytest.raises(errors.ModelMissing, match="was not found: "):  # with nothing connected the loader's words
         detect(None, picture("YAO"))
 
@@ -247,7 +250,7 @@ def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(fac
     assert torch.allclose(by_the_node, resized_by_hand, atol=1e-5)
     assert not torch.allclose(by_the_node, unresized, atol=1e-2)
     assert size_resized == pytest.approx(size_unresized, rel=0.05), "in pixels of the photo as it came"
-    cast = nodes.CastFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
+    cast = CastFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
     assert torch.equal(embedded(cast.people[0].person)[0], by_the_node)
 
 
@@ -261,8 +264,8 @@ def test_people_of_pictures_alone(models):
     yao = person_of(pictures_alone, photo, "Yao", "only", "error", landmarks)[0]
     assert not yao.embeddings
     assert yao.portraits.loose.float().std() > 10
-    nodes.SavePerson.execute(yao, "yao")
-    loaded = nodes.LoadPerson.execute("yao.safetensors").args[0]
+    SavePerson.execute(yao, "yao")
+    loaded = LoadPerson.execute("yao.safetensors").args[0]
     assert not loaded.embeddings
     assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     with pytest.raises(EmbeddingMissing, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
@@ -286,7 +289,7 @@ def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     assert "No face found, dropped: photo 2 of 3 of Yao; they came as a batch, from" in caplog.messages[-1]
 
 
-DRAWN = Path(nodes.__file__).parents[1] / "pictures" / "likeness_ink.png"
+DRAWN = Path(people.__file__).parents[1] / "pictures" / "likeness_ink.png"
 IN_BOX = "Ink: 144, 187, 122, 156"
 """1.5 times the height of detectors' boxes around the template, whose left upper corner is then at (121, 166)."""
 
@@ -309,11 +312,11 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize("kind", DOUBTS)
-@pytest.mark.parametrize("node", [nodes.PersonNode, nodes.CastFromPhotos])
+@pytest.mark.parametrize("node", [PersonNode, CastFromPhotos])
 def test_photos_of_somebody_else_and_copies_are_said(face_model, caplog, node, kind):
     photos, line = DOUBTS[kind]
     batch = torch.cat([interpolate(photo.movedim(-1, 1), (512, 512)).movedim(1, -1) for photo in photos])
-    if node is nodes.PersonNode:
+    if node is PersonNode:
         node.execute(face_model, batch, "Anna", "only", "error")
     else:
         node.execute(face_model, "Anna", "only", photo_1=batch)
@@ -367,24 +370,24 @@ def yao(face_model):
 
 
 def test_saved_people_come_back_bit_equal_or_say_what_is_wrong(models, yao):
-    saved, path = nodes.SavePerson.execute(yao, "team/yao").args
+    saved, path = SavePerson.execute(yao, "team/yao").args
     assert saved is yao
     assert Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
     assert os.listdir(Path(path).parent) == ["yao.safetensors"]
-    (file,) = options(nodes.LoadPerson, "file")
-    assert nodes.LoadPerson.validate_inputs(file) is True
-    loaded, faces = nodes.LoadPerson.execute(file).args
+    (file,) = options(LoadPerson, "file")
+    assert LoadPerson.validate_inputs(file) is True
+    loaded, faces = LoadPerson.execute(file).args
     assert loaded.name == "Yao"
     assert torch.equal(faces, yao.crops)
     assert torch.equal(embedded(loaded), embedded(yao))
     assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     assert torch.equal(loaded.portraits.loose, yao.portraits.loose)
-    before = nodes.LoadPerson.fingerprint_inputs(file)
+    before = LoadPerson.fingerprint_inputs(file)
     os.utime(path, ns=(1, 1))
-    assert nodes.LoadPerson.fingerprint_inputs(file) != before, "saving again is seen"
+    assert LoadPerson.fingerprint_inputs(file) != before, "saving again is seen"
     Path(path).write_bytes(Path(path).read_bytes()[:1000])
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):
-        nodes.LoadPerson.execute(file)
+        LoadPerson.execute(file)
 
 
 def test_names_that_no_file_can_have(models, yao, monkeypatch):
@@ -398,26 +401,26 @@ def test_names_that_no_file_can_have(models, yao, monkeypatch):
         ("taken/yao", errors.CannotSave, r"yao.safetensors could not be written: File exists .*likeness_faces"),
     ):
         with pytest.raises(error, match=message):
-            nodes.SavePerson.execute(yao, name)
+            SavePerson.execute(yao, name)
     assert not list(models.rglob("*yao*"))
     assert os.listdir(existing_file.parent) == ["taken"]
     existing_file = existing_file.rename(existing_file.with_name("小明"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "cp1252"))  # raises, as ComfyUI's own stream
     with pytest.raises(errors.CannotSave, match=r"File exists .*\\u5c0f\\u660e") as caught:
-        nodes.SavePerson.execute(yao, f"{existing_file.name}/yao")
+        SavePerson.execute(yao, f"{existing_file.name}/yao")
     traceback.print_exception(caught.value)
 
 
 def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     resource = pytest.importorskip("resource", reason="the system sets no limit to the size of files")
 
-    path = Path(nodes.SavePerson.execute(yao, "yao").args[1])
+    path = Path(SavePerson.execute(yao, "yao").args[1])
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(errors.CannotSave, match=r"yao\.safetensors .*File too large"):
-            nodes.SavePerson.execute(yao, "yao")
+            SavePerson.execute(yao, "yao")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(path.parent) == ["yao.safetensors"]
@@ -436,7 +439,7 @@ def test_a_strip_goes_from_one_person_to_the_other_at_an_even_pace():
     anna, ben = (Person("x", {"antelopev2": row}, torch.zeros(1, 112, 112, 3)) for row in rows)
 
     def angles(amount: float, steps: int) -> list[float]:
-        (people,) = nodes.BlendTwoPeople.execute(anna, ben, amount, "slerp", "", steps).args
+        (people,) = BlendTwoPeople.execute(anna, ben, amount, "slerp", "", steps).args
         return [angle(person.embeddings["antelopev2"]) for person in people]
 
     def angle(row: torch.Tensor) -> float:
@@ -449,18 +452,18 @@ def test_a_strip_goes_from_one_person_to_the_other_at_an_even_pace():
 
 def test_nobody_is_neither_saved_nor_a_cast(nobody):
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
-        nodes.SavePerson.execute(nobody, "no people")
+        SavePerson.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
-        nodes.CastNode.execute(person_3=nobody)
+        CastNode.execute(person_3=nobody)
 
 
 def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
-    cast = nodes.CastNode.execute(person_1=nobody, person_2=yao).args[0]
+    cast = CastNode.execute(person_1=nobody, person_2=yao).args[0]
     assert [person.person.name for person in cast.people] == ["Yao"]
     assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
     assert (cast.numbers, cast.absent) == ((2,), ((1, "Nobody"),))
     caplog.clear()
-    longer = nodes.CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao, weight_8=0.5).args[0]
+    longer = CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao, weight_8=0.5).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
     left_out = ["Left out, no photo with a face: Nobody", "Left out, no person: weight 8"]
     left_out.append("One name for several people: Yao: their numbers tell them apart")
@@ -468,14 +471,14 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
 
 
 def test_of_people_of_weight_0_nothing_is_said(yao, caplog):
-    nodes.CastNode.execute(person_1=yao, person_2=yao, weight_2=0.0)
+    CastNode.execute(person_1=yao, person_2=yao, weight_2=0.0)
     assert not caplog.messages, "not in the picture, so like nobody"
 
 
 def test_people_without_names_are_called_by_their_numbers(nobody, yao, caplog):
-    cast = nodes.CastNode.execute(person_1=nobody, person_2=yao).args[0]
+    cast = CastNode.execute(person_1=nobody, person_2=yao).args[0]
     caplog.clear()
-    nodes.CastNode.execute(cast=cast, person_1=replace(yao, name=""), person_2=replace(yao, name=""))
+    CastNode.execute(cast=cast, person_1=replace(yao, name=""), person_2=replace(yao, name=""))
     assert caplog.messages[0].startswith("Yao, person 3 and person 4 look like one person")
 
 
@@ -483,10 +486,10 @@ def test_photos_straight_to_a_cast_are_people_in_a_cast(face_model, caplog):
     """Name by the number of the photo, weight 1; several photos of one person are kept."""
     yao, astronaut = picture("YAO"), picture("ASTRONAUT")
     two = torch.cat([yao, yao.flip(2)])
-    people = nodes.CastFromPhotos.execute
+    people = CastFromPhotos.execute
     cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "1,only,2", photo_2=astronaut, photo_1=two).args
     one_by_one = [person_of(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
-    by_hand = nodes.CastNode.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
+    by_hand = CastNode.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
     for member, person in zip(cast.people, one_by_one, strict=True):
         assert (member.weight, member.person.name) == (1.0, person.name)
         assert torch.equal(member.person.crops, person.crops)
@@ -510,5 +513,5 @@ def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog
     with pytest.raises(errors.LikenessError, match="has no provider CUDA; it has CPU"):
         load("antelopev2", "all found", "CUDA", "onnxruntime")
     for unknown in (("CUDA", "tensorrt"), ("Metal", "torch")):
-        with pytest.raises(errors.LikenessError, match=f"which this node does not know.*{nodes.TORCH}|CPU"):
+        with pytest.raises(errors.LikenessError, match=f"which this node does not know.*{TORCH}|CPU"):
             load("antelopev2", "all found", *unknown)

@@ -26,7 +26,7 @@ from pack.core.attention.token_groups import Group, Split
 from pack.core.cast import Lora, PlacedCast, RowCast, Slot
 from pack.core.checks.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.places import group
-from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
+from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny import people_made, tiny_dits, tiny_networks
 from tiny.tiny_dits import CHROMA, FLUX, FLUX_2, JOYIMAGE, KREA_2, QWEN, Z_IMAGE

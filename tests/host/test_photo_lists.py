@@ -6,6 +6,8 @@ import real_faces
 import torch
 from pack.core.checks.errors import BadInput, BadPhoto, BadSetup, FaceNotFound
 from pack.nodes import people, photos
+from pack.nodes.casts import CastFromPhotos
+from pack.nodes.faces import DetectFaces
 from PIL import Image
 from prompts import node
 from safetensors.torch import load_file
@@ -154,7 +156,7 @@ def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog
     with pytest.raises(FaceNotFound, match=f"photo 2 of 2 of Eileen .*{cut}"):
         people.PersonNode.execute(face_model, batch, "Eileen", "only", "error")
     with pytest.raises(FaceNotFound, match=cut):
-        people.CastFromPhotos.execute(face_model, "Eileen", "only", photo_1=batch)
+        CastFromPhotos.execute(face_model, "Eileen", "only", photo_1=batch)
     sort = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": ""}
     report = photos.SortPhotosIntoPeople.execute(face_model, batch, "none", **sort, same_person_from=0.4).args[2]
     assert "picture 2 of image" in report
@@ -186,7 +188,7 @@ def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_i
     third = people.PersonNode.execute(face_model, group, "A", "3", "error").args[0]
     only = people.PersonNode.execute(face_model, alone, "B", "only", "error").args[0]
     expected_embeddings = [person.embeddings["w600k_mbf"] for person in (third, only)]
-    cast = people.CastFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
+    cast = CastFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
     for embedding, expected in zip(embeddings(cast), expected_embeddings, strict=True):
         assert torch.equal(embedding, expected)
 
@@ -195,14 +197,14 @@ def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, famil
     """Of six the one that is seen best is turned on the side: nothing sees it beside five upright ones, until face 6 is
     asked for."""
     group, _ = family
-    faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
+    faces = DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
     left, top, right, bottom = max(faces, key=lambda face: face.score).box
     half = int(0.8 * max(right - left, bottom - top))
     x, y = int(left + right) // 2, int(top + bottom) // 2
     lying = group.clone()
     square = lying[:, y - half : y + half, x - half : x + half]
     square[:] = square.flip(2).transpose(1, 2).clone()
-    assert people.DetectFaces.execute(face_model, lying, "left to right", 0, 0).args[2] == 5
+    assert DetectFaces.execute(face_model, lying, "left to right", 0, 0).args[2] == 5
     last = people.PersonNode.execute(face_model, lying, "A", "6", "error").args[0]
     alike = torch.cosine_similarity(last.embeddings["w600k_mbf"][0], faces[5].embeddings["w600k_mbf"], 0)
     assert alike > 0.95
@@ -215,7 +217,7 @@ def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""
     group, alone = family
     person = people.PersonNode.execute(face_model, group, "A", str(number), "error").args[0]
-    faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
+    faces = DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
     assert torch.equal(person.embeddings["w600k_mbf"][0], faces[number - 1].embeddings["w600k_mbf"])
     texts = [
         people.PersonNode.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")

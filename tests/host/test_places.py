@@ -9,7 +9,7 @@ from pack.core.cast import Cast, Layout, Member, Person, Slot
 from pack.core.places import extra_places
 from pack.core.places.region_settings import RegionSettings
 from pack.core.second_pass import cutting
-from pack.nodes import people, places
+from pack.nodes import casts, places
 from tiny import people_made
 
 
@@ -38,7 +38,7 @@ def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
 def test_what_is_set_for_regions_goes_wherever_the_cast_goes() -> None:
     chosen = {"extent": "face", "region_margin": 0.4, "feather": 7, "acts_in": "face boxes"}
     placed = places.PlaceCast.execute(cast(2), group(2).args[0], "left to right", "", **chosen).args[0]
-    with_another = people.CastNode.execute(cast=placed, person_1=people_made.a_person(3), weight_1=1.0).args[0]
+    with_another = casts.CastNode.execute(cast=placed, person_1=people_made.a_person(3), weight_1=1.0).args[0]
     with_one_absent = taking_part.present(taking_part.with_photos(with_another).weighted)
     rows = cutting.cast_by_row([], placed, 64)
     placed_again = places.PlaceCast.execute(placed, group(2).args[0], "left to right", "").args[0]

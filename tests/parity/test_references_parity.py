@@ -25,7 +25,7 @@ from pack.core import families
 from pack.core.cast import Cast, PlacedCast, Slot
 from pack.core.checks.errors import BadSetup
 from pack.core.parts.parts import Part
-from pack.nodes.references.nodes import RegionLimit, read_by_region, regions_of_references
+from pack.nodes.references.limits import RegionLimit, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
 from peers import apply

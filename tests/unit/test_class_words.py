@@ -2,7 +2,7 @@
 
 import pytest
 from pack.core.checks.errors import BadCast
-from pack.nodes.photo_maker.class_words import BadTrigger, lay_out_class_words
+from pack.nodes.photo_maker.class_words import BadTrigger, TriggeredPrompt
 
 START = 900
 END = 901
@@ -25,7 +25,7 @@ def chunks(*numbers):
 
 
 def laid(text, copies=(1, 1)):
-    return lay_out_class_words(chunks(*text), chunks(IMG), EMPTY, "img", ["Anna", "Ben"], copies)
+    return TriggeredPrompt(chunks(*text), chunks(IMG), EMPTY, "img", ["Anna", "Ben"]).laid_out(copies)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_what_cannot_be_laid_out_is_refused():
     trigger = dict.fromkeys("gl", chunks(IMG)["g"])
     empty = dict.fromkeys("gl", EMPTY["g"])
     with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
-        lay_out_class_words(prompt, trigger, empty, "img", ["Anna"], (1,))
+        TriggeredPrompt(prompt, trigger, empty, "img", ["Anna"]).laid_out((1,))

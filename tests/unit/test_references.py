@@ -11,7 +11,7 @@ from tiny import people_made
 
 def references_at(slots, width=1024, height=1024):
     people = tuple(people_made.a_member(n, slot=slot) for n, slot in enumerate(slots, 1))
-    return references(PlacedCast(people, width, height), 1, 512, None, False)
+    return references(PlacedCast(people, width, height), photos=1, size=512)
 
 
 def words(slots):
@@ -69,7 +69,7 @@ def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
     ],
 )  # fmt: skip
 def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
-    assert fitted(*size, *canvas) == Fit(*cut, *expected)
+    assert fitted(size, canvas) == Fit(*cut, *expected)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
 )  # fmt: skip
 def test_a_sentence_says_what_a_person_wears_and_has(labels, said):
     parts = [OwnedPart(Part(label, torch.zeros(8, 8, 3)), 0, labels.index(label)) for label in labels]
-    assert words_of([(part, f"image {number}") for number, part in enumerate(parts, 2)]) == said
+    assert words_of({part: f"image {number}" for number, part in enumerate(parts, 2)}) == said
 
 
 def test_the_first_photos_of_everybody_become_references_in_their_order():
     people = (people_made.a_member(1, photos=3), people_made.a_member(2, photos=2))
-    made_references = references(Cast(people), 2, 512, None, False)
+    made_references = references(Cast(people), photos=2, size=512)
     assert [reference.person for reference in made_references] == [0, 1]
     for reference, member in zip(made_references, people, strict=True):
         photos = member.person.portraits.loose[:2].float() / 255

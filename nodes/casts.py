@@ -1,0 +1,202 @@
+"""Casts: lists of people, from people or straight from photos."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge.host import notes
+from ..bridge.host.notes import stepwise
+from ..bridge.host.schema import advanced
+from ..bridge.people import photos
+from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
+from ..bridge.people.person_photos import AS_IT_IS, FaceReader, PhotosRead, photo_size_input, which_face_input
+from ..core import persons, taking_part
+from ..core.cast import UNNAMED, Absent, Cast, Member, require_together
+from ..core.checks.errors import BadCast, first_few, gathered, listed
+from ..core.checks.names import folded
+from ..core.checks.text import names_in
+from ..core.faces import analysis, which
+from ..core.pictures import previews, tensors
+from .categories import IN_PEOPLE
+from .sockets import CastSocket, FaceModelSocket, PersonSocket
+
+_INPUTS = 8
+"""The number of inputs for people that Cast has, and of inputs for photos that Cast from Photos has."""
+
+
+class CastNode(io.ComfyNode):
+    """A list of people with weights, appended to another cast where one is linked."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        numbers = range(1, _INPUTS + 1)
+        # Networks were trained with a weight of 1. Above it they extrapolate, so the range ends at 1.5.
+        weight: dict[str, Any] = {"default": 1.0, "min": 0.0, "max": 1.5, "step": 0.05, "optional": True}
+        return io.Schema(
+            node_id="LikenessCast",
+            category=IN_PEOPLE,
+            inputs=[
+                CastSocket.Input("cast", optional=True),
+                *[PersonSocket.Input(f"person_{number}", optional=True) for number in numbers],
+                *[advanced(io.Float.Input(f"weight_{number}", **weight)) for number in numbers],
+            ],
+            outputs=[CastSocket.Output("extended_cast"), io.Image.Output("preview")],
+        )
+
+    @classmethod
+    def execute(cls, cast: Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
+        # people_and_weights: the inputs person_1, weight_1 and so on. An input without a link may be missing, or None.
+        cast_before = cast or Cast(())
+        require_together(cast_before, "Cast")
+        weight_inputs = {name: value for name, value in people_and_weights.items() if name.startswith("weight_")}
+        person_inputs = {name: value for name, value in people_and_weights.items() if name not in weight_inputs}
+        weights = _by_number("Cast", "weight", weight_inputs)
+        persons_by_number = _by_number("Cast", "person", person_inputs)
+        members: list[Member] = []
+        # All have a number, so that the people after absent ones are not renumbered.
+        first_number = len(cast_before.people) + len(cast_before.absent) + 1
+        for number, (input_number, person) in enumerate(persons_by_number.items(), first_number):
+            members.append(Member(person, weights.get(input_number, 1.0), number=number))
+        with_face = [member for member in members if persons.photos_of(member.person)]
+        without_face = [member for member in members if not persons.photos_of(member.person)]
+        names_without_face = taking_part.names(without_face)
+        # Those of the linked cast come first.
+        present = [*cast_before.people, *with_face]
+        absent = [*cast_before.absent, *(Absent(member.number, member.person.name) for member in without_face)]
+        if not present:
+            why = "no person is connected"
+            if names_without_face:
+                why = f"no photo of {listed(names_without_face)} shows a face"
+            raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
+        unused_weights: list[str] = []
+        for number, weight in weights.items():
+            if number not in persons_by_number and weight != 1:  # somebody has set it, and meant a person
+                unused_weights.append(f"weight {number}")
+        left_out = [
+            *gathered("Left out, no photo with a face", names_without_face),
+            *gathered("Left out, no person", unused_weights),
+        ]
+        return _cast_output(cls, replace(cast_before, people=tuple(present), absent=tuple(absent)), left_out)
+
+
+def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
+    """The values of the inputs person_1, person_2 and so on: number of the input, from 1 -> value, without None.
+
+    node_name: for messages. kind: how the names of the inputs begin: "person", "weight" or "photo". inputs: name ->
+    value, None for an input without a link.
+    Raises BadCast for an input that the node does not have, such as person_9. The prompt of another program may have
+    it, and the host hands it on.
+    """
+    numbers = {f"{kind}_{number}": number for number in range(1, _INPUTS + 1)}
+    beyond = [name for name in inputs if name not in numbers]
+    if beyond:
+        why = f"{node_name} takes {kind}_1 to {kind}_{_INPUTS} and got {listed(beyond)} as well, which would be lost."
+        raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
+    values: dict[int, Any] = {}
+    for name, number in numbers.items():
+        if inputs.get(name) is not None:
+            values[number] = inputs[name]
+    return values
+
+
+def _cast_output(cls: type[io.ComfyNode], cast: Cast, lines: Sequence[str]) -> io.NodeOutput:
+    """The outputs of a node that makes a cast: the cast, and a preview with number, name and face of each person.
+
+    It also writes the note under the node: `lines`, then lines on people of one name, and on people who look alike.
+    """
+    captions: list[str] = []
+    for number, member in zip(cast.numbers, cast.people, strict=True):
+        weight = "" if member.weight == 1 else f" x{member.weight:g}"
+        captions.append(f"{number} {member.person.name}{weight}")
+    first_crops = [member.person.crops[0] for member in cast.people]
+    preview = previews.contact_sheet(first_crops, captions)
+    acting = taking_part.present(cast).people  # those of weight above 0
+    alike = persons.look_alike(taking_part.with_names(acting))
+    notes.tell("\n".join([*lines, *_named_twice(acting), *alike]))
+    return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _named_twice(cast_people: Sequence[Member]) -> list[str]:
+    """A line that lists the names that several people have; [] without any. Nodes take the number of such a person.
+
+    cast_people: those of weight above 0. People without a name are not counted.
+    """
+    spellings: dict[str, list[str]] = {}  # name, however it is spelt -> as each of the people spells it
+    for member in cast_people:
+        if member.person.name != UNNAMED:
+            spellings.setdefault(folded(member.person.name), []).append(member.person.name)
+    named_twice = [of_people[-1] for of_people in spellings.values() if len(of_people) > 1]
+    return gathered("One name for several people", named_twice, ": their numbers tell them apart")
+
+
+class CastFromPhotos(FindsFaces, io.ComfyNode):
+    """A cast straight from photos: each input photo_1 and so on has the photos of one person."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        numbers = range(1, _INPUTS + 1)
+        return io.Schema(
+            node_id="LikenessCastFromPhotos",
+            category=IN_PEOPLE,
+            inputs=[
+                FaceModelSocket.Input("face_model", optional=True),
+                io.String.Input("names", default=""),
+                which_face_input(),
+                *[io.Image.Input(f"photo_{number}", optional=True) for number in numbers],
+                photo_size_input(),
+            ],
+            outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
+            is_input_list=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        face_model: HostedFaceModel | None,
+        names: str,
+        which_face: str,
+        photo_size: str = AS_IT_IS,
+        **inputs: Sequence[Tensor],
+    ) -> io.NodeOutput:
+        # inputs: photo_1 and so on. With is_input_list each is a list of IMAGEs, which is empty without a link.
+        linked_photos = {name: batches for name, batches in inputs.items() if batches}
+        batches_by_number: dict[int, Sequence[Tensor]] = _by_number("Cast from Photos", "photo", linked_photos)
+        if not batches_by_number:
+            raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
+        which_faces = which.which_face(which_face)
+        names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
+        face_model = face_model or default_face_model()
+        reader = FaceReader(cls, face_model, photo_size)
+        read_of_people: list[PhotosRead] = []
+        for number, batches in stepwise(list(batches_by_number.items())):
+            # number: of the input, and of the name in `names`. Inputs without a link leave gaps, so a person without a
+            # name is called by the number in the cast.
+            name = names_by_number.get(number, f"person {len(read_of_people) + 1}")
+            # In this node which_face has a word for each input, which holds for all photos of the input.
+            read_of_people.append(_photos_read(reader, name, batches, which_faces.word_for_photo(number)))
+        members: list[Member] = []
+        for number_in_cast, read in enumerate(read_of_people, 1):
+            person = persons.from_faces(read.name, read.faces, face_model.ids)
+            members.append(Member(person, number=number_in_cast))
+        # A note, where first photos are example pictures that the user has not replaced yet.
+        lines = tensors.reminder([(read.name, read.photos[0].pixels) for read in read_of_people])
+        without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
+        without_photo += which_faces.without_photo(batches_by_number)
+        lines += gathered("Left out, no photo", first_few(without_photo))
+        lines += [line for read in read_of_people for line in read.doubts(look_at="them")]
+        lines += analysis.weak_faces([named_face for read in read_of_people for named_face in read.named_faces])
+        return _cast_output(cls, Cast(tuple(members)), lines)
+
+
+def _photos_read(reader: FaceReader, name: str, batches: Sequence[Tensor], word: str) -> PhotosRead:
+    """The photos of the person of an input, each with its face. word: which of several faces of each is meant."""
+    photos_read = PhotosRead(name, photos.photos_of_batches(batches))
+    for number, photo in enumerate(photos_read.photos, 1):
+        photos_read.use(number, reader.face(photo, word, photos_read.label(number)))
+    return photos_read
+
+
+NODES = [CastNode, CastFromPhotos]

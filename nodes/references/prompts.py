@@ -1,0 +1,153 @@
+"""The prompts of People as References, encoded with those references that are read in each part of the schedule."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from torch import Tensor
+
+from ...bridge.host.schedule import ScheduleRange
+from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_trained
+from ...bridge.references.record import LATENTS, PeopleReferences
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn
+from ...bridge.sampling.missing_people import ApplyNode, marked, model_with_notes
+from ...bridge.sampling.rows import Side
+from ...core.cast import Cast
+from . import NAME
+from .encoding import (
+    EncodedPicture,
+    EncoderFamily,
+    check_count,
+    encoded,
+    pictures_for_encoder,
+    with_references,
+    with_shown,
+)
+from .limits import ReferenceRegions, read_by_region
+from .pictures import Reference, with_sentences
+from .ranges import parts_of_schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What is set on the node about its prompts. sentences: where they stand in the prompt, one of SENTENCES."""
+
+    prompt: str
+    negative_prompt: str
+    sentences: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """The prompts of the node, encoded with the references of some people.
+
+    record: of these references. regions: in which a MODEL reads them; None for the whole picture.
+    """
+
+    positive: Conditioning
+    negative: Conditioning
+    record: PeopleReferences
+    regions: ReferenceRegions | None
+
+    @property
+    def needs_run(self) -> bool:
+        """Whether a MODEL needs a run for them. Otherwise the host reads the references as they are."""
+        return self.regions is not None or not self.record.is_read_as_it_is
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Encoding:
+    """What the node's prompts are encoded of.
+
+    family: of the text encoder. cast: everybody. sources: the references. pictures: of them, as latents. model: None
+    where none is connected. regions: in which the MODEL reads the references of each person; None for the whole
+    picture.
+    """
+
+    clip: CLIP
+    family: EncoderFamily
+    texts: Texts
+    cast: Cast
+    sources: Sequence[Reference]
+    pictures: Sequence[EncodedPicture]
+    model: ModelPatcher | None
+    regions: ReferenceRegions | None
+
+    def text(self, sources: Sequence[Reference]) -> str:
+        """The prompt with the sentences of these references."""
+        return with_sentences(self.texts.prompt, sources, self.family.pictures.word, self.texts.sentences)
+
+    def prompts(self, people: Collection[int]) -> Prompts:
+        """The prompts with the references of some people, and with those that show nobody of the cast.
+
+        people: their indices; where each has a row of the batch, all of them or nobody. Where the MODEL reads
+        references by weight, the record also says how many tokens of the text show each picture (`shown`).
+        """
+        family = self.family.pictures
+        sources = [source for source in self.sources if source.is_read_with(people)]
+        check_count(self.family, sources)
+        latents = [picture.latent for picture in self.pictures if picture.source.is_read_with(people)]
+        record = PeopleReferences(self.cast, tuple(latents), family.isolated)
+        shown = pictures_for_encoder(self.family, sources)
+        if self.model is not None and record.is_weighted and shown:
+            record = with_shown(self.clip, self.family, shown, record)
+        positive_text = self.text(sources) or family.empty_prompt
+        negative_text = self.texts.negative_prompt or family.empty_negative
+        positive = self._encoded(positive_text, shown, record)
+        negative = self._encoded(negative_text, shown if family.negative_sees else [], record)
+        return Prompts(positive, negative, record, self.regions if people else None)
+
+    def _encoded(self, text: str, shown: Sequence[Tensor], record: PeopleReferences) -> Conditioning:
+        """One prompt with the references of a record. shown: the pictures that the text encoder is shown."""
+        entries = encoded(self.clip, self.family, text, shown, record)
+        return with_references(entries, record, self.family)
+
+    def in_turn(self, ranges: Sequence[ScheduleRange], apply_node: ApplyNode) -> SamplerInputs:
+        """MODEL and prompts in which each person's references are read in their own range of the schedule.
+
+        In each part of the schedule the prompts are those of the people who are read there. ranges: of each person.
+        """
+        parts = parts_of_schedule(ranges)
+        model = self.model  # with the runs that the prompts so far need
+        positive_of_people: Conditioning = []  # the last that a run reads; [] where there is none
+        by_people: dict[frozenset[int], SamplerInputs] = {}
+        for people in dict.fromkeys(part.people for part in parts):  # several parts may have the same people
+            prompts = self.prompts(people)
+            made = SamplerInputs(model, prompts.positive, prompts.negative)
+            if model is not None and prompts.needs_run:
+                made = read_by_region(made, prompts.record, prompts.regions, apply_node.node_id)
+                if people:
+                    made = _marked(made, apply_node)
+                    positive_of_people = made.positive
+            by_people[people] = _as_network_reads(self.family, made)
+            model = by_people[people].model
+        if model is not None and positive_of_people:
+            model = model_with_notes(apply_node, model, positive_of_people)
+        return SamplerInputs(
+            model,
+            changed_in_turn([(part.start, by_people[part.people].positive) for part in parts]),
+            changed_in_turn([(part.start, by_people[part.people].negative) for part in parts]),
+        )
+
+
+def _marked(given: SamplerInputs, apply_node: ApplyNode) -> SamplerInputs:
+    """The same MODEL, and prompts by whose marks a run knows that they come from this node."""
+    positive = marked(given.positive, apply_node, Side.POSITIVE)
+    return SamplerInputs(given.model, positive, marked(given.negative, apply_node, Side.NEGATIVE))
+
+
+def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
+    """MODEL and prompts with what the network of a family needs to read reference pictures.
+
+    Z-Image puts texts around reference pictures, and Krea 2's Identity Edit has references in the middle of the
+    picture: for both, as_trained gives the MODEL a run. Without references nothing is changed.
+    """
+    has_references = any(options.get(LATENTS) for _, options in given.positive)
+    if not has_references:
+        return given
+    if family.pictures.fitted:
+        return as_trained(given, CentredBatch, NAME)
+    if family.pictures.has_frame_texts:
+        return as_trained(given, FrameTextsBatch, NAME)
+    return given
