@@ -310,26 +310,13 @@ def switched_on(file: File) -> set[str]:
     return kinds
 
 
-def of_authors(kinds: set[str], setting: str) -> set[float | str]:
-    """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
-    values = set[float | str]()
-    for method in authors_settings.methods():
-        if method.node not in kinds:
-            continue
-        for name, value, _ in method.settings:
-            if name == setting:
-                first = value.partition(",")[0]
-                values.add(float(first) if re.fullmatch(r"[0-9.]+", first) else first)
-    return values
-
-
 @every_file
 def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Iterator[object]:
     """docs/dev/settings.md says where in their code each of them stands."""
     for node in file.real:
         kind = node["type"]
         for name, value in zip(workflow_nodes.names_in_row(node), node["widgets_values"], strict=False):
-            allowed = OTHER_SETTINGS.get((kind, name), of_authors({kind}, name))
+            allowed = OTHER_SETTINGS.get((kind, name), authors_settings.values({kind}, name))
             if allowed and value not in allowed:
                 yield kind, node["id"], name, value, allowed
 
@@ -338,9 +325,9 @@ def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Ite
 def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterator[object]:
     """Of any of its methods that are on; a second pass has a step count of its own."""
     kinds = switched_on(file)
-    guidance = of_authors(kinds, "CFG")
-    steps = of_authors(kinds, "steps")
-    distilled = of_authors(kinds, "guidance")
+    guidance = authors_settings.values(kinds, "CFG")
+    steps = authors_settings.values(kinds, "steps")
+    distilled = authors_settings.values(kinds, "guidance")
     for node in file.real:
         if node["type"] == "KSampler":
             values = dict(zip(workflow_nodes.names_in_row(node), node["widgets_values"], strict=True))
