@@ -128,12 +128,14 @@ def test_numbers_are_there_once_and_none_above_the_last(file: File) -> Iterator[
     for level in (graph, *inside):
         groups += [group["id"] for group in level.get("groups", [])]
         nodes += [node["id"] for node in level["nodes"]]
-    yield from (numbers for numbers in (links, groups, nodes) if len(set(numbers)) < len(numbers))
+    yield from ({"twice among": numbers} for numbers in (links, groups, nodes) if len(set(numbers)) < len(numbers))
     last_and_numbers = [(graph["last_link_id"], links), (graph["last_node_id"], [node["id"] for node in file.nodes])]
     for subgraph in inside:
         last_and_numbers.append((subgraph["state"]["lastLinkId"], [link["id"] for link in subgraph["links"]]))
         last_and_numbers.append((subgraph["state"]["lastGroupId"], [group["id"] for group in subgraph["groups"]]))
-    yield from (numbers for last, numbers in last_and_numbers if max(numbers, default=0) > last)
+    for last, numbers in last_and_numbers:
+        if max(numbers, default=0) > last:
+            yield f"the last number is said to be {last}, but there is {max(numbers)}"
     if len(file.nodes) > (12 if file.stem in AT_MOST_TWELVE else 24) or graph["version"] != 0.4:
         yield f"{len(file.nodes)} boxes"
 
