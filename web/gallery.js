@@ -33,13 +33,14 @@ async function entries() {
   const known = [...titles.keys()].filter((stem) => files.includes(stem));
   return [...new Set([...known, ...files])].map((stem) => {
     const words = searchWords(texts, stem);
+    const tasks = filterWords(en?.likenessTemplateTasks, stem);
     // The search weighs tags more than descriptions: so a template to start with comes first.
     const first = stem.startsWith("start_") ? words.split(/, |、/).slice(0, 3) : [];
     return {
       name: stem,
       title: titleOf(stem),
       description: words || titleOf(stem),
-      tags: ["Likeness", ...filterWords(own?.likenessTemplateTasks, stem), ...first],
+      tags: ["Likeness", ...tasks.map((task) => own?.likenessTaskNames?.[task] ?? task), ...first],
       models: filterWords(en?.likenessTemplateModels, stem), // which the host calls the same in every language
       mediaType: "image",
       mediaSubtype: "jpg",

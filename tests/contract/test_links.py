@@ -1,14 +1,18 @@
-"""Links between the documents lead somewhere; templates have titles, and nodes help pages, also in Chinese."""
+"""Links between the documents lead somewhere; pages name all methods and templates; nodes have help pages."""
 
 import re
 from pathlib import Path, PurePosixPath
 
 import pytest
+import translations
+from pack.core.methods import methods
 from shared.workflow_files import titles
 
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / ".github").glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / ".github").glob("*.md")]
+for folder in ("docs", "web/docs"):
+    DOCUMENTS += (ROOT / folder).rglob("*.md")
 
 
 def targets(document: Path) -> list[tuple[str, str]]:
@@ -30,7 +34,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_to_our_own_files(document: Path, tracked: set[str]) -> None:
     name = document.relative_to(ROOT).as_posix()
     for path, anchor in targets(document):
@@ -47,6 +51,29 @@ def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> Non
     assert list(table) == list(titles("en")), "another order than in English"
     assert len(set(table.values())) == len(table)
     assert [title for title in table.values() if re.search(r'[<>:"/\\|?*#%{}@]', title)] == []
+    words = translations.main_file(language)["likenessTemplateWords"]
+    assert list(words) == list(table), "likenessTemplateWords: what the search finds it by"
+
+
+def test_every_template_has_a_task_and_a_row(root: Path) -> None:
+    """The gallery filters by tasks. One makes no picture."""
+    tasks = translations.main_file("en")["likenessTemplateTasks"]
+    with_a_task = {name for names in tasks.values() for name in names.split()}
+    assert sorted(with_a_task ^ titles("en").keys()) == ["check_files"], "likenessTemplateTasks"
+    assert translations.main_file("zh")["likenessTaskNames"].keys() <= tasks.keys()
+    page = (root / "docs" / "templates.md").read_text("utf-8")
+    assert [name for name in titles("en") if f"](../workflows/{name}.json)" not in page] == [], "docs/templates.md"
+
+
+@pytest.mark.parametrize("page", [
+    "docs/dev/verification.md", "docs/licences.md", "docs/nodes.md",
+    "web/docs/LikenessLoadAdapter.md", "web/docs/LikenessLoadAdapter/zh.md",
+])  # fmt: skip
+def test_a_page_names_every_method_that_has_files(root: Path, page: str) -> None:
+    """Those of Load Adapter name what it loads."""
+    with_files = [method for method in methods() if method.key and not ("LoadAdapter" in page and method.node)]
+    text = (root / page).read_text("utf-8")
+    assert [method.title for method in with_files if method.title not in text] == []
 
 
 def test_pages_call_templates_by_their_titles(root: Path) -> None:

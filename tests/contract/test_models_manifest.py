@@ -154,7 +154,8 @@ def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
     """`python scripts/models.py write` makes them so."""
     command = [sys.executable, str(root / "scripts" / "models.py"), "write", "--check"]
     process = subprocess.run(command, capture_output=True, text=True)
-    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert process.stdout + process.stderr == ""
+    assert process.returncode == 0
 
 
 def test_sizes_are_those_of_download_pages() -> None:

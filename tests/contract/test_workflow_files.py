@@ -128,12 +128,14 @@ def test_numbers_are_there_once_and_none_above_the_last(file: File) -> Iterator[
     for level in (graph, *inside):
         groups += [group["id"] for group in level.get("groups", [])]
         nodes += [node["id"] for node in level["nodes"]]
-    yield from (numbers for numbers in (links, groups, nodes) if len(set(numbers)) < len(numbers))
+    yield from ({"twice among": numbers} for numbers in (links, groups, nodes) if len(set(numbers)) < len(numbers))
     last_and_numbers = [(graph["last_link_id"], links), (graph["last_node_id"], [node["id"] for node in file.nodes])]
     for subgraph in inside:
         last_and_numbers.append((subgraph["state"]["lastLinkId"], [link["id"] for link in subgraph["links"]]))
         last_and_numbers.append((subgraph["state"]["lastGroupId"], [group["id"] for group in subgraph["groups"]]))
-    yield from (numbers for last, numbers in last_and_numbers if max(numbers, default=0) > last)
+    for last, numbers in last_and_numbers:
+        if max(numbers, default=0) > last:
+            yield f"the last number is said to be {last}, but there is {max(numbers)}"
     if len(file.nodes) > (12 if file.stem in AT_MOST_TWELVE else 24) or graph["version"] != 0.4:
         yield f"{len(file.nodes)} boxes"
 
@@ -310,26 +312,13 @@ def switched_on(file: File) -> set[str]:
     return kinds
 
 
-def of_authors(kinds: set[str], setting: str) -> set[float | str]:
-    """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
-    values = set[float | str]()
-    for method in authors_settings.methods():
-        if method.node not in kinds:
-            continue
-        for name, value, _ in method.settings:
-            if name == setting:
-                first = value.partition(",")[0]
-                values.add(float(first) if re.fullmatch(r"[0-9.]+", first) else first)
-    return values
-
-
 @every_file
 def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Iterator[object]:
     """docs/dev/settings.md says where in their code each of them stands."""
     for node in file.real:
         kind = node["type"]
         for name, value in zip(workflow_nodes.names_in_row(node), node["widgets_values"], strict=False):
-            allowed = OTHER_SETTINGS.get((kind, name), of_authors({kind}, name))
+            allowed = OTHER_SETTINGS.get((kind, name), authors_settings.values({kind}, name))
             if allowed and value not in allowed:
                 yield kind, node["id"], name, value, allowed
 
@@ -338,9 +327,9 @@ def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Ite
 def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterator[object]:
     """Of any of its methods that are on; a second pass has a step count of its own."""
     kinds = switched_on(file)
-    guidance = of_authors(kinds, "CFG")
-    steps = of_authors(kinds, "steps")
-    distilled = of_authors(kinds, "guidance")
+    guidance = authors_settings.values(kinds, "CFG")
+    steps = authors_settings.values(kinds, "steps")
+    distilled = authors_settings.values(kinds, "guidance")
     for node in file.real:
         if node["type"] == "KSampler":
             values = dict(zip(workflow_nodes.names_in_row(node), node["widgets_values"], strict=True))

@@ -618,8 +618,6 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
             assert {*template["models"]} <= {*models_of_host}, template["title"]
             assert template["title"] in WITHOUT_A_TASK or {*template["tags"]} & {*tasks_of_host}, template["title"]
         assert {*tasks} <= {*tasks_of_host}
-    assert {stem for stems in tasks.values() for stem in stems.split()} <= titles.keys()
-    assert [*translations.main_file("zh")["likenessTemplateTasks"].values()] == [*tasks.values()]
     words = translations.main_file("en")["likenessTemplateWords"]
     assert [template["description"].split(" · ")[0] for template in templates] == list(words.values())
     others, listed = visit.page.evaluate(TEMPLATES_OF_PACKS)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import authors_settings
 import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
@@ -36,15 +37,15 @@ SAMPLING = [name for name in GRAPHS if samples_as_a_unet(name)]
 TOLERANCE = 2e-6  # of a sigma
 CPU = torch.device("cpu")
 LEADING = {"steps_offset": 1, "timestep_spacing": "leading"}
-AUTHORS = {
-    "LikenessLoadParts2Whole": ("ddim", diffusers.DDIMScheduler(**SCHEDULER, steps_offset=1)),
+SCHEDULERS = {
     # The demos of IP-Adapter leave the noise of timestep 0 in the latent (set_alpha_to_one=False), no host does.
-    "LikenessApplyIPAdapter": ("ddim", diffusers.DDIMScheduler(**BETAS, steps_offset=1)),
-    "LikenessApplyStoryMaker": ("uni_pc", diffusers.UniPCMultistepScheduler(**BETAS, **LEADING)),
-    "LikenessApplyPuLID": ("dpmpp_2m", diffusers.EulerDiscreteScheduler(**BETAS, use_karras_sigmas=True)),
+    "ddim": diffusers.DDIMScheduler(**BETAS, steps_offset=1),
+    "dpmpp_2m": diffusers.EulerDiscreteScheduler(**BETAS, use_karras_sigmas=True),
+    "euler": diffusers.EulerDiscreteScheduler(**BETAS, **LEADING),
+    "uni_pc": diffusers.UniPCMultistepScheduler(**BETAS, **LEADING),
 }
-"""By a node of a workflow: the host's sampler and the authors' scheduler."""
-OTHERS = ("euler", diffusers.EulerDiscreteScheduler(**BETAS, **LEADING))
+"""The authors', by what the host calls their sampler."""
+OF_PARTS2WHOLE = diffusers.DDIMScheduler(**SCHEDULER, steps_offset=1)
 
 
 @cache
@@ -96,14 +97,14 @@ def test_a_workflow_samples_as_the_authors_do(name):
     samplers = samplers_of(GRAPHS[name])
     assert samplers
     for node in samplers:
-        methods = [kind for kind in AUTHORS if kind in node.kinds]
-        sampler, authors = AUTHORS[methods[0]] if methods else OTHERS
-        patcher = model("LikenessLoadParts2Whole" in node.kinds)
+        of_parts2whole = "LikenessLoadParts2Whole" in node.kinds
+        patcher = model(of_parts2whole)
         steps, _, used, scheduler, denoise = node.widgets_values[2:]
+        assert used in (authors_settings.values(node.kinds, "sampler") or {"euler"})
+        authors = OF_PARTS2WHOLE if of_parts2whole else SCHEDULERS[used]
         authors.set_timesteps(int(steps / denoise))
         timesteps = authors.timesteps[-steps:]
         sigmas = comfy.samplers.KSampler(patcher, steps, CPU, used, scheduler, denoise).sigmas
-        assert used == sampler
         assert len(sigmas) == len(timesteps) + 1
         assert sigmas[-1] == 0
         assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE

@@ -1,6 +1,7 @@
 """The settings that the methods were published with, from the tables of docs/dev/settings.md."""
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,3 +36,16 @@ def methods() -> tuple[Method, ...]:
         elif setting := _SETTING.fullmatch(line):
             found[-1].settings.append(setting.group("what", "value", "where"))
     return tuple(found)
+
+
+def values(nodes: Set[str], setting: str) -> set[float | str]:
+    """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
+    found = set[float | str]()
+    for method in methods():
+        if method.node not in nodes:
+            continue
+        for name, value, _ in method.settings:
+            if name == setting:
+                first = value.partition(",")[0]
+                found.add(float(first) if re.fullmatch(r"[0-9.]+", first) else first)
+    return found
