@@ -140,7 +140,7 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
         crossings = _crossings(upright, float(moved[number, 1]))
         if number != chin and crossings.size:
             moved[number, 0] = crossings.min() if number < chin else crossings.max()  # the outermost, on the outline
-    return moved @ turn.T
+    return moved @ np.transpose(turn)
 
 
 def _crossings(points: npt.NDArray[np.float64], height: float) -> npt.NDArray[np.float64]:
