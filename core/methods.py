@@ -5,7 +5,7 @@ pages, the choices of Measure Likeness, the benchmark and the tests.
 """
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -93,11 +93,12 @@ class Method:
         """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
         return not kinds.isdisjoint({self.node, *self.applies})
 
-    def reads_embeddings_with(self, file_format: str) -> bool:
-        """Whether it reads embeddings with a file of this format, as IP-Adapter does with those of FaceID alone."""
+    def reads_embeddings_with(self, formats: Iterable[str]) -> bool:
+        """Whether it reads embeddings where files of these formats are used: some methods do so with all files, others
+        with those of some formats alone, as IP-Adapter with FaceID."""
         if not self.recogniser:
             return False
-        return not self.embedding_formats or file_format.startswith(self.embedding_formats)
+        return not self.embedding_formats or any(each.startswith(self.embedding_formats) for each in formats)
 
 
 def read(path: Path) -> Method:

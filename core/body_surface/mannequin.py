@@ -412,20 +412,13 @@ class _Figure:
 
     def _head(self) -> _Shape | None:
         """An ellipse from the crown to the chin, and the neck below the nose; None where no nose is seen."""
-        head_height = self.head_height
         nose = self.pose[_NOSE]
         if nose[2] <= SEEN:
             return None
-        # The point towards which the head's axis goes: between the shoulders, or without them straight below the nose.
-        neck = (nose[0], nose[1] + NECK_BELOW_NOSE * head_height)
-        if self.corners:
-            left_shoulder, right_shoulder, _, _ = self.corners
-            neck = middle(left_shoulder, right_shoulder)
-        down = unit(nose[:2], neck)
-        # From the nose down the axis, px. The crown's is negative: it lies above the nose.
-        crown = CROWN * head_height
-        chin = _CHIN_BELOW_NOSE * head_height
-        neck_end = max(math.dist(neck, nose[:2]) - _HEAD_ABOVE_SHOULDERS * head_height, chin)
+        head_height = self.head_height
+        axis = self._head_axis(nose[:2])
+        crown = axis.start
+        chin = _CHIN_BELOW_NOSE * head_height  # from the nose down the axis, px
         skull_center = (crown + chin) / 2
         half_skull = (chin - crown) / 2
 
@@ -436,13 +429,27 @@ class _Figure:
             half_neck = _HALF_NECK * (pixels_along > 0)  # 0 above the nose
             return np.maximum(ellipse * HALF_HEAD, half_neck) * head_height
 
-        axis = _Axis(nose[:2], down, self.facing_sign, start=crown, length=neck_end - crown)
         # The middle of the skull lies between the ears; where only one is seen, half way from it to the nose, which is
         # on the axis. So its distance across is half of the sum of theirs.
         skull_middle = sum(axis.distance_across(x, y) for x, y, seen in self.pose[_EARS] if seen > SEEN) / 2
         widest = HALF_HEAD * head_height
         charts = _head_charts(_seam(skull_middle, widest), self.front)
         return _Shape(axis, half_width, widest, charts, middle_across=skull_middle)
+
+    def _head_axis(self, nose: Point) -> _Axis:
+        """The axis of the head and the neck, from the crown through the nose.
+
+        It goes towards the middle between the shoulders, or without them straight down.
+        """
+        neck = (nose[0], nose[1] + NECK_BELOW_NOSE * self.head_height)
+        if self.corners:
+            left_shoulder, right_shoulder, _, _ = self.corners
+            neck = middle(left_shoulder, right_shoulder)
+        # From the nose down the axis, px. The crown's is negative: it lies above the nose.
+        crown = CROWN * self.head_height
+        chin = _CHIN_BELOW_NOSE * self.head_height
+        end = max(math.dist(neck, nose) - _HEAD_ABOVE_SHOULDERS * self.head_height, chin)
+        return _Axis(nose, unit(nose, neck), self.facing_sign, start=crown, length=end - crown)
 
 
 def _pixel_range(start: float, end: float, reach: float, side: int) -> range:

@@ -21,7 +21,7 @@ def non_commercial(method: Method, model: Model) -> list[Model]:
     model: the file. The pack counts only where the method reads embeddings with a file of this format.
     """
     needed = [model]
-    if method.reads_embeddings_with(model.format):
+    if method.reads_embeddings_with([model.format]):
         needed.append(packs.published(method.recogniser))
     return [entry for entry in needed if entry.commercial == "no"]
 

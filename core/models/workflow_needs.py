@@ -229,10 +229,9 @@ class _Workflow:
 
     def _read_by_methods(self) -> set[str]:
         """Ids of the recognisers whose embeddings the methods of the workflow read."""
-        # A method counts also before any file is chosen, where it reads embeddings with all files ("").
-        formats = ["", *(model.format for model in models() if model.name in self.texts)]
+        chosen_formats = [model.format for model in models() if model.name in self.texts]
         used = [method for method in methods() if method.used_by(self.kinds)]
-        return {method.recogniser for method in used if any(map(method.reads_embeddings_with, formats))}
+        return {method.recogniser for method in used if method.reads_embeddings_with(chosen_formats)}
 
     def needed(self) -> tuple[Model, ...]:
         """The models that `published` returns, whose docstring says which."""

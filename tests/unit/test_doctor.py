@@ -271,6 +271,7 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     hidden[0]["links"] = []
     primitive = {"id": 1, "type": "PrimitiveNode", "widgets_values": ["mine.safetensors", "fixed"]}
     corner = {"id": 3, "type": "Reroute", "inputs": [{"link": 8}]}
+    damaged = {"id": 4, "type": "Reroute", "inputs": [{"link": {}}]}
     in_picture = {**node, "inputs": []}  # a frontend leaves out the slots of widgets that are not linked
     promoted = [["2", "other"], ["2", menu]]
     graphs = [
@@ -285,7 +286,10 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
             "definitions": {"subgraphs": hidden},
         },
         {"nodes": [primitive, inner], "links": [[7, 1, 0, 2, 0, ""]]},
-        {"nodes": [primitive, corner, inner], "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""]]},
+        {
+            "nodes": [primitive, corner, damaged, inner],
+            "links": [[7, 3, 0, 2, 0, ""], [8, 1, 0, 3, 0, ""], [9, 4, 0, 5, 0, ""]],
+        },
     ]
     searched = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
     for graph in graphs:
