@@ -146,13 +146,16 @@ def participants_of(cast: PlacedCast) -> Participants:
             names_off_canvas.append(member.name)
     left_out = [*gathered("Off the canvas, left out", names_off_canvas), *with_photo.left_out]
     taking = TakingPart(cast, tuple(acts), tuple(left_out))
-    warnings: list[str] = []
-    # People with a row of the batch each have a picture each, in which no patch meets another one.
-    if not cast.by_row:
-        squares = [(participant.name, participant.rect) for participant in participants]
-        warnings += placing.overlaps("ID patches overlap, faces may mix", squares)
-    warnings += _cut_by_the_border(participants, cast)
-    return Participants(cast, taking, tuple(participants), tuple(warnings))
+    return Participants(cast, taking, tuple(participants), tuple(_warnings(participants, cast)))
+
+
+def _warnings(participants: Sequence[Participant], cast: PlacedCast) -> list[str]:
+    """Lines that name whose patches overlap, and whose the border cuts."""
+    cut_patches = _cut_by_the_border(participants, cast)
+    if cast.by_row:  # each has a picture of their own, in which no patch meets another one
+        return cut_patches
+    squares = [(participant.name, participant.rect) for participant in participants]
+    return [*placing.overlaps("ID patches overlap, faces may mix", squares), *cut_patches]
 
 
 def _cut_by_the_border(members: Sequence[Participant], canvas: PlacedCast) -> list[str]:
