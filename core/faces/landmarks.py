@@ -130,8 +130,9 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
     down = mesh[_CHIN] - mesh[_FOREHEAD]
     down /= max(float(np.hypot(*down)), 1.0)  # of length 1; a damaged mesh of no height would divide by 0
     down_x, down_y = float(down[0]), float(down[1])
-    # The columns: to the viewer's right on an upright face, and down the face. A turn is undone by its transpose.
-    turn = np.array([(down_y, down_x), (-down_x, down_y)], np.float64)
+    # The columns of `turn`: to the viewer's right on an upright face, and down the face. turn_back is its inverse.
+    turn = np.array([(down_y, down_x), (-down_x, down_y)])
+    turn_back = np.array([(down_y, -down_x), (down_x, down_y)])
     # Both in turned coordinates: x across the face, y down the face.
     upright = mesh @ turn  # (468 or 478, 2)
     moved = jaw @ turn  # (17, 2)
@@ -140,7 +141,7 @@ def _on_outline(jaw: npt.NDArray[np.float64], mesh: npt.NDArray[np.float64]) -> 
         crossings = _crossings(upright, float(moved[number, 1]))
         if number != chin and crossings.size:
             moved[number, 0] = crossings.min() if number < chin else crossings.max()  # the outermost, on the outline
-    return moved @ np.transpose(turn)
+    return moved @ turn_back
 
 
 def _crossings(points: npt.NDArray[np.float64], height: float) -> npt.NDArray[np.float64]:
