@@ -29,7 +29,7 @@ The steps of one forward:
       each cross-attention:
         _remember_text              the text that keys and values are made of, once others have changed it
         attention_output            one attention per TextReading, each with the keys and values of its people
-    call_network                    ends the Forward (runs.py)
+    call_network                    ends the Forward (forward.py)
     Batch.prepared closes           takes the hooks out
 
 Weights of pixels are shares of people (`shares_at`), one for each rank (`_make_weights`), kept by grid (`_weights_of`).

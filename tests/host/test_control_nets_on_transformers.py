@@ -13,7 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import families
-from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling import model_conds, on_model
 from pack.bridge.words.transformer import run as transformer_run
 from tiny import devices, tiny_dits
 from tiny.seeded import fill, normal
@@ -63,7 +63,7 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     texts = carried_words([words], torch.ones(1, HEIGHT, WIDTH), ["Anna"])
     positive = model_conds.carry(common, texts)
     negative = model_conds.carry(text(2, COMMON), texts.without_people())
-    return runs.with_runs(model, transformer_run.TransformerWordsRun), positive, negative
+    return on_model.with_runs(model, transformer_run.TransformerWordsRun), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:

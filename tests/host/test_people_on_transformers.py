@@ -18,7 +18,7 @@ from logged import messages_of_the_pack
 from marks import WITH_REFERENCES, families
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling import model_conds, on_model
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words.transformer.run import TransformerWordsRun
@@ -438,7 +438,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     positive, texts, record = dense_sides(family)
     negative = tiny_dits.conditioning(60)
     of_people = carried_words(texts, masks, ["Anna", "Ben"])
-    made = by_region(runs.with_runs(model, TransformerWordsRun), positive, negative, record, masks)
+    made = by_region(on_model.with_runs(model, TransformerWordsRun), positive, negative, record, masks)
     applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
@@ -527,7 +527,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
             if letter == "w":
                 other_side = model_conds.carry(negative, of_people.without_people())
                 made = (
-                    runs.with_runs(model, TransformerWordsRun),
+                    on_model.with_runs(model, TransformerWordsRun),
                     model_conds.carry(positive, of_people),
                     other_side,
                 )

@@ -14,7 +14,7 @@ from hidden_text import without_common
 from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling import model_conds, on_model
 from pack.bridge.sampling.forward import ForwardInput
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words.transformer.run import TransformerWordsRun
@@ -61,7 +61,7 @@ OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 def with_texts_of(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
     texts_of_people = carried_words([text(name)[0][0] for name in people], areas, people)
-    patched = runs.with_runs(model, TransformerWordsRun)
+    patched = on_model.with_runs(model, TransformerWordsRun)
     positive_side = model_conds.carry(text(common), texts_of_people)
     negative_side = model_conds.carry(text(negative), texts_of_people.without_people())
     return patched, positive_side, negative_side
@@ -245,7 +245,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     blurred = encoded(clip, "blurred")
     expected_positive = model_conds.carry(common, texts_of_people)
     expected_negative = model_conds.carry(blurred, texts_of_people.without_people())
-    patched = runs.with_runs(model, TransformerWordsRun)
+    patched = on_model.with_runs(model, TransformerWordsRun)
     picture = sample(family, (model_out, positive, negative), cfg=3.0)
     assert torch.equal(picture, sample(family, (patched, expected_positive, expected_negative), cfg=3.0))
     assert relative(picture, sample(family, (model, common, blurred), cfg=3.0)) > 100 * TOLERANCE
@@ -335,7 +335,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     shortened = [[words[:, :5], options]]
     texts_of_people = carried_words([text("anna")[0][0]], APART[:1], ["anna"])
     other_side = model_conds.carry(text("common"), texts_of_people.without_people())
-    patched = runs.with_runs(model, TransformerWordsRun)
+    patched = on_model.with_runs(model, TransformerWordsRun)
     picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
     expected = sample(QWEN, (patched, model_conds.carry(shortened, texts_of_people), other_side))
     assert relative(picture, expected) <= TOLERANCE

@@ -95,16 +95,17 @@ class WordsReading:
         block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
         if not self._texts.family.counted_axes:
             return block_inputs
-        return {**block_inputs, "txt_ids": self._positions(block_inputs["txt_ids"])}
+        return {**block_inputs, "txt_ids": self._positions(block_inputs["txt_ids"], text)}
 
-    def _positions(self, given: Tensor) -> Tensor:
-        """The positions of all texts, (B, T, axes), with those that each person's words would have as the common text.
+    def _positions(self, given: Tensor, text: int) -> Tensor:
+        """The positions of all texts, with those that each person's words would have as the common text.
 
-        So each text counts from its own beginning. given: the network's, which count through all texts. The tokens:
+        So each text counts from its own beginning. given: the network's, (B, text or more tokens, axes), which count
+        through all texts. text: how many tokens these are:
         [in front, by others][common text][words of slot 1][of slot 2] ...
         """
         positions = given.clone()
-        start = positions.shape[1] - sum(self._texts.sizes)  # of the words of the first slot
+        start = text - sum(self._texts.sizes)  # of the words of the first slot
         start_of_common = start - self._texts.common
         first_of_common = given[:, start_of_common : start_of_common + 1]  # (B, 1, axes)
         for size in self._texts.sizes:
