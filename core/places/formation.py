@@ -100,8 +100,8 @@ class Formation:
     def least_head(self) -> int:
         """The least size of a head, in pixels, at which the ID patches of all people keep clear of each other."""
         least = self.beside.least
-        nearest = min([least, *(distance for row in self.rows for distance in row.distances(least))])
-        clear_of_neighbours = math.ceil(_PATCH / nearest)
+        distances = [distance for row in self.rows for distance in row.distances(least)]
+        clear_of_neighbours = math.ceil(_PATCH / min([least, *distances]))
         return clear_of_neighbours if len(self.rows) == 1 else max(clear_of_neighbours, _LEAST_HEAD)
 
     def largest_head(self, width: int, height: int) -> float:
@@ -179,17 +179,20 @@ def formation(people: Sequence[Figure], framing: str, row_count: int) -> Formati
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
     fewest, remainder = divmod(len(people), row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
+    waiting = iter(people)
     rows: list[Row] = []
-    placed = 0  # how many people have a place already
+    first_place = 1
     for number, noses in enumerate(_staggered(sizes)):
         rows_in_front = row_count - 1 - number
         posed: list[Posed] = []
-        for person, x in zip(people[placed : placed + len(noses)], noses, strict=True):
+        for x in noses:
+            person = next(waiting)
             posture = _posture(person.does, framing, row_count, rows_in_front)
-            mirrored = BodySides(posture.right, posture.left)
-            posed.append(Posed(person.build, person.does, mirrored if x < 0 else posture, x))
-        rows.append(Row(number, rows_in_front == 0, placed + 1, tuple(posed)))
-        placed += len(noses)
+            if x < 0:
+                posture = BodySides(left=posture.right, right=posture.left)
+            posed.append(Posed(person.build, person.does, posture, x))
+        rows.append(Row(number, rows_in_front == 0, first_place, tuple(posed)))
+        first_place += len(posed)
     return Formation(tuple(rows), framing)
 
 

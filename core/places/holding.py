@@ -106,10 +106,11 @@ def holds(row: Sequence[Posed]) -> list[Hold]:
     """
     pairs = list(pairwise(range(len(row))))  # indices of neighbours, (left, right)
     mutual = [(left, right) for left, right in pairs if _wish_the_same(row[left], row[right])]
+    one_sided = [pair for pair in pairs if pair not in mutual]
     in_mutual = {index for pair in mutual for index in pair}
     found: list[Hold] = []
     taken: set[int] = set()  # indices of those who are in a holding with Holding.one
-    for pair in sorted(pairs, key=lambda pair: pair not in mutual):  # those of the same wish first
+    for pair in (*mutual, *one_sided):
         # Whoever has a neighbour of the same wish does not wish to hold the other neighbour as well.
         wishing = [index for index in pair if pair in mutual or index not in in_mutual]
         action = _first_that_can_be([row[index].action for index in wishing], is_taken=not taken.isdisjoint(pair))
