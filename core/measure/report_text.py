@@ -18,10 +18,9 @@ def describe(report: Report) -> str:
     for recogniser in report.recognisers[1:]:
         for number, picture in enumerate(report.pictures[recogniser], 1):
             lines.append(f"By {recogniser}, picture {number}: {summary(picture)}")
-    alignments = [picture.text_alignment for picture in report.judged_pictures if picture.text_alignment is not None]
-    alignment_of_all = mean(alignments)
-    if alignment_of_all is not None:
-        lines.append(f"Text alignment of all pictures: {alignment_of_all:.3f}")
+    text_alignment = mean(picture.text_alignment for picture in report.judged_pictures)
+    if text_alignment is not None:
+        lines.append(f"Text alignment of all pictures: {text_alignment:.3f}")
     return "\n".join(lines)
 
 

@@ -51,7 +51,8 @@ def _piece(picture: Tensor, mask: Tensor) -> Tensor:
     # `resized` has rounded the mask to eight bits, which makes a very faint one 0: then the whole picture counts.
     if not (mask > 0).any():
         mask = torch.ones_like(mask)
-    left, top, right, below = bounds(mask > 0.5 if (mask > 0.5).any() else mask > 0)
+    threshold = 0.5 if (mask > 0.5).any() else 0.0
+    left, top, right, below = bounds(mask > threshold)
     piece = slice(top, below), slice(left, right)
     opacity = mask[piece][..., None]  # (h, w, 1)
     return picture[piece] * opacity + (1 - opacity)

@@ -124,15 +124,20 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
         why = f"its image is a batch of {len(image)} pictures"
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")
     picture, alpha = _colors_and_alpha(image[0])
-    if mask is not None and is_unpainted(mask):
-        mask = None
-    pieces = 1 if mask is None else len(as_masks(mask))
-    part = Part(label, picture, alpha, _together(mask), weight, _together(target), pieces)
-    for name, channel in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
-        if weight > 0 and channel is not None and not channel.any():
-            advice = _EMPTY_TARGET if name == "target_mask" else _EMPTY
-            raise BadPart(label, f"its {name} ({size_text(channel)}) is empty: every value is 0", advice)
+    painted = None if mask is None or is_unpainted(mask) else as_masks(mask)  # (pieces, h, w)
+    pieces = 1 if painted is None else len(painted)
+    part = Part(label, picture, alpha, _together(painted), weight, _together(target), pieces)
+    if weight > 0:
+        _require_some("mask", part.mask, label, _EMPTY)
+        _require_some("alpha channel", alpha, label, _EMPTY)
+        _require_some("target_mask", part.target, label, _EMPTY_TARGET)
     return part
+
+
+def _require_some(name: str, mask: Tensor | None, label: str, advice: str) -> None:
+    """Raise BadPart for a mask that is 0 everywhere. name: of the mask. label: of the part."""
+    if mask is not None and not mask.any():
+        raise BadPart(label, f"its {name} ({size_text(mask)}) is empty: every value is 0", advice)
 
 
 def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -171,7 +171,7 @@ class _Scans:
         """Count a scan, and note which bits of which coefficients it brings; a header that is cut off says nothing.
 
         header: of the scan, ISO 10918-1, B.2.3: how many channels, two bytes for each, the first and the last
-        coefficient, and a byte whose lower half is the last bit that is there.
+        coefficient, and a byte whose lower half is how many of the lowest bits are still missing.
         """
         self.count += 1
         channels_end = 1 + 2 * header[0] if header else 0
@@ -179,10 +179,10 @@ class _Scans:
         if len(header) < channels_end + 3:
             return
         first, last, bits = header[channels_end : channels_end + 3]
-        lowest_bit = bits & 15
+        still_missing = bits & 0x0F
         for channel in channels:
             missing = self.missing_bits.setdefault(channel, bytearray(b"\xff" * 64))
-            missing[first : last + 1] = bytes([lowest_bit]) * (last + 1 - first)
+            missing[first : last + 1] = bytes([still_missing]) * (last + 1 - first)
 
     def are_all_of(self, channels: int) -> bool:
         """Whether the scans bring every bit of a picture of so many channels."""

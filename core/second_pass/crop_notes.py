@@ -20,12 +20,9 @@ def describe(decisions: Sequence[Decision], picture_count: int) -> str:
     lines: list[str] = []
     for decision in decisions:
         candidate = decision.candidate
-        line = f"{candidate.name}: {decision.reason}."
-        if candidate.member.slot:
-            line = f"{candidate.name} (place {candidate.number}): {decision.reason}."
-        if picture_count > 1:
-            line = f"Picture {candidate.picture_index + 1}: {line}"
-        lines.append(line)
+        picture = f"Picture {candidate.picture_index + 1}: " if picture_count > 1 else ""
+        place = f" (place {candidate.number})" if candidate.member.slot else ""
+        lines.append(f"{picture}{candidate.name}{place}: {decision.reason}.")
     return "\n".join(lines)
 
 
