@@ -21,7 +21,7 @@ from pack.core.faces import analysis
 from pack.core.faces.bgr_pictures import to_picture
 from pack.core.faces.finding import find_faces
 from pack.core.methods import methods
-from pack.core.models import manifest, workflow_nodes
+from pack.core.models import workflow_nodes
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from prompts import node
@@ -29,7 +29,7 @@ from shared import photos, workflow
 from shared.host_server import HostError, HostServer, Run
 from shared.workflow import Prompt
 from standin_server import kept_waiting, said_against, write_lora, write_transformer_lora
-from standins_made import OF_RECORDS, Standins
+from standins_made import Standins
 from toy import built, install
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,9 +178,6 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
-    for model in manifest.models():
-        if model.key in OF_RECORDS:
-            names[f"LikenessLoadAdapter.file={model.name}"] = models.of_record(model.key).name
     names["LoraLoaderModelOnly.lora_name"] = FLUX_2_LORA if "klein" in file.stem else KREA_2_LORA
     names["LikenessAddLoRAToPerson.file"] = FLUX_2_LORA if "klein" in file.stem else LORA
     if sd15:

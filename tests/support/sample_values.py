@@ -53,7 +53,7 @@ from pack.core.places import bodies
 from pack.core.places.region_settings import RegionSettings
 from pack.nodes.adapters import LOADERS
 from safetensors.torch import load_file, save_file
-from seeded_files import id_patch_file, instant_id_file, ip_adapter_file, shapes_by_record
+from seeded_files import adapter_shapes, id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
 from tiny import devices, lora_made, tiny_dits, tiny_encoders, tiny_networks
 from tiny.seeded import fill, normal, seeded
@@ -122,18 +122,24 @@ FILES = {
     "pulid_eva": lambda widths: pulid_made.eva_file(),
     "pulid_parser": lambda widths: pulid_made.parser_file(),
 }
-"""By the folder of a method: a file as a user has it, for a UNet of these widths; else `shapes_by_record`. Further
+"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of others see `by_record`. Further
 files of a method have another name, which begins with that of the folder."""
+
+
+def by_record(folder: str, widths: list[int]) -> dict[str, torch.Tensor]:
+    """A file of a method of SDXL that is in no list: the tensors by which its record tells it, of random weights, and
+    the adapter's layers for every cross-attention. What a record leaves open of a shape is as wide as a text."""
+    (weights_format,) = method(folder).formats
+    if any(name.startswith("*") or "..." in shape for name, shape in weights_format.detect["tensors"].items()):
+        raise ValueError(f"the record of {folder} leaves tensors open: it needs a line in FILES of sample_values.py")
+    shapes = {key: tuple(side or 2048 for side in shape) for key, shape in weights_format.detect["tensors"].items()}
+    layers = {f"ip_adapter.{key}": shape for key, shape in adapter_shapes(widths, 2048).items()}
+    return seeded({**shapes, **layers}, 196)
 
 
 def file_of(kind: str, model: Any = None) -> Any:
     widths = unet.attention_widths(model or sdxl())
-    if kind in FILES:
-        return FILES[kind](widths)
-    shapes = shapes_by_record(method(kind), widths)
-    if shapes is None:
-        raise ValueError(f"the record of {kind} leaves tensors open: it needs a line in FILES of sample_values.py")
-    return seeded(shapes, 196)
+    return FILES[kind](widths) if kind in FILES else by_record(kind, widths)
 
 
 def load(kind: str, path: str, **changed: Any) -> Any:

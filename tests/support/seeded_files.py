@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pack.core.methods import Method
 from shared import adapters
 from shared.shapes import of
 from tiny.seeded import Shapes, seeded
@@ -44,17 +43,6 @@ def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> Mapping[str, Shapes]
 def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:
     """For a UNet whose transformer blocks have these widths, in diffusers' order. rank: of the LoRA, 0 is none."""
     return parts(adapters.layers(adapters.UNet(text, tuple(widths)), rank > 0, rank))["ip_adapter"]
-
-
-def shapes_by_record(method: Method, widths: list[int]) -> Shapes | None:
-    """What is in the file of a method of SDXL whose record says it: the tensors by which it is told, and the adapter's
-    layers for every cross-attention. What the record leaves open of a shape is as wide as a text. None: it leaves open
-    more, or there are several formats."""
-    tensors: dict[str, Any] = method.formats[0].detect.get("tensors", {}) if len(method.formats) == 1 else {}
-    if not tensors or any(name.startswith("*") or "..." in shape for name, shape in tensors.items()):
-        return None
-    shapes = {key: tuple(side or 2048 for side in shape) for key, shape in tensors.items()}
-    return shapes | {f"ip_adapter.{key}": shape for key, shape in adapter_shapes(widths, 2048).items()}
 
 
 def ip_adapter_shapes(kind: str, widths: list[int], text: int) -> Mapping[str, Shapes]:

@@ -16,9 +16,7 @@ import environment
 import torch
 from environment import package_file
 from pack.core.faces import landmarks
-from pack.core.methods import methods
 from safetensors.torch import save_file
-from seeded_files import shapes_by_record
 from shared import adapters, shapes
 from shared.standins import (
     FILES,
@@ -43,14 +41,7 @@ SMALL_NETWORKS = environment.ROOT / "scripts" / "tiny" / "small_networks.py"
 """A host loads it from among the stand-ins, and then takes networks as small as theirs."""
 
 
-OF_RECORDS = {method.key: told for method in methods() if (told := shapes_by_record(method, [NARROW] * 16)) is not None}
-"""By the folder of models, what is in the file of a method, where its record says it."""
-
-
 class Standins(Files):
-    def of_record(self, key: str) -> Path:
-        return self.root / key / f"{PREFIX}-{key}.pt"
-
     def ip_adapter(self, published: str) -> Path:
         """published: name of the file without its ending, such as ip-adapter-faceid_sd15."""
         return self.root / "ipadapter" / f"{PREFIX}-{published}.bin"
@@ -64,7 +55,7 @@ def build() -> Standins:
     """All stand-ins, written once per version of what tells their shapes."""
     names = ("adapters.py", "adapters.json", "shapes.py", shapes.FILE.name, "standins.json", "standins.py")
     told = (Path(__file__), Path(densepose_made.__file__), SMALL_NETWORKS, *map(shapes.FILE.with_name, names))
-    recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told) + repr(OF_RECORDS).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
     return _files(version_folder(CACHE / recipe, lambda root: _write(_files(root))))
 
 
@@ -88,8 +79,6 @@ def _write(to: Standins) -> None:
         _write_recogniser(path)
     _save(to.landmarker, _landmarker(), True)
     _write_adapters(to)
-    for key, contents in OF_RECORDS.items():
-        save(to.of_record(key), _weights("float16", 18).fill(iter(contents.items())))
     schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
     (to.parts2whole / "scheduler").mkdir()
     (to.parts2whole / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
