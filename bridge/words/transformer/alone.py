@@ -157,9 +157,8 @@ class TextsAlone:
         arguments of the host.
         """
         sizes = (self._texts.common, *self._texts.sizes)
-        has_our_texts = cap_feats is not None and cap_feats.shape[1] == sum(sizes)
         embeds_reference = current.embedded is not None
-        if embeds_reference or not has_our_texts:
+        if embeds_reference or cap_feats is None or cap_feats.shape[1] != sum(sizes):  # without a text, or with another
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):  # 0: the common text
