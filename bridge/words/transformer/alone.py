@@ -158,7 +158,7 @@ class TextsAlone:
         """
         sizes = (self._texts.common, *self._texts.sizes)
         embeds_reference = current.embedded is not None
-        if embeds_reference or cap_feats is None or cap_feats.shape[1] != sum(sizes):  # none of the texts are ours
+        if embeds_reference or cap_feats is None or cap_feats.shape[1] != sum(sizes):  # without a text, or with another
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):  # 0: the common text
