@@ -238,19 +238,18 @@ def _placed(
 
     left_out: lines that name who of the linked cast is not among `people`.
     """
-    # By place, as `people_of_places`; the masks by person.
-    names = ["" if person is None else people.people[person].name for person in where.people_of_places]
-    masks = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
-    # CUSTOM: with this order `troubles` takes the places as they are, and knows of nobody who stays in free ones.
+    names_by_place = ["" if person is None else people.people[person].name for person in where.people_of_places]
+    masks_by_person = [where.bodies[where.people_of_places.index(person)] for person in range(len(people.people))]
+    # The order tells `troubles` whether people of a photo stay in free places. Here nobody does, as with CUSTOM.
     troubles = placing.troubles(people, where.layout, where.people_of_places, placing.CUSTOM)
     lines = [*left_out, *troubles]
     notes.tell("\n".join(lines))
     preview = place_previews.numbered_layout(
-        where.layout, names, lines[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"
+        where.layout, names_by_place, lines[: place_previews.MOST_LINES], background=seen.picture, fit="stretch"
     )[None]
     placed = placing.place(people, where.layout, where.people_of_places)
     report = placing.report(people, where.layout, where.people_of_places, lines)
-    return io.NodeOutput(placed, torch.stack(masks), preview, report, ui=ui.PreviewImage(preview, cls=node))
+    return io.NodeOutput(placed, torch.stack(masks_by_person), preview, report, ui=ui.PreviewImage(preview, cls=node))
 
 
 NODES = [FindPlaces]

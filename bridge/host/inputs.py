@@ -72,14 +72,14 @@ _LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
 class _NodeSchema:
     """What the checks read of a node's schema.
 
-    title: the node's name in the menu. inputs: by their ids. judged_by_node: ids of the menus whose choice the node's
-    own validate_inputs checks, because there may be files that are newer than the schema. takes_lists: whether the host
-    gives it a list for every input.
+    title: the node's name in the menu. inputs: by their ids. menus_judged_by_node: ids of the menus whose choice the
+    node's own validate_inputs checks, because there may be files that are newer than the schema. takes_lists: whether
+    the host gives it a list for every input.
     """
 
     title: str
     inputs: Mapping[str, io.Input]
-    judged_by_node: Sequence[str]
+    menus_judged_by_node: Sequence[str]
     takes_lists: bool
 
 
@@ -89,8 +89,8 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
     schema = node.define_schema()
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
     # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
-    judged_by_node = inspect.getfullargspec(node.validate_inputs).args
-    return _NodeSchema(str(schema.display_name), inputs_by_id, judged_by_node, bool(schema.is_input_list))
+    menus_judged_by_node = inspect.getfullargspec(node.validate_inputs).args
+    return _NodeSchema(str(schema.display_name), inputs_by_id, menus_judged_by_node, bool(schema.is_input_list))
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
@@ -276,7 +276,8 @@ def single(value: Any) -> Any:
 def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     """The value of one input as the node runs with it, after all checks. Raises as `checked` says.
 
-    It is a number in the input's type; the default of the input, or None, for a None that is allowed; else `value`.
+    It is a number in the type of an input for numbers, which allows no None; the default of the input, or None, for a
+    None that is allowed; else `value`.
     """
     schema_input = schema.inputs[input_id]
     input_in_words = f"The {input_id} input of {schema.title}"
@@ -288,9 +289,9 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     if not _fits(schema_input, value):
         raise _misfit(schema_input, input_in_words, value)
     is_menu = schema_input.io_type == io.Combo.io_type
-    if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:
+    if is_menu and input_id not in schema.menus_judged_by_node and value not in schema_input.options:
         raise BadChoice(input_in_words, str(value), schema_input.options)
-    value_checks.require_numbers(input_in_words, value)
+    value_checks.require_usual_tensors(input_in_words, value)
     for io_type in str(schema_input.io_type).split(","):  # an input may take several types
         value_check = _VALUE_CHECKS.get(io_type)
         if value_check is not None and is_a(value, value_check.value_class):

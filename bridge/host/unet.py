@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core import families
-from ...core.attention.cross_attention import Block
+from ...core.attention.cross_attention import Block, block_of_unet
 from ...core.checks.errors import TokensMoved, WrongBaseModel, listed
 from ...core.methods import methods
 from .shared_network import model_of, network_within, object_of
@@ -340,7 +340,7 @@ def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> 
     of a whole block is (block, number), without the index of the layer.
     """
     patches = options.get("patches_replace", {}).get(attention, {})
-    return patches.get(block, patches.get(block[:2]))
+    return patches.get(block, patches.get(block_of_unet(block)))
 
 
 def with_replacements(options: Options, kind: str, replacements: Mapping[Any, Callable[..., Any]]) -> Options:

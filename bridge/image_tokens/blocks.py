@@ -28,7 +28,7 @@ from ..networks.model_family import network_of, require_family, tokens_of
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, check_conditioning
 from ..sampling.forward import Batch, ForwardInput
-from ..sampling.model_conds import ConditioningLost, OfNode
+from ..sampling.model_conds import ConditioningLost, PerChunk
 from ..sampling.runs import Run
 from .injections import Injection
 
@@ -145,7 +145,7 @@ class BlocksRun(Run[BlockInjection]):
         of_model: torch.device = self._device
         return device.type == of_model.type and of_model.index in (None, device.index)
 
-    def new_batch(self, acting: tuple[OfNode[BlockInjection], ...], forward_input: ForwardInput) -> BlocksBatch:
+    def new_batch(self, acting: tuple[PerChunk[BlockInjection], ...], forward_input: ForwardInput) -> BlocksBatch:
         return BlocksBatch(self, acting, forward_input)
 
 
@@ -210,7 +210,8 @@ _Replacement = Callable[[Options, Options], Options]
 class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
-    def __init__(self, run: BlocksRun, acting: Sequence[OfNode[BlockInjection]], forward_input: ForwardInput) -> None:
+    def __init__(self, run: BlocksRun, acting: Sequence[PerChunk[BlockInjection]], forward_input: ForwardInput) -> None:
+        """acting: for each node what it has put into each chunk of the batch; all chunks have as many rows."""
         super().__init__()
         self.blocks = run.blocks
         self.row_count = len(forward_input.x)
@@ -223,6 +224,7 @@ class BlocksBatch(Batch):
                 rows = slice(first_row, first_row + rows_of_chunk)
                 if injection.active:
                     layers = run.layers_on_device(injection, forward_input.x.device)
+                    # Apart: each person is read alone. Together: people who share tokens are read in one attention.
                     readers_of = _readers_apart if injection.apart else _readers_together
                     self._readers += readers_of(injection, rows, layers, forward_input.x)
 

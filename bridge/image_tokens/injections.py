@@ -30,7 +30,7 @@ from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.forward import ForwardInput
 from ..sampling.made_rows import attention_of_other_pack
-from ..sampling.model_conds import CarriedOfPeople, InBoxes, OfNode
+from ..sampling.model_conds import CarriedOfPeople, InBoxes, PerChunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class InjectionsRun(CrossAttentionRun[Injection]):
 
     key = Injection.key
 
-    def new_batch(self, acting: tuple[OfNode[Injection], ...], forward_input: ForwardInput) -> InjectionsBatch:
+    def new_batch(self, acting: tuple[PerChunk[Injection], ...], forward_input: ForwardInput) -> InjectionsBatch:
         return InjectionsBatch(self.layers, acting, query_shape_of(self.layers, forward_input))
 
 
@@ -120,7 +120,7 @@ class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
     def __init__(
-        self, layers: Sequence[Block], injections: Sequence[OfNode[Injection]], query_shape: QueryShape
+        self, layers: Sequence[Block], injections: Sequence[PerChunk[Injection]], query_shape: QueryShape
     ) -> None:
         super().__init__(layers, query_shape)
         self._nodes = [NodeInjections(of_node, query_shape) for of_node in injections]
@@ -165,7 +165,7 @@ class NodeInjections:
     are not read is missing.
     """
 
-    def __init__(self, injections: OfNode[Injection], query_shape: QueryShape) -> None:
+    def __init__(self, injections: PerChunk[Injection], query_shape: QueryShape) -> None:
         """injections: of the node, in the same regions and layers."""
         self._injections = injections
         self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once

@@ -115,7 +115,10 @@ def _without_prefix(name: str) -> str:
 
 
 def _layers_of_diffusers(model: ModelPatcher) -> dict[str, Target]:
-    """The weights of a UNet as diffusers calls them; the host knows older names of its attention."""
+    """The weight of each layer of a UNet, by the layer's name in diffusers.
+
+    For attention the host's own map has only the names of older files with dots, such as "attn1.processor.to_q".
+    """
     layers: dict[str, Target] = {}
     for name, weight in comfy.utils.unet_to_diffusers(model_of(model).model_config.unet_config).items():
         if name.endswith(WEIGHT):

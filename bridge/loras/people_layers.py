@@ -153,8 +153,8 @@ class InputLora(NamedTuple):
 class PeopleLayer:
     """What the LoRAs of all people of one node add to one layer. It lives as long as the run.
 
-    people: the numbers of those who have LoRAs here. owners: (ranks,), per rank the number of the person. Both are
-    there as tensors, too. down: (ranks, in), or (ranks, in, h, w) for a convolution. up: (out, ranks), strength
+    people: the numbers of those who have LoRAs here. person_of_rank: (ranks,), per rank the number of the person. Both
+    are there as tensors, too. down: (ranks, in), or (ranks, in, h, w) for a convolution. up: (out, ranks), strength
     included. in_front: what stands in front of the layer, of kinds that add to the layer's input (GLoRA).
     """
 
@@ -172,11 +172,11 @@ class PeopleLayer:
             if front is not None:
                 self.in_front.append(InputLora(person, front.down.to(like), front.up.to(like), groups))
         self.module = module
-        self.owners, self.down, self.up = _side_by_side(owned, groups)
+        self.person_of_rank, self.down, self.up = _side_by_side(owned, groups)
         self.people = tuple(dict.fromkeys(lora.owner for lora in owned))
-        self.owners_tensor = torch.tensor(self.owners, device=like.device)
+        self.person_of_rank_tensor = torch.tensor(self.person_of_rank, device=like.device)
         self.people_tensor = torch.tensor(self.people, device=like.device)
-        self._is_of = (self.people_tensor[:, None] == self.owners_tensor).to(like)
+        self._is_of = (self.people_tensor[:, None] == self.person_of_rank_tensor).to(like)
         """(people, ranks): 1 where a rank is the person's, else 0."""
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -287,18 +287,18 @@ def _side_by_side(loras: Sequence[_OwnedMatrices], groups: int) -> tuple[tuple[i
     Then come those for the second, and so on. This is the order of a convolution in groups: it gives the first part of
     its outputs from the first group of its inputs. Within one LoRA the ranks have it already, see in_groups.
     """
-    owners: list[int] = []
+    person_of_rank: list[int] = []
     group_of_rank: list[int] = []
     for lora in loras:
         rank_count = len(lora.down)
-        owners += [lora.owner] * rank_count
+        person_of_rank += [lora.owner] * rank_count
         for group in range(groups):
             group_of_rank += [group] * (rank_count // groups)
     # Ranks of one group stay in the order of the LoRAs.
-    order = sorted(range(len(owners)), key=group_of_rank.__getitem__)
+    order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
     down = torch.cat([lora.down for lora in loras])[order]
     up = torch.cat([lora.up for lora in loras], dim=1)[:, order]
-    return tuple(owners[rank] for rank in order), down, up.contiguous()
+    return tuple(person_of_rank[rank] for rank in order), down, up.contiguous()
 
 
 def groups_of(module: Any) -> int:

@@ -57,14 +57,14 @@ class RankWeights:
         self,
         forward: Forward,
         person_of_row: tuple[int, ...],
-        owners: tuple[int, ...],
+        person_of_rank: tuple[int, ...],
         stream: LayerStream | None,
         x: Tensor,
     ) -> Tensor:
         """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
 
         The result has as many dimensions as x. It is made once for each key, see `_kept`.
-        person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
+        person_of_row: the number of the person of each row of the batch. person_of_rank: that of each rank.
         stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C). Raises ConditioningLost
         unless x has a whole number of rows for each row that the network is called for.
         """
@@ -73,14 +73,14 @@ class RankWeights:
         if rest:
             raise ConditioningLost("", f"makes {len(x)} rows of {len(people)} in a layer")
         tokens_are_rows = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
-        key = people, owners, times, tokens_are_rows, x.dim()
+        key = people, person_of_rank, times, tokens_are_rows, x.dim()
         weights_by_key = self._kept(forward)
         if key not in weights_by_key:
             # Tokens that are rows: all of one row of the batch, then those of the next. Else the whole batch may stand
             # there once more, at the time 0, for reference pictures.
             of_batch = torch.tensor(people)
             of_x = of_batch.repeat_interleave(times) if tokens_are_rows else of_batch.repeat(times)
-            is_own = of_x[:, None] == torch.tensor(owners)  # (rows of x, ranks)
+            is_own = of_x[:, None] == torch.tensor(person_of_rank)  # (rows of x, ranks)
             ones = [1] * (x.dim() - 2)
             weights_by_key[key] = is_own.view(len(x), *ones, -1).to(self._like)  # (rows of x, 1, ..., ranks)
         return weights_by_key[key]
@@ -101,7 +101,7 @@ class RankWeights:
         """
         assert stream is not None  # such a layer is refused by the node
         weights_of = partial(  # how many tokens -> (1, tokens, ranks)
-            self.of_owners, forward, people, loras.owners, loras.owners_tensor, stream.stream
+            self.of_ranks, forward, people, loras.person_of_rank, loras.person_of_rank_tensor, stream.stream
         )
         if stream.stream is Stream.TEXT_AS_ROWS:
             return self._of_text_as_rows(weights_of, x)
@@ -131,30 +131,30 @@ class RankWeights:
         """
         # As if each person were one rank.
         tokens = self._tokens.tokens(stream)
-        return self.of_owners(forward, people, loras.people, loras.people_tensor, stream, tokens)
+        return self.of_ranks(forward, people, loras.people, loras.people_tensor, stream, tokens)
 
-    def of_owners(
+    def of_ranks(
         self,
         forward: Forward,
         people: PeopleOnPicture,
-        owners: tuple[int, ...],
-        owners_tensor: Tensor,
+        person_of_rank: tuple[int, ...],
+        person_of_rank_tensor: Tensor,
         stream: Stream,
         token_count: int,
     ) -> Tensor:
         """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
 
-        people: where those of a node are. owners: per rank the number of the person, also as a tensor. stream: which
-        tokens the layer is given. token_count: how many these are.
+        people: where those of a node are. person_of_rank: per rank the number of the person, also as a tensor. stream:
+        which tokens the layer is given. token_count: how many these are.
         """
         # All that TokenWeights.of_people reads of this forward to tell whose the tokens are is a part of the key.
         of_texts = self._tokens.text_tokens(), current.texts
         of_references = current.references, current.embedded
-        key = people.node_number, owners, stream, token_count, of_texts, of_references
+        key = people.node_number, person_of_rank, stream, token_count, of_texts, of_references
         weights_by_key = self._kept(forward)
         if key not in weights_by_key:
             weights = self._tokens.of_people(people, stream, token_count)  # (people, tokens)
-            weights_by_key[key] = weights[owners_tensor].T[None].to(self._like)  # (1, tokens, ranks)
+            weights_by_key[key] = weights[person_of_rank_tensor].T[None].to(self._like)  # (1, tokens, ranks)
         return weights_by_key[key]
 
 

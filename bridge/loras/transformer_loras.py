@@ -26,7 +26,7 @@ from ..networks.patched_methods import EmbeddedPieces, patched_inputs, with_inpu
 from ..networks.transformer_families import LayerStream, Stream, TransformerFamily
 from ..sampling.calls import Site, part_around
 from ..sampling.forward import Batch, ForwardInput
-from ..sampling.model_conds import OfNode, rows_of_nodes
+from ..sampling.model_conds import PerChunk, rows_of_nodes
 from ..sampling.runs import Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
@@ -68,7 +68,9 @@ class TransformerLorasRun(Run[PersonLoras]):
         self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}  # by the source of a node and the network
 
-    def new_batch(self, acting: tuple[OfNode[PersonLoras], ...], forward_input: ForwardInput) -> TransformerLorasBatch:
+    def new_batch(
+        self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput
+    ) -> TransformerLorasBatch:
         """What is added in the forwards in which these nodes act.
 
         Raises ConditioningLost where another pack has joined rows of people with different LoRAs.
@@ -93,7 +95,7 @@ class TransformerLorasRun(Run[PersonLoras]):
         key = loras.source, network  # the same source in all PersonLoras of the node, also in those cut to an area
         if key not in self._layers:
             modules = self._hooks[network].modules
-            self._layers[key] = people_layers(loras, self._model, modules, forward_input.like())
+            self._layers[key] = people_layers(loras, self._model, modules, forward_input.empty_like_network())
         return self._layers[key]
 
     def after_run(self) -> None:
@@ -318,7 +320,9 @@ class TransformerLorasBatch(Batch):
         loras = node_in_layer.loras
         hidden = functional.linear(x, loras.down.to(x))
         if node.person_of_row is not None:
-            return hidden * self._rank_weights.of_rows(forward, node.person_of_row, loras.owners, stream, x).to(hidden)
+            return hidden * self._rank_weights.of_rows(forward, node.person_of_row, loras.person_of_rank, stream, x).to(
+                hidden
+            )
         if node.people is None:
             return hidden
         weights = self._rank_weights.of_layer(forward, node.people, loras, stream, x).to(hidden)

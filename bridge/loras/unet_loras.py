@@ -77,7 +77,7 @@ from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Site, part_around
 from ..sampling.forward import ForwardInput
 from ..sampling.made_rows import made_rows_error
-from ..sampling.model_conds import OfNode
+from ..sampling.model_conds import PerChunk
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
 from .text_readings import PersonShare, TextReading, add_reading, make_readings, shares_of_node
@@ -150,7 +150,7 @@ class UNetLorasRun(CrossAttentionRun[PersonLoras]):
         tell_of_file_attention(self._model, by_region, "attn2")
         self.networks: dict[nn.Module, LoraNetwork] = {}
 
-    def new_batch(self, acting: tuple[OfNode[PersonLoras], ...], forward_input: ForwardInput) -> UNetLorasBatch:
+    def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput) -> UNetLorasBatch:
         """A new batch for the forwards in which these nodes act.
 
         The LoraNetwork of the UNet is made at its first batch.
@@ -186,7 +186,7 @@ class UNetNodeLoras:
 
     def __init__(
         self,
-        loras: OfNode[PersonLoras],
+        loras: PerChunk[PersonLoras],
         layers: Mapping[str, PeopleLayer],
         query_shape: QueryShape,
         block_grids: Mapping[tuple[str, int], Grid],
@@ -200,23 +200,24 @@ class UNetNodeLoras:
         """Of these chunks, see PersonLoras.shares; empty for one person everywhere."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
-        """What `_make_weights` has given, by the grid and the owners of the ranks."""
+        """What `_make_weights` has given, by the grid and the person of each rank."""
         self._make_all_weights(set(block_grids.values()))
 
     def _make_all_weights(self, every_grid: set[Grid]) -> None:
-        """Make the weights for every grid of the UNet and all owners of ranks, before the first forward.
+        """Make the weights for every grid of the UNet and the ranks of every layer, before the first forward.
 
-        They are not made when a layer first asks for them, because torch.compile compiles the forward, which should
-        only read what lies ready.
+        A layer's ranks are told by the number of the person whose LoRA each is of, such as (0, 0, 1). No weights are
+        made when a layer first asks for them, because torch.compile compiles the forward, which should only read what
+        lies ready.
         """
-        every_owners = {layer.owners for layer in self.layers.values()}
+        every_ranks = {layer.person_of_rank for layer in self.layers.values()}
         for layer in self.layers.values():
-            # What stands in front of a layer (GLoRA) belongs to one person as a whole. Its weights are those of a
-            # single rank, so that they multiply all channels.
-            every_owners.update((front.person,) for front in layer.in_front)
+            # GLoRA also adds to the layer's input, with one factor per pixel for all of its channels: the weight of a
+            # single rank of its person.
+            every_ranks.update((front.person,) for front in layer.in_front)
         for grid in every_grid:
-            for owners in every_owners:
-                self._weights[grid, owners] = self._make_weights(grid, owners)
+            for person_of_rank in every_ranks:
+                self._weights[grid, person_of_rank] = self._make_weights(grid, person_of_rank)
 
     def shares_at(self, grid: Grid) -> Tensor | None:
         """How much of each person's LoRAs every pixel of a grid has, on the CPU: (rows or 1, pixels, people).
@@ -234,25 +235,25 @@ class UNetNodeLoras:
             by_row = repeat_rows(by_row, self._query_shape.row_count, dim=0)  # (rows, pixels, people)
         return by_row
 
-    def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+    def _make_weights(self, grid: Grid, person_of_rank: tuple[int, ...]) -> Tensor | None:
         """How much of each rank every pixel of a grid has: (rows or 1, pixels, ranks); None for 1 everywhere.
 
-        The weight of a rank is the pixel's share of the person whose LoRA the rank belongs to. owners: for each rank
-        the number of this person.
+        The weight of a rank is the pixel's share of the person whose LoRA the rank belongs to. person_of_rank: for each
+        rank the number of this person.
         """
         shares = self.shares_at(grid)
         if shares is None:
             return None
-        return self._query_shape.like_queries(shares[..., list(owners)])
+        return self._query_shape.like_queries(shares[..., list(person_of_rank)])
 
-    def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+    def _weights_of(self, grid: Grid, person_of_rank: tuple[int, ...]) -> Tensor | None:
         """The weights that `_make_weights` gives: ready ones for the grids that the UNet has by itself.
 
         For a grid that another node has changed they are made anew at every call, and not kept.
         """
-        if (grid, owners) in self._weights:
-            return self._weights[grid, owners]
-        return self._make_weights(grid, owners)
+        if (grid, person_of_rank) in self._weights:
+            return self._weights[grid, person_of_rank]
+        return self._make_weights(grid, person_of_rank)
 
     def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
         """The sum of `out`, which a layer gives for x, and of what all people add to it, in the shape of `out`.
@@ -263,7 +264,7 @@ class UNetNodeLoras:
         """
         layer = self.layers[hook.name]
         grid = self._grid_of(hook.name, forward, out)
-        hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
+        hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.person_of_rank)  # (B, pixels or 1, ranks)
         up = layer.up.to(x)
         is_of_time_step = out.dim() == 2
         if is_of_time_step or layer.in_front:  # a sum that no single kernel makes
@@ -283,14 +284,14 @@ class UNetNodeLoras:
             return forward.grids[name]
         return self._grids.get(name, (1, 1))  # what the block has by itself
 
-    def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
+    def _times_pixel_weights(self, x: Tensor, grid: Grid, person_of_rank: tuple[int, ...]) -> Tensor:
         """Tokens times the weights of their pixels: (B, pixels or 1, channels). It may write into x.
 
         x: of all channels of a layer or of its ranks, in the shapes of `output_with_additions`. Raises LoraTokensMoved
         where x has not a whole number of tokens for each pixel, and ConditioningLost where another pack has made rows.
         """
         tokens = _as_tokens(x)
-        weights = self._weights_of(grid, owners)  # (rows or 1, pixels, channels or 1)
+        weights = self._weights_of(grid, person_of_rank)  # (rows or 1, pixels, channels or 1)
         if weights is None:
             return tokens
         is_of_time_step = tokens.shape[1] == 1  # this token becomes one for each pixel

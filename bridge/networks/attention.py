@@ -17,7 +17,7 @@ from ...core.attention.token_groups import AnySplit, Group, RowSplit, Split, joi
 from ..host.unet import Options
 from ..sampling.calls import Site
 from ..sampling.model_conds import ConditioningLost
-from .file_attention import Attention, asked_for_in, for_some_tokens
+from .file_attention import Attention, attention_of_file, for_some_tokens
 from .transformer_families import TransformerFamily
 
 OVERRIDE = "optimized_attention_override"
@@ -60,7 +60,7 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
         if override_before:
             attend = partial(override_before, kernel)  # kernel: the host's attention, which the host gives it, too
         else:
-            attend = asked_for_in(kwargs.get("transformer_options", {})) or kernel
+            attend = attention_of_file(kwargs.get("transformer_options", {})) or kernel
         return function(attend, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}

@@ -20,7 +20,7 @@ from .patched_methods import PatchedMethod, WithOption
 
 Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
-_ASKED_FOR = "likeness_attention_of_file"
+_OF_FILE = "likeness_attention_of_file"
 """The key of that attention, among transformer_options inside of a part of the network that the file names."""
 _OF_OTHERS = "optimized_attention_override"
 """The key of another pack's function around attention, beside which the host forgets what the file asks for."""
@@ -32,9 +32,9 @@ REPLACED = (
 )
 
 
-def asked_for_in(options: Options) -> Attention | None:
+def attention_of_file(options: Options) -> Attention | None:
     """The attention that the model's file asks for where these transformer_options are given; None where for none."""
-    return options.get(_ASKED_FOR)
+    return options.get(_OF_FILE)
 
 
 def for_some_tokens(attend: Attention, options: Options) -> Attention:
@@ -43,7 +43,7 @@ def for_some_tokens(attend: Attention, options: Options) -> Attention:
     It is `attend` too, except where the model's file asks for an attention that cannot be divided: then it is the
     host's own.
     """
-    if attend is asked_for_in(options) and not _takes_any_tokens(attend):
+    if attend is attention_of_file(options) and not _takes_any_tokens(attend):
         return attention.optimized_attention
     return attend
 
@@ -56,7 +56,7 @@ def attend_with(options: Options, kernel: Attention | None = None, mask: Tensor 
     options: the layer's extra_options. kernel: one of the host's attention functions; None for the host's own choice.
     mask: added to the logits.
     """
-    of_file = asked_for_in(options)
+    of_file = attention_of_file(options)
     if of_file is not None and _takes_any_tokens(of_file):
         return _as_host_calls(of_file, options, mask)
     return _as_host_calls(kernel, options, mask)
@@ -68,7 +68,7 @@ def attend_whole_with(options: Options) -> Attend:
     It is the attention that the model's file asks for, even one that cannot be divided, and else the host's choice.
     options: the layer's extra_options.
     """
-    return _as_host_calls(asked_for_in(options), options, mask=None)
+    return _as_host_calls(attention_of_file(options), options, mask=None)
 
 
 def _as_host_calls(function: Attention | None, options: Options, mask: Tensor | None) -> Attend:
@@ -94,56 +94,56 @@ def _takes_any_tokens(function: Attention) -> bool:
     return function in attention.REGISTERED_ATTENTION_FUNCTIONS.values()
 
 
-def _asked_for_in_parts(network: nn.Module) -> dict[nn.Module, Attention]:
+def _attention_of_file_in_parts(network: nn.Module) -> dict[nn.Module, Attention]:
     """What a network's file asks for in its parts, by part; parts for which it asks nothing are missing."""
     functions: dict[nn.Module, Attention] = {}
     for part in network.modules():
-        function = _asked_for_by(part)
+        function = _attention_of_part(part)
         if function is not None:
             functions[part] = function
     return functions
 
 
-def _asked_for_by(part: nn.Module) -> Attention | None:
+def _attention_of_part(part: nn.Module) -> Attention | None:
     """What the model's file asks for in one part of its network, None for nothing. The host keeps it as the part's
     comfy_attention.function."""
     return getattr(getattr(part, "comfy_attention", None), "function", None)
 
 
-def asked_for_in_layers(unet: Any, kind: str) -> dict[Block, Attention]:
+def attention_of_file_in_layers(unet: Any, kind: str) -> dict[Block, Attention]:
     """What a UNet's file asks for in its layers, by layer; layers for which it asks nothing are missing.
 
     kind: attn1 or attn2.
     """
     functions: dict[Block, Attention] = {}
     for name, number, index, transformer in transformers(unet):
-        function = _asked_for_by(getattr(transformer, kind))
+        function = _attention_of_part(getattr(transformer, kind))
         if function is not None:
             functions[name, number, index] = function
     return functions
 
 
-def with_asked_for(options: Options, function: Attention | None) -> Options:
-    """A UNet layer's extra_options with the attention that the file asks for there, where `asked_for_in` finds it.
+def with_attention_of_file(options: Options, function: Attention | None) -> Options:
+    """A UNet layer's extra_options with the attention that the file asks for there, where `attention_of_file` finds it.
 
     They are unchanged where the file asks for none (function is None), and where another pack has put a function around
     attention: beside that function the host would not call the file's attention either.
     """
     if function is None or _OF_OTHERS in options:
         return options
-    return {**options, _ASKED_FOR: function}
+    return {**options, _OF_FILE: function}
 
 
 def patched_file_attention(network: nn.Module) -> list[PatchedMethod]:
     """PatchedMethods, one for each part of a network in which the model's file asks for an attention.
 
-    Each puts that attention into the transformer_options of its part, where `asked_for_in` finds it.
+    Each puts that attention into the transformer_options of its part, where `attention_of_file` finds it.
     """
     # One WithOption for all blocks with the same function: torch.compile then takes the blocks for the same.
     by_function: dict[Attention, WithOption] = {}
     patched: list[PatchedMethod] = []
-    for part, function in _asked_for_in_parts(network).items():
-        with_function = by_function.setdefault(function, WithOption(_ASKED_FOR, function))
+    for part, function in _attention_of_file_in_parts(network).items():
+        with_function = by_function.setdefault(function, WithOption(_OF_FILE, function))
         patched.append(PatchedMethod(part, "forward", with_function.call_module))
     return patched
 
@@ -157,8 +157,8 @@ def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind
     for a transformer.
     """
     network: Any = network_within(model_of(model).diffusion_model)
-    asked_for = asked_for_in_layers(network, kind) if kind else _asked_for_in_parts(network)
-    is_replaced = not all(_takes_any_tokens(function) for function in asked_for.values())
+    attention_of_file = attention_of_file_in_layers(network, kind) if kind else _attention_of_file_in_parts(network)
+    is_replaced = not all(_takes_any_tokens(function) for function in attention_of_file.values())
     for canvas_node in canvas_sizes(carried):
         text = f"{canvas_node.node_name}: {REPLACED}" if is_replaced else ""
         notes.tell_of_run(canvas_node.node_id, TOPIC, text)

@@ -33,7 +33,7 @@ from ..sampling.forward import Batch, ForwardInput
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import CarriedT, ConditioningLost
 from ..sampling.runs import Run
-from .file_attention import Attention, asked_for_in_layers, with_asked_for
+from .file_attention import Attention, attention_of_file_in_layers, with_attention_of_file
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
 PIXELS = "likeness_pixels"
@@ -45,14 +45,14 @@ class QueryShape(NamedTuple):
     """What a batch has to know of the queries that will read it, before any layer has made them.
 
     row_count: of the forward's batch. grids: those of the layers, one query for each cell. device, dtype: of the
-    layers' queries. asked_for: what the model's file asks for in layers.
+    layers' queries. attention_of_file: in layers for which the model's file asks for one.
     """
 
     row_count: int
     grids: frozenset[Grid]
     device: torch.device
     dtype: torch.dtype
-    asked_for: Mapping[Block, Attention]
+    attention_of_file: Mapping[Block, Attention]
 
     def like_queries(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype)
@@ -62,11 +62,11 @@ def query_shape_of(layers: Sequence[Block], forward_input: ForwardInput) -> Quer
     """The QueryShape of one forward. layers: cross-attention layers of its UNet."""
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
-    like = forward_input.like()
-    grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
-    asked_for = asked_for_in_layers(unet, "attn2")
+    like = forward_input.empty_like_network()
+    grids_of_layers = frozenset(block_grids[name, number] for name, number, _transformer in layers)
+    attention_of_file = attention_of_file_in_layers(unet, "attn2")
     row_count = len(forward_input.x)
-    return QueryShape(row_count, grids_of_layers, like.device, like.dtype, asked_for)
+    return QueryShape(row_count, grids_of_layers, like.device, like.dtype, attention_of_file)
 
 
 class CrossAttentionBatch(Batch):
@@ -144,7 +144,7 @@ class CrossAttentionBatch(Batch):
         """
         block = self.layers[layer_index]
         self.calls.count(block)
-        extra_options = with_asked_for(extra_options, self._query_shape.asked_for.get(block))
+        extra_options = with_attention_of_file(extra_options, self._query_shape.attention_of_file.get(block))
         return self.attention_output(layer_index, before, q, k, v, extra_options)
 
     def attention_output(

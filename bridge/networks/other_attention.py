@@ -85,7 +85,11 @@ def _reads_text(other: _OtherAttention, forward_input: ForwardInput, tokens: int
     width = other.transformer.attn2.to_q.out_features
     pixels = other.grid[0] * other.grid[1]
     extra_options = _extra_options(other, forward_input)
-    numbers = torch.linspace(-1, 1, tokens * width, dtype=torch.float32).to(forward_input.like()).view(1, tokens, width)
+    numbers = (
+        torch.linspace(-1, 1, tokens * width, dtype=torch.float32)
+        .to(forward_input.empty_like_network())
+        .view(1, tokens, width)
+    )
     text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
     query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
     try:

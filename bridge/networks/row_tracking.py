@@ -119,7 +119,8 @@ class RowTracker:
                 source_rows = earlier_source_rows[source_rows]
             extra_options[SOURCE_ROWS] = source_rows
         elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
-            # The rows are the batch's, but they read a shorter text that is not ours: SOURCE_ROWS has to be there.
+            # The rows are the batch's, but they read a shorter text that is not ours. That SOURCE_ROWS is there at all
+            # says so; its numbers change nothing.
             extra_options[SOURCE_ROWS] = torch.arange(len(before.hidden), device=before.hidden.device)
 
     def _source_rows(

@@ -12,7 +12,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...core.attention.cross_attention import Block
+from ...core.attention.cross_attention import Block, block_of_unet
 from ...core.checks.errors import WrongBaseModel
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
 from ...core.pictures.geometry import Rect
@@ -202,9 +202,9 @@ class PartsRecorder:
         """
         unet = model.diffusion_model
         layers = self._shared_layers(unet)
-        once_per_run = self._reference.steps is None
+        without_noise = self._reference.steps is None
         # By number of the part: what each layer sees of the part's window, (tokens, C).
-        parts = self._at_zero(model, layers) if once_per_run else self._at_noise(model, sigmas, layers)
+        parts = self._at_zero(model, layers) if without_noise else self._at_noise(model, sigmas, layers)
         bank: dict[Block, list[PartTokens]] = {block: [] for block in layers}
         for number in range(len(parts)):  # in the order of the parts, which _at_noise groups by size
             for block, states in parts[number].items():
@@ -218,7 +218,7 @@ class PartsRecorder:
         grid_of_block = grids(unet, height, width)
         layers: list[Block] = []
         for block in layers_of(unet):
-            tokens = math.prod(grid_of_block[block[:2]])
+            tokens = math.prod(grid_of_block[block_of_unet(block)])
             # A token covers height * width / tokens latent pixels; the square root is its side in latent pixels.
             times_smaller = math.sqrt(height * width / tokens)
             if _is_shared(self._reference.layers, block, times_smaller):
@@ -289,7 +289,7 @@ class PartsRecorder:
 
     def _tokens_in_mask(self, unet: UNetModel, number: int, block: Block, states: Tensor) -> TokensInside:
         """What `_make_tokens_in_mask` gives, made once in a run for all layers of a UNet block, which have one grid."""
-        key = number, block[:2], states.device  # block[:2]: of the UNet's block that the layer is in
+        key = number, block_of_unet(block), states.device
         if key not in self._kept_tokens:
             self._kept_tokens[key] = self._make_tokens_in_mask(unet, number, block, states)
         return self._kept_tokens[key]
@@ -326,7 +326,7 @@ def _window_in_tokens(unet: UNetModel, block: Block, window: Rect) -> tuple[slic
 
 def _tokens_of(unet: UNetModel, block: Block, height: int, width: int) -> Grid:
     """The grid of tokens that a block makes of this many latent pixels."""
-    return grids(unet, height, width)[block[:2]]
+    return grids(unet, height, width)[block_of_unet(block)]
 
 
 def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:

@@ -16,7 +16,7 @@ The steps of one forward:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,22 +30,22 @@ from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.attention.cross_attention import Block
+from ...core.attention.cross_attention import Block, block_of_unet
 from ...core.parts.bank import Bank, PartWeights, key_bias, shared_attention
 from ..host import unet
 from ..host.unet import Grid, Options, Replacement
 from ..networks.file_attention import (
     Attention,
-    asked_for_in_layers,
     attend_whole_with,
     attend_with,
+    attention_of_file_in_layers,
     tell_of_file_attention,
-    with_asked_for,
+    with_attention_of_file,
 )
 from ..sampling.calls import Calls, Site
 from ..sampling.forward import Batch, ForwardInput
 from ..sampling.made_rows import attention_of_other_pack, made_rows_error
-from ..sampling.model_conds import OfNode
+from ..sampling.model_conds import PerChunk
 from ..sampling.runs import Run
 from .recording import PartsRecorder, SelfReference, is_inpainting
 from .shared_parts import SharedParts
@@ -71,7 +71,9 @@ class SharingRun(Run[SharedParts]):
             "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
         }
 
-    def batch_for_forward(self, of_nodes: tuple[OfNode[SharedParts], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(
+        self, of_nodes: tuple[PerChunk[SharedParts], ...], forward_input: ForwardInput
+    ) -> Batch | None:
         """The batch of one forward; None where nothing is shared at this step, and no chunk has a pose.
 
         Where the step needs a new recording of parts, it is made here, with a forward of the UNet.
@@ -153,14 +155,14 @@ class SharingBatch(Batch):
 
     row_count: of the forward's batch. layers: by layer in which parts are read, what each chunk reads beside its own
     tokens, or None. poses: of each chunk, (B, C, h, w), or None. options_of_run: what other nodes have put into
-    attentions for the whole run, as transformer_options. asked_for: what the model's file asks for in layers.
+    attentions for the whole run, as transformer_options. attention_of_file: what the model's file asks for in layers.
     """
 
     row_count: int
     layers: Mapping[Block, Sequence[PartsInLayer | None]]
     poses: Sequence[Tensor | None]
     options_of_run: Options
-    asked_for: Mapping[Block, Attention]
+    attention_of_file: Mapping[Block, Attention]
     calls: Calls = field(default_factory=Calls)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
@@ -223,7 +225,7 @@ class SharingBatch(Batch):
         chunks, and where `before` makes rows.
         """
         self.calls.count(block)
-        extra_options = with_asked_for(extra_options, self.asked_for.get(block))
+        extra_options = with_attention_of_file(extra_options, self.attention_of_file.get(block))
         parts_by_chunk = self.layers[block]
         rows_per_chunk, rest = divmod(len(q), len(parts_by_chunk))
         if rest:
@@ -282,14 +284,14 @@ class PartsCache:
         """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
         inpainting: as in PartsRecorder."""
         self._inpainting = inpainting
-        self._like = forward_input.like()
+        self._like = forward_input.empty_like_network()
         self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""
         for name, number, index, transformer in unet.transformers(self._unet):
             self._attentions[name, number, index] = transformer.attn1
-        self._asked_for = asked_for_in_layers(self._unet, "attn1")
+        self._attention_of_file = attention_of_file_in_layers(self._unet, "attn1")
         self._biases = KeyBiases(self._like)
         self._poses: dict[SharedParts, Tensor] = {}
         self._recorders: dict[SelfReference, PartsRecorder] = {}
@@ -348,7 +350,7 @@ class PartsCache:
         if sharing:
             layers = self._parts_by_layer(parts_of_chunks, height, width)
         poses = [self._pose_of(parts) for parts in parts_of_chunks]
-        return SharingBatch(row_count, layers, poses, self._options_of_run, self._asked_for)
+        return SharingBatch(row_count, layers, poses, self._options_of_run, self._attention_of_file)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
         """The pose on the device, (B, C, h, w), put there once; None for parts without one."""
@@ -367,12 +369,16 @@ class PartsCache:
         """
         grid_of_block = unet.grids(self._unet, height, width)
         layers: dict[Block, list[PartsInLayer | None]] = {}
-        for parts_of_chunk in parts_of_chunks:
-            for block, tokens in (parts_of_chunk.bank or {}).items():
-                if tokens and block not in layers:  # the layer is made once, for all chunks
-                    grid = grid_of_block[block[:2]]
-                    layers[block] = [self._parts_in_layer(parts, block, grid) for parts in parts_of_chunks]
+        for layer in self._layers_with_parts(parts_of_chunks):
+            grid = grid_of_block[block_of_unet(layer)]
+            layers[layer] = [self._parts_in_layer(parts, layer, grid) for parts in parts_of_chunks]
         return layers
+
+    @staticmethod
+    def _layers_with_parts(parts_of_chunks: Sequence[SharedParts]) -> Iterable[Block]:
+        """The layers in which any chunk reads parts, each once. A chunk without a bank reads none."""
+        banks = [parts.bank or {} for parts in parts_of_chunks]
+        return dict.fromkeys(layer for bank in banks for layer, tokens in bank.items() if tokens)
 
     def _parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer | None:
         """What `_make_parts_in_layer` gives, made once; None for a layer that reads no part."""

@@ -261,8 +261,8 @@ def _path_to_save(filename: object) -> str:
     Raises CannotSave for an empty name or one that no file may have on Windows, UnsafePath for one that leads out of
     the folder.
     """
-    # A workflow from Windows has family\anna, which is family/anna there. And a Mac takes two spellings of José for one
-    # file, so one of two people would be lost.
+    # plain: without control characters. spelled: a workflow from Windows has family\anna, which is family/anna there.
+    # And a Mac takes two spellings of José for one file, so one of two people would be lost.
     name = spelled(plain(filename))
     if name.lower().endswith(_ENDING):
         name = name[: -len(_ENDING)]

@@ -348,7 +348,7 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     choose. file_in_words: what is missing. key: the id of the pack or recogniser. error: the class of the error where
     there is no dead link.
     """
-    published = packs.published(key)
+    published = packs.published_model(key)
     error_of_link = _dead_link(key, published)
     if error_of_link is not None:
         return error_of_link
@@ -411,7 +411,7 @@ def _opened_recogniser(identifier: str, path: str, byte_count: int, changed: int
     """
     if identifier != packs.IR_SE50:
         return model.open_recogniser(identifier, path, Hosted, runs_on)
-    advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
+    advice = f"The right file is at {packs.published_model(packs.IR_SE50).url}."
     state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
     formats.require(state, packs.IR_SE50, path, advice)
     return model.IRSE50Recogniser(state, path, Hosted)

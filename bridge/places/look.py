@@ -34,7 +34,7 @@ from ..sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ..sampling.current_forward import current
 from ..sampling.forward import Batch, ForwardInput
 from ..sampling.made_rows import attention_of_other_pack
-from ..sampling.model_conds import Carried, OfNode, carry_instead, entries_with
+from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with
 from ..sampling.runs import Run
 from ..words.unet.words import UnetWords
 
@@ -229,7 +229,7 @@ class LookRun(Run[Sought]):
             carry_instead(entry, self.key, [sought.in_entry(entry) for sought in of_nodes])
         super().__init__(guider, latent)  # it reads what all entries carry, so it comes last
 
-    def batch_for_forward(self, of_nodes: tuple[OfNode[Sought], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(self, of_nodes: tuple[PerChunk[Sought], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch that looks; None for a forward in which nothing is looked at.
 
         None once the look was taken, where an entry that seeks people has no tokens of theirs, where steps cannot be
@@ -299,8 +299,11 @@ class _UnetLook(CrossAttentionBatch):
     def attention_output(
         self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """What the layer gives without this batch, after a look at its queries and keys. Arguments as in the base
-        class."""
+        """What the layer gives without this batch, after a look at its queries and keys.
+
+        before: the attention of another pack or batch that stood in the layer; None for the host's own. The other
+        arguments are those of CrossAttentionBatch.
+        """
         self._see(layer_index, q, k, extra_options)
         if before is None:
             return attend_whole_with(extra_options)(q, k, v)

@@ -29,7 +29,7 @@ from ..networks.patched_methods import PatchedMethod
 from ..sampling.calls import Site
 from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.forward import Batch, ForwardInput
-from ..sampling.model_conds import Carried, OfNode, carry
+from ..sampling.model_conds import Carried, PerChunk, carry
 from ..sampling.on_model import with_runs
 from ..sampling.runs import Run
 from .by_region import TokensChanged
@@ -48,12 +48,12 @@ class AsTrainedRun(Run[AsTrained]):
 
     key = AsTrained.key
 
-    def batch_for_forward(self, of_nodes: tuple[OfNode[AsTrained], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(self, of_nodes: tuple[PerChunk[AsTrained], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of a forward; None for a forward without references."""
         return super().batch_for_forward(of_nodes, forward_input) if forward_input.references else None
 
     def new_batch(
-        self, acting: tuple[OfNode[AsTrained], ...], forward_input: ForwardInput
+        self, acting: tuple[PerChunk[AsTrained], ...], forward_input: ForwardInput
     ) -> "CentredBatch | FrameTextsBatch":
         return acting[0][0].batch(forward_input)
 

@@ -50,7 +50,7 @@ from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput
-from ..sampling.model_conds import Carried, OfNode, carry_instead, entries_with, one_for_each_row
+from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with, one_for_each_row
 from ..sampling.runs import Run
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 
@@ -207,7 +207,7 @@ class RegionalReferencesRun(Run[RegionalReferences]):
         tell_of_file_attention(guider.model_patcher, dividing)
 
     def batch_for_forward(
-        self, of_nodes: tuple[OfNode[RegionalReferences], ...], forward_input: ForwardInput
+        self, of_nodes: tuple[PerChunk[RegionalReferences], ...], forward_input: ForwardInput
     ) -> Batch | None:
         """The batch of a forward; None where it has no references, or all tokens read all of them, as in the host.
 
@@ -466,11 +466,11 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         return with_reading(options, self)
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """How an attention of the host is split; None for an attention over other tokens.
+        """How an attention of the host is split; None for one with other numbers of queries or keys than a stage has.
 
-        A split of a block is counted. queries, keys: how many the attention has. options: its transformer_options. In
-        the refiners of texts and of what was seen, the options hold the name of the refiners. The refiner of pictures
-        is recognised by its number of queries.
+        A split in a block is counted, so that the run knows of each block that was split. queries, keys: how many the
+        attention has. options: its transformer_options. In the refiners of texts and of what was seen, the options hold
+        the name of the refiners. The refiner of pictures is recognised by its number of queries.
         """
         text = self._layout.common + _tokens_of_words()  # words follow the common text
         stage = options.get(REFINER, LAYERS)

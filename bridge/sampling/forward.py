@@ -39,7 +39,7 @@ class ForwardInput(NamedTuple):
     reference_texts: Sequence[Tensor] = ()
     reference_looks: Sequence[Tensor] = ()
 
-    def like(self) -> Tensor:
+    def empty_like_network(self) -> Tensor:
         """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
         return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
 

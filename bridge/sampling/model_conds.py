@@ -217,7 +217,7 @@ class InBoxes:
 
 
 CarriedT = TypeVar("CarriedT", bound=Carried)
-OfNode = tuple[CarriedT, ...]
+PerChunk = tuple[CarriedT, ...]
 """What one node has put into each chunk of a forward; each chunk has equally many rows."""
 
 
@@ -271,7 +271,7 @@ class CarriedOfPeople(Carried):
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
 
 
-def one_for_each_row(of_node: OfNode[CarriedT], row_count: int) -> list[CarriedT]:
+def one_for_each_row(of_node: PerChunk[CarriedT], row_count: int) -> list[CarriedT]:
     """What each row of a batch reads of one node. row_count: rows of the batch."""
     rows_per_chunk = row_count // len(of_node)
     rows: list[CarriedT] = []
@@ -281,7 +281,7 @@ def one_for_each_row(of_node: OfNode[CarriedT], row_count: int) -> list[CarriedT
 
 
 def rows_of_nodes(
-    acting: Sequence[OfNode[CarriedOfPeopleT]],
+    acting: Sequence[PerChunk[CarriedOfPeopleT]],
     row_count: int,
     mixed: ConditioningLost,
     *,
@@ -364,8 +364,8 @@ class CarriedCond(comfy.conds.CONDRegular):
         self.picture_count = picture_count
         self.area = area
 
-    def beside(self, text: Tensor) -> tuple[Carried, ...]:
-        """What it carries, multiplied as other nodes have multiplied the text of its entry. text: of the entry now."""
+    def scaled_as(self, text: Tensor) -> tuple[Carried, ...]:
+        """What it carries, scaled by the factor by which other nodes have scaled its text. text: as it is now."""
         factor = None if self.text is None else factor_between(self.text, text)
         if factor is None or factor == 1:  # None also for a text that has been changed in another way
             return self.cond
@@ -424,7 +424,7 @@ def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})
-        of_nodes_before = conds[carried.key].beside(text) if carried.key in conds else ()
+        of_nodes_before = conds[carried.key].scaled_as(text) if carried.key in conds else ()
         cond = CarriedCond((*of_nodes_before, carried), text=text)
         entries.append([text, {**options, "model_conds": {**conds, carried.key: cond}}])
     return entries

@@ -108,7 +108,7 @@ def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[An
 
 
 def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
-    """Another node may have multiplied an entry's text since. Multiply what the entry carries under `key` alike.
+    """Another node may have scaled an entry's text by a factor since. Scale what the entry carries under `key` alike.
 
     The entries are changed in place. Notes about words of people that no longer fit a text are written, too, see
     notes_on_words.
@@ -117,11 +117,11 @@ def _bring_up_to_date(entries: Sequence[RunEntry], key: str) -> None:
     for entry in entries:
         cond: CarriedCond = entry["model_conds"][key]
         text: Tensor | None = entry.get("cross_attn")
-        if cond.text is None or text is None:
+        if cond.text is None or text is None:  # cond.text: the entry's text when our node put the CarriedCond beside it
             continue
         for node, note in notes_on_words(cond.cond, cond.text, text).items():
             if not notes_of_nodes.get(node):  # the first entry with a note counts
                 notes_of_nodes[node] = note
-        carry_instead(entry, key, cond.beside(text))
+        carry_instead(entry, key, cond.scaled_as(text))
     for node, note in notes_of_nodes.items():
         notes.tell_of_run(node.node_id, WORDS, note)

@@ -162,7 +162,7 @@ def _tell_of_checkpoints(carried: Sequence[Carried], guider: CFGGuider) -> None:
 def _tell_of_pieces(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
     """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
 
-    With the cast of Crop Faces (`row_count` of the canvas) it is a piece on purpose.
+    A canvas whose people have a row of the batch each (`row_count`), as with the cast of Crop Faces, is one on purpose.
     """
     model: Any = guider.model_patcher
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma

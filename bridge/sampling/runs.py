@@ -48,7 +48,7 @@ from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
 from .forward import Batch, ForwardInput, Sent, call_network
-from .model_conds import CarriedT, Chunk, ConditioningLost, OfNode, entries_with
+from .model_conds import CarriedT, Chunk, ConditioningLost, PerChunk, entries_with
 from .refusals import Refusals
 from .row_tables import RowTables
 
@@ -108,9 +108,9 @@ class Run(NeverCopied, Generic[CarriedT]):
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
-    def acting(self, of_nodes: Sequence[OfNode[CarriedT]], sigmas: Tensor) -> tuple[OfNode[CarriedT], ...]:
+    def acting(self, of_nodes: Sequence[PerChunk[CarriedT]], sigmas: Tensor) -> tuple[PerChunk[CarriedT], ...]:
         """What the nodes that act at these sigmas, (B,), have put into the chunks of a forward."""
-        acting: list[OfNode[CarriedT]] = []
+        acting: list[PerChunk[CarriedT]] = []
         for of_node in of_nodes:
             # A chunk that reads nobody, such as the negative side's, carries one that is not active. Any other can be
             # asked: all in one batch have the same schedule, see CarriedCond.can_concat.
@@ -307,7 +307,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         with self._in_network(batch, forward_input):
             return call_network(batch, executor, x, *args, **kwargs)
 
-    def batch_for_forward(self, of_nodes: tuple[OfNode[CarriedT], ...], forward_input: ForwardInput) -> Batch | None:
+    def batch_for_forward(self, of_nodes: tuple[PerChunk[CarriedT], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward; None where nothing of what its chunks carry is on at this step."""
         acting = self.acting(of_nodes, forward_input.sigmas)
         return self.kept(acting, forward_input) if acting else None

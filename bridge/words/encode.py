@@ -88,12 +88,16 @@ class _PeopleWithWords(NamedTuple):
 
 
 def _people_with_words(scope: Scope, all_words: Sequence[str], strength: float) -> _PeopleWithWords:
-    """The people with words; by row everybody, because every row has its person. Arguments as in `applied`."""
+    """The people with words; by row everybody, because every row has its person.
+
+    all_words: of each person, "" for none. strength: of all.
+    """
     numbers = [number for number, words in enumerate(all_words) if words or scope.by_row]
     regions = scope.regions
     if regions is None:  # everybody's is the whole picture
-        regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32)
-    return _PeopleWithWords(object(), scope, numbers, regions[numbers] * strength)
+        regions = torch.ones(len(scope.people), 1, 1, dtype=torch.float32)  # one value for all pixels
+    source = object()  # by it a run knows what both sides carry for one node
+    return _PeopleWithWords(source, scope, numbers, regions[numbers] * strength)
 
 
 class _Reader(NamedTuple):

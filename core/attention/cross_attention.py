@@ -31,6 +31,14 @@ PeopleRead = Callable[[TextRead, Tensor, Tensor, Tensor | None], Tensor]
 """What people add to a layer, (B, N, C): of keys, values and weights as in `decoupled`."""
 Block = tuple[str, int, int]
 """("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
+UNetBlock = tuple[str, int]
+"""The same without the transformer: the block of the UNet, whose layers have one grid of tokens."""
+
+
+def block_of_unet(layer: Block) -> UNetBlock:
+    """The block of the UNet that a layer is in."""
+    return layer[:2]
+
 
 EVERYBODY = -2
 """Owner of a token that is read everywhere: in `region_bias`, the last but one row of the table of logits."""

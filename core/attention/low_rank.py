@@ -32,7 +32,8 @@ from typing_extensions import Self
 class InFront:
     """What a LoRA adds in front of a layer, to its input: y = W (x + up down x). GLoRA does so. Its scale is in `up`.
 
-    down: (rank, in). up: (in, rank).
+    down: (rank, in). up: (in, rank). Of a layer in groups, behind `in_groups`, they are those of each group, one below
+    the other: (groups * rank, in / groups) and (in, rank).
     """
 
     down: Tensor
@@ -355,8 +356,8 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
 
     low_rank: for the layer's weights, (out, in / groups, h, w), so `down` is (rank, in / groups, h, w). In the result
     every group has ranks of its own, those of the first group first: down (groups * rank, in / groups, h, w) is the
-    same for all groups, and up (out, groups * rank) is 0 for the ranks of other groups. In front of the layer each
-    group of inputs gets the same addition, of (groups * rank, in / groups) and (in, rank).
+    same for all groups, and up (out, groups * rank) is 0 for the ranks of other groups. What is added in front is the
+    same for each group of inputs.
     """
     if groups == 1:
         return low_rank

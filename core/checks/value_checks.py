@@ -106,7 +106,7 @@ def unusual(tensor: Tensor) -> str:
     return "named" if tensor.has_names() else ""
 
 
-def require_numbers(title: str, value: Any) -> None:
+def require_usual_tensors(title: str, value: Any) -> None:
     """Raise BadInput for a tensor that is `unusual`, also within lists, dictionaries and objects of ours."""
     waiting = [value]
     seen: set[int] = set()

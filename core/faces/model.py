@@ -128,7 +128,7 @@ class Files:
             raise left_out[0]
         if not paths:
             path, kind = next(iter(kinds.items()))  # a pack has at least one file, and here all could be read
-            url = packs.published(packs.ANTELOPE).url
+            url = packs.published_model(packs.ANTELOPE).url
             advice = f"Choose another one in Face pack (pack) of Load Face Embedder; {packs.ANTELOPE} is at {url}."
             raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
         return Detectors(tuple(sorted(paths, key=os.path.getsize, reverse=True)), tuple(left_out))

@@ -52,7 +52,7 @@ def examine(model: Model, folders: Folders) -> Finding:
     if bad_finding:
         return bad_finding
     if not missing:
-        details = (_path_with_hint(paths[0], model, folders), *_instead_of_size(paths[0], model))
+        details = (_path_with_hint(paths[0], model, folders), *_tensors_where_no_size_is_published(paths[0], model))
         return Finding(model.title, FOUND, details)
     if paths:
         details = (f"Not complete: {listed(missing)}.", f"All of it is at {model.page}.")
@@ -89,7 +89,7 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
             return bad_finding
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
-            return Finding(model.title, FOUND, (str(file.path), *_instead_of_size(file.path, model)))
+            return Finding(model.title, FOUND, (str(file.path), *_tensors_where_no_size_is_published(file.path, model)))
         # Where a loader has chosen the published name, the user has to choose the other name there.
         state = RENAMED if model.chosen else FOUND
         return Finding(model.title, state, (f"{file.path}: choose {file.name} in its loader.",))
@@ -98,7 +98,7 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
     return None
 
 
-def _instead_of_size(path: Path, model: Model) -> list[str]:
+def _tensors_where_no_size_is_published(path: Path, model: Model) -> list[str]:
     """Where a model's page states no size to compare with, a sentence that says how many tensors the file has.
 
     [] where a size is stated, and for a model that nobody publishes. path: of a file that is known to be whole.

@@ -22,7 +22,7 @@ def non_commercial(method: Method, model: Model) -> list[Model]:
     """
     needed = [model]
     if method.reads_embeddings_with([model.format]):
-        needed.append(packs.published(method.recogniser))
+        needed.append(packs.published_model(method.recogniser))
     return [entry for entry in needed if entry.commercial == "no"]
 
 

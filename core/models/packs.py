@@ -40,7 +40,7 @@ _OTHERS = (*_IN_ZIPS, "inswapper", "reswapper", "hyperswap", "simswap", "ghost_"
 _AURAFACE = 260694151
 
 
-def published(key: str) -> Model:
+def published_model(key: str) -> Model:
     """The model of the manifest that is a pack or has a recogniser.
 
     key: the id of the pack, or the id of the recogniser. For one that is not in the manifest the model of antelopev2 is
@@ -73,7 +73,7 @@ def where(key: str) -> str:
 
     key: the id of the pack or recogniser.
     """
-    entry = published(key)
+    entry = published_model(key)
     place = place_of_files(entry)
     folder = "/".join(["models", entry.key, *place.folders])
     return f"{', '.join(place.names)} in {folder}, from {entry.url} ({entry.size_text})"
@@ -84,7 +84,7 @@ def comes_with(entry: Model, name: str) -> bool:
     all packs hold beside them."""
     # Of the whole pack: `entry` may be without its recogniser (workflow_needs.as_chosen). The first name is the
     # published one.
-    own_names = {folded(PurePath(file.names[0]).name) for file in published(entry.id).files}
+    own_names = {folded(PurePath(file.names[0]).name) for file in published_model(entry.id).files}
     is_in_every_zip = ending(name) == ".onnx" and PurePath(name).stem.lower() in _IN_ZIPS
     return folded(name) in own_names or is_in_every_zip
 

@@ -234,14 +234,15 @@ class _Workflow:
         return {method.recogniser for method in used if method.reads_embeddings_with(chosen_formats)}
 
     def needed(self) -> tuple[Model, ...]:
-        """The models that `published` returns, whose docstring says which."""
+        """The models that loaders have chosen or nodes need, and those with the chosen recognisers; in the manifest's
+        order."""
         # A loader of a method stands for the method's apply nodes, which the workflow may not have yet.
         kinds = set(self.kinds)
         for method in methods():
             if method.node in self.kinds:
                 kinds.update(method.applies)
-        # The models that have the chosen recognisers, of those recognisers that some method reads.
-        needed = {packs.published(recogniser).id for recogniser in self.recognisers & recognisers_read()}
+        # A chosen recogniser that no method reads needs no model.
+        needed = {packs.published_model(recogniser).id for recogniser in self.recognisers & recognisers_read()}
         needed |= {model.id for model in models() if self._has_chosen(model) or not kinds.isdisjoint(model.nodes)}
         has_face_pack = any(model.format == "face-pack" and model.id in needed for model in models())
         if self._takes_any_pack() and not has_face_pack:

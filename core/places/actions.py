@@ -150,18 +150,20 @@ class Action:
     beside: Distance = _USUAL
 
     def side(self, posture: Posture, arm: Arm | None, distance: float | None) -> Posture:
-        """The posture of one side of an adult, with an arm of this action that stays on its own half of the way to the
-        neighbour.
+        """The posture of one side of an adult with this arm, moved inwards where it would cross the middle between two
+        neighbours.
 
         arm: of this side, None for that of `posture`. distance: nose to nose, to the neighbour on this side, in heads;
         None for nobody, which leaves the room that the most distant neighbour would.
         """
         if arm is None:
             return posture
-        # From the nose to just before the middle between the two people, which no joint crosses.
+        # From the nose to just before that middle. x grows towards the neighbour.
         half = (self.beside.most if distance is None else distance) / 2 - _CLEAR
-        # The elbow and the wrist; a wrist of None stays None.
-        return with_arm(posture, [reach and (min(reach.x, half), reach.y) for reach in arm])
+        elbow_and_wrist: list[Point | None] = []
+        for reach in arm:
+            elbow_and_wrist.append(None if reach is None else (min(reach.x, half), reach.y))
+        return with_arm(posture, elbow_and_wrist)
 
 
 def with_arm(posture: Posture, joints: Sequence[Point | None]) -> Posture:

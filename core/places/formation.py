@@ -160,6 +160,7 @@ def _noses_over_benches(rows: Sequence[Row], bench: float) -> list[float]:
     for in_front, row in pairwise(rows):
         # How far the noses of this row are below _LEAST_RISE over those in front, were both on the floor.
         lacking = in_front.tallest + _LEAST_RISE - (row.tallest + _STEP)
+        # By the least height of a bench, so that their number does not depend on how high they become.
         benches.append(benches[-1] + max(0, math.ceil(lacking / _LEAST_RISE)))
     heights: list[float] = []
     for number, (row, bench_count) in enumerate(zip(rows, benches, strict=True)):

@@ -191,11 +191,11 @@ def _box_around_place(slot: Slot, shows: str, canvas: CanvasSize) -> Box:
 
     Around the place means around its face, seen joints, crown and mask, as far as it has them.
     """
-    face = slot.box or patch_rect(slot.center)
+    face = slot.box or patch_rect(slot.center)  # slot.center is the nose
     points: list[Point] = [face[:2], face[2:]]
     if shows == "person":
         points += [joint[:2] for joint in slot.pose or () if joint[2] > bodies.SEEN]
-        crown = (slot.center[0], slot.center[1] + bodies.CROWN * layouts.head_of(slot))
+        crown = (slot.center[0], slot.center[1] + bodies.CROWN * layouts.head_of(slot))  # CROWN is below 0: upwards
         points.append(crown)
         if slot.mask is not None and slot.mask.any():
             mask_box = bounds(slot.mask)

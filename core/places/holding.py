@@ -111,8 +111,9 @@ def holds(row: Sequence[Posed]) -> list[Hold]:
     found: list[Hold] = []
     taken: set[int] = set()  # indices of those who are in a holding with Holding.one
     for pair in (*mutual, *one_sided):
-        # Whoever has a neighbour of the same wish does not wish to hold the other neighbour as well.
-        wishing = [index for index in pair if pair in mutual or index not in in_mutual]
+        wishing = list(pair)
+        if pair not in mutual:  # whoever has a neighbour of the same wish does not wish to hold the other one as well
+            wishing = [index for index in pair if index not in in_mutual]
         action = _first_that_can_be([row[index].action for index in wishing], is_taken=not taken.isdisjoint(pair))
         if action is None or action.holding is None:
             continue

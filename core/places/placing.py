@@ -227,7 +227,7 @@ class Standing:
         return round(geometry.longer_side(self.slot.box))
 
     @property
-    def square(self) -> geometry.Rect:
+    def nose_square(self) -> geometry.Rect:
         """The square of PATCH pixels around the nose."""
         return geometry.patch_rect(self.slot.center)
 
@@ -270,9 +270,9 @@ def troubles(
 
 
 def _notes_on_faces(present: Sequence[Standing], layout: Layout) -> list[str]:
-    """Lines about faces that are off the canvas, too close to each other, or too small."""
-    off_canvas = [each for each in present if geometry.off_canvas(each.square, layout.width, layout.height)]
-    squares = [(each.member.name, each.square) for each in present if each not in off_canvas]
+    """Lines about noses off the canvas, noses too close, by the squares around them, and face boxes too small."""
+    off_canvas = [each for each in present if geometry.off_canvas(each.nose_square, layout.width, layout.height)]
+    squares = [(each.member.name, each.nose_square) for each in present if each not in off_canvas]
     small = [each for each in present if each.face_size is not None and each.face_size < SMALL_FACE]
     return [
         *gathered(

@@ -389,7 +389,8 @@ class ApplyParts2Whole(io.ComfyNode):
 
         given = SamplerInputs(with_runs(model, InjectionsRun, SharingRun), positive, negative)
         with_parts = put_in(given, features, strength, schedule, features_of_pose, node_id)
-        # At strength 0 only the pose acts, and a run says nothing of parts.
+        # With its marks a run sees what of the node does not reach the sampler, and says so under it. At strength 0
+        # only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
         apply_node = ApplyNode(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
         outputs = with_missing_notes(apply_node, with_parts)

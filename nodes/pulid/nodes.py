@@ -178,12 +178,13 @@ def _shown_to_eva(face_parser: FaceParser, person: Person) -> Tensor:
 def _photos_joined(net: EncoderNet, people: Sequence[Member], photos: str) -> str:
     """How the photos of each person are joined, AS_PUBLISHED or MEAN.
 
-    It is what is chosen, but for one case: as published, the number of a person's tokens may depend on the number of
-    their photos. Where people would have different numbers of tokens, it is MEAN, and a note under the node says so.
-    photos: what is chosen.
+    It is what is chosen (photos), but for one case: a net that does not read the photos of a person together makes
+    tokens of each. With different numbers of photos people would have different numbers of tokens, which is not
+    possible in one attention: then it is MEAN, and a note under the node says so.
     """
-    counts = {photos_of(member.person) for member in people}
-    if photos == MEAN or net.reads_photos_together or len(counts) == 1:
+    photo_counts = {photos_of(member.person) for member in people}
+    same_number_of_tokens = net.reads_photos_together or len(photo_counts) == 1
+    if photos == MEAN or same_number_of_tokens:
         return photos
     notes.tell(MEAN_INSTEAD)
     return MEAN

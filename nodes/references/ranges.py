@@ -64,18 +64,20 @@ def parts_of_schedule(ranges: Sequence[ScheduleRange]) -> list[PartOfSchedule]:
     """
     changes = {0.0}
     for schedule in ranges:
-        changes |= {schedule.start, _over(schedule)}
+        changes |= {schedule.start, _first_after(schedule)}
     parts: list[PartOfSchedule] = []
     for change in sorted(changes):
-        held = [schedule.start <= change < _over(schedule) for schedule in ranges]
+        held = [schedule.start <= change < _first_after(schedule) for schedule in ranges]
         people = frozenset(person for person, is_held in enumerate(held) if is_held)
+        # At 1 the schedule is over. A change of nobody begins no part.
         if change < 1 and (not parts or parts[-1].people != people):
             parts.append(PartOfSchedule(change, people))
     return parts
 
 
-def _over(schedule: ScheduleRange) -> float:
-    """Where a range is over: an empty one where it starts, one that holds to the end of the schedule never."""
+def _first_after(schedule: ScheduleRange) -> float:
+    """The first moment behind a range, whose end is a part of it: for an empty one its start, infinity for one that
+    holds to the end of the schedule."""
     if schedule.is_empty:
         return schedule.start
     return schedule.end + JUST_BEHIND if schedule.end < 1 else math.inf

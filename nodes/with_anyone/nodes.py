@@ -134,7 +134,8 @@ def _injection(
     layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
     # No block reads `tokens`; an Injection counts its people by them. Any tensor with a row for each person will do.
     in_place_of_tokens = face_embeddings[:, None]  # (people, 1, 512)
-    source = object()  # the negative carries a copy without layers (see execute), so both sides have this source
+    # By it a run knows that both sides are of one node: the negative carries a copy of this, without layers.
+    source = object()
     return scope.injection(source, in_place_of_tokens, layers, kind=BlockInjection)
 
 

@@ -278,7 +278,7 @@ class Session:
         """Raises Refusal where a file of a prompt is missing, or the recogniser that its method reads."""
         missing = missing_files(graph)
         if method.recogniser and method.recogniser not in self.face_model.ids:
-            published = packs.published(method.recogniser)
+            published = packs.published_model(method.recogniser)
             missing.append(MissingFile(published.key, published.name))
         if missing and self.settings.remark:
             raise Refusal("The toy model has no files for it.")
@@ -333,7 +333,7 @@ def face_pack() -> str:
     names = host_face_model.pack_names()
     installed = [name for name in names if name not in (host_face_model.NO_DETECTOR, host_face_model.NONE_FOUND)]
     if not installed:
-        published = packs.published(ANTELOPE)
+        published = packs.published_model(ANTELOPE)
         raise SetupError(f"No face pack is installed: put {published.name} into models/{published.key}.")
     if ANTELOPE in installed:
         return ANTELOPE

@@ -92,7 +92,7 @@ def test_a_note_names_what_forbids_commercial_use() -> None:
         for entry in method.formats:
             needed = [model for model in manifest.models() if model.format == entry.id and model.id in method.files]
             if method.recogniser and entry.id.startswith(method.embedding_formats or entry.id):
-                needed.append(packs.published(method.recogniser))
+                needed.append(packs.published_model(method.recogniser))
             forbidden = any(model.commercial == "no" for model in needed)
             assert bool(licences.note(entry.id)) == (forbidden and entry.family != ""), entry.id
     notes = {name: licences.note(name) for name in ("photo-maker", "story-maker", "instant-id")}

@@ -25,7 +25,7 @@ from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
 from ...sampling.forward import Batch, ForwardInput
-from ...sampling.model_conds import OfNode, entries_with, rows_of_nodes
+from ...sampling.model_conds import PerChunk, entries_with, rows_of_nodes
 from ...sampling.runs import Run
 from .alone import TextsAlone
 from .forward_texts import ForwardTexts
@@ -65,7 +65,7 @@ class TransformerWordsRun(Run[TransformerWords]):
         return [*others, height + math.ceil(cells / (width * frames)), width]
 
     def new_batch(
-        self, acting: tuple[OfNode[TransformerWords], ...], forward_input: ForwardInput
+        self, acting: tuple[PerChunk[TransformerWords], ...], forward_input: ForwardInput
     ) -> TransformerWordsBatch:
         """The batch of a forward.
 
@@ -87,7 +87,7 @@ def _as_read(words: TransformerWords, forward_input: ForwardInput) -> Transforme
     if not words.t5:
         return words
     network = network_of(forward_input.model)
-    like = forward_input.like()
+    like = forward_input.empty_like_network()
     texts = list(words.texts)
     for number, t5 in enumerate(words.t5):
         if t5 is not None:
@@ -144,13 +144,16 @@ class TransformerWordsBatch(Batch):
         self.row_count = len(forward_input.x)
         self._family = family
         slots = [slot for node in nodes for slot in slots_of(node, forward_input, family)]
+        # How long all texts are, and which of the tokens are whose.
         self._texts = ForwardTexts(slots, forward_input, family)
         device = forward_input.x.device
         words = [slot.words_on(device).expand(self.row_count, -1, -1) for slot in slots]
         self._words = torch.cat(words, dim=1)  # (rows, tokens of all slots, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
+        # Who reads which words.
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self.calls)
-        self._reading.get_ready(device)
+        self._reading.get_ready(device)  # now, before any code that torch.compile sees
+        # What stands in the network: methods that are called for one text at a time, and others that know of all texts.
         self._texts_alone = TextsAlone(self._texts).patched()
         self._patched = [
             *patched_file_attention(self._texts.network),

@@ -56,7 +56,7 @@ from ...sampling.calls import modules_of
 from ...sampling.conditioning import ID_TOKENS, IDTokens, RunEntry
 from ...sampling.forward import ForwardInput
 from ...sampling.made_rows import attention_of_other_pack
-from ...sampling.model_conds import ConditioningLost, OfNode, carry_instead, entries_with
+from ...sampling.model_conds import ConditioningLost, PerChunk, carry_instead, entries_with
 from .others import bias_of_other_rows, length_without_inline_tokens, with_appended_tokens, without_inline_tokens
 from .words import UnetWords, WordsByChunk, has_inline_tokens, id_tokens_read_everywhere
 
@@ -105,7 +105,7 @@ class UnetWordsRun(CrossAttentionRun[UnetWords]):
         super().__init__(guider, latent)
         tell_of_file_attention(guider.model_patcher, self.everything, "attn2")
 
-    def new_batch(self, acting: tuple[OfNode[UnetWords], ...], forward_input: ForwardInput) -> UnetWordsBatch:
+    def new_batch(self, acting: tuple[PerChunk[UnetWords], ...], forward_input: ForwardInput) -> UnetWordsBatch:
         words_by_chunk = tuple(zip(*acting, strict=True))  # for each chunk a tuple, of each node
         ignoring = frozenset[Block]()
         # Whether layers ignore our text matters for inline tokens alone: no function of another pack is given the
