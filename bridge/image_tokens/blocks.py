@@ -173,7 +173,7 @@ class _Readers:
         return read if self.shares is None else read * self.shares.to(read)
 
 
-_EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32)
+_EVERYWHERE = torch.ones(1, 1, 1, dtype=torch.float32, device="cpu")
 """The region of one person who has none, (people, H, W)."""
 
 

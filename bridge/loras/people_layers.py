@@ -294,11 +294,13 @@ def _side_by_side(loras: Sequence[_OwnedMatrices], groups: int) -> tuple[tuple[i
         person_of_rank += [lora.owner] * rank_count
         for group in range(groups):
             group_of_rank += [group] * (rank_count // groups)
+    down = torch.cat([lora.down for lora in loras])
+    up = torch.cat([lora.up for lora in loras], dim=1)
+    if groups == 1:  # of every linear layer: they are in order
+        return tuple(person_of_rank), down, up
     # Ranks of one group stay in the order of the LoRAs.
     order = sorted(range(len(person_of_rank)), key=group_of_rank.__getitem__)
-    down = torch.cat([lora.down for lora in loras])[order]
-    up = torch.cat([lora.up for lora in loras], dim=1)[:, order]
-    return tuple(person_of_rank[rank] for rank in order), down, up.contiguous()
+    return tuple(person_of_rank[rank] for rank in order), down[order], up[:, order].contiguous()
 
 
 def groups_of(module: Any) -> int:

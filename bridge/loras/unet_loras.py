@@ -110,7 +110,7 @@ class TextLayers(NamedTuple):
 class LoraNetwork:
     """One UNet that a run samples with.
 
-    model: with the patches of this run. modules: by name, see Run.modules_in. hooks: which stand in its layers.
+    model: with the patches of this run. modules: by name, see Arrival.modules_in. hooks: which stand in its layers.
     text_layers: of every cross-attention layer, in the order of unet.transformers.
     """
 

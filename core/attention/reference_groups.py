@@ -13,6 +13,7 @@ A boost of a reference is another thing: log(boost) on its own keys, for queries
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -152,7 +153,7 @@ class _Tokens:
 
         times_of_pieces: for each piece, in the order of the spans. reads_others: whether all other spans are read.
         """
-        left_out = self._left_out()
+        left_out = self._left_out
         if reads_others and left_out is None and all(times == 1 for times in times_of_pieces):
             return None
         times_left = iter(times_of_pieces)
@@ -163,6 +164,7 @@ class _Tokens:
         keys = torch.cat(keys_of_spans)
         return keys if left_out is None else keys[~left_out[keys]]
 
+    @cached_property
     def _left_out(self) -> Tensor | None:
         """Which tokens nobody reads, (all tokens,) bool; None where all are read."""
         if all(reference.kept is None for reference in self.references):

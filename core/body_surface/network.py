@@ -273,9 +273,8 @@ class Proposals(nn.Module):
         boxes = _clipped(torch.cat([found.boxes for found in of_levels]), size)  # (all, 4)
         scores = torch.cat([found.scores for found in of_levels])  # (all,)
         # Boxes of different levels are in different groups, and so not compared.
-        level_of = torch.cat(
-            [torch.full_like(found.scores, number) for number, found in enumerate(of_levels)]
-        )  # (all,)
+        # (all,)
+        level_of = torch.cat([torch.full_like(found.scores, number) for number, found in enumerate(of_levels)])
         usable = boxes.isfinite().all(1) & scores.isfinite() & _has_area(boxes)
         boxes = boxes[usable]
         separate = _separate(boxes, scores[usable], level_of[usable], _PROPOSAL_OVERLAP)

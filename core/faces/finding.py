@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from ..cast import CROP, Box, FacePoints, Keypoints, Point
 from ..pictures.geometry import Rect, area, longer_side, middle_of, shared_area, shorter_side
-from ..places.bodies import middle
+from ..places.vectors import middle
 from .bgr_pictures import Picture
 
 

@@ -258,9 +258,8 @@ def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd
 
 def _fixed_size(graph: Graph) -> CanvasSize | None:
     """Width and height of the only pictures that a network takes, px; None where it takes any."""
-    shape = graph.inputs[
-        0
-    ]  # (batch, channels, height, width), 0 for a size that the file leaves open; or no shape at all
+    # (batch, channels, height, width), 0 for a size that the file leaves open; or no shape at all
+    shape = graph.inputs[0]
     if len(shape) != 4 or 0 in shape[2:]:
         return None
     return shape[3], shape[2]

@@ -79,7 +79,8 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
     further = tensor.ndim - len(sizes)  # how many sizes "..." has to stand for
     if further < 0 or (further > 0 and "..." not in pattern):
         return False
-    compared = tensor.shape[further:] if pattern[:1] == ["..."] else tensor.shape[: len(sizes)]
+    ends_alike = bool(pattern) and pattern[0] == "..."
+    compared = tensor.shape[further:] if ends_alike else tensor.shape[: len(sizes)]
     return all(size in (None, actual) for actual, size in zip(compared, sizes, strict=True))
 
 

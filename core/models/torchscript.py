@@ -365,9 +365,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any) -> Tensor:
     count = math.prod(shape)
     if not count:
         return torch.empty(tuple(shape), dtype=storage.dtype)
-    last = offset + sum(
-        (size - 1) * step for size, step in zip(shape, stride, strict=True)
-    )  # where its last number lies
+    # Where its last number lies.
+    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     # With a stride of 0 a tensor of any size reaches over few numbers, so the count is checked as well.
     if last >= storage.length or count > storage.length:
         raise Refused(f"a TorchScript archive with a tensor of shape {tuple(shape)} in {storage.length} numbers")

@@ -131,6 +131,6 @@ def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
     counts = [len(rows) for rows in photos]
     units = torch.cat(list(photos))
     cosines = units @ units.T  # (all photos, all photos)
-    # Of each two people: (photos, photos).
-    of_people = [torch.split(rows, counts, dim=1) for rows in torch.split(cosines, counts)]
-    return torch.stack([torch.stack([of_two.max() for of_two in of_person]) for of_person in of_people])
+    # The largest cosine over the photos of one person, first among the rows, then among the columns.
+    of_person = torch.stack([rows.amax(0) for rows in torch.split(cosines, counts)])  # (people, all photos)
+    return torch.stack([columns.amax(1) for columns in torch.split(of_person, counts, dim=1)])  # (people, people)

@@ -91,8 +91,7 @@ class TriggeredPrompt:
         _check_class_words(class_words, self.trigger_word, self.names)
         without_triggers = _without_triggers(tokens, starts, len(trigger_tokens))
         copies_of_token = dict(zip(class_words, copy_counts, strict=True))  # index of a class word -> its copies
-        (empty_chunk,) = self.empty[encoder]
-        return _in_chunks(without_triggers, copies_of_token, empty_chunk)
+        return _in_chunks(without_triggers, copies_of_token, self.empty[encoder][0])
 
 
 def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:

@@ -133,12 +133,12 @@ class TextsAlone:
 
         Rows with equally many words are computed in one call. number: of the text. tokens: of the slot, among all.
         """
-        out = torch.zeros_like(call.x)
+        out = torch.zeros_like(call.x[:, tokens])
         for rows in slot.rows_of_lengths.values():
             filler = self._texts.filler(slot, rows[0])  # of all these rows: they have equally many words
             words = slice(tokens.start + filler.front, tokens.stop - filler.behind)
-            out[rows, words] = call.of_text(number, words, rows)
-        return out[:, tokens]
+            out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
+        return out
 
     def _embed_all(
         self,
@@ -198,7 +198,6 @@ class TextsAlone:
             captions[length] = call.of_text(number, text[rows, :length], rows)
         # The rotations of the longest words are those of the whole slot: shorter words end at the same position.
         longest = captions[slot.tokens]
-        size = self._texts.padded(slot.tokens)  # tokens of the slot, as the blocks are given it
         out = longest.tokens.new_zeros(self._texts.row_count, size, longest.tokens.shape[-1])
         for length, rows in slot.rows_of_lengths.items():
             tokens = captions[length].tokens
