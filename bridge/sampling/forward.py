@@ -85,8 +85,8 @@ class Batch:
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """What this batch puts into a network, and the part of the network in which each is called, see calls.py.
 
-        modules: of the network, see Arrival.modules_in. A site that is a str is the name of a layer: something is added to
-        what that layer gives.
+        modules: of the network, see Arrival.modules_in. A site that is a str is the name of a layer: something is added
+        to what that layer gives.
         """
         raise NotImplementedError
 
