@@ -86,7 +86,7 @@ class FindPlaces(io.ComfyNode):
         require_somebody(cast, NAME)
         words_of_cast = per_member(prompts, cast)
         taking = taking_part.present_in(cast)
-        # From here on the people are those of weight above 0, and so are `words` and `names`.
+        # From here on the people are those of weight above 0, and so are `words`.
         words = [member_words for member_words, acts in zip(words_of_cast, taking.acts, strict=True) if acts]
         people = taking_part.present(cast)
         if not people.people:
@@ -99,7 +99,7 @@ class FindPlaces(io.ComfyNode):
                 "Use a layout with a place for everybody, or set weights in the Cast to 0.",
             )
         given = SamplerInputs(model, positive, negative)
-        _check_told(given, people, words)
+        _check_all_can_be_found(given, people, words)
         seen = seen_of_people(cls, given, clip, people, words, latent_image, Sampling(**sampling), look_at)
         where = _among_cells(seen, people, body) if layout is None else _among_bodies(seen, people, layout)
         return _placed(cls, people, where, seen, taking.left_out)
@@ -136,7 +136,7 @@ def _check_sampling(model: ModelPatcher, positive: Conditioning, samples: Tensor
         )
 
 
-def _check_told(given: SamplerInputs, people: Cast, words: Sequence[str]) -> None:
+def _check_all_can_be_found(given: SamplerInputs, people: Cast, words: Sequence[str]) -> None:
     """Raise BadSetup where there is nothing by which somebody can be found. words: of each person, "" for none.
 
     It passes in two cases: everybody has words; or nobody has, and `positive` holds ID tokens or reference pictures, by

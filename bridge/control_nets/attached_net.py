@@ -370,15 +370,16 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             return previous.get_control(x_noisy, t, cond, batched_number, *others)
         latent = self._check_forward(rows, x_noisy, cond, batched_number, options)
         # Another pack (ComfyUI_InstantID) gives all nets of a chain tokens of faces to read instead of the text,
-        # under crossattn_controlnet. Ours reads the text, so it is called without them. The rest of the chain needs
-        # them, and is therefore called first and by itself.
+        # under crossattn_controlnet. Ours reads the text, so it is called without them.
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
         own_control = partial(
             self._own_control, rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others
         )
         if previous is None:
             return own_control()
-        # For this thread alone, by the class's descriptor: on several cards others compute in this net too (PerThread).
+        # The rest of the chain needs those tokens, so it is called first and by itself. The host's get_control of our
+        # net would call it again: what it has given stands in its place meanwhile. For this thread alone, by the
+        # class's descriptor: on several cards others compute in this net too (PerThread).
         computed = _ComputedNet(previous.get_control(x_noisy, t, cond, batched_number, *others))
         with _AttachedNet.previous_controlnet.replaced(self, computed):
             return own_control()

@@ -419,7 +419,8 @@ class CarriedCond(comfy.conds.CONDRegular):
 def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
     """The conditioning with one more Carried in every entry, after those that the entry has under the same key.
 
-    Those are multiplied first as the entry's text has been since, see CarriedCond.beside. Nothing is changed in place.
+    Those are scaled first by the factor by which other nodes have scaled the entry's text since, see
+    CarriedCond.scaled_as. Nothing is changed in place.
     """
     entries: Conditioning = []
     for text, options in conditioning:

@@ -182,10 +182,11 @@ class _Photo:
         for face in self.look(view):
             is_doubtful = _is_doubtful(face, view.turns)
             seen = self._upright_face(face, view.turns) if is_doubtful else face
-            if seen is face or not seen.certain:  # the same object: upright as it was found; else nobody can tell
-                result.append(seen)
-            else:
+            is_upright_in_another_turn = seen is not face and seen.certain
+            if is_upright_in_another_turn:
                 turned_faces.append(seen)
+            else:  # upright as it was found, or in none for certain
+                result.append(seen)
         if turned_faces or len(result) < expected:
             turned_faces += self._upright_in_other_turns(view)
         # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.

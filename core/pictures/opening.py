@@ -180,7 +180,7 @@ class Source:
         Raises UnidentifiedImageError for what Pillow does not know, CutOff for a file that lacks bytes by what it says
         of itself, and whatever Pillow raises for a damaged one.
         """
-        file = self._read_by_pillow(tail)
+        file = self._file_for_pillow(tail)
         file.seek(0)
         for opener in _openers(file.read(len(self._head))):
             file.seek(0)
@@ -198,8 +198,8 @@ class Source:
         self._require_all_bytes()
         raise UnidentifiedImageError
 
-    def _read_by_pillow(self, tail: bytes) -> io.BufferedIOBase:
-        """The parts alone of a file that has parts, else the file with the tail, or the file itself without one."""
+    def _file_for_pillow(self, tail: bytes) -> io.BufferedIOBase:
+        """What Pillow is given to read: of a file with parts these alone, else all of it; with the tail, if any."""
         if self._parts:
             return io.BytesIO(self._parts.file + tail + self._parts.end)
         if not tail:

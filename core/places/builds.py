@@ -104,7 +104,7 @@ def build(years: float, sex: str = "", centimetres: float = 0.0) -> Build:
     grown_up = _AGES[-1]
     height = centimetres or _height(age, sex)
     # Relative to the adult of the mean of both sexes. The height changes the size of the head alone: all other lengths
-    # are in own heads.
+    # are in own heads. Limbs are taken as the same share of the height at every age: then they go with the heads in it.
     return Build(
         head=(height / age.heads) / (_height(grown_up) / grown_up.heads),
         limbs=age.heads / grown_up.heads,

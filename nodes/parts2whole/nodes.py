@@ -118,11 +118,11 @@ def _token_regions(parts: Parts, part_targets: Tensor | None) -> list[TokenRegio
     part_targets: of each part present, (parts, height, width), or None for everywhere. Raises BadParts where a region
     has no garment, or more than there are tokens.
     """
-    of_garments: list[Tensor | None] = [None] * len(parts.garments)
+    targets_of_garments: list[Tensor | None] = [None] * len(parts.garments)
     if part_targets is not None:
-        # All pictures of a garment have one target.
-        of_garments = [part_targets[parts.present.index(garment[0])] for garment in parts.garments]
-    regions = token_regions(of_garments)
+        # A garment is a tuple of Parts, the pictures of it, which have one target.
+        targets_of_garments = [part_targets[parts.present.index(garment[0])] for garment in parts.garments]
+    regions = token_regions(targets_of_garments)
     for region in regions:
         if not 1 <= len(region.garments) <= SLOTS:
             where = "" if region.region is None else " in one place"

@@ -131,15 +131,18 @@ class WordsReading:
         """Which attention this is; None for one that has no words in it. The arguments are those of `split`."""
         family = self._texts.family
         if family.text_reader:
-            return _WordsAttention(_Place.READER, keys, queries, keys) if TEXT_READER in options else None
+            if TEXT_READER not in options:
+                return None
+            return _WordsAttention(_Place.READER, text=keys, queries=queries, keys=keys)
         if family.own_captions:
             return self._attention_by_stage(queries, keys, options)
         tokens: _BlockTokens | None = options.get(_TOKENS)
-        # An attention with words has the queries of text and picture at least. A node that keeps the keys of references
-        # from an earlier step asks without the references, with fewer queries than keys.
-        if tokens is None or not keys >= queries >= tokens.text + self._picture:
+        if tokens is None:
             return None
-        return _WordsAttention(_Place.BLOCK, tokens.text, queries, keys)
+        # A node that keeps the keys of references from an earlier step asks without the references: fewer queries than
+        # keys.
+        has_text_and_picture = tokens.text + self._picture <= queries <= keys
+        return _WordsAttention(_Place.BLOCK, tokens.text, queries, keys) if has_text_and_picture else None
 
     def _attention_by_stage(self, queries: int, keys: int, options: Options) -> _WordsAttention | None:
         """`_attention_with_words` where a network counts its texts itself: the stage and the number of tokens tell."""
