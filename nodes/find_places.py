@@ -180,17 +180,17 @@ def seen_of_people(
     Raises BadSetup for a MODEL that reads its text apart from the picture, and where nothing is seen.
     """
     node_of_run = NodeOfRun(NAME, notes.node_of(node))
-    text = encode.text_read(given, NAME)
-    if text.transformer is not None and text.transformer.text_reader:
+    model_text = encode.text_read(given, NAME)  # how the MODEL takes its text
+    if model_text.transformer is not None and model_text.transformer.text_reader:
         raise BadSetup(
-            f"Find Places does not know {text.transformer.name}, which reads its text apart from the picture.",
+            f"Find Places does not know {model_text.transformer.name}, which reads its text apart from the picture.",
             "Use Place Cast, or one of the models that the help page of Find Places lists.",
         )
     everybody = taking_part.present_in(people)
     everywhere = Scope(node, everybody, WHOLE_SCHEDULE, node_of_run)  # without regions: in the whole picture
     clips = [clip] * len(words)
     # The outputs of `applied` are model, positive and negative.
-    outputs = encode.applied(everywhere, text, clips, words, strength=1.0, given=given)
+    outputs = encode.applied(everywhere, model_text, clips, words, strength=1.0, given=given)
     given_with_words = SamplerInputs(*outputs.args)
     return look_at(given_with_words, latent, sampling, share, clip, words)
 

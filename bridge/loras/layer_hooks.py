@@ -103,7 +103,7 @@ class LayerHook:
     """
 
     def __init__(self, hooks: LayerHooks, name: str, module: nn.Module) -> None:
-        self.hooks: LayerHooks | None = hooks
+        self.hooks: LayerHooks | None = hooks  # None once this hook has ended
         self.name = name
         # First the layer is made what it is without us: hooks of ours that have ended are taken out, and a function of
         # another pack stays. Then `layer` is read, and the hook is put in front of it.
@@ -111,7 +111,7 @@ class LayerHook:
         _put_back(module, self.standing)
         self.makes_new = self.standing is None
         self.layer_additions: tuple[LayerAddition, ...] = ()
-        self.layer = module.forward
+        self.layer = module.forward  # `standing`, or else the method of the class
         module.forward = self.forward
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

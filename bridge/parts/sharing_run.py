@@ -284,17 +284,18 @@ class PartsCache:
         """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
         inpainting: as in PartsRecorder."""
         self._inpainting = inpainting
-        self._like = forward_input.empty_like_network()
+        self._like = forward_input.empty_like_network()  # of its device and dtype are the tensors made here
         self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""
         for name, number, index, transformer in unet.transformers(self._unet):
             self._attentions[name, number, index] = transformer.attn1
+        # Of layers for which the model's file asks for another one.
         self._attention_of_file = attention_of_file_in_layers(self._unet, "attn1")
         self._biases = KeyBiases(self._like)
-        self._poses: dict[SharedParts, Tensor] = {}
-        self._recorders: dict[SelfReference, PartsRecorder] = {}
+        self._poses: dict[SharedParts, Tensor] = {}  # on the device
+        self._recorders: dict[SelfReference, PartsRecorder] = {}  # of parts that are recorded during the run
         self._forget_recording()
 
     def _forget_recording(self) -> None:

@@ -112,8 +112,8 @@ class Run(NeverCopied, Generic[CarriedT]):
         """What the nodes that act at these sigmas, (B,), have put into the chunks of a forward."""
         acting: list[PerChunk[CarriedT]] = []
         for of_node in of_nodes:
-            # A chunk that reads nobody, such as the negative side's, carries one that is not active. Any other can be
-            # asked: all in one batch have the same schedule, see CarriedCond.can_concat.
+            # A chunk that reads nobody, such as the negative side's, has a Carried that is not active. The first active
+            # one answers for all: in one batch they have the same schedule, see CarriedCond.can_concat.
             active = next((carried for carried in of_node if carried.active), None)
             if active is not None and self.is_on(active, sigmas):
                 acting.append(of_node)

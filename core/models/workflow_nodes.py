@@ -359,28 +359,30 @@ def links(graph: Graph) -> dict[Any, Link]:
 def values_of_box(box: Mapping[str, Any], subgraph: Mapping[str, Any]) -> BoxValues:
     """What a box says of the widgets in its subgraph.
 
-    Editors have saved this in four ways, which are tried in this order: by the names of the inputs; in a row, a value
-    for each widget that `proxyWidgets` lists, of which some lie inside of the subgraph; in a row, a value for each slot
-    of the box with a widget; in a row, a value for each input that leads to a widget, also without a slot of the box.
+    Editors have saved this in four ways, which are tried in this order:
+    1. by the names of the inputs;
+    2. in a row, a value for each widget that `proxyWidgets` lists, of which some lie inside of the subgraph;
+    3. in a row, a value for each slot of the box with a widget;
+    4. in a row, a value for each input that leads to a widget, also without a slot of the box.
     """
     with_slot = {_name(slot) for slot in _slots(box) if "widget" in slot}  # names of the box's slots with a widget
     input_of_widget = _inputs_with_widget(subgraph)
     names = [_name(slot) for slot in _slots(subgraph)]  # of all inputs, in the order in which values are saved
-    by_slot = [name for name in names if name in with_slot]
     by_widget = [name for name in names if name in with_slot or name in input_of_widget.values()]
     own_values: dict[str, Any] = dict.fromkeys(by_widget)  # None: the widget's own value counts
     named = box.get("widgets_values_named")
     row = _list(box.get("widgets_values"))
     listed_widgets = _listed_widgets(box)
-    if isinstance(named, dict):
+    if isinstance(named, dict):  # 1
         inputs = {name: value for name, value in cast("dict[str, Any]", named).items() if name in own_values}
         return BoxValues(own_values | inputs, {})
-    if any(listed_widgets):
+    if any(listed_widgets):  # 2
         listed = _values_of_listed(listed_widgets, row, input_of_widget)
         return BoxValues(own_values | listed.inputs, listed.inside)
-    if len(row) == len(by_slot):
+    by_slot = [name for name in names if name in with_slot]
+    if len(row) == len(by_slot):  # 3
         return BoxValues(own_values | dict(zip(by_slot, row, strict=True)), {})
-    return BoxValues(own_values | dict(zip(by_widget, row, strict=False)), {})
+    return BoxValues(own_values | dict(zip(by_widget, row, strict=False)), {})  # 4
 
 
 def _values_of_listed(

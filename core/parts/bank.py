@@ -44,9 +44,9 @@ def window(mask: Tensor, cell: int) -> Rect:
     height = mask.shape[0] // 8  # pixels -> latent pixels
     width = mask.shape[1] // 8
     pieces: list[Rect] = []  # in cells
-    # From the coarsest layers, whose token is a cell, to those whose token is one latent pixel.
-    for doublings in range(cell.bit_length()):
-        tokens_per_cell = 1 << doublings  # a side of a cell has so many tokens of this layer: 1, 2, 4, ... cell
+    # How many tokens of a layer a side of a cell has: 1 in the coarsest layers, whose token is a cell, then 2, 4, ...
+    # to those whose token is one latent pixel.
+    for tokens_per_cell in (2**doublings for doublings in range(cell.bit_length())):
         grid = (math.ceil(height * tokens_per_cell / cell), math.ceil(width * tokens_per_cell / cell))
         tokens = token_mask(mask, math.prod(grid)).view(grid)
         if tokens.any():  # a mask may lie between the tokens of coarse layers

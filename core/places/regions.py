@@ -22,6 +22,7 @@ ALL_PEOPLE = 0
 """Instead of the number of a person."""
 _HAIR = 0.3  # how far hair and ears reach beyond a face box, in face sizes
 _MARGIN = 0.25  # of bodies, where Place Cast leaves it as it is; fits close clothes
+_WHOSE_MARGIN = 0.3  # of bodies, where it is asked whose a mask is
 _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
 
 
@@ -315,7 +316,7 @@ def regions_of_everybody(cast: Cast, masks: Tensor | None, node_name: str) -> Te
     if masks is not None:
         return masks_of(masks, cast, cast.people)
     placed_cast = require_places(cast, node_name)
-    shape = RegionShape("body", _IN_PLACE)
+    shape = RegionShape("body", margin=_WHOSE_MARGIN)
     return torch.stack([region_of_slot(member.slot, placed_cast, shape) for member in cast.people])
 
 

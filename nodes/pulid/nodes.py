@@ -275,12 +275,12 @@ class ApplyPuLID(io.ComfyNode):
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = _zero_tokens(pulid.net, settings)
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
-        scales = torch.tensor(
-            [settings.weight * member.weight for member in scope.people], dtype=torch.float32
-        )  # (people,), of the values
+        weights = [settings.weight * member.weight for member in scope.people]
+        scales = torch.tensor(weights, dtype=torch.float32)  # (people,), by which the values of each are multiplied
+        how_people_are_read = PROJECTIONS[settings.projection]
         carried: list[Injection] = []
         for injection in injections(pulid, scope, sides, scales):
-            carried.append(replace(injection, reads=PROJECTIONS[settings.projection]))
+            carried.append(replace(injection, reads=how_people_are_read))
         return scope.applied(given, carried, [NamedRange("the faces", scope.schedule)])
 
 

@@ -117,7 +117,8 @@ def references(
         sources = _references_of_people(cast, photos, size, parts)
     if pictures is not None:
         rgb = as_rgb(pictures)  # (B, H, W, 3)
-        # As many as people who have a row of the batch each: a picture for each row, such as the crop with their place.
+        # Where people have a row each and there are as many pictures, such as the crops with their places, these are
+        # one reference with a picture for each row. Otherwise each is a reference of its own.
         is_by_row = cast.by_row and len(rgb) == len(cast.people)
         pictures_of_others = [rgb] if is_by_row else rgb.split(1)  # (1 or rows, H, W, 3) each
         others = [_reference_of_nobody(picture) for picture in pictures_of_others]
