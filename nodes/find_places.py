@@ -18,8 +18,8 @@ from ..bridge.host.schedule import WHOLE_SCHEDULE
 from ..bridge.host.schema import advanced, body_input
 from ..bridge.places.finding import Sampling, SeenPeople, look_at
 from ..bridge.references.record import REFERENCES
-from ..bridge.sampling.canvas_check import NodeOfRun
 from ..bridge.sampling.conditioning import ID_TOKENS, Conditioning, SamplerInputs
+from ..bridge.sampling.node_of_run import NodeOfRun
 from ..bridge.words import encode
 from ..core import taking_part
 from ..core.cast import Cast, Layout, require_somebody, require_together

@@ -13,7 +13,7 @@ from ...core.places.region_settings import FACE_BOXES, REGIONS
 from ...core.taking_part import TakingPart
 from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange
-from ..sampling.canvas_check import NodeOfRun
+from ..sampling.node_of_run import NodeOfRun
 from .scope import Scope
 
 

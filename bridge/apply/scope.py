@@ -13,10 +13,10 @@ from ...core.places import place_previews
 from ...core.taking_part import TakingPart
 from ..host.schedule import ScheduleRange
 from ..image_tokens.injections import Injection, InjectionsRun
-from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import SamplerInputs
 from ..sampling.missing_people import NamedRange, apply_node_of_people, with_missing_notes
 from ..sampling.model_conds import InBoxes, carry_both
+from ..sampling.node_of_run import NodeOfRun
 from ..sampling.on_model import with_runs
 from ..sampling.runs import Run
 

@@ -55,8 +55,8 @@ from ..sampling.areas import (
     row_window,
     whole_latent,
 )
-from ..sampling.canvas_check import NodeOfRun, Pictures
 from ..sampling.net_report import NetReport
+from ..sampling.node_of_run import NodeOfRun, Pictures
 from ..sampling.rows import ATTACHED, AttachedRows
 from ..sampling.run_notes import begins_late, tell_of_checkpoint, tell_of_piece
 from ..words.unet.id_tokens import IDTokensReader

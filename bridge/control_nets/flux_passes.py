@@ -11,9 +11,9 @@ from torch import Tensor
 from ...core.attention.cross_attention import on_tokens, region_weights
 from ...core.cast import Member
 from ..sampling.areas import Area
-from ..sampling.canvas_check import NodeOfRun
 from ..sampling.model_conds import cut_regions
 from ..sampling.net_report import NetReport
+from ..sampling.node_of_run import NodeOfRun
 
 Residuals = dict[str, Sequence[Tensor]]
 """What the host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width) per

@@ -46,11 +46,11 @@ from ..networks.forward_layout import layout_of
 from ..networks.model_family import TOKEN, cells_per_token, network_of, regions_on_tokens, taken_family
 from ..networks.patched_methods import LAYERS, REFINER, patched_inputs, patched_refiners, with_input_patch
 from ..sampling.calls import Site
-from ..sampling.canvas_check import NodeOfRun
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput
 from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with, one_for_each_row
+from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Run
 from .record import LATENTS, PeopleReferences, ReferenceLatent
 

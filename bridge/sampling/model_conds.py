@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import comfy.conds
 from comfy.samplers import CFGGuider
@@ -20,11 +20,8 @@ from typing_extensions import Self
 from ...core.checks.errors import LikenessError, ModelNotPatched, counted
 from ..host.schedule import ScheduleRange
 from .areas import area_of
-from .canvas_check import NodeOfRun, Pictures
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, factor_between, is_zeroed
-
-if TYPE_CHECKING:
-    from .runs import Run
+from .node_of_run import NodeOfRun, Pictures
 
 
 class ConditioningLost(LikenessError):
@@ -340,6 +337,19 @@ class Chunk(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+class RunOfRows(Protocol):
+    """What a CarriedCond asks of the run of its entry, a runs.Run."""
+
+    @property
+    def latent(self) -> tuple[int, ...]:
+        """(height, width) of what is denoised, in latent pixels."""
+        ...
+
+    def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """See runs.Run.row_table."""
+        ...
+
+
 class CarriedCond(comfy.conds.CONDRegular):
     """A COND whose value is a tuple of Carried; joined, it becomes the row table of a run.
 
@@ -353,7 +363,7 @@ class CarriedCond(comfy.conds.CONDRegular):
     def __init__(
         self,
         cond: tuple[Carried, ...],
-        run: Run[Any] | None = None,
+        run: RunOfRows | None = None,
         picture_count: int = 1,
         area: tuple[int, int] | None = None,
         text: Tensor | None = None,
@@ -445,7 +455,7 @@ def entries_with(guider: CFGGuider, key: str) -> list[RunEntry]:
     return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
 
 
-def carry_instead(entry: RunEntry, key: str, carried: Sequence[Carried], run: Run[Any] | None = None) -> None:
+def carry_instead(entry: RunEntry, key: str, carried: Sequence[Carried], run: RunOfRows | None = None) -> None:
     """Let an entry carry these under `key` from now on. The entry, which is of this sampling alone, is changed.
 
     run: that reads them, once it has begun.

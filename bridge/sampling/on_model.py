@@ -17,9 +17,9 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..host import notes
-from .canvas_check import NodeOfRun
 from .conditioning import NeverCopied, RunEntry, named_as_one
 from .model_conds import CarriedCond, carry_instead, entries_with, read_as_negative
+from .node_of_run import NodeOfRun
 from .run_notes import WORDS, Start, notes_on_words, tell_of_start
 from .runs import Run
 

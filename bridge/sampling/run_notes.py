@@ -20,9 +20,10 @@ from ...core.pictures import geometry
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .canvas_check import NodeOfRun, Pictures, canvas_sizes
+from .canvas_check import canvas_sizes
 from .conditioning import factor_between
 from .model_conds import Carried
+from .node_of_run import NodeOfRun, Pictures
 
 PIECE = "piece"
 """The topic of notes about a latent that may be a piece of the picture, as a tile is."""

@@ -21,10 +21,10 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
-from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, with_missing_notes
 from ...bridge.sampling.net_report import NetReport
+from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
 from ...bridge.sampling.on_model import with_runs
 from ...bridge.words.unet.run import UnetWordsRun
 from ...bridge.words.unet.words import id_tokens_by_region

@@ -20,9 +20,9 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.sampling.canvas_check import Pictures
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
+from ...bridge.sampling.node_of_run import Pictures
 from ...core.cast import Cast, Person, PlacedCast, is_a, rows_missing
 from ...core.checks.errors import BadSetup
 from ...core.families import SDXL

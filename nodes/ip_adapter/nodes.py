@@ -20,9 +20,9 @@ from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
-from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs
 from ...bridge.sampling.missing_people import NamedRange
+from ...bridge.sampling.node_of_run import NodeOfRun
 from ...core.cast import Cast, Person, PlacedCast, require_places
 from ...core.checks.errors import BadCast, BadSetup
 from ...core.checks.prompts import named

@@ -20,10 +20,10 @@ from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
-from ...bridge.sampling.canvas_check import NodeOfRun, Pictures
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
 from ...bridge.sampling.model_conds import carry_both
+from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
 from ...bridge.sampling.on_model import with_runs
 from ...core.attention.cross_attention import Block
 from ...core.checks.errors import BadParts, BadSize, WrongBaseModel, counted

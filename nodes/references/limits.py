@@ -11,9 +11,9 @@ from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.networks.model_family import TOKEN
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.record import PeopleReferences
-from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import SamplerInputs
 from ...bridge.sampling.model_conds import carry
+from ...bridge.sampling.node_of_run import NodeOfRun
 from ...bridge.sampling.on_model import with_runs
 from ...core import taking_part
 from ...core.attention.cross_attention import on_tokens

@@ -25,9 +25,9 @@ from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference, is_inpainting
 from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.parts.sharing_run import SharingRun
-from ...bridge.sampling.canvas_check import NodeOfRun
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, with_missing_notes
+from ...bridge.sampling.node_of_run import NodeOfRun
 from ...bridge.sampling.on_model import with_runs
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts

@@ -18,8 +18,8 @@ from comfy.ldm.flux.controlnet import ControlNetFlux
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling.canvas_check import NodeOfRun
 from pack.bridge.sampling.model_conds import carry
+from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.sampling.on_model import with_runs
 from pack.core.places.region_settings import REGIONS, RegionSettings
 from pack.nodes.infinite_you.net import BLOCKS

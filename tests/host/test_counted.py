@@ -22,9 +22,9 @@ from pack.bridge.networks.attention import around_attention
 from pack.bridge.networks.model_family import transformer_family
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling.canvas_check import NodeOfRun
 from pack.bridge.sampling.forward import ForwardInput, call_network
 from pack.bridge.sampling.model_conds import carry
+from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.core import families
 from pack.core.cast import Cast, Member, Person
 from pack.core.methods import methods

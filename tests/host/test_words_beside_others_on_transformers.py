@@ -17,7 +17,7 @@ from hidden_text import without_common
 from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, on_model
-from pack.bridge.sampling.canvas_check import NodeOfRun
+from pack.bridge.sampling.node_of_run import NodeOfRun
 from pack.bridge.words.transformer.run import TransformerWordsRun
 from peers import apply
 from tiny import devices, people_made, tiny_dits

@@ -20,9 +20,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...host.schedule import WHOLE_SCHEDULE
-from ...sampling.canvas_check import NodeOfRun
 from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, SamplerInputs
 from ...sampling.model_conds import CarriedOfPeople, carry
+from ...sampling.node_of_run import NodeOfRun
 
 
 @dataclass(frozen=True, eq=False)
