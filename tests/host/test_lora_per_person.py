@@ -737,7 +737,7 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     layer = PeopleLayer(layer_loras, convolution, like=x, shape=shape)
     hidden = layer.hidden(x)
     for person, lora in loras.items():
-        ranks_of_the_person = torch.tensor([owner == person for owner in layer.owners])
+        ranks_of_the_person = torch.tensor([owner == person for owner in layer.person_of_rank])
         result = torch.einsum("or,brhw->bohw", layer.up, hidden * ranks_of_the_person[:, None, None])
         dense = torch.einsum("or,ri...->oi...", lora.up, lora.down) * 0.5
         expected = torch.nn.functional.conv2d(x, dense, padding=1, groups=groups)
