@@ -5,6 +5,7 @@ The examples are copied to where Load Image looks for pictures: the workflows op
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -151,13 +152,16 @@ def album(folder: str) -> Album:
 
 def _contents_of(path: str, root: str) -> Album:
     """The contents of the folder at `path`. root: the folder in which photos must lie, once links are followed."""
-    names: dict[str, list[str]] = {kind: [] for kind in ("photos", "linked", "dead", "not_photos", "deeper")}
+    names: defaultdict[str, list[str]] = defaultdict(list)  # by field of Album
     for name in _names_in(path, root):
-        kind = _kind_in_album(name, os.path.join(path, name), root)
-        if kind:
-            names[kind].append(name)
-    photos = [(name, stamp(os.path.join(path, name))) for name in names.pop("photos")]
-    return Album(tuple(photos), **{kind: tuple(of_kind) for kind, of_kind in names.items()})
+        names[_kind_in_album(name, os.path.join(path, name), root)].append(name)
+    return Album(
+        photos=tuple((name, stamp(os.path.join(path, name))) for name in names["photos"]),
+        linked=tuple(names["linked"]),
+        dead=tuple(names["dead"]),
+        not_photos=tuple(names["not_photos"]),
+        deeper=tuple(names["deeper"]),
+    )
 
 
 def _kind_in_album(name: str, path: str, root: str) -> str:

@@ -119,6 +119,11 @@ class Batch:
         """Called when the network has run with `options_with_attention`, or anything has raised."""
 
 
+def argument(args: Sequence[Any], place: int, kwargs: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """An argument of a call, which other packs give by position or by name. place: its index in args."""
+    return args[place] if place < len(args) else kwargs.get(name, default)
+
+
 def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Call the network with the batch in its transformer_options, which come last where they are not named.
 

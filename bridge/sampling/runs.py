@@ -26,7 +26,7 @@ is here already: a subclass has little more than new_batch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Generic
@@ -47,7 +47,7 @@ from .areas import WHOLE_LATENT, row_window
 from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
-from .forward import Batch, ForwardInput, Sent, call_network
+from .forward import Batch, ForwardInput, Sent, argument, call_network
 from .model_conds import CarriedT, Chunk, ConditioningLost, PerChunk, entries_with
 from .refusals import Refusals
 from .row_tables import RowTables
@@ -214,7 +214,7 @@ class Run(NeverCopied, Generic[CarriedT]):
         if self._refusals.is_waiting:
             return torch.zeros_like(x)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
-        options = _argument(args, 1, kwargs, "transformer_options", {})  # args: control, transformer_options
+        options = argument(args, 1, kwargs, "transformer_options", {})  # args: control, transformer_options
         forward_input = ForwardInput(
             executor.class_obj,
             x,
@@ -297,7 +297,7 @@ class Run(NeverCopied, Generic[CarriedT]):
             # wrap_apply_model holds `prepared` of this batch open.
             self._check_row_count(x, sent.batch.row_count)
             return call_network(sent.batch, executor, x, *args, **kwargs)
-        context = _argument(args, 1, kwargs, "context")  # args: timestep, text
+        context = argument(args, 1, kwargs, "context")  # args: timestep, text
         if context is None:
             context = sent.forward_input.context
         forward_input = sent.forward_input._replace(x=x, context=context)
@@ -361,11 +361,6 @@ def _in_pixels(size: Sequence[int], cell: int) -> str:
     """A size as WIDTHxHEIGHT in pixels. size: (height, width) in latent pixels, each of `cell` pixels."""
     height, width = size
     return f"{cell * width}x{cell * height}"
-
-
-def _argument(args: Sequence[Any], place: int, kwargs: Mapping[str, Any], name: str, default: Any = None) -> Any:
-    """An argument of a call, which other packs give by position or by name. place: its index in args."""
-    return args[place] if place < len(args) else kwargs.get(name, default)
 
 
 def _anything_is_read(chunks: Sequence[Chunk]) -> bool:

@@ -10,8 +10,7 @@ import torch
 from pack.bridge.control_nets.per_thread import PerThread
 from pack.bridge.networks.layers import can_read_some_pixels
 from pack.bridge.sampling.current_forward import CurrentTexts, called_alone, current
-from pack.bridge.sampling.forward import Batch, call_network
-from pack.bridge.sampling.runs import _argument
+from pack.bridge.sampling.forward import Batch, argument, call_network
 
 X = torch.zeros(1, 4, 2, 2)
 
@@ -78,9 +77,9 @@ def test_an_attribute_that_is_replaced_twice_comes_back_step_by_step():
 
 
 def test_the_text_of_a_call_is_its_third_argument_or_has_its_name():
-    assert _argument((X,), 1, {"context": "a text"}, "context") == "a text"
-    assert _argument((X, "a text", None), 1, {}, "context") == "a text"
-    assert _argument((X,), 1, {}, "context") is None
+    assert argument((X,), 1, {"context": "a text"}, "context") == "a text"
+    assert argument((X, "a text", None), 1, {}, "context") == "a text"
+    assert argument((X,), 1, {}, "context") is None
 
 
 def test_what_another_pack_put_into_a_layer_reads_no_pixels_alone():

@@ -24,7 +24,7 @@ from ...networks.patched_methods import EmbeddedPieces, patched_inputs, patched_
 from ...networks.transformer_families import TransformerFamily
 from ...sampling.calls import Site
 from ...sampling.current_forward import CurrentTexts, current
-from ...sampling.forward import Batch, ForwardInput
+from ...sampling.forward import Batch, ForwardInput, argument
 from ...sampling.model_conds import PerChunk, entries_with, rows_of_nodes
 from ...sampling.runs import Run
 from .alone import TextsAlone
@@ -181,16 +181,14 @@ class TransformerWordsBatch(Batch):
                 "conditioning, which knows nothing of the words of single people.",
                 "Set strength_type of that node to multiply and strength to 1, or take it out.",
             )
+        text: Tensor = argument(args, _TEXT_PLACE, kwargs, "context")
+        self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
+        with_words = torch.cat([text, self._words.to(text)], dim=1)
         arguments = _Arguments(list(args), dict(kwargs))
-        arguments.change(_TEXT_PLACE, "context", self._with_words)
+        arguments.change(_TEXT_PLACE, "context", lambda _: with_words)
         arguments.change(self._family.number_place, "num_tokens", lambda number: number + sum(self._texts.sizes))
         arguments.change(self._family.mask_place, "attention_mask", self._lengthened)
         return tuple(arguments.by_position), arguments.by_name
-
-    def _with_words(self, text: Tensor) -> Tensor:
-        """The text of the network, (B, T, width), with everybody's words behind it. It sets `_texts.common`."""
-        self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
-        return torch.cat([text, self._words.to(text)], dim=1)
 
     def _lengthened(self, mask: Tensor | None) -> Tensor | None:
         """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).
