@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,9 @@ def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: 
         }
     by_server = Table(setup, photos, lines, by_server=True)
     assert by_server.make("--keep", "best-of:2") == {}
-    assert lines_of(by_server.folder / "likeness.csv") == measured
+    # Rows run at once and are written as they end; the lines of a row stand as it was tried.
+    by_set = itemgetter("set")
+    assert sorted(lines_of(by_server.folder / "likeness.csv"), key=by_set) == sorted(measured, key=by_set)
     assert np.array_equal(by_server.pixels("b"), table.pixels("b"))
 
 
