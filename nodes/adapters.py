@@ -58,9 +58,10 @@ def chosen_file(file: str) -> AdapterFile:
     It is looked for in this order:
     1. by the name as it is written;
     2. by the name in another spelling, as a workflow made on Windows has "folder\\name";
-    3. as a published file that lies here under another name;
+    3. as the name of a published file, which may lie here under another name;
     4. as an entry of the menu with the key of a folder in front;
-    5. as a published file, by the last part of the name alone and in any capitals.
+    5. as 3, by the last part of the name alone and in any capitals.
+    Whether a published file lies here is seen by `path_of`, which knows it by its contents.
     Raises ModelMissing, DeadLink, UnsafePath.
     """
     loaders = {loader.published.key: loader for loader in LOADERS.values()}
@@ -70,7 +71,6 @@ def chosen_file(file: str) -> AdapterFile:
             if find(file, key):
                 return AdapterFile(loader, file)
     for model in models():
-        # The name is that of a published file. Published.path finds that file by its contents, whatever its name here.
         if same_name(model.name, file) and model.key in loaders:
             return AdapterFile(loaders[model.key], file)
     # An entry such as "ipadapter/name", which no folder has as a name.

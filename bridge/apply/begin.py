@@ -43,15 +43,16 @@ class AtFaces:
         acts_in = face_regions.acts_in(taking.cast, self.hard)
         shape = face_regions.shape_of_faces(taking.cast, self.hard)
         person_regions = face_regions.regions_of_faces(taking, mask, shape, name, acts_in)  # of everybody
-        acts = list(taking.acts)
+        acting = list(taking.acts)  # picks the regions of those who act
         boxes: Tensor | None = None
         if acts_in == FACE_BOXES:
             # Made of the regions of everybody, so before these are cut down to those who act.
             with_boxes = replace(taking, cast=self.boxed(taking.cast)) if self.boxed else taking
-            boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[acts]
+            boxes = face_regions.regions_in_face_boxes(with_boxes, person_regions, name)[acting]
         if person_regions is not None:
-            person_regions = person_regions[acts]  # (people, H, W), of those who act
+            person_regions = person_regions[acting]  # (people, H, W)
         is_limited = person_regions is not None or boxes is not None
+        # Regions on the canvas of a placed cast have its size, which a run compares; masks alone fit any picture.
         placed = is_a(taking.cast, PlacedCast) and is_limited
         return replace(everywhere, regions=person_regions, boxes=boxes, placed=placed)
 

@@ -138,7 +138,8 @@ class TokenWeights:
         if texts is not None and texts.alone is not None:
             return [_text_alone(texts.alone, token_count)]
         if self._family.own_captions and token_count != self.text_tokens():
-            return [Span(TokenKind.TEXT, token_count)]  # a text behind the prompt, embedded alone
+            # Z-Image embeds its frame text (references/as_trained.py) in a call of its own, which its length tells.
+            return [Span(TokenKind.TEXT, token_count)]
         return with_front(self._with_words(), token_count).text_spans()
 
     def _with_words(self) -> TokenLayout:

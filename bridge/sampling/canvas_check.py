@@ -11,8 +11,9 @@ from .node_of_run import NodeOfRun
 
 
 def check_canvases(carried: Sequence[Carried], latent: Tensor, cell: int) -> None:
-    """Raise BadCast unless the rows, and BadSize unless the regions of each canvas fit the latent that a run denoises.
+    """Hold each canvas against the latent that a run denoises.
 
+    Raises BadCast where its rows of people are not the latent's, BadSize where its regions have another size.
     carried: all that the run's conditioning carries. latent: (B, C, h, w). cell: the side of a latent pixel, in pixels.
     """
     sizes = canvas_sizes(carried)

@@ -154,7 +154,7 @@ class Bottleneck(nn.Module):
             self.shortcut = ops.Conv2d(inputs, outputs, 1, stride=stride, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What these layers give: (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         x = functional.relu(self.conv1(x))
         x = functional.relu(self.conv2(x))

@@ -59,13 +59,13 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
 
     Two faces of one photo never may. by_face: True allows all other pairs. False allows only those of two photos whose
     files are named after the same person. With False a face is a person of its own where its file is named after
-    nobody, and where its photo shows several faces.
+    nobody, and where several faces of its photo are used.
     """
     photos = torch.tensor([face.photo_number for face in faces])
     of_two_photos = photos[:, None] != photos
     if by_face:
         return of_two_photos
-    # A photo with several faces is not one person's, whatever its name.
+    # A photo with several faces, which have numbers from 1, is not one person's, whatever its name.
     names = np.array(["" if face.number_in_photo else folded(name_of(face.file)) for face in faces])
     same_name = (names[:, None] == names) & (names != "")
     return of_two_photos & torch.as_tensor(same_name)

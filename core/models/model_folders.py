@@ -183,7 +183,7 @@ def _is(path: Path, model: Model) -> bool:
     if file_format is None or file_format.id != model.format:
         return False
     if model.format == CONTROLNET:
-        # Those of one family are told apart by their lengths alone. Those that no node of ours needs are not: many have
+        # Those of one family are told apart by their lengths alone. One that no node of ours needs never is: many have
         # the length of any plain ControlNet.
         has_length_of_model = bool(model.files[0].fits(path.stat().st_size))
         return bool(model.nodes) and family in (None, model.family) and has_length_of_model

@@ -91,6 +91,7 @@ class PhotoMakerNet(nn.Module):
         return torch.cat(projected, dim=-1)[:, None]  # (n, width) -> (n, 1, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Run the layers in shapes alone. zeros: as bridge.host.load gives them."""
         faces: Tensor | None = None
         if self.qformer_perceiver is not None:
             faces = zeros(1, EMBEDDING)

@@ -28,8 +28,8 @@ def ranges_of_people(text: str, taking: TakingPart, of_others: ScheduleRange) ->
     """
     ranges: list[ScheduleRange] = []
     lines = per_member(_NEXT.sub("\n", text), taking.cast, INPUT)
-    for member, line in zip(taking.cast.people, lines, strict=True):
-        if member.weight > 0:
+    for acts, line, member in zip(taking.acts, lines, taking.cast.people, strict=True):
+        if acts:
             ranges.append(_range(line, member.name) if line else of_others)
     if taking.cast.by_row and len(set(ranges)) > 1:
         raise BadSetup(
