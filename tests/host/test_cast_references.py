@@ -498,6 +498,8 @@ def test_a_person_s_parts_go_with_the_person_and_rows_have_one_range():
     records = [options[REFERENCES] for _, options in (both, ben, nobody)]
     assert [[reference.owner for reference in record.references] for record in records] == [[0, 0, 1, 1], [1, 1], []]
     assert [[reference.region for reference in record.references] for record in records] == [[0, 2, 1, 3], [1, 3], []]
+    alone = apply(FLUX_2, Cast(pair().people[:1]), size=128, parts=Parts((replace(parts.garments[0][0], target=None),)))
+    assert alone[2] == "Anna, from image 1, wearing the shoes from image 2.\nin a park", "needs no target"
     rows = RowCast(pair().people, 128, 128)
     first, second = apply(FLUX_2, rows, reference_ranges="1: 0 - 0.5\uff1b2: 0 - 0.5")[0]
     assert [len(options.get(LATENTS, ())) for _, options in (first, second)] == [1, 0]

@@ -347,6 +347,15 @@ def test_what_the_condition_image_reports(id_patch, cast, expected_report, caplo
     assert preview.max() == 1
 
 
+def test_a_row_of_each_person_has_the_patch_of_that_person_alone(id_patch):
+    """Drawn on one picture, or on black, for all of them."""
+    rows = RowCast(people().people, WIDTH, HEIGHT)
+    for picture in (None, torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(5))):
+        image = drawn(id_patch, rows, picture)
+        for row, member in zip(image, rows.people, strict=True):
+            assert torch.equal(row[None], drawn(id_patch, PlacedCast((member,), WIDTH, HEIGHT), picture))
+
+
 def test_a_person_by_lora_alone_keeps_the_skeleton_and_gets_no_tokens(apply, id_patch):
     beside = second_by_lora(posed(*BODIES))
     without = posed(*BODIES, weights=(1.0, 0.0))

@@ -235,6 +235,8 @@ def test_faces_and_an_identity_from_landmarks_need_no_pack(ir_se50):
     assert embedded(person, IR_SE50).shape == (2, 512)
     assert len(cut) == 2
     assert "2 photos used" in report
+    unlinked, *_ = person_of(None, photo, "Yao", "only", "error", landmarks_of("yao", photo))
+    assert torch.equal(embedded(unlinked, IR_SE50)[0], embedded(person, IR_SE50)[0])
 
 
 def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(face_model):
