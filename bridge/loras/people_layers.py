@@ -89,14 +89,15 @@ def _padded(x: Tensor, dim: int, behind: int, before: int = 0) -> Tensor:
 class PersonLoras(CarriedOfPeople):
     """What one node adds, alike on both sides of the conditioning.
 
+    In a row of one person it has the LoRAs of all (see LayerLora.person), so that all rows share one set of layers.
+
     names: of the people of the node, see taking_part.names_apart. layers: by name of a module of the network. regions:
-    (people, H, W), 0..1, or None where one person is everywhere, or where each person has a row.
+    0..1, or None where one person is everywhere, or where each person has a row.
     """
 
     key = "likeness_loras"
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerLora]]
-    regions: Tensor | None
 
     @property
     def active(self) -> bool:
