@@ -49,7 +49,7 @@ class Injection(CarriedOfPeople):
     """
 
     key = "likeness_injections"
-    per_person = ("tokens", "regions", "boxes")
+    per_person = ("tokens",)
     per_person_in_layers = ("layers",)
     tokens: Tensor
     layers: tuple[tuple[Tensor, ...] | None, ...]

@@ -210,14 +210,14 @@ PerChunk = tuple[CarriedT, ...]
 class CarriedOfPeople(InBoxes, Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
-    A subclass names its fields that have something of one person after the other, and so every copy with other people
-    has the right part of each. per_person: these fields are tensors with the people in their first dimension, tuples
-    with an item for each person, or None. per_person_in_layers: these are tuples, and have for each layer a tuple of
-    such tensors, or None.
+    A subclass names its fields that have something of one person after the other, so that a copy for some of the people
+    has their part of each. per_person: these fields are tensors with the people in their first dimension, or tuples
+    with an item for each person, or empty. per_person_in_layers: these are tuples with an item for each layer: a tuple
+    of such tensors, or None.
 
-    regions, boxes: (people, H, W) of the whole picture, see InBoxes. by_row: as in Carried; people then act in all of
-    their pictures, or in the box that each has in theirs. row: the number of the person whose row this is; None for all
-    rows.
+    regions, boxes: (people, H, W) of the whole picture, or None, see InBoxes. by_row: as in Carried; people then act in
+    all of their pictures, or in the box that each has in theirs. row: the number of the person whose row this is; None
+    for all rows.
     """
 
     per_person: ClassVar[tuple[str, ...]] = ()
@@ -250,17 +250,17 @@ class CarriedOfPeople(InBoxes, Carried):
 
     def of_picture(self, number: int) -> Self:
         """What is carried of one person, whose row of the batch it is. number: of the person, from 0."""
-        return replace(self.of_people(slice(number, number + 1)), row=number)
+        return replace(self._of_people(slice(number, number + 1)), row=number)
 
-    def of_people(self, numbers: slice) -> Self:
-        """A copy with what is carried of these people alone."""
-        fields: dict[str, Any] = {}
-        for name in self.per_person:
+    def _of_people(self, numbers: slice) -> Self:
+        """A copy in which the fields of people have these people alone. A slice cuts tensors and tuples alike."""
+        picked: dict[str, Any] = {}
+        for name in ("regions", "boxes", *self.per_person):
             of_everybody = getattr(self, name)
-            fields[name] = None if of_everybody is None else of_everybody[numbers]
+            picked[name] = None if of_everybody is None else of_everybody[numbers]
         for name in self.per_person_in_layers:
-            fields[name] = tuple(layer and tuple(tensor[numbers] for tensor in layer) for layer in getattr(self, name))
-        return replace(self, **fields)
+            picked[name] = tuple(layer and tuple(tensor[numbers] for tensor in layer) for layer in getattr(self, name))
+        return replace(self, **picked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +272,7 @@ class WordsOfPeople(CarriedOfPeople):
     T is 0 for a person without words.
     """
 
-    per_person = ("regions", "texts")
+    per_person = ("texts",)
     regions: Tensor
     texts: tuple[Tensor, ...]
 
@@ -281,22 +281,25 @@ class WordsOfPeople(CarriedOfPeople):
         return self.people_count > 0
 
     @property
+    def people_count(self) -> int:
+        return len(self.regions)
+
+    @property
     def words(self) -> Sequence[Tensor]:
         return [text for text in self.texts if text.shape[1]]
 
     def multiplied(self, factor: float) -> Self:
         if not self.words:
             return self
-        return self.made_once(
-            ("times", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
-        )
+        key = "times", factor
+        return self.made_once(key, lambda: replace(self, texts=tuple(text * factor for text in self.texts)))
 
     def without_people(self) -> Self:
         """This without anybody, for a side of the conditioning that has nobody.
 
         As both sides then carry something of one node, the host may compute them in one batch.
         """
-        return replace(self.of_people(slice(0)), words_note_node=None)  # without words there is no note on them
+        return replace(self._of_people(slice(0)), words_note_node=None)  # without words there is no note on them
 
 
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)
