@@ -106,7 +106,7 @@ class TextLayers(NamedTuple):
     values: str
 
 
-def _text_layers(modules: Mapping[str, nn.Module]) -> list[TextLayers]:
+def _text_layers_of(modules: Mapping[str, nn.Module]) -> list[TextLayers]:
     """Of every cross-attention layer, in the order of unet.transformers. modules: of the UNet, by name."""
     names = {module: name for name, module in modules.items()}
     attentions = [transformer.module.attn2 for transformer in transformers(modules[""])]
@@ -128,7 +128,7 @@ class UNetLorasRun(LorasRun, CrossAttentionRun[PersonLoras]):
         unet = network_of(forward_input.model)
         hooks = self.hooks_in(unet)
         if unet not in self._text_layers:
-            self._text_layers[unet] = _text_layers(hooks.modules)
+            self._text_layers[unet] = _text_layers_of(hooks.modules)
         query_shape = query_shape_of(self.layers, forward_input)
         block_grids = grids(unet, *forward_input.x.shape[-2:])
         nodes: list[UNetNodeLoras] = []
