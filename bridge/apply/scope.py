@@ -75,11 +75,11 @@ class Scope(InBoxes):
         return kind(
             source,
             self.schedule,
+            self.regions,
             tokens,
             layers,
-            regions=self.regions,
-            by_row=self.by_row,
             boxes=self.boxes,
+            by_row=self.by_row,
             canvas_node=self.canvas_node,
             latents_note_node=self.node_of_run,
         )

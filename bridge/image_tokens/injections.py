@@ -16,12 +16,11 @@ From the node to a layer:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from ...core.attention.cross_attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, grid_of
@@ -30,33 +29,30 @@ from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryShape
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.forward import ForwardInput
 from ..sampling.made_rows import attention_of_other_pack
-from ..sampling.model_conds import CarriedOfPeople, InBoxes, PerChunk
+from ..sampling.model_conds import CarriedOfPeople, PerChunk
 
 
 @dataclass(frozen=True, eq=False)
-class Injection(InBoxes, CarriedOfPeople):
+class Injection(CarriedOfPeople):
     """What one apply node puts on one side of the conditioning. IdentityNet finds its tokens here, by the source.
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
     the values. None for a layer in which no token is read. Empty where the adapter is switched off: then no layer reads
     any. A subclass may hold other tensors for a layer, each with the people in its first dimension.
-    regions: (people, H, W), how strongly each person acts where in the whole picture; None: one person everywhere.
-    boxes: (people, H, W), at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads
-    people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
-    still reads its tokens by `regions`.
-    by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
-    person's row. Batches are made of the Injections of single rows, see of_picture.
+    regions: how strongly each person acts where in the whole picture; None: one person everywhere, and with by_row.
+    boxes: at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads people in these
+    and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself still reads its
+    tokens by `regions`.
     reads: what people add to a layer. Each node is given what the text alone has given there, so the order of nodes
     does not matter.
     """
 
     key = "likeness_injections"
     per_person = ("tokens",)
+    per_person_in_layers = ("layers",)
     tokens: Tensor
     layers: tuple[tuple[Tensor, ...] | None, ...]
-    regions: Tensor | None
-    boxes: Tensor | None = None
     reads: PeopleRead = beside_text
 
     @property
@@ -74,18 +70,6 @@ class Injection(InBoxes, CarriedOfPeople):
         if self.regions is None:
             return None
         return region_weights(self.regions)
-
-    def of_picture(self, number: int) -> Self:
-        """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
-
-        It is by_row no more, so that it acts in the box, see acting_regions.
-        """
-        numbers = slice(number, number + 1)  # a slice keeps the dimension of the people
-        layers: list[tuple[Tensor, ...] | None] = []
-        for layer in self.layers:
-            layers.append(None if layer is None else tuple(tensor[numbers] for tensor in layer))
-        boxes = None if self.boxes is None else self.boxes[numbers]
-        return replace(super().of_picture(number), layers=tuple(layers), boxes=boxes, by_row=False)
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with this Injection and with `other` can be computed in one batch.

@@ -14,13 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core.attention.cross_attention import region_weights
 from ...core.attention.low_rank import InFront, LoraKind, LowRank, in_groups
-from ...core.checks.errors import BadSetup
-from ..host.unet import NETWORK, WEIGHT, layer_shape, patched_shape
 from ..sampling.model_conds import CarriedOfPeople
 
 LayerCall = Callable[[Tensor], Tensor]
@@ -89,14 +86,15 @@ def _padded(x: Tensor, dim: int, behind: int, before: int = 0) -> Tensor:
 class PersonLoras(CarriedOfPeople):
     """What one node adds, alike on both sides of the conditioning.
 
+    In a row of one person it has the LoRAs of all (see LayerLora.person), so that all rows share one set of layers.
+
     names: of the people of the node, see taking_part.names_apart. layers: by name of a module of the network. regions:
-    (people, H, W), 0..1, or None where one person is everywhere, or where each person has a row.
+    0..1, or None where one person is everywhere, or where each person has a row.
     """
 
     key = "likeness_loras"
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerLora]]
-    regions: Tensor | None
 
     @property
     def active(self) -> bool:
@@ -213,31 +211,6 @@ class PeopleLayer:
         for front in self.in_front:
             by_person[front.person] = by_person[front.person] + front.change(layer, context)
         return by_person
-
-
-def people_layers(
-    loras: PersonLoras, model: ModelPatcher, modules: Mapping[str, nn.Module], like: Tensor
-) -> dict[str, PeopleLayer]:
-    """What one node adds to the layers of a MODEL, by name of the layer.
-
-    modules: of the network, by name. like: on the device and in the dtype of what layers are given.
-    Raises BadSetup where the MODEL lacks one of these layers, or has it with fewer inputs or outputs than a LoRA
-    changes.
-    """
-    layers: dict[str, PeopleLayer] = {}
-    for name, layer_loras in loras.layers.items():
-        module = modules.get(name)
-        # layer_shape of the module and not own_shape of the MODEL: in a forward another pack's block may stand in the
-        # MODEL in the place of the layer's.
-        shape = patched_shape(model, f"{NETWORK}{name}{WEIGHT}", layer_shape(module) or ())
-        if not shape or any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
-            odd = f"a smaller layer {name}" if module else f"no layer {name}"
-            raise BadSetup(
-                f"The MODEL that is sampled has {odd}, other than the MODEL of LoRA per Person.",
-                "Connect model_out of LoRA per Person to the sampler.",
-            )
-        layers[name] = PeopleLayer(layer_loras, module, like, shape)
-    return layers
 
 
 def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention.token_groups import in_steps
@@ -27,9 +26,9 @@ from ..networks.transformer_families import LayerStream, Stream, TransformerFami
 from ..sampling.calls import Site, part_around
 from ..sampling.forward import Batch, ForwardInput
 from ..sampling.model_conds import PerChunk, rows_of_nodes
-from ..sampling.runs import Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
-from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
+from .loras_run import LorasRun
+from .people_layers import PeopleLayer, PersonLoras, with_product
 from .rank_weights import ZERO_TIME, RankWeights, zero_time_unknown
 from .token_weights import PeopleOnPicture, TokenWeights
 
@@ -57,16 +56,8 @@ def is_in_forward(family: TransformerFamily, layer: str) -> bool:
     return stream is None or stream.stream is not Stream.PROMPT
 
 
-class TransformerLorasRun(Run[PersonLoras]):
+class TransformerLorasRun(LorasRun):
     """One sampling run of a transformer with people's LoRAs."""
-
-    key = PersonLoras.key
-
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        self._model = guider.model_patcher
-        self._hooks: dict[nn.Module, LayerHooks] = {}  # by network
-        self._layers: dict[Any, dict[str, PeopleLayer]] = {}  # by the source of a node and the network
 
     def new_batch(
         self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput
@@ -76,32 +67,14 @@ class TransformerLorasRun(Run[PersonLoras]):
         Raises ConditioningLost where another pack has joined rows of people with different LoRAs.
         """
         network = network_of(forward_input.model)
-        if network not in self._hooks:
-            self._hooks[network] = LayerHooks(self.arrival.modules_in(network))
         mixed = self.arrival.error_around_model("joins rows of people with different LoRAs")
         # For each node a tuple: its PersonLoras of all rows together, or one for each row where people have rows.
         rows_by_node = rows_of_nodes(acting, len(forward_input.x), mixed, may_differ=False)
         nodes: list[TransformerNodeLoras] = []
         for number, of_rows in enumerate(rows_by_node):
-            layers = self._layers_of(of_rows[0], network, forward_input)
+            layers = self.layers_of(of_rows[0], network, forward_input)
             nodes.append(TransformerNodeLoras(number, of_rows, layers, forward_input))
-        return TransformerLorasBatch(self._hooks[network], nodes, forward_input)
-
-    def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
-        """The layers of a node's LoRAs by name, on the device. They are put there once in a run for each network.
-
-        PersonLoras of the same node whose regions are cut to other parts of the picture have the same layers.
-        """
-        key = loras.source, network  # the same source in all PersonLoras of the node, also in those cut to an area
-        if key not in self._layers:
-            modules = self._hooks[network].modules
-            self._layers[key] = people_layers(loras, self._model, modules, forward_input.empty_like_network())
-        return self._layers[key]
-
-    def after_run(self) -> None:
-        """Take out the hooks that other packs have put back since."""
-        for hooks in self._hooks.values():
-            hooks.clear()
+        return TransformerLorasBatch(self.hooks_in(network), nodes, forward_input)
 
 
 class TransformerNodeLoras:

@@ -1,14 +1,13 @@
 """LoRAs of single people, each added to what the layers give where that person is: y = W x + sum of m_i up_i down_i x.
 
 No weight is changed. While a forward runs, a `LayerHook` stands in the layers concerned and adds to what they give. m_i
-is the weight of person i in a pixel; `people_layers` makes one product of all people. Keys and values of the text are
+is the weight of person i in a pixel; a `PeopleLayer` makes one product of all people. Keys and values of the text are
 made with each person's LoRAs, and read by that person's pixels alone.
 
 What lives how long, from the longest to the shortest:
 
     PersonLoras         in the conditioning, from the node on    what one node adds; immutable, on the CPU
-    UNetLorasRun        one sampling
-    LoraNetwork         one sampling, for each UNet in it        PeopleLayer of every node; the hooks of this UNet
+    UNetLorasRun        one sampling                             for each UNet: PeopleLayers of every node, and hooks
     UNetLorasBatch      the forwards of one UNet that carry the same people in the same rows
     UNetNodeLoras       as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
@@ -44,13 +43,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.attention.cross_attention import on_grid
+from ...core.attention.cross_attention import Block, on_grid
 from ...core.checks.errors import TokensMoved
-from ..host.shared_network import network_within
 from ..host.unet import (
     Grid,
     Options,
@@ -73,13 +70,15 @@ from ..networks.layers import (
     patches_dropped,
     query_shape_of,
 )
+from ..networks.model_family import network_of
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.calls import Site, part_around
 from ..sampling.forward import ForwardInput
 from ..sampling.made_rows import made_rows_error
 from ..sampling.model_conds import PerChunk
 from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
-from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
+from .loras_run import LorasRun
+from .people_layers import PeopleLayer, PersonLoras, with_product, with_product_of_pixels
 from .text_readings import PersonShare, TextReading, add_reading, make_readings, shares_of_node
 
 _TEXT = "likeness_text"
@@ -97,7 +96,7 @@ def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
     )
 
 
-# What a run has of each UNet
+# A run
 
 
 class TextLayers(NamedTuple):
@@ -107,72 +106,36 @@ class TextLayers(NamedTuple):
     values: str
 
 
-class LoraNetwork:
-    """One UNet that a run samples with.
-
-    model: with the patches of this run. modules: by name, see Arrival.modules_in. hooks: which stand in its layers.
-    text_layers: of every cross-attention layer, in the order of unet.transformers.
-    """
-
-    def __init__(self, modules: Mapping[str, nn.Module], model: ModelPatcher) -> None:
-        self._model = model
-        self.modules = modules
-        self.hooks = LayerHooks(self.modules)
-        names = {module: name for name, module in self.modules.items()}
-        self.text_layers: list[TextLayers] = []
-        for transformer in transformers(modules[""]):
-            attention = transformer.module.attn2
-            self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
-        self._layers: dict[object, dict[str, PeopleLayer]] = {}
-
-    def layers(self, lora: PersonLoras, query_shape: QueryShape) -> dict[str, PeopleLayer]:
-        """What one node adds, by name of the layer: made once in a run, on the device.
-
-        It is kept by the source of the node. All PersonLoras of a node have the same source, also those of single rows
-        and of areas, so they share one set of PeopleLayers.
-        """
-        if lora.source not in self._layers:
-            like = query_shape.like_queries(torch.empty(0, dtype=torch.float32))
-            self._layers[lora.source] = people_layers(lora, self._model, self.modules, like)
-        return self._layers[lora.source]
+def _text_layers_of(modules: Mapping[str, nn.Module]) -> list[TextLayers]:
+    """Of every cross-attention layer, in the order of unet.transformers. modules: of the UNet, by name."""
+    names = {module: name for name, module in modules.items()}
+    attentions = [transformer.module.attn2 for transformer in transformers(modules[""])]
+    return [TextLayers(names[attention.to_k], names[attention.to_v]) for attention in attentions]
 
 
-class UNetLorasRun(CrossAttentionRun[PersonLoras]):
-    """One sampling run. networks: what belongs to each UNet that it samples with."""
-
-    key = PersonLoras.key
+class UNetLorasRun(LorasRun, CrossAttentionRun[PersonLoras]):
+    """One sampling run of a UNet with people's LoRAs."""
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        self._model = guider.model_patcher
         # LoRAs without regions divide no attention, so only nodes with regions get the note.
         by_region = [carried for carried in self.everything if carried.acting_regions is not None]
         tell_of_file_attention(self._model, by_region, "attn2")
-        self.networks: dict[nn.Module, LoraNetwork] = {}
+        self._text_layers: dict[nn.Module, list[TextLayers]] = {}  # by UNet
 
     def new_batch(self, acting: tuple[PerChunk[PersonLoras], ...], forward_input: ForwardInput) -> UNetLorasBatch:
-        """A new batch for the forwards in which these nodes act.
-
-        The LoraNetwork of the UNet is made at its first batch.
-        """
-        unet = forward_input.model.diffusion_model
-        # torch.compile puts a module around the UNet, whose layers are the same.
-        module = network_within(unet)
-        if module not in self.networks:
-            self.networks[module] = LoraNetwork(self.arrival.modules_in(module), self._model)
-        network = self.networks[module]
+        """A new batch for the forwards in which these nodes act."""
+        unet = network_of(forward_input.model)
+        hooks = self.hooks_in(unet)
+        if unet not in self._text_layers:
+            self._text_layers[unet] = _text_layers_of(hooks.modules)
         query_shape = query_shape_of(self.layers, forward_input)
         block_grids = grids(unet, *forward_input.x.shape[-2:])
         nodes: list[UNetNodeLoras] = []
         for of_node in acting:
-            people_layers_of_node = network.layers(of_node[0], query_shape)  # the same for all chunks
-            nodes.append(UNetNodeLoras(of_node, people_layers_of_node, query_shape, block_grids))
-        return UNetLorasBatch(self, network, query_shape, nodes)
-
-    def after_run(self) -> None:
-        """Take out the hooks that other packs have put back since."""
-        for network in self.networks.values():
-            network.hooks.clear()
+            layers_of_node = self.layers_of(of_node[0], unet, forward_input)  # the same for all chunks
+            nodes.append(UNetNodeLoras(of_node, layers_of_node, query_shape, block_grids))
+        return UNetLorasBatch(self.layers, hooks, self._text_layers[unet], query_shape, nodes)
 
 
 # What the forwards read
@@ -428,17 +391,23 @@ class UNetLorasBatch(CrossAttentionBatch):
     """
 
     def __init__(
-        self, run: UNetLorasRun, network: LoraNetwork, query_shape: QueryShape, nodes: Sequence[UNetNodeLoras]
+        self,
+        layers: Sequence[Block],
+        hooks: LayerHooks,
+        text_layers: Sequence[TextLayers],
+        query_shape: QueryShape,
+        nodes: Sequence[UNetNodeLoras],
     ) -> None:
-        super().__init__(run.layers, query_shape)
-        self.hooks = network.hooks
-        self._text_layers = network.text_layers
+        """layers: all cross-attention layers of the UNet. hooks, text_layers: of the UNet."""
+        super().__init__(layers, query_shape)
+        self.hooks = hooks
+        self._text_layers = text_layers
         self._nodes = nodes
         # Names of the layers to which any node adds something, each once and in order.
         self._layer_names = list(dict.fromkeys(name for node in nodes for name in node.layers))
-        self._layers_of_convolution = _layers_by_first_convolution(self._layer_names, network.modules)
+        self._layers_of_convolution = _layers_by_first_convolution(self._layer_names, hooks.modules)
         self._hooked_layers = list(dict.fromkeys([*self._layer_names, *self._layers_of_convolution]))
-        self._readings = TextReadings(nodes, network.text_layers, query_shape)
+        self._readings = TextReadings(nodes, text_layers, query_shape)
 
     def sites(self, modules: Mapping[str, nn.Module]) -> Mapping[Site, nn.Module]:
         """The cross-attentions of the base class, and by name each layer to which something is added, with its part."""

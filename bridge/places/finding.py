@@ -121,9 +121,8 @@ def _lengths_of_words(positive: Conditioning) -> tuple[int, ...]:
     """How many tokens each person's words have: those that the last node has put into the positive."""
     # cond[-1]: of the last node.
     conds = positive[0][1]["model_conds"]  # an entry is (text, options); all entries carry the same words
-    if UnetWords.key in conds:
-        return conds[UnetWords.key].cond[-1].counts
-    return tuple(text.shape[1] for text in conds[TransformerWords.key].cond[-1].texts)
+    key = UnetWords.key if UnetWords.key in conds else TransformerWords.key
+    return tuple(text.shape[1] for text in conds[key].cond[-1].texts)
 
 
 def shown(latent: Tensor, latent_format: Any) -> Tensor | None:

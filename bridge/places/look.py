@@ -115,7 +115,7 @@ class Sought(Carried):
         return self.people_count > 0
 
     @property
-    def placed(self) -> bool:
+    def by_place(self) -> bool:
         return True  # the network has to be shown the whole picture
 
     def in_entry(self, entry: RunEntry) -> Sought:

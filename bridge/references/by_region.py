@@ -49,7 +49,7 @@ from ..sampling.calls import Site
 from ..sampling.conditioning import RunEntry
 from ..sampling.current_forward import CurrentReferences, current
 from ..sampling.forward import Batch, ForwardInput
-from ..sampling.model_conds import Carried, PerChunk, carry_instead, entries_with, one_for_each_row
+from ..sampling.model_conds import CarriedOfPeople, PerChunk, carry_instead, entries_with, one_for_each_row
 from ..sampling.node_of_run import NodeOfRun
 from ..sampling.runs import Run
 from .record import LATENTS, PeopleReferences, ReferenceLatent
@@ -76,7 +76,7 @@ class TokensChanged(LikenessError):
 
 
 @dataclass(frozen=True, eq=False)
-class RegionalReferences(Carried):
+class RegionalReferences(CarriedOfPeople):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
     record: the latents and their people. regions: (regions, H, W), 0..1, of the whole picture: in the order of
@@ -84,23 +84,20 @@ class RegionalReferences(Carried):
     how far references are limited to regions, 0..1. everybody_outside: whether picture tokens outside of all regions
     read the references of all people, or of none. canvas_node: the node whose canvas the regions are parts of.
     numbers: for every reference latent of the entry its number in the record, or None for a latent of another node;
-    empty until a run has begun, because other nodes may still add latents to the entry. row: the row of the batch that
-    reads, where people have rows.
+    empty until a run has begun, because other nodes may still add latents to the entry.
     """
 
     key = "likeness_regional_references"
     record: PeopleReferences
-    regions: Tensor | None
     names: tuple[str, ...]
     strength: float
     everybody_outside: bool
     canvas_node: NodeOfRun = field(kw_only=True)
     numbers: tuple[int | None, ...] = ()
-    row: int = 0
 
     @property
-    def by_row(self) -> bool:
-        return self.record.cast.by_row
+    def people_count(self) -> int:
+        return len(self.record.present)
 
     @property
     def references(self) -> list[ReferenceLatent]:
@@ -126,13 +123,6 @@ class RegionalReferences(Carried):
         Where people have rows, these are copies for each row: then their node and latents have to be the same.
         """
         return self is other or (self.by_row and (self.source, self.numbers) == (other.source, other.numbers))
-
-    @property
-    def different_pictures(self) -> int:
-        return len(self.record.present) if self.by_row else 0
-
-    def of_picture(self, number: int) -> Self:
-        return replace(self, row=number)
 
     def with_numbers(self, entry: RunEntry) -> Self:
         """A copy of this object that knows the reference latents of an entry.
@@ -354,11 +344,11 @@ class RegionalReferencesBatch(Batch):
             read.append(ReadReference(owner, reference.region, weight, reference.boost, kept_tokens))
         return read
 
-    def _kept_tokens(self, reference: ReferenceLatent, row: int) -> Tensor | None:
+    def _kept_tokens(self, reference: ReferenceLatent, row: int | None) -> Tensor | None:
         """Which tokens of a reference a row of the batch reads, (tokens,) bool; None for all of them."""
         if reference.kept is None:
             return None
-        kept_pixels = reference.kept[row % len(reference.kept)][None]  # (1, h, w)
+        kept_pixels = reference.kept[(row or 0) % len(reference.kept)][None]  # (1, h, w)
         height, width = kept_pixels.shape[1:]
         shares = on_tokens(kept_pixels, height, width, self._cells)[0].flatten()  # (tokens,), how much of each is kept
         kept_tokens = belongs(shares)  # those of which enough is kept

@@ -63,7 +63,7 @@ class PeopleReferences:
         numbers = {id(reference.latent): number for number, reference in enumerate(self.references)}
         return tuple(numbers.get(id(latent)) for latent in latents)
 
-    def weight_of(self, reference: ReferenceLatent, row: int) -> float:
+    def weight_of(self, reference: ReferenceLatent, row: int | None) -> float:
         """How strongly a row of the batch reads a reference: the weight of its person times its own strength.
 
         row: the number of the row, which is that of its person where the reference has rows (of_rows); else not used.

@@ -107,21 +107,17 @@ class Carried(NeverCopied):
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where this acts in the picture, (people, H, W); None for everywhere. By default it is `regions`."""
-        return getattr(self, "regions", None)
+        """Where this acts in the picture, (people, H, W); None for everywhere."""
+        return None
 
     @property
     def words(self) -> Sequence[Tensor]:
         """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
         return ()
 
-    def times(self, factor: float) -> Self:
-        """A copy with `words` multiplied by a factor. It is asked only where there are words."""
-        raise NotImplementedError
-
     def multiplied(self, factor: float) -> Self:
-        """What `times` gives, made once: for a prompt that Conditioning (Multiply) has multiplied."""
-        return self.made_once(("times", factor), lambda: self.times(factor)) if self.words else self
+        """This with its `words` times a factor: for a prompt that Conditioning (Multiply) has multiplied."""
+        return self
 
     @property
     def pose_count(self) -> int:
@@ -147,19 +143,11 @@ class Carried(NeverCopied):
         """
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """A copy for one area of the latent: its regions and boxes are cut to the area.
+        """A copy for one area of the latent; this object itself where it acts everywhere.
 
-        This object itself where it acts everywhere. area: (height, width, y, x), and latent: (height, width), both in
-        latent pixels.
+        area: (height, width, y, x), and latent: (height, width), both in latent pixels.
         """
-        if self.acting_regions is None:
-            return self
-        cut: dict[str, Tensor] = {}  # by name of the field
-        for name in ("regions", "boxes"):
-            whole: Tensor | None = getattr(self, name, None)
-            if whole is not None:
-                cut[name] = cut_regions(whole, area, latent)
-        return replace(self, **cut)
+        return self
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """What a conditioning entry with this area reads: what `cut` gives, made once for each area and latent.
@@ -219,30 +207,41 @@ PerChunk = tuple[CarriedT, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class CarriedOfPeople(Carried):
+class CarriedOfPeople(InBoxes, Carried):
     """What is carried of people, who act in regions or have a row of the batch each.
 
-    per_person: the names of the fields, tensors or tuples, that have something of one person after the other. by_row:
-    as in Carried; people then act in all of their pictures. row: the number of the person whose row this is; None for
-    all rows.
+    A subclass names its fields that have something of one person after the other, so that a copy for some of the people
+    has their part of each. per_person: these fields are tensors with the people in their first dimension, or tuples
+    with an item for each person, or empty. per_person_in_layers: these are tuples with an item for each layer: a tuple
+    of such tensors, or None.
+
+    regions, boxes: (people, H, W) of the whole picture, or None, see InBoxes. by_row: as in Carried; people then act in
+    all of their pictures, or in the box that each has in theirs. row: the number of the person whose row this is; None
+    for all rows.
     """
 
     per_person: ClassVar[tuple[str, ...]] = ()
+    per_person_in_layers: ClassVar[tuple[str, ...]] = ()
+    regions: Tensor | None
+    boxes: Tensor | None = field(default=None, kw_only=True)
     by_row: bool = field(default=False, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     row: int | None = field(default=None, kw_only=True)
 
     @property
     def acting_regions(self) -> Tensor | None:
-        return None if self.by_row else super().acting_regions
-
-    @property
-    def active(self) -> bool:
-        return self.people_count > 0
+        return self.boxes if self.by_row else super().acting_regions
 
     @property
     def people_count(self) -> int:
         """How many people this has something of."""
         return len(getattr(self, self.per_person[0]))
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        if self.acting_regions is None:
+            return self
+        regions = None if self.regions is None else cut_regions(self.regions, area, latent)
+        boxes = None if self.boxes is None else cut_regions(self.boxes, area, latent)
+        return replace(self, regions=regions, boxes=boxes)
 
     @property
     def different_pictures(self) -> int:
@@ -253,16 +252,54 @@ class CarriedOfPeople(Carried):
         """What is carried of one person, whose row of the batch it is. number: of the person, from 0."""
         return replace(self._of_people(slice(number, number + 1)), row=number)
 
+    def _of_people(self, numbers: slice) -> Self:
+        """A copy in which the fields of people have these people alone. A slice cuts tensors and tuples alike."""
+        picked: dict[str, Any] = {}
+        for name in ("regions", "boxes", *self.per_person):
+            of_everybody = getattr(self, name)
+            picked[name] = None if of_everybody is None else of_everybody[numbers]
+        for name in self.per_person_in_layers:
+            picked[name] = tuple(layer and tuple(tensor[numbers] for tensor in layer) for layer in getattr(self, name))
+        return replace(self, **picked)
+
+
+@dataclass(frozen=True, eq=False)
+class WordsOfPeople(CarriedOfPeople):
+    """Words about people, each read where that person is.
+
+    regions: how strongly each person's words are read there: 0 not at all, 1 as the prompt, which everybody reads, 2 as
+    if they were there twice. With by_row it is (people, 1, 1). texts: of each person, (1, T, width) float32 on the CPU;
+    T is 0 for a person without words.
+    """
+
+    per_person = ("texts",)
+    regions: Tensor
+    texts: tuple[Tensor, ...]
+
+    @property
+    def active(self) -> bool:
+        return self.people_count > 0
+
+    @property
+    def people_count(self) -> int:
+        return len(self.regions)
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        return [text for text in self.texts if text.shape[1]]
+
+    def multiplied(self, factor: float) -> Self:
+        if not self.words:
+            return self
+        key = "times", factor
+        return self.made_once(key, lambda: replace(self, texts=tuple(text * factor for text in self.texts)))
+
     def without_people(self) -> Self:
         """This without anybody, for a side of the conditioning that has nobody.
 
         As both sides then carry something of one node, the host may compute them in one batch.
         """
         return replace(self._of_people(slice(0)), words_note_node=None)  # without words there is no note on them
-
-    def _of_people(self, numbers: slice) -> Self:
-        """What is carried of these people alone. numbers: a slice, which cuts tensors and tuples alike."""
-        return replace(self, **{name: getattr(self, name)[numbers] for name in self.per_person})
 
 
 CarriedOfPeopleT = TypeVar("CarriedOfPeopleT", bound=CarriedOfPeople)

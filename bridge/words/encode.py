@@ -125,8 +125,7 @@ def _words_of_unet(people: _PeopleWithWords, words: PeopleWords) -> UnetWords:
         source=people.source,
         schedule=WHOLE_SCHEDULE,
         regions=people.strengths,
-        counts=tuple(tokens.shape[1] for tokens in words.tokens),
-        tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
+        texts=tuple(words.tokens),
         by_row=people.scope.by_row,
         canvas_node=people.scope.canvas_node,
         words_note_node=people.scope.node_of_run,

@@ -275,8 +275,8 @@ def _image_tokens(
         layers.append((keys, values * strength))
         zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
-        Injection(source, schedule, tokens, tuple(layers), regions),
-        Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), regions),
+        Injection(source, schedule, regions, tokens, tuple(layers)),
+        Injection(source, schedule, regions, torch.zeros_like(tokens), tuple(zero_layers)),
     )
 
 

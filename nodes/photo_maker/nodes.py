@@ -309,7 +309,7 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
             source=object(),  # one for each class word, as if each were of a node of its own
             schedule=WHOLE_SCHEDULE,
             regions=region[None],  # (1, H, W)
-            counts=(word.copies,),
+            inline_counts=(word.copies,),
             start=word.position,
             canvas_node=scope.node_of_run,
             latents_note_node=scope.node_of_run,

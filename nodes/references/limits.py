@@ -118,11 +118,12 @@ def read_by_region(
     regional = RegionalReferences(
         source=object(),
         schedule=WHOLE_SCHEDULE,
-        record=record,
         regions=None,
+        record=record,
         names=tuple(taking_part.names(record.present)),
         strength=0.0,
         everybody_outside=False,
+        by_row=record.cast.by_row,
         canvas_node=NodeOfRun(NAME, node_id),
     )
     if read_regions is not None:

@@ -112,8 +112,8 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
     regions = RegionalReferences(
         object(),
         WHOLE_SCHEDULE,
-        record,
         strips(people, network.side, network.side),
+        record,
         names,
         1.0,
         False,

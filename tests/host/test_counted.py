@@ -239,7 +239,7 @@ def by_region(record: PeopleReferences) -> RegionalReferences:
     people = len(record.references)
     regions = side_by_side(people)
     names = tuple(map(str, range(people)))
-    return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas_node=CANVAS_NODE)
+    return RegionalReferences(object(), WHOLE_SCHEDULE, regions, record, names, 1.0, False, canvas_node=CANVAS_NODE)
 
 
 def teraflops(forward: Forward) -> float:

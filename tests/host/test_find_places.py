@@ -11,6 +11,7 @@ from typing import Any
 import comfy.sample
 import comfy.samplers
 import instant_id_run
+import other_packs
 import photo_maker_made
 import pytest
 import sample_values
@@ -27,7 +28,8 @@ from pack.bridge.host.unet import layers_of
 from pack.bridge.places.finding import Sampling, SeenPeople, shown
 from pack.bridge.places.look import LookRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences, ReferenceLatent
-from pack.bridge.sampling.conditioning import SamplerInputs
+from pack.bridge.sampling.conditioning import ID_TOKENS, IDTokens, SamplerInputs
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.cast import Cast, Layout, Member, Person, Slot
 from pack.core.checks.errors import BadCast, BadLayout, BadSetup, BadSize, LikenessError
 from pack.core.models.packs import ANTELOPE, IR_SE50
@@ -359,6 +361,11 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         (BadSetup, "an area of it alone", {"options": {"area": (8, 8, 0, 0)}}),
         (BadSetup, "an area of it alone", {"options": {"mask": LEFT, "set_area_to_bounds": True}}),
         (BadSetup, "are of person 2 and person 1, and the cast", {"prompts": "", "options": {REFERENCES: OTHERS}}),
+        (
+            ConditioningLost,
+            "shows it 128x200 of 256x200 px",
+            {"prompts": "", "options": {ID_TOKENS: IDTokens(8, 2, 4)}, "pack": other_packs.in_tiles},
+        ),
     ],
     ids=[
         "batch",
@@ -377,6 +384,7 @@ BATCH = {"samples": torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)}
         "area",
         "bounds of a mask",
         "another cast",
+        "tiles",
     ],
 )
 def test_what_cannot_be_looked_at_is_refused(error: type[LikenessError], message: str, changed: dict[str, Any]) -> None:
@@ -384,6 +392,8 @@ def test_what_cannot_be_looked_at_is_refused(error: type[LikenessError], message
     positive, negative = prompts(clip)
     changed = dict(changed)
     positive[0][1].update(changed.pop("options", {}))
+    if "pack" in changed:
+        model = other_packs.around(model, changed.pop("pack"))
     inputs = {
         "model": model, "positive": positive, "negative": negative, "clip": clip, "prompts": LINES, "cfg": 2.0,
         "cast": Cast(tuple(people_made.a_member(number) for number in (1, 2))), "latent_image": {"samples": latent},

@@ -1,7 +1,7 @@
 """People of a row of the batch each, as Crop Faces gives them: every row is drawn with its person's own words, LoRA and
 references, and nobody else's."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import marks
@@ -14,9 +14,14 @@ from figures import relative
 from instant_id_run import sample as sample_unet
 from instant_id_run import text
 from marks import EACH, each, families
-from pack.bridge.host.schedule import ScheduleRange
+from pack.bridge.host.encode import T5Tokens
+from pack.bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
+from pack.bridge.image_tokens.blocks import BlockInjection
+from pack.bridge.image_tokens.injections import Injection
 from pack.bridge.loras.people_layers import PersonLoras
-from pack.bridge.sampling.model_conds import ConditioningLost, rows_of_nodes
+from pack.bridge.sampling.model_conds import CarriedOfPeople, ConditioningLost, WordsOfPeople, rows_of_nodes
+from pack.bridge.words.transformer.words import TransformerWords
+from pack.bridge.words.unet.words import UnetWords
 from pack.core.cast import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
@@ -291,3 +296,70 @@ def test_rows_that_another_pack_joins_read_what_each_carries_or_are_refused():
     assert join([(here, there)], may_differ=True) == [(here, here, there, there)]
     with pytest.raises(ConditioningLost, match=r"a_pack\) joins rows"):
         join([(here, there)], may_differ=False)
+
+
+# What is carried of each person
+
+SOURCE = object()
+REGIONS, BOXES = torch.rand(2, 3, 16, 24)
+TOKENS, KEYS, VALUES = (torch.rand(3, tokens, 6) for tokens in (4, 5, 5))
+TEXTS = tuple(torch.rand(1, tokens, 6) for tokens in (2, 7, 4))
+T5 = tuple(T5Tokens(torch.arange(count)[None], torch.rand(1, count, 1)) for count in (2, 3, 4))
+
+
+def of_all(values, people):
+    return tuple(values[person] for person in people)
+
+
+def injected(kind, people, regions, boxes):
+    layers = (KEYS[people], VALUES[people]), None
+    return kind(SOURCE, WHOLE_SCHEDULE, regions, TOKENS[people], layers, reads=max, boxes=boxes)
+
+
+CARRIED = {
+    UnetWords: lambda people, regions, boxes: UnetWords(
+        SOURCE, WHOLE_SCHEDULE, regions, of_all(TEXTS, people), of_all((2, 7, 4), people), 3, 77, True, boxes=boxes
+    ),
+    TransformerWords: lambda people, regions, boxes: TransformerWords(
+        SOURCE, WHOLE_SCHEDULE, regions, of_all(TEXTS, people), of_all("ABC", people), of_all(T5, people), boxes=boxes
+    ),
+    Injection: partial(injected, Injection),
+    BlockInjection: partial(injected, BlockInjection),
+}
+"""What a node would carry of some people alone, with every field of the class set."""
+
+
+def as_data(value):
+    """Tensors as lists with their shapes, which can be compared."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.tolist()
+    return tuple(map(as_data, value)) if isinstance(value, tuple) else value
+
+
+def by_field(carried):
+    return {name: as_data(value) for name, value in vars(carried).items() if name != "_made"}
+
+
+@pytest.mark.parametrize("kind", CARRIED, ids=lambda kind: kind.__name__)
+def test_every_field_of_people_follows_whom_it_is_of(kind):
+    def made(*people, regions=REGIONS, boxes=BOXES, **changed):
+        carried = CARRIED[kind](list(people), regions[list(people)], boxes[list(people)])
+        return by_field(replace(carried, **changed))
+
+    everybody = CARRIED[kind]([0, 1, 2], REGIONS, BOXES)
+    unset = [field.name for field in fields(kind) if getattr(everybody, field.name) == field.default]
+    assert {*unset} <= {field.name for field in fields(CarriedOfPeople)}
+    assert by_field(replace(everybody, by_row=True).for_picture(4)) == made(1, by_row=True, row=1)
+    parts = {"regions": REGIONS[:, 4:12, 3:15], "boxes": BOXES[:, 4:12, 3:15]}  # a cell of the latent is 2x3 of them
+    assert by_field(everybody.cropped((4, 4, 2, 1), (8, 8))) == made(0, 1, 2, **parts)
+    if issubclass(kind, WordsOfPeople):
+        assert by_field(everybody.multiplied(2.5)) == made(0, 1, 2, texts=tuple(text * 2.5 for text in TEXTS))
+        assert by_field(everybody.without_people()) == made()
+
+
+def test_every_class_with_fields_of_people_is_held_to_that():
+    kinds = CarriedOfPeople.__subclasses__()
+    for kind in kinds:
+        kinds += kind.__subclasses__()  # which are looked at, too
+    of_people = {kind for kind in kinds if kind.per_person and "key" in vars(kind)}
+    assert of_people == {*CARRIED}

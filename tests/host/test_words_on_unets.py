@@ -125,7 +125,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     grid = (5, 9)
     length = 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    words = UnetWords(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
+    words = UnetWords(object(), WHOLE_SCHEDULE, regions, (), (4, 4, 4), 77)
     entry = torch.zeros(1, length, 8)
     words_by_chunk = ((words.in_entry(entry),), (words.without_people().in_entry(entry),))
     query_shape = QueryShape(4, frozenset({grid}), torch.device("cpu"), dtype, {})
@@ -217,16 +217,16 @@ def test_an_area(sdxl):
 
 def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
     """Beside ID tokens that the whole picture reads."""
-    tokens = torch.rand(1, 4, 8)
-    everybody = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), (3, 1), tokens, by_row=True)
-    everywhere = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (4,), tokens)
+    texts = torch.rand(1, 4, 8).split((3, 1), dim=1)
+    everybody = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), texts, by_row=True)
+    everywhere = UnetWords(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (torch.rand(1, 4, 8),))
     tables = RowTables(torch.device("cpu"))
 
     def chunks(*carried):
         return tables.chunks_of(tables.of_batch((Chunk(carried),), 2))
 
     first, second = chunks(everybody, everywhere)
-    assert [words.counts for words in (*first.carried, *second.carried)] == [(3,), (4,), (1,), (4,)]
+    assert [words.appended_count for words in (*first.carried, *second.carried)] == [3, 4, 1, 4]
     assert chunks(everywhere) == (Chunk((everywhere,)),)
 
 

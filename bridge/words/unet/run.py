@@ -338,15 +338,15 @@ def _appended_tokens(words_by_chunk: WordsByChunk, row_count: int, appended_coun
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
     rows_per_chunk = row_count // len(words_by_chunk)
-    of_chunks: list[list[Tensor]] = []  # for each chunk the tokens of each node that appends any, (rows, tokens, width)
+    of_chunks: list[list[Tensor]] = []  # for each chunk everybody's tokens, (rows, tokens, width)
     for words_of_nodes in words_by_chunk:
-        appended = [words.tokens for words in words_of_nodes if words.tokens is not None]
-        of_chunks.append([comfy.utils.repeat_to_batch_size(tokens, rows_per_chunk) for tokens in appended])
-    width = max((tokens.shape[-1] for of_nodes in of_chunks for tokens in of_nodes), default=0)
-    no_tokens = torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)  # for a chunk in which no node has any
+        appended = [text for words in words_of_nodes for text in words.appended]
+        of_chunks.append([comfy.utils.repeat_to_batch_size(text, rows_per_chunk) for text in appended])
+    width = max((text.shape[-1] for of_chunk in of_chunks for text in of_chunk), default=0)
+    no_tokens = torch.zeros(rows_per_chunk, 0, width, dtype=torch.float32)  # for a chunk in which nobody has any
     filled_up: list[Tensor] = []
-    for of_nodes in of_chunks:
-        tokens = torch.cat([no_tokens, *of_nodes], dim=1)
+    for of_chunk in of_chunks:
+        tokens = torch.cat([no_tokens, *of_chunk], dim=1)
         filled_up.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
     return torch.cat(filled_up)
 
@@ -400,10 +400,10 @@ class TextBiases:
             owners = words.owners(people_count)
             if words.inline_count:
                 of_text[words.inline_positions(self._text_length)] = owners.repeat(words.repeats_in(self._text_length))
-            elif words.tokens is not None:
+            else:
                 of_appended.append(owners)
             regions.append(self._regions_of(words))
-            people_count += len(words.counts)
+            people_count += words.people_count
         of_keys = torch.cat([of_text, *of_appended])
         key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
         of_keys = functional.pad(of_keys, (0, key_count - len(of_keys)), value=NOBODY)
@@ -414,6 +414,6 @@ class TextBiases:
 
         Appended tokens count as often as the text in front of them, which the host may have repeated.
         """
-        if words.tokens is None:
+        if words.inline_counts:
             return words.regions
         return words.regions * words.repeats_in(self._text_length)

@@ -11,7 +11,7 @@ run.py says how they are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,55 +21,44 @@ from typing_extensions import Self
 
 from ...host.schedule import WHOLE_SCHEDULE
 from ...sampling.conditioning import ID_TOKENS, Entry, IDTokens, SamplerInputs
-from ...sampling.model_conds import CarriedOfPeople, carry
+from ...sampling.model_conds import WordsOfPeople, carry
 from ...sampling.node_of_run import NodeOfRun
 
 
 @dataclass(frozen=True, eq=False)
-class UnetWords(CarriedOfPeople):
+class UnetWords(WordsOfPeople):
     """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
 
-    regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
-    the text that everybody reads, 2 as if they were there twice.
-    counts: tokens per person.
-    tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
+    texts: each person's tokens, appended to the text of the entry. Inline tokens are there once a run has begun, see
+    `in_entry`: (B, T, width) each, as the entry's text has B rows.
+    inline_counts: tokens per person that stand in the text; () for appended tokens.
     start: where inline tokens begin in the text.
+    text_length: how many tokens the entry's text has, once a run has begun.
     was_inline: whether the appended tokens were taken out of the text, see `appended_instead`.
-    by_row: appended tokens are then read in all of their person's row, and regions, (people, 1, 1), say how strongly.
-    The UnetWords of one row has counts, tokens and regions of that person alone.
-
-    Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
-    them that belong to people, (B, sum of counts, width).
     """
 
     key = "likeness_unet_words"
-    per_person = ("regions", "counts")
-    regions: Tensor
-    counts: tuple[int, ...]
-    tokens: Tensor | None = None
+    per_person = (*WordsOfPeople.per_person, "inline_counts")
+    texts: tuple[Tensor, ...] = ()
+    inline_counts: tuple[int, ...] = ()
     start: int = 0
     text_length: int = 0
-    inline_tokens: Tensor | None = None
     was_inline: bool = False
 
     @property
-    def words(self) -> Sequence[Tensor]:
-        return () if self.tokens is None or not self.appended_count else (self.tokens,)
-
-    def times(self, factor: float) -> Self:
-        """A copy with other appended tokens. Those in the text are multiplied with it."""
-        assert self.tokens is not None  # there are words
-        return replace(self, tokens=self.tokens * factor)
+    def appended(self) -> tuple[Tensor, ...]:
+        """Each person's tokens that are read after the text."""
+        return () if self.inline_counts else self.texts
 
     @property
     def appended_count(self) -> int:
         """How many tokens are read after the text."""
-        return 0 if self.tokens is None else self.tokens.shape[1]
+        return sum(text.shape[1] for text in self.appended)
 
     @property
     def inline_count(self) -> int:
         """How many tokens of people stand in the text."""
-        return sum(self.counts) if self.tokens is None else 0
+        return sum(self.inline_counts)
 
     def can_join_batch(self, other: Any) -> bool:
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
@@ -77,37 +66,25 @@ class UnetWords(CarriedOfPeople):
     @property
     def different_pictures(self) -> int:
         """Also one for each row of a text whose rows have different inline tokens."""
-        of_people = super().different_pictures
-        row_count = 1 if self.inline_tokens is None else len(self.inline_tokens)
-        return row_count if row_count > 1 and not of_people else of_people
+        row_count = max((len(text) for text in self.texts), default=0)
+        return super().different_pictures or (row_count if row_count > 1 else 0)
 
     def of_picture(self, number: int) -> Self:
         """The words of one row: with by_row the tokens of its person, else those of everybody."""
         if super().different_pictures:  # people have rows
-            return self._of_person(number)
-        assert self.inline_tokens is not None
-        return replace(self, inline_tokens=self.inline_tokens[number : number + 1])
+            return super().of_picture(number)
+        return replace(self, texts=tuple(text[number : number + 1] for text in self.texts))
 
-    def _of_person(self, number: int) -> Self:
-        """The words of one person, whose row of the batch it is. number: of the person, from 0."""
-        assert self.tokens is not None  # inline tokens have regions, and no rows
-        start = sum(self.counts[:number])
-        tokens = self.tokens[:, start : start + self.counts[number]]
-        # There are no inline tokens, (B, 0, width). Of one row they count as equal for all rows.
-        inline_tokens = None if self.inline_tokens is None else self.inline_tokens[:1]
-        return replace(super().of_picture(number), tokens=tokens, inline_tokens=inline_tokens)
-
-    def without_people(self) -> Self:
-        tokens = None if self.tokens is None else self.tokens[:, :0]
-        return replace(super().without_people(), tokens=tokens)
-
-    def in_entry(self, context: Tensor) -> UnetWords:
-        """These words with text_length and inline_tokens, which are known once a run has begun.
+    def in_entry(self, context: Tensor) -> Self:
+        """These words with text_length and inline tokens, which are known once a run has begun.
 
         context: the text of the entry that carries them, (B, T, width).
         """
-        inline_tokens = context[:, self.start : self.start + self.inline_count]
-        return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
+        texts = self.texts
+        if self.inline_counts:
+            inline_tokens = context[:, self.start : self.start + self.inline_count]
+            texts = inline_tokens.split(self.inline_counts, dim=1)
+        return replace(self, text_length=context.shape[1], texts=texts)
 
     def repeats_in(self, token_count: int) -> int:
         """How often the entry's text stands in a text of this many tokens.
@@ -122,21 +99,19 @@ class UnetWords(CarriedOfPeople):
         repeats = range(self.repeats_in(token_count))
         return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
 
-    def appended_instead(self, text_length: int) -> UnetWords:
+    def appended_instead(self, text_length: int) -> Self:
         """These words with their inline tokens appended, for a text out of which they have been taken.
 
         text_length: how many tokens are left of the entry's text.
         """
-        was_inline = self.tokens is None
-        tokens = self.inline_tokens if was_inline else self.tokens
-        key = "appended instead", text_length
-        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length, was_inline=was_inline))
+        changed = {"inline_counts": (), "text_length": text_length, "was_inline": bool(self.inline_counts)}
+        return self.made_once(("appended instead", text_length), lambda: replace(self, **changed))
 
     def owners(self, first_number: int) -> Tensor:
-        """The number of the person of each token, (sum of counts,). first_number: of the first person."""
-        counts = torch.tensor(self.counts, dtype=torch.long)
+        """The number of the person of each token, in order. first_number: of the first person."""
+        counts = self.inline_counts or [text.shape[1] for text in self.texts]
         numbers = torch.arange(first_number, first_number + len(counts))  # of the people
-        return numbers.repeat_interleave(counts)
+        return numbers.repeat_interleave(torch.tensor(counts, dtype=torch.long))
 
 
 def id_tokens_by_region(given: SamplerInputs, regions: Tensor, canvas_node: NodeOfRun) -> SamplerInputs:
@@ -158,7 +133,7 @@ def id_tokens_by_region(given: SamplerInputs, regions: Tensor, canvas_node: Node
             source=source,
             schedule=WHOLE_SCHEDULE,
             regions=regions,
-            counts=counts,
+            inline_counts=counts,
             start=id_tokens.start,
             canvas_node=canvas_node,
         )
@@ -183,7 +158,7 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Un
             start = id_tokens.start
     everywhere = torch.ones(len(counts), 1, 1, dtype=torch.float32)  # (1 or 0 people, 1, 1)
     source = object()  # a new one: these tokens belong to no other UnetWords
-    words = UnetWords(source=source, schedule=WHOLE_SCHEDULE, regions=everywhere, counts=counts, start=start)
+    words = UnetWords(source=source, schedule=WHOLE_SCHEDULE, regions=everywhere, inline_counts=counts, start=start)
     return words.in_entry(context)
 
 
