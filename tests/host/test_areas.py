@@ -90,6 +90,7 @@ def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_
     assert sum(times.values()) == len(hints)
 
 
+@pytest.mark.both_hosts
 @pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None:
     """A latent of twice the canvas, as in a second pass."""
