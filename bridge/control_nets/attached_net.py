@@ -298,7 +298,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
         The host would fit the whole hint to every area, and take the first pictures of the hint in every window. So
         while the net's method runs, the host's two fields for the hint hold the part that belongs to this forward:
-        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then).
+        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then). A net
+        without a `width` in its settings cuts the hint itself.
         """
         window = self._rows_of_hint(options)
         if self.settings.width is None or (area is None and window is None):
