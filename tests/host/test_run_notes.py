@@ -201,7 +201,7 @@ def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
 
 @pytest.mark.parametrize(
     "kind",
-    ["LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"],
+    [f"LikenessApply{name}" for name in ("IDPatch", "InfiniteYou", "InstantID", "IPAdapter", "StoryMaker")],
 )
 def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     row = BY_KIND[kind]
