@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
-from comfy.hooks import HookGroup, TransformerOptionsHook
+from comfy.hooks import TransformerOptionsHook
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
@@ -75,12 +75,6 @@ class RunHook(TransformerOptionsHook):
     def __init__(self, on_model: OnModel | None = None) -> None:  # None where the host copies it
         super().__init__({"wrappers": {_WRAPPERS.OUTER_SAMPLE: {_KEY: [partial(_sample, on_model or OnModel())]}}})
 
-    def add_hook_patches(
-        self, model: ModelPatcher, model_options: dict[str, Any], target_dict: dict[str, Any], registered: HookGroup
-    ) -> bool:
-        # Not added to `registered`: so the host takes the hook off the entries again, and batches them as without it.
-        return super().add_hook_patches(model, model_options, target_dict, HookGroup())
-
 
 def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper at OUTER_SAMPLE: the runs begin, notes are written, the MODEL samples, and the runs end.
@@ -91,6 +85,10 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     start = Start.of_call(args, kwargs)
     for side in guider.conds.values():
         named_as_one(side)
+        for entry in side:
+            # The host has put the net's hooks on its entries, and would change weights by them. RunHooks have done all.
+            if entry.get("hooks") and all(isinstance(hook, RunHook) for hook in entry["hooks"].hooks):
+                del entry["hooks"]
     options = guider.model_options["transformer_options"]
     comfy.patcher_extension.add_wrapper_with_key(_WRAPPERS.CALC_COND_BATCH, _KEY, _note_latent, options)
     runs = [_begun(run_class, guider, start) for run_class in on_model.runs]
