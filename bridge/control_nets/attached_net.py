@@ -168,7 +168,7 @@ def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]
 
 
 class _AttachedNet(comfy.controlnet.ControlBase):
-    """The first base of the class of every attached copy; the second is the class of the user's ControlNet.
+    """The first base of the class of every attached copy; the second is the net's own class, the host's or ours.
 
     The module says why. methods_on_object: methods of another pack by name, which the net has instead of those of its
     class. previous_controlnet: the host's field, the net before this one in the chain, or None. While our net computes,

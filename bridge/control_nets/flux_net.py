@@ -19,7 +19,7 @@ from ...core.checks.errors import WrongBaseModel
 from ...core.families import FLUX
 from ..host.unet import Options
 from ..networks import model_family
-from ..sampling.areas import Area, LatentSize, RowWindow, hint_of_area, row_window, whole_latent
+from ..sampling.areas import Area, LatentSize, RowWindow, hint_of_area, in_pixels, row_window, whole_latent
 from ..sampling.rows import ATTACHED, AttachedRows, Side
 from .flux_passes import NetOfPeople, PersonPass, Residuals, in_all_rows, passes_of, summed
 from .net_of_host import NetOfHost
@@ -137,7 +137,7 @@ class PersonControlNet(NetOfHost):
         compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
         if area is not None:
             return hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
-        height, width = (side * compression for side in latent)
+        width, height = in_pixels(latent, compression)
         return common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
 
     def _residuals_of_all(

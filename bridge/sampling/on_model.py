@@ -86,7 +86,8 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     for side in guider.conds.values():
         named_as_one(side)
         for entry in side:
-            # The host has put the net's hooks on its entries, and would change weights by them. RunHooks have done all.
+            # The host has put a net's hooks on the entries with the net, and prepares the weights for them at every
+            # forward. A RunHook has no weights, and what it does is done.
             if entry.get("hooks") and all(isinstance(hook, RunHook) for hook in entry["hooks"].hooks):
                 del entry["hooks"]
     options = guider.model_options["transformer_options"]
