@@ -81,7 +81,6 @@ class Scope(InBoxes):
             boxes=self.boxes,
             by_row=self.by_row,
             canvas_node=self.canvas_node,
-            latents_note_node=self.node_of_run,
         )
 
     def preview(self) -> ui.PreviewImage | None:
@@ -110,7 +109,9 @@ class Scope(InBoxes):
         of_positive, of_negative = carried  # in the order of `injections`
         carrying = carry_both(given, of_positive, of_negative)
         names = [subject] if subject else ()
-        return self.outputs(carrying, [run], ranges, names, in_negative=of_negative.active, preview=preview)
+        return self.outputs(
+            carrying, [run], ranges, names, in_negative=of_negative.active, for_sdxl=True, preview=preview
+        )
 
     def outputs(
         self,
@@ -120,18 +121,20 @@ class Scope(InBoxes):
         names: Sequence[str] = (),
         *,
         in_negative: bool = False,
+        for_sdxl: bool = False,
         preview: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL with the node's runs, and both sides of the conditioning.
 
         The runs say under the node who is missing from its prompts. It is for nodes whose sides of `given` already
-        carry what they are to carry; for the others `applied` puts that in. given: with a MODEL. ranges, in_negative:
-        as in ApplyNode. names: of the people on both sides; () for all of the scope. preview: as in `applied`.
+        carry what they are to carry; for the others `applied` puts that in. given: with a MODEL. ranges, in_negative,
+        for_sdxl: as in ApplyNode. names: of the people on both sides; () for all of the scope. preview: as in
+        `applied`.
         """
         assert given.model is not None
         names_in_notes = names or taking_part.names(self.people)
         apply_node = apply_node_of_people(
-            names_in_notes, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative
+            names_in_notes, self.node_of_run.node_name, self.node_of_run.node_id, ranges, in_negative, for_sdxl
         )
         with_node_runs = replace(given, model=with_runs(given.model, *runs))
         outputs = with_missing_notes(apply_node, with_node_runs)

@@ -1,7 +1,7 @@
-"""Our own copy of the user's ControlNet. It checks in each run whether net, MODEL, latent and hint fit each other.
+"""Our own copy of a ControlNet. It checks in each run whether net, MODEL, latent and hint fit each other.
 
-The net reads the same text and the same timestep as the UNet, and of the hint only the part that shows what the UNet
-denoises. And it checks the MODEL, the size of the latent and the number of rows, and says under its node what is wrong.
+A net for a UNet reads the same text and the same timestep as the UNet, and of the hint only the part that shows what
+the UNet denoises. Every net checks the size of the latent and the number of rows. Its notes come from attachment.py.
 
 Why a copy's `__class__` is changed, and no object of ours holds the net: whoever walks along a chain of ControlNets
 has to meet a net of the host's own class, with the net's own fields. Tiled Diffusion, for instance, asks
@@ -19,8 +19,7 @@ The steps of one run, as the host calls them:
 
     pre_run                 checks the MODEL; begins a new `in_run`
     get_control             of each forward:
-        _check_forward          checks rows and sizes, and writes the notes at the first forward (_PendingNotes)
-            NetInRun.latent_of_forward  the size of the whole latent, also where the forward shows an area of it
+        _check_forward          checks rows and sizes
         get_control             of the chain before our net
         _own_control            the net's own residuals, to which it adds those of the chain
             NetInRun.part_of_hint       what of the hint a prompt's own area or a window of the batch shows
@@ -43,22 +42,22 @@ from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
 from torch import Tensor
 
-from ...core.checks.errors import BadSize, WrongBaseModel
-from ..host.unet import Options, advice_between, family, kind_of
+from ...core.checks.errors import WrongBaseModel
+from ..host.unet import Options, advice_between, family, kind_of, pixels_of
 from ..sampling.areas import (
+    WHOLE_LATENT,
     Area,
     AreaHint,
     LatentSize,
     RowWindow,
     hint_of_area,
-    latent_of_run,
+    in_pixels,
     row_window,
     whole_latent,
 )
-from ..sampling.net_report import NetReport
-from ..sampling.node_of_run import NodeOfRun, Pictures
+from ..sampling.canvas_check import Canvas
+from ..sampling.model_conds import ConditioningLost
 from ..sampling.rows import ATTACHED, AttachedRows
-from ..sampling.run_notes import begins_late, tell_of_checkpoint, tell_of_piece
 from ..words.unet.id_tokens import IDTokensReader
 from .per_thread import PerThread
 
@@ -72,140 +71,30 @@ METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
 class NetSettings:
     """The settings that an apply node makes for all copies of a net.
 
-    width: of the texts that the net reads, and that the MODEL must read.
-    canvas_node: the node whose canvas the hint shows, or None where the caller checks the size of the hint.
-    pictures: the hint in the user's words, for notes of a run.
+    canvas: that which the hint shows, and whose people's rows are compared with the latent. None where a Run of the
+    node compares them.
+    width: of the texts that a net for a UNet reads, and that the MODEL must read. None for a net that checks the MODEL
+    itself, and knows areas and windows, as flux_net does.
     has_id_tokens: whether ID tokens stand in the texts, which an IDTokensReader then lets the UNet read, too.
-    report: it writes the notes of a run at its end, where no MODEL comes from the node.
-    latents_note_node: the node under which the net writes the note about a MODEL with other
-    latents than SDXL's; None where a Run of the node writes it, or where there is no such note.
     """
 
-    width: int
-    canvas_node: NodeOfRun | None
-    pictures: Pictures
+    canvas: Canvas | None
+    width: int | None = None
     has_id_tokens: bool = False
-    report: NetReport | None = None
-    latents_note_node: NodeOfRun | None = None
-
-
-@dataclass
-class _PendingNotes:
-    """The notes at the first forward of a run that shows the net the whole latent. They are pending until then.
-
-    percent_to_sigma: of the run's schedule. latent_format: of the MODEL.
-    """
-
-    percent_to_sigma: Callable[[float], float]
-    latent_format: Any
-
-    def write(
-        self, settings: NetSettings, hint: Tensor, x_noisy: Tensor, rows_per_entry: int, options: Options
-    ) -> None:
-        """Write the notes: about the MODEL's latents, the number of pictures in the hint, and a piece of the picture.
-
-        The number of pictures is compared with the rows of an entry. That note is left out in context windows: another
-        pack then shows the net a few rows at a time, and the number of all rows is not known.
-        hint: (B, C, H, W). x_noisy: (B, C, h, w). rows_per_entry: how many rows of x_noisy each entry has.
-        """
-        canvas_node = settings.canvas_node
-        if settings.latents_note_node:
-            tell_of_checkpoint(settings.latents_note_node, self.latent_format)
-        # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
-        row_by_person = canvas_node is not None and canvas_node.row_count > 0
-        if row_window(options) is None and not row_by_person:
-            settings.pictures.tell(len(hint), rows_per_entry)
-        if canvas_node is not None and not row_by_person:
-            # (width, height) in pixels, 8 to a latent pixel.
-            hint_size = hint.shape[-1], hint.shape[-2]
-            latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
-            tell_of_piece(canvas_node, hint_size, latent_size, lambda: begins_late(options, self.percent_to_sigma))
-
-
-@dataclass
-class _EntryName:
-    """The name of entries that `conditioning.changed_at` has made of one: of these, a step usually reads only one.
-
-    uuid: the host's name of the first of them. latest: the host's name of the one that was read last. sigmas: of the
-    step in which it was read. is_clear: False once two of them were read in one step.
-    """
-
-    uuid: Any
-    latest: Any
-    sigmas: Tensor
-    is_clear: bool = True
-
-    def see(self, uuid: Any, sigmas: Tensor) -> None:
-        """Take note that the entry of this uuid is read at these sigmas."""
-        # Another one at the same sigmas is a second entry of one step: a prompt that is used twice, with a mask each.
-        # Sigmas are compared by value, as several cards have a tensor of their own for each forward, and only at
-        # another uuid: to read them from a GPU makes the CPU wait.
-        if self.is_clear and uuid != self.latest:
-            self.is_clear = not torch.equal(self.sigmas, sigmas)
-        self.latest = uuid
-        self.sigmas = sigmas
 
 
 @dataclass
 class NetInRun:
     """What one copy of a net knows of one run, and works out in it.
 
+    cell: the side of a latent pixel of the MODEL, in pixels.
     id_tokens_reader: None where there are no ID tokens to read.
-    latent: the size of the whole latent, once it is known.
-    assumed_latent: the size that was taken for it before it was known.
     hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
-    pending_notes: None once the notes of the run have been written.
-    names: of entries that follow each other, by AttachedEntry.changes, see name_as_one.
     """
 
-    id_tokens_reader: IDTokensReader | None = None
-    latent: LatentSize | None = None
-    assumed_latent: LatentSize | None = None
+    cell: int
+    id_tokens_reader: IDTokensReader | None
     hints: dict[tuple[Area | None, LatentSize, RowNumbers | None], AreaHint] = field(default_factory=dict)
-    pending_notes: _PendingNotes | None = None
-    names: dict[object, _EntryName] = field(default_factory=lambda: {})
-
-    def name_as_one(self, rows: AttachedRows, options: Options) -> None:
-        """Give all entries that `conditioning.changed_at` has made of one entry the uuid of the first of them.
-
-        It changes the list of uuids in `options` in place: the host makes that list anew for each forward, in the order
-        of the entries. Once two of them are read in one step, their names stay the host's. Where the MODEL comes from a
-        node of ours, conditioning.named_as_one does the same.
-        """
-        uuids: list[Any] = options.get("uuids", [])  # [] in a host that gives none: then nothing is named
-        for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
-            if entry.changes is None:
-                continue
-            sigmas: Tensor = options["sigmas"]
-            name = self.names.setdefault(entry.changes, _EntryName(uuid, latest=uuid, sigmas=sigmas))
-            name.see(uuid, sigmas)
-            if name.is_clear:
-                uuids[number] = name.uuid
-
-    def latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options, hint: Tensor) -> LatentSize:
-        """The size of the whole latent in a forward, (height, width) in latent pixels.
-
-        It sets `latent` to this size, or `assumed_latent` where the size is not known and is taken from the hint.
-        area: the area that the forward shows, or None. hint: the whole hint, (B, C, H, W). Raises BadSize where an
-        earlier forward had to assume a size, and the latent has another one.
-        """
-        latent = whole_latent(x_noisy, area, options, self.latent)  # (height, width)
-        if latent is None:
-            # ComfyUI 0.3.64 tells a net nothing of the whole picture: the latent is taken to be as large as the hint.
-            height, width = hint.shape[-2:]  # in pixels, 8 to a latent pixel
-            self.assumed_latent = height // 8, width // 8
-            return self.assumed_latent
-        self.latent = latent
-        if self.assumed_latent not in (None, latent):
-            height, width = latent
-            raise BadSize(
-                "The latent",
-                (8 * width, 8 * height),
-                "a prompt has an area of its own, and the picture for the ControlNet has another size",
-                "Give both the same width and height, or use Conditioning (Set Mask) instead of Conditioning (Set "
-                "Area).",
-            )
-        return latent
 
     def part_of_hint(
         self, hint: Tensor, area: Area | None, latent: LatentSize, window: RowNumbers | None, scaling: str
@@ -221,7 +110,7 @@ class NetInRun:
         if key not in self.hints:
             part = hint if window is None else hint[list(window)]
             if area is not None:
-                part = hint_of_area(part, latent, area, scaling)
+                part = hint_of_area(part, latent, area, scaling, self.cell)
             self.hints[key] = AreaHint(part)
         return self.hints[key]
 
@@ -251,7 +140,6 @@ def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet
     control_net.__class__ = _attached_class(type(control_net))
     control_net.knows_windows = knows_windows
     control_net.settings = settings
-    control_net.in_run = NetInRun()
     control_net.methods_on_object = _take_methods_off(control_net)
     return control_net
 
@@ -280,7 +168,7 @@ def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]
 
 
 class _AttachedNet(comfy.controlnet.ControlBase):
-    """The first base of the class of every attached copy; the second is the class of the user's ControlNet.
+    """The first base of the class of every attached copy; the second is the net's own class, the host's or ours.
 
     The module says why. methods_on_object: methods of another pack by name, which the net has instead of those of its
     class. previous_controlnet: the host's field, the net before this one in the chain, or None. While our net computes,
@@ -292,7 +180,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """
 
     settings: NetSettings
-    in_run: NetInRun
+    in_run: NetInRun  # from pre_run to cleanup
     methods_on_object: Mapping[str, Callable[..., Any]]
     previous_controlnet: Any = PerThread()
     knows_windows: bool
@@ -319,37 +207,29 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return self.methods_on_object.get(name) or getattr(super(), name)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
-        """Called by the host before a run: it checks the MODEL, begins a new `in_run` and the report of the run, and
-        calls the net's own pre_run.
+        """Called by the host before a run: it checks the MODEL, begins a new `in_run`, and calls the net's own pre_run.
 
-        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet exact timesteps. Raises
-        WrongBaseModel where the MODEL reads other texts or has other blocks.
+        It also forgets the fitted hint and the window of an earlier run, and gives a ControlNet of a UNet exact
+        timesteps. Raises WrongBaseModel where the MODEL reads other texts or has other blocks.
         """
-        _check_text_width(self.settings.width, model)
-        _check_blocks(self, model)
+        width = self.settings.width
+        if width is not None:
+            _check_text_width(width, model)
+            _check_blocks(self, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         if not self.knows_windows:
             self.sub_idxs = None  # the window of an earlier run
-        self.in_run = NetInRun(
-            id_tokens_reader=IDTokensReader(model) if self.settings.has_id_tokens else None,
-            latent=latent_of_run(model),
-            pending_notes=_PendingNotes(percent_to_sigma, model.latent_format),
-        )
-        if self.settings.report:
-            self.settings.report.begin_run(model)
+        self.in_run = NetInRun(pixels_of(model), IDTokensReader(model) if self.settings.has_id_tokens else None)
         self._method("pre_run")(model, percent_to_sigma)
         # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps. A T2IAdapter
         # reads no timestep, and has no such field.
-        if isinstance(self, comfy.controlnet.ControlNet):
+        if width is not None and isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
-        """Called by the host after a run: drops what takes memory, ends the report, and calls the net's own cleanup."""
-        self.in_run.id_tokens_reader = None
-        self.in_run.hints = {}
-        if self.settings.report:
-            self.settings.report.end_run()
+        """Called by the host after a run, which is forgotten. It calls the net's own cleanup."""
+        self.__dict__.pop("in_run", None)  # there is none where no run has begun
         self._method("cleanup")()
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
@@ -389,26 +269,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     ) -> LatentSize:
         """Check and prepare this forward. Returns the size of the whole latent, (height, width) in latent pixels.
 
-        It shows the forward to the report, names entries as one (`name_as_one`), and gives the UNet the ID tokens where
-        another pack is in the way of them. At the first forward that shows the whole latent it writes the notes of the
-        run. Raises BadCast where the number of rows is not that of the people, and BadSize where the hint has another
-        shape than the latent.
+        It gives the UNet the ID tokens where another pack is in the way of them. Raises BadCast where the number of
+        rows is not that of the people, BadSize where the canvas has another shape than the latent, and ConditioningLost
+        where another pack has made options of its own.
         """
-        settings = self.settings
-        rows_per_entry = len(x_noisy) // batched_number
-        if settings.report:
-            settings.report.see_forward(rows, cond["c_crossattn"], options)
-        self.in_run.name_as_one(rows, options)
+        if rows.area is not None and WHOLE_LATENT not in options:
+            raise ConditioningLost("", "asks the ControlNet with transformer_options of its own")
         if self.in_run.id_tokens_reader:
             id_tokens = [entry.tokens for entry in rows.entries]
             self.in_run.id_tokens_reader.change_inputs(id_tokens, x_noisy, cond, options)
-        self._check_rows(rows_per_entry, options)
-        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        pending_notes = self.in_run.pending_notes
-        if rows.area is None and pending_notes is not None:
-            self.in_run.pending_notes = None
-            pending_notes.write(settings, hint, x_noisy, rows_per_entry, options)
-        latent = self.in_run.latent_of_forward(rows.area, x_noisy, options, hint)
+        latent = whole_latent(x_noisy, rows.area, options)
+        self._check_rows(len(x_noisy) // batched_number, options)
         self._check_canvas(rows.area, latent)
         return latent
 
@@ -416,8 +287,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """Raise BadCast where the number of rows of the whole batch is known, and not that of the people."""
         window = row_window(options)
         row_count = rows_per_entry if window is None else self._rows_around(window)
-        if self.settings.canvas_node and row_count:
-            self.settings.canvas_node.check_rows(row_count)
+        if self.settings.canvas and row_count:
+            self.settings.canvas.node.check_rows(row_count)
 
     def _own_control(self, area: Area | None, latent: LatentSize, options: Options, *args: Any) -> Any:
         """The net's own residuals, for the whole picture or an area of it.
@@ -427,10 +298,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
         The host would fit the whole hint to every area, and take the first pictures of the hint in every window. So
         while the net's method runs, the host's two fields for the hint hold the part that belongs to this forward:
-        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then).
+        cond_hint_original (as the user gave it) and cond_hint (fitted by the net's method, None until then). A net
+        without a `width` in its settings cuts the hint itself.
         """
         window = self._rows_of_hint(options)
-        if area is None and window is None:
+        if self.settings.width is None or (area is None and window is None):
             return self._method("get_control")(*args)
         whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         hint = self.in_run.part_of_hint(whole_hint, area, latent, window, self.upscale_algorithm)
@@ -461,20 +333,16 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return window.total or self.full_latent_length
 
     def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
-        """Raise BadSize where the hint has another shape than the whole latent: the host would cut the hint to fit.
+        """Raise BadSize where the canvas has another shape than the whole latent: the host would cut the hint to fit.
 
         area: of the forward, or None. latent: (height, width) of the whole latent, in latent pixels.
         """
-        if self.settings.canvas_node is None:
-            return
-        height, width = (8 * side for side in latent)  # in pixels; a latent pixel is 8x8
+        width, height = in_pixels(latent, self.in_run.cell)
         # A forward of the whole picture that finds a fitted hint takes it as it is. Either the net has fitted it in an
         # earlier forward, which was checked; or a pack that samples in tiles has put the hint of a tile there.
         is_fitted = self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width)
-        if is_fitted and area is None:
-            return
-        hint: Tensor = self.cond_hint_original  # (B, C, H, W); areas are cut from it
-        self.settings.canvas_node.check((hint.shape[-1], hint.shape[-2]), (width, height))
+        if self.settings.canvas and (area is not None or not is_fitted):
+            self.settings.canvas.check(latent, self.in_run.cell)
 
 
 def _check_text_width(width: int, model: BaseModel) -> None:

@@ -1,20 +1,30 @@
-"""One ControlNet at the end of the chains of both prompts, beside the nets that other nodes have put there."""
+"""One ControlNet at the end of the chains of both prompts, beside the nets that other nodes have put there.
+
+With the net comes a hook, by which each run with a prompt that has the net writes the notes about it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 from comfy.controlnet import ControlBase
+from comfy.hooks import HookGroup
+from comfy.samplers import CFGGuider
 from comfy.sd import VAE
 from torch import Tensor
 
 from ..host.schedule import ScheduleRange
 from ..sampling.areas import will_have_area
 from ..sampling.conditioning import Conditioning, SamplerInputs
+from ..sampling.missing_people import ApplyNode, PutIn, marked
+from ..sampling.node_of_run import Pictures
+from ..sampling.on_model import OnModel, RunHook
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
+from ..sampling.run_notes import Start, tell_of_picture_count, tell_of_piece
 from .attached_net import NetSettings, as_attached
 
 
@@ -23,21 +33,37 @@ class Attachment:
     """One ControlNet that is put at the end of the chain of every entry, of several conditionings.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
-    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1. vae: for nets that read the hint as
-    a latent; None for others. settings: of a UNet's net, whose copies check each run themselves, see attached_net.py;
-    None for others. _copies: the copy for each chain, by the last net of the chain.
+    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1. settings: of all copies. vae: for
+    nets that read the hint as a latent; None for others. pictures: the hint in the user's words, where its pictures
+    follow each other over the rows; else None. apply_node: the node that attaches the net, for notes about its people;
+    None where its MODEL writes them. _copies: the copy for each chain, by the last net of the chain.
     """
 
     control_net: ControlBase
     hint: Tensor
     strength: float
     timestep_percent_range: tuple[float, float]
+    settings: NetSettings
     vae: VAE | None = None
-    settings: NetSettings | None = None
+    pictures: Pictures | None = None
+    apply_node: ApplyNode | None = None
     _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         ScheduleRange(*self.timestep_percent_range).checked("The ControlNet")
+        self._hooks = HookGroup()  # one hook for all copies: the host begins it once
+        self._hooks.add(RunHook(OnModel(notes=tuple(self._notes()))))
+
+    def _notes(self) -> list[Callable[[CFGGuider, Start], None]]:
+        """What writes the notes about the net when a sampling begins."""
+        notes: list[Callable[[CFGGuider, Start], None]] = []
+        if self.pictures is not None:
+            notes.append(partial(tell_of_picture_count, self.pictures, len(self.hint)))
+        if self.settings.canvas is not None:
+            notes.append(partial(tell_of_piece, self.settings.canvas))
+        if self.apply_node is not None:
+            notes.append(PutIn(self.apply_node, on_net=True).tell)
+        return notes
 
     def attach_to(self, conditioning: Conditioning, side: Side) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain, and each entry marked with ATTACHED.
@@ -51,7 +77,7 @@ class Attachment:
             conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), area=None))}
             net = self._copy_after(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])
-        return entries
+        return entries if self.apply_node is None else marked(entries, self.apply_node, side)
 
     def attach_to_both(self, given: SamplerInputs) -> SamplerInputs:
         """The same MODEL, and both prompts with the net at the end of each entry's chain.
@@ -68,9 +94,8 @@ class Attachment:
         previous: the last net of that chain, or None for an entry without a chain.
         """
         if previous not in self._copies:
-            copy = self.control_net.copy()
-            if self.settings is not None:
-                copy = as_attached(copy, self.settings)
+            copy = as_attached(self.control_net.copy(), self.settings)
+            copy.extra_hooks = HookGroup.combine_all_hooks([copy.extra_hooks, self._hooks])
             hint = self.hint.movedim(-1, 1)  # (B, 3, H, W)
             copy.set_cond_hint(hint, self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)

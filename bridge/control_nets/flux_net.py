@@ -5,8 +5,7 @@ prompt. It stands in the negative prompt too, where it adds nothing and does not
 prompts in one batch only where they have the same net.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
@@ -18,20 +17,20 @@ from torch import Tensor
 
 from ...core.checks.errors import WrongBaseModel
 from ...core.families import FLUX
-from ...core.places.regions import BadRegion
-from ...core.taking_part import names
 from ..host.unet import Options
 from ..networks import model_family
-from ..sampling.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
+from ..sampling.areas import Area, LatentSize, RowWindow, hint_of_area, in_pixels, row_window, whole_latent
 from ..sampling.rows import ATTACHED, AttachedRows, Side
-from ..sampling.run_notes import begins_late, tell_of_piece
 from .flux_passes import NetOfPeople, PersonPass, Residuals, in_all_rows, passes_of, summed
 from .net_of_host import NetOfHost
 
 
 class PersonControlNet(NetOfHost):
     """The network of the user's ControlNet, which is run once per person. Its hint has a picture per person, or one for
-    all of them."""
+    all of them.
+
+    attached_net.py checks rows and sizes before it is asked, and computes the nets before it in the chain.
+    """
 
     def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
         """control_net: of the user, or a net of this class to copy. given: whom the net is for, and what it reads."""
@@ -40,16 +39,14 @@ class PersonControlNet(NetOfHost):
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent, window.
         self._passes: dict[
-            tuple[torch.Size, torch.device, Area | None, tuple[int, int], RowWindow | None], list[PersonPass]
+            tuple[torch.Size, torch.device, Area | None, LatentSize, RowWindow | None], list[PersonPass]
         ] = {}
-        self._latent: tuple[int, int] | None = None  # (height, width) of the run's latent, where the host tells it
-        self._to_sigma: Callable[[float], float] | None = None  # from a part of the schedule, 0..1; known in a run
 
     def copy(self) -> "PersonControlNet":
         return PersonControlNet(self, self.given)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
-        """The host calls it before a run: checks the MODEL, forgets passes of an earlier run, and begins the report.
+        """The host calls it before a run: checks the MODEL, and forgets passes of an earlier run.
 
         Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width.
         """
@@ -62,15 +59,11 @@ class PersonControlNet(NetOfHost):
             raise WrongBaseModel(f"The {name}", f"a FLUX.1 of width {net_width}", needed, advice)
         # A run that was cancelled has left its passes here.
         self._passes = {}
-        self._latent = latent_of_run(model)
-        self.given.report.begin_run(model)
         super().pre_run(model, percent_to_sigma)
-        self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
         super().cleanup()
         self._passes = {}
-        self.given.report.end_run()
 
     def get_control(
         self,
@@ -85,30 +78,22 @@ class PersonControlNet(NetOfHost):
         It is the host's method. x_noisy: (B, C, h, w), all rows of the forward. t: (B,), the sigma of each row, the
         same for all. cond: what the conditioning entries of these rows bring, by name. batched_number: how many entries
         those are. Returns None where nothing is added.
-        Raises BadRegion where it is unknown which part of the picture x_noisy is, and what `_passes_for` raises.
         """
         control = None
         if self.previous_controlnet is not None:
             control = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        rows: AttachedRows | None = cond.get(ATTACHED)
-        # Attachment marks the entries of both prompts. Apply ControlNet (OLD) gives its chain to other prompts, too,
-        # which have no mark and no faces.
-        if rows is None:
-            return control
-        context: Tensor = cond["c_crossattn"]
-        self.given.report.see_forward(rows, context, transformer_options)
         first_sigma, last_sigma = self.timestep_range  # first is the higher one: sigmas fall in a run
         is_in_range = first_sigma >= t[0] >= last_sigma
         if not is_in_range:
             return control
-        picture_count = len(x_noisy) // batched_number  # rows of each entry, one for each picture
-        sides = [rows_of_entry.side for rows_of_entry in rows.by_entry(context, transformer_options)]
-        rows_with_faces = _rows_of_positive(sides, picture_count)
+        rows: AttachedRows = cond[ATTACHED]
+        sides = [of_entry.side for of_entry in rows.by_entry(cond["c_crossattn"], transformer_options)]
+        rows_with_faces = _rows_of_positive(sides, len(x_noisy) // batched_number)
         if not rows_with_faces:
             return control
-        latent = self._latent_of_forward(x_noisy, rows.area, transformer_options)
+        latent = whole_latent(x_noisy, rows.area, transformer_options)
         x = x_noisy[rows_with_faces]
-        passes = self._passes_for(x, rows.area, latent, picture_count, transformer_options)
+        passes = self._passes_for(x, rows.area, latent, row_window(transformer_options))
         y = cond.get("y")
         if y is not None:
             y = y[rows_with_faces]
@@ -116,65 +101,22 @@ class PersonControlNet(NetOfHost):
         residuals = in_all_rows(residuals, rows_with_faces, len(x_noisy))
         return self.control_merge(residuals, control, output_dtype=None)
 
-    def _latent_of_forward(self, x_noisy: Tensor, area: Area | None, options: Options) -> tuple[int, int]:
-        """(height, width) of the whole picture in latent pixels, of which a forward shows this area, or all.
-
-        Raises BadRegion where it is unknown.
-        """
-        latent = whole_latent(x_noisy, area, options, self._latent)
-        if latent is None:
-            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
-            advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
-            raise BadRegion(", ".join(names(self.given.people)), why, advice)
-        return latent
-
     def _passes_for(
-        self, x: Tensor, area: Area | None, latent: tuple[int, int], picture_count: int, options: Options
+        self, x: Tensor, area: Area | None, latent: LatentSize, window: RowWindow | None
     ) -> list[PersonPass]:
         """The passes for rows x, (B, C, h, w), of a forward: made at the first such forward of a run, and kept.
 
-        That first call also raises BadCast or BadSize where the latent does not fit the node's people or canvas, and
-        writes the node's note about a latent that may be a piece of the picture.
-        area: of the rows, or None. latent: (height, width) of the whole picture in latent pixels. picture_count: how
-        many rows each entry has. options: the transformer_options of the forward.
+        area: of the rows, or None. latent: (height, width) of the whole picture in latent pixels. window: of the rows.
         """
-        window = row_window(options)
         key = x.shape, x.device, area, latent, window
         if key not in self._passes:
-            # The rows of the whole batch are checked, not those of a window, where their number is known.
-            row_count = window.total if window is not None and window.total else picture_count
             # Read only where each person has a row of the batch: row n is then person n's.
             people_of_rows = range(len(self.given.people)) if window is None else window.rows
-            self._check_picture(row_count, latent)
-            self._tell_of_piece(latent, options)
             hints = self._encode_hints(latent, area)
             self._passes[key] = passes_of(self.given, hints, x, latent, area, people_of_rows, self._dtype)
         return self._passes[key]
 
-    def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
-        """Raise BadCast or BadSize where the pictures of the run do not fit the node.
-
-        BadCast: people have a row of the batch each, and there are more or fewer pictures than people. BadSize: the
-        picture has another shape than the canvas. latent: (height, width) of the whole picture in latent pixels.
-        """
-        node_of_run = self.given.node_of_run
-        node_of_run.check_rows(picture_count)
-        if self.given.size:
-            node_of_run.check(self.given.size, _in_pixels(latent))
-
-    def _tell_of_piece(self, latent: tuple[int, int], options: Options) -> None:
-        """Write a note under the node where the run seems to sample a piece of the picture as if it were the whole.
-
-        Upscalers by tiles do so, and the places are then wrong. latent: (height, width) of what is sampled, in latent
-        pixels. options: the transformer_options of the forward.
-        """
-        # Without a size, or with a row for each person, nobody has a place that could be wrong.
-        if not self.given.size or self.given.by_row or not self._to_sigma:
-            return
-        starts_from_a_picture = partial(begins_late, options, self._to_sigma)
-        tell_of_piece(self.given.node_of_run, self.given.size, _in_pixels(latent), starts_from_a_picture)
-
-    def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
+    def _encode_hints(self, latent: LatentSize, area: Area | None) -> Tensor:
         """The keypoint pictures as latents: (people, C, h, w), or (1, C, h, w) where one picture serves all people.
 
         latent: (height, width) of the whole picture in latent pixels. area: the part of the pictures to encode; None
@@ -190,12 +132,12 @@ class PersonControlNet(NetOfHost):
         comfy.model_management.load_models_gpu(patchers)
         return self.latent_format.process_in(latents)
 
-    def _fitted_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
+    def _fitted_hints(self, latent: LatentSize, area: Area | None) -> Tensor:
         """The keypoint pictures at the size that the VAE makes such a latent of. Arguments as in `_encode_hints`."""
         compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
         if area is not None:
             return hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
-        height, width = (side * compression for side in latent)
+        width, height = in_pixels(latent, compression)
         return common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
 
     def _residuals_of_all(
@@ -225,12 +167,6 @@ class PersonControlNet(NetOfHost):
             )
 
         return summed(passes, run)
-
-
-def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
-    """The size in pixels, (width, height), of a latent of FLUX.1, given as (height, width) in latent pixels."""
-    height, width = latent
-    return 8 * width, 8 * height  # a latent pixel of FLUX.1's VAE is 8x8 pixels
 
 
 def _rows_of_positive(sides: Sequence[Side], picture_count: int) -> list[int]:

@@ -12,8 +12,6 @@ from ...core.attention.cross_attention import on_tokens, region_weights
 from ...core.cast import Member
 from ..sampling.areas import Area
 from ..sampling.model_conds import cut_regions
-from ..sampling.net_report import NetReport
-from ..sampling.node_of_run import NodeOfRun
 
 Residuals = dict[str, Sequence[Tensor]]
 """What the host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width) per
@@ -26,10 +24,8 @@ TOKEN_CELLS = 2
 class NetOfPeople:
     """Whom a ControlNet is for, and what it reads of them.
 
-    name: of the net, for messages. people, regions, boxes, by_row, node_of_run: as in Scope. tokens: (people, T,
-    width) float32 on the CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height)
-    of the canvas in pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to
-    load, for errors.
+    name: of the net, for messages. people, regions, boxes, by_row: as in Scope. tokens: (people, T, width) float32 on
+    the CPU. guidance: what the net is given, whatever guidance the MODEL has. advice: what to load, for errors.
     """
 
     name: str
@@ -37,11 +33,8 @@ class NetOfPeople:
     regions: Tensor | None
     boxes: Tensor | None
     by_row: bool
-    node_of_run: NodeOfRun
     tokens: Tensor
     guidance: float
-    size: tuple[int, int] | None
-    report: NetReport
     advice: str
 
 

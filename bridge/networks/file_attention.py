@@ -14,7 +14,7 @@ from ...core.attention.cross_attention import Attend, Block
 from ..host import notes
 from ..host.shared_network import model_of, network_within
 from ..host.unet import Options, transformers
-from ..sampling.canvas_check import canvas_sizes
+from ..sampling.canvas_check import canvases_of
 from ..sampling.model_conds import Carried
 from .patched_methods import PatchedMethod, WithOption
 
@@ -159,6 +159,6 @@ def tell_of_file_attention(model: ModelPatcher, carried: Sequence[Carried], kind
     network: Any = network_within(model_of(model).diffusion_model)
     attention_of_file = attention_of_file_in_layers(network, kind) if kind else _attention_of_file_in_parts(network)
     is_replaced = not all(_takes_any_tokens(function) for function in attention_of_file.values())
-    for canvas_node in canvas_sizes(carried):
-        text = f"{canvas_node.node_name}: {REPLACED}" if is_replaced else ""
-        notes.tell_of_run(canvas_node.node_id, TOPIC, text)
+    for canvas in canvases_of(carried):
+        text = f"{canvas.node.node_name}: {REPLACED}" if is_replaced else ""
+        notes.tell_of_run(canvas.node.node_id, TOPIC, text)

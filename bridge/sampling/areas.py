@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.model_base import BaseModel
 from comfy.utils import common_upscale
 from torch import Tensor
 
@@ -21,7 +20,7 @@ LatentSize = tuple[int, int]
 """(height, width) in latent pixels."""
 
 WHOLE_LATENT = "likeness_whole_latent"
-"""The key, among transformer_options in a run of ours, of the LatentSize of what is denoised."""
+"""The key of the LatentSize of what is denoised, among transformer_options. on_model.py writes it at each step."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +67,27 @@ def will_have_area(options: Mapping[str, Any]) -> bool:
     return "area" in options or ("mask" in options and options.get("set_area_to_bounds", False))
 
 
-def latent_of_run(model: BaseModel) -> LatentSize | None:
-    """The size of the latent that a run denoises; None in ComfyUI 0.3.64, where a model does not have it."""
-    shapes = getattr(model, "latent_shapes", None)
-    if not shapes:
-        return None
-    height, width = shapes[0][-2:]
-    return int(height), int(width)
+def latent_size(x: Tensor) -> LatentSize:
+    """The size of latents, (..., h, w)."""
+    return int(x.shape[-2]), int(x.shape[-1])
 
 
-def whole_latent(x: Tensor, area: Area | None, options: Options, size_of_run: LatentSize | None) -> LatentSize | None:
-    """The size of the whole latent in one forward of a run; None where that is unknown.
+def whole_latent(x: Tensor, area: Area | None, options: Options) -> LatentSize:
+    """The size of the whole latent in one forward of a run.
 
     x: (B, C, h, w), of the whole picture where area is None, else of this area of the picture. options: the
-    transformer_options of the forward. size_of_run: what latent_of_run gave when the run began; it counts where the
-    options name no size.
+    transformer_options of the forward.
     """
-    if area is None:
-        return int(x.shape[-2]), int(x.shape[-1])
-    return options.get(WHOLE_LATENT, size_of_run)
+    return latent_size(x) if area is None else options[WHOLE_LATENT]
 
 
-def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm: str, cell: int = 8) -> Tensor:
+def in_pixels(latent: LatentSize, cell: int) -> tuple[int, int]:
+    """The size of a latent as (width, height) in pixels. cell: the side of a latent pixel, in pixels."""
+    height, width = latent
+    return cell * width, cell * height
+
+
+def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm: str, cell: int) -> Tensor:
     """The part of a ControlNet's picture that an area shows: (B, C, cell * height, cell * width) in pixels.
 
     hint: (B, C, H, W), of the whole picture, fitted to it as the host does. latent: the size of the whole picture, in

@@ -21,8 +21,8 @@ from ..host import notes
 from ..host.schedule import WHOLE_SCHEDULE, ScheduleRange, is_unfinished, percent_of, steps_of
 from .conditioning import Conditioning, NeverCopied, RunEntry, SamplerInputs, is_zeroed
 from .on_model import OnModel, put_on
-from .rows import Side
-from .run_notes import Start
+from .rows import Side, holds_id_tokens
+from .run_notes import Start, tell_of_checkpoint
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
@@ -48,7 +48,8 @@ class ApplyNode(NeverCopied):
 
     node_id: None outside of a graph. subject: such as "Anna and Ben" or "The parts". several: whether the subject is
     more than one. ranges: those in which it works. in_negative: whether a negative prompt that does not come from the
-    node gives another picture.
+    node gives another picture. for_sdxl: whether what it puts in was made for SDXL's own latents. has_id_tokens:
+    whether ID tokens of it stand in the texts.
     """
 
     node_name: str
@@ -57,6 +58,8 @@ class ApplyNode(NeverCopied):
     several: bool
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
+    for_sdxl: bool = False
+    has_id_tokens: bool = False
 
     @property
     def _are(self) -> str:
@@ -113,10 +116,12 @@ def apply_node_of_people(
     node_id: str | None,
     ranges: Sequence[NamedRange] = (),
     in_negative: bool = False,
+    for_sdxl: bool = False,
+    has_id_tokens: bool = False,
 ) -> ApplyNode:
     """The ApplyNode of people with these names. The other arguments are as in ApplyNode."""
     several = len(names) != 1
-    return ApplyNode(node_name, node_id, joined(names), several, tuple(ranges), in_negative)
+    return ApplyNode(node_name, node_id, joined(names), several, tuple(ranges), in_negative, for_sdxl, has_id_tokens)
 
 
 def with_missing_notes(apply_node: ApplyNode, given: SamplerInputs) -> SamplerInputs:
@@ -136,10 +141,10 @@ def with_missing_notes(apply_node: ApplyNode, given: SamplerInputs) -> SamplerIn
 def model_with_notes(apply_node: ApplyNode, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
     """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
 
-    positive: the positive prompt as the node gives it out. Its first text is kept, see _PutIn.
+    positive: the positive prompt as the node gives it out. Its first text is kept, see PutIn.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
-    return put_on(model, OnModel(notes=(_PutIn(apply_node, context).tell,)))
+    return put_on(model, OnModel(notes=(PutIn(apply_node, context).tell,)))
 
 
 def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Conditioning:
@@ -152,21 +157,26 @@ def marked(conditioning: Conditioning, apply_node: ApplyNode, side: Side) -> Con
 
 
 @dataclass(frozen=True, eq=False)
-class _PutIn(NeverCopied):
-    """What an apply node leaves on a MODEL, for the notes of its runs.
+class PutIn(NeverCopied):
+    """What an apply node leaves on a MODEL, or on its ControlNet where it has no MODEL, for the notes of its runs.
 
     context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node; None where the
-    prompt has no entry. By it a run recognises a prompt that holds this text but has lost the mark.
+    prompt has no entry. By it a run recognises a prompt that holds this text but has lost the mark. on_net: whether it
+    stands on a ControlNet: then a run sees it only where a prompt has that net.
     """
 
     apply_node: ApplyNode
-    context: Tensor | None
+    context: Tensor | None = None
+    on_net: bool = False
 
     def tell(self, guider: CFGGuider, start: Start) -> None:
-        """Write under the node what of it is lost or does nothing in this sampling."""
-        sentences = _PromptsAndSteps(guider, start).sentences(self)
+        """Write under the node what of it is lost, does nothing or does not fit the checkpoint in this sampling."""
+        node = self.apply_node
+        prompts = _PromptsAndSteps(guider, start)
         # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
-        notes.tell_of_run(self.apply_node.node_id, TOPIC, "\n".join(sentences))
+        notes.tell_of_run(node.node_id, TOPIC, "\n".join(prompts.sentences(self)))
+        if node.for_sdxl and prompts.has_any_of(node):
+            tell_of_checkpoint(node.node_name, node.node_id, guider)
 
 
 class _PromptsAndSteps:
@@ -182,18 +192,25 @@ class _PromptsAndSteps:
             if name != "negative":
                 self._drawn.extend(prompt)
 
-    def sentences(self, put_in: _PutIn) -> list[str]:
+    def has_any_of(self, apply_node: ApplyNode) -> bool:
+        """Whether any prompt has an entry that the node has given out."""
+        return any(_given_out(self._drawn + self._negative, apply_node, side) for side in Side)
+
+    def sentences(self, put_in: PutIn) -> list[str]:
         """The sentences to show under the node; [] where there is nothing to say.
 
         Where no prompt has the node's people: that they are lost. Else as many of these as are so: that the people are
-        in the negative prompt alone, that no step lies in a range of the node, and that the negative prompt does not
-        come from the node.
+        in the negative prompt alone, that no step lies in a range of the node, that another node has changed its ID
+        tokens, and that the negative prompt does not come from the node.
         """
         apply_node = put_in.apply_node
         drawn = _given_out(self._drawn, apply_node, Side.POSITIVE)
         moved = _given_out(self._negative, apply_node, Side.POSITIVE)  # from the positive to the negative prompt
         zeroed = [entry for entry in moved if is_zeroed(entry)]  # copies, which have nobody
         carrying = drawn + [entry for entry in moved if not is_zeroed(entry)]
+        own_negative = _given_out(self._negative, apply_node, Side.NEGATIVE)
+        if not carrying and put_in.on_net:
+            return [apply_node.lost("not in the positive prompt of this sampler", "its negative prompt")]
         if not carrying:
             return [apply_node.lost("in no prompt of this sampler", "its MODEL")] if self._is_lost(put_in) else []
         sentences: list[str] = []
@@ -201,13 +218,17 @@ class _PromptsAndSteps:
             sentences.append(apply_node.in_negative_alone(is_read=self._reads_negative()))
         if not self._is_a_part():
             sentences += self._ranges_without_step(apply_node, carrying)
-        # A zeroed copy is meant so. Where nobody is drawn, a sentence speaks of the negative prompt already.
-        has_own_negative = zeroed or _given_out(self._negative, apply_node, Side.NEGATIVE)
-        if drawn and not has_own_negative and self._needs_own_negative(apply_node):
+        if apply_node.has_id_tokens and not all(holds_id_tokens(entry) for entry in carrying):
+            sentences.append(apply_node.tokens_changed())
+        # What is zeroed out is meant so. Where nobody is drawn, a sentence speaks of the negative prompt already.
+        read_negative = [entry for entry in own_negative if not is_zeroed(entry)]
+        is_changed = apply_node.has_id_tokens and not all(holds_id_tokens(entry) for entry in read_negative)
+        is_missing = drawn and not (zeroed or own_negative) and self._needs_own_negative(apply_node)
+        if is_changed or is_missing:
             sentences.append(apply_node.not_in_negative())
         return sentences
 
-    def _is_lost(self, put_in: _PutIn) -> bool:
+    def _is_lost(self, put_in: PutIn) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
         Called where no prompt has them. They have been lost where any prompt comes from a node of ours, and where one

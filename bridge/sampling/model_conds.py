@@ -78,8 +78,6 @@ class Carried(NeverCopied):
     schedule: the part of the schedule in which it works; the run makes sigmas of it.
     canvas_node: the node whose canvas its regions are parts of, which a run compares with the latent; None where there
     is nothing to compare.
-    latents_note_node: the node for whose file SDXL's own latents are needed: under it a run notes
-    that the MODEL has others. None for no such note.
     words_note_node: the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
     of_negative: what its node puts on the negative side, where that is something else; see read_as_negative.
@@ -90,7 +88,6 @@ class Carried(NeverCopied):
     schedule: ScheduleRange
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
     canvas_node: NodeOfRun | None = field(default=None, kw_only=True)
-    latents_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     words_note_node: NodeOfRun | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
     of_negative: Self | None = field(default=None, kw_only=True)

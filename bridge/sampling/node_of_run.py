@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.cast import rows_missing
-from ...core.pictures import geometry, tensors
+from ...core.pictures import tensors
 from ..host import notes
 
 PICTURES = "pictures"
@@ -24,14 +24,6 @@ class NodeOfRun:
     node_name: str
     node_id: str | None = None
     row_count: int = 0
-
-    def check(self, size: tuple[int, int], latent: tuple[int, int], cell: int = 8) -> None:
-        """Raise BadSize for a latent of another shape (ratio of width to height) than the canvas.
-
-        size: of the canvas. latent: the size of what is denoised. Both are (width, height) in pixels. cell: the side of
-        a latent pixel, in pixels.
-        """
-        geometry.check_shape(f"the canvas of {self.node_name}", size, latent, cell)
 
     def check_rows(self, row_count: int) -> None:
         """Raise BadCast where people have a row each, and the latent has another number of rows than people."""

@@ -1,6 +1,7 @@
 """What nodes of ours put on a MODEL: the runs that begin whenever it samples, and who writes notes then.
 
-All of it stands in one wrapper at OUTER_SAMPLE.
+All of it stands in one wrapper at OUTER_SAMPLE. A ControlNet of ours brings that wrapper along in a hook (RunHook), so
+notes are also written where the MODEL comes from no node of ours.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
+from comfy.hooks import TransformerOptionsHook
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..host import notes
+from .areas import WHOLE_LATENT, latent_size
 from .conditioning import NeverCopied, RunEntry, named_as_one
 from .model_conds import CarriedCond, carry_instead, entries_with, read_as_negative
 from .node_of_run import NodeOfRun
@@ -25,7 +29,7 @@ from .runs import Run
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 _KEY = "likeness"
-"""The key of our wrapper at OUTER_SAMPLE among the wrappers of a MODEL."""
+"""The key of our wrappers among the wrappers of a MODEL."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,13 @@ def with_runs(model: ModelPatcher, *run_classes: type[Run[Any]]) -> ModelPatcher
     return put_on(model, OnModel(runs=missing)) if missing else model
 
 
+class RunHook(TransformerOptionsHook):
+    """A hook of the host on a ControlNet: a sampling whose prompts have the net gets our wrapper at OUTER_SAMPLE."""
+
+    def __init__(self, on_model: OnModel | None = None) -> None:  # None where the host copies it
+        super().__init__({"wrappers": {_WRAPPERS.OUTER_SAMPLE: {_KEY: [partial(_sample, on_model or OnModel())]}}})
+
+
 def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper at OUTER_SAMPLE: the runs begin, notes are written, the MODEL samples, and the runs end.
 
@@ -74,6 +85,13 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     start = Start.of_call(args, kwargs)
     for side in guider.conds.values():
         named_as_one(side)
+        for entry in side:
+            # The host has put a net's hooks on the entries with the net, and prepares the weights for them at every
+            # forward. A RunHook has no weights, and what it does is done.
+            if entry.get("hooks") and all(isinstance(hook, RunHook) for hook in entry["hooks"].hooks):
+                del entry["hooks"]
+    options = guider.model_options["transformer_options"]
+    comfy.patcher_extension.add_wrapper_with_key(_WRAPPERS.CALC_COND_BATCH, _KEY, _note_latent, options)
     runs = [_begun(run_class, guider, start) for run_class in on_model.runs]
     tell_of_start([carried for run in runs for carried in run.everything], guider, start)
     for tell in on_model.notes:
@@ -83,6 +101,22 @@ def _sample(on_model: OnModel, executor: WrapperExecutor, *args: Any, **kwargs: 
     finally:
         for run in runs:
             run.after_run()
+
+
+def _note_latent(
+    executor: WrapperExecutor,
+    model: BaseModel,
+    conds: Any,
+    x_in: Tensor,
+    timestep: Tensor,
+    model_options: dict[str, Any],
+) -> list[Tensor]:
+    """The wrapper at CALC_COND_BATCH, around all forwards of one step: they learn the size of what is denoised.
+
+    It is asked for at each step, because a sampler may enlarge the latent. The arguments are the host's.
+    """
+    model_options["transformer_options"][WHOLE_LATENT] = latent_size(x_in)
+    return executor(model, conds, x_in, timestep, model_options)
 
 
 def _begun(run_class: type[Run[Any]], guider: CFGGuider, start: Start) -> Run[Any]:

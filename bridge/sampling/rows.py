@@ -13,11 +13,12 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import comfy.conds
+import torch
 from torch import Tensor
 
 from ..host.unet import Options
 from .areas import Area, area_of
-from .conditioning import CHANGES, ID_TOKENS, IDTokens
+from .conditioning import ID_TOKENS, IDTokens, RunEntry
 
 
 class Side(Enum):
@@ -48,20 +49,18 @@ class AttachedEntry:
     tokens: where ID tokens stand in its text, or None.
     sample: the first channels of these tokens, (1, ID tokens, CHANNELS). By them a run sees whether the tokens are
     still the same. All channels would tell no more, and a run would hold a copy of them.
-    changes: the same object in all entries that follow each other in the schedule, or None, see conditioning.CHANGES.
     """
 
     side: Side
     tokens: IDTokens | None
     sample: Tensor | None
-    changes: object | None
 
     @classmethod
     def of_entry(cls, side: Side, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
         """An entry as it is now. text: (B, T, width). options: of the entry."""
         tokens: IDTokens | None = options.get(ID_TOKENS)
         sample = None if tokens is None else sample_of(text, tokens).clone()
-        return cls(side, tokens, sample, options.get(CHANGES))
+        return cls(side, tokens, sample)
 
 
 class RowsOfEntry(NamedTuple):
@@ -120,3 +119,20 @@ class AttachedCond(comfy.conds.CONDRegular):
     def size(self) -> list[int]:
         """The shape by which the host estimates the memory of this value, which takes next to none."""
         return [1]
+
+
+def holds_id_tokens(entry: RunEntry) -> bool:
+    """Whether the text of an entry still holds the ID tokens that it had when a net of ours was attached.
+
+    True for an entry without ID tokens, and without a net of ours. Of all tokens a sample is compared.
+    """
+    attached: AttachedCond | None = entry["model_conds"].get(ATTACHED)
+    if attached is None:
+        return True
+    (of_entry,) = attached.cond.entries  # entries are joined later, in forwards
+    if of_entry.tokens is None or of_entry.sample is None:
+        return True
+    sample = sample_of(entry["cross_attn"], of_entry.tokens)
+    if sample.shape != of_entry.sample.shape:
+        return False
+    return torch.allclose(sample, of_entry.sample.to(sample), rtol=1e-3, atol=1e-5)

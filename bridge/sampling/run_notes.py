@@ -20,7 +20,8 @@ from ...core.pictures import geometry
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .canvas_check import canvas_sizes
+from .areas import in_pixels, latent_size
+from .canvas_check import Canvas, canvases_of
 from .conditioning import factor_between
 from .model_conds import Carried
 from .node_of_run import NodeOfRun, Pictures
@@ -37,8 +38,8 @@ _LEFT_OUT_OVER_A_PICTURE = 0.1
 empty. ddim_uniform at denoise 1 leaves out something as well, because its first sigma is lower than the schedule's
 highest, but not so much."""
 _LEFT_OUT_OVER_AN_UNSEEN_PICTURE = 0.35
-"""The same for a latent that is empty, and for a ControlNet, which does not see the latent that a run starts from.
-ddim_uniform with four steps leaves out a quarter, and a detailer's usual denoise of 0.5 leaves out half."""
+"""The same for a latent that is empty. ddim_uniform with four steps leaves out a quarter, and a detailer's usual
+denoise of 0.5 leaves out half."""
 
 
 @dataclass(frozen=True)
@@ -137,78 +138,51 @@ def _strength(text: Tensor) -> float:
 
 def tell_of_start(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
     """Write the notes that are known before the first step. carried: all that the sampling's conditioning carries."""
-    _tell_of_poses(carried, row_count=len(start.latent_image))
-    _tell_of_checkpoints(carried, guider)
-    _tell_of_pieces(carried, guider, start)
-
-
-def _tell_of_poses(carried: Sequence[Carried], row_count: int) -> None:
-    """Write the notes about pose pictures, of which there should be one, or one for each row of the latent."""
     pose_counts: dict[Pictures, int] = {}
     for item in carried:
         if item.poses is not None:
             pose_counts[item.poses] = item.pose_count  # the same on both sides of the node
     for poses, pose_count in pose_counts.items():
-        poses.tell(pose_count, row_count)
+        tell_of_picture_count(poses, pose_count, guider, start)
+    for canvas in canvases_of(carried):
+        tell_of_piece(canvas, guider, start)
 
 
-def _tell_of_checkpoints(carried: Sequence[Carried], guider: CFGGuider) -> None:
-    """Write the notes about the checkpoint, under nodes whose files were made for SDXL's own latents."""
-    model: Any = guider.model_patcher
-    nodes = {item.latents_note_node for item in carried if item.latents_note_node is not None}
-    for node in nodes:
-        tell_of_checkpoint(node, model.get_model_object("latent_format"))
+def tell_of_picture_count(pictures: Pictures, picture_count: int, guider: CFGGuider, start: Start) -> None:
+    """Write the note about pictures of poses, of which there should be one, or one for each row of the latent.
 
-
-def _tell_of_pieces(carried: Sequence[Carried], guider: CFGGuider, start: Start) -> None:
-    """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
-
-    A canvas whose people have a row of the batch each (`row_count`), as with the cast of Crop Faces, is one on purpose.
+    Not of a node whose people have a row of the batch each, as with the cast of Crop Faces: it checks that itself.
     """
-    model: Any = guider.model_patcher
-    percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    height, width = start.latent_image.shape[-2:]
-    side = pixels_of(model_of(model))  # of a latent pixel
-    latent_size = (side * width, side * height)
-    for canvas_node, canvas_size in canvas_sizes(carried).items():
-        if canvas_size is not None and not canvas_node.row_count:
-            tell_of_piece(canvas_node, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
+    if not pictures.owner.row_count:
+        pictures.tell(picture_count, len(start.latent_image))
 
 
-def tell_of_piece(
-    canvas_node: NodeOfRun,
-    canvas_size: tuple[int, int],
-    latent_size: tuple[int, int],
-    over_a_picture: Callable[[], bool],
-) -> None:
+def tell_of_piece(canvas: Canvas, guider: CFGGuider, start: Start) -> None:
     """Write a note where a latent may be a piece of the picture: it is smaller than the canvas and holds a picture.
 
-    canvas_size, latent_size: (width, height) in pixels. over_a_picture: whether the run starts from a picture. It is
-    called only where the latent is clearly smaller, because it looks at every pixel of the latent.
+    Where people have a row of the batch each (`row_count`), as with the cast of Crop Faces, it is one on purpose.
     """
+    if canvas.size is None or canvas.node.row_count:
+        return
+    model: Any = guider.model_patcher
+    size = in_pixels(latent_size(start.latent_image), pixels_of(model_of(model)))
     text = ""  # takes the note of an earlier run away
-    if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
-        text = geometry.perhaps_a_piece(canvas_node.node_name, latent_size, canvas_size)
-    notes.tell_of_run(canvas_node.node_id, PIECE, text)
+    # over_a_picture comes last, because it looks at every pixel of the latent.
+    if geometry.clearly_smaller(size, canvas.size) and start.over_a_picture(
+        model.get_model_object("model_sampling").percent_to_sigma
+    ):
+        text = geometry.perhaps_a_piece(canvas.node.node_name, size, canvas.size)
+    notes.tell_of_run(canvas.node.node_id, PIECE, text)
 
 
-def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], float]) -> bool:
-    """Whether a run leaves out so much of the start of its schedule that it must start from a picture.
-
-    It is for a ControlNet, which is not shown the latent that a run starts from. options: the host's
-    transformer_options of any forward. False where another pack has made options without the schedule.
-    """
-    sigmas = options.get("sample_sigmas")
-    return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
-
-
-def tell_of_checkpoint(owner: NodeOfRun, latent_format: object) -> None:
-    """Write a note where a MODEL has SDXL's layers and the latents of Playground v2.5.
+def tell_of_checkpoint(node_name: str, node_id: str | None, guider: CFGGuider) -> None:
+    """Write a note under a node where a MODEL has SDXL's layers and the latents of Playground v2.5.
 
     The files of SDXL's methods were not made for these. The host gives a MODEL this latent format by numbers in its
-    file, and where ModelSamplingContinuousEDM asks for it. owner: names the node.
+    file, and where ModelSamplingContinuousEDM asks for it.
     """
+    model: Any = guider.model_patcher
     text = ""  # takes the note of an earlier run away
-    if isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5):
-        text = f"{owner.node_name}: {families.PLAYGROUND}"
-    notes.tell_of_run(owner.node_id, CHECKPOINT, text)
+    if isinstance(model.get_model_object("latent_format"), comfy.latent_formats.SDXL_Playground_2_5):
+        text = f"{node_name}: {families.PLAYGROUND}"
+    notes.tell_of_run(node_id, CHECKPOINT, text)

@@ -43,7 +43,7 @@ from ...core.checks.memory import tensors_on_cpu
 from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .areas import WHOLE_LATENT, row_window
+from .areas import row_window
 from .arrival import Arrival
 from .canvas_check import check_canvases
 from .conditioning import NeverCopied, RunEntry
@@ -165,7 +165,6 @@ class Run(NeverCopied, Generic[CarriedT]):
         """
         self.latent = tuple(x_in.shape[-2:])
         options = model_options["transformer_options"]
-        options[WHOLE_LATENT] = self.latent
         window = row_window(options)
         self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")

@@ -77,8 +77,10 @@ def region_weights(regions: Tensor) -> Tensor:
     return regions / regions.sum(dim=0, keepdim=True).clamp(min=1.0)
 
 
-# Three rules by which a person's region, in pixels, becomes one of a layer's tokens:
+# The rules by which a person's region, in pixels, becomes one of a layer's tokens:
 #   on_grid            of UNets, by the nearest pixel: InstantID's own code resizes its masks so.
+#   region_bias        of texts on UNets, by the mean: it multiplies the part of a token that lies in the region.
+#   _in_boxes          of a ControlNet's residuals (sdxl_net), bilinear: InstantID's own pipeline masks them so.
 #   on_tokens          of transformers, by the mean: a token is 16 pixels wide, and each person has a share of it.
 #   tokens_in_regions  of face boxes, by the maximum: in WithAnyone's own code a box reaches outwards to whole tokens.
 

@@ -21,9 +21,9 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.unet import text_width
 from ...bridge.sampling import conditioning
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens, SamplerInputs
 from ...bridge.sampling.missing_people import ApplyNode, NamedRange, apply_node_of_people, with_missing_notes
-from ...bridge.sampling.net_report import NetReport
 from ...bridge.sampling.node_of_run import NodeOfRun, Pictures
 from ...bridge.sampling.on_model import with_runs
 from ...bridge.words.unet.run import UnetWordsRun
@@ -224,8 +224,12 @@ class ApplyIDPatch(io.ComfyNode):
         people = _People.of(participants, id_patch, settings, notes.node_of(cls))
         hint = people.own_hint() if image is None else _checked_hint(image, participants)
         given = people.put_into(SamplerInputs(model, positive, negative), scope)
+        of_net = people.net_settings(hint)
+        pictures = Pictures("condition picture", people.canvas_node)
         percents = (settings.start_percent, settings.end_percent)
-        attachment = Attachment(control_net, hint, settings.strength, percents, vae, people.net_settings())
+        # Where ID tokens are read by region, the MODEL writes the notes about people.
+        apply_node = people.apply_node if scope is None or scope.regions is None else None
+        attachment = Attachment(control_net, hint, settings.strength, percents, of_net, vae, pictures, apply_node)
         with_net = attachment.attach_to_both(given)
         model_out = optional_model.model_out(given.model, APPLY)
         previews = _previews(cls, hint if image is None else None, scope)
@@ -276,8 +280,11 @@ class _People:
         """The participants, with what is read of their faces. node_id: of this node. Raises what `faces` raises."""
         # Without people the ControlNet still acts, by the skeletons in the places.
         names = taking_part.names(participants.people) or ["The places"]
-        apply_node = apply_node_of_people(names, APPLY, node_id)
         faces = id_patch.faces(participants.people, settings.photos)
+        ranges = [NamedRange("the ControlNet", ScheduleRange(settings.start_percent, settings.end_percent))]
+        if faces:
+            ranges.append(NamedRange("the ID tokens", ScheduleRange(settings.id_start_percent), "id_start_percent"))
+        apply_node = apply_node_of_people(names, APPLY, node_id, ranges, for_sdxl=True, has_id_tokens=bool(faces))
         row_count = len(faces) if participants.cast.by_row else 0
         canvas_node = NodeOfRun(APPLY, node_id, row_count)
         return cls(id_patch, settings, participants, faces, canvas_node, apply_node)
@@ -345,24 +352,10 @@ class _People:
         by_region = id_tokens_by_region(given, person_regions, self.canvas_node)
         return with_missing_notes(self.apply_node, replace(by_region, model=with_runs(given.model, UnetWordsRun)))
 
-    def net_settings(self) -> NetSettings:
-        """The settings of the ControlNet.
-
-        Their report says at the end of a run which ranges had no step: that of the ControlNet, that of the ID tokens.
-        """
-        schedule = ScheduleRange(self.settings.start_percent, self.settings.end_percent)
-        tokens = None  # without people there are none
-        if self.faces:
-            schedule_of_tokens = ScheduleRange(self.settings.id_start_percent, 1.0)
-            tokens = NamedRange("the ID tokens", schedule_of_tokens, "id_start_percent")
-        return NetSettings(
-            self.id_patch.width,
-            self.canvas_node,
-            Pictures("condition picture", self.canvas_node),
-            has_id_tokens=True,
-            report=NetReport(self.apply_node, NamedRange("the ControlNet", schedule), tokens),
-            latents_note_node=self.canvas_node,
-        )
+    def net_settings(self, hint: Tensor) -> NetSettings:
+        """The settings of the ControlNet. hint: (B, H, W, 3), of the size of the canvas."""
+        canvas = Canvas(self.canvas_node, (hint.shape[2], hint.shape[1]))
+        return NetSettings(canvas, self.id_patch.width, has_id_tokens=True)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

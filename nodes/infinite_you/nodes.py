@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...bridge.apply.begin import AtFaces, When, begin
 from ...bridge.apply.scope import Scope
+from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.flux_net import PersonControlNet
 from ...bridge.control_nets.flux_passes import NetOfPeople
@@ -20,9 +21,9 @@ from ...bridge.control_nets.sdxl_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schema import photos_input, range_inputs
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, apply_node_of_people
-from ...bridge.sampling.net_report import NetReport
 from ...core.cast import Cast, Member, Person, PlacedCast, is_a
 from ...core.checks.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
@@ -180,31 +181,34 @@ class ApplyInfiniteYou(io.ComfyNode):
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
         hint = _hint(scope.cast, scope.people, settings.keypoints)
-        net = PersonControlNet(control_net, _net_of_people(infinite_you, scope, settings.photos, hint))
-        attachment = Attachment(net, hint, settings.strength, percents, vae)
+        net = PersonControlNet(control_net, _net_of_people(infinite_you, scope, settings.photos))
+        ranges = [NamedRange("InfuseNet", scope.schedule)]
+        apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id, ranges)
+        of_net = NetSettings(_canvas(scope, hint))
+        attachment = Attachment(net, hint, settings.strength, percents, of_net, vae, apply_node=apply_node)
         with_net = attachment.attach_to_both(SamplerInputs(None, positive, negative))
         return io.NodeOutput(with_net.positive, with_net.negative, ui=_preview(cls, scope, hint))
 
 
-def _net_of_people(infinite_you: InfiniteYou, scope: Scope, photos: str, hint: Tensor) -> NetOfPeople:
-    """What InfuseNet reads of the people in a scope. photos: as in InfiniteYou.tokens. hint: from _hint."""
+def _canvas(scope: Scope, hint: Tensor) -> Canvas:
+    """The canvas of the people in a scope. hint: from _hint."""
     size = None
-    # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
+    # It matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
     if is_a(scope.cast, PlacedCast) and (scope.placed or hint.any()):
         size = (scope.cast.width, scope.cast.height)
-    apply_node = apply_node_of_people(names(scope.people), APPLY, scope.node_of_run.node_id)
+    return Canvas(scope.node_of_run, size)
+
+
+def _net_of_people(infinite_you: InfiniteYou, scope: Scope, photos: str) -> NetOfPeople:
+    """What InfuseNet reads of the people in a scope. photos: as in InfiniteYou.tokens."""
     return NetOfPeople(
         name="InfuseNet",
         people=scope.people,
         regions=scope.regions,
         boxes=scope.boxes,
         by_row=scope.by_row,
-        node_of_run=scope.node_of_run,
         tokens=infinite_you.tokens(scope.people, photos),
         guidance=GUIDANCE,
-        size=size,
-        # No tokens are appended to the texts.
-        report=NetReport(apply_node, NamedRange("InfuseNet", scope.schedule), tokens=None),
         advice=FLUX_ADVICE,
     )
 

@@ -20,6 +20,7 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.image_tokens.injections import Injection
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.node_of_run import Pictures
@@ -142,8 +143,9 @@ class ApplyInstantID(io.ComfyNode):
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             source = carried[0].source
             net = TokenControlNet(control_net, source, no_face_tokens, IDENTITY_NET, ITS_FILE)
-            of_net = _net_settings(scope, instant_id.width)
-            attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
+            of_net = _net_settings(scope, hint, instant_id.width)
+            pictures = Pictures("keypoint picture", scope.node_of_run)
+            attachment = Attachment(net, hint, settings.control_strength, net_percents, of_net, pictures=pictures)
             given = attachment.attach_to_both(given)
         return scope.applied(given, carried, ranges)
 
@@ -169,12 +171,12 @@ def _injections(
     return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 
-def _net_settings(scope: Scope, width: int) -> NetSettings:
-    """The settings of IdentityNet. width: of one token."""
+def _net_settings(scope: Scope, hint: Tensor, width: int) -> NetSettings:
+    """The settings of IdentityNet. hint: (B, H, W, 3). width: of one token."""
     # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need not
     # check it again when it reads the hint.
-    canvas_node = None if scope.placed else scope.node_of_run
-    return NetSettings(width, canvas_node, Pictures("keypoint picture", scope.node_of_run))
+    canvas = None if scope.placed else Canvas(scope.node_of_run, (hint.shape[2], hint.shape[1]))
+    return NetSettings(canvas, width)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

@@ -24,7 +24,6 @@ from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_in_turn, check_conditioning
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.model_conds import carry
-from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.words.unet.run import UnetWordsRun
 from ...bridge.words.unet.words import UnetWords
 from ...core import taking_part
@@ -266,11 +265,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         model_with_lora = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
         made = SamplerInputs(model_with_lora, positive, sides.negative)
         photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
-        # The file is for SDXL's latents. With regions, UnetWordsRun tells of another checkpoint when it samples.
-        if scope.regions is None:
-            tell_of_checkpoint(scope.node_of_run, model.get_model_object("latent_format"))
         runs = [] if scope.regions is None else [UnetWordsRun]
-        return scope.outputs(made, runs, [photo_range])
+        return scope.outputs(made, runs, [photo_range], for_sdxl=True)
 
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
@@ -312,7 +308,6 @@ def _sides(encoded: EncodedPrompt, negative: Conditioning, scope: Scope) -> _Sid
             inline_counts=(word.copies,),
             start=word.position,
             canvas_node=scope.node_of_run,
-            latents_note_node=scope.node_of_run,
         )
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_words = words.without_people()

@@ -90,12 +90,13 @@ def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_
     assert sum(times.values()) == len(hints)
 
 
+@pytest.mark.both_hosts
 @pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None:
     """A latent of twice the canvas, as in a second pass."""
     texts = host_sampling.plain(row)
     right = nodes.ConditioningSetArea().append(texts.positive, 128, 192, 128, 0, 1.0)[0]
-    prompted = with_prompts(row, [*texts.positive, *right], texts.negative)
+    prompted = with_prompts(row, right, texts.negative)
     net = prompted.positive[0][1]["control"]
     enlarged = comfy.utils.common_upscale(net.cond_hint_original, 256, 192, net.upscale_algorithm, "center")
     latent = torch.zeros(1, 4, 24, 32)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import comfy.hooks
 import comfy_extras.nodes_hooks
 import host_sampling
 import pytest
@@ -70,6 +71,17 @@ def with_a_net_behind(row: Row, inputs: Applied) -> Applied:
     return Applied(inputs.model, *apply(inputs.positive, inputs.negative, net, hint, 0.5, 0.0, 1.0))
 
 
+def with_a_lora_hook(row: Row, inputs: Applied) -> Applied:
+    """Of the positive alone, as Cond Set Props gives it. A net of ours has a hook of its own."""
+    weights = inputs.model.model.state_dict()
+    layer = next(name for name in weights if name.endswith("attn1.to_q.weight")).removesuffix(".weight")
+    out_width, in_width = weights[f"{layer}.weight"].shape
+    lora = {f"{layer}.lora_A.weight": torch.ones(1, in_width), f"{layer}.lora_B.weight": torch.ones(out_width, 1)}
+    hooks = comfy.hooks.create_hook_lora(lora, 0.01, 0.0)
+    positive = [[text, {**options, "hooks": hooks}] for text, options in inputs.positive]
+    return Applied(inputs.model, positive, inputs.negative)
+
+
 MASK = torch.ones(1, 96, 128)
 CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
     "Set Mask": on_each(nodes.ConditioningSetMask, MASK, "default", 1.0),
@@ -79,12 +91,13 @@ CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
     "Pair Set Props": with_properties,
     "Apply ControlNet (OLD)": with_an_old_net_behind,
     "Apply ControlNet": with_a_net_behind,
+    "LoRA hook": with_a_lora_hook,
 }
 
 
 OFTEN = [
     ("instant_id, ApplyInstantID", "Set Mask"), ("parts2whole, ApplyParts2Whole", "Set Mask"),
-    ("LoRAPerPerson", "Apply ControlNet"),
+    ("LoRAPerPerson", "Apply ControlNet"), ("id_patch, ApplyIDPatch", "LoRA hook"),
 ]  # fmt: skip
 
 

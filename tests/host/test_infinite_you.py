@@ -1,11 +1,13 @@
 """Apply InfiniteYou in the host, beside other ControlNets. What it refuses: test_refused.py."""
 
+from copy import deepcopy
+
 import marks
 import sample_values
 import torch
 from figures import relative
 from peers import apply
-from tiny import tiny_dits, tiny_networks
+from tiny import tiny_dits
 
 import nodes
 
@@ -42,6 +44,13 @@ def test_other_controlnets_before_and_after_add_up():
     assert relative(sample(put(with_faces)), sample(with_faces)) > 1e-3
 
 
+def test_a_deep_copy_of_a_prompt_has_the_network_of_the_net():
+    net = put()[0][0][1]["control"]
+    copied = deepcopy(net)
+    assert copied is not net
+    assert copied.control_model is net.control_model
+
+
 def test_both_sides_are_one_batch_in_which_the_negative_has_no_faces():
     positive, negative = put()
     model, batches = sample_values.flux().clone(), []
@@ -64,16 +73,3 @@ def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces():
     with_old_net = put((foreign(SIDES[0], old=True), SIDES[1]))
     with_net_on_both = put([foreign(side) for side in SIDES])
     assert relative(sample(with_old_net, cfg=3.0), sample(with_net_on_both, cfg=3.0)) < 1e-5
-
-
-def test_a_smaller_latent_is_a_piece_of_the_canvas_where_the_schedule_begins_late(caplog):
-    """The net is not shown the latent that a run starts from."""
-    sides = put()
-    schedule = sample_values.flux().get_model_object("model_sampling")
-    for start_percent, told in ((0.0, 0), (0.6, 1)):
-        caplog.clear()
-        sigmas = torch.tensor([schedule.percent_to_sigma(start_percent), 0.0])
-        start = tiny_dits.latent(tiny_dits.FLUX, WIDTH // 2, HEIGHT // 2)
-        tiny_networks.host_sample(sample_values.flux(), start, sigmas, *sides, 1.0)
-        said = [record.getMessage() for record in caplog.records]
-        assert sum("The latent is 64x48 px and starts from a picture" in text for text in said) == told

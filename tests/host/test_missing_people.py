@@ -172,7 +172,7 @@ def test_a_negative_that_is_computed_by_itself_is_named_where_nodes_compare_both
     assert texts_under == []
 
 
-@pytest.mark.parametrize("row", each(WITH_MODEL, OFTEN), ids=str)
+@pytest.mark.parametrize("row", each(HERE, OFTEN), ids=str)
 def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: list[str]) -> None:
     """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
     with_people = applied(row, row.node())
@@ -184,7 +184,7 @@ def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: li
         assert f"in the negative prompt of this sampler alone, which {effect}" in texts_under[0]
     texts_under.clear()
     run(Applied(with_people.model, average(plain.positive, with_people.positive), zeroed(with_people.positive)), row)
-    assert [text for text in texts_under if LOST in text]
+    assert [text for text in texts_under if LOST in text or "not in the positive prompt of this sampler" in text]
 
 
 @pytest.mark.parametrize("row", each(HERE, TWO), ids=str)

@@ -6,6 +6,7 @@ from typing import Any
 
 import comfy.sample
 import comfy.samplers
+import host_sampling
 import pytest
 import sample_values
 import torch
@@ -198,12 +199,17 @@ def test_a_piece_of_the_canvas_is_told_of_under_the_node_that_has_placed_people(
         assert "Crop Faces and Paste Faces" in text
 
 
-@pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
+@pytest.mark.parametrize(
+    "kind",
+    [f"LikenessApply{name}" for name in ("IDPatch", "InfiniteYou", "InstantID", "IPAdapter", "StoryMaker")],
+)
 def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     row = BY_KIND[kind]
     square = layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)
     changed: dict[str, Any] = {"cast": cast(a_person("Anna"), a_person("Boris"), places=square)}
-    if "image" in row.inputs:
+    if kind == "LikenessApplyIDPatch":
+        changed["image"] = UNCONNECTED
+    elif "image" in row.inputs:
         changed["image"] = ours(
             "LikenessDrawSkeletons", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"]
         )
@@ -226,7 +232,7 @@ def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_o
     assert messages_of_the_pack(caplog) == []
 
 
-@pytest.mark.parametrize("kind", ["LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
 def test_a_sampler_that_goes_on_from_the_noise_of_another_is_not_told_of(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -351,15 +357,14 @@ def test_of_a_list_every_item_has_the_keys_of_the_first() -> None:
     assert second.ui == {"images": [], notes.NOTE: [""]}
 
 
-def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_sampled_by_region(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Of one person in the whole picture it leaves words and a LoRA alone, so the MODEL that it is given counts."""
-    kind = "LikenessApplyPhotoMaker"
-    inputs = {**BY_KIND[kind].node().inputs, "cast": a_person("Anna"), "text": "a woman img"}
-    for model, times in ((inputs["model"], 0), (value(playground, inputs["model"]), 1)):
+def test_playground_is_told_of_where_photo_maker_samples_nothing_by_region(caplog: pytest.LogCaptureFixture) -> None:
+    """Of one person in the whole picture it leaves words and a LoRA alone. A plain prompt has nothing of the node."""
+    row = BY_KIND["LikenessApplyPhotoMaker"]
+    model, positive, negative = outputs(row, row.node(cast=a_person("Anna"), text="a woman img"))
+    plain = host_sampling.plain(row)
+    for sides, times in (((plain.positive, plain.negative), 0), ((positive, negative), 1)):
         caplog.clear()
-        run(node(kind, **{**inputs, "model": model}), {})
+        drawn((playground(model), *sides), empty(model))
         assert sum("this MODEL is Playground v2.5" in text for text in messages_of_the_pack(caplog)) == times
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import host_sampling
 import pytest
-import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_easycache import EasyCacheNode
@@ -21,9 +20,7 @@ from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
 from marks import each
 from method_rows import OFTEN, Row, node, rows
-from pack.bridge.control_nets.attached_net import NetInRun
 from pack.bridge.host.schedule import percent_of
-from pack.bridge.sampling.rows import AttachedEntry, AttachedRows, Side
 
 STARTS = ("start_percent", "adapter_start_percent", "id_start_percent", "references_start_percent")
 ENDS = ("end_percent", "adapter_end_percent", "references_end_percent")
@@ -161,24 +158,3 @@ def test_easycache_saves_steps_of_a_prompt_that_changes_in_the_schedule(
         sampled(replace(ours, model=model).guider(cfg), latent_of(row), sigmas_of(model, 20))
         counts.append(len(forwards))
     assert counts[1] < 0.8 * counts[0]
-
-
-@pytest.mark.parametrize(
-    ("forwards", "names"),
-    [
-        ([("a", 9.0), ("a", 7.0), ("b", 5.0), ("b", 3.0)], "aaaa"),
-        ([("a", 9.0), ("b", 9.0), ("a", 7.0), ("b", 7.0)], "abab"),
-        ([("a", 9.0), ("a", 7.0), ("b", 7.0)], "aab"),
-    ],
-    ids=["one after the other", "both in each step", "both in one step"],
-)
-def test_entries_have_one_name_unless_a_step_reads_two(forwards: list[tuple[str, float]], names: str) -> None:
-    """Each forward has a tensor of its own, as on several cards."""
-    in_run = NetInRun()
-    rows_of_net = AttachedRows((AttachedEntry(Side.POSITIVE, None, None, changes=object()),), None)
-    given = ""
-    for uuid, sigma in forwards:
-        options = {"uuids": [uuid], "sigmas": torch.tensor([sigma])}
-        in_run.name_as_one(rows_of_net, options)
-        given += options["uuids"][0]
-    assert given == names
