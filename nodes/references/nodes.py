@@ -213,7 +213,7 @@ class _Given:
             return None
         if family.transformer is None:
             check_model(self.model, family)  # it raises, before anybody is asked for places
-        regions = regions_of_references(self.taking.cast, self.taking.people, self.settings, self.sources)
+        regions = regions_of_references(self.taking, self.settings, self.sources)
         weights = [member.weight for member in self.taking.people] + [part.part.weight for part in self.owned]
         is_changed = self.settings.reference_boost != 1 or self.settings.portrait_masks is not None
         needs_run = regions is not None or is_changed or any(weight != 1 for weight in weights)

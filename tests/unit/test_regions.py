@@ -9,7 +9,7 @@ from pack.core.checks.errors import BadCast
 from pack.core.places import bodies, face_regions, group, regions, shapes
 from pack.core.places.region_settings import FACE_BOXES, REGIONS, RegionSettings
 from pack.core.places.regions import BadRegion, RegionShape
-from pack.core.taking_part import present, with_photos
+from pack.core.taking_part import present_in, with_photos
 from tiny import people_made
 from tiny.people_made import painted
 
@@ -35,8 +35,8 @@ def in_face_boxes(placed_cast, areas=None):
     return face_regions.regions_in_face_boxes(with_photos(placed_cast), areas, "node")
 
 
-def from_masks(masks, placed_cast):
-    return regions.regions_of_people(placed_cast, present(placed_cast).people, masks, RegionShape("body", 0))
+def from_masks(masks, placed_cast, taking_part=present_in):
+    return regions.regions_of_bodies(taking_part(placed_cast), masks, RegionShape("body", 0))
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -171,7 +171,7 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
     assert torch.equal(around_faces(with_lora, masks, RegionShape("face", 0.5, 8.0)), masks)
-    assert torch.equal(regions.regions_of_people(with_lora, alone.people, masks, RegionShape("body", 0)), masks[:1])
+    assert torch.equal(from_masks(masks, with_lora, with_photos), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
         from_masks(masks, with_lora)
 
