@@ -24,8 +24,8 @@ from ...core.taking_part import TakingPart
 from . import NAME
 from .pictures import Reference
 
-NOBODY = "nobody"
-EVERYBODY = "everybody"
+NOBODY_OUTSIDE = "nobody"
+EVERYBODY_OUTSIDE = "everybody"
 """The options of the input `outside`: whose references are read outside of all regions."""
 
 
@@ -34,8 +34,8 @@ class RegionLimit:
     """How references are limited to regions, as it is set on the node.
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
-    the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. mask: (people, H,
-    W) 0..1, the regions instead of the places' own.
+    the limit acts. outside: NOBODY_OUTSIDE or EVERYBODY_OUTSIDE, whose references are read outside of all regions.
+    mask: (people, H, W) 0..1, the regions instead of the places' own.
     """
 
     region_strength: float
@@ -131,7 +131,7 @@ def read_by_region(
             regions=read_regions.regions,
             names=tuple(read_regions.names),
             strength=read_regions.settings.region_strength,
-            everybody_outside=read_regions.settings.outside == EVERYBODY,
+            everybody_outside=read_regions.settings.outside == EVERYBODY_OUTSIDE,
         )
     assert given.model is not None
     model = with_runs(given.model, RegionalReferencesRun)

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from pack.core.attention.cross_attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
+from pack.core.attention.cross_attention import EXCLUDED, OWNED_BY_ALL, OWNED_BY_NOBODY, region_bias
 from pack.core.cast import Cast, Layout, Member, Person, RowCast, Slot
 from pack.core.checks.errors import BadCast, BadSetup
 from pack.core.checks.prompts import BadPrompts, BadText, check_text, named, per_member, per_person, per_scene
@@ -181,7 +181,7 @@ def test_tokens_are_heard_where_their_owner_is() -> None:
     regions = torch.zeros(2, 4, 8)
     regions[0, :, :4] = 1
     regions[1, :, 4:] = 2
-    bias = region_bias([regions[:1], regions[1:]], torch.tensor([EVERYBODY, 0, 1, 1, NOBODY]), (2, 4))
+    bias = region_bias([regions[:1], regions[1:]], torch.tensor([OWNED_BY_ALL, 0, 1, 1, OWNED_BY_NOBODY]), (2, 4))
     left = [0.0, 0.0, EXCLUDED, EXCLUDED, EXCLUDED]
     right = [0.0, EXCLUDED, *[torch.tensor(2.0).log().item()] * 2, EXCLUDED]
     assert torch.allclose(bias, torch.tensor([left, left, right, right] * 2))
