@@ -200,7 +200,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         assert finding.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
         assert finding.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
         assert names_to_fix(graph, folders(complete)) == ["antelopev2"]
-        for node in workflow_nodes.nodes_in(graph):
+        for node in rig_workflow.all_nodes(graph):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
             is_loader = node["type"] == "LikenessLoadFaceEmbedder"
