@@ -121,11 +121,6 @@ class Diagnosis:
         return [finding for finding in self.findings if not finding.is_good]
 
     @property
-    def good(self) -> bool:
-        """Whether nothing has to be done."""
-        return not self.to_fix
-
-    @property
     def sentences(self) -> list[str]:
         """The result: what has to be done, and the bytes to fetch."""
         bad = [finding.what for finding in self.to_fix]

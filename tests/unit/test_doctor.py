@@ -359,7 +359,7 @@ def test_what_is_said_of_a_workflow(complete, case):
     lines = sorted((finding.what, f"{finding.state}: {finding.detail}") for finding in wrong)
     assert len(lines) == len(expected)
     assert "\x1b" not in diagnosis.text()
-    assert diagnosis.good is not bool(expected)
+    assert bool(diagnosis.to_fix) is bool(expected)
     for (subject, line), (name, words) in zip(lines, sorted(expected.items()), strict=True):
         assert subject.startswith(name), (subject, line)
         assert re.search(words, line), (subject, line)
