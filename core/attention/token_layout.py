@@ -66,7 +66,7 @@ class TokenLayout:
 
     common: int
     picture: int
-    references: tuple[int, ...] = ()
+    references: tuple[int, ...]
     words: tuple[int, ...] = ()
     front: int = 0
     reference_texts: tuple[int, ...] = ()

@@ -36,7 +36,7 @@ class Finding:
 
     what: str
     state: str
-    details: tuple[str, ...] = ()
+    details: tuple[str, ...]
     fetch: Model | None = None
     place: Path | None = None
     needed_for: str = ""

@@ -63,7 +63,7 @@ def shape_of_bodies(cast: Cast) -> RegionShape:
     return RegionShape(settings.extent, _MARGIN * settings.region_margin, settings.feather)
 
 
-def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot]) -> Tensor:
     """The region of one person, or of all people together: (H, W) float32 0..1.
 
     With shape.extent "body" the mask of a place is the region as it is. Nothing is left out of it.

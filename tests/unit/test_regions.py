@@ -211,7 +211,7 @@ def test_the_torso_has_no_hole(hidden):
     """From the collar to the belly, also where the hips are not seen."""
     slot = standing(256)
     hidden = replace(slot, pose=hide(slot.pose, *hidden))
-    region = regions.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
+    region = regions.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0), ())
     shoulder = slot.pose[6]
     hip = slot.pose[12]
     rows = slice(int(shoulder[1]) + 2, int(hip[1]) - 2)
@@ -228,7 +228,7 @@ def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     joints[9] = (200.0, 250.0, 1.0)
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
-    region = regions.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
+    region = regions.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0), ())
     assert region[50, 40] == region[21, 54] == 1, "the face"
     assert region[200, 200 - 14] == region[200, 200 + 13] == 1
     assert region[200, 200 - 17] == region[200, 200 + 16] == 0
@@ -251,22 +251,22 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
 def test_all_people_have_all_that_their_regions_reach():
     across = torch.linspace(0, 1, 96).expand(64, 96)
     sharing = cast(replace(box(10, 10, 22, 22), mask=across), replace(box(60, 10, 72, 22), mask=1 - across))
-    assert (regions.region_of_person(sharing, regions.ALL_PEOPLE, RegionShape("body", 0)) > 0.9999).all()
+    assert (regions.region_of_person(sharing, regions.ALL_PEOPLE, RegionShape("body", 0), ()) > 0.9999).all()
     neighbours = cast(standing(100), standing(280), width=512, height=384)
     shape = RegionShape("body", 1.0, 24)
-    everybody, first, second = (regions.region_of_person(neighbours, number, shape) for number in range(3))
+    everybody, first, second = (regions.region_of_person(neighbours, number, shape, ()) for number in range(3))
     assert torch.equal(everybody, (first + second).clamp(max=1))
     assert ((torch.minimum(first, second) > 0) & (everybody < 1)).any(), "their soft edges cross"
 
 
 def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
-    region = regions.region_of_person(two, 1, RegionShape("body", 1.0, 8))
+    region = regions.region_of_person(two, 1, RegionShape("body", 1.0, 8), ())
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any()
     assert region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
-    region = regions.region_of_person(absent, 1, RegionShape("body", 1.0, 8))
+    region = regions.region_of_person(absent, 1, RegionShape("body", 1.0, 8), ())
     assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
 
 
@@ -320,7 +320,7 @@ NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
 def of_person(slot, number=1, extent="face", *neighbours):
-    return lambda: regions.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0))
+    return lambda: regions.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0), ())
 
 
 def of_masks(masks):
