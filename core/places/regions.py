@@ -264,9 +264,7 @@ class PersonMask:
     notes: list[str]
 
 
-def from_masks(
-    masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()
-) -> PersonMask:
+def from_masks(masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot]) -> PersonMask:
     """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
 
     masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas and not

@@ -292,13 +292,13 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
     ids=["first", "second", "all"],
 )
 def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, mask_numbers):
-    mask = regions.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
+    mask = regions.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25), ())
     assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in mask_numbers))
     assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, mask_numbers))}; outside all places: 2"]
 
 
 def test_masks_of_another_size_are_stretched_and_that_is_said():
-    mask = regions.from_masks(WHOLE.repeat_interleave(2, 2), PEOPLE, 1, RegionShape("face", 0.25))
+    mask = regions.from_masks(WHOLE.repeat_interleave(2, 2), PEOPLE, 1, RegionShape("face", 0.25), ())
     assert torch.equal(mask.region, WHOLE[2])
     width, height = PEOPLE.width, PEOPLE.height
     sizes = f"The masks are {2 * width}x{height} px and the layout {width}x{height} px"
@@ -332,7 +332,7 @@ def in_box(slot, areas=None):
 
 
 def of_detector(masks, number):
-    return lambda: regions.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25))
+    return lambda: regions.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25), ())
 
 
 REFUSED = {
