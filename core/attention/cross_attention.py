@@ -36,7 +36,6 @@ UNetBlock = tuple[str, int]
 
 
 def block_of_unet(layer: Block) -> UNetBlock:
-    """The block of the UNet that a layer is in."""
     return layer[:2]
 
 

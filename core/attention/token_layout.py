@@ -99,7 +99,6 @@ class TokenLayout:
 
     @property
     def total(self) -> int:
-        """The number of all tokens."""
         return self.text + sum(self.seen) + self.pictures
 
     @property

@@ -49,7 +49,6 @@ def _numbers(tensor: Tensor) -> list[Any]:
 
 
 def identity(x: Tensor) -> Tensor:
-    """The input as it is."""
     return x
 
 
