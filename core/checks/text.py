@@ -26,9 +26,10 @@ COMMA, COLON, BLANK = ",", ":", r"\s+"
 """Where `pieces` cuts a text: at the commas and semicolons, at the colons, or at the blanks of all scripts."""
 _COLONS = str.maketrans(dict.fromkeys("\uff1a\ufe13\ufe55", ":"))
 _QUOTE = "[\"'\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\uff02\uff07]"
-_BESIDE = f"[^,:{re.escape(BLANKS)}]"
-_QUOTED = re.compile(f"(?<!{_BESIDE}){_QUOTE}.*?{_QUOTE}(?!{_BESIDE})")
-"""Quotation marks and what is between them. The apostrophe of O'Neil is none: a letter stands before it."""
+_LETTER = f"[^,:{re.escape(BLANKS)}]"
+_QUOTED = re.compile(f"(?<!{_LETTER}){_QUOTE}.{{0,255}}?{_QUOTE}(?!{_LETTER})")
+"""Quotation marks and what is between them, up to the longest name of a file. The apostrophe of O'Neil is none, because
+a letter stands before it."""
 AS_NUMBER = str.maketrans({
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
     "\uff0b": "+",
